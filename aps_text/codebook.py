@@ -1,0 +1,173 @@
+"""Codes `c_k` and the quantised expectation: how a reward's gradient reaches a categorical.
+
+    xbar^l = sum_k c_k x_phi^l[k]        expected code
+    x^l    = Q(xbar^l)                   quantised to a code of the book (or argmax, or a sample)
+    x~^l   = xbar^l + sg[x^l - xbar^l]   straight-through: forward = x^l, gradient = d xbar^l
+
+Shapes: probabilities `(N, K)` over the N masked positions, codes `(N, d)`. Sources: the quantised
+expectation of anchored posterior sampling; `relaxation="entropy"` is EntRGi's
+`x~ = xbar + w sg[x - xbar]` with `w = H(p) / log K` per position.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["Codebook", "LFQCodebook", "Relaxed", "VectorCodebook"]
+
+
+class Codebook(Protocol):
+    """K codes of dimension d, one per token id of the denoiser's vocabulary."""
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Codes of token ids: any shape `S` of int64 -> `S + (d,)`."""
+        ...
+
+    def expect(self, probs: Tensor) -> Tensor:
+        """Expected codes `xbar = p @ C`: `(N, K)` -> `(N, d)`, differentiable in `probs`."""
+        ...
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """Ids of the nearest codes (Euclidean): `(N, d)` -> `(N,)`."""
+        ...
+
+
+class VectorCodebook:
+    """Codes given as rows of a table, e.g. a reward's token embeddings behind a vocabulary bridge.
+
+    Args:
+        table: `(K, d)` floating point, one code per token id.
+        allowed: optional `(K,)` bool; ids outside carry no code of their own: their probability is
+            removed and the rest renormalised (the bridge's `restrict` policy), and `nearest` never
+            returns them.
+    """
+
+    def __init__(self, table: Tensor, allowed: Tensor | None = None) -> None:
+        if table.ndim != 2 or not table.is_floating_point():
+            raise TypeError(
+                f"a code table is a floating (K, d) matrix, got {tuple(table.shape)} {table.dtype}"
+            )
+        self.table = table
+        self.allowed = None if allowed is None or bool(allowed.all()) else allowed
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """See `Codebook.embed`."""
+        return self.table[ids.to(self.table.device)]
+
+    def expect(self, probs: Tensor) -> Tensor:
+        """See `Codebook.expect`; gradients flow back across devices and dtypes."""
+        probs = probs.to(self.table)
+        if self.allowed is not None:
+            probs = probs * self.allowed
+            probs = probs / probs.sum(-1, keepdim=True).clamp_min(torch.finfo(probs.dtype).tiny)
+        return probs @ self.table
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """See `Codebook.nearest`."""
+        # |x - c|^2 without the row-constant |x|^2.
+        distance = self.table.square().sum(-1) - 2 * codes.to(self.table) @ self.table.T
+        if self.allowed is not None:
+            distance = distance.masked_fill(~self.allowed, math.inf)
+        return distance.argmin(-1)
+
+
+class LFQCodebook:
+    """Lookup-free quantiser: token id k is `bits` signs in {-1, +1}, most significant bit first.
+
+    `xbar` stores `bits` numbers and is computed in O(K) by summing halves; `Q` is the sign, with
+    0 -> -1. The nearest token may have almost no prior mass: that is the point of it.
+    """
+
+    def __init__(self, bits: int) -> None:
+        if bits < 1:
+            raise ValueError(f"an LFQ codebook needs bits >= 1, got {bits}")
+        self.bits = bits
+        self.size = 2**bits
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """See `Codebook.embed`; float32 signs."""
+        shifts = torch.arange(self.bits - 1, -1, -1, device=ids.device)
+        return ((ids.unsqueeze(-1) >> shifts) & 1).float() * 2 - 1
+
+    def expect(self, probs: Tensor) -> Tensor:
+        """See `Codebook.expect`: `E[bit] = 2 p(bit = 1) - 1` per bit, for a normalised `p`."""
+        axes = probs.reshape(-1, *(2,) * self.bits)
+        means, total = [], probs.sum(-1)
+        for bit in range(self.bits):
+            high = axes.select(1 + bit, 1).reshape(len(probs), -1).sum(-1)
+            means.append(2 * high - total)
+        return torch.stack(means, -1)
+
+    def nearest(self, codes: Tensor) -> Tensor:
+        """See `Codebook.nearest`: the sign of each coordinate."""
+        shifts = torch.arange(self.bits - 1, -1, -1, device=codes.device)
+        return ((codes > 0).long() << shifts).sum(-1)
+
+
+@dataclass
+class Relaxed:
+    """A canvas whose masked positions are distributions, as an operator is given it.
+
+    Each operator embeds it with its OWN codebook, so two rewards with two tokenizers see two x~.
+
+    Attributes:
+        ids: `(B, L)` int64; committed tokens, and a hard candidate at every masked position.
+        rows, cols: `(N,)` int64; where the masked positions are.
+        probs: `(N, K)`; `x_phi` there, carrying the gradient.
+        alive: `(B, L)` bool; positions before the row's stop token.
+        relaxation: `quantized | expectation | entropy | gumbel`.
+        quantizer: `nearest` quantises `xbar` in the codebook; `argmax` and `sample` use `ids`.
+        gumbel: `(N, K)` Gumbel noise, for `relaxation="gumbel"` only.
+        temperature: of the Gumbel-softmax, > 0.
+    """
+
+    ids: Tensor
+    rows: Tensor
+    cols: Tensor
+    probs: Tensor
+    alive: Tensor
+    relaxation: str = "quantized"
+    quantizer: str = "nearest"
+    gumbel: Tensor | None = None
+    temperature: float = 1.0
+
+    def masked_codes(self, codebook: Codebook) -> Tensor:
+        """`x~` at the masked positions, `(N, d)`, by the chosen relaxation."""
+        probs = self.probs
+        if self.relaxation == "gumbel":
+            if self.gumbel is None:
+                raise ValueError("relaxation='gumbel' needs the gumbel noise, got None")
+            tiny = torch.finfo(probs.dtype).tiny
+            logits = probs.clamp_min(tiny).log() + self.gumbel.to(probs)
+            probs = (logits / self.temperature).softmax(-1)
+        xbar = codebook.expect(probs)
+        if self.relaxation == "expectation":
+            return xbar
+        if self.relaxation == "gumbel":
+            hard = codebook.embed(probs.argmax(-1)).to(xbar)
+        elif self.quantizer == "nearest":
+            hard = codebook.embed(codebook.nearest(xbar.detach())).to(xbar)
+        else:
+            hard = codebook.embed(self.ids[self.rows, self.cols]).to(xbar)
+        pull = (hard - xbar).detach()
+        if self.relaxation == "entropy":
+            pull = pull * entropy_weight(probs.detach()).to(xbar)[:, None]
+        return xbar + pull
+
+    def codes(self, codebook: Codebook) -> Tensor:
+        """The whole canvas in codes, `(B, L, d)`: committed codes, and `x~` where masked."""
+        soft = self.masked_codes(codebook)
+        fixed = codebook.embed(self.ids).to(soft)
+        index = (self.rows.to(soft.device), self.cols.to(soft.device))
+        return fixed.index_put(index, soft)
+
+
+def entropy_weight(probs: Tensor) -> Tensor:
+    """EntRGi's `w = H(p) / log K` in [0, 1], `(N, K)` -> `(N,)`."""
+    entropy = -torch.xlogy(probs, probs).sum(-1)
+    return (entropy / math.log(max(2, probs.shape[-1]))).clamp(0, 1)

@@ -1,0 +1,1 @@
+"""Denoisers: the embedded models and adapters over published checkpoints."""

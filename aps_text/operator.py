@@ -1,0 +1,126 @@
+"""The operator `q(y|x)`: the only way anything is measured, a reward and a camera alike.
+
+An operator owns its codebook (reward embeddings through a vocabulary bridge, an LFQ decoder), and
+operators add and scale: `relevance + 0.3 * sentiment`. `log_prob` of a reward is `r(x)`; the
+sampler divides by `beta`, so `q(y|x) = exp(r(x) / beta)`. A measurement's `log_prob` is its
+normalised log density `log N(y; A(D(x)), sigma^2)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from .codebook import Codebook, Relaxed
+
+__all__ = ["Operator", "Scores", "WeightedSum", "ZeroOperator", "parts", "weighted_sum"]
+
+
+@dataclass
+class Scores:
+    """Log-likelihoods of a batch.
+
+    Attributes:
+        total: `(B,)`, what the sampler climbs.
+        terms: unweighted values by name, each `(B,)`; for reports.
+    """
+
+    total: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Operator(Protocol):
+    """Something that scores canvases, bound to B rows (prompts or measurements)."""
+
+    differentiable: bool
+    codebook: Codebook | None
+
+    def take(self, rows: Tensor) -> Operator:
+        """The same operator on other rows: dropped, repeated or reordered, `(B',)` int64."""
+        ...
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """Score a relaxed canvas, differentiable in `relaxed.probs`; `(B,)`."""
+        ...
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """Score hard canvases `(B, L)` exactly as the final answer will be scored; `(B,)`."""
+        ...
+
+
+class WeightedSum:
+    """`sum_i w_i log q_i`: weights may be negative; weight 0 is reported and never computed in
+    the gradient. Built by `weighted_sum`, nested sums are flattened."""
+
+    def __init__(self, weighted: Sequence[tuple[float, Operator]]) -> None:
+        self.weighted = [(float(w), op) for w, op in weighted]
+        if not self.weighted:
+            raise ValueError("a weighted sum needs at least one operator, got none")
+        guiding = [op for w, op in self.weighted if w != 0]
+        self.differentiable = all(op.differentiable for op in guiding)
+        books = [op.codebook for op in guiding if op.codebook is not None]
+        self.codebook = books[0] if books else None
+
+    def take(self, rows: Tensor) -> WeightedSum:
+        """See `Operator.take`."""
+        return WeightedSum([(w, op.take(rows)) for w, op in self.weighted])
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """Weighted sum over the parts with a non-zero weight."""
+        return add_scores([(w, op.log_prob(relaxed)) for w, op in self.weighted if w != 0])
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """Weighted sum over all parts; terms of weight 0 are reported too."""
+        return add_scores([(w, op.log_prob_ids(ids)) for w, op in self.weighted])
+
+
+class ZeroOperator:
+    """`q = 1`: the control that must leave the base sampler unchanged (with the KL prior)."""
+
+    differentiable = True
+    codebook: Codebook | None = None
+
+    def take(self, rows: Tensor) -> ZeroOperator:
+        """See `Operator.take`."""
+        return self
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """Zeros `(B,)` on the graph of `relaxed.probs`, so that a gradient exists and is 0."""
+        zero = relaxed.probs.new_zeros(len(relaxed.ids)) + 0 * relaxed.probs.sum()
+        return Scores(zero, {"zero": zero.detach()})
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """Zeros `(B,)`."""
+        zero = torch.zeros(len(ids), device=ids.device)
+        return Scores(zero, {"zero": zero})
+
+
+def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
+    """Weighted total; terms keep their own units, equal names are numbered."""
+    weight, first = weighted[0]
+    total = weight * first.total
+    terms: dict[str, Tensor] = {}
+    for weight, scores in weighted:
+        if scores is not first:
+            total = total + weight * scores.total.to(total)
+        for name, value in scores.terms.items():
+            unique, count = name, 2
+            while unique in terms:
+                unique, count = f"{name}_{count}", count + 1
+            terms[unique] = value
+    return Scores(total, terms)
+
+
+def parts(operator: Operator) -> list[tuple[float, Operator]]:
+    """The (weight, operator) parts of a sum; a plain operator is one part of weight 1."""
+    return operator.weighted if isinstance(operator, WeightedSum) else [(1.0, operator)]
+
+
+def weighted_sum(*weighted: tuple[float, Operator]) -> WeightedSum:
+    """`weighted_sum((1.0, a), (0.3, b))`; nested sums are flattened into one."""
+    return WeightedSum([(w * inner, op) for w, o in weighted for inner, op in parts(o)])

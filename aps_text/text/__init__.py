@@ -1,0 +1,1 @@
+"""Text in and out: prompts, the vocabulary bridge, the operator around a reward."""

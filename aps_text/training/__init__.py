@@ -1,0 +1,1 @@
+"""Training of the embedded text model: data, tokenizer, loop and quality report."""

@@ -1,0 +1,225 @@
+"""From WordNet to facts: frequent lemmas, their first senses, and what is said about them.
+
+A fact is one thing that can be asked in several phrasings: the definition of "violin", its
+category, an opposite pair in one direction. Lemmas are frequent words (tag counts of the
+sense-tagged corpora, one WordPiece preferred), each in its most frequent part of speech and in
+that part's first sense; taxa, proper names and vulgar words are left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from aps_text.training.wordnet import Synset, WordNet
+
+__all__ = ["Articles", "Fact", "Lexicon", "build_facts", "choose_lemmas", "clause"]
+
+QUOTA = {"n": 3400, "v": 650, "a": 950}
+MAX_PIECES = 22
+_CONCRETE = {5, 6, 8, 13, 17, 18, 20}
+_MASS_FILES = {7, 9, 12, 16, 19, 22, 26, 27}
+_RUDE = re.compile(
+    r"obscen|offensive|disparag|vulgar|slang|sexual|genital|prostitut|slur|rape\b|penis|vagina"
+    r"|genus|taxonom|\bfamily of\b.*\bplants\b|chiefly brit|chemical element|unit of",
+    re.IGNORECASE,
+)
+_STOP = frozenset("one two three the for are was who all his her had not may can its out".split())
+_AFTER = r"(?=\s+(?:of|that|in|for|with|to|is|are|was|or|and|who|which|by|on|from|used)\b|[.,;\"]|$)"
+
+
+@dataclass
+class Fact:
+    """One askable fact: type, word, slots of the phrasings, accepted key answers."""
+
+    kind: str
+    lemma: str
+    slots: dict[str, str]
+    keys: list[str] = field(default_factory=list)
+    weight: float = 1.0
+
+    def words(self) -> set[str]:
+        """Every word that any rendering of this fact may show (plural "s" removed too)."""
+        found = set(re.findall(r"[a-z]+", " ".join([*self.slots.values(), *self.keys]).lower()))
+        return found | {w[:-1] for w in found if w.endswith("s")}
+
+
+class Articles:
+    """Decides "a", "an" or no article from how glosses and examples use a noun."""
+
+    def __init__(self, wordnet: WordNet) -> None:
+        text = "\n".join(
+            "\n".join([s.definition, *s.examples]) for s in wordnet.synsets.values()
+        ).lower()
+        self._single = Counter(re.findall(rf"\ban? ([a-z]+){_AFTER}", text))
+        self._bare = Counter(
+            re.findall(rf"\b(?:of|in|with|some|much|by|from|into|and|or|as) ([a-z]+){_AFTER}", text)
+        )
+        self._any = Counter(re.findall(r"[a-z]+", text))
+        self._wordnet = wordnet
+
+    def countable(self, noun: str) -> bool:
+        """Whether the (last word of the) noun takes an article in the singular."""
+        head = noun.split()[-1]
+        single, bare = self._single[head], self._bare[head]
+        plural = self._any[head + "s"] + self._any[re.sub(r"y$", "ies", head)] * head.endswith("y")
+        lemma = self._wordnet.lemmas.get((head, "n"))
+        mass = lemma is not None and (
+            self._wordnet.synsets["n", lemma.senses[0]].lexfile in _MASS_FILES
+        )
+        if single + bare + plural < 3:
+            return not mass
+        return single + 0.7 * plural > bare * (1.2 if mass else 0.3)
+
+    def put(self, noun: str) -> str:
+        """`noun` with its article, if it takes one: "a violin", "an owl", "water", "scissors"."""
+        head = noun.split()[-1]
+        plural = head.endswith("s") and not head.endswith(("ss", "us", "is"))
+        if plural or not self.countable(noun):
+            return noun
+        vowel = noun[0] in "aeiou" and not re.match(r"(uni|use|usu|eu|one\b|once|ut[ei])", noun)
+        return f"{'an' if vowel or re.match(r'(hour|honest|honou?r|heir)', noun) else 'a'} {noun}"
+
+
+@dataclass
+class Lexicon:
+    """The chosen lemmas (text -> part of speech) and what facts are built with."""
+
+    wordnet: WordNet
+    articles: Articles
+    pieces: Callable[[str], int]
+    pos: dict[str, str]
+
+    def synset(self, lemma: str) -> Synset:
+        """First sense of a chosen lemma."""
+        pos = self.pos[lemma]
+        return self.wordnet.synsets[pos, self.wordnet.lemmas[lemma, pos].senses[0]]
+
+    def name(self, synset: Synset) -> str | None:
+        """The most used plain name of a category synset, None if it has none."""
+        names = [w for w in synset.words if w.islower() and re.fullmatch(r"[a-z -]+", w)]
+        names = [w for w in names if self.pieces(w) <= 5]
+        order = {w: i for i, w in enumerate(names)}
+        return max(
+            names,
+            key=lambda w: (self.wordnet.count(w, synset.pos, synset.offset), -order[w]),
+            default=None,
+        )
+
+
+def choose_lemmas(wordnet: WordNet, rank: Callable[[str], int | None]) -> dict[str, str]:
+    """Pick frequent lemmas; `rank(word)` is the id of a one-piece word, None for longer ones."""
+    scored: dict[str, list[tuple[float, str]]] = {p: [] for p in QUOTA}
+    for (text, pos), lemma in wordnet.lemmas.items():
+        if pos not in QUOTA or not re.fullmatch(r"[a-z]{3,14}", text) or text in _STOP:
+            continue
+        counts = {p: wordnet.count(text, p) for p in "nvar"}
+        best = max("navr", key=lambda p: counts[p])
+        first = wordnet.synsets[pos, lemma.senses[0]]
+        if best != pos or text not in first.words or first.targets("@i"):
+            continue
+        if _RUDE.search(first.definition) or any(w[0].isupper() for w in first.words):
+            continue
+        concrete = pos == "n" and first.lexfile in _CONCRETE
+        if counts[pos] == 0 and not concrete:
+            continue
+        rare = rank(text)
+        score = math.log1p(counts[pos]) + 1.0 * concrete
+        score += 2.0 + 0.5 * math.log(30522 / max(rare, 1000)) if rare is not None else -0.5
+        scored[pos].append((score, text))
+    chosen = {}
+    for pos, quota in QUOTA.items():
+        ranked = sorted(scored[pos], key=lambda pair: (-pair[0], pair[1]))
+        chosen.update({text: pos for _, text in ranked[:quota]})
+    return chosen
+
+
+def clause(definition: str, pieces: Callable[[str], int], limit: int) -> str | None:
+    """The first clause of a definition, within `limit` WordPieces; None if it cannot be cut."""
+    text = re.sub(r"\([^)]*\)", " ", definition)
+    text = re.sub(r"\s+", " ", text.split(";")[0].split(":")[0]).strip(" ,.")
+    text = re.sub(r" ([,.;])", r"\1", text)
+    if not re.fullmatch(r"[A-Za-z0-9 ,'/-]+", text):
+        return None
+    while pieces(text) > limit:
+        cuts = [m.start() for m in re.finditer(r",? (?:that|which|who|and|or|used|so|as)\b|,", text)]
+        cuts = [c for c in cuts if len(text[:c].split()) >= 4]
+        if not cuts:
+            return None
+        text = text[: cuts[-1]].strip(" ,")
+    bad_end = re.search(r" (of|in|the|a|an|to|and|or|by|with|for|from|that|is)$", text)
+    return text if len(text.split()) >= 2 and not bad_end else None
+
+
+def _noun_gloss(text: str, articles: Articles) -> str:
+    if re.match(r"(an?|the|any|one|some|all|either|each|something|someone|anything)\b", text):
+        return text
+    head = re.split(r",| (?:that|which|who|of|with|in|used|for|to|from|on|by|having|made|at|as|or"
+                    r"|consisting|containing|where|when|and|usually|between|worn|whose)\b", text)[0]
+    phrase = articles.put(head) if head else text
+    return phrase + text[len(head) :]
+
+
+def build_facts(lexicon: Lexicon) -> list[Fact]:
+    """All facts about the chosen lemmas, in a fixed order."""
+    wordnet, articles, pieces = lexicon.wordnet, lexicon.articles, lexicon.pieces
+    facts: list[Fact] = []
+    for lemma in sorted(lexicon.pos):
+        pos, synset = lexicon.pos[lemma], lexicon.synset(lemma)
+        ax = articles.put(lemma) if pos == "n" else lemma
+        base = {"x": lemma, "ax": ax}
+        frame = {"n": f"{ax} is a", "v": f"To {lemma} means to", "a": f"{lemma} means"}[pos]
+        text = clause(synset.definition, pieces, MAX_PIECES - pieces(frame))
+        if text and lemma not in text.split():
+            text = _noun_gloss(text, articles) if pos == "n" else text
+            facts.append(Fact(f"definition_{pos}", lemma, {**base, "text": text}))
+        for example in synset.examples:
+            example = example.strip(" .!?")
+            shown = re.search(rf"\b{lemma[:-1] if lemma[-1] in 'ey' else lemma}", example.lower())
+            if shown and pieces(example) <= 17 and re.fullmatch(r"[A-Za-z0-9 ,'-]+", example):
+                if not _RUDE.search(example) and len(example.split()) >= 3:
+                    facts.append(Fact("use", lemma, {**base, "text": example}, weight=0.5))
+                    break
+        facts += _relations(lexicon, lemma, synset, base)
+    return [f for f in facts if pieces(" ".join(f.slots.values())) < 60]
+
+
+def _relations(lexicon: Lexicon, lemma: str, synset: Synset, base: dict[str, str]) -> list[Fact]:
+    wordnet, pos = lexicon.wordnet, lexicon.pos[lemma]
+    facts = []
+    used = [w for w in synset.words if w != lemma and re.fullmatch(r"[a-z -]+", w)]
+    known = [w for w in used if lexicon.pieces(w) <= 3]
+    if known:
+        best = max(known, key=lambda w: (w in lexicon.pos, wordnet.count(w, pos, synset.offset)))
+        if best in lexicon.pos or wordnet.count(best, pos) >= 2:
+            facts.append(Fact("synonym", lemma, {**base, "y": best}, used, weight=2.0))
+    index = synset.words.index(lemma) + 1
+    foes = []
+    for symbol, offset, target_pos, source, target in synset.pointers:
+        if symbol == "!" and source == index:
+            word = wordnet.synsets[target_pos, offset].words[target - 1]
+            if re.fullmatch(r"[a-z]+", word) and lexicon.pieces(word) <= 4:
+                foes.append(word)
+    if foes:
+        facts.append(Fact("opposite", lemma, {**base, "y": foes[0]}, foes, weight=3.0))
+    if pos != "n":
+        return facts
+    parents = [wordnet.synsets[k] for k in synset.targets("@")]
+    for parent in parents[:1]:
+        name = lexicon.name(parent)
+        if name and wordnet.hypernyms(("n", parent.offset), 2) and name != lemma:
+            keys = [w.lower() for p in parents for w in p.words]
+            slots = {**base, "h": name, "ah": lexicon.articles.put(name)}
+            facts.append(Fact("kind", lemma, slots, keys, weight=2.0))
+    parts = [lexicon.name(wordnet.synsets[k]) for k in synset.targets("%p")]
+    shown = sorted(
+        {p for p in parts if p and p != lemma and lexicon.pieces(p) <= 2},
+        key=lambda p: (-wordnet.count(p, "n"), p),
+    )[:3]
+    if len(shown) >= 2:
+        listed = ", ".join(f"the {p}" for p in shown[:-1]) + f" and the {shown[-1]}"
+        facts.append(Fact("parts", lemma, {**base, "text": listed}))
+    return facts

@@ -1,0 +1,1 @@
+"""Reward plug-ins: plain callables on text, optionally differentiable."""
