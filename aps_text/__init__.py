@@ -1,8 +1,8 @@
 """Anchored Posterior Sampling: steer masked diffusion models with rewards at test time.
 
-    from aps_text import APSPipeline
-    pipe = APSPipeline.from_pretrained("mini")
-    print(pipe("What is a violin?", reward="relevance").text[0])
+from aps_text import APSPipeline
+pipe = APSPipeline.from_pretrained("mini")
+print(pipe("What is a violin?", reward="relevance").text[0])
 """
 
 from __future__ import annotations

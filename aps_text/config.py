@@ -1,0 +1,253 @@
+"""`APSConfig`: every choice of the method as one documented field, validated, JSON round trip."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["PRESETS", "APSConfig"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": ("linear", "cosine"),
+    "prior": ("overlap", "kl", "none"),
+    "relaxation": ("quantized", "expectation", "entropy", "gumbel"),
+    "quantizer": ("nearest", "argmax", "sample"),
+    "estimator": ("auto", "relaxed", "rloo", "remax"),
+    "adapter": ("lora", "logits"),
+    "remasking": ("standard", "anchored"),
+    "candidate": ("sample", "quantized"),
+    "anchor_score": ("token", "bits"),
+    "standard_score": ("phi", "theta"),
+    "alg": ("maskgit_plus", "topk_margin", "entropy", "origin"),
+}
+
+# (low, high, low is allowed): the range of every number; None fields skip the check.
+RANGES: dict[str, tuple[float, float, bool]] = {
+    "max_new_tokens": (1, math.inf, True),
+    "steps": (1, math.inf, True),
+    "inner_steps": (0, math.inf, True),
+    "beta": (0, math.inf, False),
+    "gumbel_temperature": (0, math.inf, False),
+    "num_samples": (2, math.inf, True),
+    "lora_rank": (1, math.inf, True),
+    "lora_alpha": (0, math.inf, False),
+    "lora_layers": (1, math.inf, True),
+    "learning_rate": (0, math.inf, False),
+    "gradient_gate": (0, math.inf, True),
+    "trust_region": (0, math.inf, False),
+    "guidance_start": (0, 1, True),
+    "guidance_end": (0, 1, True),
+    "guidance_interval": (1, math.inf, True),
+    "temperature": (0, math.inf, True),
+    "top_p": (0, 1, False),
+    "top_k": (1, math.inf, True),
+    "eos_penalty": (-math.inf, math.inf, True),
+    "min_new_tokens": (0, math.inf, True),
+    "block_length": (1, math.inf, True),
+    "num_return_sequences": (1, math.inf, True),
+    "seed": (0, 2**63 - 1, True),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class APSConfig:
+    """Settings of one call. Defaults are the `balanced` preset.
+
+    Length and time:
+        max_new_tokens: positions on the canvas; None takes the model's own default.
+        steps: denoising steps T. A row finishes early when it has no mask left.
+        schedule: `linear` (alpha = 1 - t) or `cosine`.
+        block_length: fill blocks of this many positions left to right; None is one block.
+
+    Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
+        inner_steps: optimiser steps M per denoising step; 0 turns steering off.
+        prior: `overlap` (-c log <x_phi, x_theta>, the paper's; it sharpens the model even without a
+            reward), `kl` (c KL(x_phi || x_theta); without a reward it leaves the base sampler
+            exactly), `none`. c is the share of the row's masks revealed at this step.
+        likelihood_weight: w. `slides` is L (canvas length); `posterior` is c, for which the KL
+            prior's optimum is the tilted posterior in the mean-field sense; or a number.
+        beta: temperature of the reward, `q = exp(r / beta)`; smaller steers harder. In the
+            reward's own units: always report it.
+
+    Gradient:
+        relaxation: what the operator sees: `quantized` (straight-through), `expectation` (soft),
+            `entropy` (EntRGi's entropy-weighted mix), `gumbel` (straight-through Gumbel-softmax).
+        quantizer: the hard point of `quantized` and `entropy`: `nearest` code to the expected
+            code, the `argmax` token, or a `sample` at the decoding temperature and top-p.
+        gumbel_temperature: of the Gumbel-softmax.
+        estimator: `relaxed` (through the relaxation), `rloo`, `remax` (score function, for black
+            boxes), `auto` (per operator: relaxed where differentiable, rloo elsewhere).
+        num_samples: answers drawn per row for rloo / remax, untempered.
+
+    Adapter (phi):
+        adapter: `lora` (our user's variant) or `logits` (cheap: no pass back through the model).
+        lora_rank, lora_alpha: rank r and scale alpha / r.
+        lora_layers: adapt the top n layers, the trunk below runs once a step; None adapts all.
+        learning_rate: Adam's; None is 0.01 for lora and 0.5 for logits.
+        carry_over: keep phi from one denoising step to the next (one more forward each).
+        gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
+            optimiser step (Adam would amplify rounding noise to a full step).
+        trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
+            beyond it stops optimising and is pulled back onto the bound. None is no bound.
+        guidance_start, guidance_end: steer during this part of the steps, in [0, 1].
+        guidance_interval: steer every so many steps.
+
+    Remasking and decoding:
+        remasking: `anchored` keeps the candidates with the highest TILTED probability; `standard`
+            keeps them by `alg` under `standard_score`.
+        candidate: `sample` from x_phi (text) or the `quantized` expectation (image tokens).
+        anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
+        standard_score: whose probability standard remasking ranks by, `theta` (the prior) or `phi`.
+        revisable: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them).
+        alg: confidence of plain decoding and standard remasking, by Dream's names: `maskgit_plus`
+            (probability), `topk_margin`, `entropy`, `origin` (random order, random count).
+            Always untempered, so temperature never changes the decoding order by itself.
+        temperature, top_p, top_k: of the candidate's draw; temperature 0 takes the argmax.
+        eos_penalty: subtracted from the stop tokens' logits.
+        min_new_tokens: no stop token before this many positions; 1 forbids empty answers.
+        num_return_sequences: answers per prompt, each with its own draws.
+        seed: of every prompt's draws. The same prompt and seed give the same answer in any batch.
+    """
+
+    max_new_tokens: int | None = None
+    steps: int = 16
+    schedule: Literal["linear", "cosine"] = "linear"
+    block_length: int | None = None
+    inner_steps: int = 3
+    prior: Literal["overlap", "kl", "none"] = "kl"
+    likelihood_weight: Literal["slides", "posterior"] | float = "posterior"
+    beta: float = 0.05
+    relaxation: Literal["quantized", "expectation", "entropy", "gumbel"] = "entropy"
+    quantizer: Literal["nearest", "argmax", "sample"] = "sample"
+    gumbel_temperature: float = 1.0
+    estimator: Literal["auto", "relaxed", "rloo", "remax"] = "auto"
+    num_samples: int = 8
+    adapter: Literal["lora", "logits"] = "lora"
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    lora_layers: int | None = 2
+    learning_rate: float | None = None
+    carry_over: bool = False
+    gradient_gate: float = 1e-6
+    trust_region: float | None = 3.0
+    guidance_start: float = 0.0
+    guidance_end: float = 1.0
+    guidance_interval: int = 1
+    remasking: Literal["standard", "anchored"] = "anchored"
+    candidate: Literal["sample", "quantized"] = "sample"
+    anchor_score: Literal["token", "bits"] = "token"
+    standard_score: Literal["phi", "theta"] = "theta"
+    revisable: bool = False
+    alg: Literal["maskgit_plus", "topk_margin", "entropy", "origin"] = "maskgit_plus"
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int | None = None
+    eos_penalty: float = 0.0
+    min_new_tokens: int = 1
+    num_return_sequences: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field; raises `ValueError` or `TypeError` naming the field and the mend."""
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(
+                    f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}"
+                )
+        for name, limits in RANGES.items():
+            check_number(name, getattr(self, name), limits, whole=_is_whole(name))
+        for name in ("carry_over", "revisable"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
+        if self.guidance_start > self.guidance_end:
+            raise ValueError(
+                f"guidance_start={self.guidance_start} lies after guidance_end={self.guidance_end}"
+            )
+        if isinstance(self.likelihood_weight, str):
+            if self.likelihood_weight not in ("slides", "posterior"):
+                raise ValueError(
+                    "likelihood_weight is 'slides', 'posterior' or a number; "
+                    f"got {self.likelihood_weight!r}"
+                )
+        else:
+            check_number("likelihood_weight", self.likelihood_weight, (0, math.inf, True))
+
+    @classmethod
+    def make(cls, preset: str | None = None, **options: Any) -> APSConfig:
+        """A preset (`fast`, `balanced`, `paper`) with single fields changed.
+
+        Raises:
+            TypeError: an option that is not a field; the message suggests the nearest one.
+            ValueError: an unknown preset or a value outside its range.
+        """
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {preset!r}")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise TypeError(f"unknown option {name!r}{hint}")
+        return cls(**{**PRESETS[preset or "balanced"], **options})
+
+    def replace(self, **options: Any) -> APSConfig:
+        """A copy with some fields changed, checked again."""
+        return dataclasses.replace(self, **options)
+
+    @property
+    def adapter_learning_rate(self) -> float:
+        """The learning rate in force."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return 0.01 if self.adapter == "lora" else 0.5
+
+    def to_json(self) -> str:
+        """One JSON object, a key per field."""
+        return json.dumps(dataclasses.asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> APSConfig:
+        """The inverse of `to_json`; missing fields take their defaults, unknown ones are errors."""
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
+        return cls.make(**values)
+
+
+def _is_whole(name: str) -> bool:
+    return "int" in str(APSConfig.__annotations__[name])
+
+
+def check_number(
+    name: str, value: Any, limits: tuple[float, float, bool], *, whole: bool = False
+) -> None:
+    """Raise unless `value` is None or a finite number (an int if `whole`) within `limits`."""
+    if value is None and "None" in str(APSConfig.__annotations__.get(name, "")):
+        return
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        raise TypeError(f"{name} is {'an integer' if whole else 'a number'}, got {value!r}")
+    low, high, closed = limits
+    if not math.isfinite(value) or value < low or value > high or (value == low and not closed):
+        bound = f"{'>=' if closed else '>'} {low:g}" + (f" and <= {high:g}" if high < 1e18 else "")
+        raise ValueError(f"{name} must be {bound}, got {value!r}")
+
+
+# One steered answer costs several plain ones; the presets are the dial.
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"steps": 8, "inner_steps": 2, "adapter": "logits"},
+    "balanced": {},
+    # The slides' objective and weights; steps and adapter are ours.
+    "paper": {
+        "steps": 32,
+        "inner_steps": 10,
+        "prior": "overlap",
+        "likelihood_weight": "slides",
+        "relaxation": "quantized",
+        "quantizer": "nearest",
+        "lora_layers": None,
+    },
+}

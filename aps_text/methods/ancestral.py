@@ -1,0 +1,35 @@
+"""The base sampler: confidence or ancestral decoding of x_theta, no reward.
+
+`config.alg` is Dream's name for how positions are ranked; `origin` is ancestral sampling, every
+mask revealed by its own coin with probability `1 - (1 - alpha_s) / (1 - alpha_t)`. Confidence
+decoders reveal per-row counts (Chang et al. 2022, MaskGIT; Ye et al. 2025, Dream).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..adapter import Denoiser
+from ..canvas import Canvas
+from ..config import APSConfig
+from ..noise import Noise
+from ..operator import Operator
+from ..sampler import StepState, denoise
+
+__all__ = ["Ancestral"]
+
+
+class Ancestral:
+    """See `Method`; the operator is carried along and never scored."""
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """T forwards, fewer when rows finish early."""
+        plain = config.replace(inner_steps=0, remasking="standard", standard_score="theta")
+        return denoise(denoiser, operator, canvas, plain, noise)

@@ -1,0 +1,216 @@
+"""Per-prompt LoRA: every row of the batch has its own low-rank maps, in one pass.
+
+    y_b = W x_b + (alpha / r) B_b A_b x_b        A_b (r, in), B_b (out, r), B_b = 0 at the start
+
+(Hu et al. 2022.) The maps are added by forward hooks on the base's linear modules and live outside
+the model, in one flat tensor `(rows, P)`: the base's weights and module tree are never touched, so
+they are bit-identical afterwards whatever happens, quantised linear maps work as they are, and one
+elementwise Adam with per-row gates moves everything. `save` writes PEFT's own format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..adapter import Denoiser, RowAdam, Where
+from ..noise import Noise
+
+__all__ = ["LoraAdapter"]
+
+
+class LoraAdapter:
+    """phi for B rows; build with `fresh`, `take` rows, `save` and `load` one."""
+
+    def __init__(
+        self,
+        modules: Mapping[str, nn.Linear],
+        start: Tensor,
+        *,
+        rank: int,
+        alpha: float,
+        lr: float,
+        carry_over: bool,
+        warm: bool = False,
+    ) -> None:
+        self.modules, self.start = dict(modules), start
+        self.rank, self.alpha, self.lr, self.carry_over = rank, alpha, lr, carry_over
+        self.equals_theta = not warm
+        self.warm = warm
+        self.adam = RowAdam(start, lr)
+
+    @classmethod
+    def fresh(
+        cls,
+        modules: Mapping[str, nn.Linear],
+        noise: Noise,
+        *,
+        rank: int,
+        alpha: float,
+        lr: float,
+        carry_over: bool,
+    ) -> LoraAdapter:
+        """Start at theta: A uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero.
+
+        A is drawn from the row's own counted noise, so a row's phi never depends on its batch.
+        """
+        first = next(iter(modules.values()))
+        dtype = torch.float64 if first.weight.dtype == torch.float64 else torch.float32
+        rows = torch.arange(len(noise.row_seed), device=noise.row_seed.device)
+        blocks = []
+        for index, module in enumerate(modules.values()):
+            place = torch.full_like(rows, index)
+            u = noise.uniform(rows, place, 0, "lora", rank * module.in_features)
+            blocks.append(((2 * u - 1) * module.in_features**-0.5).to(first.weight.device, dtype))
+            blocks.append(blocks[-1].new_zeros(len(rows), module.out_features * rank))
+        start = torch.cat(blocks, 1)
+        return cls(modules, start, rank=rank, alpha=alpha, lr=lr, carry_over=carry_over)
+
+    def sizes(self) -> list[int]:
+        """Numbers per row of A and B of every module, in order."""
+        return [
+            size * self.rank
+            for module in self.modules.values()
+            for size in (module.in_features, module.out_features)
+        ]
+
+    def maps(self, flat: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Views of `flat (B, P)`: per module A^T `(B, in, r)` and B^T `(B, r, out)`."""
+        pieces = iter(flat.split(self.sizes(), 1))
+        return {
+            name: (
+                next(pieces).view(len(flat), self.rank, module.in_features).transpose(1, 2),
+                next(pieces).view(len(flat), module.out_features, self.rank).transpose(1, 2),
+            )
+            for name, module in self.modules.items()
+        }
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, the base's linear maps answer for x_phi; hooks are removed on any exit."""
+        self.leaf = self.adam.value.detach()
+        if torch.is_grad_enabled():
+            self.leaf.requires_grad_()
+        scale = self.alpha / self.rank
+        handles = []
+        try:
+            for name, (down, up) in self.maps(self.leaf).items():
+                handles.append(
+                    self.modules[name].register_forward_hook(_add_low_rank(down, up, scale))
+                )
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
+        """Back to the start, unless phi is carried over; then theta needs its own forward."""
+        if not self.carry_over:
+            self.adam = RowAdam(self.start, self.lr)
+            self.equals_theta = not self.warm
+        if self.equals_theta:
+            return None
+        with torch.no_grad():
+            return denoiser.logits(state, where)
+
+    def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
+        """The replayed layers under phi."""
+        return denoiser.logits(state, where, self)
+
+    def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
+        """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step."""
+        (flat,) = torch.autograd.grad(logits, self.leaf, grad)
+        self.adam.step(flat, gate.to(flat.device))
+        self.equals_theta = False
+
+    def take(self, rows: Tensor) -> LoraAdapter:
+        """See `Adapter.take`."""
+        other = LoraAdapter(
+            self.modules,
+            self.start[rows],
+            rank=self.rank,
+            alpha=self.alpha,
+            lr=self.lr,
+            carry_over=self.carry_over,
+            warm=self.warm,
+        )
+        other.adam, other.equals_theta = self.adam.take(rows), self.equals_theta
+        return other
+
+    def save(self, folder: str | Path, row: int, names: Mapping[str, str], base: str) -> None:
+        """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
+
+        Args:
+            folder: created if it is not there.
+            row: which prompt's phi.
+            names: from this adapter's module names to the base model's.
+            base: name or path of the base model, for the record.
+        """
+        from peft import LoraConfig
+        from safetensors.torch import save_file
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {}
+        for name, (down, up) in self.maps(self.adam.value.detach()).items():
+            key = f"base_model.model.{names[name]}"
+            tensors[f"{key}.lora_A.weight"] = down[row].T.contiguous().cpu()
+            tensors[f"{key}.lora_B.weight"] = up[row].T.contiguous().cpu()
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+        LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            target_modules=sorted(names[name] for name in self.modules),
+            base_model_name_or_path=base,
+            inference_mode=True,
+        ).save_pretrained(str(folder))
+
+    def load(self, folder: str | Path, names: Mapping[str, str]) -> LoraAdapter:
+        """The same rows, all starting from a saved phi.
+
+        Raises:
+            ValueError: the file lacks one of this adapter's maps or has another rank.
+        """
+        from safetensors.torch import load_file
+
+        path = Path(folder) / "adapter_model.safetensors"
+        if not path.is_file():
+            raise ValueError(f"no adapter_model.safetensors in {str(folder)!r}")
+        tensors, blocks = load_file(path), []
+        for name, module in self.modules.items():
+            for kind, shape in (
+                ("A", (self.rank, module.in_features)),
+                ("B", (module.out_features, self.rank)),
+            ):
+                key = f"base_model.model.{names[name]}.lora_{kind}.weight"
+                if key not in tensors or tensors[key].shape != shape:
+                    found = tuple(tensors[key].shape) if key in tensors else "nothing"
+                    raise ValueError(
+                        f"{path}: {key} should be {shape}, found {found}; "
+                        "use the lora_rank and lora_layers it was saved with"
+                    )
+                blocks.append(tensors[key].flatten())
+        start = torch.cat(blocks).to(self.start).expand_as(self.start).clone()
+        return LoraAdapter(
+            self.modules,
+            start,
+            rank=self.rank,
+            alpha=self.alpha,
+            lr=self.lr,
+            carry_over=self.carry_over,
+            warm=True,
+        )
+
+
+def _add_low_rank(down: Tensor, up: Tensor, scale: float) -> Any:
+    def hook(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        x = args[0].to(down.dtype)
+        low = torch.bmm(x, down.to(x.device))
+        return out + scale * torch.bmm(low, up.to(x.device)).to(out.dtype)
+
+    return hook

@@ -1,0 +1,223 @@
+"""A denoiser around any Hugging Face transformer with a token head.
+
+    trunk    embeddings and layers 0 .. N-n-1, once per denoising step, without gradient
+    logits   layers N-n .. N-1, norm and head, replayed under phi; the head only where asked
+
+The trunk is the model's own forward, stopped by a hook in front of layer N-n that keeps the hidden
+state and that layer's arguments (mask, rotary embeddings), so masks and positions are exactly the
+model's. Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..adapter import Adapter, LogitsAdapter, Where
+from ..config import APSConfig
+from ..noise import Noise
+from .lora import LoraAdapter
+
+__all__ = ["Anatomy", "TransformerDenoiser"]
+
+SUPPRESSED = -1e9
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where a model keeps its parts, and what its tokens mean.
+
+    Attributes:
+        model: called as `model(input_ids=, attention_mask=, position_ids=)`; its own body decides
+            how a `(B, S)` mask becomes attention.
+        layers: the transformer blocks, in order.
+        final: `(N, d) -> (N, d)`, what follows the last block (a norm, or nothing).
+        head: `(N, d) -> (N, K)`.
+        mask_id, pad_id: the mask token, and the id written where nothing is attended.
+        vocab_size: K, the head's width.
+        suppressed: ids that are never an answer (mask, padding, ids beyond the tokenizer).
+        attend_fill: whether positions after a stop token are attended (Dream, LLaDA) or not.
+        shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
+    """
+
+    model: nn.Module
+    layers: nn.ModuleList
+    final: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+    mask_id: int
+    pad_id: int
+    vocab_size: int
+    suppressed: tuple[int, ...] = ()
+    attend_fill: bool = False
+    shift: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go in."""
+        return next(self.model.parameters()).device
+
+
+@dataclass
+class TrunkState:
+    """The hidden state in front of layer N-n, and how that layer is called."""
+
+    hidden: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    offset: int
+
+
+class _Reached(Exception):
+    """Carries the arguments of the first adapted layer out of the model's forward."""
+
+    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.args_, self.kwargs = args, kwargs
+
+
+def _stop_here(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    raise _Reached(args, kwargs)
+
+
+@dataclass(frozen=True)
+class TransformerDenoiser:
+    """`x_theta` with B prompts bound; build with `bind`.
+
+    Attributes:
+        anatomy: the model's parts.
+        prompt, prompt_mask: `(B, P)` ids, left-padded, and where they are real.
+        lengths: `(B,)` canvas positions of each row; the rest is padding.
+        split: how many layers the trunk holds, N - n.
+    """
+
+    anatomy: Anatomy
+    prompt: Tensor
+    prompt_mask: Tensor
+    lengths: Tensor
+    split: int
+
+    @classmethod
+    def bind(
+        cls,
+        anatomy: Anatomy,
+        prompts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        adapted_layers: int | None = None,
+    ) -> TransformerDenoiser:
+        """Bind prompts (token ids) and canvas lengths, one of each per row.
+
+        Raises:
+            ValueError: more adapted layers than the model has.
+        """
+        depth = len(anatomy.layers)
+        top = depth if adapted_layers is None else adapted_layers
+        if top > depth:
+            raise ValueError(f"lora_layers={top}, but the model has {depth} layers; use <= {depth}")
+        width = max(map(len, prompts))
+        ids = torch.full((len(prompts), width), anatomy.pad_id)
+        real = torch.zeros_like(ids, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            start = width - len(prompt)
+            ids[row, start:] = torch.tensor(prompt, dtype=torch.long)
+            real[row, start:] = True
+        device = anatomy.device
+        return cls(
+            anatomy,
+            ids.to(device),
+            real.to(device),
+            torch.tensor(list(lengths), device=device),
+            depth - top,
+        )
+
+    @property
+    def mask_id(self) -> int:
+        """See `Denoiser`."""
+        return self.anatomy.mask_id
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Denoiser`."""
+        return self.anatomy.vocab_size
+
+    def take(self, rows: Tensor) -> TransformerDenoiser:
+        """See `Denoiser.take`; columns that no remaining prompt uses are dropped."""
+        mask = self.prompt_mask[rows]
+        first = int(mask.any(0).long().argmax()) if mask.shape[1] else 0
+        return replace(
+            self,
+            prompt=self.prompt[rows, first:],
+            prompt_mask=mask[:, first:],
+            lengths=self.lengths[rows],
+        )
+
+    @torch.no_grad()
+    def trunk(self, z: Tensor) -> TrunkState:
+        """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
+        within = torch.arange(z.shape[1], device=z.device)[None, :] < self.lengths[:, None]
+        if not self.anatomy.attend_fill:
+            within = within & (z != self.anatomy.pad_id)
+        width = int(within.any(0).nonzero().max()) + 1
+        ids = torch.cat([self.prompt, z[:, :width]], 1)
+        mask = torch.cat([self.prompt_mask, within[:, :width]], 1)
+        positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
+        hook = self.anatomy.layers[self.split].register_forward_pre_hook(
+            _stop_here, with_kwargs=True
+        )
+        try:
+            self.anatomy.model(
+                input_ids=ids, attention_mask=self.attention(mask), position_ids=positions
+            )
+        except _Reached as reached:
+            hidden, *rest = reached.args_
+            return TrunkState(hidden, tuple(rest), reached.kwargs, self.prompt.shape[1])
+        finally:
+            hook.remove()
+        raise RuntimeError(
+            f"layer {self.split} of {type(self.anatomy.model).__name__} was never called; "
+            "Anatomy.layers must be the blocks its forward runs"
+        )
+
+    def attention(self, mask: Tensor) -> Tensor | None:
+        """The mask as the model takes it: None when nothing is padded (the fast kernels)."""
+        return None if bool(mask.all()) else mask.long()
+
+    def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
+        """See `Denoiser.logits`; float32 (or float64), suppressed ids at -1e9."""
+        rows, cols = where
+        with phi.attached() if phi is not None else nullcontext():
+            hidden = state.hidden
+            for layer in self.anatomy.layers[self.split :]:
+                hidden = layer(hidden, *state.args, **state.kwargs)
+                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        picked = hidden[rows, state.offset + cols - self.anatomy.shift]
+        logits = self.anatomy.head(self.anatomy.final(picked))
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.anatomy.suppressed:
+            ids = torch.tensor(self.anatomy.suppressed, device=logits.device)
+            logits = logits.index_fill(-1, ids, SUPPRESSED)
+        return logits
+
+    def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
+        """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
+        lr = config.adapter_learning_rate
+        if config.adapter == "logits":
+            return LogitsAdapter(len(self.prompt), lr)
+        modules = {
+            f"{index}.{name}": module
+            for index, layer in enumerate(self.anatomy.layers)
+            if index >= self.split
+            for name, module in layer.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        return LoraAdapter.fresh(
+            modules,
+            noise,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            lr=lr,
+            carry_over=config.carry_over,
+        )

@@ -1,0 +1,101 @@
+"""Noise that is counted, not consumed: every draw is a hash of its coordinates.
+
+    u = hash(row_seed, particle, step, position, stream, k)  in (0, 1)
+
+A prompt's draws depend on its own seed and on nothing else: not on its neighbours in the batch, on
+rows that finished, or on how many draws were made before. The hash is the SplitMix64 finaliser
+(Steele, Lea, Flood 2014), applied once per coordinate in wrapping 64-bit integers.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Noise"]
+
+_GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
+_MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical right shift of signed 64-bit integers."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(state: Tensor, value: Tensor | int) -> Tensor:
+    """Absorb one coordinate into the state."""
+    if isinstance(value, int):
+        value = state.new_tensor(value)  # tensors wrap at 64 bits, Python integers do not
+    x = state ^ (value * _GOLDEN + _MIX_1)
+    x = x + _GOLDEN
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Draws for B rows.
+
+    Attributes:
+        row_seed: `(B,)` int64, one seed per prompt.
+        particle: `(B,)` int64, which of the prompt's parallel samples a row is.
+    """
+
+    row_seed: Tensor
+    particle: Tensor
+
+    def take(self, rows: Tensor) -> Noise:
+        """The noise of other rows, `(B',)` int64."""
+        return Noise(self.row_seed[rows], self.particle[rows])
+
+    def _state(self, rows: Tensor, step: int, stream: str) -> Tensor:
+        state = _mix(torch.zeros_like(rows), self.row_seed[rows])
+        state = _mix(state, self.particle[rows])
+        return _mix(_mix(state, step), zlib.crc32(stream.encode()))
+
+    def uniform(
+        self, rows: Tensor, position: Tensor, step: int, stream: str, count: int | None = None
+    ) -> Tensor:
+        """Uniforms in the open interval (0, 1), float64.
+
+        Args:
+            rows, position: `(N,)` int64: whose draw, and where on the canvas.
+            step: the denoising step.
+            stream: what the draw is for; streams are independent.
+            count: None for `(N,)`, else `(N, count)` independent draws per position.
+        """
+        state = _mix(self._state(rows, step, stream), position)
+        if count is not None:
+            state = _mix(state[:, None], torch.arange(count, device=rows.device)[None, :])
+        return (_shift(state, 11).double() + 0.5) * 2.0**-53
+
+    def gumbel(self, rows: Tensor, position: Tensor, step: int, stream: str, count: int) -> Tensor:
+        """Standard Gumbel draws `(N, count)`, float64."""
+        return -(-self.uniform(rows, position, step, stream, count).log()).log()
+
+    def normal(self, step: int, stream: str, count: int) -> Tensor:
+        """Standard normal draws `(B, count)` per row, float32, by Box and Muller."""
+        rows = torch.arange(len(self.row_seed), device=self.row_seed.device)
+        u = self.uniform(rows, torch.zeros_like(rows), step, stream, 2 * count)
+        radius = (-2 * u[:, :count].log()).sqrt()
+        return (radius * (2 * math.pi * u[:, count:]).cos()).float()
+
+    def categorical(
+        self, probs: Tensor, rows: Tensor, position: Tensor, step: int, stream: str
+    ) -> Tensor:
+        """One token id per distribution, by inverting the cumulative sum: `(N, K)` -> `(N,)`."""
+        cumulative = probs.double().cumsum(-1)
+        u = self.uniform(rows, position, step, stream)[:, None] * cumulative[:, -1:]
+        # right=True never lands on a token of probability 0.
+        return (
+            torch.searchsorted(cumulative, u, right=True)
+            .squeeze(-1)
+            .clamp_(max=probs.shape[-1] - 1)
+        )

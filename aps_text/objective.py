@@ -1,0 +1,85 @@
+"""The surrogate objective of one denoising step (slides, Approximation 3).
+
+    prior="overlap":  L_t = -c sum_l log <x_phi^l, x_theta^l>   - w log q(y | x~_phi) / beta
+    prior="kl":       L_t =  c sum_l KL(x_phi^l || x_theta^l)   - w log q(y | x~_phi) / beta
+
+summed over the masked positions l of a row; `c = (alpha_s - alpha_t) / (1 - alpha_t)`, which is
+revealed / masked of the row. The normaliser of the theorem is stop-gradient: the tilted
+distribution is normalised by softmax. Shapes: log-probabilities `(N, K)` over N masked positions,
+`rows (N,)` names the row of each, results are `(B,)`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["kl_rows", "likelihood_weight", "prior_term", "sum_rows", "trust_region"]
+
+
+def sum_rows(values: Tensor, rows: Tensor, batch: int) -> Tensor:
+    """Sum `(N,)` values by row into `(B,)`."""
+    return values.new_zeros(batch).index_add(0, rows, values)
+
+
+def prior_term(
+    kind: str, log_phi: Tensor, log_theta: Tensor, rows: Tensor, share: Tensor
+) -> Tensor:
+    """The prior's part of the loss, `(B,)`, >= 0.
+
+    Args:
+        kind: `overlap | kl | none`.
+        log_phi, log_theta: `(N, K)` normalised log-probabilities; gradient flows into `log_phi`.
+        rows: `(N,)` row of each position.
+        share: `(B,)` c, the share of the row's masks revealed at this step.
+    """
+    if kind == "overlap":
+        each = -(log_phi + log_theta).logsumexp(-1)
+    elif kind == "kl":
+        each = (log_phi.exp() * (log_phi - log_theta)).sum(-1)
+    elif kind == "none":
+        each = 0 * log_phi[:, 0]
+    else:
+        raise ValueError(f"prior is 'overlap', 'kl' or 'none', got {kind!r}")
+    return share * sum_rows(each, rows, len(share))
+
+
+def likelihood_weight(kind: str | float, share: Tensor, length: int) -> Tensor:
+    """`w` per row, `(B,)`: `slides` = L, `posterior` = c, or the number given."""
+    if kind == "slides":
+        return torch.full_like(share, float(length))
+    if kind == "posterior":
+        return share
+    return torch.full_like(share, float(kind))
+
+
+def kl_rows(log_phi: Tensor, log_theta: Tensor, rows: Tensor, batch: int) -> Tensor:
+    """Mean KL(x_phi || x_theta) per masked position of each row, nats, `(B,)`; 0 without masks."""
+    each = (log_phi.exp() * (log_phi - log_theta)).sum(-1)
+    count = sum_rows(torch.ones_like(each), rows, batch)
+    return sum_rows(each, rows, batch) / count.clamp_min(1)
+
+
+def trust_region(
+    log_phi: Tensor, log_theta: Tensor, rows: Tensor, batch: int, bound: float
+) -> Tensor:
+    """Pull rows beyond the bound back onto it: `log x ~ log_theta + s (log_phi - log_theta)`.
+
+    `s` in [0, 1] is one number per row, found by bisection (the KL grows with s); rows within the
+    bound are returned bit-identical. `(N, K)` normalised log-probabilities.
+    """
+    beyond = kl_rows(log_phi, log_theta, rows, batch) > bound
+    if not bool(beyond.any()):
+        return log_phi
+    inside = ~beyond[rows]
+    picked = (~inside).nonzero().squeeze(-1)
+    theta, phi, owner = log_theta[picked], log_phi[picked], rows[picked]
+    low = torch.zeros(batch, dtype=phi.dtype, device=phi.device)
+    high = torch.ones_like(low)
+    for _ in range(16):
+        middle = (low + high) / 2
+        trial = (theta + middle[owner, None] * (phi - theta)).log_softmax(-1)
+        over = kl_rows(trial, theta, owner, batch) > bound
+        low, high = torch.where(over, low, middle), torch.where(over, middle, high)
+    pulled = (theta + low[owner, None] * (phi - theta)).log_softmax(-1)
+    return log_phi.index_put((picked,), pulled)
