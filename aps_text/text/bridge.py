@@ -1,0 +1,316 @@
+"""The vocabulary bridge: which piece of a reward's tokenizer stands for a generator's token.
+
+    map[k] = id in the reward's vocabulary, or -1
+
+Exact strings first, where both tokenizers mark words the same way; then normalised forms: the
+text a piece stands for and its ROLE, whether it begins a word or continues one. `Ġviolin` (byte
+BPE), `▁violin` (SentencePiece) and `violin` (WordPiece) begin a word; `in`, `in` and `##in`
+continue one. Text goes through the target's own normaliser (lower case, accents). Byte-level
+pieces are decoded; those that hold part of a character match nothing.
+
+Left over under the two word-mark styles without a continuation mark (byte BPE, SentencePiece): an
+unmarked piece also opens a text, a line or a quotation, so it may fall back to the target's
+word-initial piece; and punctuation does so FIRST where the target splits it off (WordPiece). A
+word-initial piece never falls back to a continuation, which would glue words together.
+
+Special tokens of the generator (mask, padding, stop) are unmatched by design. What happens to the
+probability on unmatched tokens is the policy's business:
+
+    error     refuse to build
+    restrict  take them out of the mixture and renormalise the rest
+    zero      they embed as 0
+    unk       they embed as the reward's unknown token
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import unicodedata
+import weakref
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..codebook import VectorCodebook
+
+__all__ = ["POLICIES", "VocabularyBridge", "bridge_between"]
+
+POLICIES = ("error", "restrict", "zero", "unk")
+
+logger = logging.getLogger(__name__)
+
+
+class Form(NamedTuple):
+    """What a piece stands for: its text, and whether it begins a word."""
+
+    text: str
+    initial: bool
+
+
+class VocabularyBridge:
+    """A map from a generator's tokens to a reward's, built once for a pair of fast tokenizers.
+
+    Args:
+        source_tokenizer: the generator's Hugging Face fast tokenizer.
+        target_tokenizer: the reward's.
+        vocab_size: K, the width of the generator's distributions; ids past its tokenizer are
+            unmatched.
+        policy: `error | restrict | zero | unk`.
+        exclude: further generator ids that are never text (a stop or fill token that its
+            tokenizer does not call special).
+
+    Attributes:
+        map: `(K,)` int64, id in the target or -1.
+        matched: `(K,)` bool.
+        special: `(K,)` bool, ids that are never text; the others are text.
+        matched_share: matched share of the text tokens, in [0, 1]. The MASS they carry is what
+            counts in a run, see `mass`.
+
+    Raises:
+        ValueError: an unknown policy, a slow tokenizer, no match at all, unmatched text tokens
+            under `error`, or `unk` where the target has no unknown token.
+    """
+
+    def __init__(
+        self,
+        source_tokenizer: Any,
+        target_tokenizer: Any,
+        *,
+        vocab_size: int,
+        policy: str = "restrict",
+        exclude: Iterable[int] = (),
+    ) -> None:
+        if policy not in POLICIES:
+            raise ValueError(
+                f"unknown policy {policy!r}; choose {', '.join(POLICIES)}, or rloo to steer "
+                "without the bridge"
+            )
+        if vocab_size < 1:
+            raise ValueError(f"vocab_size must be >= 1, got {vocab_size}")
+        source, target = _Vocabulary(source_tokenizer), _Vocabulary(target_tokenizer)
+        self.policy, self.unk_id = policy, target_tokenizer.unk_token_id
+        self.map = torch.tensor(_match(source, target, vocab_size, set(exclude)))
+        self.special = torch.ones(vocab_size, dtype=torch.bool)
+        text_ids = [i for i in source.pieces if i < vocab_size and i not in set(exclude)]
+        self.special[text_ids] = False
+        self.matched = self.map >= 0
+        self.matched_share = int(self.matched.sum()) / max(1, len(text_ids))
+        self._placed: dict[torch.device, Tensor] = {}
+        self._codebook: tuple[Tensor, int, VectorCodebook] | None = None
+        self._check(source)
+
+    def _check(self, source: _Vocabulary) -> None:
+        lost = (~self.matched & ~self.special).nonzero().flatten().tolist()
+        examples = ", ".join(repr(source.pieces[i]) for i in lost[:5])
+        if not self.matched.any():
+            raise ValueError(
+                "the generator's and the reward's tokenizers share no piece "
+                f"({examples}, ...); use policy='rloo'"
+            )
+        if self.policy == "error" and lost:
+            raise ValueError(
+                f"{len(lost)} generator tokens have no counterpart in the reward's tokenizer "
+                f"({examples}{', ...' if len(lost) > 5 else ''}); choose policy='restrict', 'zero' "
+                "or 'unk', or 'rloo' to steer without the bridge"
+            )
+        if self.policy == "unk" and self.unk_id is None:
+            raise ValueError("policy='unk' but the reward's tokenizer has no unknown token")
+        logger.info(
+            "vocabulary bridge: %.1f%% of the generator's text tokens matched, policy %s",
+            100 * self.matched_share,
+            self.policy,
+        )
+
+    def mass(self, probs: Tensor) -> Tensor:
+        """Probability on matched tokens: `(N, K)` -> `(N,)`, on the device of `probs`."""
+        return probs @ self._on(probs.device)[0].to(probs.dtype)
+
+    def text_mass(self, probs: Tensor) -> Tensor:
+        """Probability on text tokens, matched or not: `(N, K)` -> `(N,)`; 1 minus the specials'."""
+        return probs @ self._on(probs.device)[1].to(probs.dtype)
+
+    def _on(self, device: torch.device) -> Tensor:
+        if device not in self._placed:
+            self._placed[device] = torch.stack([self.matched, ~self.special]).to(device)
+        return self._placed[device]
+
+    def codebook(self, table: Tensor) -> VectorCodebook:
+        """The generator's K tokens as codes: rows of the reward's `(V, d)` table, by the policy.
+
+        The last codebook is kept: the same table gives the same object.
+        """
+        if self._codebook is not None:
+            kept, version, book = self._codebook
+            same = kept.data_ptr() == table.data_ptr() and kept.shape == table.shape
+            if same and kept.dtype == table.dtype and version == table._version:
+                return book
+        if int(self.map.max()) >= len(table):
+            raise ValueError(
+                f"the embedding table has {len(table)} rows but the reward's tokenizer uses id "
+                f"{int(self.map.max())}; give the table that belongs to the tokenizer"
+            )
+        fallback = self.unk_id if self.policy == "unk" else 0
+        rows = torch.where(self.matched, self.map, fallback).to(table.device)
+        codes = table.detach()[rows]
+        matched = self.matched.to(table.device)
+        if self.policy != "unk":
+            codes = codes * matched[:, None]
+        allowed = matched if self.policy in ("restrict", "error") else None
+        book = VectorCodebook(codes, allowed)
+        self._codebook = (table.detach(), table._version, book)
+        return book
+
+
+_BRIDGES: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, dict[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def bridge_between(
+    source_tokenizer: Any,
+    target_tokenizer: Any,
+    *,
+    vocab_size: int,
+    policy: str = "restrict",
+    exclude: Sequence[int] = (),
+) -> VocabularyBridge:
+    """A `VocabularyBridge`, built once per pair of tokenizer objects for as long as both live."""
+    pairs = _BRIDGES.setdefault(source_tokenizer, weakref.WeakKeyDictionary())
+    built = pairs.setdefault(target_tokenizer, {})
+    key = (vocab_size, policy, tuple(sorted(set(exclude))))
+    if key not in built:
+        built[key] = VocabularyBridge(
+            source_tokenizer,
+            target_tokenizer,
+            vocab_size=vocab_size,
+            policy=policy,
+            exclude=exclude,
+        )
+    return built[key]
+
+
+def _match(
+    source: _Vocabulary, target: _Vocabulary, vocab_size: int, exclude: set[int]
+) -> list[int]:
+    exact = {piece: i for i, piece in target.pieces.items()} if source.marks == target.marks else {}
+    by_form: dict[Form, int] = {}
+    for i, piece in target.pieces.items():
+        form = target.form(piece)
+        if form is not None:
+            by_form.setdefault(form, i)
+    found = [-1] * vocab_size
+    for i, piece in source.pieces.items():
+        if i >= vocab_size or i in exclude:
+            continue
+        if piece in exact:
+            found[i] = exact[piece]
+            continue
+        form = source.form(piece)
+        if form is None:
+            continue
+        for candidate in _candidates(form, source, target):
+            if candidate in by_form:
+                found[i] = by_form[candidate]
+                break
+    return found
+
+
+def _candidates(form: Form, source: _Vocabulary, target: _Vocabulary) -> list[Form]:
+    """Forms to look for in the target, best first."""
+    text = target.normalised(form.text)
+    if not text:
+        return []
+    if target.marks == "##" and _stands_alone(text):
+        return [Form(text, True)]  # WordPiece cuts before and after it, whatever was written
+    if form.initial:
+        # A text may begin without a space in the target, where no word-initial piece exists for
+        # punctuation that is glued on both sides of it.
+        return [Form(text, True), *([Form(text, False)] if _stands_alone(text) else [])]
+    forms = [Form(text, False)]
+    if source.marks != "##" or _stands_alone(text):
+        forms.append(Form(text, True))
+    return forms
+
+
+def _stands_alone(text: str) -> bool:
+    """Punctuation, symbols and Chinese characters: one character, a word of its own in BERT."""
+    return len(text) == 1 and (
+        unicodedata.category(text)[0] in "PS" or "\u4e00" <= text <= "\u9fff"
+    )
+
+
+class _Vocabulary:
+    """Text pieces of a fast tokenizer and how it marks word starts: `Ġ`, `▁` or `##`."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "is_fast", False):
+            raise ValueError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer; load it with use_fast=True "
+                "or choose policy='rloo'"
+            )
+        self._backend = tokenizer.backend_tokenizer
+        state = json.loads(self._backend.to_str())
+        model, described = state["model"], json.dumps([state["pre_tokenizer"], state["decoder"]])
+        self._prefix = model.get("continuing_subword_prefix") or ""
+        if model["type"] == "WordPiece":
+            self.marks, self._prefix = "##", self._prefix or "##"
+        elif '"ByteLevel"' in described:
+            self.marks = "Ġ"
+        else:
+            self.marks = "▁"
+        special = set(tokenizer.all_special_ids)
+        special |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+        vocabulary = sorted((i, piece) for piece, i in tokenizer.get_vocab().items())
+        self.pieces = {i: piece for i, piece in vocabulary if i not in special}
+
+    def form(self, piece: str) -> Form | None:
+        """Text and role of a piece; None for whitespace alone and for parts of characters."""
+        if self.marks == "##":
+            text = piece.removeprefix(self._prefix)
+            initial = text == piece
+        elif self.marks == "Ġ":
+            decoded = _decode_bytes(piece)
+            if decoded is None:
+                return None
+            text = decoded.removeprefix(" ")
+            initial = text != decoded
+        else:
+            text = _byte_piece(piece) or piece
+            text, initial = text.removeprefix("▁"), text.startswith("▁")
+        return Form(text, initial) if text.strip() or text in ("\n", "\t") else None
+
+    def normalised(self, text: str) -> str:
+        """`text` as this tokenizer's normaliser leaves it, without word marks."""
+        if self._backend.normalizer is None:
+            return text
+        changed = self._backend.normalizer.normalize_str(text).replace("▁", " ")
+        return changed.strip(" ") or (text if text.isspace() else "")
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-ins for the 256 bytes."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
+
+
+def _decode_bytes(piece: str) -> str | None:
+    """The text of a byte-level piece, or None where it is not whole characters."""
+    try:
+        return bytes(_BYTES[c] for c in piece).decode("utf-8")
+    except (KeyError, UnicodeDecodeError):
+        return None
+
+
+def _byte_piece(piece: str) -> str | None:
+    """SentencePiece's byte fallback: `<0x0A>` stands for a line feed; ASCII only."""
+    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+        value = int(piece[3:5], 16)
+        return chr(value) if value < 128 else piece
+    return None

