@@ -65,6 +65,7 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         if not callable(spec):
             raise TypeError(f"a reward is a name or a callable, got {spec!r}")
         return _built(spec, options)
+    found: Any
     point = _installed().get(spec)
     if point is not None:
         try:
@@ -78,7 +79,7 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
     if not (colon and place and attribute):
         raise ValueError(_unknown(spec))
     module = _from_file(place) if place.endswith(".py") else _from_package(place, spec)
-    found: Any = module
+    found = module
     try:
         for part in attribute.split("."):
             found = getattr(found, part)
@@ -139,7 +140,10 @@ def _built(found: Any, options: dict[str, Any]) -> Reward:
         if option not in known and not catches_all:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
-    return found(**options) if inspect.isclass(found) else functools.partial(found, **options)
+    if inspect.isclass(found):
+        built: Reward = found(**options)
+        return built
+    return functools.partial(found, **options)
 
 
 def _from_file(place: str) -> Any:

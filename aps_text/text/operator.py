@@ -186,14 +186,14 @@ class RewardOperator:
             self.prompts,
             completions,
             self.columns,
-            completion_ids=answer_ids(ids, self.stop_ids, self.fill_id),
+            completion_ids=answer_ids(ids, self.stop_ids, (self.fill_id,)),
         )
         total = torch.tensor(values, dtype=torch.float32, device=ids.device)
         return Scores(total, {self.name: total})
 
     def texts(self, ids: Tensor) -> list[str]:
         """The answers on canvases `(B, L)`, as they are scored and shown."""
-        texts = decode_canvas(self.tokenizer, ids, self.stop_ids, self.fill_id)
+        texts = decode_canvas(self.tokenizer, ids, self.stop_ids, (self.fill_id,))
         return texts if self.finish is None else [self.finish(text) for text in texts]
 
     def _live(self, relaxed: Relaxed) -> Tensor:
