@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor
 
+from .objective import sum_rows
+
 if TYPE_CHECKING:
     from .config import APSConfig
     from .noise import Noise
@@ -27,8 +29,15 @@ class Denoiser(Protocol):
     Logits are aligned (a shift undone) and float; the mask and untrained ids are suppressed.
     """
 
-    mask_id: int
-    vocab_size: int
+    @property
+    def mask_id(self) -> int:
+        """The mask token's id."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """K, the width of the logits."""
+        ...
 
     def take(self, rows: Tensor) -> Denoiser:
         """The denoiser of other rows: dropped, repeated, reordered; `(B',)` int64."""
@@ -73,7 +82,8 @@ class RowAdam:
 
     Its eps is relative: `eps * rms(gradient of the row)`, so that the step does not depend on the
     scale of the reward and a gradient of rounding noise is not blown up to a full step within a
-    row that has a real one.
+    row that has a real one. Where the value's rows are parts of a prompt's row (positions), `scale`
+    gives the rms over the prompt's.
     """
 
     def __init__(self, value: Tensor, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
@@ -84,8 +94,9 @@ class RowAdam:
         self.count = torch.zeros(len(value), dtype=torch.long, device=value.device)
 
     @torch.no_grad()
-    def step(self, grad: Tensor, gate: Tensor) -> None:
-        """Descend along `grad` (the value's shape) in the rows where `gate (B,)` is True."""
+    def step(self, grad: Tensor, gate: Tensor, scale: Tensor | None = None) -> None:
+        """Descend along `grad` (the value's shape) in the rows where `gate (B,)` is True; `scale`
+        `(B,)` is the gradient's rms, by default over each row."""
         shape = (-1,) + (1,) * (grad.ndim - 1)
         on = gate.view(shape)
         one, two = self.betas
@@ -95,8 +106,9 @@ class RowAdam:
         count = self.count.clamp_min(1).to(grad.dtype).view(shape)
         mean = self.mean / (1 - one**count)
         root = (self.square / (1 - two**count)).sqrt()
-        scale = grad.square().flatten(1).mean(1).sqrt().view(shape)
-        step = mean / (root + self.eps * scale + torch.finfo(grad.dtype).tiny)
+        if scale is None:
+            scale = grad.square().flatten(1).mean(1).sqrt()
+        step = mean / (root + self.eps * scale.view(shape) + torch.finfo(grad.dtype).tiny)
         self.value = torch.where(on, self.value - self.lr * step, self.value)
 
     def take(self, rows: Tensor) -> RowAdam:
@@ -131,7 +143,10 @@ class LogitsAdapter:
         """Adam on the offset; the gradient at the logits is its gradient."""
         if self.adam is None:
             self.adam = RowAdam(torch.zeros_like(grad), self.lr)
-        self.adam.step(grad, gate[self.rows])
+        batch = len(gate)
+        square = sum_rows(grad.square().mean(-1), self.rows, batch)
+        count = sum_rows(torch.ones_like(grad[:, 0]), self.rows, batch).clamp_min(1)
+        self.adam.step(grad, gate[self.rows], (square / count).sqrt()[self.rows])
 
     def take(self, rows: Tensor) -> LogitsAdapter:
         """Nothing outlives a step."""

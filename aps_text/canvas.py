@@ -64,6 +64,11 @@ class Canvas:
             group=torch.tensor(list(rows), device=device),
         )
 
+    @property
+    def lengths(self) -> Tensor:
+        """`(B,)` int64 positions of each row, without the padding behind a shorter one."""
+        return (self.editable | (self.z != self.fill_id)).sum(-1)
+
     def take(self, rows: Tensor) -> Canvas:
         """The canvas of other rows, `(B',)` int64."""
         return replace(

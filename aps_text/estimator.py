@@ -21,7 +21,7 @@ from torch import Tensor
 from .canvas import alive_before_stop, end_at_stop
 from .codebook import Relaxed
 from .objective import sum_rows
-from .operator import Operator, WeightedSum, parts
+from .operator import Operator, WeightedSum, merge_terms, parts
 from .remasking import sampling_probs
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _add(one: Likelihood, two: Likelihood) -> Likelihood:
         one.surrogate + two.surrogate,
         one.value + two.value,
         one.informative | two.informative,
-        {**one.terms, **two.terms},
+        merge_terms(one.terms, two.terms),
     )
 
 

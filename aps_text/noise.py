@@ -39,6 +39,11 @@ def _mix(state: Tensor, value: Tensor | int) -> Tensor:
     return x ^ _shift(x, 31)
 
 
+def _open_unit(state: Tensor) -> Tensor:
+    """64 random bits to (0, 1), float64. With 52 of them `n + 1/2` is exact: 1 never comes out."""
+    return (_shift(state, 12).double() + 0.5) * 2.0**-52
+
+
 @dataclass(frozen=True)
 class Noise:
     """Draws for B rows.
@@ -74,7 +79,7 @@ class Noise:
         state = _mix(self._state(rows, step, stream), position)
         if count is not None:
             state = _mix(state[:, None], torch.arange(count, device=rows.device)[None, :])
-        return (_shift(state, 11).double() + 0.5) * 2.0**-53
+        return _open_unit(state)
 
     def gumbel(self, rows: Tensor, position: Tensor, step: int, stream: str, count: int) -> Tensor:
         """Standard Gumbel draws `(N, count)`, float64."""

@@ -44,10 +44,10 @@ def prior_term(
     return share * sum_rows(each, rows, len(share))
 
 
-def likelihood_weight(kind: str | float, share: Tensor, length: int) -> Tensor:
-    """`w` per row, `(B,)`: `slides` = L, `posterior` = c, or the number given."""
+def likelihood_weight(kind: str | float, share: Tensor, length: Tensor) -> Tensor:
+    """`w` per row, `(B,)`: `slides` = L (the row's `length`), `posterior` = c, or the number."""
     if kind == "slides":
-        return torch.full_like(share, float(length))
+        return length.to(share)
     if kind == "posterior":
         return share
     return torch.full_like(share, float(kind))

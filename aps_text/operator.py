@@ -108,12 +108,19 @@ def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
     for weight, scores in weighted:
         if scores is not first:
             total = total + weight * scores.total.to(total)
-        for name, value in scores.terms.items():
-            unique, count = name, 2
-            while unique in terms:
-                unique, count = f"{name}_{count}", count + 1
-            terms[unique] = value
+        terms = merge_terms(terms, scores.terms)
     return Scores(total, terms)
+
+
+def merge_terms(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Both; a name of `two` that is taken is numbered: `fluency`, `fluency_2`, ..."""
+    terms = dict(one)
+    for name, value in two.items():
+        unique, count = name, 2
+        while unique in terms:
+            unique, count = f"{name}_{count}", count + 1
+        terms[unique] = value
+    return terms
 
 
 def parts(operator: Operator) -> list[tuple[float, Operator]]:

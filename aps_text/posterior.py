@@ -92,7 +92,7 @@ class PosteriorTilt:
                     step.index,
                     inner,
                 )
-                weight = likelihood_weight(config.likelihood_weight, share, step.canvas.z.shape[1])
+                weight = likelihood_weight(config.likelihood_weight, share, step.canvas.lengths)
                 prior = prior_term(config.prior, log_leaf, log_theta, where[0], share)
                 total = prior - weight * found.surrogate / config.beta
                 (grad,) = torch.autograd.grad(total.sum(), leaf)

@@ -155,7 +155,8 @@ def score_of(
         return -step.noise.uniform(step.where[0], step.where[1], step.index, "order")
     if config.remasking == "anchored" and config.alg == "maskgit_plus":
         return quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)
-    ranked = tilted.log_phi if config.standard_score == "phi" else tilted.log_theta
+    by_prior = config.remasking == "standard" and config.standard_score == "theta"
+    ranked = tilted.log_theta if by_prior else tilted.log_phi
     return confidence(config.alg, ranked, candidates)
 
 
@@ -187,15 +188,15 @@ def denoise(
         masked = canvas.z == denoiser.mask_id
         count = reveal_count(masked.sum(-1), keep_masked(t, s, config.schedule))
         guided = tilt is not None and is_guided(index, config)
-        offered = masked if guided else masked & reachable(masked, canvas.block, count, config)
+        writable = masked & reachable(masked, canvas.block, count, config)
+        offered = masked if guided else writable
         where = positions_of(offered)
         step = Step(index, canvas, where, count, count / masked.sum(-1), noise)
         if config.alg == "origin":
             # Every mask is revealed by its own coin; a row may reveal none before the last step.
-            coin = noise.uniform(where[0], where[1], index, "order") < 1 - keep_masked(
-                t, s, config.schedule
-            )
-            step.count = count = torch.zeros_like(count).index_add(0, where[0], coin.long())
+            tossed = positions_of(writable)
+            coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
+            step.count = count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
         bias = stop_bias(canvas, where, config)
         state = denoiser.trunk(canvas.z)
         if guided and tilt is not None:
