@@ -120,30 +120,25 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def _built(found: Any, options: dict[str, Any]) -> Reward:
-    if not inspect.isclass(found) and not options:
+    is_class = inspect.isclass(found)
+    if not is_class and not options:
         return found
-    if not inspect.isclass(found) and not inspect.isroutine(found):
+    if not is_class and not inspect.isroutine(found):
         raise TypeError(
             f"reward {reward_name(found)!r} is already built and takes no options, "
             f"got {', '.join(options)}"
         )
-    accepted = {
-        p.name: p
-        for p in inspect.signature(found).parameters.values()
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY, p.VAR_KEYWORD)
-    }
+    parameters = inspect.signature(found).parameters.values()
+    reserved = {"prompts", "completions", "completion_ids"}
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    known = [name for name in named if name not in reserved]
     # A function's **kwargs take dataset columns, so they excuse no misspelt option.
-    catches_all = inspect.isclass(found) and any(p.kind is p.VAR_KEYWORD for p in accepted.values())
-    reserved = {"self", "prompts", "completions", "completion_ids"}
-    known = [n for n, p in accepted.items() if n not in reserved and p.kind is not p.VAR_KEYWORD]
+    catches_all = is_class and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
         if option not in known and not catches_all:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
-    if inspect.isclass(found):
-        built: Reward = found(**options)
-        return built
-    return functools.partial(found, **options)
+    return found(**options) if is_class else functools.partial(found, **options)
 
 
 def _from_file(place: str) -> Any:

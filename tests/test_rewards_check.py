@@ -1,0 +1,176 @@
+"""Calling a reward: what is passed, what is scored once, and what every failure says."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewards import RewardError, call_reward
+
+PROMPTS = ["What is a violin?", "What is a lion?", "What is a rock?"]
+ANSWERS = ["a fiddle", "a cat", "a stone"]
+
+
+def length(prompts, completions, completion_ids=None, **columns):
+    return [len(c) for c in completions]
+
+
+pairs = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["", "x", "yy"])), max_size=12)
+
+
+@given(pairs)
+def test_duplicates_are_scored_once_and_land_in_their_rows(rows):
+    seen = []
+
+    def reward(prompts, completions, **columns):
+        seen.extend(zip(prompts, completions, strict=True))
+        return length(prompts, completions)
+
+    scores = call_reward(reward, [p for p, _ in rows], [c for _, c in rows])
+    assert scores == [float(len(c)) for _, c in rows]
+    assert sorted(seen) == sorted(set(rows))
+
+
+def test_rows_that_differ_in_a_column_are_not_duplicates():
+    def reward(completions, reference, **columns):
+        return [float(c == r) for c, r in zip(completions, reference, strict=True)]
+
+    columns = {"reference": ["x", "y", "x"]}
+    assert call_reward(reward, ["p"] * 3, ["x"] * 3, columns) == [1.0, 0.0, 1.0]
+    # 1, 1.0 and True are equal in Python and not the same value.
+    kinds = call_reward(
+        lambda kind, **kw: [float(type(k) is bool) for k in kind],
+        ["p"] * 3,
+        ["x"] * 3,
+        {"kind": [1, True, 1.0]},
+    )
+    assert kinds == [0.0, 1.0, 0.0]
+
+
+def test_only_named_arguments_are_passed_without_kwargs():
+    assert call_reward(lambda completions: [1.0] * len(completions), ["p"], ["c"]) == [1.0]
+    ids = call_reward(
+        lambda completions, completion_ids: [len(i) for i in completion_ids],
+        ["p", "q"],
+        ["c", "c"],
+        {"unused": [0, 0]},
+        completion_ids=[[1, 2], [3]],
+    )
+    assert ids == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0, 2.0, 3.0],
+        (1, 2, 3),
+        torch.tensor([1.0, 2.0, 3.0]),
+        torch.tensor([1.0, 2.0, 3.0], requires_grad=True),
+        np.array([1, 2, 3], dtype=np.float32),
+        [np.float32(1), torch.tensor(2.0), np.int64(3)],
+    ],
+)
+def test_numbers_of_every_make(values):
+    assert call_reward(lambda **kw: values, PROMPTS, ANSWERS) == [1.0, 2.0, 3.0]
+
+
+def test_none_is_not_applicable_and_contributes_nothing():
+    assert call_reward(lambda **kw: [None, 2, None], PROMPTS, ANSWERS) == [0.0, 2.0, 0.0]
+
+
+def test_messages_arrive_as_messages():
+    prompts = [[{"role": "user", "content": "hi"}]]
+    answers = [[{"role": "assistant", "content": "hello"}]]
+
+    def reward(prompts, completions, **columns):
+        return [len(completions[0][0]["content"])]
+
+    assert call_reward(reward, prompts, answers) == [5.0]
+
+
+def test_coroutines_are_awaited_also_inside_a_running_loop():
+    async def reward(prompts, completions, **columns):
+        await asyncio.sleep(0)
+        return [float(len(c)) for c in completions]
+
+    async def notebook():
+        return call_reward(reward, PROMPTS, ANSWERS)
+
+    expected = [8.0, 5.0, 7.0]
+    assert call_reward(reward, PROMPTS, ANSWERS) == expected
+    assert asyncio.run(notebook()) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1.0, float("nan"), 0.0], r"returned nan for prompt 1 \('What is a lion\?'.*finite"),
+        ([1.0, 0.0, float("inf")], r"returned inf for prompt 2 \('What is a rock\?'"),
+        (["good", 0.0, 0.0], r"returned 'good' for prompt 0 \('What is a violin\?'"),
+        ([[1.0], 0.0, 0.0], r"returned \[1\.0\] for prompt 0"),
+        ([1.0, 2.0], r"returned 2 values for 3 completions"),
+        (torch.ones(3, 1), r"returned \[1\.0\] for prompt 0"),
+        (torch.tensor(1.0), "returned a Tensor for 3 completions"),
+        (1.0, "returned a float for 3 completions"),
+        ("abc", "returned a str for 3 completions"),
+        (None, "returned a NoneType for 3 completions"),
+    ],
+)
+def test_bad_results_name_reward_prompt_and_mend(values, message):
+    def mood(prompts, completions, **columns):
+        return values
+
+    with pytest.raises(RewardError, match=message) as caught:
+        call_reward(mood, PROMPTS, ANSWERS)
+    assert "'mood'" in str(caught.value)
+    assert caught.value.reward == "mood"
+
+
+def test_an_exception_names_the_row_at_fault_and_is_chained():
+    def picky(prompts, completions, **columns):
+        return [1 / (c != "a cat") for c in completions]
+
+    with pytest.raises(RewardError, match=r"'picky' raised on prompt 1 .*lion.*ZeroDivision") as c:
+        call_reward(picky, PROMPTS, ANSWERS)
+    assert c.value.index == 1
+    assert isinstance(c.value.__cause__, ZeroDivisionError)
+    # Its place in the caller's batch, not among the distinct rows.
+    with pytest.raises(RewardError) as caught:
+        call_reward(picky, [PROMPTS[0], *PROMPTS], [ANSWERS[0], *ANSWERS])
+    assert caught.value.index == 2
+
+
+def test_an_exception_of_the_batch_as_such():
+    def single(completions, **columns):
+        if len(completions) > 1:
+            raise MemoryError("too many")
+        return [0.0]
+
+    with pytest.raises(RewardError, match=r"prompts 0 to 2.*none of its rows alone: MemoryError"):
+        call_reward(single, PROMPTS, ANSWERS)
+
+
+def test_interrupts_pass_through():
+    def stopped(**columns):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call_reward(stopped, PROMPTS, ANSWERS)
+
+
+def test_lists_of_unequal_length():
+    with pytest.raises(ValueError, match="3 prompts but 1 values of 'completions'"):
+        call_reward(length, PROMPTS, ["x"])
+    with pytest.raises(ValueError, match="3 prompts but 2 values of 'reference'"):
+        call_reward(length, PROMPTS, ANSWERS, {"reference": ["a", "b"]})
+    with pytest.raises(ValueError, match="'prompts' would hide"):
+        call_reward(length, PROMPTS, ANSWERS, {"prompts": ["a", "b", "c"]})
+
+
+def test_no_rows():
+    assert call_reward(length, [], []) == []
