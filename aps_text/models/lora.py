@@ -37,12 +37,17 @@ class LoraAdapter:
         lr: float,
         carry_over: bool,
         warm: bool = False,
+        rows: Tensor | None = None,
+        record: Tensor | None = None,
     ) -> None:
         self.modules, self.start = dict(modules), start
         self.rank, self.alpha, self.lr, self.carry_over = rank, alpha, lr, carry_over
         self.equals_theta = not warm
         self.warm = warm
         self.adam = RowAdam(start, lr)
+        # Shared with every `take`: what phi last was in each row of the first batch.
+        self.rows = torch.arange(len(start), device=start.device) if rows is None else rows
+        self.record = start.clone() if record is None else record
 
     @classmethod
     def fresh(
@@ -126,6 +131,7 @@ class LoraAdapter:
         """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step."""
         (flat,) = torch.autograd.grad(logits, self.leaf, grad)
         self.adam.step(flat, gate.to(flat.device))
+        self.record[self.rows] = self.adam.value
         self.equals_theta = False
 
     def take(self, rows: Tensor) -> LoraAdapter:
@@ -138,39 +144,45 @@ class LoraAdapter:
             lr=self.lr,
             carry_over=self.carry_over,
             warm=self.warm,
+            rows=self.rows[rows],
+            record=self.record,
         )
         other.adam, other.equals_theta = self.adam.take(rows), self.equals_theta
         return other
 
-    def save(self, folder: str | Path, row: int, names: Mapping[str, str], base: str) -> None:
+    def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
         """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
 
         Args:
             folder: created if it is not there.
-            row: which prompt's phi.
-            names: from this adapter's module names to the base model's.
+            row: which row's phi, as it was after its last update.
             base: name or path of the base model, for the record.
+
+        Raises:
+            ValueError: no such row.
         """
         from peft import LoraConfig
         from safetensors.torch import save_file
 
+        if not 0 <= row < len(self.record):
+            raise ValueError(f"row {row} of an adapter with {len(self.record)} rows")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {}
-        for name, (down, up) in self.maps(self.adam.value.detach()).items():
-            key = f"base_model.model.{names[name]}"
-            tensors[f"{key}.lora_A.weight"] = down[row].T.contiguous().cpu()
-            tensors[f"{key}.lora_B.weight"] = up[row].T.contiguous().cpu()
+        for name, (down, up) in self.maps(self.record[row : row + 1]).items():
+            key = f"base_model.model.{name}"
+            tensors[f"{key}.lora_A.weight"] = down[0].T.contiguous().cpu()
+            tensors[f"{key}.lora_B.weight"] = up[0].T.contiguous().cpu()
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
         LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
-            target_modules=sorted(names[name] for name in self.modules),
+            target_modules=sorted(self.modules),
             base_model_name_or_path=base,
             inference_mode=True,
         ).save_pretrained(str(folder))
 
-    def load(self, folder: str | Path, names: Mapping[str, str]) -> LoraAdapter:
+    def load(self, folder: str | Path) -> LoraAdapter:
         """The same rows, all starting from a saved phi.
 
         Raises:
@@ -187,7 +199,7 @@ class LoraAdapter:
                 ("A", (self.rank, module.in_features)),
                 ("B", (module.out_features, self.rank)),
             ):
-                key = f"base_model.model.{names[name]}.lora_{kind}.weight"
+                key = f"base_model.model.{name}.lora_{kind}.weight"
                 if key not in tensors or tensors[key].shape != shape:
                     found = tuple(tensors[key].shape) if key in tensors else "nothing"
                     raise ValueError(

@@ -35,7 +35,7 @@ class Anatomy:
     Attributes:
         model: called as `model(input_ids=, attention_mask=, position_ids=)`; its own body decides
             how a `(B, S)` mask becomes attention.
-        layers: the transformer blocks, in order.
+        layers_path: dotted name of the transformer blocks, e.g. `bert.encoder.layer`.
         final: `(N, d) -> (N, d)`, what follows the last block (a norm, or nothing).
         head: `(N, d) -> (N, K)`.
         mask_id, pad_id: the mask token, and the id written where nothing is attended.
@@ -46,7 +46,7 @@ class Anatomy:
     """
 
     model: nn.Module
-    layers: nn.ModuleList
+    layers_path: str
     final: Callable[[Tensor], Tensor]
     head: Callable[[Tensor], Tensor]
     mask_id: int
@@ -55,6 +55,14 @@ class Anatomy:
     suppressed: tuple[int, ...] = ()
     attend_fill: bool = False
     shift: int = 0
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The transformer blocks, in order."""
+        layers = self.model.get_submodule(self.layers_path)
+        if not isinstance(layers, nn.ModuleList):
+            raise TypeError(f"{self.layers_path} is a {type(layers).__name__}, not a ModuleList")
+        return layers
 
     @property
     def device(self) -> torch.device:
@@ -207,7 +215,7 @@ class TransformerDenoiser:
         if config.adapter == "logits":
             return LogitsAdapter(len(self.prompt), lr)
         modules = {
-            f"{index}.{name}": module
+            f"{self.anatomy.layers_path}.{index}.{name}": module
             for index, layer in enumerate(self.anatomy.layers)
             if index >= self.split
             for name, module in layer.named_modules()

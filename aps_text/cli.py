@@ -1,0 +1,160 @@
+"""The command `aps`: thin, it parses, calls the pipeline and shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline import APSOutput, APSPipeline
+    from .sampler import StepState
+
+__all__ = ["main"]
+
+OPTIONS = {
+    "preset": str,
+    "steps": int,
+    "inner_steps": int,
+    "beta": float,
+    "adapter": str,
+    "temperature": float,
+    "top_p": float,
+    "max_new_tokens": int,
+    "num_return_sequences": int,
+    "seed": int,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run `aps`; returns the exit status (2 for a usage error, with one clear line)."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except (ValueError, TypeError, ImportError) as error:
+        print(f"aps: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("aps: stopped", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="aps", description="Steer masked diffusion models with rewards at test time."
+    )
+    commands = parser.add_subparsers(required=True)
+    ask = commands.add_parser("ask", help="answer questions, plainly and steered")
+    ask.add_argument("questions", nargs="+", metavar="QUESTION")
+    ask.add_argument(
+        "--reward",
+        nargs="+",
+        action="extend",
+        metavar="NAME[=WEIGHT]",
+        help="what to steer by (default: relevance); weight 0 only reports",
+    )
+    ask.add_argument("--method", default="aps", choices=["aps", "plain"])
+    ask.add_argument("--model", default="mini", help="'mini' or a folder")
+    ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
+    ask.add_argument("--json", action="store_true", help="for machines")
+    for name, kind in OPTIONS.items():
+        ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    ask.set_defaults(run=ask_command)
+    return parser
+
+
+def ask_command(args: argparse.Namespace) -> int:
+    """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
+    from .config import APSConfig
+    from .pipeline import APSPipeline, as_prompts, load_rewards
+
+    as_prompts(args.questions)
+    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    config = APSConfig.make(**options)
+    names = args.reward or ["relevance"]
+    rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
+    pipe = APSPipeline.from_pretrained(args.model)
+    shown = Canvas(pipe) if args.show and not args.json else None
+    outputs = {}
+    for method in ["plain"] if args.method == "plain" else ["plain", "aps"]:
+        if shown is not None:
+            shown.title(method)
+        outputs[method] = pipe(
+            args.questions,
+            rewards,
+            method=method,
+            config=config,
+            on_step=shown.step if shown is not None else None,
+        )
+    if args.json:
+        found = outputs[args.method].as_dicts()
+        if args.method == "aps":
+            for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
+                answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
+        print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
+    else:
+        show(outputs)
+    return 0
+
+
+def show(outputs: dict[str, APSOutput]) -> None:
+    """Answers, reward terms and cost for a person."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    first = next(iter(outputs.values()))
+    for index, prompt in enumerate(first.prompts):
+        console.print(Text(str(prompt), style="bold"))
+        for method, output in outputs.items():
+            terms = "  ".join(
+                f"{name} {values[index]:.3f}"
+                for name, values in output.rewards.items()
+                if name != "total" or len(output.rewards) > 2
+            )
+            console.print(Text(f"  {method:<6}"), Text(output.text[index], style="green"))
+            console.print(Text(f"         {terms}", style="dim"))
+    for method, output in outputs.items():
+        cost = output.cost
+        console.print(
+            f"{method}: {cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
+            f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
+            f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB",
+            style="dim",
+        )
+
+
+class Canvas:
+    """Draws the first row of the canvas as it fills; what a step committed is bold."""
+
+    def __init__(self, pipe: APSPipeline) -> None:
+        from rich.console import Console
+
+        self.pipe, self.console = pipe, Console(highlight=False)
+
+    def title(self, method: str) -> None:
+        """A line above a method's steps."""
+        self.console.rule(method)
+
+    def step(self, step: int, state: StepState) -> None:
+        """One line: open positions as dots, anchors of this step in bold green."""
+        from rich.text import Text
+
+        model = self.pipe.model
+        mask_id, pad_id = model.anatomy.mask_id, model.anatomy.pad_id
+        line = Text(f"{step + 1:>3}  ", style="dim")
+        for token, anchor in zip(state.z[0].tolist(), state.revealed[0].tolist(), strict=True):
+            if token == pad_id:
+                continue
+            word: Any = "·" if token == mask_id else model.tokenizer.convert_ids_to_tokens(token)
+            word = "■" if token in model.stop_ids else word
+            joined = word.startswith("##")
+            line.append("" if joined else " ")
+            line.append(word.removeprefix("##"), style="bold green" if anchor else "")
+        self.console.print(line)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
