@@ -1,4 +1,8 @@
-"""Small worlds where everything can be enumerated: a joint table as the denoiser."""
+"""Small worlds where everything can be enumerated: tables as denoisers and as rewards.
+
+Ids 0..K-1 are tokens, K is the mask, K+1 the fill token (padding, and behind a stop token). The
+denoisers suppress both. Everything is float64 unless a table is cast.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +21,21 @@ from aps_text.operator import Scores
 SUPPRESSED = -1e9
 
 
+def with_suppressed(log_probs: Tensor, columns: int) -> Tensor:
+    """Append `columns` suppressed ids: `(N, K)` -> `(N, K + columns)`."""
+    return torch.cat([log_probs, log_probs.new_full((len(log_probs), columns), SUPPRESSED)], -1)
+
+
 @dataclass(frozen=True)
 class TableDenoiser:
     """x_theta from a joint table p(x) over K^L answers: exact conditional marginals.
 
-    Ids 0..K-1 are tokens, K is the mask (suppressed). `table (B, K, ..., K)`, float64.
+    `table (B, K, ..., K)` positive; canvas ids >= K are unknown. `suppressed` columns follow the
+    K tokens (0 for image tokens, whose mask is no id of the codebook).
     """
 
     table: Tensor
+    suppressed: int = 2
 
     @property
     def mask_id(self) -> int:
@@ -32,7 +43,7 @@ class TableDenoiser:
 
     @property
     def vocab_size(self) -> int:
-        return self.table.shape[1] + 1
+        return self.table.shape[1] + self.suppressed
 
     def take(self, rows):
         return replace(self, table=self.table[rows])
@@ -41,32 +52,59 @@ class TableDenoiser:
         return z
 
     def logits(self, state, where, phi=None):
-        z, out = state, []
-        for row, col in zip(*(w.tolist() for w in where), strict=True):
-            joint = self.table[row]
-            for axis, token in enumerate(z[row].tolist()):
-                if token != self.mask_id:
-                    pick = torch.zeros(joint.shape[axis], dtype=joint.dtype)
-                    pick[token] = 1
-                    shape = [-1 if a == axis else 1 for a in range(joint.ndim)]
-                    joint = joint * pick.view(shape)
-            other = [a for a in range(joint.ndim) if a != col]
-            marginal = joint.sum(other) if other else joint
-            marginal = marginal / marginal.sum()
-            out.append(torch.cat([marginal.log(), marginal.new_tensor([SUPPRESSED])]))
-        return torch.stack(out) if out else self.table.new_zeros(0, self.vocab_size)
+        joint, axes = self.table, range(1, self.table.ndim)
+        for axis in axes:
+            token = state[:, axis - 1, None]
+            fits = (token == torch.arange(self.mask_id)) | (token >= self.mask_id)
+            joint = joint * fits.view([-1 if a in (0, axis) else 1 for a in range(joint.ndim)])
+        marginals = torch.stack([_sum_but(joint, axis) for axis in axes], 1)[where]
+        return with_suppressed((marginals / marginals.sum(-1, keepdim=True)).log(), self.suppressed)
 
     def new_adapter(self, config, noise):
         return LogitsAdapter(len(self.table), config.adapter_learning_rate)
 
 
+def _sum_but(joint: Tensor, axis: int) -> Tensor:
+    other = [a for a in range(1, joint.ndim) if a != axis]
+    return joint.sum(other) if other else joint
+
+
+@dataclass(frozen=True)
+class FactorDenoiser:
+    """x_theta with independent positions, on canvases of any width up to L: `(B, L, K)` logs."""
+
+    log_probs: Tensor
+
+    @property
+    def mask_id(self) -> int:
+        return self.log_probs.shape[-1]
+
+    @property
+    def vocab_size(self) -> int:
+        return self.mask_id + 2
+
+    def take(self, rows):
+        return replace(self, log_probs=self.log_probs[rows])
+
+    def trunk(self, z):
+        return z
+
+    def logits(self, state, where, phi=None):
+        return with_suppressed(self.log_probs[where], 2)
+
+    def new_adapter(self, config, noise):
+        return LogitsAdapter(len(self.log_probs), config.adapter_learning_rate)
+
+
 @dataclass(frozen=True)
 class TableReward:
-    """r(x) = w . mean of the codes of x: differentiable through the codes, any nonlinearity."""
+    """r(x) = tanh(sum of weight * codes of x), or without the tanh: differentiable in the codes."""
 
-    codes: Tensor  # (K + 1, d)
+    codes: Tensor  # (K + 2, d), the fill token's is 0
     weight: Tensor  # (B, L, d)
     differentiable: bool = True
+    linear: bool = False
+    name: str = "table"
 
     @property
     def codebook(self):
@@ -76,15 +114,48 @@ class TableReward:
         return replace(self, weight=self.weight[rows])
 
     def of_codes(self, codes):
-        return torch.tanh((codes * self.weight).sum((-1, -2)))
+        total = (codes * self.weight[:, : codes.shape[1]]).sum((-1, -2))
+        return total if self.linear else torch.tanh(total)
 
     def log_prob(self, relaxed):
         total = self.of_codes(relaxed.codes(VectorCodebook(self.codes)))
-        return Scores(total, {"table": total.detach()})
+        return Scores(total, {self.name: total.detach()})
 
     def log_prob_ids(self, ids):
         total = self.of_codes(self.codes[ids])
-        return Scores(total, {"table": total.detach()})
+        return Scores(total, {self.name: total.detach()})
+
+
+@dataclass(frozen=True)
+class EnumeratedReward:
+    """Any r(x) as a table `(K + 2, ..., K + 2)`, the same for every row.
+
+    Its codes are one-hot and `log_prob` is multilinear in them, so that the `expectation`
+    relaxation is exactly E[r] under the product of the marginals.
+    """
+
+    values: Tensor
+    differentiable: bool = True
+    name: str = "enumerated"
+
+    @property
+    def codebook(self):
+        return VectorCodebook(torch.eye(len(self.values), dtype=self.values.dtype))
+
+    def take(self, rows):
+        return self
+
+    def log_prob(self, relaxed):
+        codes, size = relaxed.codes(self.codebook), len(self.values)
+        total = codes[:, 0] @ self.values.reshape(size, -1)
+        for position in range(1, codes.shape[1]):
+            total = torch.einsum("bv,bvr->br", codes[:, position], total.view(len(codes), size, -1))
+        total = total.squeeze(-1)
+        return Scores(total, {self.name: total.detach()})
+
+    def log_prob_ids(self, ids):
+        total = self.values[tuple(ids.unbind(-1))]
+        return Scores(total, {self.name: total})
 
 
 def joint_table(length: int, symbols: int, seed: int, batch: int = 1, sharp: float = 1.0) -> Tensor:
@@ -93,11 +164,43 @@ def joint_table(length: int, symbols: int, seed: int, batch: int = 1, sharp: flo
     return (sharp * logits).softmax(-1).view(batch, *(symbols,) * length)
 
 
+def factor_world(
+    length: int, symbols: int, seed: int, batch: int = 1, sharp: float = 1.0
+) -> FactorDenoiser:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(batch, length, symbols, generator=generator, dtype=torch.float64)
+    return FactorDenoiser((sharp * logits).log_softmax(-1))
+
+
+def product_table(log_probs: Tensor) -> Tensor:
+    """The joint table of independent positions, `(L, K)` -> `(K, ..., K)`."""
+    table = log_probs.new_ones(())
+    for row in log_probs.exp():
+        table = table[..., None] * row
+    return table
+
+
 def table_reward(length: int, symbols: int, seed: int, batch: int = 1, **kw) -> TableReward:
     generator = torch.Generator().manual_seed(seed)
-    codes = torch.randn(symbols + 1, 2, generator=generator, dtype=torch.float64)
+    codes = torch.randn(symbols + 2, 2, generator=generator, dtype=torch.float64)
+    codes[-1] = 0
     weight = torch.randn(batch, length, 2, generator=generator, dtype=torch.float64)
     return TableReward(codes, weight, **kw)
+
+
+def enumerated_reward(length: int, symbols: int, seed: int, **kw) -> EnumeratedReward:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (symbols + 2,) * length
+    return EnumeratedReward(torch.randn(shape, generator=generator, dtype=torch.float64), **kw)
+
+
+def additive_reward(terms: Tensor, **kw) -> EnumeratedReward:
+    """r(x) = sum_l terms[l, x_l], `terms (L, K)`; mask and fill are worth 0."""
+    padded = torch.cat([terms, terms.new_zeros(len(terms), 2)], -1)
+    values = terms.new_zeros(())
+    for row in padded:
+        values = values[..., None] + row
+    return EnumeratedReward(values, **kw)
 
 
 def open_canvas(batch: int, length: int, mask_id: int, **kw) -> Canvas:
@@ -112,3 +215,9 @@ def noise_for(seeds, particles=None) -> Noise:
 
 def all_answers(length: int, symbols: int) -> Tensor:
     return torch.tensor(list(itertools.product(range(symbols), repeat=length)))
+
+
+def index_of(answers: Tensor, symbols: int) -> Tensor:
+    """The row of each answer in `all_answers`, `(B, L)` -> `(B,)`."""
+    powers = symbols ** torch.arange(answers.shape[-1] - 1, -1, -1)
+    return (answers * powers).sum(-1)
