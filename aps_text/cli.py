@@ -67,9 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def ask_command(args: argparse.Namespace) -> int:
     """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
+    from transformers.utils import logging
+
     from .config import APSConfig
     from .pipeline import APSPipeline, as_prompts, load_rewards
 
+    logging.disable_progress_bar()
     as_prompts(args.questions)
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
     config = APSConfig.make(**options)

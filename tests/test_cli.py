@@ -1,0 +1,84 @@
+"""The command `aps`, on a tiny random model in the published layout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from tiny import tiny_bert, word_tokenizer
+
+from aps_text.cli import main
+
+SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    tokenizer = word_tokenizer()
+    tiny_bert(tokenizer).save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    return str(path)
+
+
+def ask(folder, *args):
+    return main(["ask", *args, "--model", folder, *SMALL])
+
+
+def test_prints_both_answers_their_rewards_and_the_cost(folder, capsys):
+    assert ask(folder, "what is a violin?", "--reward", "sentiment") == 0
+    shown = capsys.readouterr().out
+    assert "what is a violin?" in shown
+    assert shown.count("sentiment") == 2
+    assert "plain: " in shown
+    assert "aps: " in shown
+    assert "forward" in shown
+
+
+def test_json_is_an_object_for_one_question_and_a_list_for_several(folder, capsys):
+    assert ask(folder, "what is a dog?", "--reward", "sentiment", "--json") == 0
+    one = json.loads(capsys.readouterr().out)
+    assert {"text", "rewards", "cost", "plain"} <= one.keys()
+    assert one["cost"]["denoiser_forwards"] > one["plain"]["cost"]["denoiser_forwards"]
+    assert ask(folder, "why?", "who?", "--method", "plain", "--reward", "sentiment", "--json") == 0
+    several = json.loads(capsys.readouterr().out)
+    assert [answer["prompt"] for answer in several] == ["why?", "who?"]
+
+
+def test_show_draws_the_canvas_as_it_fills(folder, capsys):
+    assert ask(folder, "who?", "--reward", "sentiment", "--show") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any("·" in line for line in lines)
+    assert sum("plain" in line for line in lines) >= 2
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["  "], "prompt 0 is empty"),
+        (["who?", "--reward", "relevnce"], "relevance"),
+        (["who?", "--reward", "sentiment=much"], "much"),
+        (["who?", "--beta", "-1"], "beta must be > 0, got -1.0"),
+        (["who?", "--preset", "slow"], "fast, balanced, paper; got 'slow'"),
+        (["dog " * 70, "--reward", "sentiment"], "shorten the prompt"),
+    ],
+)
+def test_errors_name_the_value_and_the_mend(folder, capsys, args, message):
+    assert ask(folder, *args) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.err.startswith("aps: ")
+    assert shown.out == ""
+
+
+def test_an_unknown_model_says_what_was_looked_for(capsys):
+    assert main(["ask", "who?", "--model", "no-such-folder", "--reward", "sentiment"]) == 2
+    assert "no model at 'no-such-folder'" in capsys.readouterr().err
+
+
+def test_importing_the_library_does_not_import_transformers():
+    code = "import sys, aps_text; print('transformers' in sys.modules, 'torch' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["False", "False"]
