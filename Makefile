@@ -1,6 +1,7 @@
 # make ask Q="What is a violin?" [REWARD=relevance]   set up once, then ask
 # make test                                           set up once, then run every test
-# Others: lint, types, format, clean. PYTHON=python3.12 and VENV=folder are honoured.
+# Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
+# PYTHON=python3.12 and VENV=folder are honoured.
 
 VENV ?= .venv
 REWARD ?= relevance
@@ -19,7 +20,7 @@ ask: export APS_REWARD = $(value REWARD)
 
 ask: $(READY)
 	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
-	@$(BIN)/aps ask --reward "$$APS_REWARD" -- "$$APS_QUESTION"
+	@set -f; $(BIN)/aps ask --reward $$APS_REWARD -- "$$APS_QUESTION"
 
 test: $(READY)
 	$(BIN)/python -m pytest
