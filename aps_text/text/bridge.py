@@ -90,11 +90,12 @@ class VocabularyBridge:
             )
         if vocab_size < 1:
             raise ValueError(f"vocab_size must be >= 1, got {vocab_size}")
+        excluded = set(exclude)
         source, target = _Vocabulary(source_tokenizer), _Vocabulary(target_tokenizer)
         self.policy, self.unk_id = policy, target_tokenizer.unk_token_id
-        self.map = torch.tensor(_match(source, target, vocab_size, set(exclude)))
+        self.map = torch.tensor(_match(source, target, vocab_size, excluded))
         self.special = torch.ones(vocab_size, dtype=torch.bool)
-        text_ids = [i for i in source.pieces if i < vocab_size and i not in set(exclude)]
+        text_ids = [i for i in source.pieces if i < vocab_size and i not in excluded]
         self.special[text_ids] = False
         self.matched = self.map >= 0
         self.matched_share = int(self.matched.sum()) / max(1, len(text_ids))
