@@ -1,7 +1,8 @@
 """Phrasings of the question types: training ones, held-out ones, and the answer sentences.
 
 Slots: `{x}` the word asked about, `{ax}` the same with its article ("a violin", "water"),
-`{h}` / `{ah}` a category, `{y}` / `{ay}` another word, `{text}` a definition or an example.
+`{h}` / `{ah}` a category, `{y}` another word, `{ap}` and `{aq}` the two things of a choice in
+random order, `{text}` a definition or an example.
 The held-out phrasings never occur in training: stratum A of the bundled questions asks facts
 that were trained, in these words.
 """
@@ -62,9 +63,9 @@ TRAIN: dict[str, list[str]] = {
         "Tell me if {ax} is a kind of {h}.",
     ],
     "choice": [
-        "Which is a kind of {h}, {ax} or {ay}?", "Which one is a kind of {h}: {ax} or {ay}?",
-        "{ax} or {ay}: which is a kind of {h}?", "Of {ax} and {ay}, which is a kind of {h}?",
-        "Is {ax} or {ay} a kind of {h}?", "Choose the kind of {h}: {ax} or {ay}.",
+        "Which is a kind of {h}, {ap} or {aq}?", "Which one is a kind of {h}: {ap} or {aq}?",
+        "{ap} or {aq}: which is a kind of {h}?", "Of {ap} and {aq}, which is a kind of {h}?",
+        "Is {ap} or {aq} a kind of {h}?", "Choose the kind of {h}: {ap} or {aq}.",
     ],
 }  # fmt: skip
 
@@ -84,7 +85,7 @@ HELD_OUT: dict[str, list[str]] = {
     "use": ["Can you use {x} in a phrase?", "Give me a sentence that contains {x}."],
     "yesno": ["Can {ax} be called a kind of {h}?", "Is {ax} a type of {h}?"],
     "choice": [
-        "Between {ax} and {ay}, which is a kind of {h}?", "What is a kind of {h}, {ax} or {ay}?",
+        "Between {ap} and {aq}, which is a kind of {h}?", "What is a kind of {h}, {ap} or {aq}?",
     ],
 }  # fmt: skip
 

@@ -138,6 +138,11 @@ def read_wordnet(folder: str | Path) -> WordNet:
             rows.setdefault((text.replace("_", " "), pos), []).append(row)
     lemmas = {}
     for (text, pos), senses in rows.items():
+        if not any(count for _, _, count in senses):  # no usage known: where it is named first
+            senses = [
+                (n + 100 * (synsets[pos, offset].words[0] != text), offset, count)
+                for n, offset, count in senses
+            ]
         senses.sort()
         lemmas[text, pos] = Lemma(text, pos, [s[1] for s in senses], [s[2] for s in senses])
     return WordNet(synsets, lemmas)

@@ -10,25 +10,26 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from aps_text.training.articles import Articles
 from aps_text.training.wordnet import Synset, WordNet
 
-__all__ = ["Articles", "Fact", "Lexicon", "build_facts", "choose_lemmas", "clause"]
+__all__ = ["Fact", "Lexicon", "build_facts", "choose_lemmas", "clause"]
 
 QUOTA = {"n": 3400, "v": 650, "a": 950}
 MAX_PIECES = 22
 _CONCRETE = {5, 6, 8, 13, 17, 18, 20}
-_MASS_FILES = {7, 9, 12, 16, 19, 22, 26, 27}
 _RUDE = re.compile(
     r"obscen|offensive|disparag|vulgar|slang|sexual|genital|prostitut|slur|rape\b|penis|vagina"
     r"|genus|taxonom|\bfamily of\b.*\bplants\b|chiefly brit|chemical element|unit of",
     re.IGNORECASE,
 )
-_STOP = frozenset("one two three the for are was who all his her had not may can its out".split())
-_AFTER = r"(?=\s+(?:of|that|in|for|with|to|is|are|was|or|and|who|which|by|on|from|used)\b|[.,;\"]|$)"
+_STOP = frozenset(
+    {"one", "two", "three", "the", "for", "are", "was", "who", "all"}
+    | {"his", "her", "had", "not", "may", "can", "its", "out"}
+)
 
 
 @dataclass
@@ -45,43 +46,6 @@ class Fact:
         """Every word that any rendering of this fact may show (plural "s" removed too)."""
         found = set(re.findall(r"[a-z]+", " ".join([*self.slots.values(), *self.keys]).lower()))
         return found | {w[:-1] for w in found if w.endswith("s")}
-
-
-class Articles:
-    """Decides "a", "an" or no article from how glosses and examples use a noun."""
-
-    def __init__(self, wordnet: WordNet) -> None:
-        text = "\n".join(
-            "\n".join([s.definition, *s.examples]) for s in wordnet.synsets.values()
-        ).lower()
-        self._single = Counter(re.findall(rf"\ban? ([a-z]+){_AFTER}", text))
-        self._bare = Counter(
-            re.findall(rf"\b(?:of|in|with|some|much|by|from|into|and|or|as) ([a-z]+){_AFTER}", text)
-        )
-        self._any = Counter(re.findall(r"[a-z]+", text))
-        self._wordnet = wordnet
-
-    def countable(self, noun: str) -> bool:
-        """Whether the (last word of the) noun takes an article in the singular."""
-        head = noun.split()[-1]
-        single, bare = self._single[head], self._bare[head]
-        plural = self._any[head + "s"] + self._any[re.sub(r"y$", "ies", head)] * head.endswith("y")
-        lemma = self._wordnet.lemmas.get((head, "n"))
-        mass = lemma is not None and (
-            self._wordnet.synsets["n", lemma.senses[0]].lexfile in _MASS_FILES
-        )
-        if single + bare + plural < 3:
-            return not mass
-        return single + 0.7 * plural > bare * (1.2 if mass else 0.3)
-
-    def put(self, noun: str) -> str:
-        """`noun` with its article, if it takes one: "a violin", "an owl", "water", "scissors"."""
-        head = noun.split()[-1]
-        plural = head.endswith("s") and not head.endswith(("ss", "us", "is"))
-        if plural or not self.countable(noun):
-            return noun
-        vowel = noun[0] in "aeiou" and not re.match(r"(uni|use|usu|eu|one\b|once|ut[ei])", noun)
-        return f"{'an' if vowel or re.match(r'(hour|honest|honou?r|heir)', noun) else 'a'} {noun}"
 
 
 @dataclass
@@ -123,6 +87,8 @@ def choose_lemmas(wordnet: WordNet, rank: Callable[[str], int | None]) -> dict[s
             continue
         if _RUDE.search(first.definition) or any(w[0].isupper() for w in first.words):
             continue
+        if pos == "n" and text.endswith("s") and not text.endswith(("ss", "us", "is")):
+            continue
         concrete = pos == "n" and first.lexfile in _CONCRETE
         if counts[pos] == 0 and not concrete:
             continue
@@ -141,11 +107,13 @@ def clause(definition: str, pieces: Callable[[str], int], limit: int) -> str | N
     """The first clause of a definition, within `limit` WordPieces; None if it cannot be cut."""
     text = re.sub(r"\([^)]*\)", " ", definition)
     text = re.sub(r"\s+", " ", text.split(";")[0].split(":")[0]).strip(" ,.")
-    text = re.sub(r" ([,.;])", r"\1", text)
+    text = re.sub(r" ([,.;])", r"\1", text).removeprefix("to ")
     if not re.fullmatch(r"[A-Za-z0-9 ,'/-]+", text):
         return None
     while pieces(text) > limit:
-        cuts = [m.start() for m in re.finditer(r",? (?:that|which|who|and|or|used|so|as)\b|,", text)]
+        cuts = [
+            m.start() for m in re.finditer(r",? (?:that|which|who|and|or|used|so|as)\b|,", text)
+        ]
         cuts = [c for c in cuts if len(text[:c].split()) >= 4]
         if not cuts:
             return None
@@ -155,17 +123,23 @@ def clause(definition: str, pieces: Callable[[str], int], limit: int) -> str | N
 
 
 def _noun_gloss(text: str, articles: Articles) -> str:
-    if re.match(r"(an?|the|any|one|some|all|either|each|something|someone|anything)\b", text):
+    if re.match(
+        r"(an?|the|any|one|some|all|either|each|some\w+|any\w+|your|people|two|what|no|more)\b",
+        text,
+    ):
         return text
-    head = re.split(r",| (?:that|which|who|of|with|in|used|for|to|from|on|by|having|made|at|as|or"
-                    r"|consisting|containing|where|when|and|usually|between|worn|whose)\b", text)[0]
+    head = re.split(
+        r",| (?:that|which|who|of|with|in|used|for|to|from|on|by|having|made|at|as|or"
+        r"|consisting|containing|where|when|and|usually|between|worn|whose)\b",
+        text,
+    )[0]
     phrase = articles.put(head) if head else text
     return phrase + text[len(head) :]
 
 
 def build_facts(lexicon: Lexicon) -> list[Fact]:
     """All facts about the chosen lemmas, in a fixed order."""
-    wordnet, articles, pieces = lexicon.wordnet, lexicon.articles, lexicon.pieces
+    articles, pieces = lexicon.articles, lexicon.pieces
     facts: list[Fact] = []
     for lemma in sorted(lexicon.pos):
         pos, synset = lexicon.pos[lemma], lexicon.synset(lemma)
@@ -179,12 +153,54 @@ def build_facts(lexicon: Lexicon) -> list[Fact]:
         for example in synset.examples:
             example = example.strip(" .!?")
             shown = re.search(rf"\b{lemma[:-1] if lemma[-1] in 'ey' else lemma}", example.lower())
-            if shown and pieces(example) <= 17 and re.fullmatch(r"[A-Za-z0-9 ,'-]+", example):
-                if not _RUDE.search(example) and len(example.split()) >= 3:
-                    facts.append(Fact("use", lemma, {**base, "text": example}, weight=0.5))
-                    break
+            plain = re.fullmatch(r"[A-Za-z0-9 ,'-]+", example) and not _RUDE.search(example)
+            if shown and plain and pieces(example) <= 17 and len(example.split()) >= 3:
+                facts.append(Fact("use", lemma, {**base, "text": example}, weight=0.5))
+                break
         facts += _relations(lexicon, lemma, synset, base)
-    return [f for f in facts if pieces(" ".join(f.slots.values())) < 60]
+    return facts + _opposites(lexicon)
+
+
+def _closeness(lexicon: Lexicon, word: str, synset: Synset) -> tuple[bool, bool, int]:
+    entry = lexicon.wordnet.lemmas.get((word, synset.pos))
+    first = entry is not None and entry.senses[0] == synset.offset
+    return word in lexicon.pos, first, lexicon.wordnet.count(word, synset.pos, synset.offset)
+
+
+def _others(lexicon: Lexicon, lemma: str) -> list[str]:
+    wordnet, pos = lexicon.wordnet, lexicon.pos[lemma]
+    senses = wordnet.lemmas[lemma, pos].senses[:3]
+    words = [w.lower() for s in senses for w in wordnet.synsets[pos, s].words]
+    return [w for w in dict.fromkeys(words) if w != lemma]
+
+
+def _antonyms(wordnet: WordNet, text: str, pos: str) -> list[str]:
+    """Antonyms of a word in its first three senses, most direct first."""
+    found = []
+    for offset in wordnet.lemmas[text, pos].senses[:3]:
+        synset = wordnet.synsets[pos, offset]
+        index = synset.words.index(text) + 1 if text in synset.words else 0
+        for symbol, other, other_pos, source, target in synset.pointers:
+            if symbol == "!" and source == index:
+                found.append(wordnet.synsets[other_pos, other].words[target - 1])
+    return [w for w in dict.fromkeys(found) if re.fullmatch(r"[a-z]{2,14}", w) and w != text]
+
+
+def _opposites(lexicon: Lexicon) -> list[Fact]:
+    """Opposites of the chosen lemmas, and of their partners when those are short words."""
+    facts: dict[str, Fact] = {}
+    pos_of = dict(lexicon.pos)
+    for lemma in sorted(lexicon.pos):
+        for foe in _antonyms(lexicon.wordnet, lemma, pos_of[lemma])[:1]:
+            if lexicon.pieces(foe) <= 2 and (foe, pos_of[lemma]) in lexicon.wordnet.lemmas:
+                pos_of.setdefault(foe, pos_of[lemma])
+    for lemma, pos in sorted(pos_of.items()):
+        foes = [w for w in _antonyms(lexicon.wordnet, lemma, pos) if lexicon.pieces(w) <= 4]
+        if foes and not _RUDE.search(lemma):
+            best = max(foes, key=lambda w: (w in pos_of, -foes.index(w)))
+            slots = {"x": lemma, "ax": lemma, "y": best}
+            facts[lemma] = Fact("opposite", lemma, slots, foes, 3.0)
+    return list(facts.values())
 
 
 def _relations(lexicon: Lexicon, lemma: str, synset: Synset, base: dict[str, str]) -> list[Fact]:
@@ -193,18 +209,9 @@ def _relations(lexicon: Lexicon, lemma: str, synset: Synset, base: dict[str, str
     used = [w for w in synset.words if w != lemma and re.fullmatch(r"[a-z -]+", w)]
     known = [w for w in used if lexicon.pieces(w) <= 3]
     if known:
-        best = max(known, key=lambda w: (w in lexicon.pos, wordnet.count(w, pos, synset.offset)))
+        best = max(known, key=lambda w: _closeness(lexicon, w, synset))
         if best in lexicon.pos or wordnet.count(best, pos) >= 2:
-            facts.append(Fact("synonym", lemma, {**base, "y": best}, used, weight=2.0))
-    index = synset.words.index(lemma) + 1
-    foes = []
-    for symbol, offset, target_pos, source, target in synset.pointers:
-        if symbol == "!" and source == index:
-            word = wordnet.synsets[target_pos, offset].words[target - 1]
-            if re.fullmatch(r"[a-z]+", word) and lexicon.pieces(word) <= 4:
-                foes.append(word)
-    if foes:
-        facts.append(Fact("opposite", lemma, {**base, "y": foes[0]}, foes, weight=3.0))
+            facts.append(Fact("synonym", lemma, {**base, "y": best}, _others(lexicon, lemma), 2.0))
     if pos != "n":
         return facts
     parents = [wordnet.synsets[k] for k in synset.targets("@")]

@@ -1,0 +1,142 @@
+"""Masked training rows that look like the sampler's own canvases.
+
+A row is `[CLS] question [SEP] canvas`; the canvas holds `C` positions: the answer, the stop token
+`[SEP]`, and further stop tokens to the end. Each canvas position is masked with probability `t`;
+then everything behind the FIRST revealed stop token is cut away (`[PAD]`, not attended, no loss),
+because the sampler, once a stop token is committed, fills all later positions with `[PAD]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Batch", "TokenIds", "canvas_of", "cut_after_stop", "draw_times", "make_batches"]
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """Ids of the special tokens."""
+
+    pad: int = 0
+    unk: int = 1
+    cls: int = 2
+    stop: int = 3
+    mask: int = 4
+
+
+@dataclass
+class Batch:
+    """`ids`, `target` `(B, L)` and `weight` `(B, L)`: the loss weight, 0 where nothing is asked."""
+
+    ids: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor
+
+    @property
+    def tokens(self) -> int:
+        """Positions computed, padding included."""
+        return self.ids.numel()
+
+    def split(self, parts: int) -> list[Batch]:
+        """The rows in up to `parts` batches of about equal size."""
+        fields = (self.ids, self.target, self.weight)
+        return [
+            Batch(*f)
+            for f in zip(*(x.tensor_split(parts) for x in fields), strict=True)
+            if len(f[0])
+        ]
+
+
+def draw_times(rows: int, full: float, generator: torch.Generator) -> torch.Tensor:
+    """Mask probabilities `(rows,)`: stratified, density 2t, and a share `full` exactly 1."""
+    u = (torch.arange(rows) + torch.rand(rows, generator=generator)) / rows
+    t = u.sqrt()[torch.randperm(rows, generator=generator)]
+    t[torch.rand(rows, generator=generator) < full] = 1.0
+    return t
+
+
+def canvas_of(answers: list[list[int]], length: int, ids: TokenIds) -> torch.Tensor:
+    """Clean canvases `(B, length)`: answer, then stop tokens to the end.
+
+    Raises:
+        ValueError: an answer leaves no room for its stop token.
+    """
+    canvas = torch.full((len(answers), length), ids.stop)
+    for row, answer in enumerate(answers):
+        if len(answer) >= length:
+            raise ValueError(f"answer of {len(answer)} pieces: at most {length - 1} fit")
+        canvas[row, : len(answer)] = torch.tensor(answer, dtype=torch.long)
+    return canvas
+
+
+def cut_after_stop(z: torch.Tensor, ids: TokenIds) -> torch.Tensor:
+    """`z` `(B, C)` with `[PAD]` everywhere behind the first revealed stop token of each row."""
+    stops = (z == ids.stop).int()
+    behind = (stops.cumsum(1) - stops) > 0
+    return z.masked_fill(behind, ids.pad)
+
+
+def mask_canvas(
+    canvas: torch.Tensor, t: torch.Tensor, ids: TokenIds, tail: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Masked and cut canvas `(B, C)` and its loss weights: 1 to the stop token, `tail` behind.
+
+    At least one position up to the stop token is masked in each row. Behind the stop token one
+    masked position in four is asked, with four times the weight: the same expectation, and the
+    head has fewer rows to compute.
+    """
+    rows, length = canvas.shape
+    hidden = torch.rand(rows, length, generator=generator) < t[:, None]
+    stop_at = (canvas == ids.stop).int().argmax(1)
+    forced = (torch.rand(rows, generator=generator) * (stop_at + 1)).long()
+    hidden[torch.arange(rows), forced] |= ~(
+        hidden & (torch.arange(length) <= stop_at[:, None])
+    ).any(1)
+    z = cut_after_stop(canvas.masked_fill(hidden, ids.mask), ids)
+    sampled = (torch.rand(rows, length, generator=generator) < 0.25) * 4.0 * tail
+    weight = torch.where(torch.arange(length) <= stop_at[:, None], 1.0, sampled)
+    return z, weight * (z == ids.mask)
+
+
+def make_batches(
+    prompts: list[list[int]],
+    answers: list[list[int]],
+    *,
+    canvas_length: int,
+    budget: int,
+    ids: TokenIds,
+    generator: torch.Generator,
+    full: float = 0.2,
+    tail: float = 0.1,
+) -> list[Batch]:
+    """Mask a pool of rows, sort them by length and cut it into batches of about `budget` tokens.
+
+    `prompts` hold `[CLS] question [SEP]`, `answers` the bare answer pieces. The order of the
+    batches is random.
+    """
+    canvas = canvas_of(answers, canvas_length, ids)
+    t = draw_times(len(answers), full, generator)
+    z, weight = mask_canvas(canvas, t, ids, tail, generator)
+    kept = (z != ids.pad).sum(1).tolist()
+    lengths = [len(p) + k for p, k in zip(prompts, kept, strict=True)]
+    order = sorted(range(len(prompts)), key=lengths.__getitem__)
+    batches, start = [], 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and lengths[order[end]] * (end + 1 - start) <= budget:
+            end += 1
+        rows = order[start:end]
+        width = max(lengths[r] for r in rows)
+        out = torch.full((len(rows), width), ids.pad)
+        target, loss = out.clone(), torch.zeros(len(rows), width)
+        for i, r in enumerate(rows):
+            at = len(prompts[r])
+            out[i, :at] = torch.tensor(prompts[r])
+            out[i, at : lengths[r]] = z[r, : kept[r]]
+            target[i, at : lengths[r]] = canvas[r, : kept[r]]
+            loss[i, at : lengths[r]] = weight[r, : kept[r]]
+        batches.append(Batch(out, target, loss))
+        start = end
+    return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]

@@ -1,0 +1,261 @@
+"""The word-knowledge data: training stream and the bundled question sets, split into strata.
+
+Strata: A, a trained fact in a phrasing that is never trained; B, a fact trained only in the other
+direction; C, a word of which nothing was trained: every fact in which the word (or its plural)
+stands anywhere, in a slot, a definition or an example, is removed. Everything is a function of
+WordNet 3.1, the WordPiece vocabulary and `seed`: a second run sees the same split.
+
+    python -m aps_text.training.wordnet_qa --wordnet DIR --out eval/data
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aps_text.training import phrases
+from aps_text.training.articles import Articles
+from aps_text.training.pruned_tokenizer import minilm_folder
+from aps_text.training.wordnet import find_wordnet, read_wordnet
+from aps_text.training.wordnet_facts import Fact, Lexicon, build_facts, choose_lemmas
+
+__all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
+
+SEED = 31
+A_COUNTS = {
+    "definition_n": 45,
+    "definition_v": 10,
+    "definition_a": 10,
+    "kind": 85,
+    "opposite": 85,
+    "synonym": 85,
+    "example": 35,
+    "parts": 25,
+    "use": 20,
+    "yesno": 40,
+    "choice": 40,
+}
+B_COUNTS = {"opposite": 60, "synonym": 60, "example": 60}
+C_COUNTS = {"definition_n": 45, "definition_a": 10, "kind": 100, "opposite": 25, "synonym": 50,
+            "yesno": 60, "choice": 60}  # fmt: skip
+
+
+@dataclass
+class Item:
+    """One bundled question (fields as in the JSON lines)."""
+
+    id: str
+    stratum: str
+    type: str
+    question: str
+    gold: list[str]
+    key: list[str]
+    lemma: str
+
+
+@dataclass
+class KnowledgeData:
+    """Training facts, category pools and the held-out items of both splits."""
+
+    facts: list[Fact]
+    categories: dict[str, list[str]]
+    ancestors: dict[str, set[str]]
+    articles: Articles
+    items: dict[str, list[Item]]
+
+    def __post_init__(self) -> None:
+        nouns = [f.lemma for f in self.facts if f.kind == "choice"]
+        self._nouns = sorted(set(nouns))
+        self._pool = [h for n in self._nouns for h in self.categories[n]]
+
+    def _draw(self, fact: Fact, rng: random.Random) -> tuple[str, dict[str, str]]:
+        """Answer template and slots; yes/no and choice draw their category and distractor."""
+        if fact.kind not in ("yesno", "choice"):
+            return fact.kind, fact.slots
+        word, answer = fact.lemma, fact.kind
+        h = rng.choice(self.categories[word])
+        y = word
+        if fact.kind == "yesno":
+            answer = "yes" if rng.random() < 0.5 else "no"
+            while answer == "no" and (h in self.ancestors[word] or h == word):
+                h = rng.choice(self._pool)
+        else:
+            while h in self.ancestors[y] or y == h:
+                y = rng.choice(self._nouns)
+        pair = [fact.slots["ax"], self.articles.put(y)]
+        rng.shuffle(pair)
+        slots = {"h": h, "ah": self.articles.put(h), "ap": pair[0], "aq": pair[1]}
+        return answer, {**fact.slots, **slots}
+
+    def render(self, fact: Fact, rng: random.Random, held_out: bool = False) -> tuple[str, str]:
+        """One question and its answer sentence, the phrasing drawn from `rng`."""
+        answer, slots = self._draw(fact, rng)
+        table = phrases.HELD_OUT if held_out else phrases.TRAIN
+        question = phrases.capitalise(rng.choice(table[fact.kind]).format(**slots))
+        return question, phrases.capitalise(phrases.ANSWERS[answer].format(**slots))
+
+    def epoch(self, number: int) -> Iterator[tuple[str, str]]:
+        """All training pairs of one epoch in random order; the same for the same number."""
+        rng = random.Random(f"{SEED}-{number}")
+        drawn = [f for f in self.facts for _ in range(int(f.weight + rng.random()))]
+        rng.shuffle(drawn)
+        for fact in drawn:
+            question, answer = self.render(fact, rng)
+            if rng.random() < 0.1:
+                question = question.rstrip("?.")
+            yield question, answer
+
+
+def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> Item:
+    question, answer = data.render(fact, rng, held_out=stratum == "A")
+    key = phrases.key_of(fact.kind, answer)
+    keys = list(dict.fromkeys([key, *fact.keys])) if key else []
+    gold = [answer]
+    if fact.kind in ("kind", "opposite", "synonym"):
+        slot = "h" if fact.kind == "kind" else "y"
+        shapes = [{**fact.slots, slot: k} for k in keys]
+        gold += [phrases.capitalise(phrases.ANSWERS[fact.kind].format(**s)) for s in shapes]
+    kind = fact.kind.split("_")[0]
+    gold = list(dict.fromkeys(gold))
+    return Item("", stratum, kind, question, gold, [k for k in keys if k], fact.lemma)
+
+
+def _categories(
+    lexicon: Lexicon, facts: list[Fact]
+) -> tuple[dict[str, list[str]], dict[str, set[str]], dict[str, list[str]]]:
+    wordnet, near, every = lexicon.wordnet, {}, {}
+    wide: dict[str, list[str]] = {}
+    for fact in (f for f in facts if f.kind == "kind"):
+        key = ("n", lexicon.synset(fact.lemma).offset)
+        levels = wordnet.hypernyms(key, 3)
+        deep = [k for k, n in levels.items() if n == 1 or len(wordnet.hypernyms(k, 9)) >= 4]
+        names = [lexicon.name(wordnet.synsets[k]) for k in deep]
+        near[fact.lemma] = list(dict.fromkeys([fact.slots["h"], *[n for n in names if n]]))[:4]
+        wide[fact.lemma] = [w.lower() for k in levels for w in wordnet.synsets[k].words]
+        senses = wordnet.lemmas[fact.lemma, "n"].senses
+        above = [k for s in senses for k in wordnet.hypernyms(("n", s), 30)]
+        every[fact.lemma] = {w.lower() for k in above for w in wordnet.synsets[k].words}
+    return near, every, wide
+
+
+def _derived_facts(lexicon: Lexicon, facts: list[Fact], near: dict[str, list[str]]) -> list[Fact]:
+    """Examples of a category, yes/no and choice facts, from the kind-of facts."""
+    wordnet = lexicon.wordnet
+    kinds = [f for f in facts if f.kind == "kind"]
+    children: dict[str, list[Fact]] = {}
+    for fact in kinds:
+        children.setdefault(fact.slots["h"], []).append(fact)
+    derived = []
+    for h, members in sorted(children.items()):
+        if len(members) >= 2:
+            parent = lexicon.synset(members[0].lemma).targets("@")[0]
+            words = {w for k in wordnet.hyponyms(parent) for w in wordnet.synsets[k].words}
+            members.sort(key=lambda f: (-wordnet.count(f.lemma, "n"), f.lemma))
+            for f in members[:5]:
+                derived.append(Fact("example", h, dict(f.slots), sorted(words), 1.0))
+    for f in kinds:
+        slots = {"x": f.lemma, "ax": f.slots["ax"]}
+        derived += [Fact("yesno", f.lemma, slots, [], 1.0), Fact("choice", f.lemma, slots, [], 1.0)]
+    return derived
+
+
+def build_data(wordnet_folder: str | Path | None = None, seed: int = SEED) -> KnowledgeData:
+    """Facts, split and items (about 15 seconds)."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(minilm_folder())
+    rank = tokenizer.get_vocab().get
+    pieces = functools.lru_cache(None)(lambda text: len(tokenizer.tokenize(text)))
+    wordnet = read_wordnet(find_wordnet(wordnet_folder))
+    lexicon = Lexicon(wordnet, Articles(wordnet), pieces, choose_lemmas(wordnet, rank))
+    facts = build_facts(lexicon)
+    near, every, wide = _categories(lexicon, facts)
+    facts += _derived_facts(lexicon, facts, near)
+    facts = [f for f in facts if _fits(f, pieces)]
+    rng = random.Random(seed)
+    data = KnowledgeData(facts, near, every, lexicon.articles, {"test": [], "tune": []})
+    _split(data, wide, rng)
+    return data
+
+
+def _fits(fact: Fact, pieces: Callable[[str], int]) -> bool:
+    if fact.kind in ("yesno", "choice"):
+        return True
+    return pieces(phrases.ANSWERS[fact.kind].format(**fact.slots)) <= 23
+
+
+def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) -> None:
+    """Choose strata C, B, A; remove from `data.facts` what they hold out; fill `data.items`."""
+    from aps_text.training.strata import choose_reversed, choose_unseen
+
+    shares = {"test": 1.0, "tune": 0.2}
+    used: set[str] = set()
+    everything = list(data.facts)
+    unseen = {
+        name: choose_unseen(data, C_COUNTS, share, used, rng) for name, share in shares.items()
+    }
+    hidden = {f.lemma for facts in unseen.values() for f in facts}
+    data.facts = [f for f in data.facts if not _shows(f, hidden)]
+    for lemma, names in data.categories.items():
+        data.categories[lemma] = [h for h in names if not set(h.split()) & hidden] or names
+    trained = KnowledgeData(data.facts, data.categories, data.ancestors, data.articles, {})
+    whole = KnowledgeData(everything, data.categories, data.ancestors, data.articles, {})
+    for name, share in shares.items():
+        rows = []
+        for fact in unseen[name]:
+            keys = wide[fact.lemma] if fact.kind == "kind" else fact.keys
+            rows.append(_item(whole, Fact(fact.kind, fact.lemma, fact.slots, keys), "C", rng))
+        reverse = choose_reversed(trained, B_COUNTS, share, used, rng)
+        gone = {(f.kind, f.lemma) for f in reverse}
+        trained.facts = [f for f in trained.facts if (f.kind, f.lemma) not in gone]
+        rows += [_item(trained, f, "B", rng) for f in reverse]
+        data.items[name] = rows
+    for name, share in shares.items():
+        for kind, count in A_COUNTS.items():
+            pool = [f for f in trained.facts if f.kind == kind and f.lemma not in used]
+            pool = list({f.lemma: f for f in pool}.values())
+            chosen = rng.sample(pool, min(len(pool), round(count * share)))
+            used |= {f.lemma for f in chosen}
+            data.items[name] += [_item(trained, f, "A", rng) for f in chosen]
+        data.items[name].sort(key=lambda i: (i.stratum, i.type, i.lemma))
+        for n, item in enumerate(data.items[name]):
+            item.id = f"{name}-{n:04d}"
+    data.facts = trained.facts
+    data.__post_init__()
+
+
+def _shows(fact: Fact, hidden: set[str]) -> bool:
+    return bool(hidden & Fact(fact.kind, fact.lemma, fact.slots).words())
+
+
+def load_items(path: str | Path) -> list[Item]:
+    """Items of a JSON-lines file."""
+    with Path(path).open(encoding="utf-8") as handle:
+        return [Item(**json.loads(line)) for line in handle]
+
+
+def main() -> None:
+    """Write the bundled question sets and print the counts."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
+    parser.add_argument("--out", default="eval/data", type=Path)
+    args = parser.parse_args()
+    data = build_data(args.wordnet)
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name, suffix in (("test", ""), ("tune", "_tune")):
+        with (args.out / f"word_knowledge{suffix}.jsonl").open("w", encoding="utf-8") as handle:
+            for item in data.items[name]:
+                handle.write(json.dumps(vars(item), ensure_ascii=False) + "\n")
+        counts = Counter((i.stratum, i.type) for i in data.items[name])
+        print(name, len(data.items[name]), dict(counts))
+    print("training facts", dict(Counter(f.kind for f in data.facts)))
+
+
+if __name__ == "__main__":
+    main()
