@@ -224,6 +224,23 @@ def test_committed_special_tokens_are_left_out_as_in_the_text():
     assert op.texts(ids) == ["a is"]
 
 
+def test_a_committed_token_the_bridge_cannot_carry():
+    """`restrict` reads on as if it were not there; `zero` and `unk` keep its place."""
+    masked = torch.zeros(1, 6, dtype=torch.bool)
+    masked[0, 0] = True
+    with_it, without = ids_of("a unheard violin"), ids_of("a violin")
+    hard = torch.nn.functional.one_hot(without[masked], K).double()
+    scores = {}
+    for policy in ("restrict", "zero", "unk"):
+        op = operator(prompts=["q"], policy=policy)
+        scores[policy] = op.log_prob(relaxed_of(with_it, masked, hard)).total
+        plain = op.log_prob(relaxed_of(without, masked, hard)).total
+        assert torch.allclose(scores[policy], plain) == (policy == "restrict")
+    # The reward's own tokenizer reads the word as [UNK] too.
+    text = operator(prompts=["q"]).log_prob_ids(with_it).total
+    torch.testing.assert_close(scores["unk"].float(), text)
+
+
 def test_take_reorders_everything_and_copies_no_table():
     op = operator(columns={"scale": [1.0, 2.0, -1.0]})
     rows = torch.tensor([2, 0, 0])

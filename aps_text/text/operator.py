@@ -5,7 +5,9 @@
 
 Frames are left-padded before and right-padded after, dead positions (after a stop token) get
 attention 0 and `position_ids = cumsum(mask) - 1`, so that a row's score depends neither on its
-neighbours nor on its padding. The reward may live on another device than the denoiser.
+neighbours nor on its padding. Committed special tokens are skipped, as they are in the text, and
+so is, under `restrict`, a committed token the bridge cannot carry. The reward may live on another
+device than the denoiser.
 """
 
 from __future__ import annotations
@@ -117,7 +119,9 @@ class RewardOperator:
             )
             table = reward.embedding_table()
             self.codebook = self.bridge.codebook(table)
-            self._special = self.bridge.special.to(table.device)
+            # Committed, these are no text, or (restrict) text the reward has no embedding for.
+            unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
+            self._unread = unread.to(table.device)
             frames = [reward.frame(prompt) for prompt in self.prompts]
             self._before = _padded([f[0] for f in frames], left=True, device=table.device)
             self._after = _padded([f[1] for f in frames], left=False, device=table.device)
@@ -130,7 +134,7 @@ class RewardOperator:
         other.prompts = [self.prompts[i] for i in index]
         other.columns = {key: [values[i] for i in index] for key, values in self.columns.items()}
         if self.differentiable:
-            at = rows.to(self._special.device)
+            at = rows.to(self._unread.device)
             other._before = (self._before[0][at], self._before[1][at])
             other._after = (self._after[0][at], self._after[1][at])
         return other
@@ -197,11 +201,10 @@ class RewardOperator:
         return texts if self.finish is None else [self.finish(text) for text in texts]
 
     def _live(self, relaxed: Relaxed) -> Tensor:
-        """Positions the reward sees: alive, and not a committed special token (not text)."""
-        special = self._special.to(relaxed.ids.device)[relaxed.ids]
+        """Positions the reward sees, `(B, L)`: alive, and open or committed to a token it reads."""
+        unread = self._unread.to(relaxed.ids.device)[relaxed.ids]
         index = (relaxed.rows, relaxed.cols)
-        special = special.index_put(index, special.new_zeros(()))
-        return relaxed.alive & ~special
+        return relaxed.alive & ~unread.index_put(index, unread.new_zeros(()))
 
     @torch.no_grad()
     def _count(self, bridge: VocabularyBridge, probs: Tensor) -> None:
