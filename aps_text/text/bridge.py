@@ -24,30 +24,22 @@ probability on unmatched tokens is the policy's business:
 
 from __future__ import annotations
 
-import json
 import logging
-import unicodedata
 import weakref
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..codebook import VectorCodebook
+from .pieces import Form, Pieces, stands_alone
 
 __all__ = ["POLICIES", "VocabularyBridge", "bridge_between"]
 
 POLICIES = ("error", "restrict", "zero", "unk")
 
 logger = logging.getLogger(__name__)
-
-
-class Form(NamedTuple):
-    """What a piece stands for: its text, and whether it begins a word."""
-
-    text: str
-    initial: bool
 
 
 class VocabularyBridge:
@@ -91,11 +83,11 @@ class VocabularyBridge:
         if vocab_size < 1:
             raise ValueError(f"vocab_size must be >= 1, got {vocab_size}")
         excluded = set(exclude)
-        source, target = _Vocabulary(source_tokenizer), _Vocabulary(target_tokenizer)
+        source, target = Pieces(source_tokenizer), Pieces(target_tokenizer)
         self.policy, self.unk_id = policy, target_tokenizer.unk_token_id
         self.map = torch.tensor(_match(source, target, vocab_size, excluded))
         self.special = torch.ones(vocab_size, dtype=torch.bool)
-        text_ids = [i for i in source.pieces if i < vocab_size and i not in excluded]
+        text_ids = [i for i in source.text if i < vocab_size and i not in excluded]
         self.special[text_ids] = False
         self.matched = self.map >= 0
         self.matched_share = int(self.matched.sum()) / max(1, len(text_ids))
@@ -103,9 +95,9 @@ class VocabularyBridge:
         self._codebook: tuple[Tensor, int, VectorCodebook] | None = None
         self._check(source)
 
-    def _check(self, source: _Vocabulary) -> None:
+    def _check(self, source: Pieces) -> None:
         lost = (~self.matched & ~self.special).nonzero().flatten().tolist()
-        examples = ", ".join(repr(source.pieces[i]) for i in lost[:5])
+        examples = ", ".join(repr(source.text[i]) for i in lost[:5])
         if not self.matched.any():
             raise ValueError(
                 "the generator's and the reward's tokenizers share no piece "
@@ -193,17 +185,15 @@ def bridge_between(
     return built[key]
 
 
-def _match(
-    source: _Vocabulary, target: _Vocabulary, vocab_size: int, exclude: set[int]
-) -> list[int]:
-    exact = {piece: i for i, piece in target.pieces.items()} if source.marks == target.marks else {}
+def _match(source: Pieces, target: Pieces, vocab_size: int, exclude: set[int]) -> list[int]:
+    exact = {piece: i for i, piece in target.text.items()} if source.marks == target.marks else {}
     by_form: dict[Form, int] = {}
-    for i, piece in target.pieces.items():
+    for i, piece in target.text.items():
         form = target.form(piece)
         if form is not None:
             by_form.setdefault(form, i)
     found = [-1] * vocab_size
-    for i, piece in source.pieces.items():
+    for i, piece in source.text.items():
         if i >= vocab_size or i in exclude:
             continue
         if piece in exact:
@@ -219,99 +209,18 @@ def _match(
     return found
 
 
-def _candidates(form: Form, source: _Vocabulary, target: _Vocabulary) -> list[Form]:
+def _candidates(form: Form, source: Pieces, target: Pieces) -> list[Form]:
     """Forms to look for in the target, best first."""
     text = target.normalised(form.text)
     if not text:
         return []
-    if target.marks == "##" and _stands_alone(text):
+    if target.marks == "##" and stands_alone(text):
         return [Form(text, True)]  # WordPiece cuts before and after it, whatever was written
     if form.initial:
         # A text may begin without a space in the target, where no word-initial piece exists for
         # punctuation that is glued on both sides of it.
-        return [Form(text, True), *([Form(text, False)] if _stands_alone(text) else [])]
+        return [Form(text, True), *([Form(text, False)] if stands_alone(text) else [])]
     forms = [Form(text, False)]
-    if source.marks != "##" or _stands_alone(text):
+    if source.marks != "##" or stands_alone(text):
         forms.append(Form(text, True))
     return forms
-
-
-def _stands_alone(text: str) -> bool:
-    """Punctuation, symbols and Chinese characters: one character, a word of its own in BERT."""
-    return len(text) == 1 and (
-        unicodedata.category(text)[0] in "PS" or "\u4e00" <= text <= "\u9fff"
-    )
-
-
-class _Vocabulary:
-    """Text pieces of a fast tokenizer and how it marks word starts: `Ġ`, `▁` or `##`."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        if not getattr(tokenizer, "is_fast", False):
-            raise ValueError(
-                f"{type(tokenizer).__name__} is not a fast tokenizer; load it with use_fast=True "
-                "or choose policy='rloo'"
-            )
-        self._backend = tokenizer.backend_tokenizer
-        state = json.loads(self._backend.to_str())
-        model, described = state["model"], json.dumps([state["pre_tokenizer"], state["decoder"]])
-        self._prefix = model.get("continuing_subword_prefix") or ""
-        if model["type"] == "WordPiece":
-            self.marks, self._prefix = "##", self._prefix or "##"
-        elif '"ByteLevel"' in described:
-            self.marks = "Ġ"
-        else:
-            self.marks = "▁"
-        special = set(tokenizer.all_special_ids)
-        special |= {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-        vocabulary = sorted((i, piece) for piece, i in tokenizer.get_vocab().items())
-        self.pieces = {i: piece for i, piece in vocabulary if i not in special}
-
-    def form(self, piece: str) -> Form | None:
-        """Text and role of a piece; None for whitespace alone and for parts of characters."""
-        if self.marks == "##":
-            text = piece.removeprefix(self._prefix)
-            initial = text == piece
-        elif self.marks == "Ġ":
-            decoded = _decode_bytes(piece)
-            if decoded is None:
-                return None
-            text = decoded.removeprefix(" ")
-            initial = text != decoded
-        else:
-            text = _byte_piece(piece) or piece
-            text, initial = text.removeprefix("▁"), text.startswith("▁")
-        return Form(text, initial) if text.strip() or text in ("\n", "\t") else None
-
-    def normalised(self, text: str) -> str:
-        """`text` as this tokenizer's normaliser leaves it, without word marks."""
-        if self._backend.normalizer is None:
-            return text
-        changed = self._backend.normalizer.normalize_str(text).replace("▁", " ")
-        return changed.strip(" ") or (text if text.isspace() else "")
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [b for b in range(256) if b not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
-
-
-_BYTES = _byte_alphabet()
-
-
-def _decode_bytes(piece: str) -> str | None:
-    """The text of a byte-level piece, or None where it is not whole characters."""
-    try:
-        return bytes(_BYTES[c] for c in piece).decode("utf-8")
-    except (KeyError, UnicodeDecodeError):
-        return None
-
-
-def _byte_piece(piece: str) -> str | None:
-    """SentencePiece's byte fallback: `<0x0A>` stands for a line feed; ASCII only."""
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        value = int(piece[3:5], 16)
-        return chr(value) if value < 128 else piece
-    return None
