@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .config import APSConfig
-    from .pipeline import APSOutput, APSPipeline
+    from .output import APSOutput
+    from .pipeline import APSPipeline
 
 __version__ = "0.1.0"
 __all__ = ["APSConfig", "APSOutput", "APSPipeline", "__version__"]
 
-_HOME = {"APSConfig": ".config", "APSOutput": ".pipeline", "APSPipeline": ".pipeline"}
+_HOME = {"APSConfig": ".config", "APSOutput": ".output", "APSPipeline": ".pipeline"}
 
 
 def __getattr__(name: str) -> object:

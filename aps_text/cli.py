@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pipeline import APSOutput, APSPipeline
+    from .output import APSOutput
+    from .pipeline import APSPipeline
     from .sampler import StepState
 
 __all__ = ["main"]
@@ -70,7 +71,9 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .config import APSConfig
-    from .pipeline import APSPipeline, as_prompts, load_rewards
+    from .pipeline import APSPipeline
+    from .text.guidance import load_rewards
+    from .text.prompts import as_prompts
 
     logging.disable_progress_bar()
     as_prompts(args.questions)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,73 +17,19 @@ from .config import APSConfig
 from .cost import Cost, MeteredDenoiser, metered
 from .methods.ancestral import Ancestral
 from .models.lora import LoraAdapter
-from .models.text_model import Prompt, TextModel, load, wrap
+from .models.text_model import TextModel, load, wrap
 from .noise import Noise
-from .operator import Operator, WeightedSum, ZeroOperator
+from .operator import Operator
+from .output import APSOutput
 from .posterior import APS
 from .sampler import Method, StepState
+from .text.decoding import answer_ids, decode_canvas
+from .text.guidance import RewardSpec, load_rewards, reward_operator
+from .text.prompts import Prompt, as_prompts
 
-__all__ = ["METHODS", "APSOutput", "APSPipeline", "RewardSpec"]
+__all__ = ["METHODS", "APSOutput", "APSPipeline"]
 
 METHODS: dict[str, Callable[[], Method]] = {"aps": APS, "plain": Ancestral}
-
-RewardSpec = Any
-"""A name, a callable, a (reward, weight) pair, a list of those, {name: weight}, or an Operator."""
-
-
-@dataclass
-class APSOutput:
-    """Answers and what they cost; lists are prompt-major, `num_return_sequences` per prompt.
-
-    Attributes:
-        text: the answers.
-        token_ids: their tokens, up to and without the stop token.
-        prompts: the prompt of each answer.
-        rewards: each reward's value on the final TEXT, by name; `total` is the weighted sum.
-        cost: what the whole call spent.
-        config: the settings in force.
-        trajectory: the step states of each batch of rows, if asked for.
-        adapters: each batch's LoRA adapter, if one was used; see `save_adapter`.
-    """
-
-    text: list[str]
-    token_ids: list[list[int]]
-    prompts: list[Prompt]
-    rewards: dict[str, list[float]]
-    cost: Cost
-    config: APSConfig
-    trajectory: list[list[StepState]] = field(default_factory=list)
-    adapters: list[LoraAdapter] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        """How many answers."""
-        return len(self.text)
-
-    def save_adapter(self, index: int, folder: str | Path) -> None:
-        """Write answer `index`'s phi, as it was after its last update, in PEFT's format.
-
-        Raises:
-            ValueError: no such answer, or none was steered by LoRA.
-        """
-        if not self.adapters or not 0 <= index < len(self.text):
-            raise ValueError(
-                f"no LoRA adapter for answer {index}: {len(self.text)} answers, "
-                f"adapter={self.config.adapter!r}"
-            )
-        rows = len(self.adapters[0].record)
-        self.adapters[index // rows].save(folder, index % rows)
-
-    def as_dicts(self) -> list[dict[str, Any]]:
-        """One JSON-ready object per answer; `cost` is the whole call's."""
-        return [
-            {
-                "prompt": prompt,
-                "text": text,
-                "rewards": {name: values[i] for name, values in self.rewards.items()},
-                "cost": self.cost.as_dict(),
-            }
-            for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))
-        ]
 
 
 @dataclass
@@ -162,16 +108,9 @@ class APSPipeline:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
         """
         asked, settings, seeds = self._prepare(prompts, config, preset, options, seeds, columns)
-        if reward is None and method == "aps":
-            raise ValueError(
-                "method 'aps' steers by a reward and got none; pass reward=..., "
-                "or use generate_plain / method='plain'"
-            )
         cost = Cost()
         output = APSOutput([], [], [], {}, cost, settings)
-        runner = METHODS[method]() if isinstance(method, str) and method in METHODS else method
-        if isinstance(runner, str):
-            raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+        runner = as_method(method, reward)
         for batch in self._batches(asked, reward, settings, seeds, columns, cost):
             states, phi = self._start(runner, batch, settings, warm_start)
             z, kept = batch.canvas.z, []
@@ -196,12 +135,11 @@ class APSPipeline:
 
         The texts are those of the rows in work, open positions shown as `_`.
         """
-        method = kwargs.pop("method", "plain" if reward is None else "aps")
+        runner = as_method(kwargs.pop("method", "plain" if reward is None else "aps"), reward)
         config, preset = kwargs.pop("config", None), kwargs.pop("preset", None)
         seeds, columns = kwargs.pop("seeds", None), kwargs.pop("columns", None)
         asked, settings, seeds = self._prepare(prompts, config, preset, kwargs, seeds, columns)
         for batch in self._batches(asked, reward, settings, seeds, columns, Cost()):
-            runner = METHODS[method]() if isinstance(method, str) else method
             for state in self._start(runner, batch, settings, None)[0]:
                 yield state, [self.draw(row) for row in state.z]
 
@@ -283,7 +221,7 @@ class APSPipeline:
             denoiser = model.bind(
                 [model.encode(prompt) for prompt in asked], [length] * len(part), config.lora_layers
             )
-            operator = self._operator(rewards, asked, owners, columns)
+            operator = reward_operator(rewards, model, asked, owners, columns or {})
             noise = Noise(
                 torch.tensor([seeds[i] for i in owners], device=device),
                 torch.tensor([particle for _, particle in part], device=device),
@@ -291,39 +229,6 @@ class APSPipeline:
             yield _Batch(
                 asked, MeteredDenoiser(denoiser, cost), metered(operator, cost), canvas, noise
             )
-
-    def _operator(
-        self,
-        rewards: list[tuple[str, float, Any]],
-        prompts: list[Prompt],
-        owners: list[int],
-        columns: Mapping[str, Sequence[Any]] | None,
-    ) -> Operator:
-        """The operator around the rewards, bound to these rows."""
-        from .text.operator import RewardOperator
-
-        if not rewards:
-            return ZeroOperator()
-        mine = {name: [values[i] for i in owners] for name, values in (columns or {}).items()}
-        weighted: list[tuple[float, Operator]] = []
-        for name, weight, reward in rewards:
-            operator: Operator
-            if isinstance(reward, Operator):
-                operator = reward.take(torch.tensor(owners))
-            else:
-                operator = RewardOperator(
-                    reward,
-                    name,
-                    prompts=prompts,
-                    tokenizer=self.model.tokenizer,
-                    stop_ids=self.model.stop_ids,
-                    fill_id=self.model.fill_id,
-                    vocab_size=self.model.anatomy.vocab_size,
-                    columns=mine,
-                    finish=self.model.finish,
-                )
-            weighted.append((weight, operator))
-        return WeightedSum(weighted)
 
     def _start(
         self, method: Method, batch: _Batch, config: APSConfig, warm_start: str | Path | None
@@ -346,8 +251,6 @@ class APSPipeline:
 
     def _collect(self, output: APSOutput, batch: _Batch, z: Tensor, scored: bool) -> None:
         """Text and rewards of a finished batch."""
-        from .text.decoding import answer_ids, decode_canvas
-
         model = self.model
         texts = decode_canvas(model.tokenizer, z, model.stop_ids, (model.fill_id,))
         output.text += [model.finish(text) for text in texts]
@@ -360,41 +263,19 @@ class APSPipeline:
             output.rewards.setdefault(name, []).extend(value.tolist())
 
 
-def as_prompts(prompts: Prompt | Iterable[Prompt]) -> list[Prompt]:
-    """A list of prompts from one prompt or an iterable of them, none of them empty."""
-    if isinstance(prompts, str):
-        asked: list[Prompt] = [prompts]
-    else:
-        items = list(prompts)
-        one_chat = bool(items) and all(isinstance(item, Mapping) for item in items)
-        asked = cast(list[Prompt], [items] if one_chat else items)
-    if not asked:
-        raise ValueError("no prompts were given; pass a question or a list of them")
-    for index, prompt in enumerate(asked):
-        texts = [prompt] if isinstance(prompt, str) else [m.get("content") for m in prompt]
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError(f"prompt {index} is empty: {prompt!r}; ask a question")
-    return asked
+def as_method(method: str | Method, reward: RewardSpec) -> Method:
+    """A method by name, or the object itself.
 
-
-def load_rewards(spec: RewardSpec) -> list[tuple[str, float, Any]]:
-    """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`."""
-    from rewards.loading import load_reward, parse_reward_spec, reward_name
-
-    if spec is None:
-        return []
-    if isinstance(spec, Mapping):
-        items = list(spec.items())
-    elif isinstance(spec, list):
-        items = [item if isinstance(item, tuple) else (item, None) for item in spec]
-    else:
-        items = [spec if isinstance(spec, tuple) else (spec, None)]
-    found = []
-    for reward, weight in items:
-        if isinstance(reward, str):
-            reward, named = parse_reward_spec(reward)
-            weight = named if weight is None else weight
-        loaded = reward if isinstance(reward, Operator) else load_reward(reward)
-        name = reward if isinstance(reward, str) else reward_name(cast(Any, loaded))
-        found.append((name, 1.0 if weight is None else float(weight), loaded))
-    return found
+    Raises:
+        ValueError: no such name, or APS without a reward.
+    """
+    if not isinstance(method, str):
+        return method
+    if method not in METHODS:
+        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    if method == "aps" and reward is None:
+        raise ValueError(
+            "method 'aps' steers by a reward and got none; pass reward=..., "
+            "or use generate_plain / method='plain'"
+        )
+    return METHODS[method]()

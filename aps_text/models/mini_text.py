@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ..text.capitals import join_punctuation, restore_capitals
-from .text_model import Prompt, TextModel
+from ..text.prompts import Prompt, single_question
+from .text_model import TextModel
 from .transformer import Anatomy
 
 __all__ = ["FOLDER", "load_mini", "wrap_bert"]
@@ -87,20 +88,3 @@ def wrap_bert(
         context=settings.get("context", config.max_position_embeddings),
         finish=finish if getattr(tokenizer, "do_lower_case", True) else str,
     )
-
-
-def single_question(prompt: Prompt) -> str:
-    """The question of a prompt; this model has no chat template and no turns.
-
-    Raises:
-        ValueError: messages other than one from the user.
-    """
-    if isinstance(prompt, str):
-        return prompt
-    roles = [message.get("role") for message in prompt]
-    if roles != ["user"]:
-        raise ValueError(
-            f"this model answers one question and was given messages with roles {roles}; "
-            "pass the last user message alone"
-        )
-    return prompt[0]["content"]

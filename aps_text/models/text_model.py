@@ -14,12 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..text.prompts import Prompt
 from .transformer import Anatomy, TransformerDenoiser
 
-__all__ = ["Message", "Prompt", "TextModel", "load", "wrap"]
-
-Message = dict[str, str]
-Prompt = str | list[Message]
+__all__ = ["TextModel", "load", "wrap"]
 
 
 @dataclass(frozen=True)

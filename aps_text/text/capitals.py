@@ -83,7 +83,7 @@ _PROPER = frozenset(
     ]
 )
 _WORD = re.compile(r"[A-Za-z]+(?:'[a-z]+)?")
-_SENTENCE = re.compile(r"(^|[.!?][\"')]*\s+)([\"'(]*)([a-z])")
+_SENTENCE = re.compile(r"(^|(?<!\bi\.e)(?<!\be\.g)[.!?][\"')]*\s+)([\"'(]*)([a-z])")
 _PRONOUN = re.compile(r"\bi(?=\b(?!\.\w))(?=['\s,;:.!?]|$)")
 
 
