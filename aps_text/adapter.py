@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from .config import APSConfig
     from .noise import Noise
 
-__all__ = ["Adapter", "Denoiser", "LogitsAdapter", "RowAdam", "Where"]
+__all__ = ["SUPPRESSED", "Adapter", "Denoiser", "LogitsAdapter", "RowAdam", "Where"]
+
+SUPPRESSED = -1e9
+"""A logit that is never drawn; finite, so that differences of two stay 0 and not nan."""
 
 Where = tuple[Tensor, Tensor]  # (rows, cols), each (N,) int64, ordered by row
 

@@ -18,45 +18,18 @@ import torch
 from torch import Tensor
 
 from .adapter import Denoiser, Where
+from .candidates import candidates_of, score_of, stop_bias
 from .canvas import Canvas, end_at_stop, is_stop
 from .config import APSConfig
 from .cost import Cost, MeteredDenoiser, metered
 from .noise import Noise
 from .objective import kl_rows
 from .operator import Operator
-from .remasking import choose, confidence, quantized_score, sampling_probs, weakest_committed
+from .remasking import choose, weakest_committed
 from .schedule import alpha, keep_masked, reveal_count, time_grid
+from .state import Step, StepState, Tilted
 
 __all__ = ["Method", "Result", "Step", "StepState", "Tilt", "Tilted", "denoise", "run"]
-
-SUPPRESSED = -1e9  # finite, so that differences of suppressed log-probabilities stay 0 and not nan
-
-
-@dataclass
-class StepState:
-    """What one denoising step did, over all B rows (rows that had finished hold zeros).
-
-    Attributes:
-        step, steps: index from 0, and the most there can be.
-        z: `(B, L)` the canvas after the step.
-        revealed: `(B, L)` bool; committed at this step (the anchors, when anchored).
-        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
-        tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
-        guided: whether the step was steered.
-        loss: named `(B,)` terms of the last inner step.
-        kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats.
-    """
-
-    step: int
-    steps: int
-    z: Tensor
-    revealed: Tensor
-    candidates: Tensor
-    tilted: Tensor
-    prior: Tensor
-    guided: bool
-    loss: dict[str, Tensor] = field(default_factory=dict)
-    kl: Tensor | None = None
 
 
 class Method(Protocol):
@@ -74,15 +47,6 @@ class Method(Protocol):
         ...
 
 
-@dataclass
-class Tilted:
-    """A step's distributions at its masked positions, normalised log-probabilities `(N, K)`."""
-
-    log_phi: Tensor
-    log_theta: Tensor
-    loss: dict[str, Tensor] = field(default_factory=dict)
-
-
 class Tilt(Protocol):
     """Turns the prior of a step into the distribution candidates are drawn from."""
 
@@ -95,69 +59,6 @@ class Tilt(Protocol):
     ) -> Tilted:
         """Fit phi and return the tilted distributions."""
         ...
-
-
-@dataclass
-class Step:
-    """A step's coordinates for the rows still at work.
-
-    Attributes:
-        index: from 0.
-        canvas: the rows' canvas, before the step.
-        where: masked positions `(rows, cols)`, ordered by row.
-        count: `(B,)` how many each row reveals.
-        share: `(B,)` c = count / masks of the row.
-        noise: the rows' noise.
-    """
-
-    index: int
-    canvas: Canvas
-    where: Where
-    count: Tensor
-    share: Tensor
-    noise: Noise
-
-
-def stop_bias(canvas: Canvas, where: Where, config: APSConfig) -> Callable[[Tensor], Tensor]:
-    """`eos_penalty` and `min_new_tokens` as a change of logits `(N, K)`, prior and phi alike."""
-    if not canvas.stop_ids or (config.eos_penalty == 0 and config.min_new_tokens == 0):
-        return lambda logits: logits
-    rows, cols = where
-    offset = canvas.editable.long().cumsum(-1)[rows, cols] - 1
-    early = offset < config.min_new_tokens
-    stops = torch.tensor(canvas.stop_ids, device=cols.device)
-
-    def bias(logits: Tensor) -> Tensor:
-        shift = torch.where(early, SUPPRESSED, -config.eos_penalty).to(logits)
-        return logits.index_add(1, stops, shift[:, None].expand(-1, len(stops)))
-
-    return bias
-
-
-def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Operator) -> Tensor:
-    """A token per masked position `(N,)`: a draw from x_phi, or the quantised expectation."""
-    rows, cols = step.where
-    if config.candidate == "quantized":
-        if operator.codebook is None:
-            raise ValueError(
-                "candidate='quantized' needs an operator with a codebook; use candidate='sample'"
-            )
-        return operator.codebook.nearest(operator.codebook.expect(tilted.log_phi.exp()))
-    probs = sampling_probs(tilted.log_phi, config.temperature, config.top_p, config.top_k)
-    return step.noise.categorical(probs, rows, cols, step.index, "candidate")
-
-
-def score_of(
-    tilted: Tilted, candidates: Tensor, step: Step, config: APSConfig, operator: Operator
-) -> Tensor:
-    """What the candidates compete by, `(N,)`."""
-    if config.alg == "origin":
-        return -step.noise.uniform(step.where[0], step.where[1], step.index, "order")
-    if config.remasking == "anchored" and config.alg == "maskgit_plus":
-        return quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)
-    by_prior = config.remasking == "standard" and config.standard_score == "theta"
-    ranked = tilted.log_theta if by_prior else tilted.log_phi
-    return confidence(config.alg, ranked, candidates)
 
 
 def denoise(

@@ -18,14 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapter import Adapter, LogitsAdapter, Where
+from ..adapter import SUPPRESSED, Adapter, LogitsAdapter, Where
 from ..config import APSConfig
 from ..noise import Noise
 from .lora import LoraAdapter
 
 __all__ = ["Anatomy", "TransformerDenoiser"]
-
-SUPPRESSED = -1e9
 
 
 @dataclass(frozen=True)
@@ -194,7 +192,7 @@ class TransformerDenoiser:
         return None if bool(mask.all()) else mask.long()
 
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
-        """See `Denoiser.logits`; float32 (or float64), suppressed ids at -1e9."""
+        """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
         with phi.attached() if phi is not None else nullcontext():
             hidden = state.hidden

@@ -1,0 +1,59 @@
+"""A step's candidates: the logits they come from, the tokens, and what they compete by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .adapter import SUPPRESSED, Where
+from .canvas import Canvas
+from .config import APSConfig
+from .operator import Operator
+from .remasking import confidence, quantized_score, sampling_probs
+from .state import Step, Tilted
+
+__all__ = ["candidates_of", "score_of", "stop_bias"]
+
+
+def stop_bias(canvas: Canvas, where: Where, config: APSConfig) -> Callable[[Tensor], Tensor]:
+    """`eos_penalty` and `min_new_tokens` as a change of logits `(N, K)`, prior and phi alike."""
+    if not canvas.stop_ids or (config.eos_penalty == 0 and config.min_new_tokens == 0):
+        return lambda logits: logits
+    rows, cols = where
+    offset = canvas.editable.long().cumsum(-1)[rows, cols] - 1
+    early = offset < config.min_new_tokens
+    stops = torch.tensor(canvas.stop_ids, device=cols.device)
+
+    def bias(logits: Tensor) -> Tensor:
+        shift = torch.where(early, SUPPRESSED, -config.eos_penalty).to(logits)
+        return logits.index_add(1, stops, shift[:, None].expand(-1, len(stops)))
+
+    return bias
+
+
+def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Operator) -> Tensor:
+    """A token per masked position `(N,)`: a draw from x_phi, or the quantised expectation."""
+    rows, cols = step.where
+    if config.candidate == "quantized":
+        if operator.codebook is None:
+            raise ValueError(
+                "candidate='quantized' needs an operator with a codebook; use candidate='sample'"
+            )
+        return operator.codebook.nearest(operator.codebook.expect(tilted.log_phi.exp()))
+    probs = sampling_probs(tilted.log_phi, config.temperature, config.top_p, config.top_k)
+    return step.noise.categorical(probs, rows, cols, step.index, "candidate")
+
+
+def score_of(
+    tilted: Tilted, candidates: Tensor, step: Step, config: APSConfig, operator: Operator
+) -> Tensor:
+    """What the candidates compete by, `(N,)`."""
+    if config.alg == "origin":
+        return -step.noise.uniform(step.where[0], step.where[1], step.index, "order")
+    if config.remasking == "anchored" and config.alg == "maskgit_plus":
+        return quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)
+    by_prior = config.remasking == "standard" and config.standard_score == "theta"
+    ranked = tilted.log_theta if by_prior else tilted.log_phi
+    return confidence(config.alg, ranked, candidates)

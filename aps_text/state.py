@@ -1,0 +1,70 @@
+"""What a denoising step is, what it is given and what it did; records without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from .adapter import Where
+from .canvas import Canvas
+from .noise import Noise
+
+__all__ = ["Step", "StepState", "Tilted"]
+
+
+@dataclass
+class Step:
+    """A step's coordinates for the rows still at work.
+
+    Attributes:
+        index: from 0.
+        canvas: the rows' canvas, before the step.
+        where: masked positions `(rows, cols)`, ordered by row.
+        count: `(B,)` how many each row reveals.
+        share: `(B,)` c = count / masks of the row.
+        noise: the rows' noise.
+    """
+
+    index: int
+    canvas: Canvas
+    where: Where
+    count: Tensor
+    share: Tensor
+    noise: Noise
+
+
+@dataclass
+class Tilted:
+    """A step's distributions at its masked positions, normalised log-probabilities `(N, K)`."""
+
+    log_phi: Tensor
+    log_theta: Tensor
+    loss: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class StepState:
+    """What one denoising step did, over all B rows (rows that had finished hold zeros).
+
+    Attributes:
+        step, steps: index from 0, and the most there can be.
+        z: `(B, L)` the canvas after the step.
+        revealed: `(B, L)` bool; committed at this step (the anchors, when anchored).
+        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
+        tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
+        guided: whether the step was steered.
+        loss: named `(B,)` terms of the last inner step.
+        kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats.
+    """
+
+    step: int
+    steps: int
+    z: Tensor
+    revealed: Tensor
+    candidates: Tensor
+    tilted: Tensor
+    prior: Tensor
+    guided: bool
+    loss: dict[str, Tensor] = field(default_factory=dict)
+    kl: Tensor | None = None
