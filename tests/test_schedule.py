@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -17,7 +19,7 @@ def test_alpha_falls_from_one_to_zero(schedule):
     values = [alpha(t / 50, schedule) for t in range(51)]
     assert values[0] == 1
     assert values[-1] == 0
-    assert all(a > b for a, b in zip(values, values[1:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(values))
 
 
 def test_linear_coefficient_is_one_over_the_steps_left():
@@ -59,7 +61,7 @@ def test_counts_sum_exactly_for_uneven_rows_and_early_stops(masks, steps, schedu
     left = torch.tensor(masks)
     shown, ended = torch.zeros_like(left), torch.zeros_like(left)
     grid = time_grid(steps)
-    for t, s in zip(grid, grid[1:], strict=False):
+    for t, s in itertools.pairwise(grid):
         keep = keep_masked(t, s, schedule)
         count = reveal_count(left, keep)
         assert (count <= left).all()
@@ -79,7 +81,7 @@ def test_counts_sum_exactly_for_uneven_rows_and_early_stops(masks, steps, schedu
 @given(masks=st.integers(1, 400))
 def test_one_token_a_step_when_steps_equal_masks(masks):
     left, grid = torch.tensor([masks]), time_grid(masks)
-    for t, s in zip(grid, grid[1:], strict=False):
+    for t, s in itertools.pairwise(grid):
         count = reveal_count(left, keep_masked(t, s))
         assert count.item() == 1
         left = left - count

@@ -56,7 +56,8 @@ class TableDenoiser:
         for axis in axes:
             token = state[:, axis - 1, None]
             fits = (token == torch.arange(self.mask_id)) | (token >= self.mask_id)
-            joint = joint * fits.view([-1 if a in (0, axis) else 1 for a in range(joint.ndim)])
+            shape = [len(state)] + [self.mask_id if a == axis else 1 for a in axes]
+            joint = joint * fits.view(shape)
         marginals = torch.stack([_sum_but(joint, axis) for axis in axes], 1)[where]
         return with_suppressed((marginals / marginals.sum(-1, keepdim=True)).log(), self.suppressed)
 
@@ -127,6 +128,34 @@ class TableReward:
 
 
 @dataclass(frozen=True)
+class NetReward:
+    """A small network on the codes, the same for every row: no relaxation is exact for it."""
+
+    codes: Tensor  # (K + 2, d)
+    hidden: Tensor  # (H, L * d)
+    head: Tensor  # (H,)
+    differentiable: bool = True
+
+    @property
+    def codebook(self):
+        return VectorCodebook(self.codes)
+
+    def take(self, rows):
+        return self
+
+    def of_codes(self, codes):
+        return torch.tanh(codes.flatten(1) @ self.hidden.T) @ self.head
+
+    def log_prob(self, relaxed):
+        total = self.of_codes(relaxed.codes(self.codebook))
+        return Scores(total, {"net": total.detach()})
+
+    def log_prob_ids(self, ids):
+        total = self.of_codes(self.codes[ids])
+        return Scores(total, {"net": total})
+
+
+@dataclass(frozen=True)
 class EnumeratedReward:
     """Any r(x) as a table `(K + 2, ..., K + 2)`, the same for every row.
 
@@ -192,6 +221,15 @@ def enumerated_reward(length: int, symbols: int, seed: int, **kw) -> EnumeratedR
     generator = torch.Generator().manual_seed(seed)
     shape = (symbols + 2,) * length
     return EnumeratedReward(torch.randn(shape, generator=generator, dtype=torch.float64), **kw)
+
+
+def net_reward(length: int, symbols: int, seed: int, **kw) -> NetReward:
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    return NetReward(draw(symbols + 2, 3), draw(16, 3 * length) / 1.5, draw(16) / 4, **kw)
 
 
 def additive_reward(terms: Tensor, **kw) -> EnumeratedReward:

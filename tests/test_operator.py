@@ -1,0 +1,183 @@
+"""Operators add and scale; zero weights are reported and never climbed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from worlds import enumerated_reward, table_reward
+
+from aps_text.codebook import Relaxed
+from aps_text.operator import (
+    Operator,
+    Scores,
+    WeightedSum,
+    ZeroOperator,
+    add_scores,
+    merge_terms,
+    parts,
+    weighted_sum,
+)
+
+LENGTH, SYMBOLS, BATCH = 3, 4, 5
+
+
+def world(seed: int = 0) -> Relaxed:
+    """Five rows whose last two positions are masked."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.arange(BATCH).repeat_interleave(2)
+    cols = torch.tensor([1, 2]).repeat(BATCH)
+    logits = torch.randn(len(rows), SYMBOLS + 2, generator=generator, dtype=torch.float64)
+    return Relaxed(
+        ids=torch.randint(0, SYMBOLS, (BATCH, LENGTH), generator=generator),
+        rows=rows,
+        cols=cols,
+        probs=logits.softmax(-1).requires_grad_(),
+        alive=torch.ones(BATCH, LENGTH, dtype=torch.bool),
+        relaxation="expectation",
+    )
+
+
+def two_rewards():
+    one = table_reward(LENGTH, SYMBOLS, 1, batch=BATCH, name="one")
+    return one, table_reward(LENGTH, SYMBOLS, 2, batch=BATCH, name="two")
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A reward that notes whether it was asked for a gradient."""
+
+    inner: Operator
+    asked: list
+    differentiable: bool = True
+
+    @property
+    def codebook(self):
+        return self.inner.codebook
+
+    def take(self, rows):
+        return replace(self, inner=self.inner.take(rows))
+
+    def log_prob(self, relaxed):
+        self.asked.append(len(relaxed.ids))
+        return self.inner.log_prob(relaxed)
+
+    def log_prob_ids(self, ids):
+        return self.inner.log_prob_ids(ids)
+
+
+def test_the_worlds_keep_the_protocol():
+    for operator in (*two_rewards(), enumerated_reward(3, 4, 0), ZeroOperator()):
+        assert isinstance(operator, Operator)
+    assert isinstance(weighted_sum((1.0, ZeroOperator())), Operator)
+
+
+def test_a_sum_is_the_sum_with_negative_weights_too():
+    one, two = two_rewards()
+    total, canvas = weighted_sum((1.5, one), (-0.4, two)), world()
+    expected = 1.5 * one.log_prob(canvas).total - 0.4 * two.log_prob(canvas).total
+    torch.testing.assert_close(total.log_prob(canvas).total, expected)
+    hard = 1.5 * one.log_prob_ids(canvas.ids).total - 0.4 * two.log_prob_ids(canvas.ids).total
+    torch.testing.assert_close(total.log_prob_ids(canvas.ids).total, hard)
+    (gradient,) = torch.autograd.grad(total.log_prob(canvas).total.sum(), canvas.probs)
+    (wanted,) = torch.autograd.grad(expected.sum(), canvas.probs)
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_terms_are_reported_in_their_own_units():
+    one, two = two_rewards()
+    scores = weighted_sum((1.5, one), (-0.4, two)).log_prob_ids(world().ids)
+    assert list(scores.terms) == ["one", "two"]
+    assert scores.terms["two"].equal(two.log_prob_ids(world().ids).total)
+
+
+def test_nested_sums_flatten():
+    one, two = two_rewards()
+    inner = weighted_sum((2.0, one), (0.5, two))
+    outer = weighted_sum((0.1, inner), (1.0, one))
+    assert [w for w, _ in outer.weighted] == pytest.approx([0.2, 0.05, 1.0])
+    assert not any(isinstance(op, WeightedSum) for _, op in outer.weighted)
+    torch.testing.assert_close(
+        outer.log_prob_ids(world().ids).total,
+        0.1 * inner.log_prob_ids(world().ids).total + one.log_prob_ids(world().ids).total,
+    )
+    assert parts(one) == [(1.0, one)]
+
+
+def test_weight_zero_is_reported_and_never_climbed():
+    one, two = two_rewards()
+    asked: list = []
+    silent = Counting(two, asked)
+    total, canvas = weighted_sum((1.0, one), (0.0, silent)), world()
+    assert total.log_prob(canvas).total.equal(one.log_prob(canvas).total)
+    assert asked == []
+    hard = total.log_prob_ids(canvas.ids)
+    assert hard.total.equal(one.log_prob_ids(canvas.ids).total)
+    assert hard.terms["two"].equal(two.log_prob_ids(canvas.ids).total)
+
+
+def test_a_sum_is_differentiable_if_what_guides_is():
+    one, two = two_rewards()
+    black_box = replace(two, differentiable=False)
+    assert not weighted_sum((1.0, one), (0.1, black_box)).differentiable
+    assert weighted_sum((1.0, one), (0.0, black_box)).differentiable
+    assert weighted_sum((1.0, black_box), (1.0, one)).codebook is not None
+    assert weighted_sum((1.0, black_box)).codebook is None
+
+
+def test_equal_names_are_numbered():
+    value = torch.zeros(2)
+    scores = add_scores(
+        [(1.0, Scores(value, {"a": value + i, "a_2": value + 10 + i})) for i in range(3)]
+    )
+    assert {k: v[0].item() for k, v in scores.terms.items()} == {
+        "a": 0,
+        "a_2": 10,
+        "a_3": 1,
+        "a_2_2": 11,
+        "a_4": 2,
+        "a_2_3": 12,
+    }
+    assert merge_terms({"x": value}, {"x": value, "y": value}).keys() == {"x", "x_2", "y"}
+
+
+def test_the_same_operator_object_twice_counts_twice():
+    one, _ = two_rewards()
+    scores = weighted_sum((1.0, one), (1.0, one)).log_prob_ids(world().ids)
+    torch.testing.assert_close(scores.total, 2 * one.log_prob_ids(world().ids).total)
+    assert list(scores.terms) == ["one", "one_2"]
+
+
+def test_take_reaches_every_part():
+    one, two = two_rewards()
+    rows = torch.tensor([3, 3, 0])
+    ids = world().ids[rows]
+    taken = weighted_sum((1.0, one), (2.0, two)).take(rows).log_prob_ids(ids).total
+    torch.testing.assert_close(
+        taken, weighted_sum((1.0, one), (2.0, two)).log_prob_ids(world().ids).total[rows]
+    )
+
+
+def test_an_empty_sum_is_an_error():
+    with pytest.raises(ValueError, match="none"):
+        WeightedSum([])
+
+
+def test_zero_has_a_gradient_and_it_is_zero():
+    canvas = world()
+    scores = ZeroOperator().log_prob(canvas)
+    assert scores.total.tolist() == [0] * BATCH
+    (gradient,) = torch.autograd.grad(scores.total.sum(), canvas.probs)
+    assert (gradient == 0).all()
+    assert ZeroOperator().log_prob_ids(canvas.ids).total.tolist() == [0] * BATCH
+
+
+def test_the_multilinear_reward_is_the_expectation():
+    """What the other tests stand on: E[r] by enumeration equals the relaxed value."""
+    canvas, reward = world(), enumerated_reward(LENGTH, SYMBOLS, 3)
+    for row in range(BATCH):
+        first = canvas.ids[row, 0].item()
+        left, right = canvas.probs[canvas.rows == row].detach()
+        expected = left @ reward.values[first] @ right
+        torch.testing.assert_close(reward.log_prob(canvas).total[row].detach(), expected)
