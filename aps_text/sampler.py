@@ -117,6 +117,10 @@ def denoise(
                 committed = weakest_committed(
                     committed_score, settled, alpha(t, config.schedule), alpha(s, config.schedule)
                 )
+                if config.alg == "origin":  # a random order has no memory: they draw again
+                    again = positions_of(committed)
+                    fresh = -noise.uniform(*again, index, "order")
+                    committed_score = committed_score.index_put(again, fresh)
                 dense = torch.where(committed, committed_score, dense)
                 offered, count = offered | committed, count + committed.sum(-1)
             kept = choose(dense, offered, canvas.block, count, committed)
