@@ -104,7 +104,7 @@ class PosteriorTilt:
             if bool(gate.any()):
                 self.phi.update(logits, grad, gate)
                 log_phi = None
-            elif config.estimator in ("auto", "relaxed") and self.operator.differentiable:
+            elif is_deterministic(config) and self.operator.differentiable:
                 break  # nothing moved, so the next inner step would find the same gradient
         with torch.no_grad():
             if log_phi is None:
@@ -114,3 +114,11 @@ class PosteriorTilt:
             if config.trust_region is not None:
                 log_phi = trust_region(log_phi, log_theta, where[0], batch, config.trust_region)
         return Tilted(log_phi, log_theta, loss)
+
+
+def is_deterministic(config: APSConfig) -> bool:
+    """Whether the gradient of a differentiable operator is the same until phi moves."""
+    draws = config.relaxation == "gumbel" or (
+        config.relaxation != "expectation" and config.quantizer == "sample"
+    )
+    return config.estimator in ("auto", "relaxed") and not draws
