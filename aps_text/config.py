@@ -87,8 +87,9 @@ class APSConfig:
         adapter: `lora` (our user's variant) or `logits` (cheap: no pass back through the model).
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers, the trunk below runs once a step; None adapts all.
-        learning_rate: Adam's; None is 0.01 for lora and 0.5 for logits.
-        carry_over: keep phi from one denoising step to the next (one more forward each).
+        learning_rate: Adam's; None is 0.003 for lora and 0.5 for logits.
+        carry_over: keep a LoRA phi from one denoising step to the next (one more forward each);
+            a logits phi always starts anew.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
@@ -131,7 +132,7 @@ class APSConfig:
     lora_alpha: float = 16.0
     lora_layers: int | None = 2
     learning_rate: float | None = None
-    carry_over: bool = False
+    carry_over: bool = True
     gradient_gate: float = 1e-6
     trust_region: float | None = 3.0
     guidance_start: float = 0.0
@@ -203,7 +204,7 @@ class APSConfig:
         """The learning rate in force."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.01 if self.adapter == "lora" else 0.5
+        return 0.003 if self.adapter == "lora" else 0.5
 
     def to_json(self) -> str:
         """One JSON object, a key per field."""

@@ -62,6 +62,7 @@ class APSPipeline:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.model, self.batch_size = model, batch_size
+        self._rewards: dict[str, Any] = {}  # loaded by name, kept for the next call
 
     @classmethod
     def from_pretrained(
@@ -203,7 +204,7 @@ class APSPipeline:
         """Rows are (prompt, particle) pairs, `batch_size` at a time."""
         rows = list(itertools.product(range(len(prompts)), range(config.num_return_sequences)))
         model, device = self.model, self.model.anatomy.device
-        rewards = load_rewards(reward)
+        rewards = load_rewards(reward, self._rewards)
         length = config.max_new_tokens or model.max_new_tokens
         for start in range(0, len(rows), self.batch_size):
             part = rows[start : start + self.batch_size]

@@ -35,11 +35,20 @@ def sampling_probs(
         least = probs.topk(top_k, -1).values[:, -1:]
         probs = probs.masked_fill(probs < least, 0.0)
     if top_p < 1:
-        ranked, order = probs.sort(dim=-1, descending=True, stable=True)
-        before = ranked.cumsum(-1) - ranked
-        keep = before < top_p * ranked.sum(-1, keepdim=True)
-        probs = torch.zeros_like(probs).scatter(-1, order, ranked * keep)
+        probs = _nucleus(probs, top_p)
     return probs / probs.sum(-1, keepdim=True)
+
+
+def _nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """The likeliest tokens that together reach `top_p`, the rest 0; no sort of the vocabulary."""
+    total = top_p * probs.sum(-1, keepdim=True)
+    width, size = 64, probs.shape[-1]
+    while True:
+        ranked, order = probs.topk(min(width, size), -1)
+        before = ranked.cumsum(-1) - ranked
+        if width >= size or bool((before[:, -1:] + ranked[:, -1:] >= total).all()):
+            return torch.zeros_like(probs).scatter(-1, order, ranked * (before < total))
+        width *= 8
 
 
 def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:

@@ -61,8 +61,12 @@ def reward_operator(
     return WeightedSum(weighted)
 
 
-def load_rewards(spec: RewardSpec) -> Weighted:
-    """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`."""
+def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weighted:
+    """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`.
+
+    `loaded` remembers rewards by name from one call to the next.
+    """
+    loaded = {} if loaded is None else loaded
     if spec is None:
         return []
     if isinstance(spec, Mapping):
@@ -76,7 +80,11 @@ def load_rewards(spec: RewardSpec) -> Weighted:
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
             weight = named if weight is None else weight
-        loaded = reward if isinstance(reward, Operator) else load_reward(reward)
-        name = reward if isinstance(reward, str) else reward_name(cast(Any, loaded))
-        found.append((name, 1.0 if weight is None else float(weight), loaded))
+        if isinstance(reward, str) and reward not in loaded:
+            loaded[reward] = load_reward(reward)
+        built = loaded[reward] if isinstance(reward, str) else reward
+        if not isinstance(built, str | Operator):
+            built = load_reward(built)
+        name = reward if isinstance(reward, str) else reward_name(cast(Any, built))
+        found.append((name, 1.0 if weight is None else float(weight), built))
     return found
