@@ -20,7 +20,6 @@ from torch import Tensor
 
 from .canvas import alive_before_stop, end_at_stop
 from .codebook import Relaxed
-from .objective import sum_rows
 from .operator import Operator, WeightedSum, merge_terms, parts
 from .remasking import sampling_probs
 
@@ -82,8 +81,8 @@ def estimate(
             )
         through = part.differentiable and config.estimator in ("auto", "relaxed")
         (relaxed_parts if through else sampled_parts).append((weight, part))
-    zero = sum_rows(0 * log_phi[:, 0], where[0], len(canvas.z))
-    found = Likelihood(zero, zero.detach(), torch.zeros_like(zero, dtype=torch.bool))
+    zero = log_phi.new_zeros(len(canvas.z))
+    found = Likelihood(zero, zero, torch.zeros_like(zero, dtype=torch.bool))
     if relaxed_parts:
         found = _add(
             found, _relaxed(relaxed_parts, log_phi, where, canvas, config, noise, step, inner)
@@ -112,7 +111,7 @@ def _relaxed(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
     if config.relaxation == "gumbel":
         gumbel = noise.gumbel(rows, cols, step, stream, log_phi.shape[-1])
         hard = (log_hard + gumbel).argmax(-1)
-    elif config.quantizer == "sample":
+    elif config.quantizer == "sample" and config.relaxation != "expectation":
         probs = sampling_probs(log_hard, config.temperature, config.top_p, config.top_k)
         hard = noise.categorical(probs, rows, cols, step, stream)
     else:

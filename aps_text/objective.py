@@ -38,7 +38,7 @@ def prior_term(
     elif kind == "kl":
         each = (log_phi.exp() * (log_phi - log_theta)).sum(-1)
     elif kind == "none":
-        each = 0 * log_phi[:, 0]
+        return torch.zeros_like(share)
     else:
         raise ValueError(f"prior is 'overlap', 'kl' or 'none', got {kind!r}")
     return share * sum_rows(each, rows, len(share))

@@ -70,15 +70,19 @@ class PosteriorTilt:
                 logits = self.phi.logits(denoiser, state, where)
             # The loss is differentiated at the logits first: a row whose gradient is nothing, or
             # that left the trust region, must not be moved, and then nothing is back-propagated.
-            leaf = logits.detach().requires_grad_()
+            leaf = bias(logits.detach()).requires_grad_()
             share = share.to(leaf)
             with torch.enable_grad():
-                log_leaf = bias(leaf).log_softmax(-1)
+                log_leaf = leaf.log_softmax(-1)
                 log_phi = log_leaf.detach()
                 if log_theta is None:
                     log_theta = log_phi
+                prior = prior_term(config.prior, log_leaf, log_theta, where[0], share)
                 if config.trust_region is not None:
-                    gap = kl_rows(log_phi, log_theta, where[0], batch)
+                    if config.prior == "kl":  # the gap is in the prior already
+                        gap = prior.detach() / (share * masked_count(where[0], share))
+                    else:
+                        gap = kl_rows(log_phi, log_theta, where[0], batch)
                     going = going & (gap < config.trust_region)
                     if not bool(going.any()):
                         break
@@ -93,8 +97,9 @@ class PosteriorTilt:
                     inner,
                 )
                 weight = likelihood_weight(config.likelihood_weight, share, step.canvas.lengths)
-                prior = prior_term(config.prior, log_leaf, log_theta, where[0], share)
                 total = prior - weight * found.surrogate / config.beta
+                if not total.requires_grad:
+                    break  # no prior and nothing that guides
                 (grad,) = torch.autograd.grad(total.sum(), leaf)
             norm = sum_rows(grad.square().sum(-1), where[0], batch).sqrt()
             likelihood = (weight * found.value / config.beta).detach()
@@ -114,6 +119,11 @@ class PosteriorTilt:
             if config.trust_region is not None:
                 log_phi = trust_region(log_phi, log_theta, where[0], batch, config.trust_region)
         return Tilted(log_phi, log_theta, loss)
+
+
+def masked_count(rows: Tensor, like: Tensor) -> Tensor:
+    """How many masked positions each row has, `(B,)`, at least 1."""
+    return sum_rows(like.new_ones(len(rows)), rows, len(like)).clamp_min(1)
 
 
 def is_deterministic(config: APSConfig) -> bool:

@@ -61,6 +61,7 @@ class Setting:
         self.noise = Noise(torch.arange(rows), torch.zeros(rows, dtype=torch.long))
         self.operator = RewardOperator(
             reward,
+            "relevance",
             prompts=list(questions),
             tokenizer=model.tokenizer,
             stop_ids=model.stop_ids,

@@ -4,8 +4,8 @@
         [--try '{"learning_rate": 0.03}' ...]
 
 Every row is the balanced preset with the fields of that row changed: guided reward, token F1,
-words, repeated trigrams, KL per masked position and seconds, all on the same questions and seeds. The
-presets were chosen from this table.
+words, repeated trigrams, KL per masked position and seconds, all on the same questions and seeds.
+The presets were chosen from this table.
 """
 
 from __future__ import annotations

@@ -254,8 +254,12 @@ def test_weight_zero_is_left_out_of_the_gradient():
     both, found = estimates(weighted_sum((1.0, smooth), (0.0, black)), canvas, logits, config, 4)
     assert both.equal(alone)
     assert list(found.terms) == ["table"]
-    nothing, found = estimates(weighted_sum((0.0, smooth)), canvas, logits, config, batch=4)
-    assert (nothing == 0).all()
+    log_phi = logits.log_softmax(-1).requires_grad_()
+    where = (canvas.z == MASK).nonzero().unbind(-1)
+    zero = weighted_sum((0.0, smooth))
+    found = estimate(zero, log_phi, where, canvas, config, noise_for([0]), 0, 0)
+    assert not found.surrogate.requires_grad
+    assert (found.surrogate == 0).all()
     assert not found.informative.any()
 
 
