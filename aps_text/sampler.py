@@ -99,12 +99,12 @@ def denoise(
             coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
             step.count = count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
         bias = stop_bias(canvas, where, config)
-        state = denoiser.trunk(canvas.z)
+        trunk = denoiser.trunk(canvas.z)
         if guided and tilt is not None:
-            tilted = tilt(denoiser, state, step, bias)
+            tilted = tilt(denoiser, trunk, step, bias)
         else:
             with torch.no_grad():
-                log_theta = bias(denoiser.logits(state, where)).log_softmax(-1)
+                log_theta = bias(denoiser.logits(trunk, where)).log_softmax(-1)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
             candidates = candidates_of(tilted, step, config, operator)
@@ -133,7 +133,8 @@ def denoise(
             committed_score = torch.where(revealed, dense, committed_score)
             canvas = replace(canvas, z=z)
             full = replace(full, z=full.z.index_put((rows,), z))
-            yield _report(index, config, full, rows, where, revealed, proposal, tilted, guided)
+            state = _report(index, config, full, rows, where, revealed, proposal, tilted, guided)
+        yield state  # outside of no_grad, which would otherwise hold in the caller's code too
 
 
 def positions_of(on: Tensor) -> Where:

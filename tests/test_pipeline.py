@@ -102,6 +102,8 @@ def test_steps_stream_and_call_back(pipe):
     )
     assert [step for step, _ in seen] == list(range(len(out.trajectory[0])))
     assert torch.equal(seen[-1][1], out.trajectory[0][-1].z)
+    for _ in pipe.stream(QUESTIONS[0], many_vowels, **SMALL):
+        assert torch.is_grad_enabled()
     streamed = [texts[0] for _, texts in pipe.stream(QUESTIONS[0], many_vowels, **SMALL)]
     assert len(streamed) == len(seen)
     assert "_" in streamed[0]
