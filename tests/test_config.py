@@ -148,8 +148,9 @@ def test_the_paper_preset_is_the_slides_objective():
 
 
 def test_the_learning_rate_in_force():
-    assert APSConfig(adapter="lora").adapter_learning_rate == 0.01
-    assert APSConfig(adapter="logits").adapter_learning_rate == 0.5
+    for adapter in CHOICES["adapter"]:  # the default in force is the one the documentation states
+        default = APSConfig(adapter=adapter).adapter_learning_rate
+        assert f"{default:g} for {adapter}" in APSConfig.__doc__
     assert APSConfig(learning_rate=0.2).adapter_learning_rate == 0.2
 
 
