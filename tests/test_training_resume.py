@@ -8,7 +8,8 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from aps_text.training.articles import Articles
 from aps_text.training.decoding import decode
-from aps_text.training.text_model import batches, exact_match, train
+from aps_text.training.scoring import exact_match
+from aps_text.training.text_model import batches, train
 from aps_text.training.trainer import IDS, Recipe, Trainer
 from aps_text.training.wordnet import WordNet
 from aps_text.training.wordnet_facts import Fact
