@@ -17,7 +17,15 @@ from torch import Tensor
 
 from .codebook import Codebook, Relaxed
 
-__all__ = ["Operator", "Scores", "WeightedSum", "ZeroOperator", "parts", "weighted_sum"]
+__all__ = [
+    "Arithmetic",
+    "Operator",
+    "Scores",
+    "WeightedSum",
+    "ZeroOperator",
+    "parts",
+    "weighted_sum",
+]
 
 
 @dataclass
@@ -53,7 +61,21 @@ class Operator(Protocol):
         ...
 
 
-class WeightedSum:
+class Arithmetic:
+    """`a + b` and `0.3 * a` for operators, as weighted sums."""
+
+    def __add__(self: Operator, other: Operator) -> WeightedSum:
+        """Both, each with its own weight."""
+        return weighted_sum((1.0, self), (1.0, other))
+
+    def __mul__(self: Operator, weight: float) -> WeightedSum:
+        """The operator with a weight, which may be negative."""
+        return weighted_sum((weight, self))
+
+    __rmul__ = __mul__
+
+
+class WeightedSum(Arithmetic):
     """`sum_i w_i log q_i`: weights may be negative; weight 0 is reported and never computed in
     the gradient. Built by `weighted_sum`, nested sums are flattened."""
 
@@ -79,7 +101,7 @@ class WeightedSum:
         return add_scores([(w, op.log_prob_ids(ids)) for w, op in self.weighted])
 
 
-class ZeroOperator:
+class ZeroOperator(Arithmetic):
     """`q = 1`: the control that must leave the base sampler unchanged (with the KL prior)."""
 
     differentiable = True
@@ -107,7 +129,7 @@ def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
     terms: dict[str, Tensor] = {}
     for weight, scores in weighted:
         if scores is not first:
-            total = total + weight * scores.total.to(total)
+            total = total + weight * scores.total.to(total.device)
         terms = merge_terms(terms, scores.terms)
     return Scores(total, terms)
 

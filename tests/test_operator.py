@@ -181,3 +181,15 @@ def test_the_multilinear_reward_is_the_expectation():
         left, right = canvas.probs[canvas.rows == row].detach()
         expected = left @ reward.values[first] @ right
         torch.testing.assert_close(reward.log_prob(canvas).total[row].detach(), expected)
+
+
+def test_operators_add_and_scale_as_written():
+    a, b = table_reward(3, 4, seed=1, batch=2), table_reward(3, 4, seed=2, batch=2)
+    ids = torch.tensor([[0, 1, 2], [3, 2, 1]])
+    zero = ZeroOperator()
+    total = (zero + a + 0.3 * (zero + b)).log_prob_ids(ids).total
+    want = a.log_prob_ids(ids).total + 0.3 * b.log_prob_ids(ids).total
+    torch.testing.assert_close(total, want)
+    torch.testing.assert_close(
+        (-2.0 * (zero + a)).log_prob_ids(ids).total, -2 * a.log_prob_ids(ids).total
+    )

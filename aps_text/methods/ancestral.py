@@ -31,5 +31,7 @@ class Ancestral:
         noise: Noise,
     ) -> Iterator[StepState]:
         """T forwards, fewer when rows finish early."""
-        plain = config.replace(inner_steps=0, remasking="standard", standard_score="theta")
+        plain = config.replace(
+            inner_steps=0, remasking="standard", standard_score="theta", candidate="sample"
+        )
         return denoise(denoiser, operator, canvas, plain, noise)

@@ -22,7 +22,7 @@ from torch import Tensor
 from rewards import DifferentiableReward, Prompt, Reward, call_reward, is_differentiable
 
 from ..codebook import Codebook, Relaxed
-from ..operator import Scores
+from ..operator import Arithmetic, Scores
 from .bridge import VocabularyBridge, bridge_between
 from .decoding import answer_ids, decode_canvas
 
@@ -48,7 +48,7 @@ class MatchedMass:
         return float(self.matched) / text if text > 0 else 1.0
 
 
-class RewardOperator:
+class RewardOperator(Arithmetic):
     """Scores canvases of a generator's tokens by a reward, bound to B prompts.
 
     Args:
