@@ -85,13 +85,19 @@ class RowAdam:
 
     Its eps is relative: `eps * rms(gradient of the row)`, so that the step does not depend on the
     scale of the reward and a gradient of rounding noise is not blown up to a full step within a
-    row that has a real one. Where the value's rows are parts of a prompt's row (positions), `scale`
+    row that has a real one (0.1 gave more reward per nat of KL than 1e-3). Where the value's rows are parts of a prompt's row (positions), `scale`
     gives the rms over the prompt's.
     """
 
-    def __init__(self, value: Tensor, lr: float, betas: tuple[float, float] = (0.9, 0.999)) -> None:
+    def __init__(
+        self,
+        value: Tensor,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 0.1,
+    ) -> None:
         self.value = value
-        self.lr, self.betas, self.eps = lr, betas, 1e-3
+        self.lr, self.betas, self.eps = lr, betas, eps
         self.mean = torch.zeros_like(value)
         self.square = torch.zeros_like(value)
         self.count = torch.zeros(len(value), dtype=torch.long, device=value.device)
@@ -116,7 +122,7 @@ class RowAdam:
 
     def take(self, rows: Tensor) -> RowAdam:
         """The optimiser of other rows, `(B',)` int64."""
-        other = RowAdam(self.value[rows], self.lr, self.betas)
+        other = RowAdam(self.value[rows], self.lr, self.betas, self.eps)
         other.mean, other.square = self.mean[rows], self.square[rows]
         other.count = self.count[rows]
         return other
