@@ -142,11 +142,15 @@ def test_zero_reward_with_the_kl_prior_is_the_base_sampler(model):
 
 
 def test_steering_raises_the_reward_and_moves_lora(model):
-    config = settings(beta=0.02, inner_steps=5)
-    reward = reward_for(model)
-    plain = sample(model, [0, 1, 2], config, Ancestral(), ZeroOperator())
-    steered = sample(model, [0, 1, 2], config, keep_trajectory=True)
-    assert reward.log_prob_ids(steered.z).total.mean() > reward.log_prob_ids(plain.z).total.mean()
+    config = settings(beta=0.05, inner_steps=5, learning_rate=0.01)
+    rows = [0, 1, 2] * 8
+    reward = reward_for(model).take(torch.tensor(rows))
+    denoiser, canvas = bound(model, rows, config)
+    noise = noise_for(range(len(rows)))
+    plain = run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise)
+    steered = run(APS(), denoiser, reward, canvas, config, noise, keep_trajectory=True)
+    gain = reward.log_prob_ids(steered.z).total - reward.log_prob_ids(plain.z).total
+    assert gain.mean() > 3 * gain.std() / len(rows) ** 0.5
     assert steered.trajectory[0].kl is not None
     assert (steered.trajectory[0].kl > 1e-3).all()
 
