@@ -83,6 +83,16 @@ def from_minilm(
     return model, prune_tokenizer(old, ids, 512)
 
 
+def unused_pieces(data: KnowledgeData, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """Mask `(K,)` of the pieces that no text of the first five epochs uses."""
+    texts = [text for n in range(5) for pair in data.epoch(n) for text in pair]
+    used = {i for row in tokenizer(texts)["input_ids"] for i in row}
+    used |= set(tokenizer.all_special_ids)
+    unused = torch.ones(len(tokenizer), dtype=torch.bool)
+    unused[sorted(used)] = False
+    return unused
+
+
 def batches(
     data: KnowledgeData, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, epoch: int, skip: int
 ) -> Iterator[Batch]:
@@ -194,14 +204,15 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(recipe.seed)
     data = build_data(args.wordnet)
-    if args.from_export is None:
+    resumed = (args.work / "checkpoint.pt").exists()
+    source = args.work / "export" if resumed else args.from_export
+    if source is None:
         model, tokenizer = from_minilm(data, recipe)
     else:
-        model = load_weights(args.from_export)
-        tokenizer = AutoTokenizer.from_pretrained(args.from_export)
+        model, tokenizer = load_weights(source), AutoTokenizer.from_pretrained(source)
     model.train()
-    trainer = Trainer(model, recipe)
-    if (args.work / "checkpoint.pt").exists():
+    trainer = Trainer(model, recipe, frozen=unused_pieces(data, tokenizer))
+    if resumed:
         trainer.load(args.work / "checkpoint.pt")
         log.info("resumed at step %d, %.1f min", trainer.step, trainer.elapsed / 60)
     log.info("recipe %s, vocabulary %d, facts %d", recipe, len(tokenizer), len(data.facts))

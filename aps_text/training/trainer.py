@@ -59,10 +59,20 @@ class Trainer:
     take as they come (their models share the weights and keep their own gradients): when another
     program holds one core the other keeps working, where two OpenMP threads would wait for the
     slower one. One worker is bit-reproducible, several only up to the order of the sums.
+
+    `frozen` `(K,)` marks pieces that no training text uses. Adam would push their embeddings as
+    fast as any other (they are only ever wrong answers), and a word unseen in training would lose
+    the meaning it came with: they keep their rows, and take the median output bias.
     """
 
-    def __init__(self, model: BertForMaskedLM, recipe: Recipe) -> None:
+    def __init__(
+        self, model: BertForMaskedLM, recipe: Recipe, frozen: torch.Tensor | None = None
+    ) -> None:
         self.model, self.recipe = model, recipe
+        self.frozen = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        if frozen is not None:
+            self.frozen |= frozen
+        self._kept = model.get_input_embeddings().weight.detach()[self.frozen].clone()
         named = list(model.named_parameters())
         head = [p for n, p in named if n.startswith("cls.") and "decoder.weight" not in n]
         body = [p for n, p in named if not n.startswith("cls.")]
@@ -120,6 +130,13 @@ class Trainer:
                     q.grad = None
         return sum(losses)
 
+    @torch.no_grad()
+    def _hold_frozen(self) -> None:
+        if bool(self.frozen.any()):
+            self.model.get_input_embeddings().weight[self.frozen] = self._kept
+            bias = self.model.cls.predictions.bias
+            bias[self.frozen] = bias[~self.frozen].median()
+
     def update(self, batch: Batch) -> float:
         """One optimiser step; returns the loss."""
         at = self.fraction()
@@ -129,6 +146,7 @@ class Trainer:
         loss = self._gradients(batch)
         torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
         self.optimiser.step()
+        self._hold_frozen()
         self.optimiser.zero_grad(set_to_none=True)
         self.step, self.position = self.step + 1, self.position + 1
         self.tokens += batch.tokens
@@ -162,3 +180,4 @@ class Trainer:
             mean.copy_(old)
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.epoch, self.position, self.elapsed, self.tokens = state["counters"]
+        self._kept = self.model.get_input_embeddings().weight.detach()[self.frozen].clone()

@@ -16,9 +16,20 @@ from dataclasses import dataclass, field
 from aps_text.training.articles import Articles
 from aps_text.training.wordnet import Synset, WordNet
 
-__all__ = ["Fact", "Lexicon", "build_facts", "choose_lemmas", "clause"]
+__all__ = [
+    "MORE_NOUNS",
+    "QUOTA",
+    "Fact",
+    "Lexicon",
+    "build_facts",
+    "category_facts",
+    "choose_lemmas",
+    "clause",
+]
 
 QUOTA = {"n": 3400, "v": 650, "a": 950}
+MORE_NOUNS = 4500
+"""Rarer nouns of which only the category is taught, seldom: breadth for unseen words."""
 MAX_PIECES = 22
 _CONCRETE = {5, 6, 8, 13, 17, 18, 20}
 _RUDE = re.compile(
@@ -74,7 +85,9 @@ class Lexicon:
         )
 
 
-def choose_lemmas(wordnet: WordNet, rank: Callable[[str], int | None]) -> dict[str, str]:
+def choose_lemmas(
+    wordnet: WordNet, rank: Callable[[str], int | None], quota: dict[str, int] = QUOTA
+) -> dict[str, str]:
     """Pick frequent lemmas; `rank(word)` is the id of a one-piece word, None for longer ones."""
     scored: dict[str, list[tuple[float, str]]] = {p: [] for p in QUOTA}
     for (text, pos), lemma in wordnet.lemmas.items():
@@ -97,9 +110,9 @@ def choose_lemmas(wordnet: WordNet, rank: Callable[[str], int | None]) -> dict[s
         score += 2.0 + 0.5 * math.log(30522 / max(rare, 1000)) if rare is not None else -0.5
         scored[pos].append((score, text))
     chosen = {}
-    for pos, quota in QUOTA.items():
+    for pos, size in quota.items():
         ranked = sorted(scored[pos], key=lambda pair: (-pair[0], pair[1]))
-        chosen.update({text: pos for _, text in ranked[:quota]})
+        chosen.update({text: pos for _, text in ranked[:size]})
     return chosen
 
 
@@ -184,6 +197,16 @@ def _antonyms(wordnet: WordNet, text: str, pos: str) -> list[str]:
             if symbol == "!" and source == index:
                 found.append(wordnet.synsets[other_pos, other].words[target - 1])
     return [w for w in dict.fromkeys(found) if re.fullmatch(r"[a-z]{2,14}", w) and w != text]
+
+
+def category_facts(lexicon: Lexicon, known: set[str], weight: float) -> list[Fact]:
+    """Only the kind-of facts, of the chosen nouns that are not `known`."""
+    facts: list[Fact] = []
+    for lemma in sorted(set(lexicon.pos) - known):
+        base = {"x": lemma, "ax": lexicon.articles.put(lemma)}
+        found = _relations(lexicon, lemma, lexicon.synset(lemma), base)
+        facts += [Fact(f.kind, f.lemma, f.slots, f.keys, weight) for f in found if f.kind == "kind"]
+    return facts
 
 
 def _opposites(lexicon: Lexicon) -> list[Fact]:

@@ -11,6 +11,7 @@ WordNet 3.1, the WordPiece vocabulary and `seed`: a second run sees the same spl
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import json
 import random
@@ -21,13 +22,23 @@ from pathlib import Path
 
 from aps_text.training import phrases
 from aps_text.training.articles import Articles
+from aps_text.training.more_phrases import MORE
 from aps_text.training.pruned_tokenizer import minilm_folder
 from aps_text.training.wordnet import find_wordnet, read_wordnet
-from aps_text.training.wordnet_facts import Fact, Lexicon, build_facts, choose_lemmas
+from aps_text.training.wordnet_facts import (
+    MORE_NOUNS,
+    QUOTA,
+    Fact,
+    Lexicon,
+    build_facts,
+    category_facts,
+    choose_lemmas,
+)
 
 __all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
 
 SEED = 31
+PHRASINGS = {kind: rows + MORE[kind] for kind, rows in phrases.TRAIN.items()}
 A_COUNTS = {
     "definition_n": 45,
     "definition_v": 10,
@@ -93,11 +104,13 @@ class KnowledgeData:
         slots = {"h": h, "ah": self.articles.put(h), "ap": pair[0], "aq": pair[1]}
         return answer, {**fact.slots, **slots}
 
-    def render(self, fact: Fact, rng: random.Random, held_out: bool = False) -> tuple[str, str]:
-        """One question and its answer sentence, the phrasing drawn from `rng`."""
+    def render(
+        self, fact: Fact, rng: random.Random, phrasings: list[str] | None = None
+    ) -> tuple[str, str]:
+        """One question and its answer sentence, in one of `phrasings` (default: `TRAIN`)."""
         answer, slots = self._draw(fact, rng)
-        table = phrases.HELD_OUT if held_out else phrases.TRAIN
-        question = phrases.capitalise(rng.choice(table[fact.kind]).format(**slots))
+        table = phrasings or phrases.TRAIN[fact.kind]
+        question = phrases.capitalise(rng.choice(table).format(**slots))
         return question, phrases.capitalise(phrases.ANSWERS[answer].format(**slots))
 
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
@@ -106,14 +119,15 @@ class KnowledgeData:
         drawn = [f for f in self.facts for _ in range(int(f.weight + rng.random()))]
         rng.shuffle(drawn)
         for fact in drawn:
-            question, answer = self.render(fact, rng)
+            question, answer = self.render(fact, rng, phrasings=PHRASINGS[fact.kind])
             if rng.random() < 0.1:
                 question = question.rstrip("?.")
             yield question, answer
 
 
 def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> Item:
-    question, answer = data.render(fact, rng, held_out=stratum == "A")
+    phrasings = phrases.HELD_OUT[fact.kind] if stratum == "A" else None
+    question, answer = data.render(fact, rng, phrasings)
     key = phrases.key_of(fact.kind, answer)
     keys = list(dict.fromkeys([key, *fact.keys])) if key else []
     gold = [answer]
@@ -180,7 +194,12 @@ def build_data(wordnet_folder: str | Path | None = None, seed: int = SEED) -> Kn
     facts = [f for f in facts if _fits(f, pieces)]
     rng = random.Random(seed)
     data = KnowledgeData(facts, near, every, lexicon.articles, {"test": [], "tune": []})
-    _split(data, wide, rng)
+    hidden = _split(data, wide, rng)
+    broad = dataclasses.replace(
+        lexicon, pos=choose_lemmas(wordnet, rank, {"n": QUOTA["n"] + MORE_NOUNS})
+    )
+    extra = category_facts(broad, set(lexicon.pos), 0.4)
+    data.facts += [f for f in extra if not _shows(f, hidden) and _fits(f, pieces)]
     return data
 
 
@@ -190,8 +209,11 @@ def _fits(fact: Fact, pieces: Callable[[str], int]) -> bool:
     return pieces(phrases.ANSWERS[fact.kind].format(**fact.slots)) <= 23
 
 
-def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) -> None:
-    """Choose strata C, B, A; remove from `data.facts` what they hold out; fill `data.items`."""
+def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) -> set[str]:
+    """Choose strata C, B, A; remove from `data.facts` what they hold out; fill `data.items`.
+
+    Returns the words of stratum C.
+    """
     from aps_text.training.strata import choose_reversed, choose_unseen
 
     shares = {"test": 1.0, "tune": 0.2}
@@ -228,6 +250,7 @@ def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) 
             item.id = f"{name}-{n:04d}"
     data.facts = trained.facts
     data.__post_init__()
+    return hidden
 
 
 def _shows(fact: Fact, hidden: set[str]) -> bool:
