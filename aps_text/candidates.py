@@ -49,11 +49,18 @@ def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Opera
 def score_of(
     tilted: Tilted, candidates: Tensor, step: Step, config: APSConfig, operator: Operator
 ) -> Tensor:
-    """What the candidates compete by, `(N,)`."""
-    if config.alg == "origin":
-        return -step.noise.uniform(step.where[0], step.where[1], step.index, "order")
+    """What the candidates compete by, `(N,)`; with `alg_temp`, perturbed so that the best n are a
+    draw from `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick)."""
+    rows, cols = step.where
+    if config.alg == "origin" or config.remasking == "random":
+        return -step.noise.uniform(rows, cols, step.index, "order")
     if config.remasking == "anchored" and config.alg == "maskgit_plus":
-        return quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)
-    by_prior = config.remasking == "standard" and config.standard_score == "theta"
-    ranked = tilted.log_theta if by_prior else tilted.log_phi
-    return confidence(config.alg, ranked, candidates)
+        scores = quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)
+    else:
+        by_prior = config.remasking != "anchored" and config.standard_score == "theta"
+        ranked = tilted.log_theta if by_prior else tilted.log_phi
+        scores = confidence(config.alg, ranked, candidates)
+    if config.alg_temp is not None:
+        gumbel = step.noise.gumbel(rows, cols, step.index, "alg_temp", 1).squeeze(-1)
+        scores = scores / config.alg_temp + gumbel
+    return scores

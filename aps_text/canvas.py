@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,32 +37,50 @@ class Canvas:
     group: Tensor
 
     @classmethod
-    def open(
+    def open(cls, lengths: Sequence[int], *, mask_id: int, **kwargs: Any) -> Canvas:
+        """All masks: row b has `lengths[b] >= 1` open positions; `of`'s other arguments."""
+        return cls.of([[mask_id] * n for n in lengths], mask_id=mask_id, **kwargs)
+
+    @classmethod
+    def of(
         cls,
-        lengths: Sequence[int],
+        rows: Sequence[Sequence[int]],
         *,
         mask_id: int,
         fill_id: int,
         stop_ids: Sequence[int] = (),
+        given: Sequence[Sequence[bool]] | None = None,
         block_length: int | None = None,
         group: Sequence[int] | None = None,
         device: torch.device | str | None = None,
     ) -> Canvas:
-        """All masks: row b has `lengths[b] >= 1` open positions."""
+        """Rows of tokens, `mask_id` where open, of any lengths >= 1.
+
+        Args:
+            rows: B token lists.
+            given: B bool lists; positions that must stay as they are (an infill's text). Other
+                tokens are a draft: they stay unless `revisable`, and a stop among them ends a row.
+        """
+        lengths = [len(row) for row in rows]
         if not lengths or min(lengths) < 1:
-            raise ValueError(f"every row needs at least one position, got lengths {list(lengths)}")
-        positions = torch.arange(max(lengths), device=device)[None, :]
-        editable = positions < torch.tensor(lengths, device=device)[:, None]
-        z = torch.where(editable, mask_id, fill_id)
-        block = (positions // (block_length or max(lengths))).expand_as(z)
-        rows = range(len(lengths)) if group is None else group
+            raise ValueError(f"every row needs at least one position, got lengths {lengths}")
+        width = max(lengths)
+        z = torch.full((len(rows), width), fill_id)
+        editable = torch.zeros_like(z, dtype=torch.bool)
+        for b, row in enumerate(rows):
+            z[b, : len(row)] = torch.tensor(row, dtype=torch.long)
+            editable[b, : len(row)] = True
+            if given is not None:
+                editable[b, : len(row)] = ~torch.tensor(given[b], dtype=torch.bool)
+        z = end_at_stop(z, editable, tuple(stop_ids), fill_id)
+        block = (torch.arange(width) // (block_length or width)).expand_as(z)
         return cls(
-            z=z,
-            editable=editable,
-            block=block,
+            z=z.to(device),
+            editable=editable.to(device),
+            block=block.to(device),
             stop_ids=tuple(stop_ids),
             fill_id=fill_id,
-            group=torch.tensor(list(rows), device=device),
+            group=torch.tensor(list(range(len(rows)) if group is None else group), device=device),
         )
 
     @property

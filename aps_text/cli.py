@@ -30,10 +30,12 @@ OPTIONS = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for a usage error, with one clear line)."""
+    from rewards import RewardError
+
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError, RewardError) as error:
         print(f"aps: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

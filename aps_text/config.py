@@ -13,12 +13,13 @@ __all__ = ["PRESETS", "APSConfig"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("linear", "cosine"),
+    "counting": ("exact", "dream"),
     "prior": ("overlap", "kl", "none"),
     "relaxation": ("quantized", "expectation", "entropy", "gumbel"),
     "quantizer": ("nearest", "argmax", "sample"),
     "estimator": ("auto", "relaxed", "rloo", "remax"),
     "adapter": ("lora", "logits"),
-    "remasking": ("standard", "anchored"),
+    "remasking": ("standard", "anchored", "low_confidence", "random"),
     "candidate": ("sample", "quantized"),
     "anchor_score": ("token", "bits"),
     "standard_score": ("phi", "theta"),
@@ -42,6 +43,9 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "guidance_start": (0, 1, True),
     "guidance_end": (0, 1, True),
     "guidance_interval": (1, math.inf, True),
+    "threshold": (0, 1, False),
+    "alg_temp": (0, math.inf, False),
+    "cfg_scale": (0, math.inf, True),
     "temperature": (0, math.inf, True),
     "top_p": (0, 1, False),
     "top_k": (1, math.inf, True),
@@ -61,6 +65,9 @@ class APSConfig:
         max_new_tokens: positions on the canvas; None takes the model's own default.
         steps: denoising steps T. A row finishes early when it has no mask left.
         schedule: `linear` (alpha = 1 - t) or `cosine`.
+        counting: `exact` (per row, sums to the row's masks) or `dream` (its own rounding).
+        threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
+            with steps = max_new_tokens it saves forwards where the model is sure. None is off.
         block_length: fill blocks of this many positions left to right; None is one block.
 
     Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
@@ -99,7 +106,8 @@ class APSConfig:
 
     Remasking and decoding:
         remasking: `anchored` keeps the candidates with the highest TILTED probability; `standard`
-            keeps them by `alg` under `standard_score`.
+            keeps them by `alg` under `standard_score`; `low_confidence` and `random` are LLaDA's
+            names: standard by `maskgit_plus`, and a random order with the same counts.
         candidate: `sample` from x_phi (text) or the `quantized` expectation (image tokens).
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         standard_score: whose probability standard remasking ranks by, `theta` (the prior) or `phi`.
@@ -107,6 +115,10 @@ class APSConfig:
         alg: confidence of plain decoding and standard remasking, by Dream's names: `maskgit_plus`
             (probability), `topk_margin`, `entropy`, `origin` (random order, random count).
             Always untempered, so temperature never changes the decoding order by itself.
+        alg_temp: draw the positions instead of taking the best: `softmax(score / alg_temp)`
+            without replacement, Dream's knob. None is off.
+        cfg_scale: classifier-free guidance by the prompt masked out, `(1 + w) cond - w uncond`,
+            LLaDA's knob; one more forward a step. 0 is off.
         temperature, top_p, top_k: of the candidate's draw; temperature 0 takes the argmax.
         eos_penalty: subtracted from the stop tokens' logits.
         min_new_tokens: no stop token before this many positions; 1 forbids empty answers.
@@ -117,6 +129,8 @@ class APSConfig:
     max_new_tokens: int | None = None
     steps: int = 16
     schedule: Literal["linear", "cosine"] = "linear"
+    counting: Literal["exact", "dream"] = "exact"
+    threshold: float | None = None
     block_length: int | None = None
     inner_steps: int = 3
     prior: Literal["overlap", "kl", "none"] = "kl"
@@ -138,12 +152,14 @@ class APSConfig:
     guidance_start: float = 0.0
     guidance_end: float = 1.0
     guidance_interval: int = 1
-    remasking: Literal["standard", "anchored"] = "anchored"
+    remasking: Literal["standard", "anchored", "low_confidence", "random"] = "anchored"
     candidate: Literal["sample", "quantized"] = "sample"
     anchor_score: Literal["token", "bits"] = "token"
     standard_score: Literal["phi", "theta"] = "theta"
     revisable: bool = False
     alg: Literal["maskgit_plus", "topk_margin", "entropy", "origin"] = "maskgit_plus"
+    alg_temp: float | None = None
+    cfg_scale: float = 0.0
     temperature: float = 0.7
     top_p: float = 0.95
     top_k: int | None = None
@@ -167,6 +183,16 @@ class APSConfig:
         if self.guidance_start > self.guidance_end:
             raise ValueError(
                 f"guidance_start={self.guidance_start} lies after guidance_end={self.guidance_end}"
+            )
+        if self.threshold is not None and self.alg_temp is not None:
+            raise ValueError(
+                f"threshold={self.threshold} reads scores that alg_temp={self.alg_temp} makes "
+                "random; set one of them to None"
+            )
+        if self.remasking in ("low_confidence", "random") and self.alg != "maskgit_plus":
+            raise ValueError(
+                f"remasking={self.remasking!r} and alg={self.alg!r} are two orders; "
+                "use remasking='standard' with that alg"
             )
         if isinstance(self.likelihood_weight, str):
             if self.likelihood_weight not in ("slides", "posterior"):

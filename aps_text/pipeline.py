@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapter import Adapter
+from .adapter import Adapter, Denoiser
 from .canvas import Canvas
 from .config import APSConfig
 from .cost import Cost, MeteredDenoiser, metered
 from .methods.ancestral import Ancestral
+from .models.guided import GuidedDenoiser
 from .models.lora import LoraAdapter
 from .models.text_model import TextModel, load, wrap
 from .noise import Noise
 from .operator import Operator
 from .output import APSOutput
 from .posterior import APS
+from .request import Request, prepare
 from .sampler import Method, StepState
 from .text.decoding import answer_ids, decode_canvas
 from .text.guidance import RewardSpec, load_rewards, reward_operator
-from .text.prompts import Prompt, as_prompts
+from .text.prompts import Prompt
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
 
@@ -86,6 +87,7 @@ class APSPipeline:
         preset: str | None = None,
         seeds: Sequence[int] | None = None,
         columns: Mapping[str, Sequence[Any]] | None = None,
+        start: Mapping[str, Any] | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
@@ -101,6 +103,9 @@ class APSPipeline:
             seeds: one per prompt; default `config.seed` for each. A prompt and its seed decide its
                 answer, whatever the batch.
             columns: dataset columns for the rewards, one value per prompt, e.g. `reference`.
+            start: what stands on the canvas before the first step: `prefix`, `suffix`, `template`,
+                `init_text`, `init_strength` (see `text.drafts`), each a value for all prompts or a
+                list with one per prompt.
             on_step: called as `on_step(step, state)` after each denoising step of each batch.
             keep_trajectory: keep every step state in the output.
             warm_start: folder of a saved adapter every prompt starts from (`adapter="lora"`).
@@ -108,12 +113,12 @@ class APSPipeline:
         Raises:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
         """
-        asked, settings, seeds = self._prepare(prompts, config, preset, options, seeds, columns)
+        request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
         cost = Cost()
-        output = APSOutput([], [], [], {}, cost, settings)
+        output = APSOutput([], [], [], {}, cost, request.config)
         runner = as_method(method, reward)
-        for batch in self._batches(asked, reward, settings, seeds, columns, cost):
-            states, phi = self._start(runner, batch, settings, warm_start)
+        for batch in self._batches(request, reward, cost):
+            states, phi = self._start(runner, batch, request.config, warm_start)
             z, kept = batch.canvas.z, []
             for state in states:
                 z = state.z
@@ -138,10 +143,10 @@ class APSPipeline:
         """
         runner = as_method(kwargs.pop("method", "plain" if reward is None else "aps"), reward)
         config, preset = kwargs.pop("config", None), kwargs.pop("preset", None)
-        seeds, columns = kwargs.pop("seeds", None), kwargs.pop("columns", None)
-        asked, settings, seeds = self._prepare(prompts, config, preset, kwargs, seeds, columns)
-        for batch in self._batches(asked, reward, settings, seeds, columns, Cost()):
-            for state in self._start(runner, batch, settings, None)[0]:
+        own = [kwargs.pop(name, None) for name in ("seeds", "columns", "start")]
+        request = prepare(self.model, prompts, config, preset, kwargs, *own)
+        for batch in self._batches(request, reward, Cost()):
+            for state in self._start(runner, batch, request.config, None)[0]:
                 yield state, [self.draw(row) for row in state.z]
 
     def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
@@ -159,59 +164,23 @@ class APSPipeline:
         text = tokenizer.decode([token for token in row.tolist() if token not in hidden])
         return text.replace(open_token, "_")
 
-    def _prepare(
-        self,
-        prompts: Prompt | Iterable[Prompt],
-        config: APSConfig | None,
-        preset: str | None,
-        options: dict[str, Any],
-        seeds: Sequence[int] | None,
-        columns: Mapping[str, Sequence[Any]] | None,
-    ) -> tuple[list[Prompt], APSConfig, list[int]]:
-        """Check everything that can be checked before work starts."""
-        if config is not None and (preset is not None or options):
-            raise TypeError("pass either config=... or preset and options, not both")
-        settings = config or APSConfig.make(preset, **options)
-        asked = as_prompts(prompts)
-        for name, values in {"seeds": seeds, **(columns or {})}.items():
-            if values is not None and len(values) != len(asked):
-                raise ValueError(f"{name!r} has {len(values)} values for {len(asked)} prompts")
-        length = settings.max_new_tokens or self.model.max_new_tokens
-        for index, prompt in enumerate(asked):
-            used = len(self.model.encode(prompt))
-            if used + length > self.model.context:
-                raise ValueError(
-                    f"prompt {index} has {used} tokens and the answer {length}, together more than "
-                    f"the context of {self.model.name} ({self.model.context}); shorten the prompt "
-                    "or max_new_tokens"
-                )
-        if settings.min_new_tokens >= length:
-            raise ValueError(
-                f"min_new_tokens={settings.min_new_tokens} leaves no room for a stop token on a "
-                f"canvas of {length}; use less"
-            )
-        return asked, settings, list(seeds) if seeds is not None else [settings.seed] * len(asked)
-
-    def _batches(
-        self,
-        prompts: list[Prompt],
-        reward: RewardSpec,
-        config: APSConfig,
-        seeds: list[int],
-        columns: Mapping[str, Sequence[Any]] | None,
-        cost: Cost,
-    ) -> Iterator[_Batch]:
+    def _batches(self, request: Request, reward: RewardSpec, cost: Cost) -> Iterator[_Batch]:
         """Rows are (prompt, particle) pairs, `batch_size` at a time."""
-        rows = list(itertools.product(range(len(prompts)), range(config.num_return_sequences)))
-        model, device = self.model, self.model.anatomy.device
+        config, model, device = request.config, self.model, self.model.anatomy.device
         rewards = load_rewards(reward, self._rewards)
-        length = config.max_new_tokens or model.max_new_tokens
-        for start in range(0, len(rows), self.batch_size):
-            part = rows[start : start + self.batch_size]
+        rows = [
+            (prompt, particle)
+            for prompt in range(len(request.prompts))
+            for particle in range(config.num_return_sequences)
+        ]
+        for first in range(0, len(rows), self.batch_size):
+            part = rows[first : first + self.batch_size]
             owners = [prompt for prompt, _ in part]
-            asked = [prompts[i] for i in owners]
-            canvas = Canvas.open(
-                [length] * len(part),
+            asked = [request.prompts[i] for i in owners]
+            drafts = [request.draft(self.model, *row) for row in part]
+            canvas = Canvas.of(
+                [row.tokens for row in drafts],
+                given=[row.given for row in drafts],
                 mask_id=model.anatomy.mask_id,
                 fill_id=model.fill_id,
                 stop_ids=model.stop_ids,
@@ -219,17 +188,25 @@ class APSPipeline:
                 group=owners,
                 device=device,
             )
-            denoiser = model.bind(
-                [model.encode(prompt) for prompt in asked], [length] * len(part), config.lora_layers
-            )
-            operator = reward_operator(rewards, model, asked, owners, columns or {})
+            operator = reward_operator(rewards, model, asked, owners, request.columns)
             noise = Noise(
-                torch.tensor([seeds[i] for i in owners], device=device),
+                torch.tensor([request.seeds[i] for i in owners], device=device),
                 torch.tensor([particle for _, particle in part], device=device),
             )
+            denoiser = self._denoiser(asked, [len(row.tokens) for row in drafts], config)
             yield _Batch(
                 asked, MeteredDenoiser(denoiser, cost), metered(operator, cost), canvas, noise
             )
+
+    def _denoiser(self, prompts: list[Prompt], lengths: list[int], config: APSConfig) -> Denoiser:
+        """The model with these prompts bound, guided by their absence if asked for."""
+        encoded = [self.model.encode(prompt) for prompt in prompts]
+        denoiser = self.model.bind(encoded, lengths, config.lora_layers)
+        if config.cfg_scale == 0:
+            return denoiser
+        masks = [[self.model.anatomy.mask_id] * len(ids) for ids in encoded]
+        without = self.model.bind(masks, lengths, config.lora_layers)
+        return GuidedDenoiser(denoiser, without, config.cfg_scale)
 
     def _start(
         self, method: Method, batch: _Batch, config: APSConfig, warm_start: str | Path | None

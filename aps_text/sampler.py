@@ -26,7 +26,7 @@ from .noise import Noise
 from .objective import kl_rows
 from .operator import Operator
 from .remasking import choose, weakest_committed
-from .schedule import alpha, keep_masked, reveal_count, time_grid
+from .schedule import alpha, dream_count, keep_masked, reveal_count, time_grid
 from .state import Step, StepState, Tilted
 
 __all__ = ["Method", "Result", "Step", "StepState", "Tilt", "Tilted", "denoise", "run"]
@@ -87,12 +87,16 @@ def denoise(
             if tilt is not None:
                 tilt.take(keep)
         masked = canvas.z == denoiser.mask_id
-        count = reveal_count(masked.sum(-1), keep_masked(t, s, config.schedule))
+        masks = masked.sum(-1)
+        if config.counting == "dream":
+            count = dream_count(masks, index, config.steps)
+        else:
+            count = reveal_count(masks, keep_masked(t, s, config.schedule))
         guided = tilt is not None and is_guided(index, config)
         writable = masked & reachable(masked, canvas.block, count, config)
         offered = masked if guided else writable
         where = positions_of(offered)
-        step = Step(index, canvas, where, count, count / masked.sum(-1), noise)
+        step = Step(index, canvas, where, count, count.clamp_min(1) / masks, noise)
         if config.alg == "origin":
             # Every mask is revealed by its own coin; a row may reveal none before the last step.
             tossed = positions_of(writable)
@@ -111,6 +115,8 @@ def denoise(
             scores = score_of(tilted, candidates, step, config, operator)
             dense = torch.zeros_like(committed_score).index_put(where, scores.to(committed_score))
             offered, committed = masked & _dense(where, masked), None
+            if config.threshold is not None:
+                count = count.maximum(((dense >= config.threshold) & writable).sum(-1))
             if config.revisable and index + 1 < config.steps:
                 settled = canvas.editable & ~masked & (canvas.z != canvas.fill_id)
                 settled &= ~is_stop(canvas.z, canvas.stop_ids)

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["alpha", "keep_masked", "reveal_count", "time_grid"]
+__all__ = ["alpha", "dream_count", "keep_masked", "reveal_count", "time_grid"]
 
 
 def alpha(t: float, schedule: str = "linear") -> float:
@@ -49,3 +49,15 @@ def reveal_count(masked: Tensor, keep: float) -> Tensor:
     # A tolerance, because 12 * (3/4) must keep 9 masks and not 8.999...
     kept = torch.floor(masked.double() * keep + 1e-9).long()
     return masked - torch.minimum(kept, (masked - 1).clamp_min(0))
+
+
+def dream_count(masked: Tensor, index: int, steps: int, eps: float = 1e-3) -> Tensor:
+    """Dream's own counting at step `index` of `steps`, per row, for comparisons with its code.
+
+    `floor(masked * (1 - s/t))` on a grid from 1 to `eps`, and everything at the last step: with as
+    many steps as masks the first step reveals none and the last two.
+    """
+    if index == steps - 1:
+        return masked
+    t, s = (1 + (eps - 1) * i / steps for i in (index, index + 1))
+    return torch.floor(masked.double() * (1 - s / t)).long()

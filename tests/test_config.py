@@ -33,6 +33,9 @@ OUTSIDE = {
     "guidance_start": [-0.1, 1.1],
     "guidance_end": [-0.1, 1.5],
     "guidance_interval": [0],
+    "threshold": [0, 1.5],
+    "alg_temp": [0, -1.0],
+    "cfg_scale": [-0.5, math.nan],
     "temperature": [-0.1, math.inf, math.nan],
     "top_p": [0, -0.2, 1.01],
     "top_k": [0, -5],
@@ -99,6 +102,13 @@ def test_switches_are_true_or_false(name, value):
 def test_the_guidance_window_is_ordered():
     with pytest.raises(ValueError, match=r"guidance_start=0\.6.*guidance_end=0\.5"):
         APSConfig(guidance_start=0.6, guidance_end=0.5)
+
+
+def test_contradictions_are_errors():
+    with pytest.raises(ValueError, match=r"threshold=0\.9 .* alg_temp=0\.2"):
+        APSConfig(threshold=0.9, alg_temp=0.2)
+    with pytest.raises(ValueError, match="remasking='random' and alg='entropy' are two orders"):
+        APSConfig(remasking="random", alg="entropy")
 
 
 def test_a_change_is_checked_again():
@@ -172,6 +182,10 @@ def configs(draw):
     values["guidance_start"], values["guidance_end"] = min(start, end), max(start, end)
     values |= {name: draw(st.sampled_from(allowed)) for name, allowed in CHOICES.items()}
     values |= {name: draw(st.booleans()) for name in BOOLS}
+    if values["remasking"] in ("low_confidence", "random"):
+        values["alg"] = "maskgit_plus"
+    if values["threshold"] is not None:
+        values["alg_temp"] = None
     values["likelihood_weight"] = draw(st.sampled_from(["slides", "posterior"]) | st.floats(0, 1e6))
     return APSConfig(**values)
 

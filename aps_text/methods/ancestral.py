@@ -31,7 +31,8 @@ class Ancestral:
         noise: Noise,
     ) -> Iterator[StepState]:
         """T forwards, fewer when rows finish early."""
+        order = "standard" if config.remasking == "anchored" else config.remasking
         plain = config.replace(
-            inner_steps=0, remasking="standard", standard_score="theta", candidate="sample"
+            inner_steps=0, remasking=order, standard_score="theta", candidate="sample"
         )
         return denoise(denoiser, operator, canvas, plain, noise)

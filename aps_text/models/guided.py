@@ -1,0 +1,79 @@
+"""Classifier-free guidance as a denoiser around two: the prompt as it is, and masked out.
+
+    logits = (1 + w) cond - w uncond        w = cfg_scale (Ho & Salimans 2022; LLaDA's convention)
+
+An adapter changes the conditional side only; the unconditional one is x_theta's, computed once per
+step and kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..adapter import SUPPRESSED, Adapter, Denoiser, Where
+from ..config import APSConfig
+from ..noise import Noise
+
+__all__ = ["GuidedDenoiser"]
+
+
+@dataclass
+class GuidedState:
+    """Both sides' trunks, and the unconditional logits once they are known."""
+
+    conditional: Any
+    unconditional: Any
+    known: dict[tuple[bytes, ...], Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GuidedDenoiser:
+    """See the module; both denoisers are bound to the same rows.
+
+    Attributes:
+        conditional, unconditional: with the prompts, and with masks in their place.
+        scale: w >= 0.
+    """
+
+    conditional: Denoiser
+    unconditional: Denoiser
+    scale: float
+
+    @property
+    def mask_id(self) -> int:
+        """See `Denoiser`."""
+        return self.conditional.mask_id
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Denoiser`."""
+        return self.conditional.vocab_size
+
+    def take(self, rows: Tensor) -> GuidedDenoiser:
+        """See `Denoiser.take`."""
+        return GuidedDenoiser(
+            self.conditional.take(rows), self.unconditional.take(rows), self.scale
+        )
+
+    def trunk(self, z: Tensor) -> GuidedState:
+        """See `Denoiser.trunk`; twice the price."""
+        return GuidedState(self.conditional.trunk(z), self.unconditional.trunk(z))
+
+    def logits(self, state: GuidedState, where: Where, phi: Any = None) -> Tensor:
+        """See `Denoiser.logits`."""
+        key = tuple(w.cpu().numpy().tobytes() for w in where)
+        if key not in state.known:
+            with torch.no_grad():
+                state.known[key] = self.unconditional.logits(state.unconditional, where)
+        base = state.known[key]
+        mixed = (1 + self.scale) * self.conditional.logits(state.conditional, where, phi)
+        mixed = mixed - self.scale * base
+        return mixed.masked_fill(base <= SUPPRESSED, SUPPRESSED)
+
+    def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
+        """See `Denoiser.new_adapter`."""
+        return self.conditional.new_adapter(config, noise)

@@ -1,0 +1,106 @@
+"""What stands on an answer's canvas before the first step: nothing, given text, or a draft.
+
+prefix + open + suffix      given text around an open span; the canvas has the asked length
+template                    given text with [MASK] or [MASK:n] spans; its own length
+init_text                   a draft: a share of its tokens is masked again, the rest is kept
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import torch
+
+from ..models.text_model import TextModel
+from ..noise import Noise
+
+__all__ = ["Draft", "draft"]
+
+_SPAN = re.compile(r"\[MASK(?::(\d+))?\]")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One row: tokens (`mask_id` where open), and which of them must stay."""
+
+    tokens: list[int]
+    given: list[bool]
+
+    @property
+    def closed(self) -> bool:
+        """Whether given text stands behind the last open position, so that none may stop."""
+        return bool(self.given) and self.given[-1]
+
+
+def draft(
+    model: TextModel,
+    length: int,
+    noise: Noise,
+    *,
+    prefix: str | None = None,
+    suffix: str | None = None,
+    template: str | None = None,
+    init_text: str | None = None,
+    init_strength: float = 0.5,
+) -> Draft:
+    """The start of one row.
+
+    Args:
+        model: whose tokens.
+        length: canvas length, for all but templates.
+        noise: of this one row; which tokens of a draft are masked again is drawn from it.
+        init_strength: share of the draft's tokens that is masked again, in (0, 1].
+
+    Raises:
+        ValueError: combinations that contradict each other, text that leaves no open position, a
+            template without a span, a strength outside (0, 1].
+    """
+
+    def ids(text: str | None) -> list[int]:
+        return model.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+
+    mask_id = model.anatomy.mask_id
+    if template is not None:
+        if prefix or suffix or init_text:
+            raise ValueError("a template stands alone: drop prefix, suffix and init_text")
+        tokens: list[int] = []
+        given: list[bool] = []
+        at = 0
+        for span in _SPAN.finditer(template):
+            text = ids(template[at : span.start()])
+            count = int(span.group(1) or 1)
+            tokens += text + [mask_id] * count
+            given += [True] * len(text) + [False] * count
+            at = span.end()
+        text = ids(template[at:])
+        tokens, given = tokens + text, given + [True] * len(text)
+        if all(given):
+            raise ValueError(f"the template {template!r} has no [MASK] or [MASK:n] span to fill")
+        return Draft(tokens, given)
+    before, after = ids(prefix), ids(suffix)
+    room = length - len(before) - len(after)
+    if room < 1:
+        raise ValueError(
+            f"prefix and suffix have {len(before) + len(after)} tokens and the canvas {length}; "
+            "raise max_new_tokens"
+        )
+    middle = [mask_id] * room
+    if init_text is not None:
+        if not 0 < init_strength <= 1:
+            raise ValueError(f"init_strength lies in (0, 1], got {init_strength}")
+        text = ids(init_text)
+        if len(text) > room:
+            raise ValueError(
+                f"init_text has {len(text)} tokens for {room} open positions; raise max_new_tokens"
+            )
+        positions = torch.arange(len(text))
+        row = torch.zeros_like(positions)
+        again = noise.uniform(row, positions, 0, "draft") < init_strength
+        middle[: len(text)] = [
+            mask_id if drop else token for token, drop in zip(text, again.tolist(), strict=True)
+        ]
+        if mask_id not in middle:  # a short draft that fills its canvas: something must be open
+            middle[int(noise.uniform(row, positions, 0, "draft").argmin())] = mask_id
+    sides = [True] * len(before), [False] * room, [True] * len(after)
+    return Draft([*before, *middle, *after], [*sides[0], *sides[1], *sides[2]])
