@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 from aps_text.training.articles import Articles
 from aps_text.training.decoding import decode
 from aps_text.training.scoring import exact_match
-from aps_text.training.text_model import batches, train
+from aps_text.training.text_model import batches, train, unused_pieces
 from aps_text.training.trainer import IDS, Recipe, Trainer
 from aps_text.training.wordnet import WordNet
 from aps_text.training.wordnet_facts import Fact
@@ -47,7 +47,7 @@ def tokenizer(data):
     )  # fmt: skip
 
 
-def trainer(tokenizer, **changes):
+def trainer(tokenizer, frozen=None, **changes):
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
@@ -56,7 +56,7 @@ def trainer(tokenizer, **changes):
     )  # fmt: skip
     fields = {"steps": 20, "learning_rate": 3e-3, "batch_tokens": 128, "pool_rows": 16,
               "canvas": 10, "workers": 1, "warmup": 0.1, **changes}  # fmt: skip
-    return Trainer(BertForMaskedLM(config).train(), Recipe(**fields))
+    return Trainer(BertForMaskedLM(config).train(), Recipe(**fields), frozen)
 
 
 def test_resumed_run_is_bit_identical(data, tokenizer, tmp_path):
@@ -109,3 +109,26 @@ def test_it_learns_the_facts(data, tokenizer, tmp_path):
         run.model.eval(), tokenizer, ["What is the opposite of hot?"], canvas_length=10, steps=6
     )
     assert exact_match(data.items["tune"], answers) == {"A opposite": 1.0}
+
+
+def test_pieces_no_text_uses_keep_their_rows(data, tokenizer):
+    frozen = torch.zeros(len(tokenizer), dtype=torch.bool)
+    frozen[-3:] = True
+    run = trainer(tokenizer, workers=2, frozen=frozen)
+    table = run.model.get_input_embeddings().weight
+    before = table.detach().clone()
+    for batch in batches(data, tokenizer, run.recipe, 0, 0):
+        run.update(batch)
+    assert torch.equal(table[-3:], before[-3:])
+    assert not torch.equal(table[:-3], before[:-3])
+    bias = run.model.cls.predictions.bias
+    assert (bias[-3:] == bias[:-3].median()).all()
+    assert torch.equal(run.ema[0][-3:], before[-3:])
+
+
+def test_unused_pieces_are_those_no_text_uses(data, tokenizer):
+    tokenizer.add_tokens(["zeppelin"])
+    unused = unused_pieces(data, tokenizer)
+    assert bool(unused[tokenizer.convert_tokens_to_ids("zeppelin")])
+    assert not bool(unused[tokenizer.convert_tokens_to_ids("cold")])
+    assert not unused[[IDS.pad, IDS.mask, IDS.stop]].any()
