@@ -73,9 +73,14 @@ class APSPipeline:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         batch_size: int = 8,
+        **options: Any,
     ) -> APSPipeline:
-        """Load `"mini"` (embedded) or a folder; see `aps_text.models.text_model.load`."""
-        return cls(load(name, device=device, dtype=dtype), batch_size=batch_size)
+        """Load `"mini"` (embedded), a folder or a hub id.
+
+        `options` are those of `aps_text.models.text_model.load`: `device_map`, `load_in_4bit`,
+        `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, ...
+        """
+        return cls(load(name, device=device, dtype=dtype, **options), batch_size=batch_size)
 
     def __call__(
         self,

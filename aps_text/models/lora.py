@@ -95,16 +95,26 @@ class LoraAdapter:
             for name, module in self.modules.items()
         }
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """While open, the base's linear maps answer for x_phi; hooks are removed on any exit."""
+    def open(self) -> Tensor:
+        """The maps `(rows, P)` as a leaf that the next `update` differentiates."""
         self.leaf = self.adam.value.detach()
         if torch.is_grad_enabled():
             self.leaf.requires_grad_()
+        return self.leaf
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        """While open, the base's linear maps answer for x_phi; hooks are removed on any exit."""
+        with self.hooked(self.open()):
+            yield
+
+    @contextmanager
+    def hooked(self, leaf: Tensor) -> Iterator[None]:
+        """`attached` with the maps of an `open` before: a checkpointed layer runs twice."""
         scale = self.alpha / self.rank
         handles = []
         try:
-            for name, (down, up) in self.maps(self.leaf).items():
+            for name, (down, up) in self.maps(leaf).items():
                 handles.append(
                     self.modules[name].register_forward_hook(_add_low_rank(down, up, scale))
                 )

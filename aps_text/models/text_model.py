@@ -1,15 +1,16 @@
 """A text model: a transformer's anatomy with its tokenizer and its way of putting a question.
 
-`wrap` recognises models that are already loaded, `load` a name or a folder. A new model is one
-file that returns a `TextModel`, and one line here.
+`wrap` recognises models that are already loaded, `load` a name, a folder or a hub id. A new model
+is one file that returns a `TextModel`, and one line in `LAYOUTS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -58,34 +59,140 @@ def load(
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    device_map: Any = None,
+    quantization_config: Any = None,
+    load_in_8bit: bool = False,
+    load_in_4bit: bool = False,
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+    chat: bool | None = None,
+    gradient_checkpointing: bool = False,
+    compile: bool | str = False,
 ) -> TextModel:
-    """The embedded model `"mini"`, or a folder in its layout.
+    """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
+
+    Args:
+        name: see `docs/models.md` for what is supported.
+        device: where the weights go; None is the CPU.
+        dtype: of the weights; None is what the file stores (float32 for BERT).
+        device_map: accelerate's placement, e.g. `"auto"`; then without `device`.
+        quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA comes on top.
+        load_in_8bit, load_in_4bit: short for it (bitsandbytes; 4 bit is NF4, computed in `dtype`
+            or bfloat16).
+        attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
+        revision, local_files_only, cache_dir: of a hub id; see `checkpoint.find`.
+        chat: True for the chat template, False for plain text, None for the template if there is
+            one.
+        gradient_checkpointing: less memory and about a third more time in steered passes.
+        compile: `torch.compile` the layers (a string names the backend); under a LoRA they run
+            eagerly, so what gains is the trunk, plain decoding and `adapter="logits"`.
 
     Raises:
-        ValueError: nothing there, or a layout that is not recognised.
+        ValueError: nothing there, a layout that is not recognised, or options that exclude another.
     """
-    from .mini_text import FOLDER, load_mini
+    from .checkpoint import Checkpoint, find
+    from .masked_lm import FOLDER
 
-    folder = FOLDER if str(name) == "mini" else Path(name)
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"no model at {str(name)!r}: expected 'mini' or a folder with a config.json "
-            f"(looked at {folder.name!r})"
+    if device is not None and device_map is not None:
+        raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")
+    if load_in_8bit or load_in_4bit:
+        if quantization_config is not None or (load_in_8bit and load_in_4bit):
+            raise ValueError("give one of load_in_8bit, load_in_4bit, quantization_config")
+        quantization_config = _bits(load_in_8bit, dtype)
+    options = {
+        "device_map": device_map,
+        "quantization_config": quantization_config,
+        "attn_implementation": attn_implementation,
+    }
+    folder, config = find(
+        FOLDER if str(name) == "mini" else name,
+        _loader,
+        revision=revision,
+        local_files_only=local_files_only,
+        cache_dir=cache_dir,
+    )
+    return _loader(config)(
+        Checkpoint(
+            folder=folder,
+            name=Path(name).name if Path(name).is_dir() else str(name),
+            config=config,
+            device=device,
+            dtype=dtype,
+            options={key: value for key, value in options.items() if value is not None},
+            chat=chat,
+            checkpointing=gradient_checkpointing,
+            compiled=compile,
         )
-    return load_mini(folder, device=device, dtype=dtype)
+    )
+
+
+def _bits(eight: bool, dtype: torch.dtype | None) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if eight:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype or torch.bfloat16,
+    )
+
+
+# model_type: (the module here, what it calls, `architectures` it reads; None is any).
+LAYOUTS: dict[str, tuple[str, str, str | None]] = {
+    "Dream": ("dream", "load_dream", "DreamModel"),
+    "llada": ("llada", "load_llada", "LLaDAModelLM"),
+    **{
+        prefix + kind: ("causal", "load_causal", None)
+        for kind in ("qwen2", "qwen3", "llama")
+        for prefix in ("", "a2d-")
+    },
+    **{
+        kind: ("masked_lm", "load_masked_lm", "ForMaskedLM")
+        for kind in ("bert", "modernbert", "roberta", "xlm-roberta")
+    },
+}
+
+
+def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
+    """What loads a checkpoint with this config.json."""
+    kind = config.get("model_type")
+    if kind not in LAYOUTS:
+        raise ValueError(
+            f"no adapter for model_type {kind!r}; supported: {', '.join(LAYOUTS)}. "
+            "docs/models.md shows how to add one"
+        )
+    module, function, wanted = LAYOUTS[kind]
+    found = config.get("architectures") or []
+    if wanted is not None and found and not any(wanted in name for name in found):
+        raise ValueError(
+            f"the checkpoint is a {found[0]} and has no token head for this; of model_type "
+            f"{kind!r}, {'*' if wanted[0] == 'F' else ''}{wanted} is supported"
+        )
+    loader: Callable[[Any], TextModel] = getattr(import_module(f".{module}", __package__), function)
+    return loader
 
 
 def wrap(model: nn.Module, tokenizer: Any) -> TextModel:
     """A `TextModel` around objects already loaded; the model is put in eval mode and frozen.
 
+    A Dream model in a `Qwen2ForCausalLM` needs `models.causal.wrap_causal(..., shift=1)`.
+
     Raises:
         TypeError: an architecture that has no adapter.
     """
-    from .mini_text import wrap_bert
+    from .causal import wrap_causal
+    from .masked_lm import wrap_masked_lm
 
-    if hasattr(model, "bert") and hasattr(model, "cls"):
-        return wrap_bert(model, tokenizer)
+    kind = type(model).__name__
+    if kind in ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"):
+        return wrap_causal(model, tokenizer, kind)
+    if kind.endswith("ForMaskedLM") and cast(Any, model).config.model_type in LAYOUTS:
+        return wrap_masked_lm(model, tokenizer, kind)
     raise TypeError(
-        f"no adapter for {type(model).__name__}; supported: BertForMaskedLM. "
+        f"no adapter for {kind}; supported: BertForMaskedLM, ModernBertForMaskedLM, "
+        "RobertaForMaskedLM, and Qwen2, Qwen3 and Llama ForCausalLM with a mask token. "
         "docs/models.md shows how to add one"
     )

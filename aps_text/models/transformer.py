@@ -2,28 +2,36 @@
 
     trunk    embeddings and layers 0 .. N-n-1, once per denoising step, without gradient
     logits   layers N-n .. N-1, norm and head, replayed under phi; the head only where asked
+             (checkpointing: each replayed layer is computed again in the backward pass)
 
 The trunk is the model's own forward, stopped by a hook in front of layer N-n that keeps the hidden
 state and that layer's arguments (mask, rotary embeddings), so masks and positions are exactly the
-model's. Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
+model's; where layers take different ones (ModernBERT), the upper layers run once to tell.
+Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..adapter import SUPPRESSED, Adapter, LogitsAdapter, Where
 from ..config import APSConfig
 from ..noise import Noise
 from .lora import LoraAdapter
 
-__all__ = ["Anatomy", "TransformerDenoiser"]
+__all__ = ["Anatomy", "TransformerDenoiser", "padding_mask"]
+
+
+def padding_mask(real: Tensor) -> Tensor | None:
+    """`(B, S)` bool as encoders take it: None when nothing is padded (the fast kernels)."""
+    return None if bool(real.all()) else real.long()
 
 
 @dataclass(frozen=True)
@@ -31,8 +39,7 @@ class Anatomy:
     """Where a model keeps its parts, and what its tokens mean.
 
     Attributes:
-        model: called as `model(input_ids=, attention_mask=, position_ids=)`; its own body decides
-            how a `(B, S)` mask becomes attention.
+        model: called as `model(input_ids=, attention_mask=, position_ids=, **options)`.
         layers_path: dotted name of the transformer blocks, e.g. `bert.encoder.layer`.
         final: `(N, d) -> (N, d)`, what follows the last block (a norm, or nothing).
         head: `(N, d) -> (N, K)`.
@@ -41,6 +48,12 @@ class Anatomy:
         suppressed: ids that are never an answer (mask, padding, ids beyond the tokenizer).
         attend_fill: whether positions after a stop token are attended (Dream, LLaDA) or not.
         shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
+        attention: what `model` takes as its mask, from the `(B, S)` bool of real positions.
+        options: further arguments of `model`, e.g. `use_cache=False`.
+        first_position: position id of a row's first token.
+        alike: whether all blocks are called with the same arguments.
+        checkpointing: keep only the replayed layers' inputs for the backward pass.
+        compiled: whether the blocks' forwards are compiled; under phi they run eagerly.
     """
 
     model: nn.Module
@@ -53,6 +66,12 @@ class Anatomy:
     suppressed: tuple[int, ...] = ()
     attend_fill: bool = False
     shift: int = 0
+    attention: Callable[[Tensor], Tensor | None] = padding_mask
+    options: Mapping[str, Any] = field(default_factory=dict)
+    first_position: int = 0
+    alike: bool = True
+    checkpointing: bool = False
+    compiled: bool = False
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -70,23 +89,37 @@ class Anatomy:
 
 @dataclass
 class TrunkState:
-    """The hidden state in front of layer N-n, and how that layer is called."""
+    """The hidden state in front of layer N-n, and how the layers from there are called.
+
+    `own` holds each layer's keyword arguments where they differ; None where `kwargs` serves all.
+    """
 
     hidden: Tensor
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     offset: int
+    own: list[dict[str, Any]] | None = None
 
 
 class _Reached(Exception):
-    """Carries the arguments of the first adapted layer out of the model's forward."""
-
-    def __init__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.args_, self.kwargs = args, kwargs
+    """Ends the model's forward where the last arguments looked for are known."""
 
 
-def _stop_here(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-    raise _Reached(args, kwargs)
+@contextmanager
+def _listening(layers: Sequence[nn.Module], calls: list[Any]) -> Iterator[None]:
+    """Notes the arguments `layers` are called with; the call of the last one stops the model."""
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+        if module is layers[-1]:
+            raise _Reached
+
+    handles = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -169,43 +202,72 @@ class TransformerDenoiser:
         width = int(within.any(0).nonzero().max()) + 1
         ids = torch.cat([self.prompt, z[:, :width]], 1)
         mask = torch.cat([self.prompt_mask, within[:, :width]], 1)
-        positions = (mask.long().cumsum(-1) - 1).clamp_min(0)
-        hook = self.anatomy.layers[self.split].register_forward_pre_hook(
-            _stop_here, with_kwargs=True
-        )
+        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
+        upper = list(self.anatomy.layers[self.split :])
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         try:
-            self.anatomy.model(
-                input_ids=ids, attention_mask=self.attention(mask), position_ids=positions
-            )
-        except _Reached as reached:
-            hidden, *rest = reached.args_
-            return TrunkState(hidden, tuple(rest), reached.kwargs, self.prompt.shape[1])
-        finally:
-            hook.remove()
+            with _listening(upper[:1] if self.anatomy.alike else upper, calls):
+                self.anatomy.model(
+                    input_ids=ids,
+                    attention_mask=self.attention(mask),
+                    position_ids=positions,
+                    **self.anatomy.options,
+                )
+        except _Reached:
+            (hidden, *rest), kwargs = calls[0]
+            own = None if self.anatomy.alike else [call for _, call in calls]
+            return TrunkState(hidden, tuple(rest), kwargs, self.prompt.shape[1], own)
         raise RuntimeError(
             f"layer {self.split} of {type(self.anatomy.model).__name__} was never called; "
             "Anatomy.layers must be the blocks its forward runs"
         )
 
     def attention(self, mask: Tensor) -> Tensor | None:
-        """The mask as the model takes it: None when nothing is padded (the fast kernels)."""
-        return None if bool(mask.all()) else mask.long()
+        """The mask as the model takes it, from the `(B, S)` bool of real positions."""
+        return self.anatomy.attention(mask)
 
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
-        with phi.attached() if phi is not None else nullcontext():
-            hidden = state.hidden
-            for layer in self.anatomy.layers[self.split :]:
-                hidden = layer(hidden, *state.args, **state.kwargs)
-                hidden = hidden[0] if isinstance(hidden, tuple) else hidden
-        picked = hidden[rows, state.offset + cols - self.anatomy.shift]
-        logits = self.anatomy.head(self.anatomy.final(picked))
+        hidden = self._replayed(state, phi)
+        # A row whose prompt is empty has nothing in front of its first position.
+        first = state.offset - self.prompt_mask.sum(-1)[rows]
+        at = (state.offset + cols - self.anatomy.shift).maximum(first)
+        picked = hidden[rows.to(hidden.device), at.to(hidden.device)]
+        logits = self.anatomy.head(self.anatomy.final(picked)).to(rows.device)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.anatomy.suppressed:
             ids = torch.tensor(self.anatomy.suppressed, device=logits.device)
             logits = logits.index_fill(-1, ids, SUPPRESSED)
         return logits
+
+    def _replayed(self, state: TrunkState, phi: Any) -> Tensor:
+        """The last block's output `(B, S, d)` under phi."""
+        layers = list(self.anatomy.layers[self.split :])
+        keywords = state.own or [state.kwargs] * len(layers)
+        hidden = state.hidden
+        if phi is not None and self.anatomy.checkpointing and torch.is_grad_enabled():
+            leaf = phi.open()
+            for layer, kwargs in zip(layers, keywords, strict=True):
+
+                def adapted(
+                    hidden: Tensor, layer: nn.Module = layer, kwargs: dict[str, Any] = kwargs
+                ) -> Tensor:
+                    with self._eager(), phi.hooked(leaf):
+                        return _first(layer(hidden, *state.args, **kwargs))
+
+                hidden = checkpoint(adapted, hidden, use_reentrant=False)
+            return hidden
+        with nullcontext() if phi is None else self._eager(), _attached(phi):
+            for layer, kwargs in zip(layers, keywords, strict=True):
+                hidden = _first(layer(hidden, *state.args, **kwargs))
+        return hidden
+
+    def _eager(self) -> AbstractContextManager[Any]:
+        """Compiled code does not see hooks that come and go, so under phi it is not used."""
+        if not self.anatomy.compiled:
+            return nullcontext()
+        return torch.compiler.set_stance("force_eager")
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
@@ -227,3 +289,12 @@ class TransformerDenoiser:
             lr=lr,
             carry_over=config.carry_over,
         )
+
+
+def _attached(phi: Any) -> AbstractContextManager[Any]:
+    return nullcontext() if phi is None else phi.attached()
+
+
+def _first(output: Any) -> Tensor:
+    """The hidden state of what a block returns (older transformers return a tuple)."""
+    return output[0] if isinstance(output, tuple) else output

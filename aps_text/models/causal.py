@@ -1,0 +1,137 @@
+"""A causal language model's layout (Qwen2, Qwen3, Llama) read in both directions.
+
+    A[b, 0, q, k] = 1 iff key k of row b is real          (B, 1, S, S), for every query q
+
+The stock classes take a 4-D mask as it is and add no causal one. It is never None, which would
+mean causal there; padded keys are masked, padded queries see what all see and are never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..text.prompts import prompt_encoder
+from .checkpoint import Checkpoint, answer_tokens, compile_layers
+from .text_model import TextModel
+from .transformer import Anatomy
+
+__all__ = ["both_directions", "load_causal", "wrap_causal"]
+
+MAX_NEW_TOKENS = 128
+
+
+def load_causal(checkpoint: Checkpoint) -> TextModel:
+    """A Qwen2, Qwen3 or Llama made bidirectional, without a shift; its files name a mask token."""
+    import transformers
+
+    kind = str(checkpoint.config["model_type"]).removeprefix("a2d-")
+    prefix = {"qwen2": "Qwen2", "qwen3": "Qwen3", "llama": "Llama"}[kind]
+    foreign = ("auto_map", "architectures", "model_type")
+    fields = {key: value for key, value in checkpoint.config.items() if key not in foreign}
+    if fields.get("use_sliding_window"):
+        raise ValueError(
+            f"{checkpoint.name!r} sets use_sliding_window; attention in both directions is full "
+            "here, so set it to false if that is how the model was trained"
+        )
+    config = getattr(transformers, f"{prefix}Config").from_dict({**fields, "use_cache": False})
+    tokenizer = checkpoint.tokenizer()
+    # Asked for here too, because an ordinary causal model would otherwise be loaded first.
+    answer_tokens(
+        tokenizer, config.vocab_size, checkpoint.config, checkpoint.generation(), checkpoint.name
+    )
+    model = checkpoint.model(getattr(transformers, f"{prefix}ForCausalLM"), config)
+    return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
+
+
+def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
+    """The mask of `model` by its attention implementation: `(B, S)` bool to what its forward takes.
+
+    Raises:
+        ValueError: an implementation that is not `sdpa`, `eager` or a flash attention; when called,
+            flash attention with padding.
+    """
+    kind = model.config._attn_implementation
+    if "flash" in kind:
+        for module in model.modules():
+            if hasattr(module, "is_causal"):
+                module.is_causal = False
+        model.config.is_causal = False
+
+        def nothing_padded(real: Tensor) -> None:
+            if not bool(real.all()):
+                raise ValueError(
+                    f"attn_implementation={kind!r} takes no padded batches; load with 'sdpa', "
+                    "or use batch_size=1"
+                )
+
+        return nothing_padded
+
+    def keys(real: Tensor) -> Tensor:
+        return real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+
+    def added(real: Tensor) -> Tensor:
+        zero = torch.zeros((), dtype=model.dtype, device=real.device)
+        return torch.where(keys(real), zero, torch.finfo(model.dtype).min)
+
+    if kind not in ("sdpa", "eager"):
+        raise ValueError(
+            f"attn_implementation={kind!r} takes no mask of keys; use 'sdpa', 'eager' "
+            "or 'flash_attention_2' (unpadded batches only)"
+        )
+    return keys if kind == "sdpa" else added
+
+
+def wrap_causal(
+    model: nn.Module,
+    tokenizer: Any,
+    name: str = "causal",
+    *,
+    shift: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> TextModel:
+    """A `Qwen2ForCausalLM`, `Qwen3ForCausalLM` or `LlamaForCausalLM` trained to fill in masks.
+
+    Args:
+        model: put in eval mode and frozen.
+        tokenizer: a fast tokenizer.
+        shift: 1 where position i is predicted by the head's output at i - 1 (Dream), else 0.
+        checkpoint: what it was loaded from; gives the ids in its files precedence.
+    """
+    model.eval().requires_grad_(False)
+    parts: Any = model
+    config = {**parts.config.to_dict(), **(checkpoint.config if checkpoint else {})}
+    vocab_size = parts.lm_head.out_features
+    tokens = answer_tokens(
+        tokenizer, vocab_size, config, checkpoint.generation() if checkpoint else None, name
+    )
+    anatomy = Anatomy(
+        model=model,
+        layers_path="model.layers",
+        final=parts.model.norm,
+        head=parts.lm_head,
+        mask_id=tokens.mask_id,
+        pad_id=tokens.fill_id,
+        vocab_size=vocab_size,
+        suppressed=tokens.suppressed,
+        attend_fill=True,
+        shift=shift,
+        attention=both_directions(model),
+        options={"use_cache": False},
+        checkpointing=checkpoint.checkpointing if checkpoint else False,
+        compiled=compile_layers(parts.model.layers, checkpoint.compiled if checkpoint else False),
+    )
+    longest = min(parts.config.max_position_embeddings, tokenizer.model_max_length)
+    return TextModel(
+        name=name,
+        anatomy=anatomy,
+        tokenizer=tokenizer,
+        encode=prompt_encoder(tokenizer, checkpoint.chat if checkpoint else None),
+        stop_ids=tokens.stop_ids,
+        fill_id=tokens.fill_id,
+        max_new_tokens=min(MAX_NEW_TOKENS, longest // 2),
+        context=longest,
+    )
