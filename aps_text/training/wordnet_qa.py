@@ -22,6 +22,7 @@ from pathlib import Path
 
 from aps_text.training import phrases
 from aps_text.training.articles import Articles
+from aps_text.training.categories import categories_of, derived_facts
 from aps_text.training.more_phrases import MORE
 from aps_text.training.pruned_tokenizer import minilm_folder
 from aps_text.training.wordnet import find_wordnet, read_wordnet
@@ -38,6 +39,19 @@ from aps_text.training.wordnet_facts import (
 __all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
 
 SEED = 31
+LATE = 10
+LATE_FACTORS = {
+    "definition": 3.0,
+    "use": 2.0,
+    "parts": 2.0,
+    "kind": 0.5,
+    "rare kind": 2.0,
+    "opposite": 0.4,
+    "synonym": 0.5,
+    "example": 0.5,
+    "yesno": 0.6,
+    "choice": 0.6,
+}
 PHRASINGS = {kind: rows + MORE[kind] for kind, rows in phrases.TRAIN.items()}
 A_COUNTS = {
     "definition_n": 45,
@@ -114,9 +128,17 @@ class KnowledgeData:
         return question, phrases.capitalise(phrases.ANSWERS[answer].format(**slots))
 
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
-        """All training pairs of one epoch in random order; the same for the same number."""
+        """All training pairs of one epoch in random order; the same for the same number.
+
+        From epoch `LATE` on, the short facts are known and the longer ones are drawn more often.
+        """
         rng = random.Random(f"{SEED}-{number}")
-        drawn = [f for f in self.facts for _ in range(int(f.weight + rng.random()))]
+        factor = LATE_FACTORS if number >= LATE else {}
+        drawn = []
+        for fact in self.facts:
+            kind = "rare kind" if fact.kind == "kind" and fact.weight < 1 else fact.kind
+            weight = fact.weight * factor.get(kind.split("_")[0], 1.0)
+            drawn += [fact] * int(weight + rng.random())
         rng.shuffle(drawn)
         for fact in drawn:
             question, answer = self.render(fact, rng, phrasings=PHRASINGS[fact.kind])
@@ -140,45 +162,6 @@ def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> 
     return Item("", stratum, kind, question, gold, [k for k in keys if k], fact.lemma)
 
 
-def _categories(
-    lexicon: Lexicon, facts: list[Fact]
-) -> tuple[dict[str, list[str]], dict[str, set[str]], dict[str, list[str]]]:
-    wordnet, near, every = lexicon.wordnet, {}, {}
-    wide: dict[str, list[str]] = {}
-    for fact in (f for f in facts if f.kind == "kind"):
-        key = ("n", lexicon.synset(fact.lemma).offset)
-        levels = wordnet.hypernyms(key, 3)
-        deep = [k for k, n in levels.items() if n == 1 or len(wordnet.hypernyms(k, 9)) >= 4]
-        names = [lexicon.name(wordnet.synsets[k]) for k in deep]
-        near[fact.lemma] = list(dict.fromkeys([fact.slots["h"], *[n for n in names if n]]))[:4]
-        wide[fact.lemma] = [w.lower() for k in levels for w in wordnet.synsets[k].words]
-        senses = wordnet.lemmas[fact.lemma, "n"].senses
-        above = [k for s in senses for k in wordnet.hypernyms(("n", s), 30)]
-        every[fact.lemma] = {w.lower() for k in above for w in wordnet.synsets[k].words}
-    return near, every, wide
-
-
-def _derived_facts(lexicon: Lexicon, facts: list[Fact], near: dict[str, list[str]]) -> list[Fact]:
-    """Examples of a category, yes/no and choice facts, from the kind-of facts."""
-    wordnet = lexicon.wordnet
-    kinds = [f for f in facts if f.kind == "kind"]
-    children: dict[str, list[Fact]] = {}
-    for fact in kinds:
-        children.setdefault(fact.slots["h"], []).append(fact)
-    derived = []
-    for h, members in sorted(children.items()):
-        if len(members) >= 2:
-            parent = lexicon.synset(members[0].lemma).targets("@")[0]
-            words = {w for k in wordnet.hyponyms(parent) for w in wordnet.synsets[k].words}
-            members.sort(key=lambda f: (-wordnet.count(f.lemma, "n"), f.lemma))
-            for f in members[:5]:
-                derived.append(Fact("example", h, dict(f.slots), sorted(words), 1.0))
-    for f in kinds:
-        slots = {"x": f.lemma, "ax": f.slots["ax"]}
-        derived += [Fact("yesno", f.lemma, slots, [], 1.0), Fact("choice", f.lemma, slots, [], 1.0)]
-    return derived
-
-
 def build_data(wordnet_folder: str | Path | None = None, seed: int = SEED) -> KnowledgeData:
     """Facts, split and items (about 15 seconds)."""
     from transformers import AutoTokenizer
@@ -189,8 +172,8 @@ def build_data(wordnet_folder: str | Path | None = None, seed: int = SEED) -> Kn
     wordnet = read_wordnet(find_wordnet(wordnet_folder))
     lexicon = Lexicon(wordnet, Articles(wordnet), pieces, choose_lemmas(wordnet, rank))
     facts = build_facts(lexicon)
-    near, every, wide = _categories(lexicon, facts)
-    facts += _derived_facts(lexicon, facts, near)
+    near, every, wide = categories_of(lexicon, facts)
+    facts += derived_facts(lexicon, facts, near)
     facts = [f for f in facts if _fits(f, pieces)]
     rng = random.Random(seed)
     data = KnowledgeData(facts, near, every, lexicon.articles, {"test": [], "tune": []})
