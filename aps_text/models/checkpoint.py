@@ -99,10 +99,12 @@ class Checkpoint:
         self.check_weights()
         for key, value in self.options.items():
             options.setdefault(key, value)
+        stored = self.config.get("dtype") or self.config.get("torch_dtype")
+        dtype = self.dtype or (getattr(torch, stored) if isinstance(stored, str) else "auto")
         model, report = kind.from_pretrained(
             self.folder,
             config=config,
-            dtype=self.dtype or "auto",
+            dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,

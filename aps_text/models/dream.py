@@ -49,7 +49,6 @@ def load_dream(checkpoint: Checkpoint) -> TextModel:
         pad_token_id=checkpoint.config.get("pad_token_id"),
         use_cache=False,
     )
-    config.dtype = checkpoint.config.get("dtype") or checkpoint.config.get("torch_dtype")
     tokenizer = checkpoint.tokenizer()
     model = checkpoint.model(Qwen2ForCausalLM, config)
     return wrap_causal(model, tokenizer, checkpoint.name, shift=1, checkpoint=checkpoint)

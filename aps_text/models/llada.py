@@ -91,7 +91,6 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
         eos_token_id=given.get("eos_token_id"),
         use_cache=False,
     )
-    config.dtype = given.get("dtype") or given.get("torch_dtype")
     tokenizer = checkpoint.tokenizer()
     model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
     return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
