@@ -25,7 +25,7 @@ from eval.metrics import distinct_n, mean_interval, repeated_ngrams, token_f1
 from eval.questions import Question, word_knowledge
 from rewards import load_reward
 
-BETAS = {"relevance": (0.3, 0.1, 0.03, 0.01), "sentiment": (1.0, 0.3, 0.1, 0.03)}
+BETAS = {"relevance": (0.1, 0.03, 0.01, 0.003), "sentiment": (0.3, 0.1, 0.03, 0.01)}
 
 
 def rows_of(split: str, count: int) -> list[Question]:
