@@ -1,0 +1,38 @@
+"""docs/models.md: its example runs as written, and its table is the table in the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from aps_text.models.text_model import LAYOUTS
+
+TEXT = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
+
+
+def test_the_example_runs_and_can_be_steered():
+    names: dict[str, object] = {"__name__": "example"}
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
+    assert len(blocks) == 2
+    with torch.random.fork_rng(devices=[]):
+        for block in blocks:
+            exec(compile(block, "models.md", "exec"), names)
+    pipe, answer = names["pipe"], names["answer"]
+    assert len(answer.text) == 2
+    assert answer.cost.denoiser_backwards > 0
+    assert "[MASK]" not in " ".join(answer.text)
+    questions = ["what is a violin ?"] * 24
+    steered = pipe(questions, reward=names["about_strings"], steps=4, beta=0.1, seeds=range(24))
+    plain = pipe.generate_plain(questions, reward=names["about_strings"], steps=4, seeds=range(24))
+    gain = sum(steered.rewards["total"]) - sum(plain.rewards["total"])
+    assert gain > 12
+
+
+def test_every_supported_layout_is_listed():
+    table = TEXT.split("## Supported")[1].split("Not supported")[0]
+    for kind in LAYOUTS:
+        assert f"`{kind.removeprefix('a2d-')}`" in table, kind
+    for file in set(re.findall(r"`(\w+\.py)`", table)):
+        assert (Path(__file__).parent.parent / "aps_text" / "models" / file).is_file()
