@@ -7,6 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .commands import models, plan
+
 if TYPE_CHECKING:
     from .output import APSOutput
     from .pipeline import APSPipeline
@@ -65,6 +67,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, kind in OPTIONS.items():
         ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     ask.set_defaults(run=ask_command)
+    for command in (plan, models):
+        command.add_parser(commands)
     return parser
 
 

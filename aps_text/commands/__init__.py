@@ -1,0 +1,1 @@
+"""Commands of `aps`, one a file: `add_parser(subparsers)` and a function that runs it."""

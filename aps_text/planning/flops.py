@@ -1,0 +1,241 @@
+"""How many passes a call takes, and how many floating point operations.
+
+    passes    trunk T, replays T (M+1) (one more with carry-over, but not at the first step),
+              backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
+              T replays and no backward. These are `aps_text.cost.Cost`'s, an upper bound where
+              gates and the trust region end a step early.
+    layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
+    head      2 N K d at the N masked positions, which fall from L to 0
+    backward  as the forward for frozen linear maps (only inputs need a gradient, and nothing below
+              the first adapted layer), 2.5 times for attention (probabilities are recomputed)
+    LoRA      2 X r (in + out) forward, twice that back
+
+Multiplications and additions count one each; only matrix products count, as in torch's
+`FlopCounterMode`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from ..schedule import keep_masked, reveal_count, time_grid
+from .shape import ModelShape
+
+__all__ = ["Call", "Passes", "RewardCall", "count_flops", "count_passes", "masks_left"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """What is asked of a model: `APSConfig`'s fields where it has them.
+
+    Attributes:
+        prompt, tokens: positions of the prompt and of the canvas (L).
+        batch: rows in one pass (prompts times answers each).
+        steps, inner_steps: T and M.
+        lora_layers: adapted layers n; None adapts all.
+        dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64).
+        bits: 8 or 4 for a quantised base, None for none.
+        checkpointing: replayed layers keep their inputs only and are run again on the way back.
+        padded: prompts of different lengths, so attention takes a mask.
+        restrict: the bridge leaves unmatched tokens out (the default policy, two tokenizers).
+    """
+
+    prompt: int = 64
+    tokens: int = 128
+    batch: int = 1
+    steps: int = 128
+    inner_steps: int = 3
+    lora_layers: int | None = 4
+    lora_rank: int = 8
+    adapter: str = "lora"
+    carry_over: bool = True
+    estimator: str = "relaxed"
+    num_samples: int = 8
+    schedule: str = "linear"
+    dtype_bytes: int = 2
+    bits: int | None = None
+    checkpointing: bool = False
+    padded: bool = True
+    restrict: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` naming the value and its range."""
+        for name in ("tokens", "batch", "steps", "lora_rank", "num_samples"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("prompt", "inner_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.lora_layers is not None and self.lora_layers < 1:
+            raise ValueError(f"lora_layers must be at least 1 or 'all', got {self.lora_layers}")
+        for name, allowed in (
+            ("adapter", ("lora", "logits")),
+            ("estimator", ("relaxed", "rloo")),
+            ("bits", (None, 8, 4)),
+            ("dtype_bytes", (2, 4, 8)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {allowed}, got {getattr(self, name)!r}")
+
+    @property
+    def positions(self) -> int:
+        """S, prompt and canvas."""
+        return self.prompt + self.tokens
+
+    def adapted(self, shape: ModelShape) -> int:
+        """n, the layers that are replayed.
+
+        Raises:
+            ValueError: more than the model has.
+        """
+        top = shape.layers if self.lora_layers is None else self.lora_layers
+        if top > shape.layers:
+            raise ValueError(f"lora_layers={top}, but {shape.name} has {shape.layers}; use fewer")
+        return top
+
+    def check(self, shape: ModelShape) -> None:
+        """Raises `ValueError` where the model cannot take the call."""
+        self.adapted(shape)
+        if self.positions > shape.context:
+            raise ValueError(
+                f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
+                f"{shape.name} has a context of {shape.context}; use fewer tokens"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardCall:
+    """A reward model's part.
+
+    Attributes:
+        shape: of the model.
+        frame: positions around the answer: [CLS] and [SEP], or a prompt and its template.
+        dtype_bytes: of its numbers.
+    """
+
+    shape: ModelShape
+    frame: int = 2
+    dtype_bytes: int = 2
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Row passes of a call (all rows together), named as in `Cost`, and masked positions.
+
+    Attributes:
+        masks: masked positions summed over steps, of one row.
+        steps: steps that really happen: a row without masks is finished.
+    """
+
+    trunk_forwards: int
+    denoiser_forwards: int
+    denoiser_backwards: int
+    reward_forwards: int
+    reward_backwards: int
+    masks: int
+    steps: int
+
+
+def masks_left(tokens: int, steps: int, schedule: str = "linear") -> list[int]:
+    """Masked positions of a row at each step, as the sampler counts them; stops at 0."""
+    grid, left, found = time_grid(steps), torch.tensor([tokens]), []
+    for t, s in pairwise(grid):
+        if int(left) == 0:
+            break
+        found.append(int(left))
+        left = left - reveal_count(left, keep_masked(t, s, schedule))
+    return found
+
+
+def count_passes(call: Call, *, rewarded: bool = True) -> Passes:
+    """Passes of the whole call; `rewarded` False where nothing is scored by a model."""
+    left = masks_left(call.tokens, call.steps, call.schedule)
+    rows, steps, inner = call.batch, len(left), call.inner_steps
+    forwards = steps
+    backwards = 0
+    if call.adapter == "lora" and inner > 0:
+        forwards = steps * (inner + 1) + (steps - 1 if call.carry_over else 0)
+        backwards = steps * inner
+    scored = steps * inner if rewarded else 0
+    sampled = call.estimator == "rloo"
+    return Passes(
+        trunk_forwards=rows * steps,
+        denoiser_forwards=rows * forwards,
+        denoiser_backwards=rows * backwards,
+        reward_forwards=rows * scored * (call.num_samples if sampled else 1),
+        reward_backwards=0 if sampled else rows * scored,
+        masks=sum(left),
+        steps=steps,
+    )
+
+
+def layer_forward(shape: ModelShape, positions: int) -> float:
+    """One layer, one row of `positions`."""
+    attention = 4.0 * positions**2 * shape.attention_width
+    return 2.0 * positions * shape.layer_linear_parameters + attention
+
+
+def layers_backward(shape: ModelShape, layers: int, positions: int, *, from_input: bool) -> float:
+    """Back through `layers` frozen layers; `from_input`: also to what goes into the first."""
+    attention = 10.0 * positions**2 * shape.attention_width
+    each = 2.0 * positions * shape.layer_linear_parameters + attention
+    first = 0 if from_input else sum(i * o for i, o in shape.linears[:3])
+    return layers * each - 2.0 * positions * first
+
+
+def lora_forward(shape: ModelShape, layers: int, positions: int, rank: int) -> float:
+    """The low-rank maps of `layers`, one row."""
+    return 2.0 * positions * rank * layers * sum(i + o for i, o in shape.linears)
+
+
+def head_forward(shape: ModelShape) -> float:
+    """Norm, transform and head at one position."""
+    extra = shape.hidden if shape.layout == "bert" else 0
+    return 2.0 * shape.hidden * (shape.vocab + extra)
+
+
+def count_flops(
+    shape: ModelShape, call: Call, reward: RewardCall | None = None
+) -> dict[str, float]:
+    """Operations of the whole call by part.
+
+    `trunk`, `replays` (adapted layers), `head`, `backward` (both), `lora` (forward and back),
+    `recomputed` (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
+    """
+    call.check(shape)
+    passes = count_passes(call, rewarded=reward is not None)
+    top, size, rank = call.adapted(shape), call.positions, call.lora_rank
+    forwards, backwards = passes.denoiser_forwards, passes.denoiser_backwards
+    # A forward of theta by itself (carry-over, adapter="logits") carries no low-rank maps.
+    bare = passes.trunk_forwards - call.batch if call.carry_over and backwards else 0
+    with_lora = forwards - bare if backwards else 0
+    # Every pass of a step asks for the same positions; the first step has no forward of theta.
+    masks = passes.masks / max(1, passes.steps)
+    heads = forwards * masks + (call.batch * (masks - call.tokens) if bare else 0)
+    low = lora_forward(shape, top, size, rank)
+    low_first = 2.0 * size * rank * sum(i for i, _ in shape.linears[:3])
+    found = {
+        "trunk": passes.trunk_forwards * (shape.layers - top) * layer_forward(shape, size),
+        "replays": forwards * top * layer_forward(shape, size),
+        "head": heads * head_forward(shape),
+        "backward": backwards
+        * (layers_backward(shape, top, size, from_input=False) + masks * head_forward(shape)),
+        "lora": with_lora * low + backwards * (2 * low - low_first),
+        "recomputed": 0.0,
+        "bridge": 0.0,
+        "reward": 0.0,
+    }
+    if call.checkpointing:
+        found["recomputed"] = backwards * (top * layer_forward(shape, size) + low)
+    if reward is not None:
+        span = call.tokens + reward.frame
+        body = reward.shape.layers * layer_forward(reward.shape, span)
+        back = layers_backward(reward.shape, reward.shape.layers, span, from_input=True)
+        found["reward"] = passes.reward_forwards * body + passes.reward_backwards * back
+        # p @ C and its gradient, and two sums of p over what the bridge matches.
+        mixing = 2.0 * masks * shape.vocab * (2 * reward.shape.hidden + 2)
+        found["bridge"] = passes.reward_backwards * mixing
+    return found

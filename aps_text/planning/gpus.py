@@ -1,0 +1,109 @@
+"""Seconds on named GPUs: a roofline over public peak numbers. An ESTIMATE, nothing here ran there.
+
+    seconds = sum over passes of max(operations / (u_c peak), bytes / (u_b bandwidth))
+
+u_c = 0.4 of the dense bfloat16 peak, u_b = 0.7 of the memory bandwidth: what well-shaped eager
+PyTorch code commonly reaches; short passes (one row, 200 tokens) often stay below. LoRA's products
+are float32 and counted at that peak. Peaks: the vendor's data sheets, without sparsity.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .flops import Call, RewardCall, count_flops, count_passes
+from .memory import weights_bytes
+from .shape import ModelShape
+
+__all__ = ["GPUS", "Gpu", "find_gpu", "seconds_on", "usable_bytes"]
+
+COMPUTE, BANDWIDTH = 0.4, 0.7
+CONTEXT_BYTES = 0.7 * 2**30
+ALLOCATOR = 0.95
+# How often an (N, K) tensor is read or written in an inner step: softmax, KL, sampling in float64.
+VOCABULARY_PASSES = 60
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Peaks.
+
+    Attributes:
+        name: as people say it.
+        memory: GiB.
+        bf16, fp32: dense TFLOP/s (float32 without tensor cores).
+        bandwidth: GB/s.
+    """
+
+    name: str
+    memory: float
+    bf16: float
+    fp32: float
+    bandwidth: float
+
+
+GPUS: dict[str, Gpu] = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("rtx-3090", 24, 71, 35.6, 936),
+        Gpu("rtx-4090", 24, 165, 82.6, 1008),
+        Gpu("l4", 24, 121, 30.3, 300),
+        Gpu("a10", 24, 125, 31.2, 600),
+        Gpu("l40s", 48, 362, 91.6, 864),
+        Gpu("a100-40", 40, 312, 19.5, 1555),
+        Gpu("a100-80", 80, 312, 19.5, 2039),
+        Gpu("h100", 80, 989, 66.9, 3350),
+    )
+}
+
+
+def find_gpu(text: str) -> tuple[float, Gpu | None]:
+    """Memory in GiB, and the GPU where `text` names one: `24GB`, `24`, `a100-80`.
+
+    Raises:
+        ValueError: neither a size nor a known name.
+    """
+    key = text.lower().replace("_", "-").replace(" ", "-")
+    if key in GPUS:
+        return GPUS[key].memory, GPUS[key]
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)-?(?:gib|gb|g)?", key)
+    if size is None or float(size[1]) <= 0:
+        raise ValueError(f"no GPU {text!r}: give a size as 24GB, or one of {', '.join(GPUS)}")
+    return float(size[1]), None
+
+
+def usable_bytes(memory: float) -> float:
+    """What tensors may take of `memory` GiB: less a CUDA context, and 5% for the allocator."""
+    return max(0.0, (memory * 2**30 - CONTEXT_BYTES) * ALLOCATOR)
+
+
+def seconds_on(gpu: Gpu, shape: ModelShape, call: Call, reward: RewardCall | None = None) -> float:
+    """Estimated seconds of the whole call; see the module."""
+    passes = count_passes(call, rewarded=reward is not None)
+    flops = count_flops(shape, call, reward)
+    share = call.adapted(shape) / shape.layers
+    body = weights_bytes(shape, call.dtype_bytes, call.bits)
+    head = float(shape.vocab * shape.hidden * call.dtype_bytes)
+    body -= head * (1 if shape.tied else 2)
+    rows = call.batch
+    trunks = passes.trunk_forwards / rows
+    replays = passes.denoiser_forwards / rows
+    backs = passes.denoiser_backwards / rows * (2 if call.checkpointing else 1)
+    masks = rows * passes.masks / max(1, passes.steps)
+    logits = masks * shape.vocab * 4.0 * VOCABULARY_PASSES
+    inner = passes.steps * max(1, call.inner_steps)
+    peak, wide = COMPUTE * gpu.bf16 * 1e12, BANDWIDTH * gpu.bandwidth * 1e9
+    time = max(flops["trunk"] / peak, trunks * (1 - share) * body / wide)
+    layers = flops["replays"] + flops["head"] + flops["backward"] + flops["recomputed"]
+    time += max(layers / peak, (replays + backs) * (share * body + head) / wide)
+    time += flops["lora"] / (COMPUTE * gpu.fp32 * 1e12)
+    time += inner * logits / wide
+    if reward is not None:
+        weights = float(reward.shape.parameters * reward.dtype_bytes)
+        table = shape.vocab * reward.shape.hidden * reward.dtype_bytes
+        times = (passes.reward_forwards + passes.reward_backwards) / rows
+        rate = peak if reward.dtype_bytes == 2 else COMPUTE * gpu.fp32 * 1e12
+        moved = times * (weights + table) / wide
+        time += max((flops["reward"] + flops["bridge"]) / rate, moved)
+    return time

@@ -1,0 +1,283 @@
+"""What a real run takes, counted: the plan's numbers stand beside these in tests and benchmarks.
+
+    flops       by the formulas of torch's `FlopCounterMode`, and one for the CPU's attention kernel
+    saved       bytes that autograd keeps, `saved_tensors_hooks`, each storage once, parameters out
+    peak        most bytes of tensors alive at a time that the run itself made
+
+Counting bytes of tensors, not of the process, makes the numbers exact and the same on any machine.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import (
+    flop_registry,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
+
+from ..canvas import Canvas
+from ..codebook import Relaxed, VectorCodebook
+from ..config import APSConfig
+from ..cost import Cost
+from ..models.causal import both_directions
+from ..models.transformer import Anatomy, TransformerDenoiser, padding_mask
+from ..noise import Noise
+from ..operator import Arithmetic, Scores, ZeroOperator
+from ..posterior import APS
+from ..sampler import run
+from .flops import Call, RewardCall
+from .shape import ModelShape
+
+__all__ = ["CPU_ATTENTION", "Measured", "Setting", "measure", "random_model", "saved_bytes"]
+
+_DTYPES = {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}
+
+
+def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """The stock model of a layout with random weights, frozen.
+
+    A body without a token head where `shape.token_head` is False. The global seed is not moved.
+    """
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        BertModel,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+        Qwen2Model,
+        Qwen3Config,
+        Qwen3ForCausalLM,
+        Qwen3Model,
+    )
+
+    sizes: dict[str, Any] = {
+        "vocab_size": shape.vocab,
+        "hidden_size": shape.hidden,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.ffn,
+        "max_position_embeddings": shape.context,
+        # Distributions as peaked as a trained model's: a flat one makes top-p look at every token.
+        "initializer_range": 6 * shape.hidden**-0.5,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module
+        if shape.layout == "bert":
+            config = BertConfig(**sizes)
+            model = BertForMaskedLM(config) if shape.token_head else BertModel(config, False)
+        else:
+            sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
+            sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
+            if shape.qk_norm:
+                model = (Qwen3ForCausalLM if shape.token_head else Qwen3Model)(Qwen3Config(**sizes))
+            else:
+                model = (Qwen2ForCausalLM if shape.token_head else Qwen2Model)(Qwen2Config(**sizes))
+    return model.to(dtype).eval().requires_grad_(False)
+
+
+class _MeanReward(Arithmetic):
+    """A reward model on embeddings: the mean of its last hidden state."""
+
+    differentiable = True
+
+    def __init__(self, shape: ModelShape, dtype: torch.dtype, frame: int, vocab: int) -> None:
+        self.body = random_model(shape, dtype)
+        draw = torch.Generator().manual_seed(0)
+        self.frame = frame
+        self.table = torch.randn(vocab, shape.hidden, generator=draw).to(dtype)
+        self.codebook = VectorCodebook(self.table, torch.arange(vocab) % 7 > 0)
+
+    def take(self, rows: Tensor) -> _MeanReward:
+        return self
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        codes = relaxed.codes(self.codebook)
+        frame = self.table[: self.frame].expand(len(codes), -1, -1)
+        embeds = torch.cat([frame, codes], 1)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long)
+        mask[:, 0] = 0  # as a padded frame is
+        hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        score = hidden.float().square().mean((1, 2)).to(relaxed.probs.dtype)
+        return Scores(score)
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        embeds = self.table[: self.frame].expand(len(ids), -1, -1)
+        with torch.no_grad():
+            embeds = torch.cat([embeds, self.table[ids]], 1)
+            hidden = self.body(inputs_embeds=embeds).last_hidden_state
+        return Scores(hidden.float().square().mean((1, 2)))
+
+
+class Setting:
+    """A model of random weights, bound as a call asks."""
+
+    def __init__(self, shape: ModelShape, call: Call, reward: RewardCall | None = None) -> None:
+        self.shape, self.call = shape, call
+        dtype = _DTYPES[call.dtype_bytes]
+        model: Any = random_model(shape, dtype)
+        mask, fill, stop = shape.vocab - 1, shape.vocab - 2, shape.vocab - 3
+        bert = shape.layout == "bert"
+        anatomy = Anatomy(
+            model=model,
+            layers_path="bert.encoder.layer" if bert else "model.layers",
+            final=nn.Identity() if bert else model.model.norm,
+            head=model.cls if bert else model.lm_head,
+            mask_id=mask,
+            pad_id=fill,
+            vocab_size=shape.vocab,
+            suppressed=(mask, fill),
+            attend_fill=not bert,
+            shift=shape.shift,
+            attention=padding_mask if bert else both_directions(model),
+            checkpointing=call.checkpointing,
+        )
+        prompts = [[1] * max(1, call.prompt - (row % 2)) for row in range(call.batch)]
+        self.denoiser = TransformerDenoiser.bind(
+            anatomy, prompts, [call.tokens] * call.batch, call.lora_layers
+        )
+        self.operator = None
+        if reward is not None:
+            self.operator = _MeanReward(
+                reward.shape, _DTYPES[reward.dtype_bytes], reward.frame, shape.vocab
+            )
+        self.canvas = Canvas.open(
+            [call.tokens] * call.batch, mask_id=mask, fill_id=fill, stop_ids=(stop,)
+        )
+        rows = torch.arange(call.batch)
+        self.noise = Noise(rows, torch.zeros_like(rows))
+        self.config = APSConfig(
+            steps=call.steps,
+            inner_steps=call.inner_steps,
+            lora_layers=call.lora_layers,
+            lora_rank=call.lora_rank,
+            adapter=call.adapter,  # type: ignore[arg-type]
+            carry_over=call.carry_over,
+            estimator="rloo" if call.estimator == "rloo" else "auto",
+            num_samples=call.num_samples,
+            trust_region=None,
+            gradient_gate=0.0,
+            eos_penalty=1e4,
+        )
+
+    def run(self) -> Cost:
+        """The whole call."""
+        operator: Any = self.operator or ZeroOperator()
+        return run(APS(), self.denoiser, operator, self.canvas, self.config, self.noise).cost
+
+    def replay_saved(self) -> int:
+        """Bytes kept by one replay of the adapted layers, for its backward."""
+        phi: Any = self.denoiser.new_adapter(self.config, self.noise)
+        state = self.denoiser.trunk(self.canvas.z)
+        rows, cols = (self.canvas.z == self.denoiser.mask_id).nonzero().unbind(-1)
+        weights = [*self.denoiser.anatomy.model.parameters(), phi.adam.value]
+        return saved_bytes(lambda: phi.logits(self.denoiser, state, (rows, cols)), weights)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """See the module.
+
+    Attributes:
+        replay_saved: bytes kept for the backward pass by one replay at the first step.
+        flops: of the whole call.
+        peak: bytes of tensors made by the call, at the worst moment.
+        cost: the passes, as `Cost` counts them.
+    """
+
+    replay_saved: int
+    flops: float
+    peak: int
+    cost: Cost
+
+
+def measure(shape: ModelShape, call: Call, reward: RewardCall | None = None) -> Measured:
+    """Run the call on random weights, counted."""
+    setting = Setting(shape, call, reward)
+    saved = setting.replay_saved() if call.adapter == "lora" else 0
+    counter = _Counter()
+    with counter:
+        cost = setting.run()
+    return Measured(saved, counter.flops, counter.peak, cost)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
+    return int(sdpa_flop_count(query.shape, key.shape, value.shape))
+
+
+def _attention_backward(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any
+) -> int:
+    return int(sdpa_backward_flop_count(grad.shape, query.shape, key.shape, value.shape))
+
+
+_attention._get_raw = _attention_backward._get_raw = True  # type: ignore[attr-defined]
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
+"""Formulas that `FlopCounterMode(custom_mapping=...)` lacks."""
+
+
+def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
+    """Bytes of the distinct storages autograd keeps while `job()` runs; `exclude` are not kept
+    because of it (weights)."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
+    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no address is used twice
+
+    def pack(tensor: Tensor) -> Tensor:
+        at = tensor.untyped_storage().data_ptr()
+        if at not in known:
+            kept.setdefault(at, tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        job()
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+class _Counter(TorchDispatchMode):
+    """Follows storages from their making to their end, and adds up operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.now = self.peak = self.flops = 0
+        self.formulas = {**flop_registry, **CPU_ATTENTION}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = self.formulas.get(func._overloadpacket)
+        if formula is not None:
+            self.flops += int(formula(*args, **(kwargs or {}), out_val=out))
+        given = {
+            leaf.untyped_storage()._cdata
+            for leaf in tree_leaves((args, kwargs or {}))
+            if isinstance(leaf, Tensor)
+        }
+        for leaf in tree_leaves(out):
+            if not isinstance(leaf, Tensor):
+                continue
+            storage = leaf.untyped_storage()
+            at = storage._cdata
+            if at in given or at in self.sizes:  # a view, or an argument written in place
+                continue
+            self.sizes[at] = storage.nbytes()
+            self.now += storage.nbytes()
+            weakref.finalize(storage, self._end, at)
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _end(self, at: int) -> None:
+        self.now -= self.sizes.pop(at, 0)

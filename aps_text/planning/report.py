@@ -1,0 +1,178 @@
+"""The plan of a call: passes, operations, memory, seconds, and what to change if it does not fit.
+
+Changes are tried in the order of least loss and each is planned again, alone and on top of those
+before it, so every saving printed is computed:
+
+    fewer rows in a pass          same answers, more time per answer
+    fewer adapted layers          less to steer with, also faster
+    gradient checkpointing        same answers, the replayed layers run once more
+    adapter = logits              another method: steers without a pass back through the model
+    8-bit, then 4-bit base        another model, slightly
+    fewer new tokens              shorter answers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from .flops import Call, Passes, RewardCall, count_flops, count_passes
+from .gpus import GPUS, Gpu, find_gpu, seconds_on, usable_bytes
+from .memory import Memory, plan_memory
+from .shape import ModelShape
+
+__all__ = ["Change", "Plan", "plan"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to change.
+
+    Attributes:
+        what: in the words of the option.
+        alone: GiB saved if only this is changed.
+        total: GiB needed with this and all changes before it.
+        fits: whether that is within the GPU's usable memory.
+    """
+
+    what: str
+    alone: float
+    total: float
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """See the module.
+
+    Attributes:
+        flops: by part, of the whole call.
+        memory: the worst moment.
+        seconds: by GPU, estimated; only GPUs it fits on.
+        gpu: GiB asked for, and how much of it tensors may take; None if none was named.
+        fits: whether it fits `gpu`; None likewise.
+        changes: what to change where it does not fit, up to the first that makes it fit.
+    """
+
+    shape: ModelShape
+    call: Call
+    reward: RewardCall | None
+    passes: Passes
+    flops: dict[str, float]
+    memory: Memory
+    seconds: dict[str, float]
+    gpu: tuple[float, float] | None
+    fits: bool | None
+    changes: list[Change]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: bytes, operations and seconds as plain numbers."""
+        return {
+            "model": asdict(self.shape) | {"parameters": self.shape.parameters},
+            "call": asdict(self.call),
+            "reward": None if self.reward is None else asdict(self.reward),
+            "passes": asdict(self.passes),
+            "flops": self.flops | {"total": sum(self.flops.values())},
+            "memory_bytes": self.memory.parts | {"total": self.memory.total},
+            "worst_moment": self.memory.moment,
+            "estimated_seconds": self.seconds,
+            "gpu_gib": None if self.gpu is None else self.gpu[0],
+            "usable_gib": None if self.gpu is None else self.gpu[1],
+            "fits": self.fits,
+            "changes": [asdict(change) for change in self.changes],
+        }
+
+
+def plan(
+    shape: ModelShape, call: Call, reward: RewardCall | None = None, gpu: str | None = None
+) -> Plan:
+    """Plan a call, for a GPU named or given by its memory (`24GB`) if there is one.
+
+    Raises:
+        ValueError: the model cannot take the call, or an unknown GPU.
+    """
+    memory = plan_memory(shape, call, reward)
+    named: tuple[float, float] | None = None
+    fits, changes = None, []
+    shown: list[Gpu] = list(GPUS.values())
+    if gpu is not None:
+        size, known = find_gpu(gpu)
+        named = (size, usable_bytes(size) / 2**30)
+        fits = memory.total <= usable_bytes(size)
+        shown = [known] if known is not None else [g for g in shown if g.memory == size]
+        if not fits:
+            changes = suggest(shape, call, reward, usable_bytes(size))
+    seconds = {
+        g.name: seconds_on(g, shape, call, reward)
+        for g in shown
+        if memory.total <= usable_bytes(g.memory)
+    }
+    return Plan(
+        shape,
+        call,
+        reward,
+        count_passes(call, rewarded=reward is not None),
+        count_flops(shape, call, reward),
+        memory,
+        seconds,
+        named,
+        fits,
+        changes,
+    )
+
+
+def suggest(
+    shape: ModelShape, call: Call, reward: RewardCall | None, usable: float
+) -> list[Change]:
+    """Changes in the order of least loss until the call fits; those that save nothing are left out.
+
+    Within one kind (rows, layers, tokens) the least change that fits is taken, or the most.
+    """
+    found: list[Change] = []
+    before = plan_memory(shape, call, reward).total
+    first, now, total = call, call, before
+    for tries in _ladder(shape, call):
+        best: tuple[str, dict[str, Any], float] | None = None
+        for what, fields in tries:
+            if now.adapter == "logits" and set(fields) & {"lora_layers", "checkpointing"}:
+                continue
+            needed = plan_memory(shape, replace(now, **fields), reward).total
+            if needed < 0.995 * total:
+                best = (what, fields, needed)
+            if needed <= usable:
+                break
+        if best is None:
+            continue
+        what, fields, needed = best
+        alone = before - plan_memory(shape, replace(first, **fields), reward).total
+        found.append(Change(what, alone / 2**30, needed / 2**30, needed <= usable))
+        now, total = replace(now, **fields), needed
+        if needed <= usable:
+            break
+    return found
+
+
+def _ladder(shape: ModelShape, call: Call) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Per kind of change, its settings from the least change to the most."""
+    yield [(f"--batch {rows}", {"batch": rows}) for rows in _halves(call.batch)]
+    layers = _halves(call.adapted(shape))
+    if call.adapter == "lora":
+        yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in layers]
+        if not call.checkpointing:
+            yield [("--gradient-checkpointing", {"checkpointing": True})]
+        yield [("--adapter logits", {"adapter": "logits"})]
+    yield [
+        (f"--load-in-{bits}bit", {"bits": bits})
+        for bits in (8, 4)
+        if call.bits is None or bits < call.bits
+    ]
+    yield [(f"--tokens {n}", {"tokens": n}) for n in _halves(call.tokens) if n >= 16]
+
+
+def _halves(number: int) -> list[int]:
+    found = []
+    while number > 1:
+        number //= 2
+        found.append(number)
+    return found

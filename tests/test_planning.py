@@ -1,0 +1,238 @@
+"""The plan beside what real runs of random weights take: passes exactly, the rest within 10%."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from torch.utils.flop_counter import FlopCounterMode
+
+from aps_text.cli import main
+from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes, masks_left
+from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
+from aps_text.planning.measure import CPU_ATTENTION, Setting, measure, random_model
+from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
+from aps_text.planning.report import plan
+from aps_text.planning.shape import PRESETS, ModelShape, find_shape, from_config
+
+QWEN = ModelShape(
+    name="qwen2-like",
+    layers=4,
+    hidden=96,
+    heads=4,
+    kv_heads=2,
+    head_dim=24,
+    ffn=256,
+    vocab=1501,
+    attention_bias=True,
+    shift=1,
+)
+BERT = ModelShape(
+    name="bert-like",
+    layout="bert",
+    layers=4,
+    hidden=96,
+    heads=4,
+    kv_heads=4,
+    head_dim=24,
+    ffn=320,
+    vocab=1203,
+    tied=True,
+    attention_bias=True,
+    context=512,
+)
+ENCODER = RewardCall(
+    shape=replace(BERT, layers=2, hidden=64, head_dim=16, token_head=False), dtype_bytes=4
+)
+CHAT = RewardCall(
+    shape=replace(QWEN, layers=2, qk_norm=True, tied=True, attention_bias=False, token_head=False),
+    frame=21,
+    dtype_bytes=4,
+)
+CALL = Call(
+    prompt=15,
+    tokens=32,
+    batch=2,
+    steps=4,
+    inner_steps=2,
+    lora_layers=2,
+    dtype_bytes=4,
+)
+
+
+def close(planned, measured, tolerance=0.1):
+    assert planned == pytest.approx(measured, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "reward"),
+    [
+        (QWEN, {}, CHAT),
+        (QWEN, {"dtype_bytes": 2, "batch": 3, "tokens": 50}, None),
+        (QWEN, {"carry_over": False, "lora_layers": 4, "checkpointing": True}, None),
+        (QWEN, {"adapter": "logits"}, ENCODER),
+        (QWEN, {"estimator": "rloo", "num_samples": 6}, CHAT),
+        (BERT, {}, ENCODER),
+        (BERT, {"dtype_bytes": 2, "batch": 4, "lora_rank": 24, "lora_layers": 3}, None),
+        (BERT, {"steps": 8, "schedule": "cosine", "prompt": 40}, None),
+    ],
+)
+def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
+    call = replace(CALL, **changes)
+    real = measure(shape, call, reward)
+    passes = count_passes(call, rewarded=reward is not None or call.inner_steps > 0)
+    for name in (
+        "trunk_forwards",
+        "denoiser_forwards",
+        "denoiser_backwards",
+        "reward_forwards",
+        "reward_backwards",
+    ):
+        assert getattr(passes, name) == getattr(real.cost, name), name
+    close(sum(count_flops(shape, call, reward).values()), real.flops)
+    memory = plan_memory(shape, call, reward)
+    made = memory.total - memory.parts["weights"] - memory.parts["reward weights"]
+    close(made, real.peak)
+    if call.adapter == "lora" and not call.checkpointing:
+        close(replay_saved(shape, call, call.tokens), real.replay_saved)
+
+
+def test_operations_are_those_of_torchs_own_counter():
+    call = replace(CALL, steps=2, inner_steps=1)
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    with counter:
+        Setting(QWEN, call).run()
+    assert measure(QWEN, call).flops == counter.get_total_flops()
+
+
+def test_an_unpadded_batch_keeps_no_mask_in_a_bert():
+    call = replace(CALL, batch=1, padded=False)
+    close(replay_saved(BERT, call, call.tokens), Setting(BERT, call).replay_saved(), 0.01)
+
+
+@pytest.mark.parametrize("shape", [QWEN, BERT, CHAT.shape, replace(QWEN, attention_bias=True)])
+def test_parameters_are_counted_exactly(shape):
+    model = random_model(shape)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_published_sizes():
+    published = {"dream-7b": 7_615_616_512, "llada-8b": 8_015_581_184, "qwen3-0.6b": 596_049_920}
+    for name, parameters in published.items():
+        assert PRESETS[name].parameters == parameters
+    assert find_shape("Dream-org/Dream-v0-Instruct-7B") == find_shape("dream-7b")
+    eight, four = (weights_bytes(PRESETS["dream-7b"], 2, bits) for bits in (8, 4))
+    assert four < eight < weights_bytes(PRESETS["dream-7b"], 2)
+
+
+def test_masks_fall_to_nothing_and_sum_as_revealed():
+    assert masks_left(8, 8) == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert masks_left(8, 2) == [8, 4]
+    assert len(masks_left(4, 10)) == 4
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert"])
+def test_sizes_are_read_from_a_config(kind, tmp_path):
+    shape = BERT if kind == "bert" else QWEN
+    config = {
+        "model_type": kind,
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "intermediate_size": shape.ffn,
+        "max_position_embeddings": shape.context,
+        "vocab_size": shape.vocab,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert find_shape(str(tmp_path)).parameters == shape.parameters
+    del config["hidden_size"]
+    with pytest.raises(ValueError, match="lacks 'hidden_size'"):
+        from_config(config)
+
+
+def test_lladas_own_names_are_read():
+    config = {
+        "model_type": "llada",
+        "n_layers": 32,
+        "d_model": 4096,
+        "n_heads": 32,
+        "n_kv_heads": 32,
+        "mlp_hidden_size": 12288,
+        "max_sequence_length": 4096,
+        "embedding_size": 126464,
+        "weight_tying": False,
+    }
+    assert from_config(config).parameters == PRESETS["llada-8b"].parameters
+
+
+def test_suggestions_are_planned_and_end_when_it_fits():
+    dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
+    call = Call(batch=16, lora_layers=None)
+    found = plan(dream, call, reward, "24GB")
+    assert found.fits is False
+    assert found.changes[-1].fits
+    assert not any(change.fits for change in found.changes[:-1])
+    totals = [found.memory.total / 2**30, *(change.total for change in found.changes)]
+    assert totals == sorted(totals, reverse=True)
+    first = found.changes[0]
+    assert first.what.startswith("--batch")
+    again = plan_memory(dream, replace(call, batch=int(first.what.split()[1])), reward)
+    assert first.total == pytest.approx(again.total / 2**30)
+    assert first.alone == pytest.approx(totals[0] - first.total)
+    assert plan(dream, call, reward, "500GB").changes == []
+
+
+def test_a_faster_gpu_is_estimated_faster():
+    call = Call(batch=4)
+    times = {name: seconds_on(gpu, PRESETS["dream-7b"], call) for name, gpu in GPUS.items()}
+    assert min(times, key=times.__getitem__) == "h100"
+    assert times["rtx-4090"] < times["rtx-3090"]
+    assert usable_bytes(24) < 24 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "gpt-9"], "no shape for 'gpt-9'"),
+        (["--model", "dream-7b", "--gpu", "huge"], "no GPU 'huge'"),
+        (["--model", "dream-7b", "--lora-layers", "40"], "lora_layers=40, but Dream-7B has 28"),
+        (["--model", "dream-7b", "--lora-layers", "some"], "a number or 'all', got 'some'"),
+        (["--model", "dream-7b", "--tokens", "4000"], "context of 2048"),
+        (["--model", "dream-7b", "--batch", "0"], "batch must be at least 1, got 0"),
+        (["--model", "dream-7b", "--load-in-4bit", "--load-in-8bit"], "not both"),
+    ],
+)
+def test_errors_name_the_value(options, message, capsys):
+    assert main(["plan", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_shows_parts_and_changes(capsys):
+    options = ["plan", "--model", "llada-8b", "--batch", "8", "--reward", "relevance"]
+    assert main([*options, "--gpu", "24GB"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("peak memory", "vocabulary", "TFLOP", "does NOT fit", "saves alone", "--batch"):
+        assert word in shown
+    assert main([*options, "--gpu", "a100-80", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fits"] is True
+    assert set(found["estimated_seconds"]) == {"a100-80"}
+    parts = {key: value for key, value in found["memory_bytes"].items() if key != "total"}
+    assert sum(parts.values()) == pytest.approx(found["memory_bytes"]["total"])
+
+
+def test_gpus_by_size_and_name():
+    assert find_gpu("24GB") == (24.0, None)
+    assert find_gpu("A100-80")[1] is GPUS["a100-80"]
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    assert "Dream-org/Dream-v0-Instruct-7B" in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    dream = next(row for row in rows if row["family"] == "Dream")
+    assert dream["shift"] is True
+    assert 14 < dream["weights_gib"]["bf16"] < 15
