@@ -17,7 +17,8 @@ from aps_text.models.text_model import load, wrap
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.pipeline import APSPipeline
 
-KINDS = ["dream", "llada", "qwen2", "qwen3", "llama", "a2d-qwen3", "bert", "modernbert", "roberta"]
+KINDS = ["dream", "llada", "qwen2", "qwen3", "llama", "a2d-qwen3", "bert"]
+KINDS += ["modernbert", "roberta", "xlm-roberta"]
 CAUSAL = KINDS[:6]
 
 
@@ -27,7 +28,8 @@ def write_masked(folder, kind):
     if kind == "bert":
         model = tiny_bert(tokenizer)
     else:
-        name = {"modernbert": "ModernBert", "roberta": "Roberta"}[kind]
+        names = {"modernbert": "ModernBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta"}
+        name = names[kind]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             config = getattr(transformers, f"{name}Config")(
@@ -331,7 +333,6 @@ def test_refuses_what_it_cannot_read_and_says_the_mend(folders, tmp_path):
         ("dream", {"use_sliding_window": True}, "use_sliding_window"),
         ("llada", {"alibi": True}, "sets alibi=True; the published LLaDA models set False"),
         ("llada", {"block_type": "sequential"}, "sets block_type='sequential'"),
-        ("llada", {"mask_token_id": None}, "names no mask token"),
         ("llada", {"mask_token_id": 5000}, "mask 5000.* do not belong together"),
         ("dream", {"num_hidden_layers": 5}, "lacks 24 of the weights of Qwen2ForCausalLM"),
     ],
@@ -345,7 +346,10 @@ def test_a_causal_model_without_a_mask_is_refused_before_its_weights_are_read(fo
     folder = changed(folders, "qwen3", tmp_path)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text())
-    write(folder, file.name, {**settings, "mask_token": None})
+    settings["added_tokens_decoder"].popitem()
+    write(folder, file.name, {**settings, "mask_token": None, "additional_special_tokens": []})
+    for name in ("added_tokens.json", "special_tokens_map.json"):
+        (folder / name).unlink()
     for weights in folder.glob("*.safetensors"):
         weights.write_bytes(b"not read")
     with pytest.raises(ValueError, match=r"no mask token.*a causal one cannot be steered here"):
@@ -368,6 +372,15 @@ def test_a_hub_id_is_found_in_the_cache_at_its_revision(folders, tmp_path):
         load("someone/other", **found)
     with pytest.raises(ValueError, match="revision='v2' is of a hub id"):
         load(folders / "dream", revision="v2")
+
+
+def test_templates_are_told_not_to_think_aloud(folders, tmp_path):
+    folder = changed(folders, "qwen3", tmp_path)
+    file = folder / "tokenizer_config.json"
+    template = "{{ messages[-1]['content'] }}{% if enable_thinking is false %} quietly{% endif %}"
+    write(folder, file.name, {**json.loads(file.read_text()), "chat_template": template})
+    model = load(folder)
+    assert model.tokenizer.decode(model.encode("Who?")) == "Who? quietly"
 
 
 def test_loaded_objects_are_recognised(folders):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -38,6 +39,15 @@ def test_every_published_name_has_exactly_one_of_llamas(model):
         assert len(matching) == 1
         found.add(re.sub(*matching[0], name))
     assert found == set(model.anatomy.model.state_dict())
+
+
+def test_a_mask_only_the_vocabulary_knows_is_found_by_its_name(tmp_path):
+    ids = write_llada(tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    del config["mask_token_id"]
+    file.write_text(json.dumps(config))
+    assert load(tmp_path).anatomy.mask_id == ids["<|mdm_mask|>"]
 
 
 def test_everything_is_read_from_the_files(model, tmp_path):

@@ -21,7 +21,8 @@ from torch import nn
 __all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<|role_end|>")
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
+MASKS = ("<|mask|>", "<|mdm_mask|>")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Checkpoint:
         for key, value in self.options.items():
             options.setdefault(key, value)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")
-        dtype = self.dtype or (getattr(torch, stored) if isinstance(stored, str) else "auto")
+        dtype: Any = self.dtype or getattr(torch, str(stored), None) or "auto"
         model, report = kind.from_pretrained(
             self.folder,
             config=config,
@@ -221,8 +222,8 @@ def answer_tokens(
     """Mask, fill and stop tokens, and what is never an answer.
 
     The mask and the fill (padding, else end of text) are config.json's, else
-    generation_config.json's, else the tokenizer's. Stops are the ends of text of all three, and
-    the ends of a turn that the tokenizer knows by name.
+    generation_config.json's, else the tokenizer's (its attribute, else a known name). Stops are the
+    ends of text of all three, and the ends of a turn that the tokenizer knows by name.
 
     Args:
         tokenizer: its vocabulary may be smaller than the head: ids it lacks are untrained.
@@ -239,13 +240,15 @@ def answer_tokens(
                 return value
         return None
 
+    vocab = tokenizer.get_vocab()
     mask_id = first("mask_token_id")
+    if mask_id is None:
+        mask_id = next((vocab[piece] for piece in MASKS if piece in vocab), None)
     if mask_id is None:
         raise ValueError(
             f"{name!r} names no mask token, neither in config.json (mask_token_id) nor in its "
             "tokenizer, so it is no masked diffusion model; a causal one cannot be steered here"
         )
-    vocab = tokenizer.get_vocab()
     ends: list[int] = []
     for value in (config, generation, {"eos_token_id": tokenizer.eos_token_id}):
         eos = value.get("eos_token_id")

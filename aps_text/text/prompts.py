@@ -74,7 +74,10 @@ def prompt_encoder(tokenizer: Any, chat: bool | None = None) -> Callable[[Prompt
             raise ValueError(
                 f"messages have the roles {', '.join(ROLES)} and end with the user's; got {roles}"
             )
-        text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        # Qwen3's template opens a chain of thought unless told not to; others ignore the word.
+        text = tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False, enable_thinking=False
+        )
         ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
 
