@@ -71,6 +71,7 @@ def close(planned, measured, tolerance=0.1):
         (QWEN, {}, CHAT),
         (QWEN, {"dtype_bytes": 2, "batch": 3, "tokens": 50}, None),
         (QWEN, {"carry_over": False, "lora_layers": 4, "checkpointing": True}, None),
+        (replace(QWEN, kv_heads=1, ffn=768), {"batch": 1, "prompt": 50}, None),
         (QWEN, {"adapter": "logits"}, ENCODER),
         (QWEN, {"estimator": "rloo", "num_samples": 6}, CHAT),
         (BERT, {}, ENCODER),
@@ -106,8 +107,8 @@ def test_operations_are_those_of_torchs_own_counter():
     assert measure(QWEN, call).flops == counter.get_total_flops()
 
 
-def test_an_unpadded_batch_keeps_no_mask_in_a_bert():
-    call = replace(CALL, batch=1, padded=False)
+def test_a_bert_keeps_no_mask_of_an_unpadded_batch():
+    call = replace(CALL, batch=1)
     close(replay_saved(BERT, call, call.tokens), Setting(BERT, call).replay_saved(), 0.01)
 
 

@@ -98,7 +98,9 @@ def layer_saved(
     """
     d, f, wide, e = shape.hidden, shape.ffn, shape.attention_width, dtype_bytes
     llama = shape.layout == "llama"
-    attention = 4 * wide * e + 4 * shape.heads
+    # Grouped keys and values are copied to every head, but one head can be shown to all.
+    shared = shape.head_dim if shape.kv_heads == 1 else wide
+    attention = 2 * (wide + shared) * e + 4 * shape.heads
     if llama:
         norms = (1 if first else 2) * (max(4, e) * d + max(4, e))
         if shape.qk_norm:
@@ -119,17 +121,23 @@ def layer_saved(
     return positions * (norms + attention + mlp + low + (positions * e if masked else 0))
 
 
-def replay_saved(shape: ModelShape, call: Call, masks: int) -> float:
-    """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row."""
+def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool = False) -> float:
+    """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row.
+
+    Checkpointed, these are the layers' inputs, and one whole layer while it is `recomputing`.
+    """
     if call.adapter == "logits" or call.inner_steps == 0:
         return 0.0
     top, size, e = call.adapted(shape), call.positions, call.dtype_bytes
+    # A decoder read in both directions always takes a mask, an encoder where something is padded.
+    masked = shape.layout == "llama" or (call.padded and call.batch > 1)
     each = [
-        layer_saved(shape, size, e, masked=call.padded, lora_rank=call.lora_rank, first=index == 0)
+        layer_saved(shape, size, e, masked=masked, lora_rank=call.lora_rank, first=index == 0)
         for index in range(top)
     ]
-    inputs = top * size * shape.hidden * e
-    layers = inputs + each[-1] if call.checkpointing else sum(each)
+    layers = sum(each)
+    if call.checkpointing:
+        layers = top * size * shape.hidden * e + (each[-1] if recomputing else 0)
     rotary = 2 * size * shape.head_dim * e if shape.layout == "llama" else 0
     d = shape.hidden
     head = max(4, e) * (d + 1) if shape.layout == "llama" else 2 * e * (d + 1)
@@ -212,6 +220,7 @@ def _moments(
         found.append(Memory("reward", during | graph))
     if lora:
         wide = float(rows * size * shape.ffn * a)  # kept tensors are freed as the way back goes
+        saved = replay_saved(shape, call, masks, recomputing=True)
         found.append(
             Memory(
                 "backward",
