@@ -106,8 +106,11 @@ def load(
         "quantization_config": quantization_config,
         "attn_implementation": attn_implementation,
     }
+    mini = str(name) == "mini"
+    if mini and not (FOLDER / "config.json").is_file():
+        raise ValueError("no model at 'mini': this installation lacks aps_text/weights/mini_text")
     folder, config = find(
-        FOLDER if str(name) == "mini" else name,
+        FOLDER if mini else name,
         _loader,
         revision=revision,
         local_files_only=local_files_only,
