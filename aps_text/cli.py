@@ -119,15 +119,16 @@ def show(outputs: dict[str, APSOutput]) -> None:
     console = Console(highlight=False)
     first = next(iter(outputs.values()))
     for index, prompt in enumerate(first.prompts):
-        console.print(Text(str(prompt), style="bold"))
+        console.print(Text(str(prompt), style="bold"), soft_wrap=True)
         for method, output in outputs.items():
             terms = "  ".join(
                 f"{name} {values[index]:.3f}"
                 for name, values in output.rewards.items()
                 if name != "total" or len(output.rewards) > 2
             )
-            console.print(Text(f"  {method:<6}"), Text(output.text[index], style="green"))
-            console.print(Text(f"         {terms}", style="dim"))
+            answer = Text(output.text[index], style="green")
+            console.print(Text(f"  {method:<6}"), answer, soft_wrap=True)
+            console.print(Text(f"         {terms}", style="dim"), soft_wrap=True)
     for method, output in outputs.items():
         cost = output.cost
         console.print(
@@ -135,6 +136,7 @@ def show(outputs: dict[str, APSOutput]) -> None:
             f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
             f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB",
             style="dim",
+            soft_wrap=True,
         )
 
 
