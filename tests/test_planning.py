@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
@@ -185,6 +188,15 @@ def test_suggestions_are_planned_and_end_when_it_fits():
     assert plan(dream, call, reward, "500GB").changes == []
 
 
+def test_changes_no_longer_needed_are_taken_back():
+    reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
+    found = plan(PRESETS["dream-7b"], Call(lora_layers=None), reward, "24GB")
+    assert [change.what for change in found.changes] == ["--load-in-8bit"]
+    small = plan(PRESETS["dream-7b"], Call(batch=2), reward, "6GB")
+    assert len(small.changes) > 2
+    assert not any(change.fits for change in small.changes)
+
+
 def test_a_faster_gpu_is_estimated_faster():
     call = Call(batch=4)
     times = {name: seconds_on(gpu, PRESETS["dream-7b"], call) for name, gpu in GPUS.items()}
@@ -237,3 +249,12 @@ def test_models_are_listed(capsys):
     dream = next(row for row in rows if row["family"] == "Dream")
     assert dream["shift"] is True
     assert 14 < dream["weights_gib"]["bf16"] < 15
+
+
+def test_the_documented_plans_are_what_the_command_prints(capsys):
+    text = (Path(__file__).parent.parent / "docs" / "planning.md").read_text()
+    blocks = re.findall(r"```console\n\$ aps (.*?)\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 3
+    for command, shown in blocks:
+        assert main(shlex.split(command)) == 0
+        assert capsys.readouterr().out == shown

@@ -24,6 +24,8 @@ from .shape import ModelShape
 
 __all__ = ["Change", "Plan", "plan"]
 
+_Setting = tuple[str, dict[str, Any]]  # an option as it is typed, and the fields it sets
+
 
 @dataclass(frozen=True)
 class Change:
@@ -125,35 +127,43 @@ def plan(
 def suggest(
     shape: ModelShape, call: Call, reward: RewardCall | None, usable: float
 ) -> list[Change]:
-    """Changes in the order of least loss until the call fits; those that save nothing are left out.
+    """Changes in the order of least loss until the call fits; those not needed are left out.
 
-    Within one kind (rows, layers, tokens) the least change that fits is taken, or the most.
+    Within one kind (rows, layers, tokens) the least change that fits is taken, or the most. Once
+    it fits, changes that are no longer needed are taken back, the greatest loss first.
     """
-    found: list[Change] = []
-    before = plan_memory(shape, call, reward).total
-    first, now, total = call, call, before
+
+    def needed(changes: list[_Setting]) -> float:
+        fields = {key: value for _, setting in changes for key, value in setting.items()}
+        return plan_memory(shape, replace(call, **fields), reward).total
+
+    chosen: list[_Setting] = []
     for tries in _ladder(shape, call):
-        best: tuple[str, dict[str, Any], float] | None = None
-        for what, fields in tries:
-            if now.adapter == "logits" and set(fields) & {"lora_layers", "checkpointing"}:
-                continue
-            needed = plan_memory(shape, replace(now, **fields), reward).total
-            if needed < 0.995 * total:
-                best = (what, fields, needed)
-            if needed <= usable:
-                break
-        if best is None:
-            continue
-        what, fields, needed = best
-        alone = before - plan_memory(shape, replace(first, **fields), reward).total
-        found.append(Change(what, alone / 2**30, needed / 2**30, needed <= usable))
-        now, total = replace(now, **fields), needed
-        if needed <= usable:
+        before = needed(chosen)
+        if before <= usable:
             break
+        best: _Setting | None = None
+        for setting in tries:
+            after = needed([*chosen, setting])
+            if after < 0.995 * before:
+                best = setting
+            if after <= usable:
+                break
+        if best is not None:
+            chosen.append(best)
+    if needed(chosen) <= usable:
+        for setting in chosen[-2::-1]:
+            rest = [other for other in chosen if other is not setting]
+            if needed(rest) <= usable:
+                chosen = rest
+    found = []
+    for index, setting in enumerate(chosen):
+        alone, total = needed([]) - needed([setting]), needed(chosen[: index + 1])
+        found.append(Change(setting[0], alone / 2**30, total / 2**30, total <= usable))
     return found
 
 
-def _ladder(shape: ModelShape, call: Call) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+def _ladder(shape: ModelShape, call: Call) -> Iterator[list[_Setting]]:
     """Per kind of change, its settings from the least change to the most."""
     yield [(f"--batch {rows}", {"batch": rows}) for rows in _halves(call.batch)]
     layers = _halves(call.adapted(shape))
