@@ -12,9 +12,10 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
+from aps_text.planning.counting import CPU_ATTENTION
 from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes, masks_left
 from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
-from aps_text.planning.measure import CPU_ATTENTION, Setting, measure, random_model
+from aps_text.planning.measure import Setting, measure, random_model
 from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
 from aps_text.planning.report import plan
 from aps_text.planning.shape import PRESETS, ModelShape, find_shape, from_config
