@@ -94,7 +94,7 @@ class APSConfig:
         adapter: `lora` (our user's variant) or `logits` (cheap: no pass back through the model).
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers, the trunk below runs once a step; None adapts all.
-        learning_rate: Adam's; None is 0.003 for lora and 0.5 for logits.
+        learning_rate: Adam's; None is 0.006 for lora and 0.5 for logits.
         carry_over: keep a LoRA phi from one denoising step to the next (one more forward each);
             a logits phi always starts anew.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
@@ -135,8 +135,8 @@ class APSConfig:
     inner_steps: int = 3
     prior: Literal["overlap", "kl", "none"] = "kl"
     likelihood_weight: Literal["slides", "posterior"] | float = "posterior"
-    beta: float = 0.05
-    relaxation: Literal["quantized", "expectation", "entropy", "gumbel"] = "entropy"
+    beta: float = 0.02
+    relaxation: Literal["quantized", "expectation", "entropy", "gumbel"] = "expectation"
     quantizer: Literal["nearest", "argmax", "sample"] = "sample"
     gumbel_temperature: float = 1.0
     estimator: Literal["auto", "relaxed", "rloo", "remax"] = "auto"
@@ -230,7 +230,7 @@ class APSConfig:
         """The learning rate in force."""
         if self.learning_rate is not None:
             return self.learning_rate
-        return 0.003 if self.adapter == "lora" else 0.5
+        return 0.006 if self.adapter == "lora" else 0.5
 
     def to_json(self) -> str:
         """One JSON object, a key per field."""

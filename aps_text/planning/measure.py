@@ -156,6 +156,8 @@ class Setting:
             carry_over=call.carry_over,
             estimator="rloo" if call.estimator == "rloo" else "auto",
             num_samples=call.num_samples,
+            relaxation="entropy",  # the one that keeps most, and what a plan counts
+            quantizer="sample",
             trust_region=None,
             gradient_gate=0.0,
             eos_penalty=1e4,
