@@ -129,6 +129,10 @@ def export(
     copy.tie_weights()
     copy.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # a name that transformers 4 knows too
+    text = json.dumps({k: v for k, v in settings.items() if not k.startswith(("is_", "local_"))})
+    (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
     facts = {"mask_id": IDS.mask, "stop_id": IDS.stop, "fill_id": IDS.pad,
              "max_new_tokens": recipe.canvas, "context": 128,
              "layout": "[CLS] question [SEP] answer"}  # fmt: skip

@@ -41,13 +41,13 @@ __all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
 SEED = 31
 LATE = 10
 LATE_FACTORS = {
-    "definition": 3.0,
+    "definition": 2.0,
     "use": 2.0,
     "parts": 2.0,
-    "kind": 0.5,
+    "kind": 0.6,
     "rare kind": 2.0,
-    "opposite": 0.4,
-    "synonym": 0.5,
+    "opposite": 0.8,
+    "synonym": 0.8,
     "example": 0.5,
     "yesno": 0.6,
     "choice": 0.6,
