@@ -85,8 +85,8 @@ class RowAdam:
 
     Its eps is relative: `eps * rms(gradient of the row)`, so that the step does not depend on the
     scale of the reward and a gradient of rounding noise is not blown up to a full step within a
-    row that has a real one (0.1 gave more reward per nat of KL than 1e-3). Where the value's rows
-    are parts of a prompt's row (positions), `scale` gives the rms over the prompt's.
+    row that has a real one. Where the value's rows are parts of a prompt's row (positions), `scale`
+    gives the rms over the prompt's.
     """
 
     def __init__(
