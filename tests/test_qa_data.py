@@ -7,7 +7,7 @@ import pytest
 
 from aps_text.training import phrases
 from aps_text.training.wordnet import find_wordnet
-from aps_text.training.wordnet_qa import LATE, PHRASINGS, build_data, load_items
+from aps_text.training.wordnet_qa import PHRASINGS, STAGES, build_data, load_items
 
 DATA = Path(__file__).parents[1] / "eval" / "data"
 
@@ -82,7 +82,7 @@ def test_training_data_keeps_the_split():
     items = data.items["test"] + data.items["tune"]
     unseen = {i.lemma for i in items if i.stratum == "C"}
     asked = set()
-    for epoch in (0, LATE):
+    for epoch in STAGES:
         for question, answer in data.epoch(epoch):
             words = set(phrases.normalise(question + " " + answer).split())
             assert not unseen & (words | {w[:-1] for w in words if w.endswith("s")})

@@ -5,7 +5,8 @@
 One command starts, resumes (the checkpoint in DIR is found by itself) and exports. Learning rate
 and end are functions of the fraction of the budget that is spent: wall time with `--minutes`,
 steps with `--steps`. `--from-export FOLDER` starts from a committed export instead of MiniLM,
-with a fresh optimiser and its own warm-up. Loss: cross-entropy at masked canvas positions, see
+with a fresh optimiser and its own warm-up; `--first-epoch 20` then starts with the last stage of
+the data (`wordnet_qa.STAGES`). Loss: cross-entropy at masked canvas positions, see
 `masking.py`; weights averaged (EMA) for monitoring and export.
 """
 

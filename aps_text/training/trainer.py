@@ -39,6 +39,7 @@ class Recipe:
     tail: float = 0.1
     vocabulary: int = 8000
     seed: int = 0
+    first_epoch: int = 0
     save_minutes: float = 10.0
 
 
@@ -92,7 +93,7 @@ class Trainer:
             recipe.workers, initializer=torch.set_num_threads, initargs=(1,)
         )
         self.ema = [p.detach().clone() for p in self.parameters]
-        self.step, self.epoch, self.position, self.elapsed = 0, 0, 0, 0.0
+        self.step, self.epoch, self.position, self.elapsed = 0, recipe.first_epoch, 0, 0.0
         self.tokens = 0
 
     def fraction(self) -> float:

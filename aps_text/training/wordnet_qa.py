@@ -39,19 +39,14 @@ from aps_text.training.wordnet_facts import (
 __all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
 
 SEED = 31
-LATE = 10
-LATE_FACTORS = {
-    "definition": 2.0,
-    "use": 2.0,
-    "parts": 2.0,
-    "kind": 0.6,
-    "rare kind": 2.0,
-    "opposite": 0.8,
-    "synonym": 0.8,
-    "example": 0.5,
-    "yesno": 0.6,
-    "choice": 0.6,
-}
+STAGES: dict[int, dict[str, float]] = {
+    0: {},
+    10: {"definition": 2.0, "use": 2.0, "parts": 2.0, "kind": 0.6, "rare kind": 2.0,
+         "opposite": 0.8, "synonym": 0.8, "example": 0.5, "yesno": 0.6, "choice": 0.6},
+    20: {"definition": 4.0, "use": 2.0, "parts": 3.0, "kind": 0.3, "rare kind": 1.5,
+         "opposite": 0.7, "synonym": 0.7, "example": 0.5, "yesno": 0.4, "choice": 0.4},
+}  # fmt: skip
+"""By the first epoch of a stage: how much more often each kind of fact is drawn than at first."""
 PHRASINGS = {kind: rows + MORE[kind] for kind, rows in phrases.TRAIN.items()}
 A_COUNTS = {
     "definition_n": 45,
@@ -130,10 +125,10 @@ class KnowledgeData:
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
         """All training pairs of one epoch in random order; the same for the same number.
 
-        From epoch `LATE` on, the short facts are known and the longer ones are drawn more often.
+        In later `STAGES` the short facts are known and the longer ones are drawn more often.
         """
         rng = random.Random(f"{SEED}-{number}")
-        factor = LATE_FACTORS if number >= LATE else {}
+        factor = STAGES[max(start for start in STAGES if start <= number)]
         drawn = []
         for fact in self.facts:
             kind = "rare kind" if fact.kind == "kind" and fact.weight < 1 else fact.kind
