@@ -7,7 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .commands import models, plan
+from .commands import models, plan, verify
 
 if TYPE_CHECKING:
     from .output import APSOutput
@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, kind in OPTIONS.items():
         ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     ask.set_defaults(run=ask_command)
-    for command in (plan, models):
+    for command in (plan, models, verify):
         command.add_parser(commands)
     return parser
 

@@ -1,0 +1,75 @@
+"""Ids: what the files state, what the tokenizer knows, and what can never be an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..adapter import SUPPRESSED
+from ..models.checkpoint import MASKS
+from ..models.text_model import TextModel
+from .logits import Sample
+from .report import Check
+
+__all__ = ["check_ids", "check_suppressed"]
+
+
+def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check:
+    """Mask, padding and end of text as config.json, generation_config.json and the tokenizer state
+    them are the ids in use."""
+    anatomy, tokenizer = model.anatomy, model.tokenizer
+    vocab = tokenizer.get_vocab()
+    sources = {name: dict(values) for name, values in files.items()}
+    keys = ("mask_token_id", "pad_token_id", "eos_token_id")
+    sources["tokenizer"] = {key: getattr(tokenizer, key, None) for key in keys}
+    sources["vocabulary"] = {"mask_token_id": next((vocab[m] for m in MASKS if m in vocab), None)}
+    stated, wrong = 0, []
+    used = {
+        "mask_token_id": (anatomy.mask_id,),
+        # A padding token that is the mask is replaced by a stop.
+        "pad_token_id": (anatomy.pad_id, model.fill_id, anatomy.mask_id),
+        "eos_token_id": model.stop_ids,
+    }
+    masks = 0
+    for source, values in sources.items():
+        for key, ours in used.items():
+            value = values.get(key)
+            for token in value if isinstance(value, list) else [value]:
+                if token is None:
+                    continue
+                stated += 1
+                masks += key == "mask_token_id"
+                if token not in ours:
+                    wrong.append(f"{key} is {token} in {source}")
+    word = tokenizer.convert_ids_to_tokens(anatomy.mask_id)
+    shown = (
+        f"mask {anatomy.mask_id} {word}, padding {anatomy.pad_id}, "
+        f"stops {' '.join(map(str, model.stop_ids))}"
+    )
+    if anatomy.mask_id in model.stop_ids:
+        wrong.append("the mask is a stop")
+    if wrong:
+        return Check("ids", "FAIL", f"{shown}; but {'; '.join(wrong)}")
+    if not masks:
+        return Check("ids", "SKIP", f"{shown}; cannot tell: no file states the mask")
+    return Check("ids", "PASS", f"{shown}; {stated} statements agree")
+
+
+def check_suppressed(model: TextModel, sample: Sample) -> Check:
+    """The mask and every id that the tokenizer does not know have no probability; stops have."""
+    anatomy = model.anatomy
+    known = set(model.tokenizer.get_vocab().values())
+    beyond = sorted(set(range(anatomy.vocab_size)) - known - set(model.stop_ids))
+    logits = sample.logits(model)
+    width = logits.shape[-1]
+    if width != anatomy.vocab_size:
+        return Check("suppressed", "FAIL", f"{width} logits for a vocabulary of {width}")
+    never = [*beyond, anatomy.mask_id]
+    open_ids = [i for i in never if float(logits[:, i].max()) > SUPPRESSED]
+    shut = [i for i in model.stop_ids if float(logits[:, i].max()) <= SUPPRESSED]
+    figure = f"{len(beyond)} of {width} ids beyond the tokenizer, and the mask"
+    if open_ids:
+        figure += f"; {len(open_ids)} of them can be answered, e.g. {open_ids[0]}"
+    if shut:
+        figure += f"; stop {shut[0]} can never be answered"
+    return Check("suppressed", "FAIL" if open_ids or shut else "PASS", figure)
