@@ -43,6 +43,8 @@ def verify(
         raise ValueError(f"tokens={tokens}, but the context of {model.name} leaves {room}")
     report = Report(model.name, about(model, settings))
     show(report.heading())
+    # Quantised layers settle into their final types in the first forward.
+    _run("first forward", lambda: check_suppressed(model, sample))
     before = fingerprint(model.anatomy.model)
     checks: dict[str, Callable[[], Check]] = {
         "ids": lambda: check_ids(model, files or {}),
