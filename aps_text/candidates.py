@@ -11,7 +11,7 @@ from .adapter import SUPPRESSED, Where
 from .canvas import Canvas
 from .config import APSConfig
 from .operator import Operator
-from .remasking import confidence, quantized_score, sampling_probs
+from .remasking import confidence, quantized_score, sampling_support
 from .state import Step, Tilted
 
 __all__ = ["candidates_of", "score_of", "stop_bias"]
@@ -42,8 +42,11 @@ def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Opera
                 "candidate='quantized' needs an operator with a codebook; use candidate='sample'"
             )
         return operator.codebook.nearest(operator.codebook.expect(tilted.log_phi.exp()))
-    probs = sampling_probs(tilted.log_phi, config.temperature, config.top_p, config.top_k)
-    return step.noise.categorical(probs, rows, cols, step.index, "candidate")
+    if config.temperature == 0:
+        return tilted.log_phi.argmax(-1)
+    probs, ids = sampling_support(tilted.log_phi, config.temperature, config.top_p, config.top_k)
+    drawn = step.noise.categorical(probs, rows, cols, step.index, "candidate")
+    return drawn if ids is None else ids.gather(-1, drawn[:, None]).squeeze(-1)
 
 
 def score_of(

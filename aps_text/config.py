@@ -52,6 +52,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "eos_penalty": (-math.inf, math.inf, True),
     "min_new_tokens": (0, math.inf, True),
     "block_length": (1, math.inf, True),
+    "prefix_reuse": (1, math.inf, True),
     "num_return_sequences": (1, math.inf, True),
     "seed": (0, 2**63 - 1, True),
 }
@@ -69,6 +70,9 @@ class APSConfig:
         threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
             with steps = max_new_tokens it saves forwards where the model is sure. None is off.
         block_length: fill blocks of this many positions left to right; None is one block.
+        prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
+            steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
+            computes them at every step.
 
     Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
         inner_steps: optimiser steps M per denoising step; 0 turns steering off.
@@ -132,6 +136,7 @@ class APSConfig:
     counting: Literal["exact", "dream"] = "exact"
     threshold: float | None = None
     block_length: int | None = None
+    prefix_reuse: int | None = None
     inner_steps: int = 3
     prior: Literal["overlap", "kl", "none"] = "kl"
     likelihood_weight: Literal["slides", "posterior"] | float = "posterior"

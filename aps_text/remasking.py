@@ -17,7 +17,14 @@ from torch import Tensor
 
 from .codebook import Codebook, LFQCodebook
 
-__all__ = ["choose", "confidence", "quantized_score", "sampling_probs", "weakest_committed"]
+__all__ = [
+    "choose",
+    "confidence",
+    "quantized_score",
+    "sampling_probs",
+    "sampling_support",
+    "weakest_committed",
+]
 
 
 def sampling_probs(
@@ -30,25 +37,61 @@ def sampling_probs(
     if temperature == 0:
         best = log_probs.argmax(-1, keepdim=True)
         return torch.zeros_like(log_probs).scatter(-1, best, 1.0)
-    probs = (log_probs / temperature).softmax(-1)
-    if top_k is not None and top_k < probs.shape[-1]:
-        least = probs.topk(top_k, -1).values[:, -1:]
-        probs = probs.masked_fill(probs < least, 0.0)
-    if top_p < 1:
-        probs = _nucleus(probs, top_p)
-    return probs / probs.sum(-1, keepdim=True)
+    probs, ids = sampling_support(log_probs, temperature, top_p, top_k)
+    if ids is None:
+        return probs
+    return torch.zeros_like(log_probs).scatter_add(-1, ids, probs)
 
 
-def _nucleus(probs: Tensor, top_p: float) -> Tensor:
-    """The likeliest tokens that together reach `top_p`, the rest 0; no sort of the vocabulary."""
-    total = top_p * probs.sum(-1, keepdim=True)
-    width, size = 64, probs.shape[-1]
-    while True:
-        ranked, order = probs.topk(min(width, size), -1)
-        before = ranked.cumsum(-1) - ranked
-        if width >= size or bool((before[:, -1:] + ranked[:, -1:] >= total).all()):
-            return torch.zeros_like(probs).scatter(-1, order, ranked * (before < total))
-        width *= 8
+def sampling_support(
+    log_probs: Tensor, temperature: float, top_p: float = 1.0, top_k: int | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """Probabilities `(N, W)` and token ids `(N, W)` of `sampling_probs` where it is not 0.
+
+    Ids rise along a row, probabilities sum to 1, and what a short row leaves empty has
+    probability 0. Without top-k and top-p that is every token, and ids are None. The vocabulary is
+    not sorted; `temperature` > 0.
+    """
+    size = log_probs.shape[-1]
+    limited = top_k is not None and top_k < size
+    if not limited and top_p >= 1:
+        return (log_probs / temperature).softmax(-1), None
+    if limited:
+        ranked, ids = log_probs.topk(min(size, top_k or size), -1)
+        probs = (ranked / temperature).softmax(-1)
+        if top_p < 1:
+            probs = probs * (probs.cumsum(-1) - probs < top_p)
+    else:
+        probs, ids = _nucleus(log_probs / temperature, top_p)
+    order = ids.argsort(-1)
+    probs, ids = probs.gather(-1, order), ids.gather(-1, order)
+    return probs / probs.sum(-1, keepdim=True), ids
+
+
+def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The likeliest tokens that together reach `top_p`, `(N, W)` twice; the rest of a row is 0.
+
+    A row that its 64 likeliest do not fill is looked at again, eight times as wide.
+    """
+    norm = logits.logsumexp(-1, keepdim=True)
+    rows = torch.arange(len(logits), device=logits.device)
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    width, size = 64, logits.shape[-1]
+    while len(rows):
+        width = min(width, size)
+        ranked, ids = (logits if len(rows) == len(logits) else logits[rows]).topk(width, -1)
+        probs = (ranked - norm[rows]).exp()
+        before = probs.cumsum(-1) - probs
+        done = before[:, -1] + probs[:, -1] >= top_p
+        done |= width == size
+        found.append((rows[done], (probs * (before < top_p))[done], ids[done]))
+        rows, width = rows[~done], 8 * width
+    widest = max(ids.shape[-1] for _, _, ids in found if len(ids))
+    probs, ids = logits.new_zeros(len(logits), widest), found[0][2].new_zeros(len(logits), widest)
+    for rows, some, those in found:
+        probs[rows, : some.shape[-1]] = some[:, :widest]
+        ids[rows, : those.shape[-1]] = those[:, :widest]
+    return probs, ids
 
 
 def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
@@ -63,7 +106,7 @@ def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
         best = log_probs.topk(2, -1).values.exp()
         return best[:, 0] - best[:, 1]
     if kind == "entropy":
-        return (log_probs.exp() * log_probs).sum(-1)
+        return log_probs.exp().mul_(log_probs).sum(-1)
     raise ValueError(f"alg is 'maskgit_plus', 'topk_margin' or 'entropy' here, got {kind!r}")
 
 

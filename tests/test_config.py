@@ -20,6 +20,7 @@ OUTSIDE = {
     "max_new_tokens": [0, -3],
     "steps": [0, -1],
     "block_length": [0, -4],
+    "prefix_reuse": [0, -2],
     "inner_steps": [-1],
     "beta": [0, -0.1, math.inf, math.nan],
     "gumbel_temperature": [0, -1.0],

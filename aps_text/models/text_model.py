@@ -48,10 +48,16 @@ class TextModel:
     finish: Callable[[str], str] = str
 
     def bind(
-        self, prompts: Sequence[Sequence[int]], lengths: Sequence[int], adapted_layers: int | None
+        self,
+        prompts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        adapted_layers: int | None,
+        prefix_reuse: int | None = None,
     ) -> TransformerDenoiser:
-        """A denoiser for these prompts (token ids) and canvas lengths."""
-        return TransformerDenoiser.bind(self.anatomy, prompts, lengths, adapted_layers)
+        """A denoiser for these prompts (token ids) and canvas lengths; see its `bind`."""
+        return TransformerDenoiser.bind(
+            self.anatomy, prompts, lengths, adapted_layers, prefix_reuse
+        )
 
 
 def load(

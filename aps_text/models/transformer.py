@@ -1,7 +1,8 @@
 """A denoiser around any Hugging Face transformer with a token head.
 
     trunk    embeddings and layers 0 .. N-n-1, once per denoising step, without gradient
-    logits   layers N-n .. N-1, norm and head, replayed under phi; the head only where asked
+    logits   layers N-n .. N-1, norm and head, replayed under phi; the head and the last layer only
+             where asked, but for its keys and values
              (checkpointing: each replayed layer is computed again in the backward pass)
 
 The trunk is the model's own forward, stopped by a hook in front of layer N-n that keeps the hidden
@@ -25,6 +26,8 @@ from ..adapter import SUPPRESSED, Adapter, LogitsAdapter, Where
 from ..config import APSConfig
 from ..noise import Noise
 from .lora import LoraAdapter
+from .partial import first_of, gathered, run_at
+from .prefix import Prefix
 
 __all__ = ["Anatomy", "TransformerDenoiser", "padding_mask"]
 
@@ -131,6 +134,7 @@ class TransformerDenoiser:
         prompt, prompt_mask: `(B, P)` ids, left-padded, and where they are real.
         lengths: `(B,)` canvas positions of each row; the rest is padding.
         split: how many layers the trunk holds, N - n.
+        prefix: what is kept of the prompts between steps; None computes them at each.
     """
 
     anatomy: Anatomy
@@ -138,6 +142,7 @@ class TransformerDenoiser:
     prompt_mask: Tensor
     lengths: Tensor
     split: int
+    prefix: Prefix | None = None
 
     @classmethod
     def bind(
@@ -146,16 +151,28 @@ class TransformerDenoiser:
         prompts: Sequence[Sequence[int]],
         lengths: Sequence[int],
         adapted_layers: int | None = None,
+        prefix_reuse: int | None = None,
     ) -> TransformerDenoiser:
         """Bind prompts (token ids) and canvas lengths, one of each per row.
 
+        With `prefix_reuse` the denoiser serves one run (see `Prefix`).
+
         Raises:
-            ValueError: more adapted layers than the model has.
+            ValueError: more adapted layers than the model has, or nothing to reuse a prefix in.
         """
         depth = len(anatomy.layers)
         top = depth if adapted_layers is None else adapted_layers
         if top > depth:
             raise ValueError(f"lora_layers={top}, but the model has {depth} layers; use <= {depth}")
+        if prefix_reuse is not None and top == depth:
+            raise ValueError(
+                f"prefix_reuse={prefix_reuse} works below the adapted layers, and all {depth} are "
+                "adapted; use a smaller lora_layers (1 reuses most)"
+            )
+        if prefix_reuse is not None and anatomy.compiled:
+            raise ValueError(
+                f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
+            )
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), anatomy.pad_id)
         real = torch.zeros_like(ids, dtype=torch.bool)
@@ -170,6 +187,7 @@ class TransformerDenoiser:
             real.to(device),
             torch.tensor(list(lengths), device=device),
             depth - top,
+            None if prefix_reuse is None else Prefix(prefix_reuse),
         )
 
     @property
@@ -191,6 +209,7 @@ class TransformerDenoiser:
             prompt=self.prompt[rows, first:],
             prompt_mask=mask[:, first:],
             lengths=self.lengths[rows],
+            prefix=self.prefix and self.prefix.take(rows, first),
         )
 
     @torch.no_grad()
@@ -203,7 +222,8 @@ class TransformerDenoiser:
         ids = torch.cat([self.prompt, z[:, :width]], 1)
         mask = torch.cat([self.prompt_mask, within[:, :width]], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
-        upper = list(self.anatomy.layers[self.split :])
+        # Kept prompts enter at every block, so then the model is stopped in front of the first.
+        upper = list(self.anatomy.layers[self.split if self.prefix is None else 0 :])
         calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
         try:
             with _listening(upper[:1] if self.anatomy.alike else upper, calls):
@@ -216,6 +236,11 @@ class TransformerDenoiser:
         except _Reached:
             (hidden, *rest), kwargs = calls[0]
             own = None if self.anatomy.alike else [call for _, call in calls]
+            if self.prefix is not None:
+                # A shifted model predicts the first canvas position at the prompt's last.
+                width = max(0, self.prompt.shape[1] - self.anatomy.shift)
+                trunk = upper[: self.split]
+                hidden = self.prefix.through(trunk, hidden, tuple(rest), kwargs, width)
             return TrunkState(hidden, tuple(rest), kwargs, self.prompt.shape[1], own)
         raise RuntimeError(
             f"layer {self.split} of {type(self.anatomy.model).__name__} was never called; "
@@ -229,38 +254,49 @@ class TransformerDenoiser:
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
-        hidden = self._replayed(state, phi)
         # A row whose prompt is empty has nothing in front of its first position.
         first = state.offset - self.prompt_mask.sum(-1)[rows]
         at = (state.offset + cols - self.anatomy.shift).maximum(first)
-        picked = hidden[rows.to(hidden.device), at.to(hidden.device)]
+        count = rows.bincount(minlength=len(self.prompt))
+        slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+        index = at.new_zeros(len(count), int(count.max().clamp_min(1))).index_put((rows, slot), at)
+        hidden = self._replayed(state, phi, index)
+        picked = hidden[rows.to(hidden.device), slot.to(hidden.device)]
         logits = self.anatomy.head(self.anatomy.final(picked)).to(rows.device)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.anatomy.suppressed:
             ids = torch.tensor(self.anatomy.suppressed, device=logits.device)
-            logits = logits.index_fill(-1, ids, SUPPRESSED)
+            logits = logits.index_fill_(-1, ids, SUPPRESSED)
         return logits
 
-    def _replayed(self, state: TrunkState, phi: Any) -> Tensor:
-        """The last block's output `(B, S, d)` under phi."""
+    def _replayed(self, state: TrunkState, phi: Any, index: Tensor) -> Tensor:
+        """The last block's output under phi at positions `index (B, Q)`: `(B, Q, d)`."""
         layers = list(self.anatomy.layers[self.split :])
         keywords = state.own or [state.kwargs] * len(layers)
+        everywhere = self.anatomy.compiled and phi is None
+
+        def run(hidden: Tensor, number: int) -> Tensor:
+            layer, kwargs = layers[number], keywords[number]
+            if number + 1 < len(layers):
+                return first_of(layer(hidden, *state.args, **kwargs))
+            if everywhere:  # compiled for one width, and other widths would be compiled again
+                return gathered(first_of(layer(hidden, *state.args, **kwargs)), index)
+            return run_at(layer, hidden, state.args, kwargs, index)
+
         hidden = state.hidden
         if phi is not None and self.anatomy.checkpointing and torch.is_grad_enabled():
             leaf = phi.open()
-            for layer, kwargs in zip(layers, keywords, strict=True):
 
-                def adapted(
-                    hidden: Tensor, layer: nn.Module = layer, kwargs: dict[str, Any] = kwargs
-                ) -> Tensor:
-                    with self._eager(), phi.hooked(leaf):
-                        return _first(layer(hidden, *state.args, **kwargs))
+            def adapted(hidden: Tensor, number: int) -> Tensor:
+                with self._eager(), phi.hooked(leaf):
+                    return run(hidden, number)
 
-                hidden = checkpoint(adapted, hidden, use_reentrant=False)
+            for number in range(len(layers)):
+                hidden = checkpoint(adapted, hidden, number, use_reentrant=False)
             return hidden
         with nullcontext() if phi is None else self._eager(), _attached(phi):
-            for layer, kwargs in zip(layers, keywords, strict=True):
-                hidden = _first(layer(hidden, *state.args, **kwargs))
+            for number in range(len(layers)):
+                hidden = run(hidden, number)
         return hidden
 
     def _eager(self) -> AbstractContextManager[Any]:
@@ -293,8 +329,3 @@ class TransformerDenoiser:
 
 def _attached(phi: Any) -> AbstractContextManager[Any]:
     return nullcontext() if phi is None else phi.attached()
-
-
-def _first(output: Any) -> Tensor:
-    """The hidden state of what a block returns (older transformers return a tuple)."""
-    return output[0] if isinstance(output, tuple) else output

@@ -40,21 +40,30 @@ CPU_ATTENTION = {
 """Formulas that `FlopCounterMode(custom_mapping=...)` lacks."""
 
 
+class _Saved:
+    """What autograd holds instead of a saved tensor: gone when its node of the graph is."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
 def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
-    """Bytes of the distinct storages autograd keeps while `job()` runs; `exclude` are not kept
-    because of it (weights)."""
+    """Bytes of the distinct storages autograd keeps for the way back from `job()`'s result;
+    `exclude` are not kept because of it (weights)."""
     known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
-    kept: dict[int, Tensor] = {}  # the tensors themselves, so that no address is used twice
+    held: list[weakref.ref[_Saved]] = []
 
-    def pack(tensor: Tensor) -> Tensor:
-        at = tensor.untyped_storage().data_ptr()
-        if at not in known:
-            kept.setdefault(at, tensor)
-        return tensor
+    def pack(tensor: Tensor) -> _Saved:
+        saved = _Saved(tensor)
+        held.append(weakref.ref(saved))
+        return saved
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        job()
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+        result = job()
+    alive = [saved.tensor.untyped_storage() for ref in held if (saved := ref()) is not None]
+    del result
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in alive}
+    return sum(size for at, size in sizes.items() if at not in known)
 
 
 class Counter(TorchDispatchMode):

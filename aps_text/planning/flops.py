@@ -5,6 +5,8 @@
               T replays and no backward. These are `aps_text.cost.Cost`'s, an upper bound where
               gates and the trust region end a step early.
     layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
+    last      2 X (weights of q, k, v) + 2 N (weights) + 4 N S H d_h: keys everywhere, the rest at
+              the N masked positions only
     head      2 N K d at the N masked positions, which fall from L to 0
     backward  as the forward for frozen linear maps (only inputs need a gradient, and nothing below
               the first adapted layer), 2.5 times for attention (probabilities are recomputed)
@@ -178,6 +180,20 @@ def layer_forward(shape: ModelShape, positions: int) -> float:
     return 2.0 * positions * shape.layer_linear_parameters + attention
 
 
+def last_forward(shape: ModelShape, positions: int) -> tuple[float, float]:
+    """The last layer of the generator, one row: once, and for each masked position."""
+    attention = 4.0 * positions * shape.attention_width
+    everywhere = 2.0 * positions * sum(i * o for i, o in shape.linears[:3])
+    return everywhere, 2.0 * shape.layer_linear_parameters + attention
+
+
+def last_backward(shape: ModelShape, positions: int) -> tuple[float, float]:
+    """Back through the last layer, one row: once (keys, values), and for each masked position."""
+    keys = sum(i * o for i, o in shape.linears[1:3])
+    attention = 10.0 * positions * shape.attention_width
+    return 2.0 * positions * keys, 2.0 * (shape.layer_linear_parameters - keys) + attention
+
+
 def layers_backward(shape: ModelShape, layers: int, positions: int, *, from_input: bool) -> float:
     """Back through `layers` frozen layers; `from_input`: also to what goes into the first."""
     attention = 10.0 * positions**2 * shape.attention_width
@@ -186,9 +202,14 @@ def layers_backward(shape: ModelShape, layers: int, positions: int, *, from_inpu
     return layers * each - 2.0 * positions * first
 
 
+def lora_maps(linears: list[tuple[int, int]], positions: float, rank: int) -> float:
+    """The low-rank maps beside `linears` at so many positions."""
+    return 2.0 * positions * rank * sum(i + o for i, o in linears)
+
+
 def lora_forward(shape: ModelShape, layers: int, positions: int, rank: int) -> float:
     """The low-rank maps of `layers`, one row."""
-    return 2.0 * positions * rank * layers * sum(i + o for i, o in shape.linears)
+    return layers * lora_maps(shape.linears, positions, rank)
 
 
 def head_forward(shape: ModelShape) -> float:
@@ -215,21 +236,31 @@ def count_flops(
     # Every pass of a step asks for the same positions; the first step has no forward of theta.
     masks = passes.masks / max(1, passes.steps)
     heads = forwards * masks + (call.batch * (masks - call.tokens) if bare else 0)
-    low = lora_forward(shape, top, size, rank)
-    low_first = 2.0 * size * rank * sum(i for i, _ in shape.linears[:3])
+    once, each = last_forward(shape, size)
+    replays = forwards * ((top - 1) * layer_forward(shape, size) + once) + heads * each
+    back_once, back_each = last_backward(shape, size)
+    back = layers_backward(shape, top - 1, size, from_input=True) + back_once + masks * back_each
+    # What goes into the first adapted layer needs no gradient.
+    entry = [size if top > 1 else masks, size, size]
+    back -= 2.0 * sum(x * i * o for x, (i, o) in zip(entry, shape.linears[:3], strict=True))
+    full = lora_forward(shape, top - 1, size, rank)
+    low = full + lora_maps(shape.linears[:3], size, rank) + lora_maps(shape.linears, masks, rank)
+    used = lora_maps(shape.linears[1:3], size, rank)
+    used += lora_maps([shape.linears[0], *shape.linears[3:]], masks, rank)
+    unused = 2.0 * rank * sum(x * i for x, (i, _) in zip(entry, shape.linears[:3], strict=True))
     found = {
         "trunk": passes.trunk_forwards * (shape.layers - top) * layer_forward(shape, size),
-        "replays": forwards * top * layer_forward(shape, size),
+        "replays": replays,
         "head": heads * head_forward(shape),
-        "backward": backwards
-        * (layers_backward(shape, top, size, from_input=False) + masks * head_forward(shape)),
-        "lora": with_lora * low + backwards * (2 * low - low_first),
+        "backward": backwards * (back + masks * head_forward(shape)),
+        "lora": with_lora * low + backwards * (2 * (full + used) - unused),
         "recomputed": 0.0,
         "bridge": 0.0,
         "reward": 0.0,
     }
     if call.checkpointing:
-        found["recomputed"] = backwards * (top * layer_forward(shape, size) + low)
+        again = (top - 1) * layer_forward(shape, size) + once + masks * each
+        found["recomputed"] = backwards * (again + low)
     if reward is not None:
         span = call.tokens + reward.frame
         body = reward.shape.layers * layer_forward(reward.shape, span)

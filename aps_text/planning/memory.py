@@ -90,12 +90,15 @@ def layer_saved(
     masked: bool,
     lora_rank: int | None = None,
     first: bool = False,
+    queries: int | None = None,
 ) -> float:
     """Bytes one layer keeps for its backward, for one row of `positions`.
 
     `first`: nothing below it needs a gradient. `lora_rank` None: frozen, differentiable in its
-    input only.
+    input only. `queries`: as the last layer runs, at so many positions, but for keys and values.
     """
+    if queries is not None:
+        return _last_saved(shape, positions, queries, dtype_bytes, masked, lora_rank, first)
     d, f, wide, e = shape.hidden, shape.ffn, shape.attention_width, dtype_bytes
     llama = shape.layout == "llama"
     # Grouped keys and values are copied to every head, but one head can be shown to all.
@@ -121,6 +124,41 @@ def layer_saved(
     return positions * (norms + attention + mlp + low + (positions * e if masked else 0))
 
 
+def _last_saved(
+    shape: ModelShape,
+    positions: int,
+    queries: int,
+    dtype_bytes: int,
+    masked: bool,
+    lora_rank: int | None,
+    first: bool,
+) -> float:
+    """`layer_saved` where only keys and values are those of all positions."""
+    d, f, e, a = shape.hidden, shape.ffn, dtype_bytes, max(4, dtype_bytes)
+    wide, narrow = shape.attention_width, shape.kv_heads * shape.head_dim
+    keys = 2 * (shape.head_dim if shape.kv_heads == 1 else wide) * e
+    rest = 2 * wide * e + 4 * shape.heads + (positions * e if masked else 0)
+    if shape.layout == "llama":
+        norm = a * (d + 1)
+        keys += 0 if first else norm
+        rest += (1 if first else 2) * norm + 3 * f * e
+        if shape.qk_norm:
+            keys += a * (narrow + shape.kv_heads)
+            rest += a * (wide + shape.heads)
+    else:
+        rest += 2 * (e * d + 2 * e) + f * e
+    if lora_rank is not None:
+        keys += 2 * lora_rank * a
+        rest += (len(shape.linears) - 2) * lora_rank * a
+        if a == e:
+            keys += d * a
+            rest += 2 * d * a + f * a
+        else:
+            keys += 2 * d * a
+            rest += a * (sum(i for i, _ in shape.linears) - 2 * d)
+    return positions * keys + queries * rest
+
+
 def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool = False) -> float:
     """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row.
 
@@ -133,12 +171,23 @@ def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool
     masked = shape.layout == "llama" or (call.padded and call.batch > 1)
     each = [
         layer_saved(shape, size, e, masked=masked, lora_rank=call.lora_rank, first=index == 0)
-        for index in range(top)
+        for index in range(top - 1)
     ]
+    each.append(
+        layer_saved(
+            shape,
+            size,
+            e,
+            masked=masked,
+            lora_rank=call.lora_rank,
+            first=top == 1,
+            queries=masks,
+        )
+    )
     layers = sum(each)
     if call.checkpointing:
-        layers = top * size * shape.hidden * e + (each[-1] if recomputing else 0)
-    rotary = 2 * size * shape.head_dim * e if shape.layout == "llama" else 0
+        layers = top * size * shape.hidden * e + (max(each) if recomputing else 0)
+    rotary = 2 * (size + masks) * shape.head_dim * e if shape.layout == "llama" else 0
     d = shape.hidden
     head = max(4, e) * (d + 1) if shape.layout == "llama" else 2 * e * (d + 1)
     return call.batch * (layers + rotary + masks * (head + 24))

@@ -1,0 +1,82 @@
+"""Prompt-prefix reuse: the prompt's keys and values are computed once in n steps.
+
+    step 0, n, 2n ...   every block of the trunk on prompt and canvas; the prompt's keys, values and
+                        last hidden state are kept
+    between             the blocks run on the canvas only, attending to the kept keys
+
+(Fast-dLLM, Wu et al. 2025; dKV-Cache, Ma et al. 2025.) In a model that reads in both directions the
+prompt's states depend on the canvas, so between refreshes the logits are approximate: what is kept
+saw an earlier canvas. The layers above the trunk are computed as ever, from the kept hidden state
+of the prompt, so steering and its gradient work as without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .partial import Keys, gathered, recorded, run_after
+
+__all__ = ["Prefix"]
+
+
+@dataclass
+class Prefix:
+    """What is kept of the prompts of B rows; serves one run, whose steps it counts.
+
+    Attributes:
+        every: n >= 1; 1 keeps nothing from one step to the next.
+        step: trunks computed so far.
+        hidden: `(B, P, d)` what the last block of the trunk made of the prompt.
+        keys: of each block, `(B, H, P, d_h)` twice.
+    """
+
+    every: int
+    step: int = 0
+    hidden: Tensor | None = None
+    keys: list[Keys] = field(default_factory=list)
+
+    def take(self, rows: Tensor, first: int) -> Prefix:
+        """What is kept of other rows `(B',)`, without the first columns."""
+        if self.hidden is None:
+            return replace(self)
+        return replace(
+            self,
+            hidden=self.hidden[rows.to(self.hidden.device), first:],
+            keys=[(k[_of(rows, k), :, first:], v[_of(rows, v), :, first:]) for k, v in self.keys],
+        )
+
+    def through(
+        self,
+        layers: Sequence[nn.Module],
+        hidden: Tensor,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        width: int,
+    ) -> Tensor:
+        """The trunk's hidden state `(B, S, d)` from the embeddings `hidden`; the first `width`
+        columns are the prompt's."""
+        step, self.step = self.step, self.step + 1
+        if self.hidden is None or step % self.every == 0:
+            self.keys = []
+            for layer in layers:
+                hidden, keys = recorded(layer, hidden, args, kwargs, width)
+                self.keys.append(keys)
+            self.hidden = hidden[:, :width].clone()
+            return hidden
+        index = torch.arange(width, hidden.shape[1], device=hidden.device)
+        index = index.expand(len(hidden), -1)
+        args = gathered(args, index)
+        kwargs = {name: gathered(value, index) for name, value in kwargs.items()}
+        hidden = hidden[:, width:]
+        for layer, keys in zip(layers, self.keys, strict=True):
+            hidden = run_after(layer, hidden, args, kwargs, keys)
+        return torch.cat([self.hidden.to(hidden.device), hidden], 1)
+
+
+def _of(rows: Tensor, kept: Tensor) -> Tensor:
+    return rows.to(kept.device)
