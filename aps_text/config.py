@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "relaxation": ("quantized", "expectation", "entropy", "gumbel"),
     "quantizer": ("nearest", "argmax", "sample"),
     "estimator": ("auto", "relaxed", "rloo", "remax"),
+    "bridge": ("restrict", "error", "zero", "unk", "rloo"),
     "adapter": ("lora", "logits"),
     "remasking": ("standard", "anchored", "low_confidence", "random"),
     "candidate": ("sample", "quantized"),
@@ -34,6 +35,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "beta": (0, math.inf, False),
     "gumbel_temperature": (0, math.inf, False),
     "num_samples": (2, math.inf, True),
+    "reward_timeout": (0, math.inf, False),
     "lora_rank": (1, math.inf, True),
     "lora_alpha": (0, math.inf, False),
     "lora_layers": (1, math.inf, True),
@@ -93,6 +95,10 @@ class APSConfig:
         estimator: `relaxed` (through the relaxation), `rloo`, `remax` (score function, for black
             boxes), `auto` (per operator: relaxed where differentiable, rloo elsewhere).
         num_samples: answers drawn per row for rloo / remax, untempered.
+        bridge: what becomes of the generator's tokens a differentiable reward's tokenizer lacks:
+            `restrict` (they leave the mixture), `error`, `zero`, `unk`, or `rloo` (steer without
+            the reward's gradient); see `text.bridge`.
+        reward_timeout: seconds a reward may take to score one batch of texts; None waits for ever.
 
     Adapter (phi):
         adapter: `lora` (our user's variant) or `logits` (cheap: no pass back through the model).
@@ -146,6 +152,8 @@ class APSConfig:
     gumbel_temperature: float = 1.0
     estimator: Literal["auto", "relaxed", "rloo", "remax"] = "auto"
     num_samples: int = 8
+    bridge: Literal["restrict", "error", "zero", "unk", "rloo"] = "restrict"
+    reward_timeout: float | None = None
     adapter: Literal["lora", "logits"] = "lora"
     lora_rank: int = 8
     lora_alpha: float = 16.0

@@ -9,13 +9,14 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from .operator import Operator, Scores, WeightedSum, parts
+from .operator import Combined, Operator, Scores, WeightedSum, parts, start_ids
 
 if TYPE_CHECKING:
     from .adapter import Adapter, Denoiser, Where
@@ -35,6 +36,7 @@ class Cost:
         denoiser_forwards: row passes that produced logits.
         denoiser_backwards: row passes back through the adapted part.
         reward_forwards, reward_backwards: rows scored, and differentiated.
+        reward_calls: how many times a reward was asked, each time for a whole batch.
         seconds: wall time.
         peak_memory_mb: peak memory in MiB: allocated on the accelerator, else the process's peak.
     """
@@ -44,6 +46,7 @@ class Cost:
     denoiser_backwards: int = 0
     reward_forwards: int = 0
     reward_backwards: int = 0
+    reward_calls: int = 0
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
     started: float = field(default_factory=time.perf_counter, repr=False)
@@ -113,6 +116,7 @@ class MeteredOperator:
         scores = self.inner.log_prob(relaxed)
         rows = len(relaxed.ids)
         self.cost.reward_forwards += rows
+        self.cost.reward_calls += 1
         if scores.total.requires_grad:
 
             def count(_: Tensor) -> None:
@@ -123,12 +127,19 @@ class MeteredOperator:
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
         """See `Operator.log_prob_ids`."""
+        return self.start_ids(ids)()
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """See `Startable.start_ids`."""
         self.cost.reward_forwards += len(ids)
-        return self.inner.log_prob_ids(ids)
+        self.cost.reward_calls += 1
+        return start_ids(self.inner, ids)
 
 
 def metered(operator: Operator, cost: Cost) -> Operator:
-    """Count every part of a sum."""
+    """Count every part of a sum or a combination."""
     if isinstance(operator, WeightedSum):
-        return WeightedSum([(w, MeteredOperator(op, cost)) for w, op in parts(operator)])
+        return WeightedSum([(w, metered(op, cost)) for w, op in parts(operator)])
+    if isinstance(operator, Combined):
+        return operator.of([metered(op, cost) for op in operator.operators])
     return MeteredOperator(operator, cost)

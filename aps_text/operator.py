@@ -1,14 +1,15 @@
 """The operator `q(y|x)`: the only way anything is measured, a reward and a camera alike.
 
 An operator owns its codebook (reward embeddings through a vocabulary bridge, an LFQ decoder), and
-operators add and scale: `relevance + 0.3 * sentiment`. `log_prob` of a reward is `r(x)`; the
+operators add and scale: `relevance + 0.3 * sentiment`; `Combined` is any other function of several
+operators' scores, each of which keeps its own codebook. `log_prob` of a reward is `r(x)`; the
 sampler divides by `beta`, so `q(y|x) = exp(r(x) / beta)`. A measurement's `log_prob` is its
 normalised log density `log N(y; A(D(x)), sigma^2)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -19,11 +20,14 @@ from .codebook import Codebook, Relaxed
 
 __all__ = [
     "Arithmetic",
+    "Combined",
     "Operator",
     "Scores",
+    "Startable",
     "WeightedSum",
     "ZeroOperator",
     "parts",
+    "start_ids",
     "weighted_sum",
 ]
 
@@ -35,10 +39,13 @@ class Scores:
     Attributes:
         total: `(B,)`, what the sampler climbs.
         terms: unweighted values by name, each `(B,)`; for reports.
+        applies: `(B,)` bool, the rows the operator says anything about (0 in the others); None is
+            all of them.
     """
 
     total: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    applies: Tensor | None = None
 
 
 @runtime_checkable
@@ -59,6 +66,22 @@ class Operator(Protocol):
     def log_prob_ids(self, ids: Tensor) -> Scores:
         """Score hard canvases `(B, L)` exactly as the final answer will be scored; `(B,)`."""
         ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """An operator that can begin to score without waiting: several then work at the same time."""
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """Begin `log_prob_ids(ids)`; the returned function waits for its scores."""
+        ...
+
+
+def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
+    """Begin `operator.log_prob_ids(ids)` if it can, else do it when it is waited for."""
+    if isinstance(operator, Startable):
+        return operator.start_ids(ids)
+    return lambda: operator.log_prob_ids(ids)
 
 
 class Arithmetic:
@@ -97,8 +120,71 @@ class WeightedSum(Arithmetic):
         return add_scores([(w, op.log_prob(relaxed)) for w, op in self.weighted if w != 0])
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
-        """Weighted sum over all parts; terms of weight 0 are reported too."""
-        return add_scores([(w, op.log_prob_ids(ids)) for w, op in self.weighted])
+        """Weighted sum over all parts, started together; terms of weight 0 are reported too."""
+        return self.start_ids(ids)()
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """See `Startable`."""
+        started = [(w, start_ids(op, ids)) for w, op in self.weighted]
+        return lambda: add_scores([(w, wait()) for w, wait in started])
+
+
+class Combined(Arithmetic):
+    """`f(log q_1, ..., log q_n)`, row by row: differentiable if all n are, else one black box.
+
+    Args:
+        operators: n of them, bound to the same rows.
+        combine: n tensors `(B,)` to one `(B,)`, differentiable where it can be.
+        name: of its term; the operators' own terms are reported beside it.
+        differentiable: False where `combine` has no useful gradient.
+    """
+
+    def __init__(
+        self,
+        operators: Sequence[Operator],
+        combine: Callable[[Sequence[Tensor]], Tensor],
+        name: str,
+        differentiable: bool = True,
+    ) -> None:
+        if not operators:
+            raise ValueError("a combination needs at least one operator, got none")
+        self.operators, self.combine, self.name = list(operators), combine, name
+        self.differentiable = differentiable and all(op.differentiable for op in self.operators)
+        books = [op.codebook for op in self.operators if op.codebook is not None]
+        self.codebook = books[0] if self.differentiable and books else None
+
+    def take(self, rows: Tensor) -> Combined:
+        """See `Operator.take`."""
+        return self.of([op.take(rows) for op in self.operators])
+
+    def of(self, operators: Sequence[Operator]) -> Combined:
+        """The same function of other operators."""
+        return Combined(operators, self.combine, self.name, self.differentiable)
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """See `Operator.log_prob`."""
+        return self._combined([op.log_prob(relaxed) for op in self.operators])
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """See `Operator.log_prob_ids`; the operators are started together."""
+        return self.start_ids(ids)()
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """See `Startable`."""
+        started = [start_ids(op, ids) for op in self.operators]
+        return lambda: self._combined([wait() for wait in started])
+
+    def _combined(self, scores: list[Scores]) -> Scores:
+        device = scores[0].total.device
+        total = self.combine([one.total.to(device) for one in scores])
+        known = [one.applies.to(device) for one in scores if one.applies is not None]
+        applies = torch.stack(known).all(0) if known else None
+        if applies is not None:
+            total = torch.where(applies, total, torch.zeros_like(total))
+        terms: dict[str, Tensor] = {self.name: total.detach()}
+        for one in scores:
+            terms = merge_terms(terms, one.terms)
+        return Scores(total, terms, applies)
 
 
 class ZeroOperator(Arithmetic):
@@ -127,11 +213,14 @@ def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
     weight, first = weighted[0]
     total = weight * first.total
     terms: dict[str, Tensor] = {}
+    known = [scores.applies for _, scores in weighted if scores.applies is not None]
+    partly = len(known) == len(weighted)  # else one part says something about every row
+    applies = torch.stack([one.to(total.device) for one in known]).any(0) if partly else None
     for weight, scores in weighted:
         if scores is not first:
             total = total + weight * scores.total.to(total.device)
         terms = merge_terms(terms, scores.terms)
-    return Scores(total, terms)
+    return Scores(total, terms, applies)
 
 
 def merge_terms(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .adapter import Adapter, Denoiser
-from .canvas import Canvas
+from rewards import Normalised, Reward, RewardError, load_reward
+
+from .batch import Batch, Roles, bind
+from .calibration import normalised_in, observe
+from .collecting import Collector
 from .config import APSConfig
-from .cost import Cost, MeteredDenoiser, metered
+from .cost import Cost
+from .diagnosis import Watch
 from .methods.ancestral import Ancestral
-from .models.guided import GuidedDenoiser
 from .models.lora import LoraAdapter
 from .models.text_model import TextModel, load, wrap
-from .noise import Noise
-from .operator import Operator
 from .output import APSOutput
 from .posterior import APS
 from .request import Request, prepare
 from .sampler import Method, StepState
-from .text.decoding import answer_ids, decode_canvas
-from .text.guidance import RewardSpec, load_rewards, reward_operator
+from .text.controls import CONTROLS
+from .text.guidance import RewardSpec, load_rewards
 from .text.prompts import Prompt
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
 
 METHODS: dict[str, Callable[[], Method]] = {"aps": APS, "plain": Ancestral}
-
-
-@dataclass
-class _Batch:
-    """One batch of rows, ready to run."""
-
-    prompts: list[Prompt]
-    denoiser: MeteredDenoiser
-    operator: Operator
-    canvas: Canvas
-    noise: Noise
 
 
 class APSPipeline:
@@ -88,6 +77,10 @@ class APSPipeline:
         reward: RewardSpec = None,
         *,
         method: str | Method = "aps",
+        select: RewardSpec = None,
+        report: RewardSpec = None,
+        control: str | None = None,
+        on_error: str = "raise",
         config: APSConfig | None = None,
         preset: str | None = None,
         seeds: Sequence[int] | None = None,
@@ -104,6 +97,14 @@ class APSPipeline:
             prompts: a question, a list of chat messages, or an iterable of either.
             reward: what to steer by (see `RewardSpec`); None only with `method="plain"`.
             method: `aps`, `plain`, or a `Method` object.
+            select: of a prompt's `num_return_sequences` answers, return the one this reward (or
+                weighted sum) likes best; None returns them all.
+            report: rewards that are only measured.
+            control: steer by `zero`, `shuffled` or `flipped` instead (see `text.controls`), and
+                report the reward itself.
+            on_error: when a reward fails on a prompt, `raise` its `RewardError` at once, with the
+                batches finished before it in `error.partial`; or `keep` going: the other prompts
+                are answered as if it had not been asked, and it is in `output.failures`.
             config: settings; or `preset` and single `options` (`APSConfig` fields).
             seeds: one per prompt; default `config.seed` for each. A prompt and its seed decide its
                 answer, whatever the batch.
@@ -117,27 +118,40 @@ class APSPipeline:
 
         Raises:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
+            RewardError: a reward raised, took too long or returned no number; names the prompt.
         """
         request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
-        cost = Cost()
-        output = APSOutput([], [], [], {}, cost, request.config)
         runner = as_method(method, reward)
-        for batch in self._batches(request, reward, cost):
-            states, phi = self._start(runner, batch, request.config, warm_start)
-            z, kept = batch.canvas.z, []
-            for state in states:
-                z = state.z
-                if on_step is not None:
-                    on_step(state.step, state)
+        check_choices(control, on_error)
+        roles = Roles(self._load(reward), self._load(select), self._load(report))
+        work = Collector(self.model, request, roles, guided=control != "shuffled")
+        for rows in self._rows(request):
+            while rows:
+                batch = bind(self.model, request, rows, roles, work.cost, control, work.bridges)
+                try:
+                    states, phi = batch.start(runner, request.config, warm_start)
+                    watch = Watch(batch.canvas.z, self.model.anatomy.mask_id)
+                    z, kept = batch.canvas.z, []
+                    for state in states:
+                        z = state.z
+                        watch.see(state)
+                        if on_step is not None:
+                            on_step(state.step, state)
+                        if keep_trajectory:
+                            kept.append(state)
+                    work.add(batch, z, rows, watch)
+                except RewardError as error:
+                    if on_error == "raise":
+                        error.partial = work.output()
+                        raise
+                    rows = work.fail(error, rows)
+                    continue
                 if keep_trajectory:
-                    kept.append(state)
-            if keep_trajectory:
-                output.trajectory.append(kept)
-            if isinstance(phi, LoraAdapter):
-                output.adapters.append(phi)
-            self._collect(output, batch, z, reward is not None)
-        cost.stop(self.model.anatomy.device)
-        return output
+                    work.trajectory.append(kept)
+                if isinstance(phi, LoraAdapter):
+                    work.adapters.append(phi)
+                break
+        return work.output()
 
     def stream(
         self, prompts: Prompt | Iterable[Prompt], reward: RewardSpec = None, **kwargs: Any
@@ -147,11 +161,15 @@ class APSPipeline:
         The texts are those of the rows in work, open positions shown as `_`.
         """
         runner = as_method(kwargs.pop("method", "plain" if reward is None else "aps"), reward)
+        control = kwargs.pop("control", None)
+        check_choices(control, "raise")
         config, preset = kwargs.pop("config", None), kwargs.pop("preset", None)
         own = [kwargs.pop(name, None) for name in ("seeds", "columns", "start")]
         request = prepare(self.model, prompts, config, preset, kwargs, *own)
-        for batch in self._batches(request, reward, Cost()):
-            for state in self._start(runner, batch, request.config, None)[0]:
+        roles = Roles(self._load(reward))
+        for rows in self._rows(request):
+            batch: Batch = bind(self.model, request, rows, roles, Cost(), control)
+            for state in batch.start(runner, request.config)[0]:
                 yield state, [self.draw(row) for row in state.z]
 
     def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
@@ -161,6 +179,30 @@ class APSPipeline:
         """
         return self(prompts, method="plain", **kwargs)
 
+    def calibrate(
+        self,
+        reward: Reward | str,
+        prompts: Prompt | Iterable[Prompt],
+        *,
+        samples: int = 4,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        **options: Any,
+    ) -> Reward:
+        """Give every `Normalised` reward in `reward` its mean and scale; returns the reward.
+
+        They are those of the base model's own answers, `samples` to each prompt, drawn once.
+        Calling again adds to the statistics. `options` are `generate_plain`'s.
+
+        Raises:
+            ValueError: nothing in `reward` is normalised.
+        """
+        found: list[Normalised] = normalised_in(load_reward(reward))
+        plain = self.generate_plain(
+            prompts, columns=columns, num_return_sequences=samples, **options
+        )
+        observe(found, plain, columns or {})
+        return load_reward(reward)
+
     def draw(self, row: Tensor) -> str:
         """A canvas row `(L,)` as text, `_` where it is open."""
         tokenizer, anatomy = self.model.tokenizer, self.model.anatomy
@@ -169,81 +211,26 @@ class APSPipeline:
         text = tokenizer.decode([token for token in row.tolist() if token not in hidden])
         return text.replace(open_token, "_")
 
-    def _batches(self, request: Request, reward: RewardSpec, cost: Cost) -> Iterator[_Batch]:
-        """Rows are (prompt, particle) pairs, `batch_size` at a time."""
-        config, model, device = request.config, self.model, self.model.anatomy.device
-        rewards = load_rewards(reward, self._rewards)
+    def _load(self, spec: RewardSpec) -> list[tuple[str, float, Any]]:
+        return load_rewards(spec, self._rewards)
+
+    def _rows(self, request: Request) -> Iterator[list[tuple[int, int]]]:
+        """(prompt, particle) pairs, `batch_size` at a time."""
         rows = [
             (prompt, particle)
             for prompt in range(len(request.prompts))
-            for particle in range(config.num_return_sequences)
+            for particle in range(request.config.num_return_sequences)
         ]
         for first in range(0, len(rows), self.batch_size):
-            part = rows[first : first + self.batch_size]
-            owners = [prompt for prompt, _ in part]
-            asked = [request.prompts[i] for i in owners]
-            drafts = [request.draft(self.model, *row) for row in part]
-            canvas = Canvas.of(
-                [row.tokens for row in drafts],
-                given=[row.given for row in drafts],
-                mask_id=model.anatomy.mask_id,
-                fill_id=model.fill_id,
-                stop_ids=model.stop_ids,
-                block_length=config.block_length,
-                group=owners,
-                device=device,
-            )
-            operator = reward_operator(rewards, model, asked, owners, request.columns)
-            noise = Noise(
-                torch.tensor([request.seeds[i] for i in owners], device=device),
-                torch.tensor([particle for _, particle in part], device=device),
-            )
-            denoiser = self._denoiser(asked, [len(row.tokens) for row in drafts], config)
-            yield _Batch(
-                asked, MeteredDenoiser(denoiser, cost), metered(operator, cost), canvas, noise
-            )
+            yield rows[first : first + self.batch_size]
 
-    def _denoiser(self, prompts: list[Prompt], lengths: list[int], config: APSConfig) -> Denoiser:
-        """The model with these prompts bound, guided by their absence if asked for."""
-        encoded = [self.model.encode(prompt) for prompt in prompts]
-        denoiser = self.model.bind(encoded, lengths, config.lora_layers)
-        if config.cfg_scale == 0:
-            return denoiser
-        masks = [[self.model.anatomy.mask_id] * len(ids) for ids in encoded]
-        without = self.model.bind(masks, lengths, config.lora_layers)
-        return GuidedDenoiser(denoiser, without, config.cfg_scale)
 
-    def _start(
-        self, method: Method, batch: _Batch, config: APSConfig, warm_start: str | Path | None
-    ) -> tuple[Iterator[StepState], Adapter | None]:
-        """A method's states, and phi where the method has one."""
-        if isinstance(method, APS):
-            phi = batch.denoiser.new_adapter(config, batch.noise)
-            if warm_start is not None:
-                if not isinstance(phi, LoraAdapter):
-                    raise ValueError(f"warm_start needs adapter='lora', got {config.adapter!r}")
-                phi = phi.load(warm_start)
-            states = method.steps(
-                batch.denoiser, batch.operator, batch.canvas, config, batch.noise, phi
-            )
-            return states, phi
-        return (
-            method.steps(batch.denoiser, batch.operator, batch.canvas, config, batch.noise),
-            None,
-        )
-
-    def _collect(self, output: APSOutput, batch: _Batch, z: Tensor, scored: bool) -> None:
-        """Text and rewards of a finished batch."""
-        model = self.model
-        texts = decode_canvas(model.tokenizer, z, model.stop_ids, (model.fill_id,))
-        output.text += [model.finish(text) for text in texts]
-        output.token_ids += answer_ids(z, model.stop_ids, (model.fill_id,))
-        output.prompts += batch.prompts
-        if not scored:
-            return
-        scores = batch.operator.log_prob_ids(z)
-        for name, value in {"total": scores.total, **scores.terms}.items():
-            output.rewards.setdefault(name, []).extend(value.tolist())
+def check_choices(control: str | None, on_error: str) -> None:
+    """Raise `ValueError` for a control or an error mode that does not exist."""
+    if control is not None and control not in CONTROLS:
+        raise ValueError(f"control is one of {', '.join(CONTROLS)}; got {control!r}")
+    if on_error not in ("raise", "keep"):
+        raise ValueError(f"on_error is 'raise' or 'keep', got {on_error!r}")
 
 
 def as_method(method: str | Method, reward: RewardSpec) -> Method:

@@ -10,7 +10,8 @@ Nothing here knows the sampler: a reward is useful on its own, and one written f
 
 from __future__ import annotations
 
-from .check import RewardError, call_reward
+from .check import RewardCall, RewardError, call_reward
+from .composition import Clipped, Composed, Minimum, Normalised, Threshold, WeightedSum
 from .loading import InstalledReward, list_rewards, load_reward, parse_reward_spec
 from .protocol import (
     DifferentiableReward,
@@ -21,15 +22,23 @@ from .protocol import (
     is_differentiable,
     last_text,
     reward_name,
+    steers_by_gradient,
 )
 
 __all__ = [
+    "Clipped",
+    "Composed",
     "DifferentiableReward",
     "InstalledReward",
+    "Minimum",
+    "Normalised",
     "Prompt",
     "Reward",
+    "RewardCall",
     "RewardError",
     "RewardInfo",
+    "Threshold",
+    "WeightedSum",
     "call_reward",
     "describe",
     "is_differentiable",
@@ -38,4 +47,5 @@ __all__ = [
     "load_reward",
     "parse_reward_spec",
     "reward_name",
+    "steers_by_gradient",
 ]

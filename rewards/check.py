@@ -6,32 +6,48 @@ names the reward, the index and the text of the prompt. `None` (not applicable) 
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from .protocol import Prompt, Reward, last_text, reward_name
+from .waiting import RewardTimeout, start
 
-__all__ = ["RewardError", "call_reward"]
+__all__ = ["RewardCall", "RewardError", "call_reward"]
 
 Rows = dict[str, list[Any]]
 
 
 class RewardError(RuntimeError):
-    """A reward raised, or returned something that is not one finite number per row.
+    """A reward raised, hung, or returned something that is not one finite number per row.
 
     Attributes:
         reward: its name.
         index: row of the prompt at fault, or None where it is the whole batch.
+        partial: what was finished before it, where a pipeline raised it (an `APSOutput`).
     """
 
-    def __init__(self, message: str, reward: str, index: int | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, reward: str, what: str, index: int | None = None, row: str = "", more: str = ""
+    ) -> None:
+        """The message is `reward NAME WHAT prompt INDEX (ROW)MORE`, or without the prompt."""
+        super().__init__(reward, what, index, row, more)
         self.reward, self.index = reward, index
+        self._what, self._row, self._more = what, row, more
+        self.partial: Any = None
+
+    def __str__(self) -> str:
+        where = "" if self.index is None else f" prompt {self.index} ({self._row})"
+        return f"reward {self.reward!r} {self._what}{where}{self._more}"
+
+    def at(self, rows: Sequence[int]) -> RewardError:
+        """The same error with its index looked up in `rows`: from a part to the whole."""
+        index = None if self.index is None else rows[self.index]
+        moved = RewardError(self.reward, self._what, index, self._row, self._more)
+        moved.partial, moved.__cause__ = self.partial, self.__cause__
+        return moved
 
 
 def call_reward(
@@ -41,6 +57,7 @@ def call_reward(
     columns: Mapping[str, Sequence[Any]] | None = None,
     *,
     completion_ids: Sequence[Sequence[int]] | None = None,
+    timeout: float | None = None,
 ) -> list[float]:
     """Score B completions: B finite floats.
 
@@ -48,54 +65,129 @@ def call_reward(
     its parameters and takes no `**kwargs` gets only those it names. If the reward raises on the
     batch, rows are tried one by one to find the one at fault.
 
+    Args:
+        timeout: seconds the reward may take for the batch; None waits for ever.
+
     Raises:
         ValueError: lists of unequal length.
-        RewardError: the reward raised (chained), or returned a wrong number of values, or
-            something that is neither a finite number nor None.
+        RewardError: the reward raised (chained), took too long, or returned a wrong number of
+            values, or something that is neither a finite number nor None.
     """
-    rows: Rows = {"prompts": list(prompts), "completions": list(completions)}
-    rows["completion_ids"] = [None] * len(prompts)
-    if completion_ids is not None:
-        rows["completion_ids"] = [list(ids) for ids in completion_ids]
-    for name, values in (columns or {}).items():
-        if name in rows:
-            raise ValueError(f"column {name!r} would hide the reward's own argument; rename it")
-        rows[name] = list(values)
-    for name, values in rows.items():
-        if len(values) != len(prompts):
-            raise ValueError(f"{len(prompts)} prompts but {len(values)} values of {name!r}")
-
-    first: dict[Any, int] = {}
-    owner = [
-        first.setdefault(_freeze([values[i] for values in rows.values()]), i)
-        for i in range(len(prompts))
-    ]
-    distinct = sorted(first.values())
-    scores = dict(zip(distinct, _score(reward, _take(rows, distinct), distinct), strict=True))
-    return [scores[i] for i in owner]
+    call = RewardCall(
+        reward, prompts, completions, columns, completion_ids=completion_ids, timeout=timeout
+    )
+    return [0.0 if value is None else value for value in call.result()]
 
 
-def _score(reward: Reward, rows: Rows, index: list[int]) -> list[float]:
-    """Scores of distinct rows; `index` are their places in the caller's batch."""
-    if not index:
-        return []
-    name = reward_name(reward)
-    try:
-        result = _invoke(reward, rows)
-    except Exception as error:
-        raise _blame(reward, name, rows, index, error) from error
-    values = _as_list(result)
-    if values is None or len(values) != len(index):
-        got = f"{len(values)} values" if values is not None else f"a {type(result).__name__}"
-        raise RewardError(
-            f"reward {name!r} returned {got} for {len(index)} completions "
-            f"(prompt {index[0]}: {_shown(rows, 0)}); return a list with one number per completion",
-            name,
-        )
-    return [_number(name, value, rows, i, index[i]) for i, value in enumerate(values)]
+class RewardCall:
+    """A started call: several may be started before the first `result` is waited for.
+
+    Takes `call_reward`'s arguments. Attributes:
+        distinct: how many different rows the reward is asked for.
+    """
+
+    def __init__(
+        self,
+        reward: Reward,
+        prompts: Sequence[Prompt],
+        completions: Sequence[Prompt],
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        rows: Rows = {"prompts": list(prompts), "completions": list(completions)}
+        rows["completion_ids"] = [None] * len(prompts)
+        if completion_ids is not None:
+            rows["completion_ids"] = [list(ids) for ids in completion_ids]
+        for name, values in (columns or {}).items():
+            if name in rows:
+                raise ValueError(f"column {name!r} would hide the reward's own argument; rename it")
+            rows[name] = list(values)
+        for name, values in rows.items():
+            if len(values) != len(prompts):
+                raise ValueError(f"{len(prompts)} prompts but {len(values)} values of {name!r}")
+        first: dict[Any, int] = {}
+        self._owner = [
+            first.setdefault(_freeze([values[i] for values in rows.values()]), i)
+            for i in range(len(prompts))
+        ]
+        self._index = sorted(first.values())
+        self._rows = _take(rows, self._index)
+        self._reward, self._name, self._timeout = reward, reward_name(reward), timeout
+        self.distinct = len(self._index)
+        self._wait: Callable[[], Any] | None = None
+        if self._index:
+            self._wait = start(reward, _arguments(reward, self._rows), timeout)
+
+    def result(self) -> list[float | None]:
+        """Wait for the scores: B finite floats, None where the reward does not apply."""
+        if self._wait is None:
+            return []
+        rows, index = self._rows, self._index
+        try:
+            result = self._wait()
+            values = _as_list(result)
+        except Exception as error:
+            raise self._blame(error) from error
+        if values is None or len(values) != len(index):
+            got = f"{len(values)} values" if values is not None else f"a {type(result).__name__}"
+            raise RewardError(
+                self._name,
+                f"returned {got} for {len(index)} completions (the first: {_shown(rows, 0)}); "
+                "return a list with one number per completion",
+            )
+        scores = {
+            i: self._number(value, k)
+            for k, (i, value) in enumerate(zip(index, values, strict=True))
+        }
+        return [scores[i] for i in self._owner]
+
+    def _blame(self, error: Exception) -> RewardError:
+        """Which row makes it raise? Tried one by one; the whole batch if none does alone."""
+        name, rows, index = self._name, self._rows, self._index
+        at = 0 if len(index) == 1 else None
+        for i in range(len(index) if at is None else 0):
+            alone = _take(rows, [i])
+            try:
+                _as_list(start(self._reward, _arguments(self._reward, alone), self._timeout)())
+            except Exception as found:
+                at, error = i, found
+                break
+        if isinstance(error, RewardError):  # a reward made of rewards: its part is named
+            return error.at([index[at]] if at is not None else index)
+        late = isinstance(error, RewardTimeout)
+        what = str(error) if late else f"{type(error).__name__}: {error}"
+        verb = "timed out" if late else "raised"
+        if at is None:
+            return RewardError(
+                name,
+                f"{verb} on a batch of {len(index)} (the first: {_shown(rows, 0)}), though on none "
+                f"of its rows alone: {what}",
+            )
+        if "string indices" in what and isinstance(rows["completions"][at], str):
+            what += "; it reads chat messages: pass prompts as messages, not strings"
+        return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
+
+    def _number(self, value: Any, row: int) -> float | None:
+        if value is None:
+            return None
+        scalar = getattr(value, "ndim", 1) == 0
+        if hasattr(value, "item") and not isinstance(value, Real) and scalar:
+            value = value.item()
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise RewardError(
+                self._name,
+                f"returned {value!r} for",
+                self._index[row],
+                _shown(self._rows, row),
+                "; return a finite number, or None where it does not apply",
+            )
+        return float(value)
 
 
-def _invoke(reward: Reward, rows: Rows) -> Any:
+def _arguments(reward: Reward, rows: Rows) -> dict[str, Any]:
+    """What the reward is called with."""
     arguments: dict[str, Any] = dict(rows)
     if all(ids is None for ids in rows["completion_ids"]):
         arguments["completion_ids"] = None
@@ -103,46 +195,7 @@ def _invoke(reward: Reward, rows: Rows) -> Any:
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):
         named = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
         arguments = {k: v for k, v in arguments.items() if k in named}
-    result = reward(**arguments)
-    return _wait(result) if inspect.isawaitable(result) else result
-
-
-def _wait(result: Any) -> Any:
-    async def await_it() -> Any:
-        return await result
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(await_it())
-    # A notebook already runs a loop in this thread: run ours in another.
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, await_it()).result()
-
-
-def _blame(
-    reward: Reward, name: str, rows: Rows, index: list[int], error: Exception
-) -> RewardError:
-    """Which row makes it raise? Tried one by one; the whole batch if none does alone."""
-    at = 0 if len(index) == 1 else None
-    for i in range(len(index) if at is None else 0):
-        try:
-            _invoke(reward, _take(rows, [i]))
-        except Exception as alone:
-            at, error = i, alone
-            break
-    what = f"{type(error).__name__}: {error}"
-    if at is None:
-        return RewardError(
-            f"reward {name!r} raised on a batch of {len(index)} (prompts {index[0]} to "
-            f"{index[-1]}), though on none of its rows alone: {what}",
-            name,
-        )
-    return RewardError(
-        f"reward {name!r} raised on prompt {index[at]} ({_shown(rows, at)}): {what}",
-        name,
-        index[at],
-    )
+    return arguments
 
 
 def _as_list(result: Any) -> list[Any] | None:
@@ -153,21 +206,6 @@ def _as_list(result: Any) -> list[Any] | None:
         return None
     values = result.tolist()
     return values if isinstance(values, list) else None
-
-
-def _number(name: str, value: Any, rows: Rows, i: int, index: int) -> float:
-    if value is None:
-        return 0.0
-    if hasattr(value, "item") and not isinstance(value, Real) and getattr(value, "ndim", 1) == 0:
-        value = value.item()
-    if not isinstance(value, Real) or not math.isfinite(value):
-        raise RewardError(
-            f"reward {name!r} returned {value!r} for prompt {index} ({_shown(rows, i)}); "
-            "return a finite number, or None where it does not apply",
-            name,
-            index,
-        )
-    return float(value)
 
 
 def _shown(rows: Rows, i: int) -> str:

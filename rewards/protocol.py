@@ -29,6 +29,7 @@ __all__ = [
     "is_differentiable",
     "last_text",
     "reward_name",
+    "steers_by_gradient",
 ]
 
 Message: TypeAlias = dict[str, str]
@@ -143,12 +144,14 @@ def describe(reward: Reward) -> RewardInfo:
 
 
 def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
-    """Does it declare `differentiable = True`? Then the whole protocol must be there.
+    """Does it score embeddings itself? Whoever says so must have the whole protocol.
+
+    A composed reward (`rewards.composition`) does not, its parts do: see `steers_by_gradient`.
 
     Raises:
-        TypeError: it says so and lacks a part of `DifferentiableReward`.
+        TypeError: it says `differentiable = True` and lacks a part of `DifferentiableReward`.
     """
-    if not getattr(reward, "differentiable", False):
+    if is_composed(reward) or not getattr(reward, "differentiable", False):
         return False
     parts = ("tokenizer", "embedding_table", "frame", "score_embeds")
     missing = [part for part in parts if not hasattr(reward, part)]
@@ -158,6 +161,18 @@ def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
             f"{', '.join(missing)}; add what is missing or set differentiable = False"
         )
     return True
+
+
+def is_composed(reward: Reward) -> bool:
+    """Is it a function of other rewards' scores, with `parts` and `combine`?"""
+    return hasattr(reward, "combine") and hasattr(reward, "parts")
+
+
+def steers_by_gradient(reward: Reward) -> bool:
+    """Does a gradient reach the answer, by itself or through its parts?"""
+    if is_composed(reward):
+        return bool(getattr(reward, "differentiable", False))
+    return is_differentiable(reward)
 
 
 def last_text(turn: Prompt) -> str:

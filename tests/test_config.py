@@ -25,6 +25,7 @@ OUTSIDE = {
     "beta": [0, -0.1, math.inf, math.nan],
     "gumbel_temperature": [0, -1.0],
     "num_samples": [1, 0],
+    "reward_timeout": [0, -1.0, math.inf],
     "lora_rank": [0],
     "lora_alpha": [0.0, -16.0],
     "lora_layers": [0, -1],

@@ -140,6 +140,7 @@ def test_time_and_memory_are_measured():
         "denoiser_backwards",
         "reward_forwards",
         "reward_backwards",
+        "reward_calls",
         "seconds",
         "peak_memory_mb",
     }

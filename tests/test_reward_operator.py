@@ -9,8 +9,9 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from aps_text.codebook import Relaxed
 from aps_text.operator import Operator, WeightedSum
+from aps_text.text.carried import Carried
 from aps_text.text.decoding import answer_ids, decode_canvas
-from aps_text.text.operator import MatchedMass, RewardOperator
+from aps_text.text.operator import RewardOperator
 from rewards import RewardError
 from rewards.relevance import Relevance
 
@@ -262,13 +263,13 @@ def test_take_reorders_everything_and_copies_no_table():
 
 def test_matched_mass_is_shared_and_leaves_the_stop_token_out():
     op = operator()
-    assert op.matched_mass.mean == 1
+    assert op.carried.mass == 1
     unheard = GENERATOR.convert_tokens_to_ids("unheard")
     probs = torch.zeros(int(MASKED.sum()), K, dtype=torch.float64)
     probs[:, unheard], probs[:, 7], probs[:, STOP] = 0.1, 0.3, 0.6
     op.take(torch.tensor([0, 1, 2])).log_prob(relaxed_of(IDS, MASKED, probs))
-    assert op.matched_mass.mean == pytest.approx(0.75)
-    assert MatchedMass(0.0, 0.0).mean == 1
+    assert op.carried.mass == pytest.approx(0.75)
+    assert Carried(0.0, 0.0).mass == 1
 
 
 def test_a_black_box_and_the_rloo_policy_have_no_gradient():
@@ -332,9 +333,11 @@ class Broken(TinyReward):
 
 def test_errors_name_reward_value_and_mend():
     relaxed = relaxed_of(IDS, MASKED, mixture(int(MASKED.sum())))
-    with pytest.raises(RuntimeError, match=r"'tiny': score_embeds returned shape \(2,\) for 3"):
+    with pytest.raises(RuntimeError, match=r"'tiny' returned shape \(2,\) from score_embeds for 3"):
         operator(Broken(torch.zeros(2))).log_prob(relaxed)
-    with pytest.raises(RuntimeError, match=r"returned nan for prompt 1 \('why is the lion large'"):
+    with pytest.raises(
+        RuntimeError, match=r"returned nan from score_embeds for prompt 1 \('why is"
+    ):
         operator(Broken(torch.tensor([0.0, float("nan"), 0.0]))).log_prob(relaxed)
     with pytest.raises(RewardError, match=r"'tiny' raised on prompt 0 .*OSError: the judge"):
         operator(Broken(None)).log_prob_ids(IDS)

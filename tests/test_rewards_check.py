@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewards import RewardError, call_reward
+from rewards import RewardCall, RewardError, call_reward
 
 PROMPTS = ["What is a violin?", "What is a lion?", "What is a rock?"]
 ANSWERS = ["a fiddle", "a cat", "a stone"]
@@ -151,7 +152,9 @@ def test_an_exception_of_the_batch_as_such():
             raise MemoryError("too many")
         return [0.0]
 
-    with pytest.raises(RewardError, match=r"prompts 0 to 2.*none of its rows alone: MemoryError"):
+    with pytest.raises(
+        RewardError, match=r"batch of 3 \(the first: 'What is a v.*none of its rows alone: Mem"
+    ):
         call_reward(single, PROMPTS, ANSWERS)
 
 
@@ -174,3 +177,61 @@ def test_lists_of_unequal_length():
 
 def test_no_rows():
     assert call_reward(length, [], []) == []
+
+
+def test_a_reward_that_hangs_is_given_up_and_named():
+    def hangs(prompts, completions, **columns):
+        if "a cat" in completions:
+            time.sleep(30)
+        return length(prompts, completions)
+
+    async def hangs_async(prompts, completions, **columns):
+        if "a cat" in completions:
+            time.sleep(2)  # it blocks its loop as well
+        return length(prompts, completions)
+
+    for reward in (hangs, hangs_async):
+        start = time.perf_counter()
+        with pytest.raises(RewardError, match=r"timed out on prompt 1 .*no answer within 0.2 s"):
+            call_reward(reward, PROMPTS, ANSWERS, timeout=0.2)
+        assert time.perf_counter() - start < 1.5
+        assert call_reward(reward, PROMPTS[:1], ANSWERS[:1], timeout=5) == [8.0]
+
+
+def test_a_rewards_own_timeout_error_is_its_own():
+    async def gives_up(**columns):
+        raise TimeoutError("the server said 504")
+
+    with pytest.raises(RewardError, match=r"raised on prompt 0 .*TimeoutError: the server said"):
+        call_reward(gives_up, PROMPTS[:1], ANSWERS[:1], timeout=5)
+
+
+def test_an_async_reward_may_call_another():
+    async def inner(completions, **columns):
+        await asyncio.sleep(0)
+        return [float(len(c)) for c in completions]
+
+    async def outer(prompts, completions, **columns):
+        return [2 * v for v in call_reward(inner, prompts, completions)]
+
+    assert call_reward(outer, PROMPTS, ANSWERS) == [16.0, 10.0, 14.0]
+
+
+def test_calls_started_together_run_together():
+    async def slow(completions, **columns):
+        await asyncio.sleep(0.3)
+        return [0.0] * len(completions)
+
+    start = time.perf_counter()
+    calls = [RewardCall(slow, PROMPTS, ANSWERS) for _ in range(4)]
+    assert [call.result() for call in calls] == [[0.0] * 3] * 4
+    assert time.perf_counter() - start < 0.9
+    assert RewardCall(length, ["p"] * 3, ["a", "a", "b"]).distinct == 2
+
+
+def test_a_chat_reward_given_strings_says_what_it_wants():
+    def chat(completions, **columns):
+        return [float(len(c[0]["content"])) for c in completions]
+
+    with pytest.raises(RewardError, match="it reads chat messages: pass prompts as messages"):
+        call_reward(chat, PROMPTS, ANSWERS)

@@ -3,67 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 
-from rewards import load_reward, parse_reward_spec, reward_name
+from rewards import Composed, WeightedSum, load_reward, parse_reward_spec, reward_name
 
+from ..config import APSConfig
 from ..models.text_model import TextModel
-from ..operator import Operator, WeightedSum, ZeroOperator
+from ..operator import Combined, Operator, ZeroOperator, weighted_sum
+from .bridge import VocabularyBridge
+from .carried import Carried
 from .operator import RewardOperator
 from .prompts import Prompt
 
-__all__ = ["RewardSpec", "load_rewards", "reward_operator"]
+__all__ = ["RewardSpec", "Rows", "Weighted", "load_rewards", "reward_operator"]
 
 RewardSpec = Any
 """A name, a callable, a (reward, weight) pair, a list of those, {reward: weight}, an Operator."""
 
 Weighted = list[tuple[str, float, Any]]
+"""(name, weight, reward) triples."""
 
 
-def reward_operator(
-    rewards: Weighted,
-    model: TextModel,
-    prompts: list[Prompt],
-    owners: list[int],
-    columns: Mapping[str, Sequence[Any]],
-) -> Operator:
-    """The weighted sum of `rewards`, bound to rows; without any, the operator that says nothing.
+@dataclass(frozen=True)
+class Rows:
+    """What rewards are bound to.
 
-    Args:
-        rewards: from `load_rewards`.
+    Attributes:
         model: whose answers are scored.
         prompts: the prompt of each row.
         owners: which of the call's prompts each row belongs to.
         columns: dataset columns, a value per prompt of the call.
+        config: the bridge's policy and the timeout.
+        bridges: by name, the bridge of each differentiable reward and what it carried so far;
+            filled as rewards are bound.
+    """
+
+    model: TextModel
+    prompts: list[Prompt]
+    owners: list[int]
+    columns: Mapping[str, Sequence[Any]]
+    config: APSConfig
+    bridges: dict[str, tuple[VocabularyBridge, Carried]] = field(default_factory=dict)
+
+
+def reward_operator(rewards: Weighted, rows: Rows) -> Operator:
+    """The weighted sum of `rewards`, bound to rows; without any, the operator that says nothing.
+
+    Raises:
+        ValueError: a `Normalised` reward that knows no scale yet, and what the bridge raises.
     """
     if not rewards:
         return ZeroOperator()
-    mine = {name: [values[i] for i in owners] for name, values in columns.items()}
-    weighted: list[tuple[float, Operator]] = []
-    for name, weight, reward in rewards:
-        if isinstance(reward, Operator):
-            weighted.append((weight, reward.take(torch.tensor(owners))))
-            continue
-        operator = RewardOperator(
-            reward,
-            name,
-            prompts=prompts,
-            tokenizer=model.tokenizer,
-            stop_ids=model.stop_ids,
-            fill_id=model.fill_id,
-            vocab_size=model.anatomy.vocab_size,
-            columns=mine,
-            finish=model.finish,
-        )
-        weighted.append((weight, operator))
-    return WeightedSum(weighted)
+    return weighted_sum(*((weight, _bound(reward, name, rows)) for name, weight, reward in rewards))
+
+
+def _bound(reward: Any, name: str, rows: Rows) -> Operator:
+    """One reward bound to rows: a composed one as the same function of its parts' operators."""
+    if isinstance(reward, Operator):
+        return reward.take(torch.tensor(rows.owners))
+    if isinstance(reward, Composed):
+        inner = [_bound(part, reward_name(part), rows) for part in reward.parts]
+        if isinstance(reward, WeightedSum):
+            return weighted_sum(*zip(reward.weights, inner, strict=True))
+        reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
+        return Combined(inner, reward.combine, name, reward.differentiable)
+    model, config = rows.model, rows.config
+    carried = rows.bridges[name][1] if name in rows.bridges else None
+    operator = RewardOperator(
+        reward,
+        name,
+        prompts=rows.prompts,
+        tokenizer=model.tokenizer,
+        stop_ids=model.stop_ids,
+        fill_id=model.fill_id,
+        vocab_size=model.anatomy.vocab_size,
+        columns={key: [values[i] for i in rows.owners] for key, values in rows.columns.items()},
+        policy=config.bridge,
+        finish=model.finish,
+        timeout=config.reward_timeout,
+        index=rows.owners,
+        carried=carried,
+    )
+    if operator.bridge is not None:
+        rows.bridges[name] = operator.bridge, operator.carried
+    return operator
 
 
 def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weighted:
     """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`.
 
+    A `rewards.WeightedSum` becomes its parts, so that each steers in its own way.
     `loaded` remembers rewards by name from one call to the next.
     """
     loaded = {} if loaded is None else loaded
@@ -75,7 +107,7 @@ def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weig
         items = [item if isinstance(item, tuple) else (item, None) for item in spec]
     else:
         items = [spec if isinstance(spec, tuple) else (spec, None)]
-    found = []
+    found: Weighted = []
     for reward, weight in items:
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
@@ -86,5 +118,15 @@ def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weig
         if not isinstance(built, str | Operator):
             built = load_reward(built)
         name = reward if isinstance(reward, str) else reward_name(cast(Any, built))
-        found.append((name, 1.0 if weight is None else float(weight), built))
+        found += _parts(name, 1.0 if weight is None else float(weight), built)
     return found
+
+
+def _parts(name: str, weight: float, reward: Any) -> Weighted:
+    if not isinstance(reward, WeightedSum):
+        return [(name, weight, reward)]
+    return [
+        triple
+        for own, part in zip(reward.weights, reward.parts, strict=True)
+        for triple in _parts(reward_name(part), weight * own, part)
+    ]

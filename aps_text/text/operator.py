@@ -12,40 +12,30 @@ device than the denoiser.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rewards import DifferentiableReward, Prompt, Reward, call_reward, is_differentiable
+from rewards import (
+    DifferentiableReward,
+    Prompt,
+    Reward,
+    RewardCall,
+    RewardError,
+    is_differentiable,
+    last_text,
+)
 
 from ..codebook import Codebook, Relaxed
 from ..operator import Arithmetic, Scores
 from .bridge import VocabularyBridge, bridge_between
+from .carried import Carried
 from .decoding import answer_ids, decode_canvas
 
-__all__ = ["MatchedMass", "RewardOperator"]
-
-
-@dataclass
-class MatchedMass:
-    """Running probability mass on tokens the bridge can carry; tensors, so nothing waits.
-
-    Attributes:
-        matched: mass on matched tokens, summed over positions.
-        text: mass on text tokens (the stop token's is not text), summed over positions.
-    """
-
-    matched: Tensor | float = 0.0
-    text: Tensor | float = 0.0
-
-    @property
-    def mean(self) -> float:
-        """Share of the text mass that was carried, in [0, 1]; 1 where nothing was seen."""
-        text = float(self.text)
-        return float(self.matched) / text if text > 0 else 1.0
+__all__ = ["RewardOperator"]
 
 
 class RewardOperator(Arithmetic):
@@ -65,12 +55,15 @@ class RewardOperator(Arithmetic):
             without the reward's gradient.
         finish: what the final text goes through after decoding (capitals, spacing), so that
             scored text is shown text.
+        timeout: seconds the reward may take to score a batch of texts; None waits for ever.
+        index: what errors call each prompt's number; default 0 to B-1.
+        carried: counts to go on with; default: new ones.
 
     Attributes:
         differentiable: whether `log_prob` carries a gradient; False for black boxes and `rloo`.
         codebook: the reward's embeddings per generator token; None unless differentiable.
         bridge: likewise.
-        matched_mass: running statistics, shared with everything `take` returned.
+        carried: running counts of the bridge, shared with everything `take` returned.
 
     Raises:
         ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
@@ -90,6 +83,9 @@ class RewardOperator(Arithmetic):
         columns: Mapping[str, Sequence[Any]] | None = None,
         policy: str = "restrict",
         finish: Callable[[str], str] | None = None,
+        timeout: float | None = None,
+        index: Sequence[int] | None = None,
+        carried: Carried | None = None,
     ) -> None:
         if not prompts:
             raise ValueError("a reward operator needs at least one prompt, got none")
@@ -103,7 +99,9 @@ class RewardOperator(Arithmetic):
                 )
         self.tokenizer, self.finish = tokenizer, finish
         self.stop_ids, self.fill_id = tuple(stop_ids), fill_id
-        self.matched_mass = MatchedMass()
+        self.timeout = timeout
+        self.index = list(range(len(self.prompts)) if index is None else index)
+        self.carried = Carried() if carried is None else carried
         self.bridge: VocabularyBridge | None = None
         self.codebook: Codebook | None = None
         self._guide: DifferentiableReward | None = None
@@ -122,7 +120,7 @@ class RewardOperator(Arithmetic):
             # Committed, these are no text, or (restrict) text the reward has no embedding for.
             unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
             self._unread = unread.to(table.device)
-            frames = [reward.frame(prompt) for prompt in self.prompts]
+            frames = self._frames(reward)
             self._before = _padded([f[0] for f in frames], left=True, device=table.device)
             self._after = _padded([f[1] for f in frames], left=False, device=table.device)
 
@@ -132,6 +130,7 @@ class RewardOperator(Arithmetic):
         other.__dict__.update(self.__dict__)
         index = rows.tolist()
         other.prompts = [self.prompts[i] for i in index]
+        other.index = [self.index[i] for i in index]
         other.columns = {key: [values[i] for i in index] for key, values in self.columns.items()}
         if self.differentiable:
             at = rows.to(self._unread.device)
@@ -144,56 +143,63 @@ class RewardOperator(Arithmetic):
 
         Raises:
             ValueError: the operator is a black box, or the batch has another number of rows.
-            RuntimeError: the reward returned a wrong shape, or NaN or inf (names the prompt).
+            RewardError: the reward raised, or returned a wrong shape, another device's tensor, NaN
+                or inf; names the prompt.
         """
         if self._guide is None or self.bridge is None or self.codebook is None:
             raise ValueError(f"reward {self.name!r} has no gradient; estimate it with rloo")
         self._same_rows(relaxed.ids)
-        self._count(self.bridge, relaxed.probs)
+        self.carried.count_mass(self.bridge, relaxed.probs)
         codes = relaxed.codes(self.codebook)
         table = self._guide.embedding_table()
         (before, mask_before), (after, mask_after) = self._before, self._after
         live = self._live(relaxed).to(codes.device).long()
         mask = torch.cat([mask_before, live, mask_after], 1)
-        scores = self._guide.score_embeds(
-            torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1),
-            mask,
-            (mask.cumsum(-1) - 1).clamp_min(0),
-            prompts=self.prompts,
-            **self.columns,
-        )
-        if scores.shape != (len(self.prompts),):
-            raise RuntimeError(
-                f"reward {self.name!r}: score_embeds returned shape {tuple(scores.shape)} for "
-                f"{len(self.prompts)} prompts; return ({len(self.prompts)},)"
-            )
-        bad = ~scores.detach().isfinite()
-        if bad.any():
-            row = int(bad.nonzero()[0])
-            raise RuntimeError(
-                f"reward {self.name!r}: score_embeds returned {float(scores[row])} for prompt "
-                f"{row} ({self.prompts[row]!r}); check the reward for divisions and logs of 0"
-            )
-        total = scores.to(relaxed.probs.device)
+        embeds = torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1)
+        total = self._scored(self._guide, embeds, mask).to(relaxed.probs.device)
         return Scores(total, {self.name: total.detach()})
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
         """See `Operator.log_prob_ids`: the checked reward on the decoded text, float32."""
+        return self.start_ids(ids)()
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """See `Startable`: an `async` reward is at work before it is waited for.
+
+        Raises:
+            RewardError: from the returned function; names the reward and the prompt.
+        """
         self._same_rows(ids)
         texts = self.texts(ids)
+        answers = answer_ids(ids, self.stop_ids, (self.fill_id,))
+        if self._guide is not None and self.bridge is not None:
+            self.carried.count_texts(self.bridge, self._guide.tokenizer, answers, texts)
         completions: list[Prompt] = [
             text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
             for prompt, text in zip(self.prompts, texts, strict=True)
         ]
-        values = call_reward(
+        call = RewardCall(
             self.reward,
             self.prompts,
             completions,
             self.columns,
-            completion_ids=answer_ids(ids, self.stop_ids, (self.fill_id,)),
+            completion_ids=answers,
+            timeout=self.timeout,
         )
-        total = torch.tensor(values, dtype=torch.float32, device=ids.device)
-        return Scores(total, {self.name: total})
+
+        def wait() -> Scores:
+            try:
+                values = call.result()
+            except RewardError as error:
+                raise error.at(self.index) from error.__cause__
+            numbers = [0.0 if value is None else value for value in values]
+            total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
+            applies = None
+            if None in values:
+                applies = torch.tensor([v is not None for v in values], device=ids.device)
+            return Scores(total, {self.name: total}, applies)
+
+        return wait
 
     def texts(self, ids: Tensor) -> list[str]:
         """The answers on canvases `(B, L)`, as they are scored and shown."""
@@ -206,11 +212,73 @@ class RewardOperator(Arithmetic):
         index = (relaxed.rows, relaxed.cols)
         return relaxed.alive & ~unread.index_put(index, unread.new_zeros(()))
 
-    @torch.no_grad()
-    def _count(self, bridge: VocabularyBridge, probs: Tensor) -> None:
-        stats, probs = self.matched_mass, probs.detach()
-        stats.matched = stats.matched + bridge.mass(probs).sum(dtype=torch.float32)
-        stats.text = stats.text + bridge.text_mass(probs).sum(dtype=torch.float32)
+    def _frames(self, reward: DifferentiableReward) -> list[tuple[list[int], list[int]]]:
+        """Each prompt's tokens around the answer; a frame that takes columns gets its row's."""
+        parameters = inspect.signature(reward.frame).parameters.values()
+        takes_columns = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        columns: list[dict[str, Any]] = [{} for _ in self.prompts]
+        if takes_columns:
+            columns = [
+                {key: values[row] for key, values in self.columns.items()}
+                for row in range(len(self.prompts))
+            ]
+        return [reward.frame(p, **row) for p, row in zip(self.prompts, columns, strict=True)]
+
+    def _scored(self, guide: DifferentiableReward, embeds: Tensor, mask: Tensor) -> Tensor:
+        """`score_embeds` of framed rows, checked: `(B,)`."""
+        rows = len(self.prompts)
+
+        def score(part: slice) -> Tensor:
+            return guide.score_embeds(
+                embeds[part],
+                mask[part],
+                (mask[part].cumsum(-1) - 1).clamp_min(0),
+                prompts=self.prompts[part],
+                **{key: values[part] for key, values in self.columns.items()},
+            )
+
+        try:
+            scores = score(slice(None))
+        except Exception as error:
+            raise self._blame(score, error) from error
+        if scores.shape != (rows,):
+            raise RewardError(
+                self.name,
+                f"returned shape {tuple(scores.shape)} from score_embeds for {rows} prompts "
+                f"(the first: {last_text(self.prompts[0])!r}); return ({rows},)",
+            )
+        if scores.device != embeds.device:
+            raise RewardError(
+                self.name,
+                f"returned a tensor on {scores.device} from score_embeds for",
+                self.index[0],
+                repr(last_text(self.prompts[0])),
+                f"; return it on {embeds.device}, where the embeddings are",
+            )
+        bad = ~scores.detach().isfinite()
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            raise RewardError(
+                self.name,
+                f"returned {float(scores[row].detach())} from score_embeds for",
+                self.index[row],
+                repr(last_text(self.prompts[row])),
+                "; check the reward for divisions and logs of 0",
+            )
+        return scores
+
+    def _blame(self, score: Callable[[slice], Tensor], error: Exception) -> RewardError:
+        """The row that makes `score_embeds` raise, or the whole batch if none does alone."""
+        for row, prompt in enumerate(self.prompts):
+            try:
+                with torch.no_grad():
+                    score(slice(row, row + 1))
+            except Exception as alone:
+                what = f": {type(alone).__name__}: {alone}"
+                where = self.index[row], repr(last_text(prompt))
+                return RewardError(self.name, "raised in score_embeds on", *where, what)
+        what = f"raised in score_embeds on a batch of {len(self.prompts)} prompts, though on none "
+        return RewardError(self.name, f"{what}of them alone: {type(error).__name__}: {error}")
 
     def _same_rows(self, ids: Tensor) -> None:
         if ids.ndim != 2 or len(ids) != len(self.prompts):
