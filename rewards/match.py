@@ -1,0 +1,133 @@
+"""Match: the answer against a reference, as words or as a number.
+
+    exact     1 if the normalised texts are equal (lower case, no punctuation, no articles), else
+              half the F1 of their words (Rajpurkar et al. 2016)
+    numeric   1 within the tolerance, else half of max(0, 1 - |a - b| / max(|b|, 1)); a is the
+              last number of the answer
+
+Black boxes, graded: what does not match stays below 1/2.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from typing import Any
+
+from .protocol import Prompt, last_text
+from .rows import row_values
+from .words import words
+
+__all__ = ["ExactMatch", "NumericMatch", "last_number"]
+
+_NUMBER = re.compile(
+    r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?"
+)
+
+
+class ExactMatch:
+    """The answer says what the reference says, word by word, in [0, 1]; 1 only for equal texts.
+
+    How to game it: it is the answer key; steering by it shows nothing but that steering works. The
+    graded part pays for words of the reference in any order.
+
+    Args:
+        reference: the text to match, or a list of acceptable ones; None = the dataset column
+            `reference`, either per prompt.
+
+    Raises:
+        ValueError: no reference.
+    """
+
+    name = "exact-match"
+    measures = "answer equals a reference text (graded by token F1)"
+    range = (0.0, 1.0)
+    differentiable = False
+
+    def __init__(self, reference: str | list[str] | None = None) -> None:
+        self.reference = reference
+
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float]:
+        """B floats in [0, 1]."""
+        rows = row_values(self.name, "reference", self.reference, columns, len(completions))
+        scores = []
+        for completion, reference in zip(completions, rows, strict=True):
+            said = _content(last_text(completion))
+            golds = [reference] if isinstance(reference, str) else list(reference or [])
+            if not golds:
+                raise ValueError(f"reward 'exact-match' got no reference for {prompts[0]!r}")
+            scores.append(max(_agreement(said, _content(str(gold))) for gold in golds))
+        return scores
+
+
+class NumericMatch:
+    """The last number of the answer equals the reference, in [0, 1]; 1 only within tolerance.
+
+    How to game it: the number alone, without a word of reasoning, or after wrong reasoning. Earlier
+    numbers do not count.
+
+    Args:
+        reference: a number, or text whose last number counts; None = the dataset column
+            `reference`.
+        tolerance: largest difference that still counts as equal, relative to max(|reference|, 1).
+
+    Raises:
+        ValueError: no reference, one without a number, or a negative tolerance.
+    """
+
+    name = "numeric-match"
+    measures = "last number in the answer equals a reference"
+    range = (0.0, 1.0)
+    differentiable = False
+
+    def __init__(self, reference: float | str | None = None, tolerance: float = 1e-6) -> None:
+        if not tolerance >= 0:
+            raise ValueError(f"tolerance must be >= 0, got {tolerance!r}")
+        self.reference, self.tolerance = reference, tolerance
+
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float]:
+        """B floats in [0, 1]; 0 for an answer without a number."""
+        rows = row_values(self.name, "reference", self.reference, columns, len(completions))
+        return [
+            self._score(last_number(last_text(completion)), reference)
+            for completion, reference in zip(completions, rows, strict=True)
+        ]
+
+    def _score(self, found: float | None, reference: Any) -> float:
+        wanted = last_number(str(reference))
+        if wanted is None:
+            raise ValueError(f"reward 'numeric-match': no number in the reference {reference!r}")
+        if found is None:
+            return 0.0
+        error = abs(found - wanted) / max(abs(wanted), 1.0)
+        return 1.0 if error <= self.tolerance else 0.5 * max(0.0, 1 - error)
+
+
+def last_number(text: str) -> float | None:
+    """The last finite number in a text (`1,234.5`, `-3`, `2e6`), or None."""
+    found = [float(match.replace(",", "")) for match in _NUMBER.findall(text)]
+    return next((value for value in reversed(found) if math.isfinite(value)), None)
+
+
+def _content(text: str) -> list[str]:
+    return [word for word in words(text) if word not in ("a", "an", "the")]
+
+
+def _agreement(said: list[str], gold: list[str]) -> float:
+    if said == gold:
+        return 1.0
+    common = sum((Counter(said) & Counter(gold)).values())
+    return 0.5 * 2 * common / (len(said) + len(gold)) if common else 0.0
