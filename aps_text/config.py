@@ -6,8 +6,11 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from .idle import idle
 
 __all__ = ["PRESETS", "APSConfig"]
 
@@ -222,21 +225,26 @@ class APSConfig:
 
         Raises:
             TypeError: an option that is not a field; the message suggests the nearest one.
-            ValueError: an unknown preset or a value outside its range.
+            ValueError: an unknown preset, a value outside its range, or an option that does nothing
+                beside the others (see `aps_text.idle`).
         """
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {preset!r}")
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
-                raise TypeError(f"unknown option {name!r}{hint}")
-        return cls(**{**PRESETS[preset or "balanced"], **options})
+        cls._known(options)
+        base = PRESETS[preset or "balanced"]
+        config, usual = cls(**{**base, **options}), cls(**base)
+        for name, reason in config.idle().items():
+            if name in options and options[name] != getattr(usual, name):
+                raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
+        return config
 
     def replace(self, **options: Any) -> APSConfig:
         """A copy with some fields changed, checked again."""
         return dataclasses.replace(self, **options)
+
+    def idle(self) -> dict[str, str]:
+        """Fields that have no effect beside the others, each with the reason and the mend."""
+        return idle(self)
 
     @property
     def adapter_learning_rate(self) -> float:
@@ -255,7 +263,17 @@ class APSConfig:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
-        return cls.make(**values)
+        cls._known(values)
+        return cls(**values)
+
+    @classmethod
+    def _known(cls, names: Iterable[str]) -> None:
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+                raise TypeError(f"unknown option {name!r}{hint}")
 
 
 def _is_whole(name: str) -> bool:

@@ -135,17 +135,3 @@ def test_a_stop_of_either_kind_ends_an_answer(model):
     stops = set(model.stop_ids)
     assert not any(stops & set(answer) for answer in out.token_ids)
     assert min(map(len, out.token_ids)) < 16  # some ended early
-
-
-@pytest.mark.slow
-def test_batch_equals_single_on_200_uneven_prompts(folder):
-    words = " ".join(QUESTIONS).split()
-    g = torch.Generator().manual_seed(0)
-    sizes = torch.randint(1, 30, (200,), generator=g).tolist()
-    prompts = [" ".join(words[i % 7 :][:size]) for i, size in enumerate(sizes)]
-    model = load(folder, dtype=torch.float64)
-    settings = dict(max_new_tokens=8, steps=4, temperature=1.0, seeds=range(200))
-    together = APSPipeline(model, batch_size=64).generate_plain(prompts, **settings)
-    alone = APSPipeline(model, batch_size=1).generate_plain(prompts, **settings)
-    assert together.token_ids == alone.token_ids
-    assert len({len(model.encode(prompt)) for prompt in prompts}) > 15
