@@ -1,7 +1,9 @@
-"""Finding a reward: an instance -> an installed name -> `pkg.mod:attr` -> `file.py:func`.
+"""Finding a reward: instance -> installed name -> `pkg.mod:attr` -> `file.py:func` -> a model.
 
 Installed names are entry points of the group `aps_text.rewards`, imported only when asked for.
-Classes are instantiated with the options; functions get them as fixed keywords.
+Classes are instantiated with the options; functions get them as fixed keywords, and a function
+that takes no answers at all is a factory and is called with them (trl's `get_...`). A folder with a
+config.json, or `owner/name`, is a sequence-classification model.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import re
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -53,8 +56,9 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
 
     Args:
         spec: a callable; an installed name (`relevance`); `package.module:attribute`;
-            `path/to/file.py:function`.
-        options: keywords for the class or function, e.g. `reference="text"`.
+            `path/to/file.py:function`; a model's folder or hub id.
+        options: keywords for the class or function, e.g. `reference="text"`; of a model, those of
+            `rewards.sequence_classifier.SequenceClassifier`.
 
     Raises:
         TypeError: an option the reward does not have (it is named, with those it has).
@@ -77,7 +81,7 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         return _built(found, options)
     place, colon, attribute = spec.rpartition(":")
     if not (colon and place and attribute):
-        raise ValueError(_unknown(spec))
+        return _model(spec, options)
     module = _from_file(place) if place.endswith(".py") else _from_package(place, spec)
     found = module
     try:
@@ -89,6 +93,10 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         raise ValueError(f"{place!r} has no {attribute!r}{hint}") from None
     if not callable(found):
         raise TypeError(f"reward {spec!r} is {type(found).__name__}, not a function or class")
+    if _is_factory(found):
+        found, options = _built(found, options, call=True), {}
+        if not callable(found):
+            raise TypeError(f"{spec!r} made {found!r}, which is not a reward")
     return _built(found, options)
 
 
@@ -119,8 +127,38 @@ def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def _built(found: Any, options: dict[str, Any]) -> Reward:
-    is_class = inspect.isclass(found)
+_ANSWERS = {"prompts", "completions", "completion_ids"}
+
+
+def _is_factory(found: Any) -> bool:
+    """A function that takes nothing of an answer makes a reward rather than being one."""
+    if not inspect.isroutine(found):
+        return False
+    parameters = inspect.signature(found).parameters.values()
+    takes_all = any(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters)
+    return not takes_all and not _ANSWERS & {p.name for p in parameters}
+
+
+def _model(spec: str, options: dict[str, Any]) -> Reward:
+    """A sequence-classification model from a folder or the hub."""
+    folder = Path(spec).expanduser()
+    local = bool(spec) and folder.is_dir()
+    if local and not (folder / "config.json").is_file():
+        raise ValueError(f"the folder {spec!r} holds no config.json, so no model to reward by")
+    if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
+        raise ValueError(_unknown(spec))
+    from .presets import PRESETS
+    from .sequence_classifier import SequenceClassifier
+
+    chosen = {**PRESETS.get(spec, {}), **options}
+    try:
+        return _built(SequenceClassifier, {"model": folder if local else spec, **chosen})
+    except OSError as error:
+        raise ValueError(f"{_unknown(spec)} As a model: {error}") from error
+
+
+def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
+    is_class = call or inspect.isclass(found)
     if not is_class and not options:
         return found
     if not is_class and not inspect.isroutine(found):
@@ -129,9 +167,8 @@ def _built(found: Any, options: dict[str, Any]) -> Reward:
             f"got {', '.join(options)}"
         )
     parameters = inspect.signature(found).parameters.values()
-    reserved = {"prompts", "completions", "completion_ids"}
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known = [name for name in named if name not in reserved]
+    known = [name for name in named if name not in _ANSWERS]
     # A function's **kwargs take dataset columns, so they excuse no misspelt option.
     catches_all = is_class and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
@@ -168,5 +205,6 @@ def _unknown(spec: str) -> str:
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return (
         f"no reward {spec!r}.{hint} Tried: an installed name (installed: "
-        f"{', '.join(names) or 'none'}), package.module:attribute, file.py:function."
+        f"{', '.join(names) or 'none'}), package.module:attribute, file.py:function, "
+        "a model's folder or owner/name."
     )

@@ -103,7 +103,8 @@ def test_unknown_names_say_what_was_tried(spec):
     with pytest.raises(ValueError, match="Tried: an installed name") as caught:
         load_reward(spec)
     assert repr(spec) in str(caught.value)
-    assert "relevance, sentiment" in str(caught.value)
+    assert "relevance, " in str(caught.value)
+    assert "owner/name" in str(caught.value)
 
 
 def test_a_close_match_is_suggested():

@@ -1,0 +1,289 @@
+"""Hugging Face reward models: any `AutoModelForSequenceClassification`, differentiable.
+
+    r = logit                      where the model has one label (a reward model)
+    r = log p(label | text)        of a chosen label (a classifier)
+
+Rows are packed before the model reads them: live tokens side by side, padding on one side only. So
+a score depends neither on the batch nor on where the padding stood, whatever the model does about
+positions (rotary, absolute, relative, sliding windows). Heads that read the LAST token (`.score` of
+Qwen, Llama, Gemma, GPT-2) are applied here at the last live one: the stock forward reads position
+-1 when it is given embeddings, which is padding in right-padded batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .protocol import Prompt, last_text
+from .templates import Template, TemplateSpec
+
+__all__ = ["SequenceClassifier"]
+
+
+class SequenceClassifier:
+    """A sequence-classification model as a reward.
+
+    How to game it: reward models like length, lists and confidence; classifiers like their
+    training data's give-away words. Report a second one that never guided.
+
+    Args:
+        model: a folder, a hub id, or a loaded model.
+        tokenizer: of a loaded model; else loaded with it. A fast one.
+        label: None for a model with one label; else its name or number.
+        template: `chat`, `pair`, `answer`, a text or a function (see `rewards.templates`);
+            `auto` takes `chat` if the tokenizer has a chat template, else `pair` for one label
+            (a cross-encoder) and `answer` for several (a classifier).
+        system: keep the prompt's system messages.
+        reference: what a template's `{reference}` is; default: the dataset column `reference`. For
+            pairwise models, which say how much better the answer is than another.
+        extract: `extract(outputs, attention_mask) -> (B,)` from the model's own outputs, for other
+            heads; `attention_mask` is that of the packed rows.
+        max_length: most tokens with the frame; default: what model and tokenizer say. The text
+            side cuts the end of a longer answer, the embedding side refuses it.
+        padding_side: `left` or `right`, the same scores either way; default: what suits the head.
+        batch_size: texts per forward.
+        dtype, device: of the weights; default: as stored, on the CPU. Scores are float32 or wider.
+        trust_remote_code: run code that comes with the model. Off unless you ask for it.
+        local_files_only, revision: of a hub id.
+        name, measures, licence: for reports.
+
+    Raises:
+        ValueError: several labels and none chosen, an unknown label, a head that needs its padding
+            on the other side, or a bad template.
+        OSError: nothing to load there.
+    """
+
+    differentiable = True
+
+    def __init__(
+        self,
+        model: str | Path | torch.nn.Module,
+        tokenizer: Any = None,
+        *,
+        label: str | int | None = None,
+        template: TemplateSpec = "auto",
+        system: bool = False,
+        reference: str | None = None,
+        extract: Callable[[Any, Tensor], Tensor] | None = None,
+        max_length: int | None = None,
+        padding_side: str | None = None,
+        batch_size: int = 16,
+        dtype: torch.dtype | str | None = None,
+        device: str | torch.device | None = None,
+        trust_remote_code: bool = False,
+        local_files_only: bool = False,
+        revision: str | None = None,
+        name: str | None = None,
+        measures: str | None = None,
+        licence: str = "",
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        title = type(model).__name__
+        loaded: Any = model
+        if not isinstance(model, torch.nn.Module):
+            title = Path(model).name
+            found = {
+                "trust_remote_code": trust_remote_code,
+                "local_files_only": local_files_only,
+                "revision": revision,
+            }
+            loaded, tokenizer = _load(model, tokenizer, dtype, found)
+        if tokenizer is None:
+            raise ValueError("a loaded model also needs tokenizer=... of that model")
+        if dtype is not None and not isinstance(dtype, str):
+            loaded = loaded.to(dtype)
+        self.model: Any = loaded.to(device or "cpu").eval().requires_grad_(False)
+        self.tokenizer, self.extract, self.batch_size = tokenizer, extract, batch_size
+        self.label = _label(self.model.config, label) if extract is None else None
+        if template == "auto":
+            chat = bool(getattr(tokenizer, "chat_template", None))
+            template = "chat" if chat else "pair" if self.label is None else "answer"
+        self.template = Template(template, tokenizer, system=system, reference=reference)
+        score = getattr(self.model, "score", None)
+        self._last_token = extract is None and isinstance(score, torch.nn.Linear)
+        movable = self._last_token or extract is not None
+        self.padding_side = padding_side or ("left" if extract is not None else "right")
+        if self.padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side is 'left' or 'right', got {padding_side!r}")
+        if self.padding_side == "left" and not movable:
+            raise ValueError(
+                f"{type(self.model).__name__} reads its first token, so padding_side='left' would "
+                "put padding there; use 'right'"
+            )
+        self.max_length = max_length or _limit(self.model.config, tokenizer)
+        self._table = _table(self.model.get_input_embeddings())
+        self.name = name or title
+        what = "its score"
+        if self.label is not None:
+            what = f"log-probability of {_names(self.model.config)[self.label]}"
+        self.measures = measures or f"{title}: {what}"
+        self.range = (-float("inf"), float("inf") if self.label is None else 0.0)
+        self.licence = licence
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        prompts: list[Prompt],
+        completions: list[Prompt],
+        completion_ids: list[list[int]] | None = None,
+        **columns: list[Any],
+    ) -> list[float]:
+        """Scores of texts, B floats."""
+        rows, starts = [], []
+        for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
+            own = {name: values[i] for name, values in columns.items()}
+            before, after = self.template.frame(prompt, **own)
+            room = self.max_length - len(before) - len(after)
+            if room < 1:
+                raise ValueError(
+                    f"prompt {i} takes {len(before) + len(after)} tokens of the {self.max_length} "
+                    f"that {self.name!r} reads; shorten it"
+                )
+            rows.append([*before, *self.template.answer(last_text(completion))[:room], *after])
+            starts.append(len(before))
+        scores = [0.0] * len(rows)
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+        for first in range(0, len(order), self.batch_size):
+            part = order[first : first + self.batch_size]
+            width = max(len(rows[i]) for i in part)
+            pad = self.tokenizer.pad_token_id or 0
+            ids = torch.tensor([rows[i] + [pad] * (width - len(rows[i])) for i in part])
+            live = torch.tensor([[k < len(rows[i]) for k in range(width)] for i in part])
+            device = self._table.device
+            begins = torch.tensor([starts[i] for i in part], device=device)
+            found = self._scores(live.to(device), begins, input_ids=ids.to(device))
+            for i, value in zip(part, found.tolist(), strict=True):
+                scores[i] = value
+        return scores
+
+    def embedding_table(self) -> Tensor:
+        """Token embeddings `(V, d)` as the model reads them, detached."""
+        return self._table
+
+    def frame(self, prompt: Prompt, **columns: Any) -> tuple[list[int], list[int]]:
+        """Ids around the answer to one prompt; columns are that row's values."""
+        return self.template.frame(prompt, **columns)
+
+    def score_embeds(
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor,
+        position_ids: Tensor,
+        *,
+        prompts: list[Prompt],
+        **columns: list[Any],
+    ) -> Tensor:
+        """Scores `(B,)`, differentiable in `embeds (B, S, d)`; see `DifferentiableReward`.
+
+        Raises:
+            ValueError: more live tokens than `max_length`.
+        """
+        live = attention_mask.bool()
+        longest = int(live.sum(-1).max())
+        if longest > self.max_length:
+            raise ValueError(
+                f"an answer of {longest} tokens with its frame exceeds the {self.max_length} that "
+                f"{self.name!r} reads; shorten max_new_tokens"
+            )
+        begins = torch.zeros(len(embeds), dtype=torch.long, device=embeds.device)
+        if self.template.second_from_answer:
+            frames = [self.template.frame(prompt) for prompt in prompts]
+            begins = torch.tensor([len(before) for before, _ in frames], device=embeds.device)
+        return self._scores(live, begins, inputs_embeds=embeds)
+
+    def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
+        """`(B,)` of rows given as ids or embeddings; `begins` is where the answer does."""
+        mask, inputs = _packed(live, inputs, left=self.padding_side == "left")
+        position = (mask.cumsum(-1) - 1).clamp_min(0)
+        if self.template.second_from_answer:
+            inputs["token_type_ids"] = (position >= begins[:, None]).long() * mask
+        if self.padding_side == "left" or self._last_token:
+            inputs["position_ids"] = position
+        if self._last_token:
+            hidden = self.model.base_model(attention_mask=mask, **inputs).last_hidden_state
+            at = mask.shape[1] - 1 - mask.flip(-1).argmax(-1)  # the last live token
+            rows = torch.arange(len(hidden), device=hidden.device)
+            logits = self.model.score(hidden[rows, at])
+        else:
+            outputs = self.model(attention_mask=mask, **inputs)
+            if self.extract is not None:
+                found = self.extract(outputs, mask)
+                return found.to(torch.promote_types(found.dtype, torch.float32))
+            logits = outputs.logits
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.label is None:
+            return logits[:, 0]
+        if self.model.config.problem_type == "multi_label_classification":
+            return torch.nn.functional.logsigmoid(logits[:, self.label])
+        return logits.log_softmax(-1)[:, self.label]
+
+
+def _packed(
+    live: Tensor, inputs: dict[str, Tensor], *, left: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Live tokens side by side, padding on one side and no wider than needed; `(B, S')`."""
+    width = max(1, int(live.sum(-1).max()))
+    order = (live if left else ~live).long().argsort(dim=-1, stable=True)
+    order = order[:, -width:] if left else order[:, :width]
+    moved = {}
+    for name, value in inputs.items():
+        index = order if value.ndim == 2 else order[..., None].expand(-1, -1, value.shape[-1])
+        moved[name] = value.gather(1, index)
+    return live.gather(1, order).long(), moved
+
+
+def _load(
+    model: str | Path, tokenizer: Any, dtype: torch.dtype | str | None, found: dict[str, Any]
+) -> tuple[Any, Any]:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    source = Path(model).expanduser() if isinstance(model, Path) else model
+    if tokenizer is None:
+        tokenizer = AutoTokenizer.from_pretrained(source, **found)
+    loaded = AutoModelForSequenceClassification.from_pretrained(
+        source, dtype=dtype or "auto", **found
+    )
+    return loaded, tokenizer
+
+
+def _names(config: Any) -> dict[int, str]:
+    return {int(i): str(name) for i, name in config.id2label.items()}
+
+
+def _label(config: Any, label: str | int | None) -> int | None:
+    """The column of the logits that counts; None where there is only one."""
+    names = _names(config)
+    if label is None:
+        if config.num_labels == 1:
+            return None
+        raise ValueError(
+            f"the model has {config.num_labels} labels ({', '.join(names.values())}); "
+            "choose one: label=..."
+        )
+    for i, name in names.items():
+        if label == i or (isinstance(label, str) and label.lower() == name.lower()):
+            return i
+    raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
+
+
+def _limit(config: Any, tokenizer: Any) -> int:
+    """Most tokens model and tokenizer allow."""
+    positions = getattr(config, "max_position_embeddings", None) or 10**6
+    if config.model_type in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
+        positions -= config.pad_token_id + 1  # their positions start after the padding's
+    return int(min(positions, tokenizer.model_max_length))
+
+
+def _table(embeddings: Any) -> Tensor:
+    """Token embeddings as the module gives them: some scale their weight."""
+    weight = embeddings.weight.detach()
+    with torch.no_grad():
+        ids = torch.arange(len(weight), device=weight.device)
+        plain = torch.equal(embeddings(ids[:64]), weight[:64])
+        return weight if plain else embeddings(ids).detach()
