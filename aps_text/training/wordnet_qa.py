@@ -94,7 +94,7 @@ class KnowledgeData:
         self._nouns = sorted(set(nouns))
         self._pool = [h for n in self._nouns for h in self.categories[n]]
 
-    def _draw(self, fact: Fact, rng: random.Random) -> tuple[str, dict[str, str]]:
+    def draw(self, fact: Fact, rng: random.Random) -> tuple[str, dict[str, str]]:
         """Answer template and slots; yes/no and choice draw their category and distractor."""
         if fact.kind not in ("yesno", "choice"):
             return fact.kind, fact.slots
@@ -117,7 +117,7 @@ class KnowledgeData:
         self, fact: Fact, rng: random.Random, phrasings: list[str] | None = None
     ) -> tuple[str, str]:
         """One question and its answer sentence, in one of `phrasings` (default: `TRAIN`)."""
-        answer, slots = self._draw(fact, rng)
+        answer, slots = self.draw(fact, rng)
         table = phrasings or phrases.TRAIN[fact.kind]
         question = phrases.capitalise(rng.choice(table).format(**slots))
         return question, phrases.capitalise(phrases.ANSWERS[answer].format(**slots))
