@@ -45,6 +45,8 @@ STAGES: dict[int, dict[str, float]] = {
          "opposite": 0.8, "synonym": 0.8, "example": 0.5, "yesno": 0.6, "choice": 0.6},
     20: {"definition": 4.0, "use": 2.0, "parts": 3.0, "kind": 0.3, "rare kind": 1.5,
          "opposite": 0.7, "synonym": 0.7, "example": 0.5, "yesno": 0.4, "choice": 0.4},
+    24: {"definition": 3.5, "use": 2.0, "parts": 3.0, "kind": 0.6, "rare kind": 1.5,
+         "opposite": 0.7, "synonym": 0.7, "example": 0.9, "yesno": 0.4, "choice": 0.6},
 }  # fmt: skip
 """By the first epoch of a stage: how much more often each kind of fact is drawn than at first."""
 PHRASINGS = {kind: rows + MORE[kind] for kind, rows in phrases.TRAIN.items()}
