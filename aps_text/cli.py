@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .commands import models, plan, verify
+from .commands import rewards as reward_commands
 
 if TYPE_CHECKING:
     from .output import APSOutput
@@ -60,6 +61,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME[=WEIGHT]",
         help="what to steer by (default: relevance); weight 0 only reports",
     )
+    ask.add_argument(
+        "--select",
+        nargs="+",
+        action="extend",
+        metavar="NAME[=WEIGHT]",
+        help="of --num-return-sequences answers, show the one these like best",
+    )
+    ask.add_argument(
+        "--control",
+        choices=["zero", "shuffled", "flipped"],
+        help="answer once more, steered by a reward that should not help",
+    )
     ask.add_argument("--method", default="aps", choices=["aps", "plain"])
     ask.add_argument("--model", default="mini", help="'mini' or a folder")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
@@ -67,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, kind in OPTIONS.items():
         ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     ask.set_defaults(run=ask_command)
-    for command in (plan, models, verify):
+    for command in (plan, models, reward_commands, verify):
         command.add_parser(commands)
     return parser
 
@@ -90,14 +103,22 @@ def ask_command(args: argparse.Namespace) -> int:
     pipe = APSPipeline.from_pretrained(args.model)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
-    for method in ["plain"] if args.method == "plain" else ["plain", "aps"]:
+    runs: dict[str, dict[str, Any]] = {"plain": {"method": "plain"}}
+    if args.method == "aps":
+        runs["aps"] = {}
+    elif args.control:
+        raise ValueError("--control is a way of steering; use it without --method plain")
+    if args.control:
+        runs[args.control] = {"control": args.control}
+    for title, how in runs.items():
         if shown is not None:
-            shown.title(method)
-        outputs[method] = pipe(
+            shown.title(title)
+        outputs[title] = pipe(
             args.questions,
             rewards,
-            method=method,
+            select=args.select,
             config=config,
+            **how,
             on_step=shown.step if shown is not None else None,
         )
     if args.json:
@@ -105,10 +126,26 @@ def ask_command(args: argparse.Namespace) -> int:
         if args.method == "aps":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
                 answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
+                answer["warnings"] = warnings_in(outputs)
+        if args.control:
+            controls = outputs[args.control].as_dicts()
+            for answer, control in zip(found, controls, strict=True):
+                answer[args.control] = {key: control[key] for key in ("text", "rewards", "cost")}
         print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
     else:
         show(outputs)
+        for warning in warnings_in(outputs):
+            print(f"warning: {warning}")
     return 0
+
+
+def warnings_in(outputs: dict[str, APSOutput]) -> list[str]:
+    """What went wrong with the steering, seen beside the plain answers."""
+    from .diagnosis import compare
+
+    if "aps" not in outputs:
+        return []
+    return [*outputs["aps"].warnings, *compare(outputs["aps"], outputs["plain"])]
 
 
 def show(outputs: dict[str, APSOutput]) -> None:
@@ -127,8 +164,8 @@ def show(outputs: dict[str, APSOutput]) -> None:
                 if name != "total" or len(output.rewards) > 2
             )
             answer = Text(output.text[index], style="green")
-            console.print(Text(f"  {method:<6}"), answer, soft_wrap=True)
-            console.print(Text(f"         {terms}", style="dim"), soft_wrap=True)
+            console.print(Text(f"  {method:<8}"), answer, soft_wrap=True)
+            console.print(Text(f"           {terms}", style="dim"), soft_wrap=True)
     for method, output in outputs.items():
         cost = output.cost
         console.print(

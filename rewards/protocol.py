@@ -132,6 +132,8 @@ def reward_name(reward: Reward) -> str:
 
 def describe(reward: Reward) -> RewardInfo:
     """Metadata of a reward or a reward class; what it does not state is filled in honestly."""
+    while isinstance(reward, functools.partial):
+        reward = reward.func
     first_line = (getattr(reward, "__doc__", None) or "").strip().partition("\n")[0]
     low, high = getattr(reward, "range", (float("-inf"), float("inf")))
     return RewardInfo(

@@ -1,0 +1,124 @@
+"""`aps rewards`: what is installed; `aps rewards try`: what a reward says of one answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from typing import Any
+
+__all__ = ["add_parser", "rewards_command", "try_command"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command and its subcommand."""
+    parser = subparsers.add_parser("rewards", help="what can steer, and what a reward says")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=rewards_command)
+    actions = parser.add_subparsers()
+    attempt = actions.add_parser("try", help="score answers to a question")
+    add = attempt.add_argument
+    add("name", metavar="NAME", help="a name, package.module:attribute, file.py:function, a model")
+    add("question", metavar="QUESTION")
+    add("answers", nargs="+", metavar="ANSWER")
+    add(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a dataset column, e.g. reference='a fiddle'; the same for every answer",
+    )
+    add(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="an option of the reward, e.g. label=positive; numbers, true, [lists] are JSON",
+    )
+    add("--chat", action="store_true", help="pass chat messages instead of strings")
+    add("--timeout", type=float, default=None, metavar="SECONDS")
+    add("--json", action="store_true", help="for machines")
+    attempt.set_defaults(run=try_command)
+
+
+def rewards_command(args: argparse.Namespace) -> int:
+    """List what is installed, broken ones too."""
+    from rewards import list_rewards
+
+    found = list_rewards()
+    if args.json:
+        print(json.dumps([_record(one) for one in found], indent=2))
+        return 0
+    for one in found:
+        if one.info is None:
+            print(f"{one.name}: does not load: {one.problem}\n  from      {one.target}")
+            continue
+        info = one.info
+        side = "differentiable" if info.differentiable else "black box (steers by RLOO)"
+        print(f"{one.name}: {info.measures}")
+        print(f"  range     {_range(info.range)}, {side}")
+        print(f"  licence   {info.licence or 'none stated'}")
+    print('\nWhat one says: aps rewards try NAME "question" "answer"')
+    return 0
+
+
+def try_command(args: argparse.Namespace) -> int:
+    """Load a reward, score the answers, show the numbers."""
+    from rewards import call_reward, describe, load_reward
+
+    options = dict(_pair(text, "--option") for text in args.option)
+    columns = {
+        name: [value] * len(args.answers)
+        for name, value in (_pair(text, "--column") for text in args.column)
+    }
+    reward = load_reward(args.name, **options)
+    prompts: list[Any] = [args.question] * len(args.answers)
+    answers: list[Any] = list(args.answers)
+    if args.chat:
+        prompts = [[{"role": "user", "content": args.question}] for _ in answers]
+        answers = [[{"role": "assistant", "content": text}] for text in answers]
+    scores = call_reward(reward, prompts, answers, columns, timeout=args.timeout)
+    info = describe(reward)
+    if args.json:
+        shown = [{"answer": a, "score": s} for a, s in zip(args.answers, scores, strict=True)]
+        print(json.dumps({"reward": info.name, "range": _finite(info.range), "answers": shown}))
+        return 0
+    print(f"{info.name}: {info.measures}, {_range(info.range)}")
+    for answer, score in zip(args.answers, scores, strict=True):
+        print(f"  {score:>9.4f}  {answer}")
+    return 0
+
+
+def _pair(text: str, flag: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise ValueError(f"{flag} is NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _range(limits: tuple[float, float]) -> str:
+    low, high = limits
+    if math.isinf(low) and math.isinf(high):
+        return "any number"
+    return f"{low:g} to {high:g}".replace("-inf to", "up to").replace("to inf", "and more")
+
+
+def _finite(limits: tuple[float, float]) -> list[float | None]:
+    return [None if math.isinf(end) else end for end in limits]
+
+
+def _record(one: Any) -> dict[str, Any]:
+    record: dict[str, Any] = {"name": one.name, "from": one.target}
+    if one.info is None:
+        return {**record, "problem": one.problem}
+    info = one.info
+    return {
+        **record,
+        "measures": info.measures,
+        "range": _finite(info.range),
+        "differentiable": info.differentiable,
+        "licence": info.licence,
+    }
