@@ -1,0 +1,161 @@
+"""The accelerations that are not exact, and what each loses; a part of `decoding.py`.
+
+threshold   forwards against T = L, and token F1: chosen on the tuning questions, reported on
+            the held-out ones (paired difference, 95% bootstrap interval)
+prefix      along the exact trajectory of a plain run: KL(exact || reused) and agreement of the
+            argmax at the masked positions of each step; seconds at long prompts
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from aps_text import APSConfig, APSPipeline
+from aps_text.canvas import Canvas
+from aps_text.methods.ancestral import Ancestral
+from aps_text.models.transformer import TransformerDenoiser
+from aps_text.noise import Noise
+from aps_text.operator import ZeroOperator
+from aps_text.planning.measure import random_model
+from aps_text.sampler import run
+from eval.metrics import mean_interval, token_f1
+from eval.questions import word_knowledge
+
+THRESHOLDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+GOAL_RATIO, GOAL_LOSS = 3.0, 0.01
+
+
+def spread(items: list, count: int) -> list:
+    """`count` items spread evenly over an ordered list."""
+    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
+
+
+def answered(pipe, items, config) -> tuple[list[float], int]:
+    """Token F1 of each question, and row forwards of the call."""
+    out = pipe.generate_plain([item.question for item in items], config=config)
+    scores = [token_f1(text, item.gold) for text, item in zip(out.text, items, strict=True)]
+    return scores, out.cost.denoiser_forwards
+
+
+def threshold_report(model: str, questions: int) -> None:
+    pipe = APSPipeline.from_pretrained(model, batch_size=16)
+    length = pipe.model.max_new_tokens
+    # T = L: a token a step, until the answer has ended.
+    base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0)
+    tune = spread(word_knowledge("tune"), questions)
+    plain, forwards = answered(pipe, tune, base)
+    f1 = sum(plain) / len(tune)
+    print(f"\nthreshold, {model}, T = L = {length}, temperature 0; {len(tune)} tuning questions")
+    print(f"  none   {forwards:>6} forwards          token F1 {f1:.4f}", flush=True)
+    chosen = None
+    for threshold in THRESHOLDS:
+        scores, taken = answered(pipe, tune, base.replace(threshold=threshold))
+        mean = sum(scores) / len(tune)
+        print(
+            f"  {threshold:<6g} {taken:>6} forwards {forwards / taken:>6.2f}x  token F1 {mean:.4f}",
+            flush=True,
+        )
+        if chosen is None and forwards / taken >= GOAL_RATIO and mean >= f1 * (1 - GOAL_LOSS):
+            chosen = threshold  # the highest that reaches the goal
+    if chosen is None:
+        chosen = min(THRESHOLDS)
+        print(f"  none reaches {GOAL_RATIO:g}x at < {GOAL_LOSS:.0%} loss; reporting {chosen:g}")
+    test = spread(word_knowledge("test"), questions)
+    plain, forwards = answered(pipe, test, base)
+    scores, taken = answered(pipe, test, base.replace(threshold=chosen))
+    f1, mean = sum(plain) / len(test), sum(scores) / len(test)
+    difference = mean_interval([a - b for a, b in zip(scores, plain, strict=True)])
+    print(
+        f"  held out ({len(test)}): threshold {chosen:g} takes {taken} of {forwards} forwards, "
+        f"{forwards / taken:.2f}x fewer; token F1 {mean:.4f} against {f1:.4f}, difference "
+        f"{difference}, {(mean - f1) / f1:+.2%}",
+        flush=True,
+    )
+
+
+def along(exact, reused, canvas, steps: int):
+    """`(steps, 3)`: mean and largest KL in nats, and argmax agreement, at each step's masks."""
+    config = APSConfig(steps=steps, temperature=0.0)
+    rows = torch.arange(len(canvas.z))
+    noise = Noise(rows, torch.zeros_like(rows))
+    states = run(
+        Ancestral(), exact, ZeroOperator(), canvas, config, noise, keep_trajectory=True
+    ).trajectory
+    found, z = [], canvas.z
+    for state in states:
+        where = tuple((z == exact.mask_id).nonzero().unbind(-1))
+        with torch.no_grad():
+            want, got = (d.logits(d.trunk(z), where).log_softmax(-1) for d in (exact, reused))
+        kl = (want.exp() * (want - got)).sum(-1)
+        same = (want.argmax(-1) == got.argmax(-1)).double().mean()
+        found.append((float(kl.mean()), float(kl.max()), float(same)))
+        z = state.z
+    return torch.tensor(found)
+
+
+def show(every: str, found, extra: str = "") -> None:
+    mean, most, same = found[:, 0].mean(), found[:, 1].max(), found[:, 2]
+    print(
+        f"    kept for {every:<10} KL mean {mean:.4f}, largest {most:.3f} nats; same argmax "
+        f"{same.mean():.1%} (worst step {same.min():.1%}){extra}",
+        flush=True,
+    )
+
+
+def prefix_report(model: str, questions: int, *random) -> None:
+    print("\nprompt-prefix reuse: logits along the exact trajectory, seconds of a whole run")
+    for shape, anatomy_of in random:
+        anatomy = anatomy_of(random_model(shape), shape.vocab)
+        for size, length, steps in ((64, 64, 32), (512, 64, 32), (1024, 64, 32)):
+            g = torch.Generator().manual_seed(0)
+            prompt = torch.randint(shape.vocab - 1, (1, size), generator=g).tolist()
+
+            def bound(every, anatomy=anatomy, prompt=prompt, length=length) -> TransformerDenoiser:
+                return TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
+
+            def seconds(every, length=length, steps=steps, bound=bound, anatomy=anatomy):
+                canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
+                noise = Noise(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+                config, best = APSConfig(steps=steps, temperature=0.0), float("inf")
+                for _ in range(2):
+                    start = time.perf_counter()
+                    run(Ancestral(), bound(every), ZeroOperator(), canvas, config, noise)
+                    best = min(best, time.perf_counter() - start)
+                return best / steps * 1e3
+
+            plain = seconds(None)
+            print(f"  random {shape.name}, prompt {size}, answer {length}: {plain:.0f} ms a step")
+            canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
+            for every in (4, 16, steps):
+                taken = seconds(every)
+                saved = f"; {plain - taken:.0f} ms a step saved, {plain / taken:.2f}x"
+                name = f"{every} steps" if every < steps else "the run"
+                show(name, along(bound(None), bound(every), canvas, steps), saved)
+    pipe = APSPipeline.from_pretrained(model, batch_size=16)
+    text, length = pipe.model, pipe.model.max_new_tokens
+    items = spread(word_knowledge("tune"), min(questions, 32))
+    prompts = [text.encode(item.question) for item in items]
+    print(f"  {model}, {len(items)} tuning questions, T = L = {length}")
+    for every in (2, 4, length):
+        canvas = Canvas.open(
+            [length] * len(items),
+            mask_id=text.anatomy.mask_id,
+            fill_id=text.fill_id,
+            stop_ids=text.stop_ids,
+        )
+        both = [text.bind(prompts, [length] * len(items), 1, n) for n in (None, every)]
+        name = f"{every} steps" if every < length else "the run"
+        show(name, along(*both, canvas, length))
+    test = spread(word_knowledge("test"), questions)
+    base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0, lora_layers=1)
+    plain, _ = answered(pipe, test, base)
+    for every in (2, 4, length):
+        scores, _ = answered(pipe, test, base.replace(prefix_reuse=every))
+        change = mean_interval([a - b for a, b in zip(scores, plain, strict=True)])
+        print(
+            f"    kept for {every:<3} steps: token F1 {sum(scores) / len(test):.4f} against "
+            f"{sum(plain) / len(test):.4f} on {len(test)} held-out questions, difference {change}",
+            flush=True,
+        )
