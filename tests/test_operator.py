@@ -10,6 +10,7 @@ from worlds import enumerated_reward, table_reward
 
 from aps_text.codebook import Relaxed
 from aps_text.operator import (
+    Combined,
     Operator,
     Scores,
     WeightedSum,
@@ -193,3 +194,66 @@ def test_operators_add_and_scale_as_written():
     torch.testing.assert_close(
         (-2.0 * (zero + a)).log_prob_ids(ids).total, -2 * a.log_prob_ids(ids).total
     )
+
+
+def test_a_combination_is_the_function_of_its_parts_relaxed_and_hard():
+    one, two = two_rewards()
+    lower = Combined([one, two], lambda values: values[0].minimum(values[1]), "lower")
+    assert isinstance(lower, Operator)
+    canvas = world()
+    for side in ("log_prob", "log_prob_ids"):
+        given = canvas if side == "log_prob" else canvas.ids
+        found = getattr(lower, side)(given)
+        parts_ = [getattr(op, side)(given).total for op in (one, two)]
+        torch.testing.assert_close(found.total, torch.minimum(*parts_))
+        assert list(found.terms) == ["lower", "one", "two"]
+    (gradient,) = torch.autograd.grad(lower.log_prob(canvas).total.sum(), canvas.probs)
+    assert gradient.abs().sum() > 0
+    rows = torch.tensor([3, 3, 0])
+    hard = lower.log_prob_ids(canvas.ids).total[rows]
+    torch.testing.assert_close(lower.take(rows).log_prob_ids(canvas.ids[rows]).total, hard)
+
+
+def test_a_combination_is_differentiable_if_all_of_it_is():
+    one, two = two_rewards()
+    black_box = replace(two, differentiable=False)
+
+    def total(values):
+        return values[0] + values[-1]
+
+    assert Combined([one, two], total, "x").differentiable
+    assert not Combined([one, black_box], total, "x").differentiable
+    assert Combined([one, black_box], total, "x").codebook is None
+    assert not Combined([one], total, "x", differentiable=False).differentiable
+    # It is one part of a sum, however much is in it.
+    assert len(parts(weighted_sum((1.0, Combined([one, two], total, "x")), (0.5, two)))) == 2
+    with pytest.raises(ValueError, match="at least one operator"):
+        Combined([], total, "x")
+
+
+def test_rows_an_operator_does_not_apply_to():
+    one, _ = two_rewards()
+    mute = torch.tensor([True, False, True, False])
+
+    @dataclass(frozen=True)
+    class Partly:
+        applies: torch.Tensor
+        differentiable: bool = False
+        codebook = None
+
+        def take(self, rows):
+            return replace(self, applies=self.applies[rows])
+
+        def log_prob_ids(self, ids):
+            return Scores(
+                torch.where(self.applies, 2.0, 0.0), {"partly": self.applies}, self.applies
+            )
+
+    partly = Partly(mute)
+    less = Combined([partly], lambda values: values[0] - 5, "less").log_prob_ids(world().ids)
+    assert less.total.tolist() == [-3.0, 0.0, -3.0, 0.0]
+    assert less.applies.equal(mute)
+    both = weighted_sum((1.0, partly), (1.0, one)).log_prob_ids(world().ids)
+    assert both.applies is None  # the other part says something about every row
+    alone = weighted_sum((3.0, partly), (1.0, Partly(~mute))).log_prob_ids(world().ids)
+    assert alone.applies.all()
