@@ -8,6 +8,7 @@ from tiny import word_tokenizer
 from transformers import BertConfig, BertForSequenceClassification
 
 from aps_text.text.bridge import bridge_between
+from aps_text.training.answer_model import read_pairs
 from rewards import describe, is_differentiable, load_reward
 from rewards.answer_quality import AnswerQuality, AnswerQualityReport
 
@@ -22,6 +23,8 @@ def folder(tmp_path_factory):
 
 def tiny_folder(place, **changes):
     tokenizer = word_tokenizer()
+    tokenizer.model_max_length = 40
+    read_pairs(tokenizer)
     fields = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
               "intermediate_size": 48, "max_position_embeddings": 40, "num_labels": 1,
               "initializer_range": 0.4, **changes}  # fmt: skip
@@ -74,6 +77,9 @@ def test_question_and_answer_both_matter_and_it_is_the_models_own_logit(quality)
     ids = [tokenizer.cls_token_id]
     for text in (QUESTIONS[0], ANSWERS[0]):
         ids += [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.sep_token_id]
+    pair = tokenizer(QUESTIONS[0], ANSWERS[0])
+    assert pair["input_ids"] == ids
+    assert not any(pair.get("token_type_ids", []))  # as trl's collator trained it
     with torch.no_grad():
         logit = float(model(input_ids=torch.tensor([ids])).logits)
     score = quality(QUESTIONS[:1], ANSWERS[:1])[0]
@@ -110,10 +116,11 @@ def test_the_same_tokenizer_bridges_exactly(quality):
 def test_long_text_is_cut_and_long_embeddings_are_refused(quality):
     long = "dog " * 60
     assert quality(["Why?"], [long]) == pytest.approx(quality(["Why?"], [long + "cat"]))
-    assert len(quality.frame("dog " * 60)[0]) == 20  # half of 40 positions
+    with pytest.raises(ValueError, match="prompt 0 takes 63 tokens of the 40"):
+        quality(["dog " * 60], [long])
     embeds = torch.zeros(1, 41, 32)
     mask = torch.ones(1, 41, dtype=torch.long)
-    with pytest.raises(ValueError, match="41 tokens exceed the 40 of answer-quality"):
+    with pytest.raises(ValueError, match=r"41 tokens .* exceeds the 40 that 'answer-quality'"):
         quality.score_embeds(embeds, mask, mask.cumsum(-1) - 1, prompts=["Why?"])
 
 
@@ -148,5 +155,5 @@ def test_errors_name_the_mend(tmp_path, folder):
         AnswerQuality(tmp_path)
     with pytest.raises(ValueError, match="batch_size must be >= 1, got 0"):
         AnswerQuality(folder, batch_size=0)
-    with pytest.raises(ValueError, match="has 2 labels"):
+    with pytest.raises(ValueError, match="2 labels"):
         AnswerQuality(tiny_folder(tmp_path / "two", num_labels=2))

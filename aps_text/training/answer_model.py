@@ -29,7 +29,7 @@ from aps_text.training.pruned_tokenizer import (
     pruned_ids,
 )
 
-__all__ = ["export", "starting_model"]
+__all__ = ["export", "read_pairs", "starting_model"]
 
 REPORT_LAYERS, REPORT_VOCABULARY, POSITIONS = 2, 9000, 128
 
@@ -93,6 +93,16 @@ def _replace_words(model: BertForSequenceClassification, table: torch.Tensor) ->
     words.requires_grad_(False)
 
 
+def read_pairs(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let it write pairs as they were trained: `[CLS] question [SEP] answer [SEP]`, types 0."""
+    from tokenizers.processors import TemplateProcessing
+
+    special = [(t, tokenizer.convert_tokens_to_ids(t)) for t in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:0 [SEP]:0", special_tokens=special
+    )
+
+
 def export(
     model: BertForSequenceClassification, tokenizer: PreTrainedTokenizerBase, folder: Path
 ) -> None:
@@ -101,6 +111,7 @@ def export(
     twin = BertForSequenceClassification(model.config)
     twin.load_state_dict(model.state_dict())
     twin.half().save_pretrained(folder)
+    read_pairs(tokenizer)
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))

@@ -112,7 +112,8 @@ class PairMaker:
         for fact in facts:
             self.by_lemma[fact.lemma].append(fact)
         texts = [normalise(t) for f in facts for t in f.slots.values()]
-        self.words = sorted({w for t in texts for w in t.split() if len(w) > 2})
+        words = sorted({w for t in texts for w in t.split() if len(w) > 2})
+        self.words = [w for w in words if not self.hidden & {w, w.removesuffix("s")}]
 
     def pairs(self, count: int, seed: int) -> list[Pair]:
         """`count` pairs; a function of the facts and the seed."""
