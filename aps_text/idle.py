@@ -34,8 +34,11 @@ STEERING = (
     "standard_score",
 )
 WINDOW = ("guidance_start", "guidance_end", "guidance_interval")
-ORDER = ("schedule", "counting", "remasking", "anchor_score", "standard_score", "revisable")
-ORDER += ("alg", "alg_temp", "threshold", "block_length", "carry_over", *WINDOW[1:])
+ORDER = (
+    *("schedule", "counting", "remasking", "anchor_score", "standard_score", "revisable"),
+    *("alg", "alg_temp", "threshold", "block_length", "carry_over"),
+    *WINDOW[1:],
+)
 
 
 def idle(config: APSConfig) -> dict[str, str]:

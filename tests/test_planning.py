@@ -13,12 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
 from aps_text.planning.counting import CPU_ATTENTION
-from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes, masks_left
+from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes
 from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
 from aps_text.planning.measure import Setting, measure, random_model
 from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
 from aps_text.planning.report import plan
 from aps_text.planning.shape import PRESETS, ModelShape, find_shape, from_config
+from aps_text.planning.steps import masks_left, planned_steps
 
 QWEN = ModelShape(
     name="qwen2-like",
@@ -81,6 +82,13 @@ def close(planned, measured, tolerance=0.1):
         (BERT, {}, ENCODER),
         (BERT, {"dtype_bytes": 2, "batch": 4, "lora_rank": 24, "lora_layers": 3}, None),
         (BERT, {"steps": 8, "schedule": "cosine", "prompt": 40}, None),
+        (QWEN, {"cfg_scale": 1.5}, CHAT),
+        (BERT, {"cfg_scale": 1.5, "lora_layers": 1}, None),
+        (QWEN, {"cfg_scale": 0.5, "adapter": "logits"}, ENCODER),
+        (QWEN, {"steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
+        (BERT, {"steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
+        (QWEN, {"inner_steps": 0, "block_length": 8, "steps": 8}, None),
+        (QWEN, {"inner_steps": 0, "cfg_scale": 2.0, "schedule": "cosine"}, None),
     ],
 )
 def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
@@ -99,8 +107,38 @@ def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
     memory = plan_memory(shape, call, reward)
     made = memory.total - memory.parts["weights"] - memory.parts["reward weights"]
     close(made, real.peak)
-    if call.adapter == "lora" and not call.checkpointing:
+    if call.adapter == "lora" and call.inner_steps and not call.checkpointing:
         close(replay_saved(shape, call, call.tokens), real.replay_saved)
+
+
+def test_a_threshold_takes_at_most_what_is_planned():
+    call = replace(CALL, steps=8, inner_steps=1, threshold=0.3)
+    real, planned = measure(QWEN, call), count_passes(call)
+    assert real.cost.trunk_forwards < planned.trunk_forwards
+    assert real.flops < sum(count_flops(QWEN, call).values())
+    memory = plan_memory(QWEN, call)
+    assert real.peak < 1.1 * (memory.total - memory.parts["weights"])
+
+
+def test_each_side_of_guidance_by_the_prompt_is_planned():
+    plain, guided = CALL, replace(CALL, cfg_scale=1.0)
+    more = count_passes(guided).unconditional
+    assert (count_passes(plain).unconditional, more) == (0, 2 * 4)
+    assert count_passes(guided).trunk_forwards == count_passes(plain).trunk_forwards
+    unsteered = replace(CALL, inner_steps=0, cfg_scale=1.0)
+    parts = count_flops(QWEN, unsteered)
+    assert parts["without prompt"] == pytest.approx(
+        parts["trunk"] + parts["replays"] + parts["head"]
+    )
+
+
+def test_steps_outside_of_the_window_are_planned_unsteered():
+    call = replace(CALL, steps=8, guidance_start=0.25, guidance_end=0.75)
+    steps = planned_steps(call)
+    assert [step.guided for step in steps] == [False, False, True, True, True, True, False, False]
+    assert count_passes(call).denoiser_backwards == 2 * 4 * call.inner_steps
+    block = replace(call, block_length=8)
+    assert [s.asked for s in planned_steps(block)][:3] == [8, 4, 24]
 
 
 def test_operations_are_those_of_torchs_own_counter():
@@ -215,6 +253,13 @@ def test_a_faster_gpu_is_estimated_faster():
         (["--model", "dream-7b", "--lora-layers", "some"], "a number or 'all', got 'some'"),
         (["--model", "dream-7b", "--tokens", "4000"], "context of 2048"),
         (["--model", "dream-7b", "--batch", "0"], "batch must be at least 1, got 0"),
+        (["--model", "dream-7b", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["--model", "dream-7b", "--cfg-scale", "-1"], "cfg_scale must not be negative, got -1"),
+        (["--model", "dream-7b", "--block-length", "0"], "block_length must be at least 1, got 0"),
+        (["--model", "dream-7b", "--threshold", "2"], r"threshold lies in [0, 1], got 2"),
+        (["--model", "dream-7b", "--guidance-end", "1.5"], "guidance_end lies in [0, 1], got 1.5"),
+        (["--model", "dream-7b", "--guidance-start", "1"], "no step is steered"),
+        (["--model", "dream-7b", "--reward", "gpt-9"], "no shape for 'gpt-9'"),
         (["--model", "dream-7b", "--load-in-4bit", "--load-in-8bit"], "not both"),
     ],
 )

@@ -33,6 +33,12 @@ def add_parser(subparsers: Any) -> None:
     add("--estimator", default="relaxed", choices=["relaxed", "rloo"])
     add("--num-samples", type=int, default=8, help="answers drawn per row for rloo")
     add("--schedule", default="linear", choices=["linear", "cosine"])
+    add("--guidance-start", type=float, default=0.0, metavar="SHARE", help="steer from here on")
+    add("--guidance-end", type=float, default=1.0, metavar="SHARE", help="and up to here")
+    add("--guidance-interval", type=int, default=1, metavar="N", help="every so many steps")
+    add("--cfg-scale", type=float, default=0.0, help="classifier-free guidance; 0 is off")
+    add("--block-length", type=int, default=None, help="fill blocks left to right")
+    add("--threshold", type=float, default=None, help="then the plan is an upper bound")
     add("--dtype", default="bfloat16", choices=sorted(DTYPES))
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
@@ -69,6 +75,12 @@ def plan_command(args: argparse.Namespace) -> int:
         estimator=args.estimator,
         num_samples=args.num_samples,
         schedule=args.schedule,
+        guidance_start=args.guidance_start,
+        guidance_end=args.guidance_end,
+        guidance_interval=args.guidance_interval,
+        cfg_scale=args.cfg_scale,
+        block_length=args.block_length,
+        threshold=args.threshold,
         dtype_bytes=DTYPES[args.dtype],
         bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
         checkpointing=args.gradient_checkpointing,
@@ -96,11 +108,14 @@ def as_text(found: Plan) -> str:
     call, shape, passes = found.call, found.shape, found.passes
     kind = f"{call.bits}-bit layers" if call.bits else f"{8 * call.dtype_bytes}-bit numbers"
     top = call.adapted(shape)
+    lora = call.adapter == "lora"
     adapter = f"LoRA rank {call.lora_rank} on {top} of {shape.layers} layers"
     lines = [
         f"{shape.name}: {shape.parameters / 1e9:.2f} B parameters, {kind} ({shape.source})",
         f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={call.steps}, "
-        f"M={call.inner_steps}, " + (adapter if call.adapter == "lora" else "phi = logits"),
+        f"M={call.inner_steps}, "
+        + ("plain" if not call.inner_steps else adapter if lora else "phi = logits")
+        + (f", blocks of {call.block_length}" if call.block_length else ""),
     ]
     if found.reward is not None:
         lines.append(
@@ -108,11 +123,21 @@ def as_text(found: Plan) -> str:
             f"parameters, {8 * found.reward.dtype_bytes}-bit, {found.reward.frame} tokens around "
             "the answer"
         )
+    if call.inner_steps and passes.guided < passes.steps:
+        lines.append(f"steered at {passes.guided} of {passes.steps} steps")
+    if passes.unconditional:
+        lines.append(
+            f"classifier-free guidance: a second trunk and replay, without the prompt, at each of "
+            f"{passes.steps} steps"
+        )
+    if call.threshold is not None:
+        lines.append("threshold: the call ends earlier where the model is sure; all below at most")
+    early = "gates and the trust region end steps early"
     lines += [
         "",
         f"passes (rows)   trunk {passes.trunk_forwards}, replays {passes.denoiser_forwards}, "
         f"backward {passes.denoiser_backwards}, reward {passes.reward_forwards} forward "
-        f"{passes.reward_backwards} backward; at most: gates and the trust region end steps early",
+        f"{passes.reward_backwards} backward; at most: {early}",
         f"masked positions   {passes.masks / max(1, passes.steps):.1f} of {call.tokens} on average",
         "",
         f"operations      {sum(found.flops.values()) / 1e12:12.1f} TFLOP",

@@ -2,8 +2,10 @@
 
     passes    trunk T, replays T (M+1) (one more with carry-over, but not at the first step),
               backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
-              T replays and no backward. These are `aps_text.cost.Cost`'s, an upper bound where
-              gates and the trust region end a step early.
+              T replays and no backward; a step outside of the guidance window: one replay. These
+              are `aps_text.cost.Cost`'s, an upper bound where gates, the trust region or a
+              threshold end a step or the call early.
+    guidance  by the prompt's absence (cfg_scale): another trunk and replay a step, of theta
     layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
     last      2 X (weights of q, k, v) + 2 N (weights) + 4 N S H d_h: keys everywhere, the rest at
               the N masked positions only
@@ -19,14 +21,11 @@ Multiplications and additions count one each; only matrix products count, as in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
-import torch
-
-from ..schedule import keep_masked, reveal_count, time_grid
 from .shape import ModelShape
+from .steps import planned_steps
 
-__all__ = ["Call", "Passes", "RewardCall", "count_flops", "count_passes", "masks_left"]
+__all__ = ["Call", "Passes", "RewardCall", "count_flops", "count_passes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +42,7 @@ class Call:
         checkpointing: replayed layers keep their inputs only and are run again on the way back.
         padded: prompts of different lengths, so attention takes a mask.
         restrict: the bridge leaves unmatched tokens out (the default policy, two tokenizers).
+        threshold: reveals more than planned, so with it everything is an upper bound.
     """
 
     prompt: int = 64
@@ -57,6 +57,12 @@ class Call:
     estimator: str = "relaxed"
     num_samples: int = 8
     schedule: str = "linear"
+    guidance_start: float = 0.0
+    guidance_end: float = 1.0
+    guidance_interval: int = 1
+    cfg_scale: float = 0.0
+    block_length: int | None = None
+    threshold: float | None = None
     dtype_bytes: int = 2
     bits: int | None = None
     checkpointing: bool = False
@@ -65,10 +71,20 @@ class Call:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the value and its range."""
-        for name in ("tokens", "batch", "steps", "lora_rank", "num_samples"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("prompt", "inner_steps"):
+        counts = ("tokens", "batch", "steps", "lora_rank", "num_samples", "guidance_interval")
+        for name in (*counts, "block_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        for name in ("guidance_start", "guidance_end", "threshold"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{name} lies in [0, 1], got {value}")
+        if self.guidance_start > self.guidance_end:
+            raise ValueError(
+                f"guidance_start={self.guidance_start} lies after guidance_end={self.guidance_end}"
+            )
+        for name in ("prompt", "inner_steps", "cfg_scale"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
         if self.lora_layers is not None and self.lora_layers < 1:
@@ -106,6 +122,11 @@ class Call:
                 f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
                 f"{shape.name} has a context of {shape.context}; use fewer tokens"
             )
+        if self.inner_steps and not any(step.guided for step in planned_steps(self)):
+            raise ValueError(
+                f"no step is steered: none of {self.steps} lies in [{self.guidance_start}, "
+                f"{self.guidance_end}) on its interval; widen it, or plan inner_steps=0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +149,9 @@ class Passes:
     """Row passes of a call (all rows together), named as in `Cost`, and masked positions.
 
     Attributes:
+        unconditional: further trunks and replays, without the prompt; `Cost` leaves them out.
         masks: masked positions summed over steps, of one row.
-        steps: steps that really happen: a row without masks is finished.
+        steps, guided: steps that really happen (a row without masks is finished), and are steered.
     """
 
     trunk_forwards: int
@@ -137,40 +159,33 @@ class Passes:
     denoiser_backwards: int
     reward_forwards: int
     reward_backwards: int
+    unconditional: int
     masks: int
     steps: int
-
-
-def masks_left(tokens: int, steps: int, schedule: str = "linear") -> list[int]:
-    """Masked positions of a row at each step, as the sampler counts them; stops at 0."""
-    grid, left, found = time_grid(steps), torch.tensor([tokens]), []
-    for t, s in pairwise(grid):
-        if int(left) == 0:
-            break
-        found.append(int(left))
-        left = left - reveal_count(left, keep_masked(t, s, schedule))
-    return found
+    guided: int
 
 
 def count_passes(call: Call, *, rewarded: bool = True) -> Passes:
     """Passes of the whole call; `rewarded` False where nothing is scored by a model."""
-    left = masks_left(call.tokens, call.steps, call.schedule)
-    rows, steps, inner = call.batch, len(left), call.inner_steps
-    forwards = steps
-    backwards = 0
-    if call.adapter == "lora" and inner > 0:
-        forwards = steps * (inner + 1) + (steps - 1 if call.carry_over else 0)
-        backwards = steps * inner
-    scored = steps * inner if rewarded else 0
+    steps, rows, inner = planned_steps(call), call.batch, call.inner_steps
+    guided = sum(step.guided for step in steps)
+    forwards, backwards = len(steps), 0
+    if call.adapter == "lora":
+        forwards += guided * inner
+        forwards += sum(step.guided and step.again for step in steps) if call.carry_over else 0
+        backwards = guided * inner
+    scored = guided * inner if rewarded else 0
     sampled = call.estimator == "rloo"
     return Passes(
-        trunk_forwards=rows * steps,
+        trunk_forwards=rows * len(steps),
         denoiser_forwards=rows * forwards,
         denoiser_backwards=rows * backwards,
         reward_forwards=rows * scored * (call.num_samples if sampled else 1),
         reward_backwards=0 if sampled else rows * scored,
-        masks=sum(left),
-        steps=steps,
+        unconditional=rows * len(steps) if call.cfg_scale > 0 else 0,
+        masks=sum(step.masks for step in steps),
+        steps=len(steps),
+        guided=guided,
     )
 
 
@@ -224,49 +239,66 @@ def count_flops(
     """Operations of the whole call by part.
 
     `trunk`, `replays` (adapted layers), `head`, `backward` (both), `lora` (forward and back),
-    `recomputed` (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
+    `without prompt` (trunk, replay and head of the unconditional side), `recomputed`
+    (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
     """
     call.check(shape)
-    passes = count_passes(call, rewarded=reward is not None)
-    top, size, rank = call.adapted(shape), call.positions, call.lora_rank
+    passes, steps = count_passes(call, rewarded=reward is not None), planned_steps(call)
+    top, size, rank, rows = call.adapted(shape), call.positions, call.lora_rank, call.batch
     forwards, backwards = passes.denoiser_forwards, passes.denoiser_backwards
-    # A forward of theta by itself (carry-over, adapter="logits") carries no low-rank maps.
-    bare = passes.trunk_forwards - call.batch if call.carry_over and backwards else 0
-    with_lora = forwards - bare if backwards else 0
-    # Every pass of a step asks for the same positions; the first step has no forward of theta.
-    masks = passes.masks / max(1, passes.steps)
-    heads = forwards * masks + (call.batch * (masks - call.tokens) if bare else 0)
+    # Every pass of a step asks for the same positions, summed here over all rows.
+    asked = rows * sum(step.asked for step in steps)
+    inner = rows * call.inner_steps * sum(step.masks for step in steps if step.guided)
+    fitted = [step.masks for step in steps if step.guided] if backwards else []
+    bare = [step for step in steps if not step.guided or (step.again and call.carry_over)]
+    with_lora = rows * (call.inner_steps + 1) * len(fitted)
+    lora_asked = rows * (call.inner_steps + 1) * sum(fitted)
+    heads = lora_asked + rows * sum(step.asked for step in bare) if backwards else asked
+    back_asked = inner if backwards else 0
     once, each = last_forward(shape, size)
-    replays = forwards * ((top - 1) * layer_forward(shape, size) + once) + heads * each
+
+    def replay(passes: float, positions: float) -> float:
+        return passes * ((top - 1) * layer_forward(shape, size) + once) + positions * each
+
     back_once, back_each = last_backward(shape, size)
-    back = layers_backward(shape, top - 1, size, from_input=True) + back_once + masks * back_each
+    back = layers_backward(shape, top - 1, size, from_input=True) + back_once
     # What goes into the first adapted layer needs no gradient.
-    entry = [size if top > 1 else masks, size, size]
-    back -= 2.0 * sum(x * i * o for x, (i, o) in zip(entry, shape.linears[:3], strict=True))
+    entry = shape.linears[:3] if top > 1 else shape.linears[1:3]
+    back -= 2.0 * size * sum(i * o for i, o in entry)
+    query = shape.linears[0]
+    if top == 1:
+        back_each -= 2.0 * query[0] * query[1]
     full = lora_forward(shape, top - 1, size, rank)
-    low = full + lora_maps(shape.linears[:3], size, rank) + lora_maps(shape.linears, masks, rank)
-    used = lora_maps(shape.linears[1:3], size, rank)
-    used += lora_maps([shape.linears[0], *shape.linears[3:]], masks, rank)
-    unused = 2.0 * rank * sum(x * i for x, (i, _) in zip(entry, shape.linears[:3], strict=True))
+    keys, here = shape.linears[1:3], [query, *shape.linears[3:]]
+    used = full + lora_maps(keys, size, rank) - rank * 1.0 * size * sum(i for i, _ in entry)
+    used_each = lora_maps(here, 1, rank) - (rank * 1.0 * query[0] if top == 1 else 0)
     found = {
         "trunk": passes.trunk_forwards * (shape.layers - top) * layer_forward(shape, size),
-        "replays": replays,
+        "replays": replay(forwards, heads),
         "head": heads * head_forward(shape),
-        "backward": backwards * (back + masks * head_forward(shape)),
-        "lora": with_lora * low + backwards * (2 * (full + used) - unused),
+        "backward": backwards * back + back_asked * (back_each + head_forward(shape)),
+        "lora": with_lora * (full + lora_maps(shape.linears[:3], size, rank))
+        + lora_asked * lora_maps(shape.linears, 1, rank)
+        + 2 * (backwards * used + back_asked * used_each),
+        "without prompt": 0.0,
         "recomputed": 0.0,
         "bridge": 0.0,
         "reward": 0.0,
     }
+    if passes.unconditional:
+        trunk = passes.unconditional * (shape.layers - top) * layer_forward(shape, size)
+        replayed = replay(passes.unconditional, asked) + asked * head_forward(shape)
+        found["without prompt"] = trunk + replayed
     if call.checkpointing:
-        again = (top - 1) * layer_forward(shape, size) + once + masks * each
-        found["recomputed"] = backwards * (again + low)
+        low = full + lora_maps(shape.linears[:3], size, rank)
+        again = replay(backwards, back_asked) + backwards * low
+        found["recomputed"] = again + back_asked * lora_maps(shape.linears, 1, rank)
     if reward is not None:
         span = call.tokens + reward.frame
         body = reward.shape.layers * layer_forward(reward.shape, span)
         back = layers_backward(reward.shape, reward.shape.layers, span, from_input=True)
         found["reward"] = passes.reward_forwards * body + passes.reward_backwards * back
         # p @ C and its gradient, and two sums of p over what the bridge matches.
-        mixing = 2.0 * masks * shape.vocab * (2 * reward.shape.hidden + 2)
-        found["bridge"] = passes.reward_backwards * mixing
+        mixing = 2.0 * inner * shape.vocab * (2 * reward.shape.hidden + 2)
+        found["bridge"] = mixing if passes.reward_backwards else 0.0
     return found

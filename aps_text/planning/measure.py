@@ -15,11 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..adapter import Denoiser
 from ..canvas import Canvas
 from ..codebook import Relaxed, VectorCodebook
 from ..config import APSConfig
 from ..cost import Cost
+from ..methods.ancestral import Ancestral
 from ..models.causal import both_directions
+from ..models.guided import GuidedDenoiser
 from ..models.transformer import Anatomy, TransformerDenoiser, padding_mask
 from ..noise import Noise
 from ..operator import Arithmetic, Scores, ZeroOperator
@@ -134,16 +137,24 @@ class Setting:
             checkpointing=call.checkpointing,
         )
         prompts = [[1] * max(1, call.prompt - (row % 2)) for row in range(call.batch)]
-        self.denoiser = TransformerDenoiser.bind(
-            anatomy, prompts, [call.tokens] * call.batch, call.lora_layers
-        )
+        lengths = [call.tokens] * call.batch
+        self.denoiser = TransformerDenoiser.bind(anatomy, prompts, lengths, call.lora_layers)
+        self.bound: Denoiser = self.denoiser
+        if call.cfg_scale > 0:
+            masks = [[mask] * len(prompt) for prompt in prompts]
+            without = TransformerDenoiser.bind(anatomy, masks, lengths, call.lora_layers)
+            self.bound = GuidedDenoiser(self.denoiser, without, call.cfg_scale)
         self.operator = None
         if reward is not None:
             self.operator = _MeanReward(
                 reward.shape, _DTYPES[reward.dtype_bytes], reward.frame, shape.vocab
             )
         self.canvas = Canvas.open(
-            [call.tokens] * call.batch, mask_id=mask, fill_id=fill, stop_ids=(stop,)
+            lengths,
+            mask_id=mask,
+            fill_id=fill,
+            stop_ids=(stop,),
+            block_length=call.block_length,
         )
         rows = torch.arange(call.batch)
         self.noise = Noise(rows, torch.zeros_like(rows))
@@ -154,6 +165,12 @@ class Setting:
             lora_rank=call.lora_rank,
             adapter=call.adapter,  # type: ignore[arg-type]
             carry_over=call.carry_over,
+            schedule=call.schedule,  # type: ignore[arg-type]
+            guidance_start=call.guidance_start,
+            guidance_end=call.guidance_end,
+            guidance_interval=call.guidance_interval,
+            block_length=call.block_length,
+            threshold=call.threshold,
             estimator="rloo" if call.estimator == "rloo" else "auto",
             num_samples=call.num_samples,
             relaxation="entropy",  # the one that keeps most, and what a plan counts
@@ -166,7 +183,8 @@ class Setting:
     def run(self) -> Cost:
         """The whole call."""
         operator: Any = self.operator or ZeroOperator()
-        return run(APS(), self.denoiser, operator, self.canvas, self.config, self.noise).cost
+        method = APS() if self.call.inner_steps else Ancestral()
+        return run(method, self.bound, operator, self.canvas, self.config, self.noise).cost
 
     def replay_saved(self) -> int:
         """Bytes kept by one replay of the adapted layers, for its backward."""

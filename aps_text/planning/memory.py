@@ -8,6 +8,8 @@ kernel keeps per layer count as activations); `workspace` (what lives for a mome
 
 A step has several moments that may be its worst, and the plan is the worst of them:
 
+    trunk       unsteered: a layer's inside, beside the last step's distributions
+    decoding    unsteered: two tensors of logits
     sampling    drawing the hard tokens the reward sees: float64 sums over the vocabulary
     reward      the reward's own graph on top of everything
     gradient    from the reward's embeddings to the logits
@@ -26,8 +28,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .flops import Call, RewardCall, masks_left
+from .flops import Call, RewardCall
 from .shape import ModelShape
+from .steps import PlannedStep, planned_steps
 
 __all__ = ["PARTS", "Memory", "adapter_parameters", "plan_memory", "replay_saved", "weights_bytes"]
 
@@ -41,6 +44,9 @@ PARTS = (
     "mask",
     "workspace",
 )
+
+
+RANKED = 64 * 60  # bytes a position: probabilities, ids and orders of its 64 likeliest tokens
 
 
 @dataclass(frozen=True)
@@ -218,17 +224,18 @@ def plan_memory(shape: ModelShape, call: Call, reward: RewardCall | None = None)
         ValueError: the model cannot take the call.
     """
     call.check(shape)
-    left = masks_left(call.tokens, call.steps, call.schedule)
-    moments = _moments(shape, call, reward, left[0], None)
-    if len(left) > 1:  # then theta and the last step's distributions are kept as well
-        moments += _moments(shape, call, reward, left[1], left[0])
+    moments, before = [], 0
+    for step in planned_steps(call):
+        moments += _moments(shape, call, reward, step, before)
+        before = step.asked
     return max(moments, key=lambda memory: memory.total)
 
 
 def _moments(
-    shape: ModelShape, call: Call, reward: RewardCall | None, masks: int, before: int | None
+    shape: ModelShape, call: Call, reward: RewardCall | None, step: PlannedStep, before: int
 ) -> list[Memory]:
-    rows, size, e = call.batch, call.positions, call.dtype_bytes
+    """Of a step after one that asked for `before` positions (0: it is the first)."""
+    rows, size, e, masks = call.batch, call.positions, call.dtype_bytes, step.asked
     a = max(4, e)
     one = float(rows * masks * shape.vocab * a)  # one (N, K) tensor
     lora = call.adapter == "lora" and call.inner_steps > 0
@@ -240,16 +247,29 @@ def _moments(
     if reward is not None:
         table = shape.vocab * reward.shape.hidden if call.estimator == "relaxed" else 0
         parts["reward weights"] = reward.dtype_bytes * float(reward.shape.parameters + table)
-    trunk = rows * size * (2 * shape.hidden + 3 * shape.ffn) * e
-    if call.inner_steps == 0:
-        return [Memory("decoding", parts | {"vocabulary": 8 * one, "workspace": float(trunk)})]
+    guided = call.cfg_scale > 0
+    state = float(rows * size * shape.hidden * e * (2 if guided else 1))
+    # The unconditional logits, and where they are suppressed.
+    beside = one + one / a if guided else 0.0
+    if not step.guided:
+        inner = (3 if shape.layout == "llama" else 2) * shape.ffn
+        trunk = float(rows * size * (2 * shape.hidden + inner) * e)
+        last = 2.0 * rows * before * shape.vocab * a
+        # Both sides are mixed out of place; later, the likeliest tokens are ranked.
+        drawn = max((4 + 1 / a) * one if guided else 0, 2 * one + beside + RANKED * rows * masks)
+        return [
+            Memory("trunk", parts | {"vocabulary": last, "workspace": trunk}),
+            Memory("decoding", parts | {"vocabulary": drawn, "workspace": state}),
+        ]
+    if guided:
+        parts["workspace"] = state
 
     saved = replay_saved(shape, call, masks)
-    kept = 0.0 if before is None else 2 * one * before / masks  # the last step's distributions
+    kept = 2 * one * before / masks + beside  # the last step's distributions
     # logits, leaf, log_softmax, theta's log_softmax, and of the inner step before: leaf, gradient
     again = call.inner_steps > 1
     held = kept + (4 + (2 if again else 0)) * one
-    if lora and before is not None and call.carry_over:
+    if lora and step.again and call.carry_over:
         held += one  # theta
     if not lora:
         held += one * (4 if again else 1)  # theta, the offset and its two moments

@@ -1,0 +1,67 @@
+"""The steps of a call, as the sampler's loop makes them: what is masked, asked for, and steered.
+
+masks    fall from L to 0 by the schedule's counts
+asked    logits are needed where a mask is; unsteered and in blocks, only up to the end of the
+         block that is being written
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..sampler import is_guided
+from ..schedule import keep_masked, reveal_count, time_grid
+
+if TYPE_CHECKING:
+    from .flops import Call
+
+__all__ = ["PlannedStep", "masks_left", "planned_steps"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One denoising step of one row.
+
+    Attributes:
+        masks: masked positions before it.
+        asked: positions logits are computed at.
+        guided: whether it is steered.
+        again: whether an earlier one was.
+    """
+
+    masks: int
+    asked: int
+    guided: bool
+    again: bool
+
+
+def masks_left(tokens: int, steps: int, schedule: str = "linear") -> list[int]:
+    """Masked positions of a row at each step, as the sampler counts them; stops at 0."""
+    grid, left, found = time_grid(steps), torch.tensor([tokens]), []
+    for t, s in pairwise(grid):
+        if int(left) == 0:
+            break
+        found.append(int(left))
+        left = left - reveal_count(left, keep_masked(t, s, schedule))
+    return found
+
+
+def planned_steps(call: Call) -> list[PlannedStep]:
+    """Every step that really happens: a row without masks is finished."""
+    left = masks_left(call.tokens, call.steps, call.schedule)
+    settings: Any = call  # has the fields of a configuration that are read there
+    found, again = [], False
+    for index, (masks, after) in enumerate(pairwise([*left, 0])):
+        guided = is_guided(index, settings)
+        asked = masks
+        if not guided and call.block_length is not None:
+            written = math.ceil((call.tokens - after) / call.block_length) * call.block_length
+            asked = min(written, call.tokens) - (call.tokens - masks)
+        found.append(PlannedStep(masks, asked, guided, again))
+        again |= guided
+    return found
