@@ -73,7 +73,8 @@ class DifferentiableReward(Protocol):
 
     def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
         """Token ids the reward puts before and after the answer: `[CLS]` and `[SEP]`, or a chat
-        template around the prompt. Special tokens only where the reward was trained with them."""
+        template around the prompt. Special tokens only where the reward was trained with them.
+        With a further `**columns` it is given the row's dataset columns too."""
         ...
 
     def score_embeds(

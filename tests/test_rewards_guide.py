@@ -14,7 +14,7 @@ GUIDE = Path(__file__).parent.parent / "docs" / "rewards.md"
 
 def test_the_guide_runs():
     blocks = re.findall(r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 6
     names: dict = {}
     for block in blocks:
         exec(compile(block, GUIDE.name, "exec"), names)
