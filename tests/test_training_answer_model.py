@@ -1,4 +1,4 @@
-"""Where the answer-quality models start: encoders cut to size, and files that say what they read."""
+"""Where the answer-quality models start: encoders cut to size, files that say what they read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from aps_text.text.bridge import bridge_between
-from aps_text.training.answer_model import export, starting_model
+from aps_text.training.answer_model import REPORT_VOCABULARY, export, starting_model
 from aps_text.training.pruned_tokenizer import minilm_folder
 from rewards.answer_quality import AnswerQuality
 
@@ -50,6 +50,7 @@ def test_the_report_starts_from_the_tagger_and_is_small_enough(tmp_path):
     from rewards.grammar import Grammar
 
     model, tokenizer = starting_model("report", TEXTS)
+    assert len(tokenizer) == REPORT_VOCABULARY
     tagger = Grammar()
     ids = [framed(TEXTS[1], return_tensors="pt") for framed in (tokenizer, tagger.tokenizer)]
     with torch.no_grad():

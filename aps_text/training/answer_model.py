@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,12 @@ def _from_tagger(
     kept = {k: v for k, v in weights.items() if k in model.state_dict()}
     model.load_state_dict(kept, strict=False)  # pooler and head stay random
     model.set_attn_implementation("eager")
-    used = {i for row in old(list(texts), add_special_tokens=False)["input_ids"] for i in row}
-    ids = pruned_ids(old.get_vocab(), used, REPORT_VOCABULARY)
+    vocab = old.get_vocab()
+    counts = Counter(
+        i for row in old(list(texts), add_special_tokens=False)["input_ids"] for i in row
+    )
+    room = REPORT_VOCABULARY - len(pruned_ids(vocab, [], 0))
+    ids = pruned_ids(vocab, [i for i, _ in counts.most_common(room)], REPORT_VOCABULARY)
     _replace_words(model, prune_rows(model.get_input_embeddings().weight.data, ids))
     return model, prune_tokenizer(old, ids, POSITIONS)
 
