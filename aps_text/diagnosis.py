@@ -149,20 +149,25 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
     gain = [a - b for a, b in pairs]
     if fmean(gain) <= 0:
         return found
-    for what, measure, much in (
-        ("words", lambda text: float(len(text.split())), 0.2),
-        ("repeated word pairs", repetition, 0.2),
-    ):
+    for what, measure in (("words", _words), ("repeated word pairs", repetition)):
         one, two = [measure(t) for t in steered.text], [measure(t) for t in plain.text]
-        moved, base = fmean(one) - fmean(two), max(fmean(two), 0.05)
         follows = _correlation(gain, [a - b for a, b in zip(one, two, strict=True)])
-        share = "" if math.isnan(follows) else f" (correlation with the gain {follows:+.2f})"
-        if abs(moved) > much * base and (math.isnan(follows) or abs(follows) > 0.5):
+        moved = fmean(one) - fmean(two)
+        if what == "words":  # longer or shorter, by a fifth; by half where too few to correlate
+            much = abs(moved) > (0.5 if math.isnan(follows) else 0.2) * fmean(two)
+        else:
+            much = moved > 0.1
+        if much and (math.isnan(follows) or follows * moved > 0.5 * abs(moved)):
+            share = "" if math.isnan(follows) else f" (correlation with the gain {follows:+.2f})"
             found.append(
                 f"the reward rose by {fmean(gain):.3g} while {what} went from {fmean(two):.3g} to "
                 f"{fmean(one):.3g} an answer{share}: that may be what was rewarded"
             )
     return found
+
+
+def _words(text: str) -> float:
+    return float(len(text.split()))
 
 
 def repetition(text: str) -> float:
@@ -173,8 +178,8 @@ def repetition(text: str) -> float:
 
 
 def _is_rise(rise: float, values: Sequence[float]) -> bool:
-    """Is it more than a hundredth of what the values are about?"""
-    return rise > 0.01 * max(1e-12, max(map(abs, values)))
+    """Is it more than a twentieth of what the values are about?"""
+    return rise > 0.05 * max(1e-12, max(map(abs, values)))
 
 
 def _correlation(one: Sequence[float], two: Sequence[float]) -> float:

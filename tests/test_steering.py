@@ -417,6 +417,10 @@ def test_length_and_repetition_are_named_where_they_did_the_work():
     assert len(found) == 2
     assert "words went from 3 to 8 an answer (correlation with the gain +1.00)" in found[0]
     assert "repeated word pairs" in found[1]
+    shorter = compare(answers(["a"] * 3, [1.0] * 3), answers(["a b c"] * 3, [0.0] * 3))
+    assert "words went from 3 to 1 an answer: that may" in shorter[0]
+    few = compare(answers(["a b c d"] * 3, [1.0] * 3), answers(["a b c"] * 3, [0.0] * 3))
+    assert few == []  # a third longer, and too few to say that it mattered
     other = answers(["d e f"] * 6, range(6))
     assert compare(other, plain) == []
     assert compare(plain, longer) == []  # nothing was gained
