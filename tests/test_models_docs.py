@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import torch
+from tiny import tiny_text_model
 
+from aps_text.cli import build_parser
 from aps_text.models.text_model import LAYOUTS
+from aps_text.verification.suite import verify
 
 TEXT = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding="utf-8")
 
@@ -15,7 +19,7 @@ TEXT = (Path(__file__).parent.parent / "docs" / "models.md").read_text(encoding=
 def test_the_example_runs_and_can_be_steered():
     names: dict[str, object] = {"__name__": "example"}
     blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     with torch.random.fork_rng(devices=[]):
         for block in blocks:
             exec(compile(block, "models.md", "exec"), names)
@@ -23,11 +27,26 @@ def test_the_example_runs_and_can_be_steered():
     assert len(answer.text) == 2
     assert answer.cost.denoiser_backwards > 0
     assert "[MASK]" not in " ".join(answer.text)
+    assert names["report"].passed
+    assert [c.name for c in names["report"].checks if c.status == "SKIP"] == ["shift"]
     questions = ["what is a violin ?"] * 24
     steered = pipe(questions, reward=names["about_strings"], steps=4, beta=0.1, seeds=range(24))
     plain = pipe.generate_plain(questions, reward=names["about_strings"], steps=4, seeds=range(24))
     gain = sum(steered.rewards["total"]) - sum(plain.rewards["total"])
     assert gain > 12
+
+
+def test_every_command_line_shown_is_understood():
+    shown = re.findall(r"^\$ aps (.*)$", TEXT, flags=re.M)
+    assert shown
+    for line in shown:
+        assert callable(build_parser().parse_args(shlex.split(line)).run)
+
+
+def test_every_line_of_the_report_is_explained():
+    table = TEXT.split("## Does it work")[1].split("## What is verified")[0]
+    for check in verify(tiny_text_model(), tokens=4).checks:
+        assert f"`{check.name}`" in table
 
 
 def test_every_supported_layout_is_listed():

@@ -12,6 +12,7 @@ import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
+from aps_text.models.text_model import LAYOUTS, load
 from aps_text.planning.counting import CPU_ATTENTION
 from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes
 from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
@@ -162,6 +163,7 @@ def test_parameters_are_counted_exactly(shape):
 
 def test_published_sizes():
     published = {"dream-7b": 7_615_616_512, "llada-8b": 8_015_581_184, "qwen3-0.6b": 596_049_920}
+    published["bert-base"] = 109_514_298
     for name, parameters in published.items():
         assert PRESETS[name].parameters == parameters
     assert find_shape("Dream-org/Dream-v0-Instruct-7B") == find_shape("dream-7b")
@@ -295,6 +297,13 @@ def test_models_are_listed(capsys):
     dream = next(row for row in rows if row["family"] == "Dream")
     assert dream["shift"] is True
     assert 14 < dream["weights_gib"]["bf16"] < 15
+    assert all(row["needs"] and row["parameters"] and row["context"] for row in rows)
+    loaded = {kind.removeprefix("a2d-") for kind in LAYOUTS}
+    assert loaded == {kind for row in rows for kind in row["model_types"]}
+    mini = next(row for row in rows if row["family"] == "embedded")
+    real = load("mini")
+    assert mini["parameters"] == sum(p.numel() for p in real.anatomy.model.parameters())
+    assert mini["context"] == real.context
 
 
 def test_the_documented_plans_are_what_the_command_prints(capsys):

@@ -17,22 +17,38 @@ class Supported:
     Attributes:
         names: published ids, or what is meant.
         family: as in `docs/models.md`.
+        model_types: config.json's `model_type`; each may have `a2d-` in front.
         layout: the stock class of transformers that runs it.
         shift: whether position i is predicted at i - 1.
-        shape: a preset of `planning.shape`; None where sizes vary.
+        shape: a name `planning.shape.find_shape` knows, the one whose sizes are shown.
         needs: beyond the base install.
+        dtypes: of the weights, as it is usually loaded.
+        context: where it is less than the positions there are.
     """
 
     names: tuple[str, ...]
     family: str
+    model_types: tuple[str, ...]
     layout: str
     shift: bool
-    shape: str | None
+    shape: str
     needs: str
+    dtypes: tuple[str, ...] = ("bf16", "8bit", "4bit")
+    context: int | None = None
 
 
 SUPPORTED = (
-    Supported(("mini",), "embedded", "BertForMaskedLM", False, None, "nothing: weights are here"),
+    Supported(
+        ("mini",),
+        "embedded",
+        ("bert",),
+        "BertForMaskedLM",
+        False,
+        "mini",
+        "nothing: weights are here; any CPU",
+        ("float32",),
+        context=128,
+    ),
     Supported(
         (
             "Dream-org/Dream-v0-Instruct-7B",
@@ -41,6 +57,7 @@ SUPPORTED = (
             "apple/DiffuCoder-7B-cpGRPO",
         ),
         "Dream",
+        ("Dream",),
         "Qwen2ForCausalLM, both directions",
         True,
         "dream-7b",
@@ -49,26 +66,30 @@ SUPPORTED = (
     Supported(
         ("GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-1.5"),
         "LLaDA",
+        ("llada",),
         "LlamaForCausalLM, both directions, keys renamed",
         False,
         "llada-8b",
         "a GPU; bitsandbytes for 8 and 4 bit",
     ),
     Supported(
-        ("Qwen2, Qwen3 or Llama made bidirectional, e.g. of 0.6B",),
+        ("a Qwen2, Qwen3 or Llama made bidirectional, without a shift",),
         "bidirectional LM",
+        ("qwen2", "qwen3", "llama"),
         "Qwen2 / Qwen3 / LlamaForCausalLM, both directions",
         False,
         "qwen3-0.6b",
-        "a mask token in its files",
+        "a mask token in its files; at 0.6 B a CPU or a small GPU",
     ),
     Supported(
-        ("a BERT, ModernBERT or RoBERTa masked LM",),
+        ("a BERT, ModernBERT, RoBERTa or XLM-RoBERTa masked LM",),
         "masked LM",
-        "BertForMaskedLM, ModernBertForMaskedLM, RobertaForMaskedLM",
+        ("bert", "modernbert", "roberta", "xlm-roberta"),
+        "Bert / ModernBert / Roberta / XLMRobertaForMaskedLM",
         False,
-        None,
-        "a folder or a hub id",
+        "bert-base",
+        "a folder or a hub id; any CPU",
+        ("float32",),
     ),
 )
 
@@ -81,31 +102,32 @@ def add_parser(subparsers: Any) -> None:
 
 
 def rows() -> list[dict[str, Any]]:
-    """One record per family; weights in GiB by precision where the sizes are known."""
+    """One record per family; weights in GiB by precision."""
     from ..planning.memory import weights_bytes
-    from ..planning.shape import PRESETS
+    from ..planning.shape import find_shape
 
     found = []
     for model in SUPPORTED:
-        shape = None if model.shape is None else PRESETS[model.shape]
-        sizes = None
-        if shape is not None:
-            sizes = {
-                "bf16": round(weights_bytes(shape, 2) / 2**30, 2),
-                "8bit": round(weights_bytes(shape, 2, 8) / 2**30, 2),
-                "4bit": round(weights_bytes(shape, 2, 4) / 2**30, 2),
-            }
+        shape = find_shape(model.shape)
+        sizes = {
+            "float32": weights_bytes(shape, 4),
+            "bf16": weights_bytes(shape, 2),
+            "8bit": weights_bytes(shape, 2, 8),
+            "4bit": weights_bytes(shape, 2, 4),
+        }
         found.append(
             {
                 "models": list(model.names),
                 "family": model.family,
+                "model_types": list(model.model_types),
                 "layout": model.layout,
                 "shift": model.shift,
-                "context": None if shape is None else shape.context,
-                "parameters": None if shape is None else shape.parameters,
-                "weights_gib": sizes,
+                "sizes_of": shape.name,
+                "context": model.context or shape.context,
+                "parameters": shape.parameters,
+                "weights_gib": {kind: round(sizes[kind] / 2**30, 2) for kind in model.dtypes},
                 "needs": model.needs,
-                "source": None if shape is None else shape.source,
+                "source": shape.source,
             }
         )
     return found
@@ -119,9 +141,13 @@ def models_command(args: argparse.Namespace) -> int:
     for row in rows():
         print(f"{row['family']}: {', '.join(row['models'])}")
         print(f"  runs as   {row['layout']}{'; output shifted by one' if row['shift'] else ''}")
-        if row["weights_gib"] is not None:
-            sizes = ", ".join(f"{kind} {gib:.1f}" for kind, gib in row["weights_gib"].items())
-            print(f"  weights   {sizes} GiB ({row['parameters'] / 1e9:.2f} B; {row['source']})")
+        sizes = ", ".join(f"{kind} {gib:g}" for kind, gib in row["weights_gib"].items())
+        print(
+            f"  weights   {sizes} GiB, {row['parameters'] / 1e6:.0f} M parameters, context "
+            f"{row['context']} ({row['sizes_of']}: {row['source']})"
+        )
         print(f"  needs     {row['needs']}")
     print("\nMemory and time of a call: aps plan --model NAME --gpu 24GB")
+    print("Whether a checkpoint does what it must on your machine: aps verify NAME")
+    print("How to add a model: docs/models.md")
     return 0

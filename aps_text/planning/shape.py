@@ -160,6 +160,16 @@ PRESETS: dict[str, ModelShape] = {
     "skywork-0.6b": _skywork("0.6B"),
     "skywork-1.7b": _skywork("1.7B", hidden=2048, ffn=6144),
     "skywork-4b": _skywork("4B", layers=36, hidden=2560, heads=32, ffn=9728),
+    "bert-base": replace(
+        _MINILM,
+        name="BERT-base",
+        layers=12,
+        hidden=768,
+        head_dim=64,
+        ffn=3072,
+        token_head=True,
+        source="config.json of google-bert/bert-base-uncased",
+    ),
     "minilm": _MINILM,
 }
 
@@ -180,6 +190,7 @@ _ALIASES = {
     "skywork-reward-v2-qwen3-0.6b": "skywork-0.6b",
     "skywork-reward-v2-qwen3-1.7b": "skywork-1.7b",
     "skywork-reward-v2-qwen3-4b": "skywork-4b",
+    "bert-base-uncased": "bert-base",
     "relevance": "minilm",
 }
 
