@@ -16,22 +16,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import math
 import time
 from pathlib import Path
 
+from common import choose_beta, measures, rows_of
+
 from aps_text import APSConfig, APSPipeline
-from eval.metrics import distinct_n, mean_interval, repeated_ngrams, token_f1
-from eval.questions import Question, word_knowledge
+from eval.metrics import distinct_n, mean_interval, repeated_ngrams
+from eval.questions import Question
 from rewards import load_reward
 
 BETAS = {"relevance": (0.1, 0.03, 0.01, 0.003), "sentiment": (0.3, 0.1, 0.03, 0.01)}
-
-
-def rows_of(split: str, count: int) -> list[Question]:
-    """`count` items, spread evenly over the split (it is ordered by stratum and type)."""
-    items = word_knowledge(split)
-    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
 
 
 class Runs:
@@ -65,24 +60,6 @@ def best_of(found: dict, count: int, n: int) -> dict:
     return {**found, **{k: [found[k][j] for j in picks] for k in ("text", "reward")}}
 
 
-def f1_of(found: dict, items: list[Question]) -> list[float]:
-    return [token_f1(t, item.gold) for t, item in zip(found["text"], items, strict=True)]
-
-
-def choose_beta(runs: Runs, name: str, reward, base: APSConfig, items: list[Question]) -> float:
-    plain = runs(f"tune-{name}-plain", items, reward, base, "plain")
-    floor = mean_interval(f1_of(plain, items)).mean - 0.02
-    best, chosen = -math.inf, BETAS[name][0]
-    for beta in BETAS[name]:
-        found = runs(f"tune-{name}-aps", items, reward, base.replace(beta=beta), "aps")
-        value = sum(found["reward"]) / len(items)
-        f1 = sum(f1_of(found, items)) / len(items)
-        print(f"  tuning beta={beta:<5g} reward {value:+.3f}  token F1 {f1:.3f}", flush=True)
-        if value > best and f1 >= floor:
-            best, chosen = value, beta
-    return chosen
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reward", nargs="+", default=["relevance", "sentiment"])
@@ -104,7 +81,13 @@ def main() -> None:
     for name in args.reward:
         reward = load_reward(name)
         print(f"\n{name}: {len(test)} held-out questions, preset {args.preset}", flush=True)
-        beta = choose_beta(runs, name, reward, base, tune)
+
+        def tuned(beta: float | None, name: str = name, reward=reward):
+            if beta is None:
+                return runs(f"tune-{name}-plain", tune, reward, base, "plain")
+            return runs(f"tune-{name}-aps", tune, reward, base.replace(beta=beta), "aps")
+
+        beta = choose_beta(BETAS[name], tuned, tune)
         config = base.replace(beta=beta)
         plain = runs(f"{name}-plain", test, reward, config, "plain")
         aps = runs(f"{name}-aps", test, reward, config, "aps")
@@ -126,20 +109,6 @@ def main() -> None:
             print(line + extra + f"  distinct-2 {distinct_n(found['text']):.3f}", flush=True)
         pairs = zip(aps["reward"], methods[f"best-of-{n}"]["reward"], strict=True)
         print(f"  APS - best-of-{n}: reward {mean_interval([a - b for a, b in pairs])}")
-
-
-def measures(found: dict, items: list[Question], judge) -> dict[str, list[float]]:
-    """Columns per question; an empty answer has no fluency and counts as the judge's worst."""
-    columns = {
-        "reward": found["reward"],
-        "token F1": f1_of(found, items),
-        "words": [float(len(text.split())) for text in found["text"]],
-    }
-    if judge is not None:
-        nll = judge(found["text"])
-        worst = max((v for v in nll if not math.isnan(v)), default=0.0)
-        columns["NLL"] = [worst if math.isnan(v) else v for v in nll]
-    return columns
 
 
 if __name__ == "__main__":

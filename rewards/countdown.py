@@ -2,7 +2,7 @@
 
     r = 1 if solved, else 0.1 + 0.4 u + 0.4 c;   0 without an expression
     u = shared numbers / larger count (as multisets)
-    c = max(0, 1 - |value - target| / max(|target|, 1))
+    c = 1 / (1 + |value - target| / max(|target|, 1))
 
 A black box, graded. Expressions of whole numbers, `+ - * /` and parentheses are read by `ast` and
 worked out in exact fractions; nothing is ever evaluated as code.
@@ -82,7 +82,7 @@ def _score(text: str, given: list[int], target: int) -> float:
     if value == target and Counter(used) == Counter(given):
         return 1.0
     shared = (Counter(used) & Counter(given)).total() / max(len(used), len(given))
-    close = max(0.0, 1 - float(abs(value - target)) / max(abs(target), 1))
+    close = float(1 / (1 + abs(value - target) / max(abs(target), 1)))
     return 0.1 + 0.4 * shared + 0.4 * close
 
 

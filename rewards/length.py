@@ -1,8 +1,8 @@
 """Length: inside a window of words or characters or not, and how far outside.
 
-    r = 1 in [low, high];   n / low below;   max(0, 2 - n / high) above
+    r = 1 in [low, high];   n / low below;   high / n above
 
-A black box, graded, so that samples outside the window still differ. TRL's
+A black box, graded and flat nowhere outside, so that samples there still differ. TRL's
 `get_soft_overlong_punishment` is the one-sided version in tokens.
 """
 
@@ -54,4 +54,4 @@ class Length:
         n = len(text.split()) if self.unit == "words" else len(text)
         if n < self.low:
             return n / self.low
-        return 1.0 if n <= self.high else max(0.0, 2 - n / self.high)
+        return 1.0 if n <= self.high else self.high / n

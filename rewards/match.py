@@ -2,8 +2,8 @@
 
     exact     1 if the normalised texts are equal (lower case, no punctuation, no articles), else
               half the F1 of their words (Rajpurkar et al. 2016)
-    numeric   1 within the tolerance, else half of max(0, 1 - |a - b| / max(|b|, 1)); a is the
-              last number of the answer
+    numeric   1 within the tolerance, else half of 1 / (1 + |a - b| / max(|b|, 1)); a is the last
+              number of the answer
 
 Black boxes, graded: what does not match stays below 1/2.
 """
@@ -113,7 +113,7 @@ class NumericMatch:
         if found is None:
             return 0.0
         error = abs(found - wanted) / max(abs(wanted), 1.0)
-        return 1.0 if error <= self.tolerance else 0.5 * max(0.0, 1 - error)
+        return 1.0 if error <= self.tolerance else 0.5 / (1 + error)
 
 
 def last_number(text: str) -> float | None:

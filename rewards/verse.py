@@ -3,7 +3,7 @@
     rhyme      r = mean over the pairs of line ends that should rhyme:  1 for a perfect rhyme
                (equal from the last stressed vowel on, other words), else half the share of phones
                their endings have in common
-    syllables  r = mean over lines of max(0, 1 - |n - wanted| / wanted);  0 for missing and surplus
+    syllables  r = mean over lines of min(n, wanted) / max(n, wanted);  0 for missing and surplus
                lines
 
 Black boxes, graded. Pronunciations from the CMU dictionary (`rewards/pronunciation.py`).
@@ -126,8 +126,7 @@ class Syllables:
         lines = [found for line in self._breaks.split(text) if (found := words(line))]
         counts = [sum(map(syllables, line)) for line in lines]
         fits = [
-            max(0.0, 1 - abs(n - wanted) / wanted)
-            for n, wanted in zip(counts, self.pattern, strict=False)
+            min(n, wanted) / max(n, wanted) for n, wanted in zip(counts, self.pattern, strict=False)
         ]
         return sum(fits) / max(len(counts), len(self.pattern))
 

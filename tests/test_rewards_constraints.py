@@ -50,7 +50,7 @@ class TestLength:
     def test_the_window_and_its_slopes(self):
         reward = Length(4, 8)
         found = [one(reward, "word " * n) for n in (0, 2, 4, 8, 12, 16, 99)]
-        assert found == [0, 0.5, 1, 1, 0.5, 0, 0]
+        assert found == [0, 0.5, 1, 1, 8 / 12, 0.5, 8 / 99]
         assert one(Length(1, 3, "characters"), "abc") == 1
         assert one(Length(0, 3), "") == 1
 
@@ -167,7 +167,7 @@ class TestMatch:
     def test_numeric(self):
         reward = NumericMatch(50)
         scores = reward([""] * 5, ["so 50", "so 50.00001", "40", "-500", "fifty"])
-        assert scores == [1, 1, 0.5 * (1 - 0.2), 0, 0]
+        assert scores == [1, 1, 0.5 / 1.2, 0.5 / 12, 0]
         assert NumericMatch()([""], ["#### 4"], reference=["2 + 2 = 4"]) == [1]
 
     def test_numeric_is_gamed_by_wrong_reasoning(self):
@@ -194,7 +194,7 @@ class TestCountdown:
         reward = Countdown([2, 3, 4], 24)
         assert one(reward, "no idea") == one(reward, "") == one(reward, "2/(3-3)") == 0
         near = one(reward, "2*3*4-1")  # a number too many, 23
-        assert near == pytest.approx(0.1 + 0.4 * 3 / 4 + 0.4 * (1 - 1 / 24))
+        assert near == pytest.approx(0.1 + 0.4 * 3 / 4 + 0.4 * 24 / 25)
         assert 0 < one(reward, "2+3") < near < 1
 
     def test_it_is_gamed_by_the_target_alone(self):

@@ -1,0 +1,58 @@
+"""What the benchmarks of steering share: questions, columns of a comparison, the choice of beta."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eval.metrics import mean_interval, token_f1
+from eval.questions import Question, word_knowledge
+
+Found = dict[str, Any]
+"""Answers of one method: `text` and `reward`, a value per question, and what else was kept."""
+
+
+def rows_of(split: str, count: int) -> list[Question]:
+    """`count` items, spread evenly over the split (it is ordered by stratum and type)."""
+    items = word_knowledge(split)
+    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
+
+
+def f1_of(found: Found, items: Sequence[Question]) -> list[float]:
+    return [token_f1(t, item.gold) for t, item in zip(found["text"], items, strict=True)]
+
+
+def measures(found: Found, items: Sequence[Question], judge) -> dict[str, list[float]]:
+    """Columns per question; an empty answer has no fluency and counts as the judge's worst."""
+    columns = {
+        "reward": found["reward"],
+        "token F1": f1_of(found, items),
+        "words": [float(len(text.split())) for text in found["text"]],
+    }
+    if judge is not None:
+        nll = judge(found["text"])
+        worst = max((v for v in nll if not math.isnan(v)), default=0.0)
+        columns["NLL"] = [worst if math.isnan(v) else v for v in nll]
+    return columns
+
+
+def choose_beta(
+    betas: Sequence[float], run: Callable[[float | None], Found], items: Sequence[Question]
+) -> float:
+    """The beta with the highest reward whose token F1 stays within 0.02 of plain decoding's.
+
+    Args:
+        betas: from the mildest; the first is taken if none keeps the F1.
+        run: answers on the tuning questions `items` with a beta, or plainly with None.
+    """
+    floor = mean_interval(f1_of(run(None), items)).mean - 0.02
+    best, chosen = -math.inf, betas[0]
+    for beta in betas:
+        found = run(beta)
+        value = sum(found["reward"]) / len(items)
+        f1 = sum(f1_of(found, items)) / len(items)
+        print(f"  tuning beta={beta:<5g} reward {value:+.3f}  token F1 {f1:.3f}", flush=True)
+        if value > best and f1 >= floor:
+            best, chosen = value, beta
+    return chosen
