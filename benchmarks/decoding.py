@@ -128,8 +128,12 @@ def timed(jobs: dict, repeats: int, clock) -> tuple[dict[str, float], dict]:
     return best, found
 
 
+def clock_of(args):
+    return time.process_time if args.cpu_time else time.perf_counter
+
+
 def speed_report(args) -> None:
-    clock = time.process_time if args.cpu_time else time.perf_counter
+    clock = clock_of(args)
     name = "Dream's diffusion_generate" if args.dream_code else "a plain loop"
     print(f"plain decoding, {PROMPT} + {ANSWER} tokens, one row; theirs is {name}")
     print(
@@ -196,6 +200,7 @@ def main() -> None:
     parts = ["speed", "threshold", "prefix"]
     parser.add_argument("--parts", nargs="+", default=parts, choices=parts)
     parser.add_argument("--model", default="mini")
+    parser.add_argument("--prefix-prompts", nargs="+", type=int, default=[64, 512, 1024])
     parser.add_argument("--questions", type=int, default=200)
     args = parser.parse_args()
     if args.cpu_time:
@@ -205,8 +210,10 @@ def main() -> None:
     if "threshold" in args.parts:
         threshold_report(args.model, args.questions)
     if "prefix" in args.parts:
-        small, medium = ((shape_of(s), anatomy_of) for s in ("small", "medium"))
-        prefix_report(args.model, args.questions, small, medium)
+        shape = shape_of("small")
+        prefix_report(
+            args.model, args.questions, shape, anatomy_of, args.prefix_prompts, clock_of(args)
+        )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ prefix      along the exact trajectory of a plain run: KL(exact || reused) and a
 
 from __future__ import annotations
 
-import time
-
 import torch
 
 from aps_text import APSConfig, APSPipeline
@@ -25,6 +23,7 @@ from eval.questions import word_knowledge
 
 THRESHOLDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 GOAL_RATIO, GOAL_LOSS = 3.0, 0.01
+KEPT = (2, 4, 1000)  # steps; the last is longer than any run
 
 
 def spread(items: list, count: int) -> list:
@@ -75,87 +74,90 @@ def threshold_report(model: str, questions: int) -> None:
     )
 
 
-def along(exact, reused, canvas, steps: int):
-    """`(steps, 3)`: mean and largest KL in nats, and argmax agreement, at each step's masks."""
+def along(exact, reused: dict, canvas, steps: int) -> dict:
+    """By name `(steps, 3)`: mean and largest KL in nats, and argmax agreement, at each step's masks
+    of a plain run."""
     config = APSConfig(steps=steps, temperature=0.0)
-    rows = torch.arange(len(canvas.z))
-    noise = Noise(rows, torch.zeros_like(rows))
     states = run(
-        Ancestral(), exact, ZeroOperator(), canvas, config, noise, keep_trajectory=True
+        Ancestral(), exact, ZeroOperator(), canvas, config, noise_of(canvas), keep_trajectory=True
     ).trajectory
-    found, z = [], canvas.z
+    found, z = {name: [] for name in reused}, canvas.z
     for state in states:
         where = tuple((z == exact.mask_id).nonzero().unbind(-1))
         with torch.no_grad():
-            want, got = (d.logits(d.trunk(z), where).log_softmax(-1) for d in (exact, reused))
-        kl = (want.exp() * (want - got)).sum(-1)
-        same = (want.argmax(-1) == got.argmax(-1)).double().mean()
-        found.append((float(kl.mean()), float(kl.max()), float(same)))
+            want = exact.logits(exact.trunk(z), where).log_softmax(-1)
+            for name, denoiser in reused.items():
+                got = denoiser.logits(denoiser.trunk(z), where).log_softmax(-1)
+                kl = (want.exp() * (want - got)).sum(-1)
+                same = (want.argmax(-1) == got.argmax(-1)).double().mean()
+                found[name].append((float(kl.mean()), float(kl.max()), float(same)))
         z = state.z
-    return torch.tensor(found)
+    return {name: torch.tensor(values) for name, values in found.items()}
 
 
-def show(every: str, found, extra: str = "") -> None:
+def noise_of(canvas) -> Noise:
+    rows = torch.arange(len(canvas.z))
+    return Noise(rows, torch.zeros_like(rows))
+
+
+def show(every: int, steps: int, found, extra: str = "") -> None:
+    name = f"{every} steps" if every < steps else "the run"
     mean, most, same = found[:, 0].mean(), found[:, 1].max(), found[:, 2]
     print(
-        f"    kept for {every:<10} KL mean {mean:.4f}, largest {most:.3f} nats; same argmax "
+        f"    kept for {name:<9} KL mean {mean:.4f}, largest {most:.3f} nats; same argmax "
         f"{same.mean():.1%} (worst step {same.min():.1%}){extra}",
         flush=True,
     )
 
 
-def prefix_report(model: str, questions: int, *random) -> None:
-    print("\nprompt-prefix reuse: logits along the exact trajectory, seconds of a whole run")
-    for shape, anatomy_of in random:
-        anatomy = anatomy_of(random_model(shape), shape.vocab)
-        for size, length, steps in ((64, 64, 32), (512, 64, 32), (1024, 64, 32)):
-            g = torch.Generator().manual_seed(0)
-            prompt = torch.randint(shape.vocab - 1, (1, size), generator=g).tolist()
-
-            def bound(every, anatomy=anatomy, prompt=prompt, length=length) -> TransformerDenoiser:
-                return TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
-
-            def seconds(every, length=length, steps=steps, bound=bound, anatomy=anatomy):
-                canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
-                noise = Noise(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
-                config, best = APSConfig(steps=steps, temperature=0.0), float("inf")
-                for _ in range(2):
-                    start = time.perf_counter()
-                    run(Ancestral(), bound(every), ZeroOperator(), canvas, config, noise)
-                    best = min(best, time.perf_counter() - start)
-                return best / steps * 1e3
-
-            plain = seconds(None)
-            print(f"  random {shape.name}, prompt {size}, answer {length}: {plain:.0f} ms a step")
-            canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
-            for every in (4, 16, steps):
-                taken = seconds(every)
-                saved = f"; {plain - taken:.0f} ms a step saved, {plain / taken:.2f}x"
-                name = f"{every} steps" if every < steps else "the run"
-                show(name, along(bound(None), bound(every), canvas, steps), saved)
+def prefix_report(model: str, questions: int, shape, anatomy_of, prompts, clock) -> None:
+    """`shape` is of a random model, tried at prompts of these lengths."""
+    print("\nprompt-prefix reuse: logits along the trajectory of a plain run, and time")
+    anatomy, length, steps = anatomy_of(random_model(shape), shape.vocab), 64, 16
+    for size in prompts:
+        g = torch.Generator().manual_seed(0)
+        prompt = torch.randint(shape.vocab - 1, (1, size), generator=g).tolist()
+        canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
+        config = APSConfig(steps=steps, temperature=0.0)
+        denoisers, taken = {}, {}
+        for every in (None, 2, 4, steps):
+            denoiser = TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
+            start = clock()
+            run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise_of(canvas))
+            taken[every] = (clock() - start) / steps * 1e3
+            denoisers[every] = TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
+        plain, exact = taken[None], denoisers.pop(None)
+        print(
+            f"  random {shape.name}, {size} + {length} tokens, T = {steps}: {plain:.0f} ms a step"
+        )
+        for every, found in along(exact, denoisers, canvas, steps).items():
+            saved = plain - taken[every]
+            extra = f"; saves {saved:.0f} ms a step, {plain / taken[every]:.2f}x"
+            show(every, steps, found, extra)
     pipe = APSPipeline.from_pretrained(model, batch_size=16)
     text, length = pipe.model, pipe.model.max_new_tokens
     items = spread(word_knowledge("tune"), min(questions, 32))
-    prompts = [text.encode(item.question) for item in items]
+    encoded = [text.encode(item.question) for item in items]
     print(f"  {model}, {len(items)} tuning questions, T = L = {length}")
-    for every in (2, 4, length):
-        canvas = Canvas.open(
-            [length] * len(items),
-            mask_id=text.anatomy.mask_id,
-            fill_id=text.fill_id,
-            stop_ids=text.stop_ids,
-        )
-        both = [text.bind(prompts, [length] * len(items), 1, n) for n in (None, every)]
-        name = f"{every} steps" if every < length else "the run"
-        show(name, along(*both, canvas, length))
+    canvas = Canvas.open(
+        [length] * len(items),
+        mask_id=text.anatomy.mask_id,
+        fill_id=text.fill_id,
+        stop_ids=text.stop_ids,
+    )
+    exact, *others = (text.bind(encoded, [length] * len(items), 1, n) for n in (None, *KEPT))
+    reused = dict(zip(KEPT, others, strict=True))
+    for every, found in along(exact, reused, canvas, length).items():
+        show(every, length, found)
     test = spread(word_knowledge("test"), questions)
     base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0, lora_layers=1)
     plain, _ = answered(pipe, test, base)
-    for every in (2, 4, length):
+    for every in KEPT:
         scores, _ = answered(pipe, test, base.replace(prefix_reuse=every))
         change = mean_interval([a - b for a, b in zip(scores, plain, strict=True)])
+        name = f"{every} steps" if every < length else "the run"
         print(
-            f"    kept for {every:<3} steps: token F1 {sum(scores) / len(test):.4f} against "
+            f"    kept for {name:<9} token F1 {sum(scores) / len(test):.4f} against "
             f"{sum(plain) / len(test):.4f} on {len(test)} held-out questions, difference {change}",
             flush=True,
         )

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tiny import tiny_text_model
 from torch.utils._python_dispatch import TorchDispatchMode
 from worlds import TableReward, noise_for
 
-from aps_text import APSConfig
+from aps_text import APSConfig, APSPipeline
 from aps_text.canvas import Canvas
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.causal import both_directions
@@ -324,6 +325,22 @@ def test_steering_reuses_a_prefix_below_the_adapted_layers():
     assert not torch.equal(plain.z, base.z)
     for one, two in zip(plain.trajectory, kept.trajectory, strict=True):
         torch.testing.assert_close(one.tilted, two.tilted, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("cfg_scale", [0.0, 1.0])
+def test_the_pipelines_option_reaches_the_model(cfg_scale):
+    model = tiny_text_model(dtype=torch.float64)
+    pipe, question = APSPipeline(model), "what is a violin ?"
+    settings = dict(max_new_tokens=8, steps=8, lora_layers=1, temperature=0.0, cfg_scale=cfg_scale)
+    settings["eos_penalty"] = 1e4  # no early end
+    size = len(model.encode(question))
+    texts, seen = [], []
+    for every in (None, 1, 4):
+        with widths_seen(mlp_of(model.anatomy.layers[0])) as widths:
+            texts.append(pipe.generate_plain(question, prefix_reuse=every, **settings).text)
+        seen.append(widths[:: 1 if cfg_scale == 0 else 2])
+    assert texts[0] == texts[1]
+    assert seen == [[size + 8] * 8] * 2 + [[size + 8, 8, 8, 8] * 2]
 
 
 def test_what_prefix_reuse_cannot_do_is_refused():
