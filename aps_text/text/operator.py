@@ -26,7 +26,6 @@ from rewards import (
     RewardCall,
     RewardError,
     is_differentiable,
-    last_text,
 )
 
 from ..codebook import Codebook, Relaxed
@@ -34,6 +33,7 @@ from ..operator import Arithmetic, Scores
 from .bridge import VocabularyBridge, bridge_between
 from .carried import Carried
 from .decoding import answer_ids, decode_canvas
+from .framed import FramedRows, padded
 
 __all__ = ["RewardOperator"]
 
@@ -121,8 +121,8 @@ class RewardOperator(Arithmetic):
             unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
             self._unread = unread.to(table.device)
             frames = self._frames(reward)
-            self._before = _padded([f[0] for f in frames], left=True, device=table.device)
-            self._after = _padded([f[1] for f in frames], left=False, device=table.device)
+            self._before = padded([f[0] for f in frames], left=True, device=table.device)
+            self._after = padded([f[1] for f in frames], left=False, device=table.device)
 
     def take(self, rows: Tensor) -> RewardOperator:
         """See `Operator.take`; bridge, codes, statistics and the reward's caches are shared."""
@@ -156,7 +156,8 @@ class RewardOperator(Arithmetic):
         live = self._live(relaxed).to(codes.device).long()
         mask = torch.cat([mask_before, live, mask_after], 1)
         embeds = torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1)
-        total = self._scored(self._guide, embeds, mask).to(relaxed.probs.device)
+        rows = FramedRows(self.name, self.prompts, self.columns, self.index)
+        total = rows.scores(self._guide, embeds, mask).to(relaxed.probs.device)
         return Scores(total, {self.name: total.detach()})
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
@@ -224,83 +225,9 @@ class RewardOperator(Arithmetic):
             ]
         return [reward.frame(p, **row) for p, row in zip(self.prompts, columns, strict=True)]
 
-    def _scored(self, guide: DifferentiableReward, embeds: Tensor, mask: Tensor) -> Tensor:
-        """`score_embeds` of framed rows, checked: `(B,)`."""
-        rows = len(self.prompts)
-
-        def score(part: slice) -> Tensor:
-            return guide.score_embeds(
-                embeds[part],
-                mask[part],
-                (mask[part].cumsum(-1) - 1).clamp_min(0),
-                prompts=self.prompts[part],
-                **{key: values[part] for key, values in self.columns.items()},
-            )
-
-        try:
-            scores = score(slice(None))
-        except Exception as error:
-            raise self._blame(score, error) from error
-        if scores.shape != (rows,):
-            raise RewardError(
-                self.name,
-                f"returned shape {tuple(scores.shape)} from score_embeds for {rows} prompts "
-                f"(the first: {last_text(self.prompts[0])!r}); return ({rows},)",
-            )
-        if scores.device != embeds.device:
-            raise RewardError(
-                self.name,
-                f"returned a tensor on {scores.device} from score_embeds for",
-                self.index[0],
-                repr(last_text(self.prompts[0])),
-                f"; return it on {embeds.device}, where the embeddings are",
-            )
-        bad = ~scores.detach().isfinite()
-        if bad.any():
-            row = int(bad.nonzero()[0])
-            raise RewardError(
-                self.name,
-                f"returned {float(scores[row].detach())} from score_embeds for",
-                self.index[row],
-                repr(last_text(self.prompts[row])),
-                "; check the reward for divisions and logs of 0",
-            )
-        return scores
-
-    def _blame(self, score: Callable[[slice], Tensor], error: Exception) -> RewardError:
-        """The row that makes `score_embeds` raise, or the whole batch if none does alone."""
-        for row, prompt in enumerate(self.prompts):
-            try:
-                with torch.no_grad():
-                    score(slice(row, row + 1))
-            except Exception as alone:
-                what = f": {type(alone).__name__}: {alone}"
-                where = self.index[row], repr(last_text(prompt))
-                return RewardError(self.name, "raised in score_embeds on", *where, what)
-        what = f"raised in score_embeds on a batch of {len(self.prompts)} prompts, though on none "
-        return RewardError(self.name, f"{what}of them alone: {type(error).__name__}: {error}")
-
     def _same_rows(self, ids: Tensor) -> None:
         if ids.ndim != 2 or len(ids) != len(self.prompts):
             raise ValueError(
                 f"canvas of shape {tuple(ids.shape)} for an operator bound to "
                 f"{len(self.prompts)} prompts; use take(rows)"
             )
-
-
-def _padded(
-    rows: Sequence[Sequence[int]], *, left: bool, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask `(B, P)`, int64, padded with id 0 on one side."""
-    width = max(map(len, rows))
-    gaps = [[0] * (width - len(row)) for row in rows]
-    ids = [[*gap, *row] if left else [*row, *gap] for gap, row in zip(gaps, rows, strict=True)]
-    mask = [
-        [*gap, *[1] * len(row)] if left else [*[1] * len(row), *gap]
-        for gap, row in zip(gaps, rows, strict=True)
-    ]
-    shape = (len(rows), width)
-    return (
-        torch.tensor(ids, dtype=torch.long, device=device).view(shape),
-        torch.tensor(mask, dtype=torch.long, device=device).view(shape),
-    )
