@@ -62,7 +62,8 @@ Command:
 Share of pairs whose better answer scores higher, % [95% bootstrap interval] (number of pairs),
 measured on these very weights; `metrics.json` has it by type of question too. `validation`:
 held-out words, faults as in training. `other faults`: phrasings, sentences and faults of form of
-the other model. `bundled`: the bundled test questions.
+the other model. `bundled`: the bundled test questions. `own answers`, where it stands: wrong
+answers of the embedded model about held-out words.
 
 {_table(results, sets)}
 

@@ -244,7 +244,7 @@ def main() -> None:
     own: list[Pair] = []
     if args.samples is not None:
         own = sampled_pairs(args.samples, {f.lemma for f in facts}, hidden)
-        sets["own samples"] = sampled_pairs(args.samples, {f.lemma for f in validation}, hidden)
+        sets["own answers"] = sampled_pairs(args.samples, {f.lemma for f in validation}, hidden)
     pairs = balanced(pairs + own * recipe.sample_passes, seed)
     log.info("%s, %d facts, %d pairs, %d own samples", recipe, len(facts), len(pairs), len(own))
     log.info("shortcuts %s", shortcuts(pairs))
