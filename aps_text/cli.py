@@ -73,7 +73,14 @@ def build_parser() -> argparse.ArgumentParser:
         choices=["zero", "shuffled", "flipped"],
         help="answer once more, steered by a reward that should not help",
     )
-    ask.add_argument("--method", default="aps", choices=["aps", "plain"])
+    ask.add_argument("--method", default="aps", help="aps, plain, or a peer of docs/methods.md")
+    ask.add_argument(
+        "--method-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the method itself, e.g. particles=8",
+    )
     ask.add_argument("--model", default="mini", help="'mini' or a folder")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
     ask.add_argument("--json", action="store_true", help="for machines")
@@ -90,7 +97,8 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .config import APSConfig
-    from .pipeline import APSPipeline
+    from .methods.peers import make_method
+    from .pipeline import METHODS, APSPipeline
     from .text.guidance import load_rewards
     from .text.prompts import as_prompts
 
@@ -104,12 +112,13 @@ def ask_command(args: argparse.Namespace) -> int:
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     runs: dict[str, dict[str, Any]] = {"plain": {"method": "plain"}}
-    if args.method == "aps":
-        runs["aps"] = {}
+    method = make_method(METHODS, args.method, args.method_option)
+    if args.method != "plain":
+        runs[args.method] = {"method": method}
     elif args.control:
         raise ValueError("--control is a way of steering; use it without --method plain")
     if args.control:
-        runs[args.control] = {"control": args.control}
+        runs[args.control] = {"method": method, "control": args.control}
     for title, how in runs.items():
         if shown is not None:
             shown.title(title)
@@ -123,7 +132,7 @@ def ask_command(args: argparse.Namespace) -> int:
         )
     if args.json:
         found = outputs[args.method].as_dicts()
-        if args.method == "aps":
+        if args.method != "plain":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
                 answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
                 answer["warnings"] = warnings_in(outputs)

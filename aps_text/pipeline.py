@@ -18,6 +18,7 @@ from .config import APSConfig
 from .cost import Cost
 from .diagnosis import Watch
 from .methods.ancestral import Ancestral
+from .methods.peers import PEERS
 from .models.lora import LoraAdapter
 from .models.text_model import TextModel, load, wrap
 from .output import APSOutput
@@ -30,7 +31,7 @@ from .text.prompts import Prompt
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
 
-METHODS: dict[str, Callable[[], Method]] = {"aps": APS, "plain": Ancestral}
+METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **PEERS}
 
 
 class APSPipeline:
@@ -96,7 +97,7 @@ class APSPipeline:
         Args:
             prompts: a question, a list of chat messages, or an iterable of either.
             reward: what to steer by (see `RewardSpec`); None only with `method="plain"`.
-            method: `aps`, `plain`, or a `Method` object.
+            method: a name in `METHODS` (docs/methods.md), or a `Method` object with settings.
             select: of a prompt's `num_return_sequences` answers, return the one this reward (or
                 weighted sum) likes best; None returns them all.
             report: rewards that are only measured.
@@ -237,15 +238,15 @@ def as_method(method: str | Method, reward: RewardSpec) -> Method:
     """A method by name, or the object itself.
 
     Raises:
-        ValueError: no such name, or APS without a reward.
+        ValueError: no such name, or a steered method without a reward.
     """
     if not isinstance(method, str):
         return method
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    if method == "aps" and reward is None:
+    if method != "plain" and reward is None:
         raise ValueError(
-            "method 'aps' steers by a reward and got none; pass reward=..., "
+            f"method {method!r} steers by a reward and got none; pass reward=..., "
             "or use generate_plain / method='plain'"
         )
     return METHODS[method]()

@@ -15,6 +15,7 @@ from ..config import APSConfig
 from ..noise import Noise
 from ..operator import Operator
 from ..sampler import StepState, denoise
+from .transition import base_config
 
 __all__ = ["Ancestral"]
 
@@ -31,8 +32,4 @@ class Ancestral:
         noise: Noise,
     ) -> Iterator[StepState]:
         """T forwards, fewer when rows finish early."""
-        order = "standard" if config.remasking == "anchored" else config.remasking
-        plain = config.replace(
-            inner_steps=0, remasking=order, standard_score="theta", candidate="sample"
-        )
-        return denoise(denoiser, operator, canvas, plain, noise)
+        return denoise(denoiser, operator, canvas, base_config(config), noise)

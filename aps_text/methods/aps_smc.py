@@ -1,0 +1,123 @@
+"""APS-SMC (ours): particles proposed by x_phi, with importance weights.
+
+Target: `pi(x) ~ p(x) exp(r(x)/beta)`, where p is the law of the BASE SAMPLER: x_theta with the
+call's temperature, top-p, stop bias, time grid, reveal counts, blocks, and the order policy
+`order`. It is not the law of the data, nor of another grid or order: with few steps the base
+sampler reveals several tokens at once from a product of marginals, and p is what that gives.
+
+    revealed set  from the base policy: ranks of x_theta (`entropy`, `topk_margin`), or random
+                  (`random`, `origin`); a function of z_t and of draws independent of the candidates
+    tokens        q^l ~ x_phi^l inside the support of the base sampler's x_theta^l
+    weights       prod over the revealed tokens of x_theta/q, times psi_s/psi_t,
+                  psi_T = exp(r(x)/beta), psi_1 = 1
+
+A revealed token behind a stop token that is written at the same step is thrown away by both laws
+and is not weighed. `order="anchored"` keeps the candidates with the highest tilted probability, as
+APS does: the revealed set then depends on the candidates, the weights leave that out, and the
+result is BIASED; it is offered under its own name and not as a sampler of the target.
+
+x_phi is fitted per particle by the objective of `posterior` under the call's settings (prior, M,
+adapter, ...). Cost per returned sample, k particles, with `adapter="logits"`: k*T forwards, k*T*M
+rewards forward and backward (black boxes: times `num_samples`, forward only), and
+k * draws * (ceil(T/every) - 1) + k rewards for the weights; LoRA adds its k*T*M passes of the
+denoiser, as in APS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..adapter import Denoiser
+from ..canvas import Canvas
+from ..config import APSConfig
+from ..noise import Noise
+from ..operator import Operator
+from ..posterior import PosteriorTilt
+from ..sampler import StepState, Tilt, is_guided
+from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
+from .lookahead import log_promise
+from .particle_filter import ParticleFilter, Proposal
+from .particles import unmasking_only
+
+__all__ = ["APSSMC"]
+
+
+@dataclass(frozen=True)
+class APSSMC:
+    """See `Method`.
+
+    Attributes:
+        particles: k.
+        order: `entropy | topk_margin | random | origin` are exact, `anchored` is biased.
+        beta: of the objective and of the weights; None is the call's `beta`.
+        twist: psi_t from answers drawn from x_phi (`elbo`) or x_theta (`prior`), see `lookahead`.
+        draws: answers per look and particle.
+        every: steps between two looks (and chances to resample).
+        resample: a group is resampled when its effective sample size is below this share of k.
+        floor: share of x_theta in the proposal; no revealed token's weight exceeds 1/floor.
+        final: return a particle by its `weight` (the target's law) or by the highest `reward`.
+    """
+
+    particles: int = 4
+    order: Literal["entropy", "topk_margin", "random", "origin", "anchored"] = "entropy"
+    beta: float | None = None
+    twist: Literal["elbo", "prior"] = "elbo"
+    draws: int = 1
+    every: int = 1
+    resample: float = 0.5
+    floor: float = 0.05
+    final: Literal["weight", "reward"] = "reward"
+
+    def __post_init__(self) -> None:
+        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        check_one_of("order", self.order, ORDERS)
+        check_one_of("twist", self.twist, ("elbo", "prior"))
+        check_number("draws", self.draws, (1, float("inf"), True), whole=True)
+        check_number("floor", self.floor, (0, 1, True))
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """States of the heaviest particle, the last one of the chosen particle.
+
+        Raises:
+            ValueError: `revisable`.
+        """
+        unmasking_only(config, "APS-SMC")
+        beta = config.beta if self.beta is None else self.beta
+        settings = config.replace(beta=beta)
+
+        def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
+            return PosteriorTilt(reward, settings, model.new_adapter(settings, own))
+
+        def promise(reward: Operator, proposal: Proposal):
+            return log_promise(
+                reward,
+                proposal.step,
+                proposal.log_p,
+                proposal.log_q,
+                kind=self.twist,
+                draws=self.draws,
+                beta=beta,
+            )
+
+        particle_filter = ParticleFilter(
+            particles=self.particles,
+            config=ordered(config, self.order),
+            beta=beta,
+            promise=promise,
+            tilt=tilt,
+            guided=lambda index: is_guided(index, settings),
+            every=self.every,
+            resample=self.resample,
+            final=self.final,
+            floor=self.floor,
+        )
+        return particle_filter.run(denoiser, operator, canvas, noise)

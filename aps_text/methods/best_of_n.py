@@ -1,0 +1,74 @@
+"""Best of N: N samples of any method, the one with the highest reward is returned.
+
+Open to every method alike: `BestOf(samples=8)` is best-of-N of the base sampler,
+`BestOf(FKSteering(), 4)` selects among four runs of FK steering, `BestOf(EntRGi(), 4)` is EntRGi
+with its authors' four trajectories. It selects by the rewards that guide; to select by others, ask
+the pipeline for several sequences and give it `select=`.
+
+The law of the result is `P(x) = F(r(x))^N - F(r(x)-)^N` over distinct rewards, F being the
+distribution function of the reward under the inner method. Cost per returned sample: N times the
+inner method's, and N rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+from ..adapter import Denoiser
+from ..canvas import Canvas
+from ..config import APSConfig, check_number
+from ..noise import Noise
+from ..operator import Operator
+from ..sampler import Method, StepState
+from .ancestral import Ancestral
+from .particles import guiding, narrow, particle_noise, slots
+
+__all__ = ["BestOf"]
+
+
+@dataclass(frozen=True)
+class BestOf:
+    """See `Method`.
+
+    Attributes:
+        method: what draws the samples.
+        samples: N >= 1; ties go to the earlier one.
+    """
+
+    method: Method = field(default_factory=Ancestral)
+    samples: int = 4
+
+    def __post_init__(self) -> None:
+        check_number("samples", self.samples, (1, float("inf"), True), whole=True)
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """Streams the first sample; the last state holds the selected one."""
+        batch, device = len(canvas.z), canvas.z.device
+        owners = slots(batch, self.samples, device)
+        first = torch.arange(batch, device=device) * self.samples
+        last: StepState | None = None
+        for state in self.method.steps(
+            denoiser.take(owners),
+            operator.take(owners),
+            canvas.take(owners),
+            config,
+            particle_noise(noise, self.samples),
+        ):
+            if last is not None:
+                yield narrow(last, first)
+            last = state
+        if last is None:
+            return
+        reward = guiding(operator).take(owners).log_prob_ids(last.z).total
+        best = reward.to(device).view(batch, self.samples).argmax(-1)
+        yield narrow(last, first + best)

@@ -1,0 +1,45 @@
+"""Checks of the methods' own settings; they name the field, the value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+
+from ..config import APSConfig, check_number
+from .transition import base_config
+
+__all__ = ["check_filter", "check_number", "check_one_of", "ordered"]
+
+ORDERS = ("entropy", "topk_margin", "random", "origin", "anchored")
+
+
+def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Raise `ValueError` unless `value` is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name} is one of {', '.join(allowed)}; got {value!r}")
+
+
+def check_filter(
+    particles: int, beta: float | None, every: int, resample: float, final: str
+) -> None:
+    """The fields all particle filters share; raises `ValueError` or `TypeError`."""
+    check_number("particles", particles, (1, math.inf, True), whole=True)
+    check_number("every", every, (1, math.inf, True), whole=True)
+    check_number("resample", resample, (0, math.inf, True))
+    check_one_of("final", final, ("weight", "reward"))
+    if beta is not None:
+        check_number("beta", beta, (0, math.inf, False))
+
+
+def ordered(config: APSConfig, order: str) -> APSConfig:
+    """The base settings with an order policy that does not look at the candidates.
+
+    `entropy` and `topk_margin` rank positions by x_theta, `random` draws the order and keeps the
+    counts, `origin` draws both; `anchored` ranks candidates by their tilted probability, which
+    biases the weights.
+    """
+    base = base_config(config)
+    if order == "random":
+        return base.replace(alg="maskgit_plus", remasking="random")
+    if order == "anchored":
+        return base.replace(alg="maskgit_plus", remasking="anchored")
+    return base.replace(alg=order, remasking="standard")

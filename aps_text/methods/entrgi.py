@@ -1,0 +1,90 @@
+"""EntRGi, and its Expectation and APS-logits variants: reward gradients at the logits alone.
+
+    phi = logits at the masked positions, new at every step;  M times:
+        x~  = xbar + w sg[x_hard - xbar],   x_hard ~ x_phi (tempered, top-p)
+        phi = Adam(phi, - grad r(x~))
+    w = H(x_phi)/log K per position (EntRGi) | 0 (Expectation) | 1 (APS-logits)
+
+These are settings of the loop in `posterior`, no loop of their own: no prior term, no trust region,
+the authors' Adam rate, M, temperature and top-p, and standard remasking by the entropy of x_phi.
+Adam divides by the gradient's scale, so without a prior term beta has no effect. Cost per sample:
+T forwards, T*M rewards forward and backward. Source: the authors' text code (EntRGi, the group of
+APS). Differences: the soft code is of the untempered x_phi, theirs of the tempered; Adam's eps is
+relative to the gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..adapter import Denoiser
+from ..canvas import Canvas
+from ..config import APSConfig
+from ..noise import Noise
+from ..operator import Operator
+from ..posterior import APS
+from ..sampler import StepState
+
+__all__ = ["EntRGi", "aps_logits", "expectation"]
+
+
+@dataclass(frozen=True)
+class EntRGi:
+    """See `Method`. Fields are those of `APSConfig` that the authors fixed, at their values.
+
+    All other settings (steps, length, blocks, guidance window, seeds) are the call's.
+    """
+
+    relaxation: Literal["entropy", "expectation", "quantized"] = "entropy"
+    inner_steps: int = 3
+    learning_rate: float = 0.5
+    temperature: float = 0.7
+    top_p: float = 0.95
+    alg: Literal["maskgit_plus", "topk_margin", "entropy", "origin"] = "entropy"
+
+    def __post_init__(self) -> None:
+        """Raises what `APSConfig` raises of bad values."""
+        self.settings(APSConfig())
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """The call's configuration with the authors' settings."""
+        return config.replace(
+            adapter="logits",
+            prior="none",
+            likelihood_weight=1.0,
+            beta=1.0,
+            relaxation=self.relaxation,
+            quantizer="sample",
+            inner_steps=self.inner_steps,
+            learning_rate=self.learning_rate,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            trust_region=None,
+            remasking="standard",
+            standard_score="phi",
+            alg=self.alg,
+            candidate="sample",
+        )
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """T forwards, T*M rewards forward and backward."""
+        return APS().steps(denoiser, operator, canvas, self.settings(config), noise)
+
+
+def expectation() -> EntRGi:
+    """The Expectation baseline: the reward sees the expected code only (w = 0)."""
+    return EntRGi(relaxation="expectation")
+
+
+def aps_logits() -> EntRGi:
+    """The APS baseline of the authors' text code: straight-through to a sampled token (w = 1)."""
+    return EntRGi(relaxation="quantized")

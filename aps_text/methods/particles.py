@@ -1,0 +1,117 @@
+"""Particles: a row's parallel samples as rows of one batch; weights, resampling, selection.
+
+Row b of the caller becomes slots b*k .. b*k + k-1. A slot's noise is that of particle
+`p * k + slot` of the row's seed (p is the row's own particle), so a row's draws depend neither on
+its neighbours nor on other returned sequences, and with k = 1 they are the base sampler's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..adapter import Where
+from ..config import APSConfig
+from ..noise import Noise
+from ..operator import Operator, ZeroOperator, parts, weighted_sum
+from ..state import StepState
+
+__all__ = [
+    "draw_one",
+    "effective_size",
+    "guiding",
+    "narrow",
+    "particle_noise",
+    "slots",
+    "systematic",
+    "take_ragged",
+    "unmasking_only",
+]
+
+
+def slots(rows: int, count: int, device: torch.device) -> Tensor:
+    """The caller's row of each slot, `(rows * count,)`."""
+    return torch.arange(rows, device=device).repeat_interleave(count)
+
+
+def particle_noise(noise: Noise, count: int) -> Noise:
+    """Noise of every slot."""
+    owners = slots(len(noise.row_seed), count, noise.row_seed.device)
+    number = torch.arange(len(owners), device=owners.device) % count
+    return Noise(noise.row_seed[owners], noise.particle[owners] * count + number)
+
+
+def effective_size(log_weights: Tensor) -> Tensor:
+    """`1 / sum w^2` of normalised weights, `(B, k)` -> `(B,)` in [1, k]."""
+    return 1 / log_weights.softmax(-1).square().sum(-1)
+
+
+def systematic(log_weights: Tensor, u: Tensor) -> Tensor:
+    """Systematic resampling: ancestors `(B, k)` in 0..k-1 from one uniform per group, `u (B,)`.
+
+    Slot i gets the particle under `(i + u) / k` of the cumulative weights, so a particle of weight
+    w has floor(k w) or ceil(k w) offspring.
+    """
+    count = log_weights.shape[-1]
+    cumulative = log_weights.double().softmax(-1).cumsum(-1)
+    points = (torch.arange(count, device=u.device) + u[:, None]) / count
+    points = points * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, points, right=True).clamp_max(count - 1)
+
+
+def draw_one(log_weights: Tensor, noise: Noise, step: int, stream: str) -> Tensor:
+    """One particle per group by its weight, `(B, k)` -> `(B,)` in 0..k-1."""
+    rows = torch.arange(len(log_weights), device=log_weights.device)
+    probs = log_weights.double().softmax(-1)
+    return noise.categorical(probs, rows, torch.zeros_like(rows), step, stream)
+
+
+def take_ragged(where: Where, ancestors: Tensor) -> tuple[Tensor, Where]:
+    """Entries of other rows of a ragged `(N, ...)` whose rows are `where`, ordered by row.
+
+    Returns the index into N, and the new `where`; `ancestors (B',)` names old rows.
+    """
+    rows, cols = where
+    highest = int(ancestors.max()) + 1 if len(ancestors) else 0
+    counts = torch.bincount(rows, minlength=highest)
+    starts = counts.cumsum(0) - counts
+    many = counts[ancestors]
+    new_rows = torch.arange(len(ancestors), device=rows.device).repeat_interleave(many)
+    offset = torch.arange(len(new_rows), device=rows.device) - (many.cumsum(0) - many)[new_rows]
+    index = starts[ancestors][new_rows] + offset
+    return index, (new_rows, cols[index])
+
+
+def guiding(operator: Operator) -> Operator:
+    """The parts with a non-zero weight: those of weight 0 are reported and never steer."""
+    weighted = [(weight, part) for weight, part in parts(operator) if weight != 0]
+    return weighted_sum(*weighted) if weighted else ZeroOperator()
+
+
+def unmasking_only(config: APSConfig, method: str) -> None:
+    """Refuse settings under which a written token may be masked again.
+
+    Raises:
+        ValueError: `revisable`.
+    """
+    if config.revisable:
+        raise ValueError(
+            f"revisable=True re-masks written tokens, and {method} weighs steps that only write; "
+            "use revisable=False"
+        )
+
+
+def narrow(state: StepState, rows: Tensor) -> StepState:
+    """The state of some rows, `(B',)`."""
+    return replace(
+        state,
+        z=state.z[rows],
+        revealed=state.revealed[rows],
+        candidates=state.candidates[rows],
+        tilted=state.tilted[rows],
+        prior=state.prior[rows],
+        loss={name: value[rows] for name, value in state.loss.items()},
+        kl=None if state.kl is None else state.kl[rows],
+    )
