@@ -48,6 +48,9 @@ BERT = ModelShape(
     attention_bias=True,
     context=512,
 )
+MODERN = replace(
+    BERT, name="modernbert-like", layout="modernbert", attention_bias=False, ffn=160, layers=5
+)
 ENCODER = RewardCall(
     shape=replace(BERT, layers=2, hidden=64, head_dim=16, token_head=False), dtype_bytes=4
 )
@@ -84,6 +87,9 @@ def close(planned, measured, tolerance=0.1):
         (BERT, {"dtype_bytes": 2, "batch": 4, "lora_rank": 24, "lora_layers": 3}, None),
         (BERT, {"steps": 8, "schedule": "cosine", "prompt": 40}, None),
         (QWEN, {"cfg_scale": 1.5}, CHAT),
+        (MODERN, {}, ENCODER),
+        (MODERN, {"batch": 1, "dtype_bytes": 2, "lora_layers": 1}, None),
+        (MODERN, {"lora_layers": 4, "checkpointing": True, "lora_rank": 16}, None),
         (BERT, {"cfg_scale": 1.5, "lora_layers": 1}, None),
         (QWEN, {"cfg_scale": 0.5, "adapter": "logits"}, ENCODER),
         (QWEN, {"steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
@@ -155,7 +161,9 @@ def test_a_bert_keeps_no_mask_of_an_unpadded_batch():
     close(replay_saved(BERT, call, call.tokens), Setting(BERT, call).replay_saved(), 0.01)
 
 
-@pytest.mark.parametrize("shape", [QWEN, BERT, CHAT.shape, replace(QWEN, attention_bias=True)])
+@pytest.mark.parametrize(
+    "shape", [QWEN, BERT, MODERN, CHAT.shape, replace(QWEN, attention_bias=True)]
+)
 def test_parameters_are_counted_exactly(shape):
     model = random_model(shape)
     assert shape.parameters == sum(p.numel() for p in model.parameters())
@@ -177,9 +185,9 @@ def test_masks_fall_to_nothing_and_sum_as_revealed():
     assert len(masks_left(4, 10)) == 4
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert"])
+@pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert", "modernbert"])
 def test_sizes_are_read_from_a_config(kind, tmp_path):
-    shape = BERT if kind == "bert" else QWEN
+    shape = {"bert": BERT, "modernbert": MODERN}.get(kind, QWEN)
     config = {
         "model_type": kind,
         "num_hidden_layers": shape.layers,

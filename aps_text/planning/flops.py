@@ -197,6 +197,8 @@ def layer_forward(shape: ModelShape, positions: int) -> float:
 
 def last_forward(shape: ModelShape, positions: int) -> tuple[float, float]:
     """The last layer of the generator, one row: once, and for each masked position."""
+    if shape.layout == "modernbert":  # takes no cache of keys, so it runs everywhere
+        return layer_forward(shape, positions), 0.0
     attention = 4.0 * positions * shape.attention_width
     everywhere = 2.0 * positions * sum(i * o for i, o in shape.linears[:3])
     return everywhere, 2.0 * shape.layer_linear_parameters + attention
@@ -204,6 +206,8 @@ def last_forward(shape: ModelShape, positions: int) -> tuple[float, float]:
 
 def last_backward(shape: ModelShape, positions: int) -> tuple[float, float]:
     """Back through the last layer, one row: once (keys, values), and for each masked position."""
+    if shape.layout == "modernbert":
+        return layers_backward(shape, 1, positions, from_input=True), 0.0
     keys = sum(i * o for i, o in shape.linears[1:3])
     attention = 10.0 * positions * shape.attention_width
     return 2.0 * positions * keys, 2.0 * (shape.layer_linear_parameters - keys) + attention
@@ -224,12 +228,12 @@ def lora_maps(linears: list[tuple[int, int]], positions: float, rank: int) -> fl
 
 def lora_forward(shape: ModelShape, layers: int, positions: int, rank: int) -> float:
     """The low-rank maps of `layers`, one row."""
-    return layers * lora_maps(shape.linears, positions, rank)
+    return layers * lora_maps(shape.maps, positions, rank)
 
 
 def head_forward(shape: ModelShape) -> float:
     """Norm, transform and head at one position."""
-    extra = shape.hidden if shape.layout == "bert" else 0
+    extra = 0 if shape.layout == "llama" else shape.hidden
     return 2.0 * shape.hidden * (shape.vocab + extra)
 
 
@@ -263,22 +267,31 @@ def count_flops(
     back_once, back_each = last_backward(shape, size)
     back = layers_backward(shape, top - 1, size, from_input=True) + back_once
     # What goes into the first adapted layer needs no gradient.
-    entry = shape.linears[:3] if top > 1 else shape.linears[1:3]
+    query, keys, rest = shape.linears[0], shape.linears[1:3], shape.linears[3:]
+    whole = shape.layout == "modernbert"
+    everywhere = whole or top > 1
+    entry = shape.linears[:3] if everywhere else keys
     back -= 2.0 * size * sum(i * o for i, o in entry)
-    query = shape.linears[0]
-    if top == 1:
-        back_each -= 2.0 * query[0] * query[1]
+    back_each -= 0.0 if everywhere else 2.0 * query[0] * query[1]
     full = lora_forward(shape, top - 1, size, rank)
-    keys, here = shape.linears[1:3], [query, *shape.linears[3:]]
-    used = full + lora_maps(keys, size, rank) - rank * 1.0 * size * sum(i for i, _ in entry)
-    used_each = lora_maps(here, 1, rank) - (rank * 1.0 * query[0] if top == 1 else 0)
+    if whole:
+        low = used = lora_forward(shape, top, size, rank)
+        low_each = used_each = 0.0
+        used -= rank * size * shape.maps[0][0]
+    else:
+        low = full + lora_maps(shape.linears[:3], size, rank)
+        low_each = lora_maps(shape.linears, 1, rank)
+        used = full + lora_maps(keys, size, rank) - rank * size * sum(i for i, _ in entry)
+        used_each = lora_maps([query, *rest], 1, rank) - (0 if everywhere else rank * query[0])
+    # Where layers are called differently, the upper ones run once to tell how, but for the last.
+    below = shape.layers - (1 if whole else top)
     found = {
-        "trunk": passes.trunk_forwards * (shape.layers - top) * layer_forward(shape, size),
+        "trunk": passes.trunk_forwards * below * layer_forward(shape, size),
         "replays": replay(forwards, heads),
         "head": heads * head_forward(shape),
         "backward": backwards * back + back_asked * (back_each + head_forward(shape)),
-        "lora": with_lora * (full + lora_maps(shape.linears[:3], size, rank))
-        + lora_asked * lora_maps(shape.linears, 1, rank)
+        "lora": with_lora * low
+        + lora_asked * low_each
         + 2 * (backwards * used + back_asked * used_each),
         "without prompt": 0.0,
         "recomputed": 0.0,
@@ -286,13 +299,12 @@ def count_flops(
         "reward": 0.0,
     }
     if passes.unconditional:
-        trunk = passes.unconditional * (shape.layers - top) * layer_forward(shape, size)
+        trunk = passes.unconditional * below * layer_forward(shape, size)
         replayed = replay(passes.unconditional, asked) + asked * head_forward(shape)
         found["without prompt"] = trunk + replayed
     if call.checkpointing:
-        low = full + lora_maps(shape.linears[:3], size, rank)
         again = replay(backwards, back_asked) + backwards * low
-        found["recomputed"] = again + back_asked * lora_maps(shape.linears, 1, rank)
+        found["recomputed"] = again + back_asked * low_each
     if reward is not None:
         span = call.tokens + reward.frame
         body = reward.shape.layers * layer_forward(reward.shape, span)

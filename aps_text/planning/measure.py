@@ -23,6 +23,7 @@ from ..cost import Cost
 from ..methods.ancestral import Ancestral
 from ..models.causal import both_directions
 from ..models.guided import GuidedDenoiser
+from ..models.masked_lm import Parts, parts_of
 from ..models.transformer import Anatomy, TransformerDenoiser, padding_mask
 from ..noise import Noise
 from ..operator import Arithmetic, Scores, ZeroOperator
@@ -46,6 +47,8 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         BertConfig,
         BertForMaskedLM,
         BertModel,
+        ModernBertConfig,
+        ModernBertForMaskedLM,
         Qwen2Config,
         Qwen2ForCausalLM,
         Qwen2Model,
@@ -70,6 +73,10 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         if shape.layout == "bert":
             config = BertConfig(**sizes)
             model = BertForMaskedLM(config) if shape.token_head else BertModel(config, False)
+        elif shape.layout == "modernbert":
+            model = ModernBertForMaskedLM(
+                ModernBertConfig(**sizes, pad_token_id=0, bos_token_id=0, eos_token_id=0)
+            )
         else:
             sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
             sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
@@ -121,19 +128,24 @@ class Setting:
         dtype = _DTYPES[call.dtype_bytes]
         model: Any = random_model(shape, dtype)
         mask, fill, stop = shape.vocab - 1, shape.vocab - 2, shape.vocab - 3
-        bert = shape.layout == "bert"
+        if shape.layout == "llama":
+            parts = Parts("model.layers", model.lm_head, model.model.norm)
+        else:
+            parts = parts_of(model)
+        encoder = shape.layout != "llama"
         anatomy = Anatomy(
             model=model,
-            layers_path="bert.encoder.layer" if bert else "model.layers",
-            final=nn.Identity() if bert else model.model.norm,
-            head=model.cls if bert else model.lm_head,
+            layers_path=parts.layers_path,
+            final=parts.final,
+            head=parts.head,
+            alike=parts.alike,
             mask_id=mask,
             pad_id=fill,
             vocab_size=shape.vocab,
             suppressed=(mask, fill),
-            attend_fill=not bert,
+            attend_fill=not encoder,
             shift=shape.shift,
-            attention=padding_mask if bert else both_directions(model),
+            attention=padding_mask if encoder else both_directions(model),
             checkpointing=call.checkpointing,
         )
         prompts = [[1] * max(1, call.prompt - (row % 2)) for row in range(call.batch)]

@@ -85,7 +85,7 @@ def weights_bytes(shape: ModelShape, dtype_bytes: int, bits: int | None = None) 
 
 def adapter_parameters(shape: ModelShape, layers: int, rank: int) -> int:
     """Numbers in one row's phi."""
-    return layers * rank * sum(i + o for i, o in shape.linears)
+    return layers * rank * sum(i + o for i, o in shape.maps)
 
 
 def layer_saved(
@@ -103,7 +103,7 @@ def layer_saved(
     `first`: nothing below it needs a gradient. `lora_rank` None: frozen, differentiable in its
     input only. `queries`: as the last layer runs, at so many positions, but for keys and values.
     """
-    if queries is not None:
+    if queries is not None and shape.layout != "modernbert":
         return _last_saved(shape, positions, queries, dtype_bytes, masked, lora_rank, first)
     d, f, wide, e = shape.hidden, shape.ffn, shape.attention_width, dtype_bytes
     llama = shape.layout == "llama"
@@ -116,17 +116,21 @@ def layer_saved(
             narrow = shape.kv_heads * shape.head_dim
             norms += max(4, e) * (wide + narrow + shape.heads + shape.kv_heads)
         mlp = 3 * f * e
+    elif shape.layout == "modernbert":
+        norms = (1 if first else 2) * (e * d + 2 * e)
+        attention += 2 * d * e  # values are a part of the map that makes all three
+        mlp = 3 * f * e
     else:
         norms = 2 * (e * d + 2 * e)
         mlp = f * e
     low = 0
     if lora_rank is not None:
         a = max(4, e)
-        low = lora_rank * len(shape.linears) * a
+        low = lora_rank * len(shape.maps) * a
         if a == e:  # one tensor serves the maps that read it; out and up * silu are kept already
             low += 2 * d * a + f * a
         else:
-            low += a * sum(i for i, _ in shape.linears)
+            low += a * sum(i for i, _ in shape.maps)
     return positions * (norms + attention + mlp + low + (positions * e if masked else 0))
 
 
@@ -193,9 +197,12 @@ def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool
     layers = sum(each)
     if call.checkpointing:
         layers = top * size * shape.hidden * e + (max(each) if recomputing else 0)
-    rotary = 2 * (size + masks) * shape.head_dim * e if shape.layout == "llama" else 0
     d = shape.hidden
-    head = max(4, e) * (d + 1) if shape.layout == "llama" else 2 * e * (d + 1)
+    rotary, head = 0, 2 * e * (d + 1)
+    if shape.layout == "llama":
+        rotary, head = 2 * (size + masks) * shape.head_dim * e, max(4, e) * (d + 1)
+    elif shape.layout == "modernbert":
+        rotary, head = 4 * size * shape.head_dim * e, e * (3 * d + 4)
     return call.batch * (layers + rotary + masks * (head + 24))
 
 
@@ -252,7 +259,7 @@ def _moments(
     # The unconditional logits, and where they are suppressed.
     beside = one + one / a if guided else 0.0
     if not step.guided:
-        inner = (3 if shape.layout == "llama" else 2) * shape.ffn
+        inner = (2 if shape.layout == "bert" else 3) * shape.ffn
         trunk = float(rows * size * (2 * shape.hidden + inner) * e)
         last = 2.0 * rows * before * shape.vocab * a
         # Both sides are mixed out of place; later, the likeliest tokens are ranked.

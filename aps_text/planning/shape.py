@@ -1,9 +1,11 @@
 """Sizes of a transformer, from a preset's name or a `config.json`; nothing is loaded.
 
-Two layouts are known, which differ in what a backward pass has to keep (see `memory`):
+Three layouts are known, which differ in what a backward pass has to keep (see `memory`):
 
-    llama   RMSNorm before each half, rotary positions, gated MLP (Dream, LLaDA, Qwen3)
-    bert    LayerNorm after each half, learned positions, GELU MLP, a transform before the head
+    llama       RMSNorm before each half, rotary positions, gated MLP (Dream, LLaDA, Qwen3)
+    bert        LayerNorm after each half, learned positions, GELU MLP, a transform before the head
+    modernbert  LayerNorm before each half, rotary positions, gated MLP, q, k, v in one map, a
+                transform before the head; layers attend globally and locally in turn
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ class ModelShape:
 
     Attributes:
         name: for reports.
-        layout: `llama` or `bert`.
+        layout: `llama`, `bert` or `modernbert`.
         layers, hidden, heads, kv_heads, head_dim, ffn: N, d, H, KV, d_h and the MLP's inner width.
         vocab: K, rows of the embedding and, where there is a token head, the head's width.
         tied: the head is the embedding (no weights of its own).
@@ -61,8 +63,16 @@ class ModelShape:
     def linears(self) -> list[tuple[int, int]]:
         """`(in, out)` of a layer's linear maps: q, k, v first."""
         d, wide, narrow = self.hidden, self.attention_width, self.kv_heads * self.head_dim
-        mlp = [(d, self.ffn)] * (2 if self.layout == "llama" else 1) + [(self.ffn, d)]
+        mlp = [(d, self.ffn)] * (1 if self.layout == "bert" else 2) + [(self.ffn, d)]
         return [(d, wide), (d, narrow), (d, narrow), (wide, d), *mlp]
+
+    @property
+    def maps(self) -> list[tuple[int, int]]:
+        """`(in, out)` of what LoRA is added to: `linears`, some of them joined."""
+        d, f = self.hidden, self.ffn
+        if self.layout == "modernbert":
+            return [(d, 3 * d), (d, d), (d, 2 * f), (f, d)]
+        return self.linears
 
     @property
     def layer_linear_parameters(self) -> int:
@@ -80,6 +90,9 @@ class ModelShape:
             embedding += (self.context + 2) * d + 2 * d
             head += d * d + 3 * d + self.vocab if self.token_head else 0
             return self.layers * layer + embedding + head
+        if self.layout == "modernbert":  # the first layer has one norm
+            head = d * d + d + self.vocab if self.token_head else 0
+            return self.layers * (layer + 2 * d) + embedding + d + head
         layer += 2 * d + (2 * self.head_dim if self.qk_norm else 0)
         if self.attention_bias:
             layer += sum(o for _, o in self.linears[:3])
@@ -233,7 +246,7 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
         names |= {"context": "max_position_embeddings"}
         kv, tied = config.get("num_key_value_heads"), bool(config.get("tie_word_embeddings", False))
         vocab = config.get("vocab_size")
-    encoders = ("bert", "roberta", "xlm-roberta")
+    encoders = ("bert", "roberta", "xlm-roberta", "modernbert")
     known = ("dream", "llada", "llama", "qwen2", "qwen3", *encoders)
     if kind not in known:
         raise ValueError(f"model_type {kind!r} of {name!r} has no plan; known: {', '.join(known)}")
@@ -245,13 +258,13 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
     is_bert = kind in encoders
     return ModelShape(
         name=name,
-        layout="bert" if is_bert else "llama",
+        layout="modernbert" if kind == "modernbert" else "bert" if is_bert else "llama",
         kv_heads=int(kv or sizes["heads"]),
         head_dim=int(config.get("head_dim") or sizes["hidden"] // sizes["heads"]),
         vocab=vocab,
         tied=is_bert or tied,
         token_head=not architecture.endswith(("ForSequenceClassification", "BertModel")),
-        attention_bias=is_bert
+        attention_bias=(is_bert and kind != "modernbert")
         or kind in ("dream", "qwen2")
         or bool(config.get("attention_bias", False)),
         qk_norm=kind == "qwen3",
