@@ -134,8 +134,8 @@ class LogitsAdapter:
     No pass back through the denoiser: M inner steps cost one forward. The authors' text code.
     """
 
-    def __init__(self, batch: int, lr: float) -> None:
-        self.batch, self.lr = batch, lr
+    def __init__(self, batch: int, lr: float, eps: float = 0.1) -> None:
+        self.batch, self.lr, self.eps = batch, lr, eps
 
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> None:
         """One forward for theta; the offset starts at 0."""
@@ -151,7 +151,7 @@ class LogitsAdapter:
     def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
         """Adam on the offset; the gradient at the logits is its gradient."""
         if self.adam is None:
-            self.adam = RowAdam(torch.zeros_like(grad), self.lr)
+            self.adam = RowAdam(torch.zeros_like(grad), self.lr, eps=self.eps)
         batch = len(gate)
         square = sum_rows(grad.square().mean(-1), self.rows, batch)
         count = sum_rows(torch.ones_like(grad[:, 0]), self.rows, batch).clamp_min(1)
@@ -159,4 +159,4 @@ class LogitsAdapter:
 
     def take(self, rows: Tensor) -> LogitsAdapter:
         """Nothing outlives a step."""
-        return LogitsAdapter(len(rows), self.lr)
+        return LogitsAdapter(len(rows), self.lr, self.eps)

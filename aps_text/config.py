@@ -43,6 +43,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "lora_alpha": (0, math.inf, False),
     "lora_layers": (1, math.inf, True),
     "learning_rate": (0, math.inf, False),
+    "adam_eps": (0, math.inf, True),
     "gradient_gate": (0, math.inf, True),
     "trust_region": (0, math.inf, False),
     "guidance_start": (0, 1, True),
@@ -108,6 +109,8 @@ class APSConfig:
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers, the trunk below runs once a step; None adapts all.
         learning_rate: Adam's; None is 0.006 for lora and 0.5 for logits.
+        adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
+            the learning rate, large is gradient descent.
         carry_over: keep a LoRA phi from one denoising step to the next (one more forward each);
             a logits phi always starts anew.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
@@ -162,6 +165,7 @@ class APSConfig:
     lora_alpha: float = 16.0
     lora_layers: int | None = 2
     learning_rate: float | None = None
+    adam_eps: float = 0.1
     carry_over: bool = True
     gradient_gate: float = 1e-6
     trust_region: float | None = 3.0

@@ -28,6 +28,7 @@ STEERING = (
     "lora_rank",
     "lora_alpha",
     "learning_rate",
+    "adam_eps",
     "carry_over",
     "gradient_gate",
     "trust_region",

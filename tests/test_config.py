@@ -30,6 +30,7 @@ OUTSIDE = {
     "lora_alpha": [0.0, -16.0],
     "lora_layers": [0, -1],
     "learning_rate": [0, -0.5],
+    "adam_eps": [-0.1],
     "gradient_gate": [-1e-9, math.nan],
     "trust_region": [0, -1.0],
     "guidance_start": [-0.1, 1.1],

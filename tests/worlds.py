@@ -62,7 +62,7 @@ class TableDenoiser:
         return with_suppressed((marginals / marginals.sum(-1, keepdim=True)).log(), self.suppressed)
 
     def new_adapter(self, config, noise):
-        return LogitsAdapter(len(self.table), config.adapter_learning_rate)
+        return LogitsAdapter(len(self.table), config.adapter_learning_rate, config.adam_eps)
 
 
 def _sum_but(joint: Tensor, axis: int) -> Tensor:
@@ -94,7 +94,7 @@ class FactorDenoiser:
         return with_suppressed(self.log_probs[where], 2)
 
     def new_adapter(self, config, noise):
-        return LogitsAdapter(len(self.log_probs), config.adapter_learning_rate)
+        return LogitsAdapter(len(self.log_probs), config.adapter_learning_rate, config.adam_eps)
 
 
 @dataclass(frozen=True)

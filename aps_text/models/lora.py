@@ -35,16 +35,18 @@ class LoraAdapter:
         rank: int,
         alpha: float,
         lr: float,
+        eps: float = 0.1,
         carry_over: bool,
         warm: bool = False,
         rows: Tensor | None = None,
         record: Tensor | None = None,
     ) -> None:
         self.modules, self.start = dict(modules), start
-        self.rank, self.alpha, self.lr, self.carry_over = rank, alpha, lr, carry_over
+        self.rank, self.alpha, self.lr, self.eps = rank, alpha, lr, eps
+        self.carry_over = carry_over
         self.equals_theta = not warm
         self.warm = warm
-        self.adam = RowAdam(start, lr)
+        self.adam = RowAdam(start, lr, eps=eps)
         # Shared with every `take`: what phi last was in each row of the first batch.
         self.rows = torch.arange(len(start), device=start.device) if rows is None else rows
         self.record = start.clone() if record is None else record
@@ -58,6 +60,7 @@ class LoraAdapter:
         rank: int,
         alpha: float,
         lr: float,
+        eps: float = 0.1,
         carry_over: bool,
     ) -> LoraAdapter:
         """Start at theta: A uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero.
@@ -74,7 +77,7 @@ class LoraAdapter:
             blocks.append(((2 * u - 1) * module.in_features**-0.5).to(first.weight.device, dtype))
             blocks.append(blocks[-1].new_zeros(len(rows), module.out_features * rank))
         start = torch.cat(blocks, 1)
-        return cls(modules, start, rank=rank, alpha=alpha, lr=lr, carry_over=carry_over)
+        return cls(modules, start, rank=rank, alpha=alpha, lr=lr, eps=eps, carry_over=carry_over)
 
     def sizes(self) -> list[int]:
         """Numbers per row of A and B of every module, in order."""
@@ -126,7 +129,7 @@ class LoraAdapter:
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
         """Back to the start, unless phi is carried over; then theta needs its own forward."""
         if not self.carry_over:
-            self.adam = RowAdam(self.start, self.lr)
+            self.adam = RowAdam(self.start, self.lr, eps=self.eps)
             self.equals_theta = not self.warm
         if self.equals_theta:
             return None
@@ -152,6 +155,7 @@ class LoraAdapter:
             rank=self.rank,
             alpha=self.alpha,
             lr=self.lr,
+            eps=self.eps,
             carry_over=self.carry_over,
             warm=self.warm,
             rows=self.rows[rows],
@@ -224,6 +228,7 @@ class LoraAdapter:
             rank=self.rank,
             alpha=self.alpha,
             lr=self.lr,
+            eps=self.eps,
             carry_over=self.carry_over,
             warm=True,
         )

@@ -309,7 +309,7 @@ class TransformerDenoiser:
         """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
         lr = config.adapter_learning_rate
         if config.adapter == "logits":
-            return LogitsAdapter(len(self.prompt), lr)
+            return LogitsAdapter(len(self.prompt), lr, config.adam_eps)
         modules = {
             f"{self.anatomy.layers_path}.{index}.{name}": module
             for index, layer in enumerate(self.anatomy.layers)
@@ -323,6 +323,7 @@ class TransformerDenoiser:
             rank=config.lora_rank,
             alpha=config.lora_alpha,
             lr=lr,
+            eps=config.adam_eps,
             carry_over=config.carry_over,
         )
 
