@@ -67,13 +67,14 @@ class Batch:
 
     Attributes:
         prompts, owners: of each row, and its number in the call.
+        denoiser: counted; under guidance both of its sides are.
         operator: what steers, counted and under a control.
         judges: every distinct reward, by identity, bound to the rows.
     """
 
     prompts: list[Prompt]
     owners: list[int]
-    denoiser: MeteredDenoiser
+    denoiser: Denoiser
     operator: Operator
     judges: dict[int, Operator]
     roles: Roles
@@ -164,11 +165,10 @@ def bind(
         torch.tensor([request.seeds[i] for i in owners], device=device),
         torch.tensor([particle for _, particle in rows], device=device),
     )
-    denoiser = _denoiser(model, prompts, [len(row.tokens) for row in drafts], config)
     return Batch(
         prompts,
         owners,
-        MeteredDenoiser(denoiser, cost),
+        _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost),
         metered(steering, cost),
         judges,
         roles,
@@ -178,13 +178,16 @@ def bind(
 
 
 def _denoiser(
-    model: TextModel, prompts: list[Prompt], lengths: list[int], config: APSConfig
+    model: TextModel, prompts: list[Prompt], lengths: list[int], config: APSConfig, cost: Cost
 ) -> Denoiser:
-    """The model with these prompts bound, guided by their absence if asked for."""
+    """The model with these prompts bound and counted, guided by their absence if asked for."""
+
+    def bound(encoded: list[list[int]]) -> MeteredDenoiser:
+        denoiser = model.bind(encoded, lengths, config.lora_layers, config.prefix_reuse)
+        return MeteredDenoiser(denoiser, cost)
+
     encoded = [model.encode(prompt) for prompt in prompts]
-    denoiser = model.bind(encoded, lengths, config.lora_layers, config.prefix_reuse)
     if config.cfg_scale == 0:
-        return denoiser
-    masks = [[model.anatomy.mask_id] * len(ids) for ids in encoded]
-    without = model.bind(masks, lengths, config.lora_layers, config.prefix_reuse)
-    return GuidedDenoiser(denoiser, without, config.cfg_scale)
+        return bound(encoded)
+    without = bound([[model.anatomy.mask_id] * len(ids) for ids in encoded])
+    return GuidedDenoiser(bound(encoded), without, config.cfg_scale)

@@ -112,8 +112,12 @@ def test_guidance_mixes_both_sides_and_adapts_the_conditional_one():
 
 def test_cfg_scale_changes_answers_and_costs_one_more_forward(pipe):
     off = pipe.generate_plain("what is a dog ?", **SMALL)
-    on = pipe.generate_plain("what is a dog ?", cfg_scale=2.0, **SMALL)
+    steps = []
+    on = pipe.generate_plain(
+        "what is a dog ?", cfg_scale=2.0, on_step=lambda step, state: steps.append(step), **SMALL
+    )
     assert on.text != off.text
+    assert on.cost.trunk_forwards == on.cost.denoiser_forwards == 2 * len(steps)
     steered = pipe("what is a dog ?", vowels, cfg_scale=1.0, **SMALL)
     assert steered.cost.denoiser_backwards > 0
 

@@ -156,7 +156,11 @@ def test_adapters_are_saved_and_warm_start(pipe, tmp_path):
         (lambda p: p([], many_vowels), ValueError, "no prompts were given"),
         (lambda p: p("why ?"), ValueError, "steers by a reward and got none"),
         (lambda p: p("why ?", "relevanse"), ValueError, "relevance"),
-        (lambda p: p("why ?", many_vowels, method="apt"), ValueError, "aps, plain, best-of-n, .*; got 'apt'"),
+        (
+            lambda p: p("why ?", many_vowels, method="apt"),
+            ValueError,
+            "aps, plain, best-of-n, .*; got 'apt'",
+        ),
         (lambda p: p("why ?", many_vowels, stepz=3), TypeError, "did you mean 'steps'"),
         (lambda p: p("why ?", many_vowels, beta=0), ValueError, "beta must be > 0"),
         (lambda p: p("dog " * 60, many_vowels), ValueError, "prompt 0 has 62 tokens"),
