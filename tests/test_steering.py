@@ -339,18 +339,22 @@ def test_samples_go_out_in_one_call_and_duplicates_once(pipe, estimator):
 
 
 def test_async_rewards_are_awaited_together(pipe):
-    async def slow(prompts, completions, **columns):
-        await asyncio.sleep(0.3)
-        return vowels(prompts, completions)
+    active, peaks = [], []
 
-    async def slower(prompts, completions, **columns):
-        await asyncio.sleep(0.3)
-        return words(prompts, completions)
+    def waiting(name):
+        async def reward(prompts, completions, **columns):
+            active.append(name)
+            await asyncio.sleep(0.2)
+            peaks.append(len(active))
+            active.remove(name)
+            return vowels(prompts, completions)
+
+        reward.__name__ = name
+        return reward
 
     options = {"steps": 1, "max_new_tokens": 4, "inner_steps": 1}
-    start = time.perf_counter()
-    pipe(QUESTIONS, [slow, slower], **options)  # one guided call and one of the final text
-    assert 0.6 <= time.perf_counter() - start < 1.1
+    pipe(QUESTIONS, [waiting("one"), waiting("two")], **options)
+    assert peaks == [2, 1, 2, 1]  # a guided call and the final text: both at work at once
 
 
 # Warnings
