@@ -27,7 +27,7 @@ from aps_text.training.masking import TokenIds, canvas_of, cut_after_stop
 from aps_text.training.scoring import group_name, is_exact
 from aps_text.training.wordnet_qa import Item, load_items
 
-__all__ = ["masked_nll", "measure", "report", "score"]
+__all__ = ["control_answers", "masked_nll", "measure", "paired", "report", "score"]
 
 CANVAS = 24
 
@@ -138,16 +138,29 @@ def measure(
     return results
 
 
-def _controls(items: Sequence[Item], wordnet: str | None) -> dict[str, Any]:
+def control_answers(items: Sequence[Item], wordnet: str | None) -> dict[str, list[str]]:
+    """Answers of each control (`controls.py`); two of them need the training questions."""
     from aps_text.training.controls import majority, nearest, shuffled, training_pairs
     from aps_text.training.wordnet_qa import build_data
 
-    results = {"gold shuffled": score(items, shuffled(items))}
+    answers = {"gold shuffled": shuffled(items)}
     if wordnet is not None:
         pairs = training_pairs(build_data(wordnet))
-        results["majority answer"] = score(items, majority(items, pairs))
-        results["nearest training question"] = score(items, nearest(items, pairs))
-    return results
+        answers["majority answer"] = majority(items, pairs)
+        answers["nearest training question"] = nearest(items, pairs)
+    return answers
+
+
+def paired(
+    items: Sequence[Item], answers: Sequence[str], others: Sequence[str]
+) -> dict[str, list[float]]:
+    """Exact match of `answers` minus that of `others`, per group: mean and 95% interval."""
+    differences: dict[str, list[float]] = {}
+    for item, one, two in zip(items, answers, others, strict=True):
+        value = float(is_exact(item, one)) - float(is_exact(item, two))
+        for name in (item.stratum, group_name(item)):
+            differences.setdefault(name, []).append(value)
+    return {name: _interval(values) for name, values in sorted(differences.items())}
 
 
 def report(results: dict[str, Any]) -> str:
@@ -184,6 +197,13 @@ def report(results: dict[str, Any]) -> str:
             gap = "{:+.2f} [{:+.2f}, {:+.2f}]".format(*f["gap"]) if f else ""
             cells.append(f"{f['answer']:.2f} / {f['gold']:.2f} / {gap}" if f else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    tables = results.get("paired", {})
+    lines += ["", "Exact match of the first setting minus a control's, points, paired.", ""]
+    lines += ["| | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+    for name in next(iter(tables.values()), {}):
+        cells = ["{:+.0f} [{:+.0f}, {:+.0f}]".format(*(100 * v for v in table[name]))
+                 for table in tables.values()]  # fmt: skip
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -213,11 +233,16 @@ def main() -> None:
         from eval.judge import FluencyJudge
 
         judge = FluencyJudge()
+    controls = control_answers(items, args.wordnet)
     results: dict[str, Any] = {
         "items": len(items),
         "masked_nll": {f"{r:.0%}": masked_nll(pipe, items, r) for r in (0.15, 0.5, 0.9)},
         "runs": measure(pipe, items, args.steps, args.temperature, judge, args.judged),
-        "controls": _controls(items, args.wordnet),
+        "controls": {name: score(items, answers) for name, answers in controls.items()},
+    }
+    first = next(iter(results["runs"].values()))
+    results["paired"] = {
+        name: paired(items, first["answers"], answers) for name, answers in controls.items()
     }
     if args.wordnet is None:
         print("# no --wordnet: controls 'majority' and 'nearest' left out", file=sys.stderr)
@@ -225,7 +250,6 @@ def main() -> None:
         print(json.dumps(results, indent=1, ensure_ascii=False))
         return
     print(report(results))
-    first = next(iter(results["runs"].values()))
     print("\nFirst twenty of the seed-0 shuffled questions:\n")
     for item, answer in list(zip(items, first["answers"], strict=True))[:20]:
         print(f"- ({group_name(item)}) {item.question} → {answer}")
