@@ -38,15 +38,18 @@ def measures(found: Found, items: Sequence[Question], judge) -> dict[str, list[f
 
 
 def choose_beta(
-    betas: Sequence[float], run: Callable[[float | None], Found], items: Sequence[Question]
+    betas: Sequence[float],
+    run: Callable[[float | None], Found],
+    items: Sequence[Question],
+    f1_loss: float = 0.02,
 ) -> float:
-    """The beta with the highest reward whose token F1 stays within 0.02 of plain decoding's.
+    """The beta with the highest reward whose token F1 stays within `f1_loss` of plain decoding's.
 
     Args:
         betas: from the mildest; the first is taken if none keeps the F1.
         run: answers on the tuning questions `items` with a beta, or plainly with None.
     """
-    floor = mean_interval(f1_of(run(None), items)).mean - 0.02
+    floor = mean_interval(f1_of(run(None), items)).mean - f1_loss
     best, chosen = -math.inf, betas[0]
     for beta in betas:
         found = run(beta)

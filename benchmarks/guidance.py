@@ -1,10 +1,12 @@
 """Does steering raise the reward, and what does it cost? Plain, APS and best-of-N at equal seconds.
 
     python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100]
-                                  [--preset balanced] [--out results/guidance]
+                                  [--preset balanced] [--set '{"estimator": "rloo"}']
+                                  [--f1-loss 0.02] [--out results/guidance]
 
 For each reward, beta is chosen on tuning questions (other words than the test set): the value with
-the highest reward whose token F1 stays within 0.02 of plain decoding's. Then, on held-out
+the highest reward, with `--f1-loss` among those whose token F1 on the tuning questions stays that
+close to plain decoding's. Then, on held-out
 questions: plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same
 seeds. Prints paired 95% bootstrap intervals of the reward and of what else moved: fluency (SmolLM2,
 NLL per token, lower is better), token F1, length, repetition. Resumable: finished answers are kept
@@ -66,12 +68,14 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--tuning-questions", type=int, default=40)
     parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--set", type=json.loads, default={}, help="fields of APSConfig, as JSON")
+    parser.add_argument("--f1-loss", type=float, default=1.0, help="most token F1 beta may cost")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--out", type=Path, default=Path("results/guidance"))
     parser.add_argument("--no-fluency", action="store_true", help="skip the SmolLM2 judge")
     args = parser.parse_args()
     pipe = APSPipeline.from_pretrained(args.model, batch_size=16)
-    runs, base = Runs(pipe, args.out), APSConfig.make(args.preset)
+    runs, base = Runs(pipe, args.out), APSConfig.make(args.preset, **args.set)
     tune, test = rows_of("tune", args.tuning_questions), rows_of("test", args.questions)
     judge = None
     if not args.no_fluency:
@@ -80,14 +84,16 @@ def main() -> None:
         judge = FluencyJudge()
     for name in args.reward:
         reward = load_reward(name)
-        print(f"\n{name}: {len(test)} held-out questions, preset {args.preset}", flush=True)
+        print(
+            f"\n{name}: {len(test)} held-out questions, preset {args.preset} {args.set}", flush=True
+        )
 
         def tuned(beta: float | None, name: str = name, reward=reward):
             if beta is None:
                 return runs(f"tune-{name}-plain", tune, reward, base, "plain")
             return runs(f"tune-{name}-aps", tune, reward, base.replace(beta=beta), "aps")
 
-        beta = choose_beta(BETAS[name], tuned, tune)
+        beta = choose_beta(BETAS[name], tuned, tune, args.f1_loss)
         config = base.replace(beta=beta)
         plain = runs(f"{name}-plain", test, reward, config, "plain")
         aps = runs(f"{name}-aps", test, reward, config, "aps")
