@@ -75,8 +75,10 @@ def test_order(fluency):
 
 
 def test_it_is_gamed_by_saying_what_the_model_expects(fluency):
-    tautology, definition = fluency([QUESTION] * 2, ["A violin is a violin.", ANSWER])
-    assert tautology > definition
+    own = "A violin is an string that is the the highest rest of the violin and the violin."
+    answers = ["A violin is a kind of violin.", own, ANSWER]
+    tautology, nonsense, definition = fluency([QUESTION] * 3, answers)
+    assert min(tautology, nonsense) > definition
 
 
 def test_a_long_question_leaves_room_for_the_answer(fluency):
