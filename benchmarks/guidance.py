@@ -21,7 +21,7 @@ import json
 import time
 from pathlib import Path
 
-from common import choose_beta, measures, rows_of
+from comparison import choose_beta, measures, rows_of
 
 from aps_text import APSConfig, APSPipeline
 from eval.metrics import distinct_n, mean_interval, repeated_ngrams

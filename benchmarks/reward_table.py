@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from common import Found, choose_beta, measures, rows_of
+from comparison import Found, choose_beta, measures, rows_of
 
 from aps_text import APSConfig, APSPipeline
 from eval.metrics import mean_interval

@@ -14,7 +14,7 @@ import argparse
 import json
 import time
 
-from guidance import rows_of
+from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
 from eval.metrics import repeated_ngrams, token_f1

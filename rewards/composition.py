@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Clipped", "Composed", "Minimum", "Normalised", "Threshold", "WeightedSum"]
 
 
-class Composed:
+class Composed(ABC):
     """A reward that is a function of other rewards' scores; subclasses write `combine`.
 
     Attributes:
@@ -48,9 +49,9 @@ class Composed:
             raise ValueError(f"{type(self).__name__} needs at least one reward, got none")
         self.parts: list[Reward] = [load_reward(part) for part in parts]
 
+    @abstractmethod
     def combine(self, values: Sequence[Tensor]) -> Tensor:
         """One score per row from the parts' scores, each `(B,)`; differentiable where it can be."""
-        raise NotImplementedError
 
     @property
     def differentiable(self) -> bool:
