@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .batching import by_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Fluency", "mini_folder"]
@@ -113,14 +114,8 @@ class Fluency:
             before, after = self.frame(prompt)
             room = self.max_tokens - len(before) - len(after)
             rows.append([*before, *self._ids(last_text(completion), room), *after])
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
         scores = [0.0] * len(rows)
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            width = max(len(rows[i]) for i in chunk)
-            ids = torch.tensor([rows[i] + [0] * (width - len(rows[i])) for i in chunk])
-            mask = torch.tensor([[1] * len(rows[i]) + [0] * (width - len(rows[i])) for i in chunk])
-            ids, mask = ids.to(self._table.device), mask.to(self._table.device)
+        for chunk, ids, mask in by_length(rows, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
             found = self.score_embeds(
                 self._table[ids], mask, positions, prompts=[prompts[i] for i in chunk]

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .batching import by_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Grammar", "tagger_folder"]
@@ -96,23 +97,14 @@ class Grammar:
         **columns: list[Any],
     ) -> list[float]:
         """B floats in [0, 1]; the prompts play no part. Text past 512 tokens is not read."""
+        if not completions:
+            return []
         texts = [last_text(c) for c in completions]
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        cut = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
         scores = [0.0] * len(texts)
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            batch = self.tokenizer(
-                [texts[i] for i in chunk],
-                padding="longest",
-                truncation=True,
-                max_length=self.max_tokens,
-                return_tensors="pt",
-            ).to(self._table.device)
-            mask = batch["attention_mask"]
+        for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
-            found = self.score_embeds(
-                self._table[batch["input_ids"]], mask, positions, prompts=[""] * len(chunk)
-            )
+            found = self.score_embeds(self._table[ids], mask, positions, prompts=[""] * len(chunk))
             for i, score in zip(chunk, found.tolist(), strict=True):
                 scores[i] = score
         return scores

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .batching import by_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Relevance", "minilm_folder"]
@@ -130,23 +131,16 @@ class Relevance:
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Tensor:
         """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        if not texts:
+            return self._table.new_zeros(0, self._table.shape[1])
+        cut = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
-        for start in range(0, len(order), self.batch_size):
-            chunk = order[start : start + self.batch_size]
-            batch = self.tokenizer(
-                [texts[i] for i in chunk],
-                padding="longest",
-                truncation=True,
-                max_length=self.max_tokens,
-                return_tensors="pt",
-            ).to(self._table.device)
-            mask = batch["attention_mask"]
+        for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
-            vectors = self._vectors_of(mask, positions, input_ids=batch["input_ids"])
+            vectors = self._vectors_of(mask, positions, input_ids=ids)
             for i, vector in zip(chunk, vectors, strict=True):
                 rows[i] = vector
-        return torch.stack(rows) if rows else self._table.new_zeros(0, self._table.shape[1])
+        return torch.stack(rows)
 
     def _vectors_of(self, mask: Tensor, positions: Tensor, **inputs: Tensor) -> Tensor:
         hidden = self.encoder(

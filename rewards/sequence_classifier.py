@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .batching import by_length
 from .protocol import Prompt, last_text
 from .templates import Template, TemplateSpec
 
@@ -148,16 +149,10 @@ class SequenceClassifier:
             rows.append([*before, *self.template.answer(last_text(completion))[:room], *after])
             starts.append(len(before))
         scores = [0.0] * len(rows)
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-        for first in range(0, len(order), self.batch_size):
-            part = order[first : first + self.batch_size]
-            width = max(len(rows[i]) for i in part)
-            pad = self.tokenizer.pad_token_id or 0
-            ids = torch.tensor([rows[i] + [pad] * (width - len(rows[i])) for i in part])
-            live = torch.tensor([[k < len(rows[i]) for k in range(width)] for i in part])
-            device = self._table.device
+        device, pad_id = self._table.device, self.tokenizer.pad_token_id or 0
+        for part, ids, mask in by_length(rows, self.batch_size, device, pad_id):
             begins = torch.tensor([starts[i] for i in part], device=device)
-            found = self._scores(live.to(device), begins, input_ids=ids.to(device))
+            found = self._scores(mask.bool(), begins, input_ids=ids)
             for i, value in zip(part, found.tolist(), strict=True):
                 scores[i] = value
         return scores
