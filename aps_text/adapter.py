@@ -107,18 +107,21 @@ class RowAdam:
         """Descend along `grad` (the value's shape) in the rows where `gate (B,)` is True; `scale`
         `(B,)` is the gradient's rms, by default over each row."""
         shape = (-1,) + (1,) * (grad.ndim - 1)
-        on = gate.view(shape)
         one, two = self.betas
+        # In place, then put back where the gate is closed: a step touches each number few times.
+        closed = (~gate).nonzero().squeeze(-1)
+        kept = self.value[closed], self.mean[closed], self.square[closed]
         self.count += gate.long()
-        self.mean = torch.where(on, self.mean.lerp(grad, 1 - one), self.mean)
-        self.square = torch.where(on, self.square.lerp(grad.square(), 1 - two), self.square)
+        self.mean.lerp_(grad, 1 - one)
+        self.square.mul_(two).addcmul_(grad, grad, value=1 - two)
         count = self.count.clamp_min(1).to(grad.dtype).view(shape)
-        mean = self.mean / (1 - one**count)
-        root = (self.square / (1 - two**count)).sqrt()
         if scale is None:
             scale = grad.square().flatten(1).mean(1).sqrt()
-        step = mean / (root + self.eps * scale.view(shape) + torch.finfo(grad.dtype).tiny)
-        self.value = torch.where(on, self.value - self.lr * step, self.value)
+        root = (self.square / (1 - two**count)).sqrt_()
+        root += self.eps * scale.view(shape) + torch.finfo(grad.dtype).tiny
+        step = (self.mean / (1 - one**count)).div_(root).mul_(self.lr)
+        self.value = self.value - step
+        self.value[closed], self.mean[closed], self.square[closed] = kept
 
     def take(self, rows: Tensor) -> RowAdam:
         """The optimiser of other rows, `(B',)` int64."""
