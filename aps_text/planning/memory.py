@@ -309,7 +309,7 @@ def _moments(
             )
         )
         found.append(
-            Memory("optimiser", parts | {"vocabulary": held + one, "workspace": 6.0 * phi})
+            Memory("optimiser", parts | {"vocabulary": held + one, "workspace": 4.0 * phi})
         )
     else:
         found.append(Memory("optimiser", parts | {"vocabulary": held + 8 * one}))
