@@ -4,7 +4,7 @@
                                       [--tuning-questions 12] [--out results/reward_table.jsonl]
 
 For each reward, beta is chosen on tuning questions (other words than the test set, see
-`common.choose_beta`); then the held-out questions are answered plainly and by APS with the same
+`comparison.choose_beta`); then the held-out questions are answered plainly and by APS with the same
 seeds, relaxed where the reward is differentiable and by RLOO otherwise. Prints a Markdown table:
 means of both, the paired difference of the reward with its 95% bootstrap interval, what else moved
 (fluency by SmolLM2, NLL per token, lower is better; words; token F1), and seconds per question.
