@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from rewards import Normalised, Reward, RewardError, load_reward
+from rewards import Normalised, Reward, load_reward
 
-from .batch import Batch, Roles, bind
+from .batch import Roles
 from .calibration import normalised_in, observe
-from .collecting import Collector
 from .config import APSConfig
-from .cost import Cost
-from .diagnosis import Watch
 from .methods.ancestral import Ancestral
 from .methods.peers import PEERS
-from .models.lora import LoraAdapter
 from .models.text_model import TextModel, load, wrap
 from .output import APSOutput
 from .posterior import APS
-from .request import Request, prepare
+from .request import prepare
 from .sampler import Method, StepState
+from .stream import Stream
 from .text.controls import CONTROLS
 from .text.guidance import RewardSpec, load_rewards
 from .text.prompts import Prompt
@@ -121,57 +118,39 @@ class APSPipeline:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
             RewardError: a reward raised, took too long or returned no number; names the prompt.
         """
-        request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
-        runner = as_method(method, reward)
-        check_choices(control, on_error)
-        roles = Roles(self._load(reward), self._load(select), self._load(report))
-        work = Collector(self.model, request, roles, guided=control != "shuffled")
-        for rows in self._rows(request):
-            while rows:
-                batch = bind(self.model, request, rows, roles, work.cost, control, work.bridges)
-                try:
-                    states, phi = batch.start(runner, request.config, warm_start)
-                    watch = Watch(batch.canvas.z, self.model.anatomy.mask_id)
-                    z, kept = batch.canvas.z, []
-                    for state in states:
-                        z = state.z
-                        watch.see(state)
-                        if on_step is not None:
-                            on_step(state.step, state)
-                        if keep_trajectory:
-                            kept.append(state)
-                    work.add(batch, z, rows, watch)
-                except RewardError as error:
-                    if on_error == "raise":
-                        error.partial = work.output()
-                        raise
-                    rows = work.fail(error, rows)
-                    continue
-                if keep_trajectory:
-                    work.trajectory.append(kept)
-                if isinstance(phi, LoraAdapter):
-                    work.adapters.append(phi)
-                break
-        return work.output()
+        stream = self._open(
+            prompts,
+            reward,
+            method=method,
+            select=select,
+            report=report,
+            control=control,
+            on_error=on_error,
+            config=config,
+            preset=preset,
+            seeds=seeds,
+            columns=columns,
+            start=start,
+            keep_trajectory=keep_trajectory,
+            warm_start=warm_start,
+            **options,
+        )
+        for state in stream.states:
+            if on_step is not None:
+                on_step(state.step, state)
+        return stream.output()
 
     def stream(
         self, prompts: Prompt | Iterable[Prompt], reward: RewardSpec = None, **kwargs: Any
-    ) -> Iterator[tuple[StepState, list[str]]]:
-        """Iterate over denoising steps: `(state, texts so far)`; takes `__call__`'s arguments.
+    ) -> Stream:
+        """The same call, step by step: iterate over `(state, texts so far)`, then `.output()`.
 
-        The texts are those of the rows in work, open positions shown as `_`.
+        Takes `__call__`'s arguments except `on_step`; without a reward the method is `plain`.
+        Arguments are checked now, the work is done as you iterate.
         """
-        runner = as_method(kwargs.pop("method", "plain" if reward is None else "aps"), reward)
-        control = kwargs.pop("control", None)
-        check_choices(control, "raise")
-        config, preset = kwargs.pop("config", None), kwargs.pop("preset", None)
-        own = [kwargs.pop(name, None) for name in ("seeds", "columns", "start")]
-        request = prepare(self.model, prompts, config, preset, kwargs, *own)
-        roles = Roles(self._load(reward))
-        for rows in self._rows(request):
-            batch: Batch = bind(self.model, request, rows, roles, Cost(), control)
-            for state in batch.start(runner, request.config)[0]:
-                yield state, [self.draw(row) for row in state.z]
+        return self._open(
+            prompts, reward, **{"method": "plain" if reward is None else "aps", **kwargs}
+        )
 
     def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
         """The base sampler: no steering; Dream's names for its knobs (`alg`, `temperature`, ...).
@@ -204,26 +183,40 @@ class APSPipeline:
         observe(found, plain, columns or {})
         return load_reward(reward)
 
-    def draw(self, row: Tensor) -> str:
-        """A canvas row `(L,)` as text, `_` where it is open."""
-        tokenizer, anatomy = self.model.tokenizer, self.model.anatomy
-        open_token = tokenizer.convert_ids_to_tokens(anatomy.mask_id)
-        hidden = {anatomy.pad_id, *self.model.stop_ids} - {anatomy.mask_id}
-        text = tokenizer.decode([token for token in row.tolist() if token not in hidden])
-        return text.replace(open_token, "_")
-
-    def _load(self, spec: RewardSpec) -> list[tuple[str, float, Any]]:
-        return load_rewards(spec, self._rewards)
-
-    def _rows(self, request: Request) -> Iterator[list[tuple[int, int]]]:
-        """(prompt, particle) pairs, `batch_size` at a time."""
-        rows = [
-            (prompt, particle)
-            for prompt in range(len(request.prompts))
-            for particle in range(request.config.num_return_sequences)
-        ]
-        for first in range(0, len(rows), self.batch_size):
-            yield rows[first : first + self.batch_size]
+    def _open(
+        self,
+        prompts: Prompt | Iterable[Prompt],
+        reward: RewardSpec,
+        *,
+        method: str | Method,
+        select: RewardSpec = None,
+        report: RewardSpec = None,
+        control: str | None = None,
+        on_error: str = "raise",
+        config: APSConfig | None = None,
+        preset: str | None = None,
+        seeds: Sequence[int] | None = None,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        start: Mapping[str, Any] | None = None,
+        keep_trajectory: bool = False,
+        warm_start: str | Path | None = None,
+        **options: Any,
+    ) -> Stream:
+        """A call, checked, with its rewards loaded; nothing is computed yet."""
+        request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
+        runner = as_method(method, reward)
+        check_choices(control, on_error)
+        return Stream(
+            self.model,
+            request,
+            Roles(*(load_rewards(spec, self._rewards) for spec in (reward, select, report))),
+            runner,
+            batch_size=self.batch_size,
+            control=control,
+            on_error=on_error,
+            keep_trajectory=keep_trajectory,
+            warm_start=warm_start,
+        )
 
 
 def check_choices(control: str | None, on_error: str) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-__all__ = ["answer_ids", "decode_canvas"]
+if TYPE_CHECKING:
+    from ..models.text_model import TextModel
+
+__all__ = ["answer_ids", "decode_canvas", "open_text"]
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:
@@ -40,3 +43,11 @@ def decode_canvas(
         tokenizer.decode(answer, skip_special_tokens=True).strip()
         for answer in answer_ids(ids, stop_ids, drop)
     ]
+
+
+def open_text(model: TextModel, row: Tensor) -> str:
+    """A row `(L,)` in work as text: `_` where it is open, without stops and what fills after."""
+    tokenizer, anatomy = model.tokenizer, model.anatomy
+    hidden = {anatomy.pad_id, model.fill_id, *model.stop_ids} - {anatomy.mask_id}
+    text: str = tokenizer.decode([token for token in row.tolist() if token not in hidden])
+    return text.replace(tokenizer.convert_ids_to_tokens(anatomy.mask_id), "_")
