@@ -1,0 +1,154 @@
+"""Rows in a file that only grows: killed at any moment, it loses at most what it was writing.
+
+A batch of rows is one write at the end of `rows.jsonl`, under a lock, and on the disk before the
+next batch is begun. Several processes may share the file. What is found at opening: a last line
+without its end was being written when its process died, and is cut off; a broken line elsewhere is
+an error with its number. A key is written once; only a failure may be followed by another try.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .rows import BrokenRow, Row
+
+__all__ = ["RowStore", "read_rows"]
+
+
+class RowStore:
+    """The rows of a file, and room for more.
+
+    Args:
+        path: of the file; made, with its folder, if it is not there.
+
+    Raises:
+        BrokenRow: a line that is no row, or a key with two answers; names file and line.
+        OSError: the file cannot be read or written.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._rows: dict[str, Row] = {}
+        self._lines = self._read = 0
+        with self._locked() as file:
+            self._catch_up(file)
+
+    def __len__(self) -> int:
+        """How many keys."""
+        return len(self._rows)
+
+    def rows(self) -> list[Row]:
+        """Every row as of the last look at the file; of a retried failure the last try."""
+        return list(self._rows.values())
+
+    def done(self, key: str, *, retry: bool = False) -> bool:
+        """Is there a row; with `retry`, one that did not fail?"""
+        row = self._rows.get(key)
+        return row is not None and not (retry and row.error is not None)
+
+    def get(self, key: str) -> Row | None:
+        """The row of a key."""
+        return self._rows.get(key)
+
+    def refresh(self) -> None:
+        """Take in what other processes wrote."""
+        with self._locked() as file:
+            self._catch_up(file)
+
+    def append(self, rows: Iterable[Row]) -> int:
+        """Write rows; those whose key has an answer already are left out. How many were written.
+
+        Raises:
+            OSError: nothing of these rows is in the file then; on a full disk it says so.
+        """
+        with self._locked() as file:
+            self._catch_up(file)
+            new = {row.key: row for row in rows if not self.done(row.key, retry=True)}
+            if not new:
+                return 0
+            data = "".join(row.to_json() + "\n" for row in new.values()).encode()
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[os.write(file, left) :]
+                os.fsync(file)
+            except OSError as error:
+                os.ftruncate(file, self._read)
+                raise _explained(error, self.path, len(new), len(self._rows)) from error
+            self._read += len(data)
+            self._lines += len(new)
+            self._rows |= new
+            return len(new)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+        finally:
+            os.close(file)  # and with it the lock
+
+    def _catch_up(self, file: int) -> None:
+        """Read what is new; cut a torn last line off."""
+        size = os.fstat(file).st_size
+        if size < self._read:
+            raise OSError(f"{self.path} became shorter while it was in use; start again")
+        data = os.pread(file, size - self._read, self._read)
+        whole, end, torn = data.rpartition(b"\n")
+        if torn:
+            os.ftruncate(file, size - len(torn))
+        for row in parse(whole + end, str(self.path), self._lines):
+            old = self._rows.get(row.key)
+            self._lines += 1
+            if old is not None and old.error is None:
+                raise BrokenRow(
+                    f"{self.path} line {self._lines}: the key {row.key[:12]}... has an answer "
+                    "above; remove one of the two lines"
+                )
+            self._rows[row.key] = row
+        self._read += len(whole) + len(end)
+
+
+def parse(data: bytes, name: str, before: int = 0) -> Iterator[Row]:
+    """Rows of whole lines; `before` counts the lines above."""
+    for number, line in enumerate(data.splitlines(), before + 1):
+        where = f"{name} line {number}"
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            raise BrokenRow(f"{where} is not UTF-8; remove that line") from None
+        try:
+            yield Row.from_json(text, where)
+        except BrokenRow as error:
+            raise BrokenRow(f"{error}; remove that line, its answer is made again") from None
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows of a file, without writing to it; a torn last line is left out.
+
+    Raises:
+        BrokenRow, OSError: as `RowStore`.
+    """
+    whole, end, _ = Path(path).read_bytes().rpartition(b"\n")
+    found: dict[str, Row] = {}
+    for row in parse(whole + end, str(path)):
+        found[row.key] = row
+    return list(found.values())
+
+
+def _explained(error: OSError, path: Path, lost: int, kept: int) -> OSError:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    reason = "no space is left" if full else os.strerror(error.errno or 0)
+    return OSError(
+        error.errno,
+        f"{reason} to write {lost} rows; the {kept} before them are safe. Make room and run the "
+        "same command again, it goes on from there",
+        str(path),
+    )
