@@ -13,42 +13,24 @@ import argparse
 import time
 from dataclasses import replace
 
-from aps_text.planning.flops import Call, RewardCall, count_flops
+from aps_text.planning.call import Call, RewardCall
+from aps_text.planning.flops import count_flops
 from aps_text.planning.measure import measure
-from aps_text.planning.memory import plan_memory, replay_saved
-from aps_text.planning.shape import ModelShape
+from aps_text.planning.memory import plan_memory
+from aps_text.planning.saved import replay_saved
+from aps_text.planning.shape import PRESETS
 
 
 def qwen(layers, hidden, heads, kv_heads, ffn, vocab):
-    return ModelShape(
-        name="qwen2",
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=kv_heads,
-        head_dim=hidden // heads,
-        ffn=ffn,
-        vocab=vocab,
-        attention_bias=True,
-        shift=1,
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "head_dim": hidden // heads}
+    return replace(
+        PRESETS["dream-7b"], name="qwen2", kv_heads=kv_heads, ffn=ffn, vocab=vocab, **sizes
     )
 
 
 def bert(layers, hidden, heads, ffn, vocab):
-    return ModelShape(
-        name="bert",
-        layout="bert",
-        layers=layers,
-        hidden=hidden,
-        heads=heads,
-        kv_heads=heads,
-        head_dim=hidden // heads,
-        ffn=ffn,
-        vocab=vocab,
-        tied=True,
-        context=512,
-        attention_bias=True,
-    )
+    sizes = {"layers": layers, "hidden": hidden, "heads": heads, "head_dim": hidden // heads}
+    return replace(PRESETS["bert-base"], name="bert", kv_heads=heads, ffn=ffn, vocab=vocab, **sizes)
 
 
 TINY = [qwen(4, 96, 4, 2, 256, 1501), bert(4, 96, 4, 320, 1203)]

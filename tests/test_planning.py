@@ -13,41 +13,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
 from aps_text.models.text_model import LAYOUTS, load
+from aps_text.planning.call import Call, RewardCall
 from aps_text.planning.counting import CPU_ATTENTION
-from aps_text.planning.flops import Call, RewardCall, count_flops, count_passes
+from aps_text.planning.flops import count_flops, count_passes
 from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
 from aps_text.planning.measure import Setting, measure, random_model
-from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
+from aps_text.planning.memory import plan_memory, weights_bytes
 from aps_text.planning.report import plan
-from aps_text.planning.shape import PRESETS, ModelShape, find_shape, from_config
+from aps_text.planning.saved import replay_saved
+from aps_text.planning.shape import PRESETS, find_shape, from_config
 from aps_text.planning.steps import masks_left, planned_steps
 
-QWEN = ModelShape(
-    name="qwen2-like",
-    layers=4,
-    hidden=96,
-    heads=4,
-    kv_heads=2,
-    head_dim=24,
-    ffn=256,
-    vocab=1501,
-    attention_bias=True,
-    shift=1,
-)
-BERT = ModelShape(
-    name="bert-like",
-    layout="bert",
-    layers=4,
-    hidden=96,
-    heads=4,
-    kv_heads=4,
-    head_dim=24,
-    ffn=320,
-    vocab=1203,
-    tied=True,
-    attention_bias=True,
-    context=512,
-)
+TINY = {"layers": 4, "hidden": 96, "heads": 4, "head_dim": 24}
+QWEN = replace(PRESETS["dream-7b"], name="qwen2-like", kv_heads=2, ffn=256, vocab=1501, **TINY)
+BERT = replace(PRESETS["bert-base"], name="bert-like", kv_heads=4, ffn=320, vocab=1203, **TINY)
 MODERN = replace(
     BERT, name="modernbert-like", layout="modernbert", attention_bias=False, ffn=160, layers=5
 )

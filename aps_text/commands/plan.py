@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
 
 def plan_command(args: argparse.Namespace) -> int:
     """Plan and show."""
-    from ..planning.flops import Call, RewardCall
+    from ..planning.call import Call, RewardCall
     from ..planning.report import plan
     from ..planning.shape import find_shape
 

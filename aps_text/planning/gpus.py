@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .flops import Call, RewardCall, count_flops, count_passes
+from .call import Call, RewardCall
+from .flops import count_flops, count_passes
 from .memory import weights_bytes
 from .shape import ModelShape
 

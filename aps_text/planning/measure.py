@@ -29,8 +29,8 @@ from ..noise import Noise
 from ..operator import Arithmetic, Scores, ZeroOperator
 from ..posterior import APS
 from ..sampler import run
+from .call import Call, RewardCall
 from .counting import Counter, saved_bytes
-from .flops import Call, RewardCall
 from .shape import ModelShape
 
 __all__ = ["Measured", "Setting", "measure", "random_model"]

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .flops import Call, Passes, RewardCall, count_flops, count_passes
+from .call import Call, RewardCall
+from .flops import Passes, count_flops, count_passes
 from .gpus import GPUS, Gpu, find_gpu, seconds_on, usable_bytes
 from .memory import Memory, plan_memory
 from .shape import ModelShape

@@ -18,7 +18,7 @@ from ..sampler import is_guided
 from ..schedule import keep_masked, reveal_count, time_grid
 
 if TYPE_CHECKING:
-    from .flops import Call
+    from .call import Call
 
 __all__ = ["PlannedStep", "masks_left", "planned_steps"]
 
