@@ -26,8 +26,9 @@ from aps_text.canvas import Canvas
 from aps_text.noise import Noise
 from aps_text.operator import Scores
 from aps_text.posterior import PosteriorTilt
-from aps_text.sampler import Step, positions_of
+from aps_text.sampler import Step
 from aps_text.text.operator import RewardOperator
+from aps_text.transition import positions_of
 
 
 def medians(jobs: dict, repeats: int) -> dict[str, float]:

@@ -25,9 +25,9 @@ from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.lookahead import log_promise
 from aps_text.methods.particles import effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
-from aps_text.methods.transition import open_step
 from aps_text.methods.twisted_smc import TwistedSMC
 from aps_text.sampler import run
+from aps_text.transition import open_step
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 TABLE = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)

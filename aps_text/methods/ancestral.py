@@ -15,9 +15,8 @@ from ..config import APSConfig
 from ..noise import Noise
 from ..operator import Operator
 from ..sampler import StepState, denoise
-from .transition import base_config
 
-__all__ = ["Ancestral"]
+__all__ = ["Ancestral", "base_config"]
 
 
 class Ancestral:
@@ -33,3 +32,11 @@ class Ancestral:
     ) -> Iterator[StepState]:
         """T forwards, fewer when rows finish early."""
         return denoise(denoiser, operator, canvas, base_config(config), noise)
+
+
+def base_config(config: APSConfig) -> APSConfig:
+    """The settings with which `config` decodes without a reward."""
+    order = "standard" if config.remasking == "anchored" else config.remasking
+    return config.replace(
+        inner_steps=0, remasking=order, standard_score="theta", candidate="sample"
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..config import APSConfig, check_number
-from .transition import base_config
+from .ancestral import base_config
 
 __all__ = ["check_filter", "check_number", "check_one_of", "ordered"]
 

@@ -29,11 +29,11 @@ from ..config import APSConfig
 from ..noise import Noise
 from ..operator import Operator
 from ..sampler import StepState
+from .ancestral import base_config
 from .checks import check_filter, check_number, check_one_of
 from .lookahead import log_promise
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
-from .transition import base_config
 
 __all__ = ["FKSteering"]
 

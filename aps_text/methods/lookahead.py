@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from ..adapter import Where
+from ..canvas import Canvas, end_at_stop
 from ..noise import Noise
 from ..objective import sum_rows
 from ..operator import Operator
 from ..state import Step
-from .transition import fill_in
 
-__all__ = ["divergence", "draw_answers", "log_promise", "rewards_of"]
+__all__ = ["divergence", "draw_answers", "fill_in", "log_promise", "rewards_of"]
 
 
 def draw_answers(noise: Noise, where: Where, index: int, probs: Tensor, draws: int) -> Tensor:
@@ -30,6 +30,18 @@ def draw_answers(noise: Noise, where: Where, index: int, probs: Tensor, draws: i
     cumulative = probs.double().cumsum(-1)
     u = noise.uniform(*where, index, "lookahead", draws) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, u, right=True).clamp_max(probs.shape[-1] - 1)
+
+
+def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:
+    """Whole answers: tokens `(N, n)` at the masked positions, ended at their stop, `(B * n, L)`.
+
+    Committed tokens are kept; a row's n answers stand together.
+    """
+    count = tokens.shape[-1]
+    ids = canvas.z[:, None].repeat(1, count, 1)
+    ids[where[0], :, where[1]] = tokens
+    editable = canvas.editable[:, None].expand_as(ids)
+    return end_at_stop(ids, editable, canvas.stop_ids, canvas.fill_id).flatten(0, 1)
 
 
 def rewards_of(operator: Operator, step: Step, tokens: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from ..operator import Operator
 from ..remasking import sampling_probs
 from ..sampler import StepState, Tilt
 from ..state import Step, Tilted
+from ..transition import Move, open_step, report, write
 from .particles import (
     draw_one,
     effective_size,
@@ -43,7 +44,6 @@ from .particles import (
     systematic,
     take_ragged,
 )
-from .transition import Move, open_step, report, write
 
 __all__ = ["ParticleFilter", "Proposal"]
 

@@ -23,16 +23,18 @@ import torch
 from torch import Tensor
 
 from ..adapter import Denoiser, Where
-from ..candidates import score_of
+from ..candidates import score_of, stop_bias
 from ..canvas import Canvas
 from ..config import APSConfig
 from ..noise import Noise
 from ..operator import Operator
 from ..remasking import sampling_probs
-from ..sampler import StepState, positions_of
+from ..sampler import StepState
 from ..state import Tilted
+from ..transition import open_step, positions_of, report, write
+from .ancestral import base_config
 from .checks import check_number, check_one_of
-from .lookahead import draw_answers
+from .lookahead import draw_answers, fill_in
 from .particles import (
     draw_one,
     guiding,
@@ -41,7 +43,6 @@ from .particles import (
     take_ragged,
     unmasking_only,
 )
-from .transition import base_config, fill_in, open_step, prior, report, write
 
 __all__ = ["SVDD"]
 
@@ -174,3 +175,10 @@ class _Ahead:
     where: Where
     log_theta: Tensor
     answers: Tensor
+
+
+@torch.no_grad()
+def prior(denoiser: Denoiser, canvas: Canvas, where: Where, config: APSConfig) -> Tensor:
+    """`log x_theta(z_t)` at `where`, `(N, K)`: one forward."""
+    logits = denoiser.logits(denoiser.trunk(canvas.z), where)
+    return stop_bias(canvas, where, config)(logits).log_softmax(-1)

@@ -1,0 +1,188 @@
+"""One reverse step t -> s, in two halves: what may be written, and writing it.
+
+    open:  z_t -> the masked positions, how many each row reveals
+    write: candidates, what they compete by -> z_s
+
+Every method takes its steps here, so counts, orders, blocks and stop tokens are the same for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .adapter import Where
+from .canvas import Canvas, end_at_stop, is_stop
+from .config import APSConfig
+from .noise import Noise
+from .objective import kl_rows
+from .remasking import choose, weakest_committed
+from .schedule import alpha, dream_count, keep_masked, reveal_count, time_grid
+from .state import Step, StepState, Tilted
+
+__all__ = ["Move", "open_step", "positions_of", "reachable", "recall", "report", "write"]
+
+
+@dataclass
+class Move:
+    """What a step wrote, for B rows.
+
+    Attributes:
+        canvas: after the step.
+        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
+        scores: `(B, L)` double; what they competed by.
+        revealed: `(B, L)` bool; the positions chosen.
+        decided: `(B, L)` bool; those of them that no stop token before them threw away. The rest
+            is integrated out of the transition's probability.
+    """
+
+    canvas: Canvas
+    candidates: Tensor
+    scores: Tensor
+    revealed: Tensor
+    decided: Tensor
+
+    def take(self, rows: Tensor) -> Move:
+        """What it wrote in other rows, `(B',)`."""
+        return Move(
+            self.canvas.take(rows),
+            self.candidates[rows],
+            self.scores[rows],
+            self.revealed[rows],
+            self.decided[rows],
+        )
+
+
+def positions_of(on: Tensor) -> Where:
+    """`(rows, cols)` of the True entries of `(B, L)`, ordered by row."""
+    rows, cols = on.nonzero().unbind(-1)
+    return rows, cols
+
+
+def reachable(masked: Tensor, block: Tensor, count: Tensor, config: APSConfig) -> Tensor:
+    """Positions whose block can be written at this step: logits are needed nowhere else."""
+    if config.block_length is None:
+        return torch.ones_like(masked)
+    far = torch.iinfo(torch.long).max
+    ordered = torch.where(masked, block, far).sort(-1).values
+    last = ordered.gather(-1, (count - 1).clamp_min(0)[:, None])
+    return block <= last
+
+
+def open_step(
+    canvas: Canvas, mask_id: int, config: APSConfig, noise: Noise, index: int, *, everywhere: bool
+) -> Step:
+    """Step `index`'s coordinates for rows that all have masks.
+
+    Args:
+        everywhere: ask for all masked positions, not only those of blocks that can be written.
+    """
+    grid = time_grid(config.steps)
+    t, s = grid[index], grid[index + 1]
+    masked = canvas.z == mask_id
+    masks = masked.sum(-1)
+    if config.counting == "dream":
+        count = dream_count(masks, index, config.steps)
+    else:
+        count = reveal_count(masks, keep_masked(t, s, config.schedule))
+    share = count.clamp_min(1) / masks
+    writable = masked & reachable(masked, canvas.block, count, config)
+    where = positions_of(masked if everywhere else writable)
+    if config.alg == "origin":
+        # Every mask is revealed by its own coin; a row may reveal none before the last step.
+        tossed = positions_of(writable)
+        coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
+        count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
+    return Step(index, canvas, where, count, share, noise)
+
+
+def write(
+    step: Step,
+    candidates: Tensor,
+    scores: Tensor,
+    config: APSConfig,
+    recalled: tuple[Tensor, Tensor, int] | None = None,
+) -> Move:
+    """Reveal the `step.count` best candidates of each row.
+
+    Args:
+        candidates, scores: `(N,)` at `step.where`.
+        recalled: committed positions that compete again: where `(B, L)` bool, their scores
+            `(B, L)`, and the mask that those which lose become.
+    """
+    canvas, where, count = step.canvas, step.where, step.count
+    opened = torch.zeros_like(canvas.editable).index_put(where, torch.ones_like(where[0]).bool())
+    dense = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
+    dense = dense.index_put(where, scores.double())
+    if config.threshold is not None:
+        sure = (dense >= config.threshold) & opened
+        count = count.maximum((sure & reachable(opened, canvas.block, count, config)).sum(-1))
+    again, offered = None, opened
+    if recalled is not None:
+        again, committed_score, _ = recalled
+        dense = torch.where(again, committed_score, dense)
+        offered, count = opened | again, count + again.sum(-1)
+    kept = choose(dense, offered, canvas.block, count, again)
+    proposal = torch.full_like(canvas.z, canvas.fill_id).index_put(where, candidates)
+    revealed = kept & opened
+    written = torch.where(revealed, proposal, canvas.z)
+    if recalled is not None:
+        written = torch.where(recalled[0] & ~kept, recalled[2], written)
+    z = end_at_stop(written, canvas.editable, canvas.stop_ids, canvas.fill_id)
+    return Move(replace(canvas, z=z), proposal, dense, revealed, revealed & (z == written))
+
+
+def recall(step: Step, mask_id: int, scores: Tensor, config: APSConfig) -> tuple[Tensor, Tensor]:
+    """Committed positions that compete again `(B, L)` bool, and their scores `(B, L)`.
+
+    `scores (B, L)` are those they were committed with. Stop tokens and what is behind them stay.
+    """
+    canvas, grid = step.canvas, time_grid(config.steps)
+    t, s = grid[step.index], grid[step.index + 1]
+    settled = canvas.editable & (canvas.z != mask_id) & (canvas.z != canvas.fill_id)
+    settled &= ~is_stop(canvas.z, canvas.stop_ids)
+    again = weakest_committed(scores, settled, alpha(t, config.schedule), alpha(s, config.schedule))
+    if config.alg == "origin":  # a random order has no memory: they draw again
+        drawn = positions_of(again)
+        scores = scores.index_put(drawn, -step.noise.uniform(*drawn, step.index, "order"))
+    return again, scores
+
+
+def report(
+    index: int,
+    steps: int,
+    canvas: Canvas,
+    active: Tensor,
+    where: Where,
+    tilted: Tilted,
+    move: Move,
+    *,
+    guided: bool = True,
+) -> StepState:
+    """What step `index` did to all B rows of `canvas`; `where`, `tilted` and `move` are those of
+    the rows in work, `active (B',)`."""
+
+    def spread(values: Tensor, empty: float) -> Tensor:
+        out = values.new_full((len(canvas.z), *values.shape[1:]), empty)
+        return out.index_put((active,), values)
+
+    at = move.candidates[where][:, None]
+    blank = torch.zeros(move.revealed.shape, dtype=tilted.log_phi.dtype, device=at.device)
+    picked = [p.gather(-1, at).squeeze(-1).exp() for p in (tilted.log_phi, tilted.log_theta)]
+    kl = None
+    if guided:
+        kl = spread(kl_rows(tilted.log_phi, tilted.log_theta, where[0], len(active)), 0.0)
+    return StepState(
+        step=index,
+        steps=steps,
+        z=canvas.z,
+        revealed=spread(move.revealed, False),
+        candidates=spread(move.candidates, canvas.fill_id),
+        tilted=spread(blank.index_put(where, picked[0]), 0.0),
+        prior=spread(blank.index_put(where, picked[1]), 0.0),
+        guided=guided,
+        loss={name: spread(value, 0.0) for name, value in tilted.loss.items()},
+        kl=kl,
+    )
