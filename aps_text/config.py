@@ -102,7 +102,8 @@ class APSConfig:
         bridge: what becomes of the generator's tokens a differentiable reward's tokenizer lacks:
             `restrict` (they leave the mixture), `error`, `zero`, `unk`, or `rloo` (steer without
             the reward's gradient); see `text.bridge`.
-        reward_timeout: seconds a reward may take to score one batch of texts; None waits for ever.
+        reward_timeout: seconds a reward may take to score one batch, of texts or of relaxed
+            answers (not to pass a gradient back through them); None waits for ever.
 
     Adapter (phi):
         adapter: `lora` (our user's variant) or `logits` (cheap: no pass back through the model).

@@ -3,7 +3,7 @@
 Coroutines of all rewards run on ONE background event loop, so several that are started before the
 first is waited for run at the same time, and a notebook's own loop is not in the way. A plain
 function runs when it is waited for; with a timeout in a thread of its own, which cannot be stopped
-and is abandoned.
+and is abandoned. Code that never returns to the interpreter and keeps its lock stops the wait, too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from .protocol import Reward
 
-__all__ = ["RewardTimeout", "start"]
+__all__ = ["RewardTimeout", "start", "within"]
 
 
 class RewardTimeout(TimeoutError):
@@ -38,10 +38,19 @@ def start(reward: Reward, arguments: dict[str, Any], timeout: float | None) -> C
         return _background(call(), timeout)
 
     def finish() -> Any:
-        result = call() if timeout is None else _in_thread(call, timeout)
+        result = within(timeout, call)
         return _background(result, timeout)() if inspect.isawaitable(result) else result
 
     return finish
+
+
+def within(timeout: float | None, work: Callable[[], Any]) -> Any:
+    """What `work()` returns, if it does so in time; under None it runs here, else in a thread.
+
+    Raises:
+        RewardTimeout: it did not; and whatever `work` raises.
+    """
+    return work() if timeout is None else _in_thread(work, timeout)
 
 
 def is_async(reward: Reward) -> bool:

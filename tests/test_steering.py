@@ -245,6 +245,12 @@ class BrokenGradient(TinyReward):
             raise ZeroDivisionError("no")
         if self.result == "device":
             return scores.to("meta") if bool(bad.any()) else scores
+        if self.result == "hang":
+            if bool(bad.any()):
+                time.sleep(30)
+            return scores
+        if self.result == "cut":
+            return scores.detach()
         return torch.where(bad, self.result or 0.0, scores)
 
 
@@ -256,6 +262,7 @@ class BrokenGradient(TinyReward):
         (hanging, r"'hanging' timed out on prompt 1 .*no answer within 0.3 s"),
         (hanging_async, r"'hanging_async' timed out on prompt 1 .*no answer within 0.3 s"),
         (BrokenGradient(None), r"'tiny' raised in score_embeds on prompt 1 .*ZeroDivision"),
+        (BrokenGradient("hang"), r"'tiny' timed out in score_embeds on prompt 1 .*within 0.3 s"),
         (BrokenGradient(math.inf), r"'tiny' returned inf from score_embeds for prompt 1 "),
     ],
 )
@@ -264,7 +271,7 @@ def test_a_failure_names_reward_and_prompt_and_the_others_are_answered(
     pipe, reward, message, seed_rows
 ):
     options = {"num_return_sequences": seed_rows, "inner_steps": 1, "reward_timeout": 0.3}
-    if reward not in (hanging, hanging_async):
+    if reward not in (hanging, hanging_async) and getattr(reward, "result", None) != "hang":
         del options["reward_timeout"]
     with pytest.raises(RewardError, match=message) as caught:
         pipe(QUESTIONS, reward, **options, **SMALL)
@@ -288,6 +295,23 @@ def test_a_tensor_on_the_wrong_device_is_named(pipe):
 
     with pytest.raises(RewardError, match=r"'elsewhere' raised on prompt 0 "):
         pipe(QUESTIONS, elsewhere, **SMALL)
+
+
+def test_a_time_limit_changes_no_answer(pipe):
+    """Under it the forward runs in another thread: same scores, same gradients."""
+    options = {"inner_steps": 2, "prior": "kl", **SMALL}
+    free = pipe(QUESTIONS, TinyReward(), **options)
+    limited = pipe(QUESTIONS, TinyReward(), reward_timeout=60, **options)
+    assert limited.token_ids == free.token_ids
+    assert limited.rewards.relaxed["tiny"] == pytest.approx(free.rewards.relaxed["tiny"])
+    assert limited.cost.reward_backwards == free.cost.reward_backwards > 0
+
+
+def test_a_gradient_that_is_cut_is_named(pipe):
+    message = r"'tiny' says it is differentiable and returned scores without a gradient"
+    with pytest.raises(RewardError, match=message):
+        pipe(QUESTIONS, BrokenGradient("cut"), **SMALL)
+    assert len(pipe.generate_plain(QUESTIONS, reward=BrokenGradient("cut"), **SMALL)) == 3
 
 
 def test_finished_batches_travel_with_the_error(pipe):

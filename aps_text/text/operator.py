@@ -55,7 +55,8 @@ class RewardOperator(Arithmetic):
             without the reward's gradient.
         finish: what the final text goes through after decoding (capitals, spacing), so that
             scored text is shown text.
-        timeout: seconds the reward may take to score a batch of texts; None waits for ever.
+        timeout: seconds the reward may take to score a batch of texts, and to score a batch of
+            relaxed answers (the forward; see `framed`); None waits for ever.
         index: what errors call each prompt's number; default 0 to B-1.
         carried: counts to go on with; default: new ones.
 
@@ -143,8 +144,7 @@ class RewardOperator(Arithmetic):
 
         Raises:
             ValueError: the operator is a black box, or the batch has another number of rows.
-            RewardError: the reward raised, or returned a wrong shape, another device's tensor, NaN
-                or inf; names the prompt.
+            RewardError: what `FramedRows.scores` raises; names the prompt.
         """
         if self._guide is None or self.bridge is None or self.codebook is None:
             raise ValueError(f"reward {self.name!r} has no gradient; estimate it with rloo")
@@ -156,7 +156,7 @@ class RewardOperator(Arithmetic):
         live = self._live(relaxed).to(codes.device).long()
         mask = torch.cat([mask_before, live, mask_after], 1)
         embeds = torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1)
-        rows = FramedRows(self.name, self.prompts, self.columns, self.index)
+        rows = FramedRows(self.name, self.prompts, self.columns, self.index, self.timeout)
         total = rows.scores(self._guide, embeds, mask).to(relaxed.probs.device)
         return Scores(total, {self.name: total.detach()})
 
