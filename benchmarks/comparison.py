@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from aps_text.training.scoring import is_exact
 from eval.metrics import mean_interval, token_f1
 from eval.questions import Question, word_knowledge
 
@@ -28,6 +29,7 @@ def measures(found: Found, items: Sequence[Question], judge) -> dict[str, list[f
     columns = {
         "reward": found["reward"],
         "token F1": f1_of(found, items),
+        "exact": [float(is_exact(item, t)) for t, item in zip(found["text"], items, strict=True)],
         "words": [float(len(text.split())) for text in found["text"]],
     }
     if judge is not None:

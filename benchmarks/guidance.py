@@ -2,14 +2,16 @@
 
     python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100]
                                   [--preset balanced] [--set '{"estimator": "rloo"}']
-                                  [--f1-loss 0.02] [--out results/guidance]
+                                  [--report answer-quality-report] [--f1-loss 0.02]
+                                  [--out results/guidance]
 
 For each reward, beta is chosen on tuning questions (other words than the test set): the value with
 the highest reward, with `--f1-loss` among those whose token F1 on the tuning questions stays that
 close to plain decoding's. Then, on held-out
 questions: plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same
-seeds. Prints paired 95% bootstrap intervals of the reward and of what else moved: fluency (SmolLM2,
-NLL per token, lower is better), token F1, length, repetition. Resumable: finished answers are kept
+seeds. Prints paired 95% bootstrap intervals of the reward and of what else moved: rewards that only
+report, fluency (SmolLM2, NLL per token, lower is better), exact match, token F1 (both also per
+stratum), length, repetition. Resumable: finished answers are kept
 in `--out` and read back; delete it to start over.
 """
 
@@ -24,11 +26,15 @@ from pathlib import Path
 from comparison import choose_beta, measures, rows_of
 
 from aps_text import APSConfig, APSPipeline
-from eval.metrics import distinct_n, mean_interval, repeated_ngrams
+from eval.metrics import Interval, distinct_n, mean_interval, repeated_ngrams
 from eval.questions import Question
-from rewards import load_reward
+from rewards import call_reward, load_reward
 
-BETAS = {"relevance": (0.1, 0.03, 0.01, 0.003), "sentiment": (0.3, 0.1, 0.03, 0.01)}
+BETAS = {
+    "answer-quality": (3, 1, 0.3, 0.1),
+    "relevance": (0.1, 0.03, 0.01, 0.003),
+    "sentiment": (0.3, 0.1, 0.03, 0.01),
+}
 
 
 class Runs:
@@ -62,9 +68,27 @@ def best_of(found: dict, count: int, n: int) -> dict:
     return {**found, **{k: [found[k][j] for j in picks] for k in ("text", "reward")}}
 
 
+def paired(values: list[float], base: list[float]) -> Interval:
+    return mean_interval([a - b for a, b in zip(values, base, strict=True)])
+
+
+def by_stratum(items: list[Question], values: dict, base: dict) -> str:
+    """Exact match and token F1 of every stratum, each with its difference to plain."""
+    lines = []
+    for stratum in sorted({item.stratum for item in items}):
+        rows = [i for i, item in enumerate(items) if item.stratum == stratum]
+        line = f"    stratum {stratum} ({len(rows)})"
+        for metric in ("exact", "token F1"):
+            now, before = ([column[metric][i] for i in rows] for column in (values, base))
+            line += f"  {metric} {sum(now) / len(rows):.3f} ({paired(now, before)})"
+        lines.append(line)
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--reward", nargs="+", default=["relevance", "sentiment"])
+    parser.add_argument("--report", nargs="+", default=[], help="rewards that only report")
     parser.add_argument("--questions", type=int, default=100)
     parser.add_argument("--tuning-questions", type=int, default=40)
     parser.add_argument("--preset", default="balanced")
@@ -100,21 +124,29 @@ def main() -> None:
         n = max(1, round(aps["seconds"] / plain["seconds"]))
         many = runs(f"{name}-best", test, reward, config.replace(num_return_sequences=n), "plain")
         methods = {"plain": plain, "aps": aps, f"best-of-{n}": best_of(many, len(test), n)}
-        base_values = measures(plain, test, judge)
+        reports = {other: load_reward(other) for other in args.report}
+
+        def columns(found: dict, reports=reports) -> dict[str, list[float]]:
+            asked = [item.question for item in test]
+            own = {n: call_reward(r, asked, found["text"], {}) for n, r in reports.items()}
+            return {**measures(found, test, judge), **own}
+
+        judged = {method: columns(found) for method, found in methods.items()}
+        base_values = judged["plain"]
         print(f"  beta {beta:g}; difference to plain, paired, mean [95% interval]")
         for method, found in methods.items():
-            values = measures(found, test, judge)
+            values = judged[method]
             line = f"  {method:<11} {found['seconds']:6.0f} s"
             for metric, column in values.items():
                 mean = sum(column) / len(column)
                 line += f"  {metric} {mean:.3f}"
                 if method != "plain":
-                    pairs = zip(column, base_values[metric], strict=True)
-                    line += f" ({mean_interval([a - b for a, b in pairs])})"
+                    line += f" ({paired(column, base_values[metric])})"
             extra = f"  repeated-3 {repeated_ngrams(found['text']):.3f}"
-            print(line + extra + f"  distinct-2 {distinct_n(found['text']):.3f}", flush=True)
-        pairs = zip(aps["reward"], methods[f"best-of-{n}"]["reward"], strict=True)
-        print(f"  APS - best-of-{n}: reward {mean_interval([a - b for a, b in pairs])}")
+            print(line + extra + f"  distinct-2 {distinct_n(found['text']):.3f}")
+            print(by_stratum(test, values, base_values), flush=True)
+        for metric, column in judged["aps"].items():
+            print(f"  APS - best-of-{n}: {metric} {paired(column, judged[f'best-of-{n}'][metric])}")
 
 
 if __name__ == "__main__":
