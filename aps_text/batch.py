@@ -21,10 +21,8 @@ from .operator import Operator, Scores, merge_terms, start_ids
 from .posterior import APS
 from .request import Request
 from .sampler import Method, StepState
-from .text.bridge import VocabularyBridge
-from .text.carried import Carried
 from .text.controls import controlled
-from .text.guidance import Rows, Weighted, reward_operator
+from .text.guidance import Passed, Rows, Weighted, reward_operator
 from .text.prompts import Prompt
 
 __all__ = ["Batch", "Judged", "Roles", "bind"]
@@ -129,13 +127,13 @@ def bind(
     roles: Roles,
     cost: Cost,
     control: str | None = None,
-    bridges: dict[str, tuple[VocabularyBridge, Carried]] | None = None,
+    passed: Passed | None = None,
 ) -> Batch:
     """Bind (prompt, particle) pairs to a model and its rewards.
 
     Args:
         control: None, or what steers in the guide's place (`text.controls`).
-        bridges: counts of a call's earlier batches, to go on with; see `Rows.bridges`.
+        passed: counts of a call's earlier batches, to go on with; see `Rows.passed`.
     """
     config, device = request.config, model.anatomy.device
     owners = [prompt for prompt, _ in rows]
@@ -151,8 +149,8 @@ def bind(
         group=owners,
         device=device,
     )
-    bridges = {} if bridges is None else bridges
-    bound = Rows(model, prompts, owners, request.columns, config, bridges)
+    passed = {} if passed is None else passed
+    bound = Rows(model, prompts, owners, request.columns, config, passed)
     guide = reward_operator(roles.guide, bound)
     fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
     steering = controlled(guide, control, model.anatomy.vocab_size, fixed, config.seed)

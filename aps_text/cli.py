@@ -130,12 +130,13 @@ def ask_command(args: argparse.Namespace) -> int:
             **how,
             on_step=shown.step if shown is not None else None,
         )
+    warnings = warnings_in(outputs[args.method], outputs["plain"])
     if args.json:
         found = outputs[args.method].as_dicts()
         if args.method != "plain":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
                 answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
-                answer["warnings"] = warnings_in(outputs)
+                answer["warnings"] = warnings
         if args.control:
             controls = outputs[args.control].as_dicts()
             for answer, control in zip(found, controls, strict=True):
@@ -143,18 +144,16 @@ def ask_command(args: argparse.Namespace) -> int:
         print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
     else:
         show(outputs)
-        for warning in warnings_in(outputs):
+        for warning in warnings:
             print(f"warning: {warning}")
     return 0
 
 
-def warnings_in(outputs: dict[str, APSOutput]) -> list[str]:
+def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
     """What went wrong with the steering, seen beside the plain answers."""
     from .diagnosis import compare
 
-    if "aps" not in outputs:
-        return []
-    return [*outputs["aps"].warnings, *compare(outputs["aps"], outputs["plain"])]
+    return [] if steered is plain else [*steered.warnings, *compare(steered, plain)]
 
 
 def show(outputs: dict[str, APSOutput]) -> None:

@@ -17,6 +17,7 @@ from .output import APSOutput, BridgeReport, Failure, RewardReport
 from .request import Request
 from .sampler import StepState
 from .text.decoding import answer_ids, decode_canvas
+from .text.guidance import Passed
 
 __all__ = ["Collector"]
 
@@ -34,7 +35,7 @@ class Collector:
     def __init__(self, model: TextModel, request: Request, roles: Roles, guided: bool) -> None:
         self.model, self.request, self.roles, self.guided = model, request, roles, guided
         self.cost = Cost()
-        self.bridges: dict[str, Any] = {}
+        self.passed: Passed = {}
         self.trajectory: list[list[StepState]] = []
         self.adapters: list[Any] = []
         self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
@@ -89,9 +90,10 @@ class Collector:
             name: BridgeReport(
                 bridge.policy, bridge.matched_share, carried.mass, carried.retokenised
             )
-            for name, (bridge, carried) in self.bridges.items()
+            for name, (bridge, carried) in self.passed.items()
+            if bridge is not None
         }
-        out.warnings = warnings_of(out, self._watched)
+        out.warnings = warnings_of(out, self._watched, {n: c for n, (_, c) in self.passed.items()})
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from .sampler import StepState
 
 if TYPE_CHECKING:
     from .output import APSOutput
+    from .text.carried import Carried
 
 __all__ = ["Watch", "Watched", "compare", "repetition", "warnings_of"]
 
@@ -84,10 +85,24 @@ class Watch:
         return found
 
 
-def warnings_of(output: APSOutput, watched: Sequence[Watched]) -> list[str]:
-    """Warnings about a steered call; `watched` has one entry per answer of `output`."""
+def warnings_of(
+    output: APSOutput, watched: Sequence[Watched], passed: Mapping[str, Carried] | None = None
+) -> list[str]:
+    """Warnings about a steered call.
+
+    Args:
+        watched: one entry per answer of `output`.
+        passed: counts by the reward's name, for methods that choose instead of climbing.
+    """
     found: list[str] = []
     rewards = output.rewards
+    for name, one in (passed or {}).items():
+        silent = name in rewards.guide and name not in rewards.relaxed
+        if silent and one.scored > len(output) and one.low == one.high:
+            found.append(
+                f"reward {name!r} never varied: it gave {one.low:g} to all {one.scored} texts it "
+                f"was shown, so there was nothing to choose by; {_try(name)}"
+            )
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(watched) if name in one.after]
         still = [i for i in rows if not watched[i].varied[name]]
@@ -95,8 +110,7 @@ def warnings_of(output: APSOutput, watched: Sequence[Watched]) -> list[str]:
             value, where = watched[still[0]].after[name], _share(len(still), len(rows))
             found.append(
                 f"reward {name!r} never varied on {where} (always {value:g} on the first of them), "
-                "so it had no gradient there and steered nothing; try it on answers that differ: "
-                f'aps rewards try {name} "question" "answer"'
+                f"so it had no gradient there and steered nothing; {_try(name)}"
             )
         rose = [watched[i].after[name] - watched[i].before[name] for i in rows]
         kept = [rewards[name][i] - watched[i].before[name] for i in rows if name in rewards]
@@ -164,6 +178,10 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
                 f"{fmean(one):.3g} an answer{share}: that may be what was rewarded"
             )
     return found
+
+
+def _try(name: str) -> str:
+    return f'try it on answers that differ: aps rewards try {name} "question" "answer"'
 
 
 def _words(text: str) -> float:

@@ -394,6 +394,23 @@ def test_a_reward_that_never_varies_is_named(pipe):
     assert not [w for w in pipe(QUESTIONS, vowels, **SMALL).warnings if "never" in w]
 
 
+@pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk", "aps-logits", "aps-smc"])
+def test_every_method_says_that_a_reward_never_varied(pipe, method):
+    def flat(prompts, completions, **columns):
+        return [0.5] * len(completions)
+
+    options = {"method": method, "inner_steps": 1, "num_samples": 2, **SMALL}
+    if method == "aps-logits":
+        options["estimator"] = "rloo"
+    said = [w for w in pipe(QUESTIONS, flat, **options).warnings if "never varied" in w]
+    assert len(said) == 1
+    assert said[0].startswith("reward 'flat' never varied")
+    assert not [w for w in pipe(QUESTIONS, vowels, **options).warnings if "never" in w]
+    assert pipe.generate_plain(QUESTIONS, reward=flat, **SMALL).warnings == []
+    zero = pipe(QUESTIONS, flat, control="zero", **options)
+    assert not [w for w in zero.warnings if "never" in w]  # it was not asked
+
+
 def test_little_mass_is_a_warning_and_the_bridge_is_reported(pipe):
     reward = TinyReward()  # knows few of the generator's words
     out = pipe(QUESTIONS, reward, **SMALL)

@@ -1,7 +1,9 @@
-"""What a vocabulary bridge carried during a run, counted without waiting for the device."""
+"""What passed between generator and reward during a run, counted without waiting for the device."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,19 +16,24 @@ __all__ = ["Carried"]
 
 @dataclass
 class Carried:
-    """Running counts of one reward's bridge, over all rows and steps.
+    """Running counts of one reward, over all rows and steps.
 
     Attributes:
         matched: probability mass on matched tokens, summed over positions.
         text: mass on text tokens (the stop token's is not text), summed over positions.
         texts: answers whose text was scored.
         changed: those the reward's tokenizer cut otherwise than the bridge had mapped them.
+        scored: answers given as text and scored, samples included.
+        low, high: the smallest and the largest of those scores.
     """
 
     matched: Tensor | float = 0.0
     text: Tensor | float = 0.0
     texts: int = 0
     changed: int = 0
+    scored: int = 0
+    low: float = math.inf
+    high: float = -math.inf
 
     @property
     def mass(self) -> float:
@@ -48,6 +55,12 @@ class Carried:
         probs = probs.detach()
         self.matched = self.matched + bridge.mass(probs).sum(dtype=torch.float32)
         self.text = self.text + bridge.text_mass(probs).sum(dtype=torch.float32)
+
+    def count_scores(self, values: Iterable[float]) -> None:
+        """Add scores of texts."""
+        for value in values:
+            self.scored += 1
+            self.low, self.high = min(self.low, value), max(self.high, value)
 
     def count_texts(
         self, bridge: VocabularyBridge, target: object, answers: list[list[int]], texts: list[str]

@@ -18,13 +18,16 @@ from .carried import Carried
 from .operator import RewardOperator
 from .prompts import Prompt
 
-__all__ = ["RewardSpec", "Rows", "Weighted", "load_rewards", "reward_operator"]
+__all__ = ["Passed", "RewardSpec", "Rows", "Weighted", "load_rewards", "reward_operator"]
 
 RewardSpec = Any
 """A name, a callable, a (reward, weight) pair, a list of those, {reward: weight}, an Operator."""
 
 Weighted = list[tuple[str, float, Any]]
 """(name, weight, reward) triples."""
+
+Passed = dict[str, tuple[VocabularyBridge | None, Carried]]
+"""By a reward's name, its bridge and the counts of a run."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Rows:
         owners: which of the call's prompts each row belongs to.
         columns: dataset columns, a value per prompt of the call.
         config: the bridge's policy and the timeout.
-        bridges: by name, the bridge of each differentiable reward and what it carried so far;
+        passed: by name, the bridge of each reward (None of a black box) and what passed so far;
             filled as rewards are bound.
     """
 
@@ -46,7 +49,7 @@ class Rows:
     owners: list[int]
     columns: Mapping[str, Sequence[Any]]
     config: APSConfig
-    bridges: dict[str, tuple[VocabularyBridge, Carried]] = field(default_factory=dict)
+    passed: Passed = field(default_factory=dict)
 
 
 def reward_operator(rewards: Weighted, rows: Rows) -> Operator:
@@ -71,7 +74,7 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
         return Combined(inner, reward.combine, name, reward.differentiable)
     model, config = rows.model, rows.config
-    carried = rows.bridges[name][1] if name in rows.bridges else None
+    carried = rows.passed[name][1] if name in rows.passed else None
     operator = RewardOperator(
         reward,
         name,
@@ -87,8 +90,7 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         index=rows.owners,
         carried=carried,
     )
-    if operator.bridge is not None:
-        rows.bridges[name] = operator.bridge, operator.carried
+    rows.passed[name] = operator.bridge, operator.carried
     return operator
 
 

@@ -64,7 +64,7 @@ class RewardOperator(Arithmetic):
         differentiable: whether `log_prob` carries a gradient; False for black boxes and `rloo`.
         codebook: the reward's embeddings per generator token; None unless differentiable.
         bridge: likewise.
-        carried: running counts of the bridge, shared with everything `take` returned.
+        carried: running counts, shared with everything `take` returned.
 
     Raises:
         ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
@@ -193,6 +193,7 @@ class RewardOperator(Arithmetic):
                 values = call.result()
             except RewardError as error:
                 raise error.at(self.index) from error.__cause__
+            self.carried.count_scores(value for value in values if value is not None)
             numbers = [0.0 if value is None else value for value in values]
             total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
             applies = None
