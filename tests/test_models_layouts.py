@@ -282,6 +282,7 @@ def test_quantisation_is_transformers_configuration(folders, monkeypatch):
     asked = {}
 
     def stop(self, kind, config, **options):
+        asked.clear()
         asked.update(self.options)
         raise InterruptedError
 
@@ -295,6 +296,10 @@ def test_quantisation_is_transformers_configuration(folders, monkeypatch):
     with pytest.raises(InterruptedError):
         load(folders / "dream", load_in_8bit=True)
     assert asked["quantization_config"].load_in_8bit
+    assert "device_map" not in asked
+    with pytest.raises(InterruptedError):  # moved afterwards it would be quantised elsewhere
+        load(folders / "dream", load_in_8bit=True, device="cpu")
+    assert asked["device_map"] == {"": "cpu"}
     with pytest.raises(ValueError, match="give one of load_in_8bit, load_in_4bit"):
         load(folders / "dream", load_in_8bit=True, load_in_4bit=True)
 

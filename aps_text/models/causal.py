@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ..text.prompts import prompt_encoder
-from .checkpoint import Checkpoint, answer_tokens, compile_layers
+from .checkpoint import Checkpoint, answer_tokens, compile_layers, frozen
 from .text_model import TextModel
 from .transformer import Anatomy
 
@@ -101,7 +101,7 @@ def wrap_causal(
         shift: 1 where position i is predicted by the head's output at i - 1 (Dream), else 0.
         checkpoint: what it was loaded from; gives the ids in its files precedence.
     """
-    model.eval().requires_grad_(False)
+    frozen(model)
     parts: Any = model
     config = {**parts.config.to_dict(), **(checkpoint.config if checkpoint else {})}
     vocab_size = parts.lm_head.out_features

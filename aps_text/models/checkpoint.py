@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find"]
+__all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
@@ -120,7 +120,7 @@ class Checkpoint:
         placed = {"device_map", "quantization_config"} & self.options.keys()
         if self.device is not None and not placed:
             model = model.to(self.device)
-        return model.eval().requires_grad_(False)
+        return frozen(model)
 
     def check_weights(self) -> None:
         """Raise `ValueError` unless the folder holds safetensors."""
@@ -267,6 +267,20 @@ def answer_tokens(
     never = set(range(vocab_size)) - set(vocab.values()) - set(stops) | {mask_id}
     never |= {fill_id} - set(stops)
     return AnswerTokens(mask_id, fill_id, stops, tuple(sorted(never)))
+
+
+def frozen(model: nn.Module) -> nn.Module:
+    """In eval mode and without gradients of its own; what goes through it keeps its gradient.
+
+    bitsandbytes converts 4-bit maps on a CPU, in eval mode, for kernels that have no way back (its
+    0.50 loses the gradient there without an error); such maps stay in training mode, which changes
+    nothing else in them.
+    """
+    model.eval().requires_grad_(False)
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit" and module.weight.device.type == "cpu":
+            module.train()
+    return model
 
 
 def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:

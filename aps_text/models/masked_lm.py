@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ..text.capitals import join_punctuation, restore_capitals
 from ..text.prompts import Prompt, prompt_encoder, single_question
-from .checkpoint import Checkpoint, compile_layers
+from .checkpoint import Checkpoint, compile_layers, frozen
 from .text_model import TextModel
 from .transformer import Anatomy
 
@@ -86,7 +86,7 @@ def wrap_masked_lm(
         checkpoint: what it was loaded from.
     """
     settings = settings or {}
-    model.eval().requires_grad_(False)
+    frozen(model)
     config: Any = model.config
     parts = parts_of(model)
     specials = {

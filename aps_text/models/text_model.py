@@ -107,6 +107,8 @@ def load(
         if quantization_config is not None or (load_in_8bit and load_in_4bit):
             raise ValueError("give one of load_in_8bit, load_in_4bit, quantization_config")
         quantization_config = _bits(load_in_8bit, dtype)
+    if quantization_config is not None and device is not None:  # quantised where it is placed
+        device, device_map = None, {"": device}
     options = {
         "device_map": device_map,
         "quantization_config": quantization_config,
