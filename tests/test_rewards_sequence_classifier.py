@@ -228,9 +228,10 @@ def test_gradient_against_finite_differences(kind, length, rel):
 # The traps
 
 
-def test_the_stock_forward_reads_padding_when_given_embeddings():
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama"])
+def test_the_stock_forward_reads_padding_when_given_embeddings(kind):
     """Why the head is applied here: right-padded embeddings, position -1."""
-    reward = build("qwen2")
+    reward = build(kind)
     embeds, live, positions, prompts = embedded(reward, "right")
     expected = stock(reward)[:, 0]
     with torch.no_grad():
