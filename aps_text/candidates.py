@@ -14,7 +14,7 @@ from .operator import Operator
 from .remasking import confidence, quantized_score, sampling_support
 from .state import Step, Tilted
 
-__all__ = ["candidates_of", "score_of", "stop_bias"]
+__all__ = ["candidates_of", "is_random", "score_of", "stop_bias"]
 
 
 def stop_bias(canvas: Canvas, where: Where, config: APSConfig) -> Callable[[Tensor], Tensor]:
@@ -49,13 +49,18 @@ def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Opera
     return drawn if ids is None else ids.gather(-1, drawn[:, None]).squeeze(-1)
 
 
+def is_random(config: APSConfig) -> bool:
+    """Whether positions come in an order that is drawn, whatever the scores."""
+    return config.alg == "origin" or config.remasking == "random"
+
+
 def score_of(
     tilted: Tilted, candidates: Tensor, step: Step, config: APSConfig, operator: Operator
 ) -> Tensor:
     """What the candidates compete by, `(N,)`; with `alg_temp`, perturbed so that the best n are a
     draw from `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick)."""
     rows, cols = step.where
-    if config.alg == "origin" or config.remasking == "random":
+    if is_random(config):
         return -step.noise.uniform(rows, cols, step.index, "order")
     if config.remasking == "anchored" and config.alg == "maskgit_plus":
         scores = quantized_score(config.anchor_score, tilted.log_phi, candidates, operator.codebook)

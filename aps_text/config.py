@@ -128,7 +128,8 @@ class APSConfig:
         candidate: `sample` from x_phi (text) or the `quantized` expectation (image tokens).
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         standard_score: whose probability standard remasking ranks by, `theta` (the prior) or `phi`.
-        revisable: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them).
+        revisable: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them),
+            those of the lowest score; in a random order any of them, with a new draw.
         alg: confidence of plain decoding and standard remasking, by Dream's names: `maskgit_plus`
             (probability), `topk_margin`, `entropy`, `origin` (random order, random count).
             Always untempered, so temperature never changes the decoding order by itself.

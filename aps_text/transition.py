@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .adapter import Where
+from .candidates import is_random
 from .canvas import Canvas, end_at_stop, is_stop
 from .config import APSConfig
 from .noise import Noise
@@ -137,17 +138,23 @@ def write(
 def recall(step: Step, mask_id: int, scores: Tensor, config: APSConfig) -> tuple[Tensor, Tensor]:
     """Committed positions that compete again `(B, L)` bool, and their scores `(B, L)`.
 
-    `scores (B, L)` are those they were committed with. Stop tokens and what is behind them stay.
+    `scores (B, L)` are those they were committed with. A random order has no memory: which compete
+    again is drawn, and so is what they compete by, as that of the masks is. Stop tokens and what is
+    behind them stay.
     """
     canvas, grid = step.canvas, time_grid(config.steps)
     t, s = grid[step.index], grid[step.index + 1]
     settled = canvas.editable & (canvas.z != mask_id) & (canvas.z != canvas.fill_id)
     settled &= ~is_stop(canvas.z, canvas.stop_ids)
+
+    def drawn(on: Tensor, stream: str) -> Tensor:
+        where = positions_of(on)
+        return scores.index_put(where, -step.noise.uniform(*where, step.index, stream))
+
+    if is_random(config):
+        scores = drawn(settled, "revise")
     again = weakest_committed(scores, settled, alpha(t, config.schedule), alpha(s, config.schedule))
-    if config.alg == "origin":  # a random order has no memory: they draw again
-        drawn = positions_of(again)
-        scores = scores.index_put(drawn, -step.noise.uniform(*drawn, step.index, "order"))
-    return again, scores
+    return again, drawn(again, "order") if is_random(config) else scores
 
 
 def report(

@@ -282,15 +282,15 @@ def test_min_new_tokens_forbids_empty_answers():
         assert first.min() == min(least, length)
 
 
-@pytest.mark.parametrize("alg", ["maskgit_plus", "origin"])
-def test_revision_changes_tokens_but_never_stops_or_given_text(alg):
+@pytest.mark.parametrize("order", [{}, {"alg": "origin"}, {"remasking": "random"}])
+def test_revision_changes_tokens_but_never_stops_or_given_text(order):
     batch, length = 60, 10
     denoiser = factor_world(length, SYMBOLS, seed=11, batch=batch, sharp=0.3)
     canvas = open_canvas(batch, length, SYMBOLS, stop_ids=[0])
     z, editable = canvas.z.clone(), canvas.editable.clone()
     z[:, [2, 3]], editable[:, [2, 3]] = 3, False
     canvas = replace(canvas, z=z, editable=editable)
-    config = PLAIN.replace(alg=alg, steps=10, revisable=True, min_new_tokens=1, eos_penalty=2.0)
+    config = PLAIN.replace(steps=10, revisable=True, min_new_tokens=1, eos_penalty=2.0, **order)
     revised, before, stops = 0, canvas.z, torch.zeros_like(canvas.editable)
     for state in sample(denoiser, canvas, config).trajectory:
         reopened = (before != SYMBOLS) & (state.z == SYMBOLS)
@@ -304,6 +304,32 @@ def test_revision_changes_tokens_but_never_stops_or_given_text(alg):
     plain = sample(denoiser, canvas, config.replace(revisable=False)).trajectory
     for one, two in itertools.pairwise(plain):
         assert not ((one.z != SYMBOLS) & (two.z == SYMBOLS)).any()
+
+
+@pytest.mark.parametrize("order", [{"alg": "origin"}, {"remasking": "random"}])
+def test_a_random_order_revises_any_token_whenever_it_was_written(order):
+    """At step 4 of 8, with four masks: ReMDM's rate is capped at 1/2, so two of the four written
+    tokens compete with the four masks. With counts three places are theirs: each of the six has one
+    with probability 1/2, so a written token is masked again with probability 1/4."""
+    rows, length = 20_000, 8
+    denoiser = factor_world(length, SYMBOLS, seed=12).take(torch.zeros(rows, dtype=torch.long))
+    config = PLAIN.replace(steps=8, revisable=True, **order)
+    states = sample(denoiser, open_canvas(rows, length, SYMBOLS), config).trajectory
+    since = torch.zeros(rows, length)
+    for state in states[:4]:
+        since[state.revealed] = state.step
+    before, after = states[3].z, states[4].z
+    written = (before != SYMBOLS) & ((before == SYMBOLS).sum(-1) == 4)[:, None]
+    shares = []
+    for asked in (since <= 1, since == 2, since == 3):
+        at = written & asked
+        assert at.sum() > 2000
+        shares.append((after[at] == SYMBOLS).double().mean().item())
+    assert max(shares) - min(shares) < 0.03
+    if "remasking" in order:
+        assert shares == pytest.approx([0.25] * 3, abs=0.02)
+        masks = before == SYMBOLS
+        assert states[4].revealed[masks].double().mean().item() == pytest.approx(0.5, abs=0.01)
 
 
 def test_given_text_is_kept_and_conditioned_on():
