@@ -111,8 +111,9 @@ def ask_command(args: argparse.Namespace) -> int:
     pipe = APSPipeline.from_pretrained(args.model)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
-    runs: dict[str, dict[str, Any]] = {"plain": {"method": "plain"}}
     method = make_method(METHODS, args.method, args.method_option)
+    plainly = method if args.method == "plain" else "plain"
+    runs: dict[str, dict[str, Any]] = {"plain": {"method": plainly}}
     if args.method != "plain":
         runs[args.method] = {"method": method}
     elif args.control:

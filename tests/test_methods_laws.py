@@ -116,6 +116,23 @@ def test_every_potential_multiplies_to_the_reward(potential, resample):
     assert many < (0.2 if potential == "sum" else 0.14)
 
 
+def test_without_resampling_the_potentials_are_the_same_weights():
+    """Each path's product is exp(lambda r), so the same particle is returned, draw for draw."""
+    config, rows = CONFIG.replace(beta=0.3), 300
+
+    def drawn(potential: str, beta: float | None = None, resample: float = 0.0):
+        method = FKSteering(8, potential, beta, every=1, draws=2, resample=resample, final="weight")
+        denoiser = TableDenoiser(TABLE.expand(rows, -1, -1, -1))
+        canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
+        return run(method, denoiser, REWARD, canvas, config, noise).z
+
+    one = drawn("difference")
+    assert one.equal(drawn("max"))
+    assert one.equal(drawn("sum"))
+    assert not one.equal(drawn("sum", beta=0.6))
+    assert not one.equal(drawn("sum", resample=1.0))
+
+
 def test_aps_smc_approaches_its_target_and_fk_of_its_size_stays_behind():
     """The full table, at 200,000 draws, is `benchmarks/smc.py`."""
     exact, rows = tilted(TABLE[0]), 2000

@@ -265,6 +265,8 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
         (lambda: make_method(PEERS, "fkk"), ValueError, "best-of-n, svdd, .*; got 'fkk'"),
         (lambda: make_method(PEERS, "fk", ["particles"]), ValueError, "NAME=VALUE"),
         (lambda: make_method(PEERS, "fk", ["k=3"]), TypeError, "no setting 'k'; it has: particles"),
+        (lambda: make_method(PEERS, "best-of-n", ["method=fk"]), TypeError, "samples, best_of"),
+        (lambda: make_method(PEERS, "fk", ["best_of=0"]), ValueError, "samples must be >= 1"),
     ],
 )
 def test_bad_settings_name_the_value_and_the_mend(make, error, message):
@@ -276,7 +278,36 @@ def test_settings_come_from_a_command_line():
     made = make_method(PEERS, "fk", ["particles=8", "potential=max", "beta=null", "resample=1.5"])
     assert made == FKSteering(8, "max", None, resample=1.5)
     assert make_method(PEERS, "aps-smc") == APSSMC()
+    made = make_method(PEERS, "entrgi", ["best-of=4", "inner_steps=5"])
+    assert made == BestOf(EntRGi(inner_steps=5), 4)
     assert make_method(PEERS, "expectation") == EntRGi(relaxation="expectation")
+
+
+def test_entrgi_steps_as_torch_adam_at_the_authors_rate():
+    """Three steps of the row's Adam are those of `torch.optim.Adam(lr=0.5)` at its default eps."""
+    denoiser, rows = factor_world(LENGTH, SYMBOLS, seed=3, batch=2), [0, 0, 0, 1, 1, 1]
+    where = torch.tensor(rows), torch.tensor([0, 1, 2] * 2)
+    phi = denoiser.new_adapter(EntRGi().settings(CONFIG), noise_for(range(2)))
+    state = denoiser.trunk(open_canvas(2, LENGTH, SYMBOLS).z)
+    phi.begin(denoiser, state, where)
+    theta = phi.logits(denoiser, state, where)
+    offset = torch.zeros_like(theta, requires_grad=True)
+    adam = torch.optim.Adam([offset], lr=0.5)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(EntRGi().inner_steps):
+        grad = torch.randn(theta.shape, generator=generator, dtype=theta.dtype)
+        phi.update(theta, grad, torch.ones(2, dtype=torch.bool))
+        offset.grad = grad
+        adam.step()
+    moved = phi.logits(denoiser, state, where) - theta
+    real = theta > -1e8  # beside a suppressed logit an offset is lost in rounding
+    torch.testing.assert_close(moved[real], offset.detach()[real], rtol=1e-4, atol=1e-6)
+    # The library's own eps makes another optimiser of it.
+    loose = denoiser.new_adapter(CONFIG, noise_for(range(2)))
+    loose.begin(denoiser, state, where)
+    loose.update(theta, grad, torch.ones(2, dtype=torch.bool))
+    first = loose.logits(denoiser, state, where) - theta
+    assert not torch.allclose(first[real].abs(), torch.full_like(first[real], 0.5), rtol=1e-2)
 
 
 def test_what_a_method_cannot_do_is_refused():

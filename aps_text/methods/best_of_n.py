@@ -2,7 +2,8 @@
 
 Open to every method alike: `BestOf(samples=8)` is best-of-N of the base sampler,
 `BestOf(FKSteering(), 4)` selects among four runs of FK steering, `BestOf(EntRGi(), 4)` is EntRGi
-with its authors' four trajectories. It selects by the rewards that guide; to select by others, ask
+with its authors' four trajectories; on a command line that is the setting `best_of=4` of any
+method. It selects by the rewards that guide; to select by others, ask
 the pipeline for several sequences and give it `select=`.
 
 The law of the result is `P(x) = F(r(x))^N - F(r(x)-)^N` over distinct rewards, F being the

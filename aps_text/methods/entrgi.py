@@ -6,11 +6,12 @@
     w = H(x_phi)/log K per position (EntRGi) | 0 (Expectation) | 1 (APS-logits)
 
 These are settings of the loop in `posterior`, no loop of their own: no prior term, no trust region,
-the authors' Adam rate, M, temperature and top-p, and standard remasking by the entropy of x_phi.
-Adam divides by the gradient's scale, so without a prior term beta has no effect. Cost per sample:
-T forwards, T*M rewards forward and backward. Source: the authors' text code (EntRGi, the group of
-APS). Differences: the soft code is of the untempered x_phi, theirs of the tempered; Adam's eps is
-relative to the gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
+the authors' Adam (rate and eps), M, temperature and top-p, and standard remasking by the entropy of
+x_phi. Adam divides by the gradient's scale, so without a prior term beta has no effect; with so
+small an eps the first step moves every logit by the rate, whatever its gradient. Cost per sample: T
+forwards, T*M rewards forward and backward. Source: the authors' text code (EntRGi, the group of
+APS). Differences: the soft code is of the untempered x_phi, theirs of the tempered; eps is relative
+to the rms of the gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class EntRGi:
     relaxation: Literal["entropy", "expectation", "quantized"] = "entropy"
     inner_steps: int = 3
     learning_rate: float = 0.5
+    adam_eps: float = 1e-8
     temperature: float = 0.7
     top_p: float = 0.95
     alg: Literal["maskgit_plus", "topk_margin", "entropy", "origin"] = "entropy"
@@ -59,6 +61,7 @@ class EntRGi:
             quantizer="sample",
             inner_steps=self.inner_steps,
             learning_rate=self.learning_rate,
+            adam_eps=self.adam_eps,
             temperature=self.temperature,
             top_p=self.top_p,
             trust_region=None,

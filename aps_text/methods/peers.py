@@ -1,6 +1,7 @@
 """The methods to compare APS with, by the names `method=` and `--method` take; see docs/methods.md.
 
-Settings are constructor arguments: `METHODS["fk"](particles=8, potential="max")`.
+Settings are constructor arguments: `METHODS["fk"](particles=8, potential="max")`; command lines
+and the evaluation go through `make_method` and `build_method`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .fk_steering import FKSteering
 from .svdd import SVDD
 from .twisted_smc import TwistedSMC
 
-__all__ = ["PEERS", "make_method"]
+__all__ = ["PEERS", "build_method", "make_method"]
 
 PEERS: dict[str, Callable[..., Method]] = {
     "best-of-n": BestOf,
@@ -35,16 +36,13 @@ PEERS: dict[str, Callable[..., Method]] = {
 def make_method(
     known: Mapping[str, Callable[..., Method]], name: str, texts: Iterable[str] = ()
 ) -> Method:
-    """A method by name with settings as a command line gives them: `["particles=8"]`.
+    """`build_method` with settings as a command line gives them: `["particles=8", "best_of=4"]`.
 
     Values are read as JSON (numbers, `null`), and as words where they are not.
 
     Raises:
-        ValueError, TypeError: no such name, a text without `=`, a setting the method lacks or
-            refuses.
+        ValueError, TypeError: a text without `=`, and what `build_method` raises.
     """
-    if name not in known:
-        raise ValueError(f"method is one of {', '.join(known)}; got {name!r}")
     options: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -54,9 +52,27 @@ def make_method(
             options[key.replace("-", "_")] = json.loads(value)
         except json.JSONDecodeError:
             options[key.replace("-", "_")] = value
-    accepted = list(inspect.signature(known[name]).parameters)
-    for key in options:
+    return build_method(known, name, options)
+
+
+def build_method(
+    known: Mapping[str, Callable[..., Method]], name: str, options: Mapping[str, Any]
+) -> Method:
+    """A method by name with settings.
+
+    `best_of` is a setting of every method: so many runs of it, and the one whose answer the guiding
+    rewards like best (see `best_of_n`).
+
+    Raises:
+        ValueError, TypeError: no such name, a setting the method lacks or refuses.
+    """
+    if name not in known:
+        raise ValueError(f"method is one of {', '.join(known)}; got {name!r}")
+    accepted = [key for key in inspect.signature(known[name]).parameters if key != "method"]
+    own = {key: value for key, value in options.items() if key != "best_of"}
+    for key in own:
         if key not in accepted:
-            has = ", ".join(accepted) or "none"
+            has = ", ".join([*accepted, "best_of"])
             raise TypeError(f"method {name!r} has no setting {key!r}; it has: {has}")
-    return known[name](**options)
+    made = known[name](**own)
+    return BestOf(made, options["best_of"]) if "best_of" in options else made
