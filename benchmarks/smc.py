@@ -1,7 +1,7 @@
 """How far are plain sampling, APS, FK steering, twisted SMC and APS-SMC from the target they share?
 
-    python benchmarks/smc.py [--draws 200000] [--particles 1 4 16] [--beta 1.5]
-        [--methods FK twisted APS-SMC anchored*]
+    python benchmarks/smc.py [--draws 200000] [--particles 1 4 16 64] [--beta 1.5]
+        [--methods FK twisted APS-SMC anchored*] [--out results/smc.jsonl]
 
 A world that can be enumerated: 3 positions, 4 tokens, a joint table as the denoiser, a reward for
 each of the 64 answers. One token a step in the order of the entropy of x_theta, so the base
@@ -9,16 +9,19 @@ sampler's law is the table p, and the target is `p(x) exp(r(x)/beta)`, exact. Pr
 variation between the target and the law of the returned particle (`final="weight"`) over `draws`
 answers, beside the distance that many exact draws would show on average. A draw is a run of the
 method of its own. `anchored*` is APS-SMC's biased order.
+
+Counts are appended to `--out` as they come; a run that was stopped goes on there, and counts of
+another world, setting or method are not used. The default is about 20 minutes of one core.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
+import hashlib
+import json
 import math
 import os
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,7 +48,9 @@ from aps_text.methods.twisted_smc import TwistedSMC
 from aps_text.posterior import APS
 from aps_text.sampler import Method, run
 
-LENGTH, SYMBOLS, CHUNK = 3, 4, 2000
+LENGTH, SYMBOLS = 3, 4
+WORLD = {"table": 4, "sharp": 1.5, "reward": 5}
+PART, ROWS = 4000, 8000  # draws in a line of the file; particles in a pass
 CONFIG = APSConfig(
     adapter="logits",
     temperature=1.0,
@@ -69,57 +74,95 @@ METHODS: dict[str, Callable[[int], Method]] = {
 
 def world(beta: float) -> tuple[torch.Tensor, EnumeratedReward, torch.Tensor]:
     """The table, the reward, and the target over the 64 answers."""
-    table = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
-    reward = enumerated_reward(LENGTH, SYMBOLS, 5)
+    table = joint_table(LENGTH, SYMBOLS, WORLD["table"], sharp=WORLD["sharp"])
+    reward = enumerated_reward(LENGTH, SYMBOLS, WORLD["reward"])
     target = table[0] * (reward.values[:SYMBOLS, :SYMBOLS, :SYMBOLS] / beta).exp()
     return table, reward, (target / target.sum()).flatten()
 
 
-def count(job: tuple[str, int, float, int, int]) -> torch.Tensor:
+Part = tuple[str, int, float, int, int]  # method, particles, beta, first draw, last + 1
+
+
+def count(part: Part) -> list[int]:
     """How often each answer came out for draws `first` to `last`."""
-    name, particles, beta, first, last = job
+    name, particles, beta, first, last = part
     torch.set_num_threads(1)
     table, reward, _ = world(beta)
-    config, counts = CONFIG.replace(beta=beta), torch.zeros(SYMBOLS**LENGTH).double()
-    chunk = max(1, CHUNK // particles)
+    config, counts = CONFIG.replace(beta=beta), torch.zeros(SYMBOLS**LENGTH, dtype=torch.long)
+    chunk = max(1, ROWS // particles)
     for start in range(first, last, chunk):
         rows = min(chunk, last - start)
         denoiser = TableDenoiser(table.expand(rows, -1, -1, -1))
         canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(start, start + rows))
         z = run(METHODS[name](particles), denoiser, reward, canvas, config, noise).z
         counts += torch.bincount(index_of(z, SYMBOLS), minlength=SYMBOLS**LENGTH)
-    return counts
+    return counts.tolist()
+
+
+def key(part: Part) -> str:
+    """What decides a part's counts."""
+    name, particles, beta, first, last = part
+    method = METHODS[name](particles)
+    asked = [type(method).__name__, vars(method), CONFIG.replace(beta=beta).to_json()]
+    text = json.dumps([asked, WORLD, LENGTH, SYMBOLS, first, last], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def counted(parts: list[Part], path: Path, processes: int) -> dict[str, list[int]]:
+    """The counts of all parts by key: those the file has, and the others, appended to it."""
+    from rich.progress import track
+
+    found: dict[str, list[int]] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().split("\n") if path.exists() else []
+    for line in lines[:-1]:  # what follows the last newline is a line that was cut off
+        row = json.loads(line)
+        found[row["key"]] = row["counts"]
+    if lines and lines[-1]:
+        path.write_text("".join(f"{line}\n" for line in lines[:-1]))
+    open_parts = [part for part in parts if key(part) not in found]
+    # Many particles first, so that no process is left with a long part at the end.
+    open_parts.sort(key=lambda part: -part[1])
+    with path.open("a") as file, get_context("spawn").Pool(processes) as pool:
+        results = pool.imap(count, open_parts)
+        for part, counts in zip(open_parts, track(results, "", len(open_parts)), strict=True):
+            found[key(part)] = counts
+            file.write(json.dumps({"key": key(part), "part": part, "counts": counts}) + "\n")
+            file.flush()
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=200_000)
-    parser.add_argument("--particles", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--particles", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--methods", nargs="+", default=["FK", "twisted", "APS-SMC"])
     parser.add_argument("--beta", type=float, default=1.5)
+    parser.add_argument("--out", type=Path, default=Path("results/smc.jsonl"))
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     args = parser.parse_args()
-    started = time.perf_counter()
     target = world(args.beta)[2]
     floor = 0.5 * (2 * target * (1 - target) / (math.pi * args.draws)).sqrt().sum().item()
+
+    def parts(name: str, particles: int) -> list[Part]:
+        edges = range(0, args.draws, PART)
+        return [(name, particles, args.beta, a, min(a + PART, args.draws)) for a in edges]
+
+    cells = [("plain", 1), ("APS", 1)]
+    cells += [(name, k) for k in args.particles for name in args.methods]
+    found = counted([part for cell in cells for part in parts(*cell)], args.out, args.processes)
+
+    def gap(name: str, particles: int) -> str:
+        """Distance to the target."""
+        counts = torch.tensor([found[key(part)] for part in parts(name, particles)]).sum(0)
+        return f"{0.5 * (counts / counts.sum() - target).abs().sum().item():.4f}"
+
     print(f"{args.draws} draws a cell; exact draws would show {floor:.4f}; beta {args.beta:g}")
-    with get_context("spawn").Pool(args.processes) as pool:
-
-        def gap(name: str, particles: int) -> str:
-            """Distance to the target."""
-            many = 8 * args.processes
-            edges = [args.draws * i // many for i in range(many + 1)]
-            jobs = [(name, particles, args.beta, a, b) for a, b in itertools.pairwise(edges)]
-            counts = sum(pool.imap(count, jobs), torch.zeros(()))
-            return f"{0.5 * (counts / counts.sum() - target).abs().sum().item():.4f}"
-
-        for name in ("plain", "APS"):
-            print(f"{name:<10} {gap(name, 1)}", flush=True)
-        print("particles " + "".join(f"{name:>12}" for name in args.methods))
-        for particles in args.particles:
-            cells = "".join(f"{gap(name, particles):>12}" for name in args.methods)
-            print(f"{particles:>9} {cells}", flush=True)
-    print(f"{time.perf_counter() - started:.0f} s")
+    for name in ("plain", "APS"):
+        print(f"{name:<10} {gap(name, 1)}")
+    print("particles " + "".join(f"{name:>12}" for name in args.methods))
+    for k in args.particles:
+        print(f"{k:>9} " + "".join(f"{gap(name, k):>12}" for name in args.methods))
 
 
 if __name__ == "__main__":
