@@ -63,7 +63,7 @@ def call_reward(
 
     Rows equal in prompt, completion, ids and every column are scored once. A reward that names
     its parameters and takes no `**kwargs` gets only those it names. If the reward raises on the
-    batch, rows are tried one by one to find the one at fault.
+    batch, or returns another number of values, rows are tried alone to find the one at fault.
 
     Args:
         timeout: seconds the reward may take for the batch; None waits for ever.
@@ -124,7 +124,7 @@ class RewardCall:
         """Wait for the scores: B finite floats, None where the reward does not apply."""
         if self._wait is None:
             return []
-        rows, index = self._rows, self._index
+        index = self._index
         try:
             result = self._wait()
             values = _as_list(result)
@@ -132,11 +132,7 @@ class RewardCall:
             raise self._blame(error) from error
         if values is None or len(values) != len(index):
             got = f"{len(values)} values" if values is not None else f"a {type(result).__name__}"
-            raise RewardError(
-                self._name,
-                f"returned {got} for {len(index)} completions (the first: {_shown(rows, 0)}); "
-                "return a list with one number per completion",
-            )
+            raise self._miscounted(f"returned {got} for {len(index)} completions")
         scores = {
             i: self._number(value, k)
             for k, (i, value) in enumerate(zip(index, values, strict=True))
@@ -168,6 +164,23 @@ class RewardCall:
         if "string indices" in what and isinstance(rows["completions"][at], str):
             what += "; it reads chat messages: pass prompts as messages, not strings"
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
+
+    def _miscounted(self, what: str) -> RewardError:
+        """The row that gets no list of one value alone, or the whole batch if all or none do."""
+        wanted = "; return a list with one number per completion"
+        alone = []
+        for i in range(len(self._index)):
+            row = _arguments(self._reward, _take(self._rows, [i]))
+            try:
+                values = _as_list(start(self._reward, row, self._timeout)())
+            except Exception:
+                values = None
+            alone.append(values is not None and len(values) == 1)
+        if all(alone) or not any(alone):
+            return RewardError(self._name, f"{what} (the first: {_shown(self._rows, 0)}){wanted}")
+        at = alone.index(False)
+        shown = _shown(self._rows, at)
+        return RewardError(self._name, f"{what}, none for", self._index[at], shown, wanted)
 
     def _number(self, value: Any, row: int) -> float | None:
         if value is None:

@@ -158,6 +158,23 @@ def test_an_exception_of_the_batch_as_such():
         call_reward(single, PROMPTS, ANSWERS)
 
 
+def test_a_wrong_number_of_values_is_traced_to_its_row():
+    def skips_cats(completions, **columns):
+        return [1.0 for c in completions if "cat" not in c]
+
+    message = r"returned 2 values for 3 completions, none for prompt 1 \('What is a lion"
+    with pytest.raises(RewardError, match=message) as caught:
+        call_reward(skips_cats, PROMPTS, ANSWERS)
+    assert caught.value.index == 1
+
+    def one_too_few(completions, **columns):  # of any batch: no row is at fault
+        return [1.0] * max(1, len(completions) - 1)
+
+    with pytest.raises(RewardError, match=r"2 values for 3 completions \(the first: ") as caught:
+        call_reward(one_too_few, PROMPTS, ANSWERS)
+    assert caught.value.index is None
+
+
 def test_interrupts_pass_through():
     def stopped(**columns):
         raise KeyboardInterrupt

@@ -231,6 +231,21 @@ def nan(prompts, completions, **columns):
     return [math.nan if p == QUESTIONS[1] else v for p, v in zip(prompts, values, strict=True)]
 
 
+def skipping(prompts, completions, **columns):
+    return [
+        v for p, v in zip(prompts, vowels(prompts, completions), strict=True) if p != QUESTIONS[1]
+    ]
+
+
+class BrokenFrame(TinyReward):
+    """Cannot frame one prompt."""
+
+    def frame(self, prompt):
+        if prompt == QUESTIONS[1]:
+            raise KeyError("big")
+        return super().frame(prompt)
+
+
 class BrokenGradient(TinyReward):
     """Fails on one prompt, on the relaxed side only."""
 
@@ -259,6 +274,8 @@ class BrokenGradient(TinyReward):
     [
         (failing(QUESTIONS[1]), r"'picky' raised on prompt 1 \('who is the big dog"),
         (nan, r"'nan' returned nan for prompt 1 \('who is the big dog"),
+        (skipping, r"'skipping' returned \d+ values for \d+ completions, none for prompt 1 "),
+        (BrokenFrame(), r"'tiny' raised in frame on prompt 1 .*KeyError: 'big'"),
         (hanging, r"'hanging' timed out on prompt 1 .*no answer within 0.3 s"),
         (hanging_async, r"'hanging_async' timed out on prompt 1 .*no answer within 0.3 s"),
         (BrokenGradient(None), r"'tiny' raised in score_embeds on prompt 1 .*ZeroDivision"),

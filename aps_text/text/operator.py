@@ -26,6 +26,7 @@ from rewards import (
     RewardCall,
     RewardError,
     is_differentiable,
+    last_text,
 )
 
 from ..codebook import Codebook, Relaxed
@@ -69,6 +70,7 @@ class RewardOperator(Arithmetic):
     Raises:
         ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
         TypeError: a reward that says it is differentiable and is not.
+        RewardError: its `frame` raised; names the prompt.
     """
 
     def __init__(
@@ -224,7 +226,16 @@ class RewardOperator(Arithmetic):
                 {key: values[row] for key, values in self.columns.items()}
                 for row in range(len(self.prompts))
             ]
-        return [reward.frame(p, **row) for p, row in zip(self.prompts, columns, strict=True)]
+        frames = []
+        for i, (prompt, row) in enumerate(zip(self.prompts, columns, strict=True)):
+            try:
+                frames.append(reward.frame(prompt, **row))
+            except Exception as error:
+                where, what = repr(last_text(prompt)), f": {type(error).__name__}: {error}"
+                raise RewardError(
+                    self.name, "raised in frame on", self.index[i], where, what
+                ) from error
+        return frames
 
     def _same_rows(self, ids: Tensor) -> None:
         if ids.ndim != 2 or len(ids) != len(self.prompts):
