@@ -112,8 +112,10 @@ class APSConfig:
         learning_rate: Adam's; None is 0.006 for lora and 0.5 for logits.
         adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
             the learning rate, large is gradient descent.
-        carry_over: keep a LoRA phi from one denoising step to the next (one more forward each);
-            a logits phi always starts anew.
+        carry_over: keep a LoRA phi from one denoising step to the next (one more forward each):
+            tilts further at one price, and rounding grows from step to step, so in float32 another
+            batch may change a steered answer (benchmarks/batch_invariance.py); without it, or in
+            float64, none did. A logits phi always starts anew.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
@@ -141,7 +143,8 @@ class APSConfig:
         eos_penalty: subtracted from the stop tokens' logits.
         min_new_tokens: no stop token before this many positions; 1 forbids empty answers.
         num_return_sequences: answers per prompt, each with its own draws.
-        seed: of every prompt's draws. The same prompt and seed give the same answer in any batch.
+        seed: of every prompt's draws. The same prompt and seed give the same answer in any batch
+            (steered: but for rounding, see `carry_over`).
     """
 
     max_new_tokens: int | None = None
