@@ -89,6 +89,10 @@ class Batch:
         """
         bound = self.denoiser, self.operator, self.canvas, config, self.noise
         if not isinstance(method, APS):
+            if warm_start is not None:
+                raise ValueError(
+                    f"warm_start is of method 'aps', and {type(method).__name__} fits no LoRA"
+                )
             return method.steps(*bound), None
         phi = self.denoiser.new_adapter(config, self.noise)
         if warm_start is not None:

@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from .commands import eval as evaluation
 from .commands import models, plan, verify
 from .commands import rewards as reward_commands
 
@@ -87,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, kind in OPTIONS.items():
         ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
     ask.set_defaults(run=ask_command)
-    for command in (plan, models, reward_commands, verify):
+    for command in (plan, models, reward_commands, verify, evaluation):
         command.add_parser(commands)
     return parser
 
@@ -98,6 +99,7 @@ def ask_command(args: argparse.Namespace) -> int:
 
     from .config import APSConfig
     from .methods.peers import make_method
+    from .methods.unread import refuse_unread
     from .pipeline import METHODS, APSPipeline
     from .text.guidance import load_rewards
     from .text.prompts import as_prompts
@@ -105,13 +107,15 @@ def ask_command(args: argparse.Namespace) -> int:
     logging.disable_progress_bar()
     as_prompts(args.questions)
     options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
-    config = APSConfig.make(**options)
+    method = make_method(METHODS, args.method, args.method_option)
+    preset = options.pop("preset", None)
+    refuse_unread(method, options, preset)
+    config = APSConfig.make(preset, **options)
     names = args.reward or ["relevance"]
     rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
     pipe = APSPipeline.from_pretrained(args.model)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
-    method = make_method(METHODS, args.method, args.method_option)
     plainly = method if args.method == "plain" else "plain"
     runs: dict[str, dict[str, Any]] = {"plain": {"method": plainly}}
     if args.method != "plain":

@@ -1,8 +1,8 @@
 """Options that do nothing beside others: whoever typed one is told, instead of a silent no-op.
 
 `APSConfig.make` (so the pipeline's and the command's options too) raises for an option that was
-given, is not what it is by default, and has no effect under the rest. What depends on the reward,
-the model or the method is not known here.
+given, is not what it is by default, and has no effect under the rest. What depends on the method is
+in `methods.unread`; what depends on the reward or the model is not known.
 """
 
 from __future__ import annotations
@@ -63,6 +63,9 @@ def idle(config: APSConfig) -> dict[str, str]:
         )
     if config.steps == 1:
         add(ORDER, "steps=1 writes everything at once; use more steps")
+    unfitted = config.inner_steps == 0 or config.adapter == "logits"
+    if unfitted and config.prefix_reuse is None:
+        add(("lora_layers",), "no LoRA is fitted and no prefix kept; use adapter='lora'")
     _gradient(config, add)
     _order(config, add)
     _draws(config, add)

@@ -16,6 +16,7 @@ from .calibration import normalised_in, observe
 from .config import APSConfig
 from .methods.ancestral import Ancestral
 from .methods.peers import PEERS
+from .methods.unread import refuse_unread
 from .models.text_model import TextModel, load, wrap
 from .output import APSOutput
 from .posterior import APS
@@ -205,7 +206,10 @@ class APSPipeline:
         """A call, checked, with its rewards loaded; nothing is computed yet."""
         request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
         runner = as_method(method, reward)
+        refuse_unread(runner, options, preset, drafted="init_text" in (start or {}))
         check_choices(control, on_error)
+        if control is not None and isinstance(runner, Ancestral):
+            raise ValueError(f"control={control!r} is a way of steering, which 'plain' does not")
         return Stream(
             self.model,
             request,

@@ -16,7 +16,7 @@ import json
 import torch
 from comparison import rows_of
 
-from aps_text import APSPipeline
+from aps_text import APSConfig, APSPipeline
 from rewards import load_reward
 
 
@@ -41,9 +41,10 @@ def main() -> None:
     together = APSPipeline.from_pretrained(args.model, dtype=dtype, batch_size=args.questions)
     alone = APSPipeline(together.model, batch_size=1)
     reward = load_reward(args.reward, dtype=dtype)
+    config = APSConfig.make(**args.set)  # whole, since both methods get it
     for method in ("plain", "aps"):
         one, two = (
-            pipe(questions, reward, method=method, **args.set) for pipe in (together, alone)
+            pipe(questions, reward, method=method, config=config) for pipe in (together, alone)
         )
         tokens = sum(map(len, one.token_ids))
         wrong = differing(one.token_ids, two.token_ids)

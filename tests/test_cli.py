@@ -42,7 +42,8 @@ def test_json_is_an_object_for_one_question_and_a_list_for_several(folder, capsy
     one = json.loads(capsys.readouterr().out)
     assert {"text", "rewards", "cost", "plain"} <= one.keys()
     assert one["cost"]["denoiser_forwards"] > one["plain"]["cost"]["denoiser_forwards"]
-    assert ask(folder, "why?", "who?", "--method", "plain", "--reward", "sentiment", "--json") == 0
+    plain = ["--method", "plain", "--inner-steps", "3", "--reward", "sentiment", "--json"]
+    assert main(["ask", "why?", "who?", "--model", folder, *SMALL, *plain]) == 0  # 3 is the default
     several = json.loads(capsys.readouterr().out)
     assert [answer["prompt"] for answer in several] == ["why?", "who?"]
 

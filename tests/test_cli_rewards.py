@@ -10,7 +10,7 @@ from tiny import tiny_bert, word_tokenizer
 from aps_text.cli import main
 from rewards import list_rewards
 
-SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1"]
+SMALL = ["--steps", "3", "--max-new-tokens", "6", "--preset", "fast"]
 
 
 @pytest.fixture(scope="module")

@@ -333,11 +333,14 @@ def test_the_pipelines_option_reaches_the_model(cfg_scale):
     pipe, question = APSPipeline(model), "what is a violin ?"
     settings = dict(max_new_tokens=8, steps=8, lora_layers=1, temperature=0.0, cfg_scale=cfg_scale)
     settings["eos_penalty"] = 1e4  # no early end
+    config = APSConfig(**settings)
     size = len(model.encode(question))
     texts, seen = [], []
     for every in (None, 1, 4):
         with widths_seen(mlp_of(model.anatomy.layers[0])) as widths:
-            texts.append(pipe.generate_plain(question, prefix_reuse=every, **settings).text)
+            texts.append(
+                pipe.generate_plain(question, config=config.replace(prefix_reuse=every)).text
+            )
         seen.append(widths[:: 1 if cfg_scale == 0 else 2])
     assert texts[0] == texts[1]
     assert seen == [[size + 8] * 8] * 2 + [[size + 8, 8, 8, 8] * 2]

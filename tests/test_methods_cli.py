@@ -9,7 +9,7 @@ from tiny import tiny_bert, word_tokenizer
 
 from aps_text.cli import main
 
-SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1", "--reward", "sentiment"]
+SMALL = ["--steps", "3", "--max-new-tokens", "6", "--preset", "fast", "--reward", "sentiment"]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,88 @@
+"""Options that a method does not read: whoever typed one is told, instead of a silent no-op.
+
+Looked at are options given one by one, as keywords or flags, beside what `aps_text.idle` knows of
+any method. A whole configuration (`config=`) is never refused: it is how the same settings go to
+several methods, plain decoding among them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..candidates import is_random
+from ..config import APSConfig
+from ..idle import WINDOW
+from ..sampler import Method
+from .ancestral import Ancestral, base_config
+from .aps_smc import APSSMC
+from .best_of_n import BestOf
+from .checks import ordered
+from .entrgi import EntRGi
+from .fk_steering import FKSteering
+from .svdd import SVDD
+from .twisted_smc import TwistedSMC
+
+__all__ = ["refuse_unread", "unread"]
+
+
+def refuse_unread(
+    method: Method, options: dict[str, Any], preset: str | None = None, *, drafted: bool = False
+) -> None:
+    """Raise `ValueError` for an option that was given, is not what it is anyway, and is not read.
+
+    Args:
+        options, preset: arguments of `APSConfig.make`.
+        drafted: the canvas starts from a draft, which is masked by chance.
+    """
+    usual = APSConfig.make(preset)
+    reasons = unread(method, APSConfig.make(preset, **options), drafted=drafted)
+    for name, reason in reasons.items():
+        if name in options and options[name] != getattr(usual, name):
+            raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
+
+
+def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[str, str]:
+    """Fields of `config` that change nothing under this method, each with the reason."""
+    inner = method.method if isinstance(method, BestOf) else method
+    name = "method 'plain'" if isinstance(inner, Ancestral) else type(inner).__name__
+    used, read = in_force(inner, config)
+    found = {}
+    for field in (f.name for f in dataclasses.fields(APSConfig)):
+        if getattr(used, field) != getattr(config, field):
+            found[field] = f"{name} has {getattr(used, field)!r} in its place"
+    for field in used.idle():
+        if field not in read:
+            found.setdefault(field, f"{name} does not read it")
+    if is_greedy(used) and not drafted:
+        mend = "temperature=0 draws nothing, so all are alike; use temperature > 0"
+        found["num_return_sequences"] = mend
+        if isinstance(method, BestOf | SVDD | FKSteering):
+            found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
+    return found
+
+
+def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, ...]]:
+    """The settings a method runs the loop with, and what else it reads of `config`."""
+    if isinstance(method, Ancestral):
+        return base_config(config), ()
+    if isinstance(method, EntRGi):
+        return method.settings(config), ()
+    if isinstance(method, SVDD):
+        return base_config(config), () if method.alpha is not None else ("beta",)
+    if isinstance(method, FKSteering):
+        return base_config(config), () if method.beta is not None else ("beta",)
+    if isinstance(method, TwistedSMC):
+        own = () if method.beta is not None else ("beta",)
+        return ordered(config, method.order), (*WINDOW, "trust_region", *own)
+    if isinstance(method, APSSMC):
+        beta = config.beta if method.beta is None else method.beta
+        used = ordered(config, method.order)
+        return used.replace(inner_steps=config.inner_steps, beta=beta), ()
+    return config, ()
+
+
+def is_greedy(config: APSConfig) -> bool:
+    """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
+    drawn = config.temperature > 0 or config.alg_temp is not None or is_random(config)
+    return config.inner_steps == 0 and config.candidate == "sample" and not drawn
