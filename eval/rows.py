@@ -52,7 +52,8 @@ class Row:
         seed: of the answer's draws.
         answer: its text; empty on failure.
         extracted: what the task's extraction found in the answer, or None.
-        tokens: the answer's tokens as strings, special ones left out.
+        tokens: strings that join to the decoded answer (before capitals by rule), one per token,
+            special ones left out; the tokenizer's own names of the tokens where that cannot be.
         committed: step (from 0) at which each token took its final value; as long as `tokens`, or
             empty where the method shows the steps of several candidates and not those of this one.
         steps: denoising steps the answer took.
@@ -102,9 +103,9 @@ class Row:
     @property
     def guided_by_report(self) -> list[str]:
         """Rewards that guided or selected and are reported as well: their report is no judge's."""
-        steers = [] if self.method == "plain" else self.rewards.get("guide", [])
-        used = {one["name"] for one in [*steers, *self.rewards.get("select", [])] if one["weight"]}
-        return [one["name"] for one in self.rewards.get("report", []) if one["name"] in used]
+        steers = {} if self.method == "plain" else self.scores.get("guide", {})
+        used = {*steers, *self.scores.get("select", {})}
+        return [name for name in self.scores.get("report", {}) if name in used]
 
     def to_json(self) -> str:
         """One line without its end; numbers that are not finite become null."""

@@ -40,13 +40,13 @@ def test_a_row_survives_the_way_through_a_line():
 
 
 def test_a_report_reward_that_guided_is_named():
-    spec = {"name": "length", "weight": 1.0, "options": {}}
-    both = {"guide": [spec], "report": [spec, {**spec, "name": "lint"}]}
-    assert row(method="aps", rewards=both).guided_by_report == ["length"]
-    assert row(method="plain", rewards=both).guided_by_report == []
-    silent = {"guide": [{**spec, "weight": 0.0}], "report": [spec]}
-    assert row(method="aps", rewards=silent).guided_by_report == []
-    assert row(rewards={"select": [spec], "report": [spec]}).guided_by_report == ["length"]
+    scores = {"guide": {"length": 1.0, "total": 1.0}, "report": {"length": 1.0, "lint": 0.5}}
+    assert row(method="aps", scores=scores).guided_by_report == ["length"]
+    assert row(method="plain", scores=scores).guided_by_report == []
+    silent = {"guide": {"total": 0.0}, "report": {"length": 1.0}}
+    assert row(method="aps", scores=silent).guided_by_report == []
+    chosen = {"select": {"length": 1.0}, "report": {"length": 1.0}}
+    assert row(method="plain", scores=chosen).guided_by_report == ["length"]
 
 
 def test_everything_that_decides_an_answer_decides_its_key():

@@ -1,0 +1,198 @@
+"""`aps eval`: methods, rewards and tasks compared, as rows and as a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+__all__ = ["add_parser", "eval_command", "grid_values"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "eval", help="compare methods on tasks, at equal cost if asked; resumes where it stopped"
+    )
+    add = parser.add_argument
+    add("--grid", metavar="FILE", help="a YAML file (docs/evaluation.md); flags go before it")
+    add("--out", default="results/eval", metavar="FOLDER", help="rows and report")
+    add("--list-tasks", action="store_true", help="show the tasks that come with the library")
+    add("--model", metavar="NAME", help="'mini', a folder or a hub id")
+    add(
+        "--task",
+        dest="tasks",
+        nargs="+",
+        action="extend",
+        metavar="TASK",
+        help="a name, a task file, a .json/.jsonl/.csv/.parquet file, or hub:NAME[:CONFIG[:SPLIT]]",
+    )
+    add("--question-field", metavar="FIELD", help="of a data file: what to ask")
+    add("--prompt", metavar="TEMPLATE", help="in place of --question-field: text with {field}s")
+    add("--gold-field", metavar="FIELD", help="of a data file: the answer, or a list of answers")
+    add("--id-field", metavar="FIELD")
+    add("--stratum-field", metavar="FIELD", help="what --strata groups by")
+    add("--extract", metavar="HOW", help="number, choice, yes_no, boolean or text")
+    add("--metrics", nargs="+", metavar="NAME")
+    add("--data", metavar="FOLDER", help="where tasks look for files (default: $APS_TEXT_DATA)")
+    add("--limit", type=int, metavar="N", help="items per task, spread evenly")
+    add(
+        "--reward",
+        dest="rewards",
+        nargs="+",
+        action="append",
+        metavar="NAME[=WEIGHT]",
+        help="what guides; each --reward is one block of the grid",
+    )
+    add("--select", nargs="+", metavar="NAME[=WEIGHT]", help="picks among several sequences")
+    add("--report", nargs="+", metavar="NAME", help="only measured")
+    add(
+        "--method",
+        dest="methods",
+        nargs="+",
+        action="extend",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="plain, aps or a peer of docs/methods.md, e.g. fk:particles=8",
+    )
+    add("--control", dest="controls", nargs="+", metavar="KIND", help="zero, shuffled, flipped")
+    add("--seeds", nargs="+", type=int, metavar="SEED")
+    add("--preset", choices=["fast", "balanced", "paper"])
+    add(
+        "--set",
+        dest="config",
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="fields of APSConfig, e.g. beta=0.02 steps=8",
+    )
+    add("--batch-size", type=int, metavar="N")
+    add("--match", choices=["seconds", "flops"], help="equal measured cost per prompt")
+    add("--budget", metavar="LABEL|NUMBER", help="whose cost, or how much (default: aps)")
+    add("--baseline", default="plain", metavar="LABEL", help="what differences are taken to")
+    add("--strata", action="store_true", help="tables of each kind of item too")
+    add("--count-flops", action="store_true", help="count operations of every answer (slower)")
+    add("--no-fluency", action="store_true", help="do not load the fluency judge")
+    add("--no-page", action="store_true", help="do not write the HTML page")
+    add("--retry-failed", action="store_true", help="try rows again that failed")
+    add(
+        "--lm-eval",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help="tasks of lm-evaluation-harness instead: see `aps eval --lm-eval --help`",
+    )
+    add(
+        "--lm-eval",
+        nargs=argparse.REMAINDER,
+        metavar="...",
+        help="what follows is for lm-evaluation-harness: aps eval --lm-eval --help",
+    )
+    parser.set_defaults(run=eval_command)
+
+
+def eval_command(args: argparse.Namespace) -> int:
+    """Run a grid, or what follows `--lm-eval`; 1 where answers failed."""
+    if args.lm_eval is not None:
+        from eval.lm_eval_command import main
+
+        return main(args.lm_eval)
+    from transformers.utils import logging
+
+    from eval.evaluate import evaluate
+    from eval.grid import read_grid
+    from eval.task import load_task, task_names
+
+    if args.lm_eval is not None:
+        from eval.lm_eval_command import main
+
+        return main(args.lm_eval)
+    if args.list_tasks:
+        for name in task_names():
+            print(f"{name}: {load_task(name).about}")
+        return 0
+    logging.disable_progress_bar()
+    rows = evaluate(
+        read_grid(grid_values(args)),
+        args.out,
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        baseline=args.baseline,
+        strata=args.strata,
+        fluency=not args.no_fluency,
+        count_flops=args.count_flops,
+        retry=args.retry_failed,
+        page=not args.no_page,
+    )
+    return 1 if any(row.error is not None for row in rows) else 0
+
+
+def grid_values(args: argparse.Namespace) -> dict[str, Any]:
+    """The grid's keys: the file's, with what the flags say in their place.
+
+    Raises:
+        ValueError: a flag that is not NAME=VALUE, field flags without a task.
+    """
+    values: dict[str, Any] = {}
+    if args.grid:
+        from eval.grid import read_yaml
+
+        values = read_yaml(args.grid)
+    for name in (
+        "model",
+        "data",
+        "limit",
+        "rewards",
+        "select",
+        "report",
+        "controls",
+        "seeds",
+        "preset",
+        "batch_size",
+    ):
+        if getattr(args, name) is not None:
+            values[name] = getattr(args, name)
+    fields = {
+        "prompt": args.prompt or (args.question_field and f"{{{args.question_field}}}"),
+        "gold": args.gold_field,
+        "id": args.id_field,
+        "stratum": args.stratum_field,
+        "extract": args.extract,
+        "metrics": args.metrics,
+    }
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if args.tasks is not None:
+        values["tasks"] = [{"task": name, **fields} for name in args.tasks]
+    elif fields:
+        raise ValueError(f"{', '.join(fields)}: the fields of which task? Name it by --task")
+    if args.methods is not None:
+        values["methods"] = [_method(text) for text in args.methods]
+    if args.config is not None:
+        own = dict(_pair(text, "--set") for text in args.config)
+        values["config"] = {**(values.get("config") or {}), **own}
+    if args.match is not None or args.budget is not None:
+        match = values.get("match") or {}
+        match = {"unit": match} if isinstance(match, str) else dict(match)
+        match |= {"unit": args.match} if args.match else {}
+        match |= {"budget": _json(args.budget)} if args.budget else {}
+        values["match"] = match
+    return values
+
+
+def _method(text: str) -> dict[str, Any]:
+    name, colon, options = text.partition(":")
+    pairs = options.split(",") if colon else []
+    return {"method": name, "options": dict(_pair(one, f"--method {name}") for one in pairs)}
+
+
+def _pair(text: str, flag: str) -> tuple[str, Any]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise ValueError(f"{flag} takes NAME=VALUE, got {text!r}")
+    return name.replace("-", "_"), _json(value)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

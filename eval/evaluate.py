@@ -1,0 +1,241 @@
+"""A whole evaluation: load, match budgets, answer what is missing, report."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .answering import Answerer
+from .grid import Cell, Grid
+from .matching import Calibration, Matched, match_cells
+from .processes import Team, team
+from .rows import Row
+from .runner import planned, run
+from .store import RowStore
+from .summary import summarise
+from .tables import show, show_matching, write_csv, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from aps_text import APSPipeline
+
+__all__ = ["evaluate"]
+
+PACKAGES = ("aps-text", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
+
+
+def evaluate(
+    grid: Grid,
+    out: str | Path,
+    *,
+    command: Sequence[str] = (),
+    pipe: APSPipeline | None = None,
+    baseline: str = "plain",
+    strata: bool = False,
+    fluency: bool = True,
+    count_flops: bool = False,
+    retry: bool = False,
+    page: bool = True,
+    console: Console | None = None,
+) -> list[Row]:
+    """Make every row of a grid in `out/rows.jsonl`, and the tables beside it; the grid's rows.
+
+    Writes `rows.jsonl`, `run.json` (command, versions, matching), `calibration.jsonl`,
+    `summary.csv`, `summary.json` and `report.html`. Stopped at any moment and called again it goes
+    on; rows of other settings in the same folder stay there and are not shown.
+
+    Args:
+        command: what was typed, for the report.
+        pipe: a pipeline to use in place of the grid's model.
+        baseline: label of the method that differences are taken to.
+        strata: tables of each stratum too.
+        fluency: measure `nll` where a task asks for it (SmolLM2 is loaded).
+        count_flops: count operations of every answer; slower.
+        retry: try failed rows again.
+        page: write the HTML page.
+
+    Raises:
+        ValueError, TypeError, ImportError: what cannot be run, before anything is answered.
+        OSError: rows cannot be written; those before are safe.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    me = team()
+    folder = Path(out)
+    items = {cell.task.name: cell.task.items("test", grid.limit, grid.data) for cell in grid.cells}
+    answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
+    if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
+        answerer.judge = _judge(console, me)
+    for cell in grid.cells:  # whatever cannot be loaded is said now
+        for specs in cell.rewards.values():
+            answerer.loaded(specs)
+    cells, matched = _matched(grid, answerer, folder, me)
+    plan = planned(answerer, grid.with_controls(cells), items, grid.seeds)
+    store = RowStore(folder / "rows.jsonl")
+    about = {**_about(grid, command, answerer, me), "matching": [one.as_dict() for one in matched]}
+    if me.first:
+        _note(folder / "run.json", about)
+        if matched:
+            show_matching(matched, console)
+    start = time.perf_counter()
+    keys = [unit.key for units in plan for unit in units]
+    before = {key for key in keys if store.done(key, retry=retry)}
+    shard = me.number, me.size
+    with _Progress(me, console) as on_batch:
+        run(answerer, plan, store, retry=retry, shard=shard, on_batch=on_batch)
+    me.wait()
+    store.refresh()
+    rows = [row for key in keys if (row := store.get(key)) is not None]
+    if me.first:
+        new = [row for row in rows if row.key not in before]
+        _said(rows, new, time.perf_counter() - start, me, console)
+        entries = summarise(rows, baseline, strata=strata)
+        show(entries, console)
+        console.print(f"seeds {', '.join(map(str, grid.seeds))}; rows in {folder / 'rows.jsonl'}")
+        write_csv(entries, folder / "summary.csv")
+        write_json(entries, about, folder / "summary.json")
+        if page:
+            _page(rows, folder, about, baseline, console)
+    return rows
+
+
+def _pipeline(grid: Grid, me: Team) -> APSPipeline:
+    from aps_text import APSPipeline
+
+    options = dict(grid.model_options)
+    if me.device is not None:
+        options.setdefault("device", me.device)
+    return APSPipeline.from_pretrained(grid.model, batch_size=grid.batch_size, **options)
+
+
+def _judge(console: Console, me: Team) -> Any:
+    from .judge import FluencyJudge
+
+    try:
+        return FluencyJudge()
+    except ImportError as error:
+        if me.first:
+            console.print(f"nll is left out: {error}")
+        return None
+
+
+def _matched(
+    grid: Grid, answerer: Answerer, folder: Path, me: Team
+) -> tuple[list[Cell], list[Matched]]:
+    """Cells at matched cost; the first process measures, the others read what it found."""
+    if grid.match is None:
+        return grid.cells, []
+    count = grid.match.prompts or grid.batch_size
+    match = grid.match
+
+    def work() -> tuple[list[Cell], list[Matched]]:
+        calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit)
+        asked = {c.task.name: c.task.items("tune", count, grid.data) for c in grid.cells}
+        return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
+
+    found = work() if me.first else None
+    me.wait()
+    return work() if found is None else found
+
+
+def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Team) -> dict[str, Any]:
+    import torch
+
+    model = answerer.pipe.model
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    device = model.anatomy.device
+    cuda = torch.device(device).type == "cuda"
+    return {
+        "command": list(command),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "device": torch.cuda.get_device_name(device) if cuda else f"CPU {platform.machine()}",
+        "threads": torch.get_num_threads(),
+        "processes": me.size,
+        "model": model.name,
+        "fingerprint": answerer.fingerprint,
+        "seeds": grid.seeds,
+        "grid": grid.values,
+    }
+
+
+def _note(path: Path, about: dict[str, Any]) -> None:
+    """Add this run to `run.json`: a list, the newest last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    fresh = path.with_suffix(".new")
+    fresh.write_text(json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str) + "\n")
+    fresh.replace(path)
+
+
+def _said(
+    rows: Sequence[Row], new: Sequence[Row], seconds: float, me: Team, console: Console
+) -> None:
+    """What was done, how fast, and what failed."""
+    console.print(f"{len(rows)} rows, {len(new)} of them new")
+    if new and me.size > 1:
+        work = sum(row.cost.get("seconds", 0.0) for row in new)
+        console.print(
+            f"{me.size} processes: {len(new)} answers in {seconds:.1f} s, "
+            f"{len(new) / seconds:.2f} a second; {work:.1f} s of answering, "
+            f"{work / seconds:.2f} at a time"
+        )
+    failed = [row for row in rows if row.error is not None]
+    if failed:
+        console.print(f"[red]{len(failed)} FAILED[/red], the first: ", end="")
+        console.print(str(failed[0].error), markup=False)
+
+
+def _page(
+    rows: Sequence[Row], folder: Path, about: dict[str, Any], baseline: str, console: Console
+) -> None:
+    if find_spec("eval.html") is None:
+        return
+    import_module("eval.html").write_page(rows, folder / "report.html", about)
+    console.print(f"page {folder / 'report.html'}")
+
+
+class _Progress:
+    """A bar with the time left, on the first process; a callable for `run`."""
+
+    def __init__(self, me: Team, console: Console) -> None:
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            *(TextColumn("answers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
+            *(TextColumn("left"), TimeRemainingColumn()),
+        )
+        # Cells take turns, so the mean speed is the honest one.
+        self.bar = Progress(
+            *columns, console=console, disable=not me.first, speed_estimate_period=1e6
+        )
+        self.task = self.bar.add_task("answers", total=None)
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        self.bar.start()
+        return lambda done, total: self.bar.update(self.task, completed=done, total=total)
+
+    def __exit__(self, *error: Any) -> None:
+        self.bar.stop()

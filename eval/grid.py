@@ -1,0 +1,306 @@
+"""The grid: tasks x rewards x methods x controls, and the seeds and items each cell answers.
+
+model: mini
+tasks: [word-knowledge, open]        # names, files, or {task: NAME, any field of it}
+limit: 40                            # items per task
+seeds: [0]
+config: {steps: 16}                  # APSConfig fields; `preset: fast` names a preset
+rewards:                             # each entry is one block of the table
+  - relevance
+  - {guide: [sentiment, fluency=0.3], report: [answer-quality-report], config: {beta: 0.1}}
+methods: [plain, aps, {method: fk, options: {particles: 8}, label: fk-8}]
+controls: [zero]                     # every steered method once more
+match: {unit: seconds, budget: aps}  # see eval.matching
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .rows import ROLES, reward_label
+from .task import Task, load_task
+
+if TYPE_CHECKING:
+    from aps_text.config import APSConfig
+    from aps_text.sampler import Method
+
+__all__ = ["Cell", "Grid", "Match", "read_grid", "read_yaml"]
+
+KNOBS: dict[str, str | None] = {
+    "plain": None,
+    "best-of-n": "options.samples",
+    "aps": "config.inner_steps",
+    "svdd": "options.candidates",
+    "fk": "options.particles",
+    "twisted-smc": "options.particles",
+    "aps-smc": "options.particles",
+}
+"""What matching turns: N, M or k; of other methods it is `options.best_of`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What answers the items of a task, in one way.
+
+    Attributes:
+        task, rewards: the block of the table; rewards by role, as in `Row.rewards`.
+        method, options: the method and its settings, `best_of` among them.
+        label: its name in tables.
+        config: with seed 0; seeds are given to each answer.
+        control: None, or what steers in the guide's place.
+        knob: what matching may turn: `options.NAME`, `config.NAME`, or None.
+    """
+
+    task: Task
+    rewards: dict[str, list[dict[str, Any]]]
+    method: str
+    label: str
+    config: APSConfig
+    options: dict[str, Any] = field(default_factory=dict)
+    control: str | None = None
+    knob: str | None = None
+
+    def build(self) -> Method:
+        """The method object."""
+        from aps_text.methods.peers import build_method
+        from aps_text.pipeline import METHODS
+
+        return build_method(METHODS, self.method, self.options)
+
+    def config_fields(self) -> dict[str, Any]:
+        """The configuration without its seed."""
+        fields = json.loads(self.config.to_json())
+        del fields["seed"]
+        return dict(fields)
+
+    @property
+    def block(self) -> tuple[str, str]:
+        """Task and guide: the cells to compare with each other."""
+        return self.task.name, reward_label(self.rewards["guide"])
+
+    def turned(self, value: int) -> Cell:
+        """The same cell with its knob at `value`."""
+        kind, _, name = (self.knob or "").partition(".")
+        if kind == "config":
+            return replace(self, config=self.config.replace(**{name: value}))
+        return replace(self, options={**self.options, name: value})
+
+
+@dataclass(frozen=True)
+class Match:
+    """Equal cost per prompt.
+
+    Attributes:
+        unit: `seconds` or `flops`.
+        budget: seconds (or floating point operations) per prompt, or the label of the method whose
+            measured cost is the budget.
+        prompts: tuning prompts a measurement takes; None is one batch.
+    """
+
+    unit: str = "seconds"
+    budget: float | str = "aps"
+    prompts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A run.
+
+    Attributes:
+        cells: without controls; `with_controls` adds them.
+        controls: by (label, block), what each cell is repeated with.
+        seeds, limit, batch_size, data: how many answers to what, and where the data lie.
+        model, model_options: what answers.
+        match: None leaves settings as they are.
+        values: what it was made from.
+    """
+
+    cells: list[Cell]
+    controls: dict[str, list[str]]
+    seeds: list[int]
+    limit: int | None
+    model: str
+    model_options: dict[str, Any]
+    batch_size: int
+    match: Match | None
+    data: str | None
+    values: dict[str, Any]
+
+    def with_controls(self, cells: list[Cell]) -> list[Cell]:
+        """Cells, and their copies under controls."""
+        return [
+            replace(cell, control=control)
+            for cell in cells
+            for control in (None, *self.controls[cell.label])
+        ]
+
+
+KEYS = (
+    *("model", "model_options", "tasks", "limit", "seeds", "batch_size", "preset", "config"),
+    *("rewards", "report", "select", "methods", "controls", "match", "data"),
+)
+
+
+def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
+    """A grid from a YAML file or the same as a mapping.
+
+    Raises:
+        ValueError, TypeError: an unknown key, task, method, setting or reward role, two methods of
+            one label, a steered method without a reward; everything before a model is loaded.
+    """
+    values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
+    _known(values, KEYS, "a grid")
+    tasks = [_task(one) for one in values.get("tasks") or ["word-knowledge"]]
+    methods = [_mapping(one, "method") for one in values.get("methods") or ["plain", "aps"]]
+    cells: list[Cell] = []
+    for task in tasks:
+        for block in _blocks(values, task):
+            made = [_cell(values, task, block, method) for method in methods]
+            labels = [cell.label for cell in made]
+            for cell in made:
+                if labels.count(cell.label) > 1:
+                    raise ValueError(f"two methods are called {cell.label!r}; give one a `label`")
+            cells += made
+    seen = [(cell.block, cell.label) for cell in cells]
+    if len(set(seen)) < len(seen):
+        raise ValueError("two blocks have the same task and guiding rewards; run them apart")
+    seeds = [int(seed) for seed in values.get("seeds") or [0]]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed occurs twice: {seeds}")
+    match = values.get("match")
+    if match is not None:
+        match = {"unit": match} if isinstance(match, str) else dict(match)
+        _known(match, [f.name for f in dataclasses.fields(Match)], "match")
+        match = Match(**match)
+        if match.unit not in ("seconds", "flops"):
+            raise ValueError(f"match is 'seconds' or 'flops', got {match.unit!r}")
+        if isinstance(match.budget, str) and match.budget not in {cell.label for cell in cells}:
+            raise ValueError(f"match: no method is called {match.budget!r}; give one, or a number")
+    return Grid(
+        cells=cells,
+        controls=_controls(values, methods, cells),
+        seeds=seeds,
+        limit=values.get("limit"),
+        model=str(values.get("model", "mini")),
+        model_options=dict(values.get("model_options") or {}),
+        batch_size=int(values.get("batch_size", 16)),
+        match=match,
+        data=values.get("data"),
+        values=values,
+    )
+
+
+def reward_spec(one: Any) -> dict[str, Any]:
+    """`relevance`, `sentiment=0.3` or a mapping as `{"name", "weight", "options"}`."""
+    from rewards import parse_reward_spec
+
+    if isinstance(one, str):
+        name, weight = parse_reward_spec(one)
+        return {"name": name, "weight": 1.0 if weight is None else float(weight), "options": {}}
+    spec = {"weight": 1.0, "options": {}, **_mapping(one, "name")}
+    _known(spec, ("name", "weight", "options"), "a reward")
+    return {**spec, "weight": float(spec["weight"])}
+
+
+def _blocks(values: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
+    """Rewards by role, with the configuration that goes with them."""
+    entries = values.get("rewards") or ([task.rewards] if task.rewards else [{}])
+    blocks = []
+    for entry in entries:
+        block = {"guide": entry if isinstance(entry, list) else [entry]}
+        if isinstance(entry, Mapping):
+            block = {"guide": [entry]} if "name" in entry else dict(entry)
+        _known(block, (*ROLES, "config"), "a reward block")
+        roles = {role: list(block.get(role) or values.get(role) or []) for role in ROLES}
+        specs = {role: [reward_spec(one) for one in ones] for role, ones in roles.items()}
+        blocks.append({"rewards": specs, "config": dict(block.get("config") or {})})
+    return blocks
+
+
+def _cell(
+    values: Mapping[str, Any], task: Task, block: Mapping[str, Any], method: Mapping[str, Any]
+) -> Cell:
+    from aps_text.config import APSConfig
+
+    _known(method, ("method", "label", "options", "config", "knob", "controls"), "a method")
+    name, options = str(method["method"]), dict(method.get("options") or {})
+    own = dict(method.get("config") or {})
+    shared = {**(values.get("config") or {}), **task.config, **block["config"], **own}
+    config = APSConfig.make(values.get("preset")).replace(**{**shared, "seed": 0})
+    if config.num_return_sequences > 1 and not block["rewards"]["select"]:
+        raise ValueError(
+            f"num_return_sequences={config.num_return_sequences} needs `select`, a reward that "
+            "picks one; or use more seeds"
+        )
+    usual = " ".join([name, *(f"{key}={value}" for key, value in {**options, **own}.items())])
+    knob = method.get("knob", KNOBS.get(name, "options.best_of"))
+    if knob is not None and knob.partition(".")[0] not in ("options", "config"):
+        raise ValueError(f"a knob is options.NAME, config.NAME or null, got {knob!r}")
+    cell = Cell(
+        task=task,
+        rewards=block["rewards"],
+        method=name,
+        label=str(method.get("label", usual)),
+        config=config,
+        options=options,
+        knob=knob,
+    )
+    cell.build()
+    if knob is not None:
+        cell.turned(2).build()  # a knob that does not exist is found now
+    if name != "plain" and not cell.rewards["guide"]:
+        raise ValueError(f"method {name!r} steers by a reward and task {task.name!r} has none")
+    return cell
+
+
+def _controls(
+    values: Mapping[str, Any], methods: list[dict[str, Any]], cells: list[Cell]
+) -> dict[str, list[str]]:
+    from aps_text.text.controls import CONTROLS
+
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    found: dict[str, list[str]] = {}
+    for label, method in zip(labels, methods, strict=True):
+        usual = [] if method["method"] == "plain" else values.get("controls") or []
+        found[label] = list(method.get("controls", usual))
+        for control in found[label]:
+            if control not in CONTROLS:
+                raise ValueError(f"controls are {', '.join(CONTROLS)}; got {control!r}")
+    return found
+
+
+def _task(one: Any) -> Task:
+    fields = _mapping(one, "task")
+    return load_task(str(fields.pop("task")), **fields)
+
+
+def _mapping(one: Any, key: str) -> dict[str, Any]:
+    if isinstance(one, str):
+        return {key: one}
+    if not isinstance(one, Mapping) or key not in one:
+        raise ValueError(f"a {key} is its name or a mapping with `{key}`, got {one!r}")
+    return dict(one)
+
+
+def _known(values: Mapping[str, Any], known: Any, what: str) -> None:
+    for name in values:
+        if name not in known:
+            raise ValueError(f"{what} has no {name!r}; known: {', '.join(known)}")
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises `ValueError` for anything else."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is no mapping of a grid's keys")
+    return values

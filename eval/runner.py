@@ -1,0 +1,101 @@
+"""Every answer of a grid that is not there yet: batched, counted, and on the disk batch by batch.
+
+Cells take turns, a batch each, so that what is there when a run stops is comparable, and the time
+left can be told from the time taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .answering import Answerer, Unit
+from .grid import Cell
+from .rows import Row
+from .store import RowStore
+from .task import Item
+
+__all__ = ["Tally", "planned", "run"]
+
+
+@dataclass
+class Tally:
+    """What a run did.
+
+    Attributes:
+        made, failed, kept: new rows, those of them that are failures, and rows that were there.
+        busy: seconds spent on answers.
+        errors: the first failure's words.
+    """
+
+    made: int = 0
+    failed: int = 0
+    kept: int = 0
+    busy: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+
+def planned(
+    answerer: Answerer,
+    cells: Iterable[Cell],
+    items: Mapping[str, Sequence[Item]],
+    seeds: Sequence[int],
+) -> list[list[Unit]]:
+    """The units of each cell: every item of its task with every seed."""
+    return [
+        [answerer.unit(cell, item, seed) for seed in seeds for item in items[cell.task.name]]
+        for cell in cells
+    ]
+
+
+def run(
+    answerer: Answerer,
+    plan: Sequence[Sequence[Unit]],
+    store: RowStore,
+    *,
+    retry: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Tally:
+    """Make the rows of a plan that the store lacks.
+
+    Args:
+        plan: units by cell (`planned`).
+        retry: try failures again.
+        shard: this process's number and how many there are; each takes every so many units.
+        on_batch: called as `on_batch(done, all)` after each batch.
+
+    Raises:
+        OSError: the rows cannot be written; those before are safe.
+    """
+    number, processes = shard
+    mine = [list(units)[number::processes] for units in plan]
+    left = [[unit for unit in units if not store.done(unit.key, retry=retry)] for units in mine]
+    size = answerer.pipe.batch_size
+    tally = Tally(kept=sum(map(len, mine)) - sum(map(len, left)))
+    batches = [
+        units[first : first + size]
+        for first in range(0, max(map(len, left), default=0), size)
+        for units in left
+        if units[first : first + size]
+    ]
+    total = sum(map(len, batches))
+    if on_batch is not None:
+        on_batch(0, total)
+    for batch in batches:
+        start = time.perf_counter()
+        rows = answerer.answer(batch)
+        tally.busy += time.perf_counter() - start
+        store.append(rows)
+        _count(tally, rows)
+        if on_batch is not None:
+            on_batch(tally.made, total)
+    return tally
+
+
+def _count(tally: Tally, rows: Sequence[Row]) -> None:
+    tally.made += len(rows)
+    errors = [row.error for row in rows if row.error is not None]
+    tally.failed += len(errors)
+    tally.errors += errors[: max(0, 3 - len(tally.errors))]

@@ -1,0 +1,122 @@
+"""Is one method better than another? Paired over prompts, with intervals, and said plainly.
+
+Each prompt counts once: its values under several seeds are averaged first. Of the paired
+differences d_i the mean, its 95% percentile bootstrap interval over prompts, the share of prompts
+won (ties count half), and a two-sided p by the same resamples,
+
+    p = 2 min(P(d* <= 0), P(d* >= 0)), at least 2 / (draws + 1);
+
+over the tasks of one comparison the p are Holm's (1979). A difference is called `better` or `worse`
+when its interval leaves 0 out and its adjusted p is below 0.05, and else `no difference shown`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .rows import Row
+
+__all__ = ["Difference", "by_prompt", "difference", "holm", "mean_with_interval"]
+
+DRAWS = 10_000
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired comparison.
+
+    Attributes:
+        prompts: pairs.
+        mean, low, high: of the differences, with the 95% interval.
+        wins: share of prompts with a higher value, ties half, in [0, 1].
+        p, p_holm: two-sided, alone and adjusted over tasks.
+        higher_is_better: of the value compared.
+    """
+
+    prompts: int
+    mean: float
+    low: float
+    high: float
+    wins: float
+    p: float
+    p_holm: float
+    higher_is_better: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse` or `no difference shown`."""
+        if self.low <= 0 <= self.high or self.p_holm >= LEVEL:
+            return "no difference shown"
+        return "better" if (self.mean > 0) == self.higher_is_better else "worse"
+
+
+def by_prompt(pairs: Iterable[tuple[Row, float | None]]) -> dict[str, float]:
+    """Item id -> mean over its seeds; values that are None are left out."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row, value in pairs:
+        if value is not None:
+            found[row.item].append(value)
+    return {item: float(np.mean(values)) for item, values in found.items()}
+
+
+def mean_with_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+    """Mean and 95% percentile bootstrap interval over prompts.
+
+    Raises:
+        ValueError: no values.
+    """
+    means = _resampled(values, seed)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(np.mean(values)), float(low), float(high)
+
+
+def difference(
+    one: Mapping[str, float],
+    other: Mapping[str, float],
+    *,
+    higher_is_better: bool = True,
+    seed: int = 0,
+) -> Difference | None:
+    """`one` minus `other` over the prompts both have; None without any.
+
+    Args:
+        seed: of the resamples.
+    """
+    shared = [item for item in one if item in other]
+    if not shared:
+        return None
+    gaps = np.array([one[item] - other[item] for item in shared])
+    means = _resampled(gaps, seed)
+    low, high = np.percentile(means, [2.5, 97.5])
+    sign = 1.0 if higher_is_better else -1.0
+    wins = float(np.mean((sign * gaps > 0) + 0.5 * (gaps == 0)))
+    tail = min(int((means <= 0).sum()), int((means >= 0).sum()))
+    p = min(1.0, 2 * (tail + 1) / (DRAWS + 1))
+    return Difference(
+        len(shared), float(gaps.mean()), float(low), float(high), wins, p, p, higher_is_better
+    )
+
+
+def holm(found: Sequence[Difference]) -> list[Difference]:
+    """The same differences with p adjusted for their number, in the same order."""
+    order = sorted(range(len(found)), key=lambda i: found[i].p)
+    adjusted, highest = [0.0] * len(found), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(found) - rank) * found[i].p))
+        adjusted[i] = highest
+    return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]
+
+
+def _resampled(values: Sequence[float] | np.ndarray, seed: int) -> np.ndarray:
+    """Means of `DRAWS` resamples."""
+    array = np.asarray(values, dtype=float)
+    if array.size == 0:
+        raise ValueError("an interval needs at least one value, got none")
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(array.size, np.full(array.size, 1 / array.size), size=DRAWS)
+    return counts @ array / array.size

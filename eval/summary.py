@@ -1,0 +1,149 @@
+"""Rows to numbers: each value of each method, its interval, and its difference to the baseline.
+
+A value's name is a metric's (`f1`), `guide:NAME`, `select:NAME` or `report:NAME` for a reward on
+the final text, `guide:total`, with ` top` behind it the best of a prompt's seeds, or a cost
+(`seconds`, `flops`). Set-level values (`distinct_2 of all`) have no interval.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .measures import LOWER_IS_BETTER
+from .metrics import distinct_n
+from .rows import Row
+from .statistics import Difference, by_prompt, difference, holm, mean_with_interval
+
+__all__ = ["Entry", "summarise"]
+
+COSTS = ("seconds", "flops", "denoiser_forwards", "reward_forwards")
+Group = tuple[str, str, str, str]  # task, guide, label, control
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value of one method in one block.
+
+    Attributes:
+        task, stratum, guide, label, control: whose; stratum is empty for the whole task.
+        value: its name.
+        prompts, seeds, failed: how many prompts have it, under how many seeds; failed rows.
+        mean, low, high: over prompts, with the 95% interval; low and high are None of set values.
+        against: the baseline's label; empty for the baseline itself.
+        difference: to the baseline, paired.
+        guided_by_it: the reward guided or selected what it reports: no independent judgement.
+    """
+
+    task: str
+    stratum: str
+    guide: str
+    label: str
+    control: str
+    value: str
+    prompts: int
+    seeds: int
+    failed: int
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    against: str = ""
+    difference: Difference | None = None
+    guided_by_it: bool = False
+
+
+def summarise(rows: Sequence[Row], baseline: str = "plain", *, strata: bool = False) -> list[Entry]:
+    """Entries of every block, in the order of the rows; Holm's adjustment runs over tasks.
+
+    Args:
+        baseline: the label differences are taken to; blocks without it have none.
+        strata: also each stratum of each task.
+    """
+    tested = [row for row in rows if row.split == "test"]
+    entries = _entries(tested, "", baseline)
+    names = dict.fromkeys(row.stratum for row in tested if row.stratum) if strata else {}
+    for name in names:
+        part = [row for row in tested if row.stratum == name]
+        entries += _entries(part, name, baseline)
+    return _adjusted(entries)
+
+
+def values_of(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Value name -> prompt -> mean over seeds, of the rows of one method; failures have none."""
+    rows = [row for row in rows if row.error is None]
+    found: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(name for row in rows for name in row.metrics):
+        found[name] = by_prompt((row, row.metrics.get(name)) for row in rows)
+    roles = dict.fromkeys(
+        (role, name) for row in rows for role in row.scores for name in row.scores[role]
+    )
+    for role, name in roles:
+        pairs = [(row, row.scores.get(role, {}).get(name)) for row in rows]
+        found[f"{role}:{name}"] = by_prompt(pairs)
+        if len({row.seed for row in rows}) > 1:
+            best: dict[str, float] = {}
+            for row, value in pairs:
+                if value is not None:
+                    best[row.item] = max(value, best.get(row.item, value))
+            found[f"{role}:{name} top"] = best
+    for name in COSTS:
+        found[name] = by_prompt((row, row.cost.get(name)) for row in rows)
+    return {name: values for name, values in found.items() if values}
+
+
+def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
+    groups: dict[Group, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.task, row.guide, row.label, row.control or ""].append(row)
+    values = {group: values_of(own) for group, own in groups.items()}
+    entries = []
+    for group, own in groups.items():
+        task, guide, label, control = group
+        base = (task, guide, baseline, "")
+        loud = {f"report:{name}" for row in own for name in row.guided_by_report}
+        texts = [row.answer for row in own if row.error is None]
+
+        common: dict[str, Any] = {
+            **{"task": task, "stratum": stratum, "guide": guide, "label": label},
+            **{"control": control, "seeds": len({row.seed for row in own})},
+            **{"failed": len(own) - len(texts), "prompts": len({row.item for row in own})},
+        }
+        for name, column in values[group].items():
+            mean, low, high = mean_with_interval(list(column.values()))
+            gap = None
+            if group != base and name in values.get(base, {}):
+                better = name not in LOWER_IS_BETTER | set(COSTS)
+                gap = difference(column, values[base][name], higher_is_better=better)
+            more: dict[str, Any] = {**common, "prompts": len(column)}
+            entries.append(
+                Entry(
+                    **more,
+                    value=name,
+                    mean=mean,
+                    low=low,
+                    high=high,
+                    against=baseline if gap is not None else "",
+                    difference=gap,
+                    guided_by_it=name.removesuffix(" top") in loud,
+                )
+            )
+        if texts:
+            entries.append(Entry(**common, value="distinct_2 of all", mean=distinct_n(texts)))
+    return entries
+
+
+def _adjusted(entries: list[Entry]) -> list[Entry]:
+    """Holm over the tasks (and strata) of each comparison."""
+    families: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for i, one in enumerate(entries):
+        if one.difference is not None:
+            whole = "" if not one.stratum else "strata"
+            families[one.guide, one.label, one.control, one.value, whole].append(i)
+    found = list(entries)
+    for family in families.values():
+        adjusted = holm([entries[i].difference for i in family])  # type: ignore[misc]
+        for i, gap in zip(family, adjusted, strict=True):
+            found[i] = replace(entries[i], difference=gap)
+    return found

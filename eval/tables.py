@@ -1,0 +1,143 @@
+"""A run's numbers for a terminal, for a spreadsheet and for programs.
+
+The terminal shows, per block (task and guiding reward), a line per method: mean and 95% interval of
+each value, and of the difference to the baseline what is shown. `summary.csv` and `summary.json`
+have every number.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .summary import COSTS, Entry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .matching import Matched
+
+__all__ = ["LOUD", "records", "show", "show_matching", "write_csv", "write_json"]
+
+LOUD = "!! GUIDED BY IT !!"
+
+
+def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Entries as flat records."""
+    found = []
+    for one in entries:
+        record = asdict(one)
+        gap = record.pop("difference") or {}
+        for name in ("prompts", "mean", "low", "high", "wins", "p", "p_holm"):
+            record[f"difference_{name}"] = gap.get(name)
+        record["verdict"] = one.difference.verdict if one.difference else ""
+        found.append(record)
+    return found
+
+
+def write_csv(entries: Sequence[Entry], path: Path) -> None:
+    """One line per value, method and block."""
+    rows = records(entries)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["task"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_json(entries: Sequence[Entry], about: dict[str, Any], path: Path) -> None:
+    """The same as one object, with what the run was asked."""
+    text = json.dumps({**about, "entries": records(entries)}, indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | None = None) -> None:
+    """Print a table for each block: a line per value and method.
+
+    Args:
+        values: names to show; None leaves out what is rarely looked at (it is in the files).
+    """
+    blocks = dict.fromkeys((one.task, one.stratum, one.guide) for one in entries)
+    for block in blocks:
+        own = [one for one in entries if (one.task, one.stratum, one.guide) == block]
+        task, stratum, guide = block
+        title = " / ".join(filter(None, [task, stratum]))
+        console.print(title + (f", guided by {guide}" if guide else ""), style="bold")
+        against = next((one.against for one in own if one.against), "")
+        lines = [
+            ["", "method", "prompts", "mean [95%]", f"minus {against}" * bool(against), "won", ""]
+        ]
+        loud = [False]
+        names = list(dict.fromkeys(one.value for one in own))
+        for name in [name for name in names if name in values] if values else _usual(names):
+            for n, one in enumerate(one for one in own if one.value == name):
+                lines.append([name if n == 0 else "", *_line(one)])
+                loud.append(one.guided_by_it)
+        for text, red in zip(_aligned(lines), loud, strict=True):
+            console.print(text, style="red" if red else None, soft_wrap=True, markup=False)
+        console.print()
+    if any(one.difference for one in entries):
+        console.print(
+            "Differences are paired over prompts, with 95% intervals; better and worse after "
+            "Holm's adjustment over tasks (5%); won: share of prompts, ties half"
+        )
+    if any(one.guided_by_it for one in entries):
+        console.print(f"[red]{LOUD}[/red] this reward guided or selected: its report is no judge's")
+
+
+def show_matching(matched: Sequence[Matched], console: Console) -> None:
+    """Print what each method's setting became and what it was measured to cost."""
+    if not matched:
+        return
+    console.print(f"{matched[0].unit} per prompt, measured on tuning prompts", style="bold")
+    lines = [["task", "guide", "method", "setting", "cost", "budget", "ratio"]]
+    for one in matched:
+        setting = f"{one.knob.partition('.')[2]}={one.value}" if one.knob else "as it is"
+        ratio = f"{one.ratio:.2f}" + ("" if one.matched else "  !! NOT MATCHED !!")
+        amounts = f"{one.cost:.4g}", f"{one.budget:.4g}", ratio
+        lines.append([one.task, one.guide, one.label, setting, *amounts])
+    for text in _aligned(lines):
+        console.print(text, soft_wrap=True, markup=False)
+    console.print()
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
+
+
+def _usual(names: Sequence[str]) -> list[str]:
+    hidden = {*COSTS, "guide:total"} - {"seconds"}
+    if sum(name.startswith("guide:") for name in names) > 2:  # a sum of several rewards
+        hidden.remove("guide:total")
+    return [name for name in names if name not in hidden]
+
+
+def _line(one: Entry) -> list[str]:
+    """Cells of a value's line, without its name."""
+    method = f"{one.label} ({one.control})" if one.control else one.label
+    failed = f" ({one.failed} failed)" if one.failed else ""
+    mean = _number(one.mean) + _interval(one.low, one.high)
+    line = [method, f"{one.prompts}{failed}", mean]
+    gap = one.difference
+    loud = LOUD if one.guided_by_it else ""
+    if gap is None:
+        return [*line, "", "", loud]
+    if one.value in COSTS:
+        return [*line, f"{gap.mean:+.3g}", "", loud]
+    verdict = " ".join(filter(None, [gap.verdict, loud]))
+    return [*line, f"{gap.mean:+.3f}{_interval(gap.low, gap.high)}", f"{gap.wins:.2f}", verdict]
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f" [{_number(low)}, {_number(high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
