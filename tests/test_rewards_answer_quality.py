@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from tiny import word_tokenizer
@@ -9,6 +11,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from aps_text.text.bridge import bridge_between
 from aps_text.training.answer_model import read_pairs
+from eval.questions import word_knowledge
 from rewards import describe, is_differentiable, load_reward
 from rewards.answer_quality import AnswerQuality, AnswerQualityReport
 
@@ -157,3 +160,22 @@ def test_errors_name_the_mend(tmp_path, folder):
         AnswerQuality(folder, batch_size=0)
     with pytest.raises(ValueError, match="2 labels"):
         AnswerQuality(tiny_folder(tmp_path / "two", num_labels=2))
+
+
+@pytest.mark.parametrize(
+    ("name", "share"), [("answer-quality", 0.8), ("answer-quality-report", 0.65)]
+)
+def test_the_shipped_weights_tell_right_from_wrong_on_words_they_never_saw(name, share):
+    """A bundled gold answer against that of another word, stratum C, same type of question."""
+    items = [item for item in word_knowledge() if item.stratum == "C" and item.type != "choice"]
+    pairs = [
+        (one.question, one.gold[0], other.gold[0].replace(other.lemma, one.lemma))
+        for one, other in itertools.pairwise(items)
+        if one.type == other.type and one.lemma != other.lemma
+    ][::3]
+    pairs = [(q, right, wrong) for q, right, wrong in pairs if right != wrong]
+    assert len(pairs) >= 50
+    questions, right, wrong = (list(column) for column in zip(*pairs, strict=True))
+    reward = load_reward(name)
+    won = [a > b for a, b in zip(reward(questions, right), reward(questions, wrong), strict=True)]
+    assert sum(won) / len(won) >= share
