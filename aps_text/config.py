@@ -11,57 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .idle import idle
+from .limits import CHOICES, RANGES, check_number
 
 __all__ = ["PRESETS", "APSConfig"]
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": ("linear", "cosine"),
-    "counting": ("exact", "dream"),
-    "prior": ("overlap", "kl", "none"),
-    "relaxation": ("quantized", "expectation", "entropy", "gumbel"),
-    "quantizer": ("nearest", "argmax", "sample"),
-    "estimator": ("auto", "relaxed", "rloo", "remax"),
-    "bridge": ("restrict", "error", "zero", "unk", "rloo"),
-    "adapter": ("lora", "logits"),
-    "remasking": ("standard", "anchored", "low_confidence", "random"),
-    "candidate": ("sample", "quantized"),
-    "anchor_score": ("token", "bits"),
-    "standard_score": ("phi", "theta"),
-    "alg": ("maskgit_plus", "topk_margin", "entropy", "origin"),
-}
-
-# (low, high, low is allowed): the range of every number; None fields skip the check.
-RANGES: dict[str, tuple[float, float, bool]] = {
-    "max_new_tokens": (1, math.inf, True),
-    "steps": (1, math.inf, True),
-    "inner_steps": (0, math.inf, True),
-    "beta": (0, math.inf, False),
-    "gumbel_temperature": (0, math.inf, False),
-    "num_samples": (2, math.inf, True),
-    "reward_timeout": (0, math.inf, False),
-    "lora_rank": (1, math.inf, True),
-    "lora_alpha": (0, math.inf, False),
-    "lora_layers": (1, math.inf, True),
-    "learning_rate": (0, math.inf, False),
-    "adam_eps": (0, math.inf, True),
-    "gradient_gate": (0, math.inf, True),
-    "trust_region": (0, math.inf, False),
-    "guidance_start": (0, 1, True),
-    "guidance_end": (0, 1, True),
-    "guidance_interval": (1, math.inf, True),
-    "threshold": (0, 1, False),
-    "alg_temp": (0, math.inf, False),
-    "cfg_scale": (0, math.inf, True),
-    "temperature": (0, math.inf, True),
-    "top_p": (0, 1, False),
-    "top_k": (1, math.inf, True),
-    "eos_penalty": (-math.inf, math.inf, True),
-    "min_new_tokens": (0, math.inf, True),
-    "block_length": (1, math.inf, True),
-    "prefix_reuse": (1, math.inf, True),
-    "num_return_sequences": (1, math.inf, True),
-    "seed": (0, 2**63 - 1, True),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,8 +152,8 @@ class APSConfig:
                 raise ValueError(
                     f"{name} is one of {', '.join(allowed)}; got {getattr(self, name)!r}"
                 )
-        for name, limits in RANGES.items():
-            check_number(name, getattr(self, name), limits, whole=_is_whole(name))
+        for name in RANGES:
+            _check(name, getattr(self, name))
         for name in ("carry_over", "revisable"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
@@ -285,22 +237,11 @@ class APSConfig:
                 raise TypeError(f"unknown option {name!r}{hint}")
 
 
-def _is_whole(name: str) -> bool:
-    return "int" in str(APSConfig.__annotations__[name])
-
-
-def check_number(
-    name: str, value: Any, limits: tuple[float, float, bool], *, whole: bool = False
-) -> None:
-    """Raise unless `value` is None or a finite number (an int if `whole`) within `limits`."""
-    if value is None and "None" in str(APSConfig.__annotations__.get(name, "")):
-        return
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise TypeError(f"{name} is {'an integer' if whole else 'a number'}, got {value!r}")
-    low, high, closed = limits
-    if not math.isfinite(value) or value < low or value > high or (value == low and not closed):
-        bound = f"{'>=' if closed else '>'} {low:g}" + (f" and <= {high:g}" if high < 1e18 else "")
-        raise ValueError(f"{name} must be {bound}, got {value!r}")
+def _check(name: str, value: Any) -> None:
+    """A number within its range; its annotation says whether it is whole or may be None."""
+    annotation = str(APSConfig.__annotations__[name])
+    if value is not None or "None" not in annotation:
+        check_number(name, value, RANGES[name], whole="int" in annotation)
 
 
 # One steered answer costs several plain ones; the presets are the dial.

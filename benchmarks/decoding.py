@@ -25,8 +25,9 @@ from decoding_opponents import floor, plain_loop, published
 from aps_text import APSConfig
 from aps_text.canvas import Canvas
 from aps_text.methods.ancestral import Ancestral
+from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
-from aps_text.models.transformer import Anatomy, TransformerDenoiser
+from aps_text.models.transformer import TransformerDenoiser
 from aps_text.noise import Noise
 from aps_text.operator import ZeroOperator
 from aps_text.planning.measure import random_model

@@ -19,8 +19,9 @@ from tiny import tiny_text_model
 from worlds import TableDenoiser, enumerated_reward, joint_table, noise_for, open_canvas
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.config import CHOICES, PRESETS
+from aps_text.config import PRESETS
 from aps_text.idle import idle
+from aps_text.limits import CHOICES
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.text_model import load
 from aps_text.operator import ZeroOperator

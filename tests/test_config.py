@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aps_text.config import CHOICES, PRESETS, RANGES, APSConfig
+from aps_text.config import PRESETS, APSConfig
+from aps_text.limits import CHOICES, RANGES
 
 FIELDS = {f.name: f for f in dataclasses.fields(APSConfig)}
 BOOLS = ("carry_over", "revisable")

@@ -14,9 +14,10 @@ from worlds import TableReward, noise_for
 from aps_text import APSConfig, APSPipeline
 from aps_text.canvas import Canvas
 from aps_text.methods.ancestral import Ancestral
+from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
 from aps_text.models.masked_lm import parts_of
-from aps_text.models.transformer import Anatomy, TransformerDenoiser
+from aps_text.models.transformer import TransformerDenoiser
 from aps_text.operator import ZeroOperator
 from aps_text.posterior import APS
 from aps_text.remasking import sampling_probs

@@ -20,7 +20,8 @@ import torch
 
 from ..adapter import Denoiser
 from ..canvas import Canvas
-from ..config import APSConfig, check_number
+from ..config import APSConfig
+from ..limits import check_number
 from ..noise import Noise
 from ..operator import Operator
 from ..sampler import Method, StepState

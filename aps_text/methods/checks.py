@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..config import APSConfig, check_number
+from ..config import APSConfig
+from ..limits import check_number
 from .ancestral import base_config
 
 __all__ = ["check_filter", "check_number", "check_one_of", "ordered"]

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ..text.prompts import prompt_encoder
+from .anatomy import Anatomy
 from .checkpoint import Checkpoint, answer_tokens, compile_layers, frozen
 from .text_model import TextModel
-from .transformer import Anatomy
 
 __all__ = ["both_directions", "load_causal", "wrap_causal"]
 

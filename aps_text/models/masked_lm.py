@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from ..text.capitals import join_punctuation, restore_capitals
 from ..text.prompts import Prompt, prompt_encoder, single_question
+from .anatomy import Anatomy
 from .checkpoint import Checkpoint, compile_layers, frozen
 from .text_model import TextModel
-from .transformer import Anatomy
 
 __all__ = ["FOLDER", "load_masked_lm", "wrap_masked_lm"]
 

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 
 from ..text.prompts import Prompt
-from .transformer import Anatomy, TransformerDenoiser
+from .anatomy import Anatomy
+from .transformer import TransformerDenoiser
 
 __all__ = ["TextModel", "load", "wrap"]
 

@@ -13,9 +13,9 @@ Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,69 +25,12 @@ from torch.utils.checkpoint import checkpoint
 from ..adapter import SUPPRESSED, Adapter, LogitsAdapter, Where
 from ..config import APSConfig
 from ..noise import Noise
+from .anatomy import Anatomy
 from .lora import LoraAdapter
 from .partial import first_of, gathered, run_at
 from .prefix import Prefix
 
-__all__ = ["Anatomy", "TransformerDenoiser", "padding_mask"]
-
-
-def padding_mask(real: Tensor) -> Tensor | None:
-    """`(B, S)` bool as encoders take it: None when nothing is padded (the fast kernels)."""
-    return None if bool(real.all()) else real.long()
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """Where a model keeps its parts, and what its tokens mean.
-
-    Attributes:
-        model: called as `model(input_ids=, attention_mask=, position_ids=, **options)`.
-        layers_path: dotted name of the transformer blocks, e.g. `bert.encoder.layer`.
-        final: `(N, d) -> (N, d)`, what follows the last block (a norm, or nothing).
-        head: `(N, d) -> (N, K)`.
-        mask_id, pad_id: the mask token, and the id written where nothing is attended.
-        vocab_size: K, the head's width.
-        suppressed: ids that are never an answer (mask, padding, ids beyond the tokenizer).
-        attend_fill: whether positions after a stop token are attended (Dream, LLaDA) or not.
-        shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
-        attention: what `model` takes as its mask, from the `(B, S)` bool of real positions.
-        options: further arguments of `model`, e.g. `use_cache=False`.
-        first_position: position id of a row's first token.
-        alike: whether all blocks are called with the same arguments.
-        checkpointing: keep only the replayed layers' inputs for the backward pass.
-        compiled: whether the blocks' forwards are compiled; under phi they run eagerly.
-    """
-
-    model: nn.Module
-    layers_path: str
-    final: Callable[[Tensor], Tensor]
-    head: Callable[[Tensor], Tensor]
-    mask_id: int
-    pad_id: int
-    vocab_size: int
-    suppressed: tuple[int, ...] = ()
-    attend_fill: bool = False
-    shift: int = 0
-    attention: Callable[[Tensor], Tensor | None] = padding_mask
-    options: Mapping[str, Any] = field(default_factory=dict)
-    first_position: int = 0
-    alike: bool = True
-    checkpointing: bool = False
-    compiled: bool = False
-
-    @property
-    def layers(self) -> nn.ModuleList:
-        """The transformer blocks, in order."""
-        layers = self.model.get_submodule(self.layers_path)
-        if not isinstance(layers, nn.ModuleList):
-            raise TypeError(f"{self.layers_path} is a {type(layers).__name__}, not a ModuleList")
-        return layers
-
-    @property
-    def device(self) -> torch.device:
-        """Where token ids go in."""
-        return next(self.model.parameters()).device
+__all__ = ["TransformerDenoiser"]
 
 
 @dataclass

@@ -21,10 +21,11 @@ from ..codebook import Relaxed, VectorCodebook
 from ..config import APSConfig
 from ..cost import Cost
 from ..methods.ancestral import Ancestral
+from ..models.anatomy import Anatomy, padding_mask
 from ..models.causal import both_directions
 from ..models.guided import GuidedDenoiser
 from ..models.masked_lm import Parts, parts_of
-from ..models.transformer import Anatomy, TransformerDenoiser, padding_mask
+from ..models.transformer import TransformerDenoiser
 from ..noise import Noise
 from ..operator import Arithmetic, Scores, ZeroOperator
 from ..posterior import APS
