@@ -82,12 +82,6 @@ def add_parser(subparsers: Any) -> None:
         metavar="...",
         help="tasks of lm-evaluation-harness instead: see `aps eval --lm-eval --help`",
     )
-    add(
-        "--lm-eval",
-        nargs=argparse.REMAINDER,
-        metavar="...",
-        help="what follows is for lm-evaluation-harness: aps eval --lm-eval --help",
-    )
     parser.set_defaults(run=eval_command)
 
 
@@ -103,10 +97,6 @@ def eval_command(args: argparse.Namespace) -> int:
     from eval.grid import read_grid
     from eval.task import load_task, task_names
 
-    if args.lm_eval is not None:
-        from eval.lm_eval_command import main
-
-        return main(args.lm_eval)
     if args.list_tasks:
         for name in task_names():
             print(f"{name}: {load_task(name).about}")
