@@ -1,5 +1,6 @@
 # make ask Q="What is a violin?" [REWARD=relevance]   set up once, then ask
 # make test                                           set up once, then run every test
+# make eval                                           a small comparison, in results/eval
 # Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
 # PYTHON=python3.12 and VENV=folder are honoured.
 
@@ -15,7 +16,7 @@ READY := $(VENV)/.installed
 ask: export APS_QUESTION = $(value Q)
 ask: export APS_REWARD = $(value REWARD)
 
-.PHONY: ask test lint types format setup clean
+.PHONY: ask test eval lint types format setup clean
 .DEFAULT_GOAL := test
 
 ask: $(READY)
@@ -24,6 +25,9 @@ ask: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+eval: $(READY)
+	$(BIN)/aps eval --grid eval/grids/small.yaml --out results/eval
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -98,7 +98,7 @@ class Calibration:
         """Cost per prompt of a cell on these items.
 
         Raises:
-            RuntimeError: the cell answers none of them.
+            ValueError: the cell fails on one of them.
         """
         size = self.answerer.pipe.batch_size
         units = [self.answerer.unit(cell, item, 0) for item in items]
@@ -111,7 +111,7 @@ class Calibration:
         for batch in batches:
             out, share = self.answerer.call(batch)
             if out.failures:
-                raise RuntimeError(
+                raise ValueError(
                     f"matching: {cell.label} failed on {out.failures[0].prompt!r}: "
                     f"{out.failures[0].error}"
                 )

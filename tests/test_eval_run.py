@@ -147,7 +147,7 @@ def test_batches_do_not_matter(first, tmp_path):
 def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
     spec = {"name": "eval_tiny:Vowels", "options": {"fails_on": "cat"}}
     grid = tiny_grid(tmp_path, 4, rewards=[[spec]])
-    rows, said = run_tiny(grid, tmp_path / "out")
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
     failed = [row for row in rows if row.error is not None]
     assert {row.question for row in failed} == {"what is a cat ?"}
     assert len(rows) == 8
@@ -157,9 +157,9 @@ def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
     assert not failed[0].answer
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert {one["failed"] for one in summary["entries"]} == {1}
-    _, said = run_tiny(grid, tmp_path / "out")
+    _, said = run_tiny(grid, tmp_path / "out", page=False)
     assert "0 of them new" in said
-    _, said = run_tiny(grid, tmp_path / "out", retry=True)
+    _, said = run_tiny(grid, tmp_path / "out", retry=True, page=False)
     assert "2 of them new" in said
 
 
@@ -181,7 +181,7 @@ def test_a_prompt_beyond_the_context_fails_alone(tmp_path):
 def test_the_report_reward_as_a_guide_is_loud(tmp_path):
     spec = [{"name": "eval_tiny:Vowels"}]
     grid = tiny_grid(tmp_path, 2, rewards=[{"guide": spec, "report": spec}])
-    rows, said = run_tiny(grid, tmp_path / "out")
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
     assert "!! GUIDED BY IT !!" in said
     marks = [line for line in said.splitlines() if "GUIDED BY IT" in line]
     assert not any("plain" in line.split()[:2] for line in marks)
@@ -192,8 +192,8 @@ def test_selection_by_another_reward(tmp_path):
     block = {"guide": [{"name": "eval_tiny:Vowels"}], "select": [{"name": "eval_tiny:Length"}]}
     grid = tiny_grid(tmp_path, 3, rewards=[{**block, "config": {"num_return_sequences": 3}}])
     one = tiny_grid(tmp_path, 3)
-    many, _ = run_tiny(grid, tmp_path / "out")
-    single, _ = run_tiny(one, tmp_path / "out")
+    many, _ = run_tiny(grid, tmp_path / "out", page=False)
+    single, _ = run_tiny(one, tmp_path / "out", page=False)
     for row in many:
         assert math.isclose(row.scores["select"]["letters"], len(row.answer) / 40, rel_tol=1e-6)
     longer = sum(len(row.answer) for row in many) - sum(len(row.answer) for row in single)
@@ -216,7 +216,7 @@ def test_weights_decide_the_key(tmp_path):
 
 
 def test_flops_are_counted(tmp_path):
-    rows, _ = run_tiny(tiny_grid(tmp_path, 2), tmp_path / "out", count_flops=True)
+    rows, _ = run_tiny(tiny_grid(tmp_path, 2), tmp_path / "out", count_flops=True, page=False)
     flops = {row.label: row.cost["flops"] for row in rows}
     assert 0 < flops["plain"] <= flops["aps"]
 

@@ -1,0 +1,119 @@
+"""Kill an evaluation at random moments and start it again: is a row lost or doubled?
+
+    python benchmarks/eval_kills.py [--kills 50] [--items 100] [--seed 0]
+
+A tiny random model answers `items` questions plainly and by APS in a child process, which is killed
+(SIGKILL) at a random moment after it began to answer; another child goes on, and is killed, and so
+on; the last one is let finish. Children are forked from one process that has loaded everything, so
+that a life takes a second, and the moments are spread over the whole of a run: loading, answering,
+writing, summing up. Prints how many rows there are, how many keys, and what was torn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from eval_tiny import run_tiny, tiny_grid
+
+
+@dataclass
+class Found:
+    """What happened.
+
+    Attributes:
+        file: the rows.
+        kills: lives ended by SIGKILL; torn: of them, those that left a line without its end;
+            between: those that did not.
+        lives: children in all.
+    """
+
+    file: Path
+    kills: int = 0
+    torn: int = 0
+    between: int = 0
+    lives: int = 0
+
+
+def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
+    """Run `eval_tiny`'s grid through `kills` deaths.
+
+    Raises:
+        RuntimeError: a child failed by itself, or was finished before it was killed often enough.
+    """
+    folder.mkdir(parents=True)
+    grid, out = tiny_grid(folder, items), folder / "out"
+    found, draw = Found(out / "rows.jsonl"), random.Random(seed)
+    longest = 0.5
+    while True:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                run_tiny(grid, out, page=False)
+                status = 0
+            finally:
+                os._exit(status)
+        found.lives += 1
+        before = _rows(found.file)
+        if found.kills < kills:
+            time.sleep(draw.uniform(0, longest))
+            os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            found.kills += 1
+            data = found.file.read_bytes() if found.file.is_file() else b""
+            whole = data.endswith(b"\n") or not data
+            found.between += whole
+            found.torn += not whole
+            if _rows(found.file) == before:  # too slow to answer anything: give it longer
+                longest *= 1.2
+            else:
+                longest *= 0.8
+            continue
+        if os.WEXITSTATUS(status):
+            raise RuntimeError(f"life {found.lives} ended by itself with {status}")
+        if found.kills < kills:
+            raise RuntimeError(f"finished after {found.kills} kills; give it more items")
+        return found
+
+
+def _rows(file: Path) -> int:
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--items", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    import torch
+
+    from eval.store import read_rows
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as place:
+        found = kill_and_restart(Path(place) / "run", args.kills, args.items, args.seed)
+        lines = found.file.read_text(encoding="utf-8").splitlines()
+        keys = {row.key for row in read_rows(found.file)}
+    wanted = 2 * args.items
+    print(
+        f"{found.kills} kills in {found.lives} lives ({found.torn} left a torn line): "
+        f"{len(lines)} lines, {len(keys)} keys, {wanted} wanted"
+    )
+    if not len(lines) == len(keys) == wanted:
+        raise SystemExit("rows were lost or doubled")
+
+
+if __name__ == "__main__":
+    main()
