@@ -1,0 +1,83 @@
+"""`aps eval`: flags to a grid, and what it says when they make none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from eval_fixtures import lines
+
+from aps_text.cli import build_parser, main
+from aps_text.commands.eval import grid_values
+from eval.grid import read_grid
+
+
+def values(*flags: str) -> dict:
+    return grid_values(build_parser().parse_args(["eval", *flags]))
+
+
+def test_flags_make_a_grid(tmp_path):
+    path = str(lines(tmp_path / "own.jsonl", [{"ask": "why ?", "key": "so", "kind": "x"}] * 6))
+    found = values(
+        *("--task", path, "--question-field", "ask", "--gold-field", "key"),
+        *("--stratum-field", "kind", "--metrics", "f1", "words", "--limit", "3"),
+        *("--reward", "length=0.5", "lint", "--reward", "lint", "--report", "grammar"),
+        *("--method", "plain", "fk:particles=8,potential=max", "--control", "zero"),
+        *("--seeds", "0", "1", "--set", "steps=4", "beta=0.1", "--match", "flops"),
+        *("--budget", "2.5e9", "--preset", "fast", "--batch-size", "4"),
+    )
+    grid = read_grid(found)
+    assert len(grid.cells) == 4
+    assert (grid.limit, grid.seeds, grid.batch_size) == (3, [0, 1], 4)
+    assert (grid.match.unit, grid.match.budget) == ("flops", 2.5e9)
+    assert {cell.label for cell in grid.cells} == {"plain", "fk particles=8 potential=max"}
+    assert {cell.block[1] for cell in grid.cells} == {"0.5 length + lint", "lint"}
+    cell = grid.cells[1]
+    assert (cell.config.steps, cell.config.beta, cell.config.inner_steps) == (4, 0.1, 2)
+    assert cell.build().particles == 8
+    assert [one["name"] for one in cell.rewards["report"]] == ["grammar"]
+    assert grid.controls == {"plain": [], "fk particles=8 potential=max": ["zero"]}
+    item = cell.task.items()[0]
+    assert (item.prompt, item.gold, item.stratum) == ("why ?", ["so"], "x")
+
+
+def test_flags_stand_in_front_of_a_file(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text("tasks: [open]\nmethods: [plain]\nconfig: {steps: 4, beta: 0.5}\nlimit: 9\n")
+    found = values("--grid", str(file), "--limit", "2", "--set", "steps=8")
+    assert found["limit"] == 2
+    assert found["config"] == {"steps": 8, "beta": 0.5}
+    assert read_grid(found).cells[0].task.name == "open"
+    assert values("--grid", str(file), "--budget", "1")["match"] == {"budget": 1}
+
+
+def test_the_grid_of_make_eval_is_one():
+    grid = read_grid(Path(__file__).parent.parent / "eval" / "grids" / "small.yaml")
+    assert {cell.task.name for cell in grid.cells} == {"word-knowledge", "open"}
+    assert {cell.label for cell in grid.cells} == {"plain", "aps", "best-of-n"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task", "no-such"], "no task 'no-such'; known: bbh-"),
+        (["--gold-field", "a"], "the fields of which task"),
+        (["--method", "fk:particles"], "takes NAME=VALUE, got 'particles'"),
+        (["--method", "fkk"], "method is one of aps, plain"),
+        (["--set", "step=3"], "step"),
+        (["--grid", "no/such.yaml"], "no/such.yaml"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(flags, message, capsys, tmp_path):
+    assert main(["eval", "--out", str(tmp_path / "out"), *flags]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("aps: ")
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_tasks_are_listed(capsys):
+    assert main(["eval", "--list-tasks"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("gsm8k: ") for line in said)
