@@ -15,9 +15,10 @@ Found = dict[str, Any]
 
 
 def rows_of(split: str, count: int) -> list[Question]:
-    """`count` items, spread evenly over the split (it is ordered by stratum and type)."""
+    """`count` items or all, spread evenly over the split (it is ordered by stratum and type)."""
     items = word_knowledge(split)
-    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
+    count = min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def f1_of(found: Found, items: Sequence[Question]) -> list[float]:

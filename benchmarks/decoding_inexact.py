@@ -9,6 +9,7 @@ prefix      along the exact trajectory of a plain run: KL(exact || reused) and a
 from __future__ import annotations
 
 import torch
+from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
 from aps_text.canvas import Canvas
@@ -19,16 +20,10 @@ from aps_text.operator import ZeroOperator
 from aps_text.planning.measure import random_model
 from aps_text.sampler import run
 from eval.metrics import mean_interval, token_f1
-from eval.questions import word_knowledge
 
 THRESHOLDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 GOAL_RATIO, GOAL_LOSS = 3.0, 0.01
 KEPT = (2, 4, 1000)  # steps; the last is longer than any run
-
-
-def spread(items: list, count: int) -> list:
-    """`count` items spread evenly over an ordered list."""
-    return [items[i * len(items) // count] for i in range(min(count, len(items)))]
 
 
 def answered(pipe, items, config) -> tuple[list[float], int]:
@@ -43,7 +38,7 @@ def threshold_report(model: str, questions: int) -> None:
     length = pipe.model.max_new_tokens
     # T = L: a token a step, until the answer has ended.
     base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0)
-    tune = spread(word_knowledge("tune"), questions)
+    tune = rows_of("tune", questions)
     plain, forwards = answered(pipe, tune, base)
     f1 = sum(plain) / len(tune)
     print(f"\nthreshold, {model}, T = L = {length}, temperature 0; {len(tune)} tuning questions")
@@ -61,7 +56,7 @@ def threshold_report(model: str, questions: int) -> None:
     if chosen is None:
         chosen = min(THRESHOLDS)
         print(f"  none reaches {GOAL_RATIO:g}x at < {GOAL_LOSS:.0%} loss; reporting {chosen:g}")
-    test = spread(word_knowledge("test"), questions)
+    test = rows_of("test", questions)
     plain, forwards = answered(pipe, test, base)
     scores, taken = answered(pipe, test, base.replace(threshold=chosen))
     f1, mean = sum(plain) / len(test), sum(scores) / len(test)
@@ -136,7 +131,7 @@ def prefix_report(model: str, questions: int, shape, anatomy_of, prompts, clock)
             show(every, steps, found, extra)
     pipe = APSPipeline.from_pretrained(model, batch_size=16)
     text, length = pipe.model, pipe.model.max_new_tokens
-    items = spread(word_knowledge("tune"), min(questions, 32))
+    items = rows_of("tune", min(questions, 32))
     encoded = [text.encode(item.question) for item in items]
     print(f"  {model}, {len(items)} tuning questions, T = L = {length}")
     canvas = Canvas.open(
@@ -149,7 +144,7 @@ def prefix_report(model: str, questions: int, shape, anatomy_of, prompts, clock)
     reused = dict(zip(KEPT, others, strict=True))
     for every, found in along(exact, reused, canvas, length).items():
         show(every, length, found)
-    test = spread(word_knowledge("test"), questions)
+    test = rows_of("test", questions)
     base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0, lora_layers=1)
     plain, _ = answered(pipe, test, base)
     for every in KEPT:
