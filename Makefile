@@ -1,11 +1,11 @@
-# make ask Q="What is a violin?" [REWARD=relevance]   set up once, then ask
+# make ask Q="What is a violin?" [REWARD=sentiment]   set up once, then ask
 # make test                                           set up once, then run every test
 # make eval                                           a small comparison, in results/eval
 # Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
 # PYTHON=python3.12 and VENV=folder are honoured.
 
 VENV ?= .venv
-REWARD ?= relevance
+REWARD ?=
 PYTHON ?=
 
 BIN := $(VENV)/bin
@@ -21,7 +21,7 @@ ask: export APS_REWARD = $(value REWARD)
 
 ask: $(READY)
 	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
-	@set -f; $(BIN)/aps ask --reward $$APS_REWARD -- "$$APS_QUESTION"
+	@set -f; $(BIN)/aps ask $${APS_REWARD:+--reward $$APS_REWARD} -- "$$APS_QUESTION"
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -49,7 +49,8 @@ class APSConfig:
             code, the `argmax` token, or a `sample` at the decoding temperature and top-p.
         gumbel_temperature: of the Gumbel-softmax.
         estimator: `relaxed` (through the relaxation), `rloo`, `remax` (score function, for black
-            boxes), `auto` (per operator: relaxed where differentiable, rloo elsewhere).
+            boxes), `auto` (per operator: relaxed where differentiable and the reward does not ask
+            for samples, rloo elsewhere).
         num_samples: answers drawn per row for rloo / remax, untempered.
         bridge: what becomes of the generator's tokens a differentiable reward's tokenizer lacks:
             `restrict` (they leave the mixture), `error`, `zero`, `unk`, or `rloo` (steer without

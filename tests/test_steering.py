@@ -113,6 +113,17 @@ def test_a_composed_reward_steers_by_gradient_where_its_parts_do(pipe):
     assert boxed.cost.reward_forwards > through.cost.reward_forwards
 
 
+def test_auto_takes_the_estimator_a_reward_asks_for(pipe):
+    class Sampled(TinyReward):
+        estimator = "rloo"
+
+    box, through = (pipe(QUESTIONS, Sampled(), estimator=e, **SMALL) for e in ("auto", "relaxed"))
+    assert box.cost.reward_backwards == 0 < through.cost.reward_backwards
+    assert box.cost.reward_forwards > through.cost.reward_forwards
+    assert through.text == pipe(QUESTIONS, TinyReward(), **SMALL).text
+    assert box.text == pipe(QUESTIONS, Sampled(), estimator="rloo", **SMALL).text
+
+
 def test_the_parts_of_a_sum_each_steer_in_their_own_way(pipe):
     tiny = TinyReward()
     one = pipe(QUESTIONS, WeightedSum([(tiny, 0.5), (vowels, -1.0)]), **SMALL)

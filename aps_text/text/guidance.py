@@ -75,6 +75,7 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         return Combined(inner, reward.combine, name, reward.differentiable)
     model, config = rows.model, rows.config
     carried = rows.passed[name][1] if name in rows.passed else None
+    sampled = config.estimator == "auto" and getattr(reward, "estimator", "relaxed") == "rloo"
     operator = RewardOperator(
         reward,
         name,
@@ -84,7 +85,7 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         fill_id=model.fill_id,
         vocab_size=model.anatomy.vocab_size,
         columns={key: [values[i] for i in rows.owners] for key, values in rows.columns.items()},
-        policy=config.bridge,
+        policy="rloo" if sampled else config.bridge,
         finish=model.finish,
         timeout=config.reward_timeout,
         index=rows.owners,
