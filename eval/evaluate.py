@@ -7,9 +7,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +70,8 @@ def evaluate(
     console = console or Console(highlight=False)
     me = team()
     folder = Path(out)
-    items = {cell.task.name: cell.task.items("test", grid.limit, grid.data) for cell in grid.cells}
+    tasks = {cell.task.name: cell.task for cell in grid.cells}
+    items = {name: task.items("test", grid.limit, grid.data) for name, task in tasks.items()}
     answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
     if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
         answerer.judge = _judge(console, me)
@@ -140,7 +139,8 @@ def _matched(
 
     def work() -> tuple[list[Cell], list[Matched]]:
         calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit)
-        asked = {c.task.name: c.task.items("tune", count, grid.data) for c in grid.cells}
+        tasks = {cell.task.name: cell.task for cell in grid.cells}
+        asked = {name: task.items("tune", count, grid.data) for name, task in tasks.items()}
         return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
 
     found = work() if me.first else None
@@ -204,9 +204,9 @@ def _said(
 def _page(
     rows: Sequence[Row], folder: Path, about: dict[str, Any], baseline: str, console: Console
 ) -> None:
-    if find_spec("eval.html") is None:
-        return
-    import_module("eval.html").write_page(rows, folder / "report.html", about)
+    from .html import write_page
+
+    write_page(rows, folder / "report.html", about, baseline=baseline)
     console.print(f"page {folder / 'report.html'}")
 
 

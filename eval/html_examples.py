@@ -1,0 +1,66 @@
+"""Answers side by side: plain, APS and the best peer, tokens coloured by when they were committed.
+
+The prompts are every so many of a block, not chosen by their answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from .html_curves import number
+from .rows import Row
+
+__all__ = ["answer", "compared", "examples"]
+
+
+def compared(rows: Sequence[Row], best_peer: str | None) -> list[str]:
+    """Labels to show side by side: plain decoding, APS, the best peer; the first of each."""
+    found = []
+    for method in ("plain", "aps"):
+        label = next((r.label for r in rows if r.method == method and not r.control), None)
+        if label is not None:
+            found.append(label)
+    return [*found, best_peer] if best_peer is not None else found
+
+
+def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> str:
+    """`count` prompts of a block, every so many, with the answers of `labels`."""
+    seed = min(row.seed for row in rows)
+    shown = {(r.item, r.label): r for r in rows if r.seed == seed and not r.control}
+    items = list(dict.fromkeys(row.item for row in rows))
+    items = items[:: max(1, len(items) // count)][:count]
+    parts = []
+    for item in items:
+        own = [shown[item, label] for label in labels if (item, label) in shown]
+        if not own:
+            continue
+        gold = f'<p class="soft">expected: {escape(own[0].gold[0])}</p>' if own[0].gold else ""
+        cards = "".join(map(answer, own))
+        parts.append(f"<h3>{escape(own[0].question)}</h3>{gold}<div class='examples'>{cards}</div>")
+    return "".join(parts)
+
+
+def answer(row: Row) -> str:
+    """One answer as a card."""
+    head = f"<header>{escape(row.label)}</header>"
+    if row.error is not None:
+        text = f'<b class="loud-word">failed</b>: {escape(row.error)}'
+    elif len(row.committed) == len(row.tokens) > 0:
+        last = max(row.steps - 1, 1)
+        text = "".join(
+            f'<span class="token" style="--t:{min(step / last, 1):.2f}" title="step {step + 1} of '
+            f'{row.steps}">{escape(token)}</span>'
+            for token, step in zip(row.tokens, row.committed, strict=True)
+        )
+    else:
+        text = escape(row.answer) or '<span class="soft">(empty)</span>'
+    scores = ", ".join(
+        f"{escape(name)} {number(value)}"
+        for name, value in {**row.scores.get("guide", {}), **row.scores.get("report", {})}.items()
+        if name != "total" and value is not None
+    )
+    seconds = row.cost.get("seconds")
+    cost = f"; {number(seconds)} s" if seconds is not None else ""
+    body = f'<div class="text">{text}</div><div class="scores">{scores}{cost}</div>'
+    return f'<div class="answer">{head}{body}</div>'
