@@ -1,4 +1,4 @@
-"""Several processes, one run: `accelerate launch --num_processes 2 -m eval ...`.
+"""Several processes, one run: `accelerate launch --num_processes 2 -m eval ...`, or `torchrun`.
 
 Each process takes every so many items of each cell and appends to the same locked file; the first
 one matches budgets before the others begin, and reports when all are done. All of them must see the
@@ -42,10 +42,12 @@ def team() -> Team:
         return Team()
     from datetime import timedelta
 
+    import torch
     from accelerate import PartialState  # type: ignore[import-untyped]
 
     # A fast process waits for a slow one as long as that takes.
-    state = PartialState(timeout=timedelta(days=30))
+    on_cpu = not torch.accelerator.is_available()
+    state = PartialState(cpu=on_cpu, timeout=timedelta(days=30))
     return Team(
         state.process_index, state.num_processes, str(state.device), state.wait_for_everyone
     )
