@@ -49,6 +49,7 @@ class Setting:
 
 
 SETTINGS = {
+    "answer-quality": Setting(betas=(3, 1, 0.3, 0.1)),
     "dale-chall": Setting(),
     "distinctness": Setting(),
     "exact-match": Setting(columns=lambda item: {"reference": item.gold}),  # the key: a control
@@ -156,7 +157,8 @@ def compare(
         metric: mean_interval([b - a for a, b in zip(before[metric], after[metric], strict=True)])
         for metric in before
     }
-    side = "relaxed" if is_differentiable(reward) else "RLOO"
+    relaxed = is_differentiable(reward) and getattr(reward, "estimator", "relaxed") == "relaxed"
+    side = "relaxed" if relaxed else "RLOO"
     cells = [
         f"`{name}`",
         side,

@@ -49,8 +49,8 @@ class DifferentiableReward(Protocol):
         range: `(low, high)`, possibly infinite.
         differentiable: True; a class that can be both sets it per instance.
         tokenizer: a Hugging Face FAST tokenizer, the one `embedding_table` belongs to.
-        estimator: optional; "rloo" where samples steer better than the gradient. It is what
-            `estimator="auto"` takes for this reward; `estimator="relaxed"` still takes the gradient.
+        estimator: optional; "rloo" where samples steer better than the gradient: what
+            `estimator="auto"` then takes. `estimator="relaxed"` still takes the gradient.
     """
 
     name: str
