@@ -53,7 +53,7 @@ def test_flags_stand_in_front_of_a_file(tmp_path):
 
 def test_the_grid_of_make_eval_is_one():
     grid = read_grid(Path(__file__).parent.parent / "eval" / "grids" / "small.yaml")
-    assert {cell.task.name for cell in grid.cells} == {"word-knowledge", "open"}
+    assert {cell.task.name for cell in grid.cells} == {"word-knowledge"}
     assert {cell.label for cell in grid.cells} == {"plain", "aps", "best-of-n"}
 
 
