@@ -1,6 +1,6 @@
 """Kill an evaluation at random moments and start it again: is a row lost or doubled?
 
-    python benchmarks/eval_kills.py [--kills 50] [--items 160] [--seed 0]
+    python benchmarks/eval_kills.py [--kills 50] [--items 160] [--seed 0] [--folder NEW]
 
 A tiny random model answers `items` questions plainly and by APS in a child process, which is killed
 (SIGKILL) at a random moment after it began to answer; another child goes on, and is killed, and so
@@ -103,14 +103,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--items", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where to keep the run; none: thrown away")
     args = parser.parse_args()
     import torch
 
     from eval.store import read_rows
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # before anything is computed: a forked child has no other threads
     with tempfile.TemporaryDirectory() as place:
-        found = kill_and_restart(Path(place) / "run", args.kills, args.items, args.seed)
+        folder = args.folder or Path(place) / "run"
+        found = kill_and_restart(folder, args.kills, args.items, args.seed)
         lines = found.file.read_text(encoding="utf-8").splitlines()
         keys = {row.key for row in read_rows(found.file)}
     wanted = 2 * args.items

@@ -149,7 +149,7 @@ def _fill(path, limit, queue):
 
 
 def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     job = context.Process(target=_fill, args=(tmp_path / "rows.jsonl", 4000, queue))
     job.start()
