@@ -9,10 +9,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
-
-from aps_text.planning.counting import CPU_ATTENTION
+from aps_text.planning.counting import Operations
 
 __all__ = ["FlopCounter"]
 
@@ -21,7 +18,7 @@ class FlopCounter:
     """`with FlopCounter() as flops: ...; flops.total`; with `active=False` it counts nothing."""
 
     def __init__(self, active: bool = True) -> None:
-        self.active, self._mode, self._stack = active, _Count(), ExitStack()
+        self.active, self._mode, self._stack = active, Operations(), ExitStack()
 
     def __enter__(self) -> FlopCounter:
         if self.active:
@@ -34,19 +31,4 @@ class FlopCounter:
     @property
     def total(self) -> int:
         """Multiplications and additions, one each."""
-        return self._mode.total
-
-
-class _Count(TorchDispatchMode):
-    def __init__(self) -> None:
-        super().__init__()
-        self.total, self.formulas = 0, {**flop_registry, **CPU_ATTENTION}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = self.formulas.get(func._overloadpacket)
-        if formula is not None:
-            self.total += int(formula(*args, **(kwargs or {}), out_val=out))
-        return out
+        return self._mode.flops

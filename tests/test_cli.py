@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny import tiny_bert, word_tokenizer
+from tiny import write_tiny
 
 from aps_text.cli import main
 
@@ -16,11 +16,7 @@ SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = word_tokenizer()
-    tiny_bert(tokenizer).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return write_tiny(tmp_path_factory.mktemp("model"))
 
 
 def ask(folder, *args):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny import tiny_bert, word_tokenizer
+from tiny import write_tiny
 
 from aps_text.cli import main
 from rewards import list_rewards
@@ -15,11 +15,7 @@ SMALL = ["--steps", "3", "--max-new-tokens", "6", "--preset", "fast"]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    tokenizer = word_tokenizer()
-    tiny_bert(tokenizer).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return str(path)
+    return write_tiny(tmp_path_factory.mktemp("model"))
 
 
 def test_every_installed_reward_is_listed(capsys):

@@ -56,3 +56,11 @@ def tiny_bert(tokenizer, *, layers: int = 3, dtype=torch.float32, seed: int = 0)
 def tiny_text_model(**kwargs) -> TextModel:
     tokenizer = word_tokenizer()
     return wrap(tiny_bert(tokenizer, **kwargs), tokenizer)
+
+
+def write_tiny(folder) -> str:
+    """A tiny masked language model and its tokenizer, saved; the folder's name."""
+    tokenizer = word_tokenizer()
+    tiny_bert(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-__all__ = ["CPU_ATTENTION", "Counter", "saved_bytes"]
+__all__ = ["CPU_ATTENTION", "Counter", "Operations", "saved_bytes"]
 
 
 def _attention(query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> int:
@@ -66,14 +66,12 @@ def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
     return sum(size for at, size in sizes.items() if at not in known)
 
 
-class Counter(TorchDispatchMode):
-    """Follows storages from their making to their end, and adds up operations."""
+class Operations(TorchDispatchMode):
+    """Adds up the operations of matrix products and attention where they are dispatched."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.sizes: dict[int, int] = {}
-        self.now = self.peak = self.flops = 0
-        self.formulas = {**flop_registry, **CPU_ATTENTION}
+        self.flops, self.formulas = 0, {**flop_registry, **CPU_ATTENTION}
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -82,6 +80,21 @@ class Counter(TorchDispatchMode):
         formula = self.formulas.get(func._overloadpacket)
         if formula is not None:
             self.flops += int(formula(*args, **(kwargs or {}), out_val=out))
+        return out
+
+
+class Counter(Operations):
+    """Follows storages from their making to their end, and adds up operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = super().__torch_dispatch__(func, types, args, kwargs)
         given = {
             leaf.untyped_storage()._cdata
             for leaf in tree_leaves((args, kwargs or {}))
