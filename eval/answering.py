@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .cells import Cell
 from .extraction import extract
 from .fingerprint import fingerprint
-from .grid import Cell
 from .measures import measure
 from .rows import ROLES, Row, digest, row_key
 from .task import Item

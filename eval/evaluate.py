@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answering import Answerer
-from .grid import Cell, Grid
+from .cells import Cell, Grid
 from .matching import Calibration, Matched, match_cells
 from .processes import Team, team
 from .rows import Row

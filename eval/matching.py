@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .answering import Answerer
-from .grid import Cell, Match
+from .cells import Cell, Match
 from .rows import digest
 from .task import Item
 

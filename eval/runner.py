@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .answering import Answerer, Unit
-from .grid import Cell
+from .cells import Cell
 from .rows import Row
 from .store import RowStore
 from .task import Item

@@ -173,7 +173,7 @@ class RewardCall:
             row = _arguments(self._reward, _take(self._rows, [i]))
             try:
                 values = _as_list(start(self._reward, row, self._timeout)())
-            except Exception:
+            except Exception:  # alone it fails too; the error below names its prompt
                 values = None
             alone.append(values is not None and len(values) == 1)
         if all(alone) or not any(alone):

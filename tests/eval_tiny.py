@@ -14,8 +14,9 @@ from eval_fixtures import lines
 from tiny import tiny_text_model
 
 from aps_text import APSPipeline
+from eval.cells import Grid
 from eval.evaluate import evaluate
-from eval.grid import Grid, read_grid
+from eval.grid import read_grid
 
 WORDS = ["dog", "cat", "violin", "piano", "house", "tree", "music", "animal"]
 

@@ -1,0 +1,113 @@
+"""What a grid is made of: cells (a task, rewards, a method), how costs are matched, the whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from .rows import reward_label
+from .task import Task
+
+if TYPE_CHECKING:
+    from aps_text.config import APSConfig
+    from aps_text.sampler import Method
+
+__all__ = ["Cell", "Grid", "Match"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What answers the items of a task, in one way.
+
+    Attributes:
+        task, rewards: the block of the table; rewards by role, as in `Row.rewards`.
+        method, options: the method and its settings, `best_of` among them.
+        label: its name in tables.
+        config: with seed 0; seeds are given to each answer.
+        control: None, or what steers in the guide's place.
+        knob: what matching may turn: `options.NAME`, `config.NAME`, or None.
+    """
+
+    task: Task
+    rewards: dict[str, list[dict[str, Any]]]
+    method: str
+    label: str
+    config: APSConfig
+    options: dict[str, Any] = field(default_factory=dict)
+    control: str | None = None
+    knob: str | None = None
+
+    def build(self) -> Method:
+        """The method object."""
+        from aps_text.methods.peers import build_method
+        from aps_text.pipeline import METHODS
+
+        return build_method(METHODS, self.method, self.options)
+
+    def config_fields(self) -> dict[str, Any]:
+        """The configuration without its seed."""
+        fields = json.loads(self.config.to_json())
+        del fields["seed"]
+        return dict(fields)
+
+    @property
+    def block(self) -> tuple[str, str]:
+        """Task and guide: the cells to compare with each other."""
+        return self.task.name, reward_label(self.rewards["guide"])
+
+    def turned(self, value: int) -> Cell:
+        """The same cell with its knob at `value`."""
+        kind, _, name = (self.knob or "").partition(".")
+        if kind == "config":
+            return replace(self, config=self.config.replace(**{name: value}))
+        return replace(self, options={**self.options, name: value})
+
+
+@dataclass(frozen=True)
+class Match:
+    """Equal cost per prompt.
+
+    Attributes:
+        unit: `seconds` or `flops`.
+        budget: seconds (or floating point operations) per prompt, or the label of the method whose
+            measured cost is the budget.
+        prompts: tuning prompts a measurement takes; None is one batch.
+    """
+
+    unit: str = "seconds"
+    budget: float | str = "aps"
+    prompts: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A run.
+
+    Attributes:
+        cells: without controls; `with_controls` adds them.
+        controls: by (label, block), what each cell is repeated with.
+        seeds, limit, batch_size, data: how many answers to what, and where the data lie.
+        model, model_options: what answers.
+        match: None leaves settings as they are.
+        values: what it was made from.
+    """
+
+    cells: list[Cell]
+    controls: dict[str, list[str]]
+    seeds: list[int]
+    limit: int | None
+    model: str
+    model_options: dict[str, Any]
+    batch_size: int
+    match: Match | None
+    data: str | None
+    values: dict[str, Any]
+
+    def with_controls(self, cells: list[Cell]) -> list[Cell]:
+        """Cells, and their copies under controls."""
+        return [
+            replace(cell, control=control)
+            for cell in cells
+            for control in (None, *self.controls[cell.label])
+        ]
