@@ -140,13 +140,16 @@ def _moments(
 
     saved = replay_saved(shape, call, masks)
     kept = 2 * one * before / masks + beside  # the last step's distributions
-    # logits, leaf, log_softmax, theta's log_softmax, and of the inner step before: leaf, gradient
+    # logits, leaf, log_softmax, and of the inner step before: leaf, gradient
     again = call.inner_steps > 1
-    held = kept + (4 + (2 if again else 0)) * one
-    if lora and step.again and call.carry_over:
+    held = kept + (3 + (2 if again else 0)) * one
+    carried = lora and step.again and call.carry_over
+    if again or carried:
+        held += one  # theta's log_softmax, where it is not the first phi's
+    if carried:
         held += one  # theta
-    if not lora:
-        held += one * (4 if again else 1)  # theta, the offset and its two moments
+    if not lora and again:
+        held += 4 * one  # theta, the offset and its two moments
     prior = 2 * one
     draws = one + 2 * rows * masks * shape.vocab * 8.0
     found = [Memory("sampling", parts | {"activations": saved, "vocabulary": held + prior + draws})]
@@ -158,7 +161,7 @@ def _moments(
         graph = {"workspace": reward_workspace(reward, call)}
         if not sampled:
             graph["reward activations"] = reward_saved(reward, call.tokens, rows)
-            vocabulary = during["vocabulary"] + 3 * one
+            vocabulary = during["vocabulary"] + (3 if again else 4) * one
             found.append(Memory("gradient", during | {"vocabulary": vocabulary}))
         found.append(Memory("reward", during | graph))
     if lora:
@@ -179,5 +182,6 @@ def _moments(
             Memory("optimiser", parts | {"vocabulary": held + one, "workspace": 4.0 * phi})
         )
     else:
-        found.append(Memory("optimiser", parts | {"vocabulary": held + 8 * one}))
+        made = 8 if again else 7  # the first time the gradient and the offset's own three are new
+        found.append(Memory("optimiser", parts | {"vocabulary": held + made * one}))
     return found
