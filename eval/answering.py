@@ -141,6 +141,8 @@ class Answerer:
             stratum=item.stratum,
             method=cell.method,
             label=cell.label,
+            family=cell.family,
+            budget=cell.budget,
             options=cell.options,
             config=cell.config_fields(),
             model=self.pipe.model.name,

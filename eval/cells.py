@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from aps_text.limits import RANGES
+
 from .rows import reward_label
 from .task import Task
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from aps_text.config import APSConfig
     from aps_text.sampler import Method
 
-__all__ = ["Cell", "Grid", "Match"]
+__all__ = ["Cell", "Grid", "Match", "with_controls"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +25,12 @@ class Cell:
     Attributes:
         task, rewards: the block of the table; rewards by role, as in `Row.rewards`.
         method, options: the method and its settings, `best_of` among them.
-        label: its name in tables.
+        label: its name in tables; at several budgets `family @budget`.
+        family: cells of one family are joined by a line in charts.
+        budget: what it was matched to, as tables call it; empty where there is one budget or none.
         config: with seed 0; seeds are given to each answer.
         control: None, or what steers in the guide's place.
+        controls: what it is repeated with.
         knob: what matching may turn: `options.NAME`, `config.NAME`, or None.
     """
 
@@ -34,8 +39,11 @@ class Cell:
     method: str
     label: str
     config: APSConfig
+    family: str = ""
+    budget: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     control: str | None = None
+    controls: tuple[str, ...] = ()
     knob: str | None = None
 
     def build(self) -> Method:
@@ -63,6 +71,12 @@ class Cell:
             return replace(self, config=self.config.replace(**{name: value}))
         return replace(self, options={**self.options, name: value})
 
+    @property
+    def least(self) -> int:
+        """The smallest value its knob can have, from 1."""
+        kind, _, name = (self.knob or "").partition(".")
+        return max(1, int(RANGES[name][0])) if kind == "config" else 1
+
 
 @dataclass(frozen=True)
 class Match:
@@ -71,13 +85,24 @@ class Match:
     Attributes:
         unit: `seconds` or `flops`.
         budget: seconds (or floating point operations) per prompt, or the label of the method whose
-            measured cost is the budget.
+            measured cost is the budget; a list gives every method each of several budgets.
         prompts: tuning prompts a measurement takes; None is one batch.
     """
 
     unit: str = "seconds"
-    budget: float | str = "aps"
+    budget: float | str | list[float | str] = "aps"
     prompts: int | None = None
+
+    @property
+    def budgets(self) -> list[float | str]:
+        """All of them."""
+        return list(self.budget) if isinstance(self.budget, list) else [self.budget]
+
+    def called(self, budget: float | str) -> str:
+        """A budget as labels say it: `3 s`, `2e+09 flops`, `aps`."""
+        if isinstance(budget, str):
+            return budget
+        return f"{budget:g} {'s' if self.unit == 'seconds' else self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +111,6 @@ class Grid:
 
     Attributes:
         cells: without controls; `with_controls` adds them.
-        controls: by (label, block), what each cell is repeated with.
         seeds, limit, batch_size, data: how many answers to what, and where the data lie.
         model, model_options: what answers.
         match: None leaves settings as they are.
@@ -94,7 +118,6 @@ class Grid:
     """
 
     cells: list[Cell]
-    controls: dict[str, list[str]]
     seeds: list[int]
     limit: int | None
     model: str
@@ -104,10 +127,7 @@ class Grid:
     data: str | None
     values: dict[str, Any]
 
-    def with_controls(self, cells: list[Cell]) -> list[Cell]:
-        """Cells, and their copies under controls."""
-        return [
-            replace(cell, control=control)
-            for cell in cells
-            for control in (None, *self.controls[cell.label])
-        ]
+
+def with_controls(cells: list[Cell]) -> list[Cell]:
+    """Cells, and their copies under controls."""
+    return [replace(cell, control=control) for cell in cells for control in (None, *cell.controls)]

@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answering import Answerer
-from .cells import Cell, Grid
+from .cells import Cell, Grid, with_controls
 from .matching import Calibration, Matched, match_cells
 from .processes import Team, team
 from .rows import Row
-from .runner import planned, run
+from .runner import planned, run, shown
 from .store import RowStore
 from .summary import summarise
 from .tables import show, show_matching, write_csv, write_json
+from .task import Item
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,8 +79,8 @@ def evaluate(
     for cell in grid.cells:  # whatever cannot be loaded is said now
         for specs in cell.rewards.values():
             answerer.loaded(specs)
-    cells, matched = _matched(grid, answerer, folder, me)
-    plan = planned(answerer, grid.with_controls(cells), items, grid.seeds)
+    cells, matched = _matched(grid, answerer, items, folder, me)
+    plan = planned(answerer, with_controls(cells), items, grid.seeds)
     store = RowStore(folder / "rows.jsonl")
     about = {**_about(grid, command, answerer, me), "matching": [one.as_dict() for one in matched]}
     if me.first:
@@ -94,9 +95,9 @@ def evaluate(
         run(answerer, plan, store, retry=retry, shard=shard, on_batch=on_batch)
     me.wait()
     store.refresh()
-    rows = [row for key in keys if (row := store.get(key)) is not None]
+    rows = shown(plan, store)
     if me.first:
-        new = [row for row in rows if row.key not in before]
+        new = list({row.key: row for row in rows if row.key not in before}.values())
         _said(rows, new, time.perf_counter() - start, me, console)
         entries = summarise(rows, baseline, strata=strata)
         show(entries, console)
@@ -129,18 +130,26 @@ def _judge(console: Console, me: Team) -> Any:
 
 
 def _matched(
-    grid: Grid, answerer: Answerer, folder: Path, me: Team
+    grid: Grid,
+    answerer: Answerer,
+    items: Mapping[str, Sequence[Item]],
+    folder: Path,
+    me: Team,
 ) -> tuple[list[Cell], list[Matched]]:
     """Cells at matched cost; the first process measures, the others read what it found."""
     if grid.match is None:
         return grid.cells, []
-    count = grid.match.prompts or grid.batch_size
     match = grid.match
+
+    def count(name: str) -> int:
+        """Tuning prompts of a task: a batch like those of the run."""
+        share = -(-len(items[name]) * len(grid.seeds) // me.size)
+        return match.prompts or min(grid.batch_size, share)
 
     def work() -> tuple[list[Cell], list[Matched]]:
         calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit)
         tasks = {cell.task.name: cell.task for cell in grid.cells}
-        asked = {name: task.items("tune", count, grid.data) for name, task in tasks.items()}
+        asked = {name: task.items("tune", count(name), grid.data) for name, task in tasks.items()}
         return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
 
     found = work() if me.first else None

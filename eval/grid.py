@@ -10,7 +10,7 @@ rewards:                             # each entry is one block of the table
   - {guide: [sentiment, fluency=0.3], report: [answer-quality-report], config: {beta: 0.1}}
 methods: [plain, aps, {method: fk, options: {particles: 8}, label: fk-8}]
 controls: [zero]                     # every steered method once more
-match: {unit: seconds, budget: aps}  # see eval.matching
+match: {unit: seconds, budget: aps}  # see eval.matching; a list gives each of several budgets
 """
 
 from __future__ import annotations
@@ -75,13 +75,9 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
         match = {"unit": match} if isinstance(match, str) else dict(match)
         _known(match, [f.name for f in dataclasses.fields(Match)], "match")
         match = Match(**match)
-        if match.unit not in ("seconds", "flops"):
-            raise ValueError(f"match is 'seconds' or 'flops', got {match.unit!r}")
-        if isinstance(match.budget, str) and match.budget not in {cell.label for cell in cells}:
-            raise ValueError(f"match: no method is called {match.budget!r}; give one, or a number")
+        _check_match(match, {cell.label for cell in cells})
     return Grid(
         cells=cells,
-        controls=_controls(values, methods, cells),
         seeds=seeds,
         limit=values.get("limit"),
         model=str(values.get("model", "mini")),
@@ -137,38 +133,64 @@ def _cell(
         )
     usual = " ".join([name, *(f"{key}={value}" for key, value in {**options, **own}.items())])
     knob = method.get("knob", KNOBS.get(name, "options.best_of"))
-    if knob is not None and knob.partition(".")[0] not in ("options", "config"):
-        raise ValueError(f"a knob is options.NAME, config.NAME or null, got {knob!r}")
+    _check_knob(knob)
+    label = str(method.get("label", usual))
     cell = Cell(
         task=task,
         rewards=block["rewards"],
         method=name,
-        label=str(method.get("label", usual)),
+        label=label,
+        # Where nothing is matched, settings of one method are points of one line.
+        family=label if values.get("match") or "label" in method else name,
         config=config,
         options=options,
+        controls=_controls(values, method),
         knob=knob,
     )
     cell.build()
     if knob is not None:
-        cell.turned(2).build()  # a knob that does not exist is found now
+        cell.turned(max(2, cell.least)).build()  # a knob that does not exist is found now
     if name != "plain" and not cell.rewards["guide"]:
         raise ValueError(f"method {name!r} steers by a reward and task {task.name!r} has none")
     return cell
 
 
-def _controls(
-    values: Mapping[str, Any], methods: list[dict[str, Any]], cells: list[Cell]
-) -> dict[str, list[str]]:
+def _check_knob(knob: str | None) -> None:
+    """Raise unless it is None, a method's setting or a whole number of the configuration."""
+    from aps_text.config import APSConfig
+
+    kind, _, name = (knob or "").partition(".")
+    if knob is not None and kind not in ("options", "config"):
+        raise ValueError(f"a knob is options.NAME, config.NAME or null, got {knob!r}")
+    whole = [key for key, of in APSConfig.__annotations__.items() if "int" in str(of)]
+    if kind == "config" and name not in whole:
+        raise ValueError(f"knob {knob!r} is no whole number of APSConfig: {', '.join(whole)}")
+
+
+def _check_match(match: Match, labels: set[str]) -> None:
+    if match.unit not in ("seconds", "flops"):
+        raise ValueError(f"match is 'seconds' or 'flops', got {match.unit!r}")
+    if not match.budgets:
+        raise ValueError("match: no budget; give a method's label, a number, or a list of them")
+    for budget in match.budgets:
+        if isinstance(budget, str):
+            if budget not in labels:
+                raise ValueError(f"match: no method is called {budget!r}; give one, or a number")
+        elif isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
+            raise ValueError(f"match: a budget is a label or a positive number, got {budget!r}")
+    names = [match.called(budget) for budget in match.budgets]
+    if len(set(names)) < len(names):
+        raise ValueError(f"match: a budget occurs twice: {', '.join(names)}")
+
+
+def _controls(values: Mapping[str, Any], method: Mapping[str, Any]) -> tuple[str, ...]:
     from aps_text.text.controls import CONTROLS
 
-    labels = list(dict.fromkeys(cell.label for cell in cells))
-    found: dict[str, list[str]] = {}
-    for label, method in zip(labels, methods, strict=True):
-        usual = [] if method["method"] == "plain" else values.get("controls") or []
-        found[label] = list(method.get("controls", usual))
-        for control in found[label]:
-            if control not in CONTROLS:
-                raise ValueError(f"controls are {', '.join(CONTROLS)}; got {control!r}")
+    usual = [] if method["method"] == "plain" else values.get("controls") or []
+    found = tuple(method.get("controls", usual))
+    for control in found:
+        if control not in CONTROLS:
+            raise ValueError(f"controls are {', '.join(CONTROLS)}; got {control!r}")
     return found
 
 

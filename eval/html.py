@@ -162,11 +162,11 @@ def _against_cost(
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
-    """Column title -> name and colour: settings of one method have one colour and one line."""
+    """Column title -> name and colour: cells of a family have one colour and one line."""
     members: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         mark = f" ({row.control})" if row.control else ""
-        members[row.method + mark][row.label + mark] = None
+        members[(row.family or row.method) + mark][row.label + mark] = None
     return {
         title: (next(iter(titles)) if len(titles) == 1 else family, color)
         for color, (family, titles) in enumerate(members.items())

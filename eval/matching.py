@@ -1,10 +1,11 @@
 """Equal cost: N, k or M of every method, such that a prompt costs each of them the same.
 
-Cost is measured on tuning prompts, one batch at a time, after a call that is not counted. From the
-cost at 1 the setting is guessed in proportion, measured, and corrected along the line through the
-two nearest measurements, four times at most; the measured setting nearest to the budget (by ratio)
-is taken. Every measurement is a line of `calibration.jsonl` and is read back by a later run: one
-that goes on has the settings it began with.
+Cost is measured on tuning prompts, in batches as large as those of the run, after one call of each
+method that is not counted. From the cost at 1 the setting is guessed in proportion, measured, and
+corrected along the line through the two nearest measurements, until it is within a twentieth of
+the budget, four times at most; the measured setting nearest to the budget (by ratio) is taken.
+Every measurement is a line of `calibration.jsonl` and is read back by a later run: one that goes on
+has the settings it began with.
 
 What cannot be matched (a method that costs more at 1 than the budget) keeps 1, and the table says
 by how much it is off.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ __all__ = ["Calibration", "Matched", "match_cells", "nearest_setting"]
 
 LARGEST = 512
 TRIES = 4
+CLOSE = 1.05
+"""A cost within this factor of the budget is not bettered."""
 NEAR = 1.25
 """A cost within this factor of the budget is called matched."""
 
@@ -87,6 +90,7 @@ class Calibration:
         if torn:
             path.write_text(whole + end, encoding="utf-8")
         self.known: dict[str, float] = {}
+        self._warm: set[str] = set()
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 one = json.loads(line)
@@ -106,7 +110,10 @@ class Calibration:
         if key in self.known:
             return self.known[key]
         batches = [units[first : first + size] for first in range(0, len(units), size)]
-        self.answerer.call(batches[0])  # caches, allocators and lazy imports
+        kind = digest([cell.method, cell.rewards, cell.config.adapter])
+        if self.unit == "seconds" and kind not in self._warm:
+            self.answerer.call(batches[0])  # caches, allocators and lazy imports
+            self._warm.add(kind)
         total = 0.0
         for batch in batches:
             out, share = self.answerer.call(batch)
@@ -123,11 +130,11 @@ class Calibration:
             "guide": cell.block[1],
             "label": cell.label,
             "settings": cell.options,
-            "inner_steps": cell.config.inner_steps,
+            "config": cell.config_fields(),
             "unit": self.unit,
             "cost": found,
             "prompts": len(units),
-            "batch_size": size,
+            "batch_size": min(size, len(units)),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
@@ -144,62 +151,90 @@ def match_cells(
 ) -> tuple[list[Cell], list[Matched]]:
     """The cells with their knobs set, and how well each is matched.
 
+    At several budgets a cell with a knob becomes one at each, `label @budget`; one without stays as
+    it is, and the report compares its cost with every budget.
+
     Args:
         items: the tuning prompts of a cell's task.
     """
-    settled, report = [], []
+    settled: list[Cell] = []
+    report: list[Matched] = []
     for cell in cells:
         asked = items(cell)
-        budget = match.budget
-        if isinstance(budget, str):
-            rival = next(c for c in cells if c.block == cell.block and c.label == budget)
-            amount = calibration.cost(rival, asked)
-        else:
-            amount = float(budget)
-        knob = "" if cell.label == budget else cell.knob or ""
-        value: int | None = None
         tried: dict[int, float] = {}
-        if knob:
+        if cell.knob is None:
+            settled.append(cell)
+        for budget in match.budgets:
+            amount = _amount(budget, cell, cells, asked, calibration)
+            own = cell
+            if len(match.budgets) > 1 and cell.knob is not None:
+                name = match.called(budget)
+                own = replace(cell, label=f"{cell.label} @{name}", budget=name)
+            knob = "" if cell.label == budget else cell.knob or ""
+            value: int | None = None
+            if knob:
 
-            def cost(at: int, cell: Cell = cell, asked: Sequence[Item] = asked) -> float:
-                return calibration.cost(cell.turned(at), asked)
+                def cost(at: int, cell: Cell = cell, asked: Sequence[Item] = asked) -> float:
+                    return calibration.cost(cell.turned(at), asked)
 
-            value, tried = nearest_setting(cost, amount)
-            cell = cell.turned(value)
-        spent = tried[value] if value is not None else calibration.cost(cell, asked)
-        settled.append(cell)
-        block = (*cell.block, cell.label)
-        report.append(Matched(*block, knob, value, match.unit, amount, spent, tried))
+                value = nearest_setting(cost, amount, tried, cell.least)
+                own = own.turned(value)
+            spent = tried[value] if value is not None else calibration.cost(cell, asked)
+            if cell.knob is not None:
+                settled.append(own)
+            block = (*cell.block, own.label)
+            report.append(Matched(*block, knob, value, match.unit, amount, spent, dict(tried)))
     return settled, report
 
 
-def nearest_setting(cost: Callable[[int], float], budget: float) -> tuple[int, dict[int, float]]:
-    """The whole number whose measured cost is nearest to the budget, and all that was measured.
+def _amount(
+    budget: float | str,
+    cell: Cell,
+    cells: Sequence[Cell],
+    asked: Sequence[Item],
+    calibration: Calibration,
+) -> float:
+    """A budget as a number: of a label, what that method costs in the cell's block."""
+    if not isinstance(budget, str):
+        return float(budget)
+    rival = next(one for one in cells if one.block == cell.block and one.label == budget)
+    return calibration.cost(rival, asked)
+
+
+def nearest_setting(
+    cost: Callable[[int], float], budget: float, tried: dict[int, float], least: int = 1
+) -> int:
+    """The whole number whose measured cost is nearest to the budget.
 
     Args:
-        cost: of a number from 1; rises about linearly.
+        cost: of a number from `least`; rises about linearly.
         budget: positive.
+        tried: what was measured before (at another budget); what is measured now is added.
 
     Raises:
         ValueError: a budget that is not positive.
     """
     if not budget > 0:
         raise ValueError(f"a budget is positive, got {budget}")
-    tried = {1: cost(1)}
-    if tried[1] < budget:
-        guess = round(budget / tried[1])
+    if least not in tried:
+        tried[least] = cost(least)
+    if tried[least] < budget:
+        guess = _guess(tried, budget)
         for _ in range(TRIES):
-            guess = min(max(1, guess), LARGEST)
+            guess = min(max(least, guess), LARGEST)
             if guess in tried:
                 break
             tried[guess] = cost(guess)
-            guess = _along_the_line(tried, budget)
-    best = min(tried, key=lambda value: abs(math.log(tried[value] / budget)))
-    return best, tried
+            if abs(math.log(tried[guess] / budget)) < math.log(CLOSE):
+                break
+            guess = _guess(tried, budget)
+    return min(tried, key=lambda value: abs(math.log(tried[value] / budget)))
 
 
-def _along_the_line(tried: dict[int, float], budget: float) -> int:
-    """Where the line through the two nearest measurements meets the budget."""
-    one, two = sorted(tried, key=lambda value: abs(tried[value] - budget))[:2]
-    slope = (tried[two] - tried[one]) / (two - one)
+def _guess(tried: dict[int, float], budget: float) -> int:
+    """Where the line through the two nearest measurements, or through 0, meets the budget."""
+    one, *more = sorted(tried, key=lambda value: abs(tried[value] - budget))
+    if not more:
+        return round(one * budget / tried[one])
+    slope = (tried[more[0]] - tried[one]) / (more[0] - one)
     return one if slope <= 0 else round(one + (budget - tried[one]) / slope)

@@ -42,6 +42,8 @@ class Row:
         method: a name in `aps_text.pipeline.METHODS`.
         label: how tables call this column of the grid, e.g. `best-of-n samples=8`; two rows of the
             same label, task, reward and control have the same method, options and config.
+        family: charts join cells of one family by a line; empty is the method.
+        budget: what its cost was matched to, where there are several budgets.
         options: the method's own settings.
         config: every field of `APSConfig` but the seed.
         model, fingerprint: its name, and a hash of its weights (`eval.fingerprint`).
@@ -80,6 +82,8 @@ class Row:
     split: str = "test"
     gold: list[str] = field(default_factory=list)
     stratum: str = ""
+    family: str = ""
+    budget: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     rewards: dict[str, list[dict[str, Any]]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .answering import Answerer, Unit
 from .cells import Cell
@@ -16,7 +16,7 @@ from .rows import Row
 from .store import RowStore
 from .task import Item
 
-__all__ = ["Tally", "planned", "run"]
+__all__ = ["Tally", "planned", "run", "shown"]
 
 
 @dataclass
@@ -70,7 +70,7 @@ def run(
         OSError: the rows cannot be written; those before are safe.
     """
     number, processes = shard
-    mine = [list(units)[number::processes] for units in plan]
+    mine = _once([list(units)[number::processes] for units in plan])
     left = [[unit for unit in units if not store.done(unit.key, retry=retry)] for units in mine]
     size = answerer.pipe.batch_size
     tally = Tally(kept=sum(map(len, mine)) - sum(map(len, left)))
@@ -92,6 +92,32 @@ def run(
         if on_batch is not None:
             on_batch(tally.made, total)
     return tally
+
+
+def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
+    """The rows of a plan that there are, called as the plan calls them.
+
+    Two cells whose settings turn out the same have the same answers, made once; each shows them.
+    """
+    found = []
+    for units in plan:
+        for unit in {unit.key: unit for unit in units}.values():
+            row, cell = store.get(unit.key), unit.cell
+            if row is not None:
+                names = replace(row, label=cell.label, family=cell.family, budget=cell.budget)
+                found.append(names)
+    return found
+
+
+def _once(cells: Sequence[Sequence[Unit]]) -> list[list[Unit]]:
+    """Units without those whose key came before."""
+    seen: set[str] = set()
+    found = []
+    for units in cells:
+        new = {unit.key: unit for unit in units if unit.key not in seen}
+        seen |= set(new)
+        found.append(list(new.values()))
+    return found
 
 
 def _count(tally: Tally, rows: Sequence[Row]) -> None:

@@ -33,6 +33,7 @@ class Entry:
         prompts, seeds, failed: how many prompts have it, under how many seeds; failed rows.
         mean, low, high: over prompts, with the 95% interval; low and high are None of set values.
         against: the baseline's label; empty for the baseline itself.
+        family, budget: as in `Row`.
         difference: to the baseline, paired.
         guided_by_it: the reward guided or selected what it reports: no independent judgement.
     """
@@ -52,13 +53,16 @@ class Entry:
     against: str = ""
     difference: Difference | None = None
     guided_by_it: bool = False
+    family: str = ""
+    budget: str = ""
 
 
 def summarise(rows: Sequence[Row], baseline: str = "plain", *, strata: bool = False) -> list[Entry]:
     """Entries of every block, in the order of the rows; Holm's adjustment runs over tasks.
 
     Args:
-        baseline: the label differences are taken to; blocks without it have none.
+        baseline: the label differences are taken to; blocks without it have none. At several
+            budgets `aps` is `aps @BUDGET` for the cells of that budget.
         strata: also each stratum of each task.
     """
     tested = [row for row in rows if row.split == "test"]
@@ -101,12 +105,16 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
     entries = []
     for group, own in groups.items():
         task, guide, label, control = group
-        base = (task, guide, baseline, "")
+        budget = own[0].budget
+        usual = (task, guide, baseline, "")
+        base = (task, guide, f"{baseline} @{budget}", "")
+        base = base if budget and base in groups else usual
         loud = {f"report:{name}" for row in own for name in row.guided_by_report}
         texts = [row.answer for row in own if row.error is None]
 
         common: dict[str, Any] = {
             **{"task": task, "stratum": stratum, "guide": guide, "label": label},
+            **{"family": own[0].family or own[0].method, "budget": budget},
             **{"control": control, "seeds": len({row.seed for row in own})},
             **{"failed": len(own) - len(texts), "prompts": len({row.item for row in own})},
         }
@@ -124,7 +132,7 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
                     mean=mean,
                     low=low,
                     high=high,
-                    against=baseline if gap is not None else "",
+                    against=base[2] if gap is not None else "",
                     difference=gap,
                     guided_by_it=name.removesuffix(" top") in loud,
                 )

@@ -66,7 +66,7 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
         task, stratum, guide = block
         title = " / ".join(filter(None, [task, stratum]))
         console.print(title + (f", guided by {guide}" if guide else ""), style="bold")
-        against = next((one.against for one in own if one.against), "")
+        against = ", ".join(dict.fromkeys(one.against for one in own if one.against))
         lines = [
             ["", "method", "prompts", "mean [95%]", f"minus {against}" * bool(against), "won", ""]
         ]

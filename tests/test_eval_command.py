@@ -36,7 +36,7 @@ def test_flags_make_a_grid(tmp_path):
     assert (cell.config.steps, cell.config.beta, cell.config.inner_steps) == (4, 0.1, 2)
     assert cell.build().particles == 8
     assert [one["name"] for one in cell.rewards["report"]] == ["grammar"]
-    assert grid.controls == {"plain": [], "fk particles=8 potential=max": ["zero"]}
+    assert [cell.controls for cell in grid.cells] == [(), ("zero",)] * 2
     item = cell.task.items()[0]
     assert (item.prompt, item.gold, item.stratum) == ("why ?", ["so"], "x")
 
@@ -49,6 +49,10 @@ def test_flags_stand_in_front_of_a_file(tmp_path):
     assert found["config"] == {"steps": 8, "beta": 0.5}
     assert read_grid(found).cells[0].task.name == "open"
     assert values("--grid", str(file), "--budget", "1")["match"] == {"budget": 1}
+    assert values("--match", "seconds", "--budget", "1", "aps")["match"] == {
+        "unit": "seconds",
+        "budget": [1, "aps"],
+    }
 
 
 def test_the_grid_of_make_eval_is_one():

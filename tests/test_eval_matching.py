@@ -8,6 +8,7 @@ import pytest
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
 from eval.answering import Answerer
+from eval.html import families_of
 from eval.matching import Calibration, nearest_setting
 
 
@@ -22,24 +23,37 @@ from eval.matching import Calibration, nearest_setting
     ],
 )
 def test_the_nearest_setting_of_a_line(fixed, each, budget, best):
-    calls = []
+    calls, tried = [], {}
 
     def cost(value: int) -> float:
         calls.append(value)
         return fixed + each * value
 
-    found, tried = nearest_setting(cost, budget)
-    assert found == best
+    assert nearest_setting(cost, budget, tried) == best
     assert len(calls) == len(set(calls)) == len(tried) <= 5
 
 
 def test_noise_is_measured_and_not_trusted():
     table = {1: 1.0, 8: 9.5, 7: 6.6, 6: 7.4}
-    found, tried = nearest_setting(lambda value: table.get(value, float(value)), 8.0)
+    tried: dict[int, float] = {}
+    # 9.5 / 8 is nearer to 1 than 8 / 6.6
+    assert nearest_setting(lambda value: table.get(value, float(value)), 8.0, tried) == 8
     assert tried == {1: 1.0, 8: 9.5, 7: 6.6}
-    assert found == 8  # 9.5 / 8 is nearer to 1 than 8 / 6.6
     with pytest.raises(ValueError, match="a budget is positive"):
-        nearest_setting(float, 0.0)
+        nearest_setting(float, 0.0, {})
+
+
+def test_a_second_budget_begins_with_what_the_first_measured():
+    calls, tried = [], {}
+
+    def cost(value: int) -> float:
+        calls.append(value)
+        return 4.0 + value
+
+    assert nearest_setting(cost, 12.0, tried, least=2) == 8
+    assert calls == [2, 4, 8]
+    assert nearest_setting(cost, 30.0, tried, least=2) == 26
+    assert calls == [2, 4, 8, 26]
 
 
 def test_methods_get_equal_operations(tmp_path):
@@ -69,6 +83,67 @@ def test_methods_get_equal_operations(tmp_path):
     assert again == rows
     assert "0 of them new" in said
     assert (tmp_path / "out" / "calibration.jsonl").read_text().splitlines() == lines
+
+
+SMALL = {"steps": 1, "max_new_tokens": 3, "inner_steps": 1, "num_samples": 2, "adapter": "logits"}
+
+
+def test_every_method_at_each_of_two_budgets(tmp_path):
+    values = {
+        "methods": [
+            "plain",
+            {"method": "aps", "knob": "config.num_samples"},
+            {"method": "best-of-n", "label": "best", "controls": ["flipped"]},
+            "fk",
+        ],
+        "config": SMALL,
+    }
+    grid = tiny_grid(tmp_path, 2, **values, match="flops")
+    items = grid.cells[0].task.items("tune", 2)
+    calibration = Calibration(tmp_path / "c.jsonl", Answerer(tiny_pipe()), "flops")
+    plain = calibration.cost(grid.cells[0], items)
+    match = {"unit": "flops", "budget": [4 * plain, 9 * plain]}
+    low, high = (f"{amount:g} flops" for amount in match["budget"])
+    grid = tiny_grid(tmp_path, 2, **values, match=match)
+    rows, said = run_tiny(grid, tmp_path / "out", baseline="best")
+    labels = list(dict.fromkeys((row.label, row.control) for row in rows))
+    assert labels == [
+        ("plain", None),
+        *((f"aps @{name}", None) for name in (low, high)),
+        *((f"best @{name}", control) for name in (low, high) for control in (None, "flipped")),
+        *((f"fk @{name}", None) for name in (low, high)),
+    ]
+    assert {(row.family, row.budget) for row in rows if row.method == "fk"} == {
+        *(("fk", low), ("fk", high))
+    }
+    found = {row.label: row for row in rows}
+    assert found[f"best @{low}"].options["samples"] == 4
+    assert found[f"best @{high}"].options["samples"] == 9
+    assert found[f"aps @{low}"].config["num_samples"] <= found[f"aps @{high}"].config["num_samples"]
+    (run,) = json.loads((tmp_path / "out" / "run.json").read_text())
+    costs = {(one["label"], one["budget"]): one for one in run["matching"]}
+    assert costs["plain", match["budget"][0]]["cost"] == plain
+    assert costs[f"best @{high}", match["budget"][1]]["matched"]
+    assert len(run["matching"]) == 8
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())["entries"]
+    against = {(one["label"], one["control"]): one["against"] for one in summary}
+    assert against[f"fk @{low}", ""] in ("", f"best @{low}")
+    assert {o["against"] for o in summary if o["label"] == f"fk @{high}"} == {"", f"best @{high}"}
+    assert f"minus best @{low}, best @{high}" in said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert families_of(rows)[f"fk @{low}"] == families_of(rows)[f"fk @{high}"]
+    assert page.count("<polyline") >= 4  # best and fk, for two values at least
+
+
+def test_equal_settings_are_answered_once_and_shown_by_each(tmp_path):
+    values = {"methods": [{"method": "best-of-n", "label": "best"}], "config": SMALL}
+    grid = tiny_grid(tmp_path, 2, **values, match={"unit": "flops", "budget": [1.0, 2.0]})
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    assert [row.label for row in rows] == ["best @1 flops"] * 2 + ["best @2 flops"] * 2
+    assert rows[0].key == rows[2].key
+    assert "4 rows, 2 of them new" in said
+    assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 2
+    assert said.count("NOT MATCHED") == 2
 
 
 def test_measurements_are_kept_and_broken_ones_named(tmp_path):

@@ -69,7 +69,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--batch-size", type=int, metavar="N")
     add("--match", choices=["seconds", "flops"], help="equal measured cost per prompt")
-    add("--budget", metavar="LABEL|NUMBER", help="whose cost, or how much (default: aps)")
+    add(
+        "--budget",
+        nargs="+",
+        metavar="LABEL|NUMBER",
+        help="whose cost, or how much (default: aps); several give every method each of them",
+    )
     add("--baseline", default="plain", metavar="LABEL", help="what differences are taken to")
     add("--strata", action="store_true", help="tables of each kind of item too")
     add("--count-flops", action="store_true", help="count operations of every answer (slower)")
@@ -163,7 +168,9 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
         match = values.get("match") or {}
         match = {"unit": match} if isinstance(match, str) else dict(match)
         match |= {"unit": args.match} if args.match else {}
-        match |= {"budget": _json(args.budget)} if args.budget else {}
+        budgets = [_json(one) for one in args.budget or []]
+        if budgets:
+            match["budget"] = budgets if len(budgets) > 1 else budgets[0]
         values["match"] = match
     return values
 
