@@ -87,11 +87,13 @@ class Match:
         budget: seconds (or floating point operations) per prompt, or the label of the method whose
             measured cost is the budget; a list gives every method each of several budgets.
         prompts: tuning prompts a measurement takes; None is one batch.
+        repeats: measurements of each setting, of which the least counts: for a busy machine.
     """
 
     unit: str = "seconds"
     budget: float | str | list[float | str] = "aps"
     prompts: int | None = None
+    repeats: int = 1
 
     @property
     def budgets(self) -> list[float | str]:

@@ -147,7 +147,7 @@ def _matched(
         return match.prompts or min(grid.batch_size, share)
 
     def work() -> tuple[list[Cell], list[Matched]]:
-        calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit)
+        calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit, match.repeats)
         tasks = {cell.task.name: cell.task for cell in grid.cells}
         asked = {name: task.items("tune", count(name), grid.data) for name, task in tasks.items()}
         return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)

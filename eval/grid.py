@@ -178,6 +178,9 @@ def _check_match(match: Match, labels: set[str]) -> None:
                 raise ValueError(f"match: no method is called {budget!r}; give one, or a number")
         elif isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
             raise ValueError(f"match: a budget is a label or a positive number, got {budget!r}")
+    for name, number in (("prompts", match.prompts), ("repeats", match.repeats)):
+        if number is not None and (not isinstance(number, int) or number < 1):
+            raise ValueError(f"match: {name} is a whole number from 1, got {number!r}")
     names = [match.called(budget) for budget in match.budgets]
     if len(set(names)) < len(names):
         raise ValueError(f"match: a budget occurs twice: {', '.join(names)}")

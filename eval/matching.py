@@ -1,6 +1,6 @@
 """Equal cost: N, k or M of every method, such that a prompt costs each of them the same.
 
-Cost is measured on tuning prompts, in batches as large as those of the run, after one call of each
+Cost is measured on tuning prompts, in batches as large as those of the run, after a call of each
 method that is not counted. From the cost at 1 the setting is guessed in proportion, measured, and
 corrected along the line through the two nearest measurements, until it is within a twentieth of
 the budget, four times at most; the measured setting nearest to the budget (by ratio) is taken.
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .answering import Answerer
+from .answering import Answerer, Unit
 from .cells import Cell, Match
 from .rows import digest
 from .task import Item
@@ -78,10 +78,12 @@ class Calibration:
         path: of the file.
         answerer: measures; its flops are counted for the unit `flops`.
         unit: `seconds` or `flops`.
+        repeats: measurements of each setting; the least counts.
     """
 
-    def __init__(self, path: Path, answerer: Answerer, unit: str) -> None:
+    def __init__(self, path: Path, answerer: Answerer, unit: str, repeats: int = 1) -> None:
         self.path, self.unit = path, unit
+        self.repeats = repeats if unit == "seconds" else 1
         self.answerer = Answerer(
             answerer.pipe, "tune", None, unit == "flops", answerer.fingerprint, answerer._rewards
         )
@@ -106,24 +108,16 @@ class Calibration:
         """
         size = self.answerer.pipe.batch_size
         units = [self.answerer.unit(cell, item, 0) for item in items]
-        key = digest([self.unit, size, [unit.key for unit in units]])
+        key = digest([self.unit, size, self.repeats, [unit.key for unit in units]])
         if key in self.known:
             return self.known[key]
         batches = [units[first : first + size] for first in range(0, len(units), size)]
         kind = digest([cell.method, cell.rewards, cell.config.adapter])
         if self.unit == "seconds" and kind not in self._warm:
-            self.answerer.call(batches[0])  # caches, allocators and lazy imports
+            cuda = self.answerer.pipe.model.anatomy.device.type == "cuda"
+            self.answerer.call(batches[0] if cuda else batches[0][:1])  # caches, lazy imports
             self._warm.add(kind)
-        total = 0.0
-        for batch in batches:
-            out, share = self.answerer.call(batch)
-            if out.failures:
-                raise ValueError(
-                    f"matching: {cell.label} failed on {out.failures[0].prompt!r}: "
-                    f"{out.failures[0].error}"
-                )
-            total += share[self.unit] * len(batch)
-        found = total / len(units)
+        found = min(self._once(cell, batches) for _ in range(self.repeats)) / len(units)
         line = {
             "key": key,
             "task": cell.task.name,
@@ -133,6 +127,7 @@ class Calibration:
             "config": cell.config_fields(),
             "unit": self.unit,
             "cost": found,
+            "repeats": self.repeats,
             "prompts": len(units),
             "batch_size": min(size, len(units)),
         }
@@ -141,6 +136,19 @@ class Calibration:
             file.write(json.dumps(line) + "\n")
         self.known[key] = found
         return found
+
+    def _once(self, cell: Cell, batches: Sequence[Sequence[Unit]]) -> float:
+        """Cost of all of them."""
+        total = 0.0
+        for batch in batches:
+            out, share = self.answerer.call(batch)
+            if out.failures:
+                raise ValueError(
+                    f"matching: {cell.label} failed on {out.failures[0].prompt!r}: "
+                    f"{out.failures[0].error}"
+                )
+            total += share[self.unit] * len(batch)
+        return total
 
 
 def match_cells(

@@ -155,9 +155,13 @@ def test_measurements_are_kept_and_broken_ones_named(tmp_path):
         torn.write('{"key": "cut o')
     assert Calibration(file, answerer, "seconds").cost(grid.cells[0], items) == first
     assert len(file.read_text().splitlines()) == 1
+    thrice = Calibration(file, answerer, "seconds", repeats=3)
+    assert thrice.cost(grid.cells[0], items) > 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["repeats"] for line in lines] == [1, 3]
     with file.open("a") as broken:
         broken.write("nonsense\n")
-    with pytest.raises(ValueError, match="line 2 is no measurement; remove it"):
+    with pytest.raises(ValueError, match="line 3 is no measurement; remove it"):
         Calibration(file, answerer, "seconds")
 
 

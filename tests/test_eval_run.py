@@ -239,6 +239,7 @@ def test_flops_are_counted(tmp_path):
         ({"match": {"budget": [1, 1.0]}}, "a budget occurs twice: 1 s, 1 s"),
         ({"match": {"budget": [0]}}, "a label or a positive number, got 0"),
         ({"match": {"budget": []}}, "no budget; give a method's label"),
+        ({"match": {"repeats": 0}}, "repeats is a whole number from 1, got 0"),
         ({"controls": ["random"]}, "controls are zero, shuffled, flipped; got 'random'"),
         ({"rewards": [{"guides": ["x"]}]}, "a reward block has no 'guides'"),
         ({"task": ["open"]}, "a grid has no 'task'"),
