@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,8 @@ def test_numbers():
     item = Item("1", "?", ["1,250.0"])
     assert of("numeric", "x", "1250", item) == 1
     assert of("numeric", "x", "1250.1", item) == 0
+    million = replace(item, gold=["1,450,000"])
+    assert [of("numeric", "x", text, million) for text in ("1450000.0", "1450001")] == [1, 0]
     assert measure(["numeric"], ["x"], [None], [item])[0]["numeric"] == 0
     with pytest.raises(ValueError, match=r"item '1' has the gold answer \['a big dog'"):
         of("numeric", "x", "1")
