@@ -5,6 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -174,6 +178,26 @@ def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypat
     answers = [one["resps"][0][0] for one in found["samples"]["tiny_answer"]]
     assert len(answers) == 3
     assert not any("e" in answer for answer in answers)
+
+
+@pytest.mark.slow
+def test_the_command_itself_runs_a_local_task_offline(folder, tmp_path):
+    command = [sys.executable, "-m", "aps_text.cli", "eval", "--lm-eval"]
+    command += ["--tasks", "tiny_choice,tiny_answer", "--include-path", str(folder)]
+    command += ["--model", str(folder / "model"), "--method", "best-of-n:samples=2"]
+    command += ["--reward", "sentiment", "--set", "steps=2", "--likelihood-samples", "2"]
+    away = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--limit", "2", "--out", str(tmp_path / "found.json")],
+        **{"capture_output": True, "text": True, "timeout": 300, "check": False},
+        env={**os.environ, **away, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "best-of-n:samples=2, guided by sentiment" in done.stdout
+    assert re.search(r"\|tiny_choice\s*\|", done.stdout)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert len(found["samples"]["tiny_answer"]) == 2
+    assert found["aps"]["likelihood_samples"] == 2
 
 
 def test_answers_are_the_pipelines_own(folder):
