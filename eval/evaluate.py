@@ -204,10 +204,13 @@ def _said(
             f"{len(new) / seconds:.2f} a second; {work:.1f} s of answering, "
             f"{work / seconds:.2f} at a time"
         )
-    failed = [row for row in rows if row.error is not None]
-    if failed:
-        console.print(f"[red]{len(failed)} FAILED[/red], the first: ", end="")
-        console.print(str(failed[0].error), markup=False)
+    for task in dict.fromkeys(row.task for row in rows if row.error is not None):
+        own = [row for row in rows if row.task == task]
+        errors = [row.error for row in own if row.error is not None]
+        console.print(
+            f"[red]{len(errors)} FAILED[/red] of {len(own)} of {task}, the first: ", end=""
+        )
+        console.print(str(errors[0]), markup=False, soft_wrap=True)
 
 
 def _page(

@@ -124,7 +124,7 @@ def _cell(
     _known(method, ("method", "label", "options", "config", "knob", "controls"), "a method")
     name, options = str(method["method"]), dict(method.get("options") or {})
     own = dict(method.get("config") or {})
-    shared = {**(values.get("config") or {}), **task.config, **block["config"], **own}
+    shared = {**task.config, **(values.get("config") or {}), **block["config"], **own}
     config = APSConfig.make(values.get("preset")).replace(**{**shared, "seed": 0})
     if config.num_return_sequences > 1 and not block["rewards"]["select"]:
         raise ValueError(

@@ -61,6 +61,12 @@ def test_the_grid_of_make_eval_is_one():
     assert {cell.label for cell in grid.cells} == {"plain", "aps", "best-of-n"}
 
 
+def test_a_setting_that_is_typed_goes_before_the_tasks_own():
+    found = values("--task", "svamp", "--method", "plain", "--set", "max_new_tokens=20")
+    assert read_grid(found).cells[0].config.max_new_tokens == 20
+    assert read_grid(values("--task", "svamp")).cells[0].config.max_new_tokens == 128
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

@@ -153,7 +153,7 @@ def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
     assert len(rows) == 8
     assert len(failed) == 2
     assert "no opinion on what is a cat" in failed[0].error
-    assert "2 FAILED" in said
+    assert "2 FAILED of 8 of asked, the first: " in said
     assert not failed[0].answer
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert {one["failed"] for one in summary["entries"]} == {1}
