@@ -55,7 +55,7 @@ def evaluate(
     Args:
         command: what was typed, for the report.
         pipe: a pipeline to use in place of the grid's model.
-        baseline: label of the method that differences are taken to.
+        baseline: label of the method that differences are taken to (see `summarise`).
         strata: tables of each stratum too.
         fluency: measure `nll` where a task asks for it (SmolLM2 is loaded).
         count_flops: count operations of every answer; slower.
@@ -70,6 +70,7 @@ def evaluate(
 
     console = console or Console(highlight=False)
     me = team()
+    _check_baseline(baseline, grid)
     folder = Path(out)
     tasks = {cell.task.name: cell.task for cell in grid.cells}
     items = {name: task.items("test", grid.limit, grid.data) for name, task in tasks.items()}
@@ -107,6 +108,16 @@ def evaluate(
         if page:
             _page(rows, folder, about, baseline, console)
     return rows
+
+
+def _check_baseline(baseline: str, grid: Grid) -> None:
+    labels = list(dict.fromkeys(cell.label for cell in grid.cells))
+    if grid.match is not None and len(grid.match.budgets) > 1:
+        labels += [f"{one} @{grid.match.called(b)}" for one in labels for b in grid.match.budgets]
+    if baseline not in labels and baseline != "plain":  # without plain there are no differences
+        raise ValueError(
+            f"baseline: no method is called {baseline!r}; there are {', '.join(labels)}"
+        )
 
 
 def _pipeline(grid: Grid, me: Team) -> APSPipeline:

@@ -53,8 +53,10 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
     _known(values, KEYS, "a grid")
-    tasks = [_task(one) for one in values.get("tasks") or ["word-knowledge"]]
-    methods = [_mapping(one, "method") for one in values.get("methods") or ["plain", "aps"]]
+    tasks = [_task(one) for one in _listed(values.get("tasks")) or ["word-knowledge"]]
+    methods = [
+        _mapping(one, "method") for one in _listed(values.get("methods")) or ["plain", "aps"]
+    ]
     cells: list[Cell] = []
     for task in tasks:
         for block in _blocks(values, task):
@@ -67,7 +69,7 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     seen = [(cell.block, cell.label) for cell in cells]
     if len(set(seen)) < len(seen):
         raise ValueError("two blocks have the same task and guiding rewards; run them apart")
-    seeds = [int(seed) for seed in values.get("seeds") or [0]]
+    seeds = [int(seed) for seed in _listed(values.get("seeds")) or [0]]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"a seed occurs twice: {seeds}")
     match = values.get("match")
@@ -103,14 +105,14 @@ def reward_spec(one: Any) -> dict[str, Any]:
 
 def _blocks(values: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
     """Rewards by role, with the configuration that goes with them."""
-    entries = values.get("rewards") or ([task.rewards] if task.rewards else [{}])
+    entries = _listed(values.get("rewards")) or ([task.rewards] if task.rewards else [{}])
     blocks = []
     for entry in entries:
         block = {"guide": entry if isinstance(entry, list) else [entry]}
         if isinstance(entry, Mapping):
             block = {"guide": [entry]} if "name" in entry else dict(entry)
         _known(block, (*ROLES, "config"), "a reward block")
-        roles = {role: list(block.get(role) or values.get(role) or []) for role in ROLES}
+        roles = {role: _listed(block.get(role) or values.get(role)) for role in ROLES}
         specs = {role: [reward_spec(one) for one in ones] for role, ones in roles.items()}
         blocks.append({"rewards": specs, "config": dict(block.get("config") or {})})
     return blocks
@@ -189,8 +191,8 @@ def _check_match(match: Match, labels: set[str]) -> None:
 def _controls(values: Mapping[str, Any], method: Mapping[str, Any]) -> tuple[str, ...]:
     from aps_text.text.controls import CONTROLS
 
-    usual = [] if method["method"] == "plain" else values.get("controls") or []
-    found = tuple(method.get("controls", usual))
+    usual = [] if method["method"] == "plain" else values.get("controls")
+    found = tuple(_listed(method.get("controls", usual)))
     for control in found:
         if control not in CONTROLS:
             raise ValueError(f"controls are {', '.join(CONTROLS)}; got {control!r}")
@@ -200,6 +202,13 @@ def _controls(values: Mapping[str, Any], method: Mapping[str, Any]) -> tuple[str
 def _task(one: Any) -> Task:
     fields = _mapping(one, "task")
     return load_task(str(fields.pop("task")), **fields)
+
+
+def _listed(value: Any) -> list[Any]:
+    """A list, or what stands where a list of one is meant."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _mapping(one: Any, key: str) -> dict[str, Any]:

@@ -250,6 +250,20 @@ def test_mistakes_in_a_grid_are_said_before_anything_runs(tmp_path, change, mess
         tiny_grid(tmp_path, 1, **change)
 
 
+def test_one_may_stand_where_a_list_is_meant(tmp_path):
+    several = tiny_grid(tmp_path, 1, methods=["aps"], seeds=[3], controls=["zero"], report=["lint"])
+    block = {"guide": {"name": "eval_tiny:Vowels"}, "report": "lint"}
+    one = tiny_grid(tmp_path, 1, methods="aps", seeds=3, controls="zero", rewards=block)
+    assert one.cells == several.cells
+    assert (one.seeds, one.cells[0].controls) == ([3], ("zero",))
+
+
+def test_an_unknown_baseline_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="no method is called 'aps2'; there are plain, aps"):
+        run_tiny(tiny_grid(tmp_path, 1), tmp_path / "out", baseline="aps2")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_steered_method_without_a_reward(tmp_path):
     from eval_tiny import tiny_values
 
