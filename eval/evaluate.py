@@ -80,7 +80,7 @@ def evaluate(
     for cell in grid.cells:  # whatever cannot be loaded is said now
         for specs in cell.rewards.values():
             answerer.loaded(specs)
-    cells, matched = _matched(grid, answerer, items, folder, me)
+    cells, matched = _matched(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
     store = RowStore(folder / "rows.jsonl")
     about = {**_about(grid, command, answerer, me), "matching": [one.as_dict() for one in matched]}
@@ -146,10 +146,13 @@ def _matched(
     items: Mapping[str, Sequence[Item]],
     folder: Path,
     me: Team,
+    console: Console,
 ) -> tuple[list[Cell], list[Matched]]:
     """Cells at matched cost; the first process measures, the others read what it found."""
     if grid.match is None:
         return grid.cells, []
+    from rich.markup import escape
+
     match = grid.match
 
     def count(name: str) -> int:
@@ -158,10 +161,17 @@ def _matched(
         return match.prompts or min(grid.batch_size, share)
 
     def work() -> tuple[list[Cell], list[Matched]]:
-        calibration = Calibration(folder / "calibration.jsonl", answerer, match.unit, match.repeats)
         tasks = {cell.task.name: cell.task for cell in grid.cells}
         asked = {name: task.items("tune", count(name), grid.data) for name, task in tasks.items()}
-        return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
+        with console.status("measuring costs", refresh_per_second=1) as status:
+            calibration = Calibration(
+                folder / "calibration.jsonl",
+                answerer,
+                match.unit,
+                match.repeats,
+                lambda what: status.update(f"measuring costs: {escape(what)}"),
+            )
+            return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
 
     found = work() if me.first else None
     me.wait()

@@ -79,10 +79,18 @@ class Calibration:
         answerer: measures; its flops are counted for the unit `flops`.
         unit: `seconds` or `flops`.
         repeats: measurements of each setting; the least counts.
+        on_try: called with what is measured next.
     """
 
-    def __init__(self, path: Path, answerer: Answerer, unit: str, repeats: int = 1) -> None:
-        self.path, self.unit = path, unit
+    def __init__(
+        self,
+        path: Path,
+        answerer: Answerer,
+        unit: str,
+        repeats: int = 1,
+        on_try: Callable[[str], None] | None = None,
+    ) -> None:
+        self.path, self.unit, self.on_try = path, unit, on_try
         self.repeats = repeats if unit == "seconds" else 1
         self.answerer = Answerer(
             answerer.pipe, "tune", None, unit == "flops", answerer.fingerprint, answerer._rewards
@@ -111,6 +119,11 @@ class Calibration:
         key = digest([self.unit, size, self.repeats, [unit.key for unit in units]])
         if key in self.known:
             return self.known[key]
+        if self.on_try is not None:
+            kind, _, name = (cell.knob or "").partition(".")
+            at = getattr(cell.config, name) if kind == "config" else cell.options.get(name)
+            turned = "" if at is None else f", {name}={at}"
+            self.on_try(f"{cell.task.name}, {cell.block[1] or 'no guide'}: {cell.label}{turned}")
         batches = [units[first : first + size] for first in range(0, len(units), size)]
         kind = digest([cell.method, cell.rewards, cell.config.adapter])
         if self.unit == "seconds" and kind not in self._warm:
