@@ -76,6 +76,7 @@ def anatomy_of(model, vocab: int) -> Anatomy:
         shift=1,
         attention=both_directions(model),
         options={"use_cache": False},
+        embed=model.model.embed_tokens,
     )
 
 

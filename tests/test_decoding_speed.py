@@ -57,6 +57,7 @@ def anatomy_of(kind, dtype=torch.float32, **changes):
             shift=1,
             attention=both_directions(model),
             options={"use_cache": False},
+            embed=model.model.embed_tokens,
         )
     else:
         name = {"bert": "Bert", "roberta": "Roberta", "modernbert": "ModernBert"}[kind]
@@ -130,6 +131,49 @@ def test_logits_where_asked_are_those_of_the_models_own_forward(kind):
         want = whole_logits(denoiser, z, where)
         assert want.std() > 1
         torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.parametrize("layers", [1, LAYERS])
+def test_where_nothing_is_padded_there_is_no_mask_and_attention_is_in_both_directions(kind, layers):
+    def all_ones(real):
+        return real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+
+    def causal(real):
+        return all_ones(real).tril()
+
+    anatomy = anatomy_of(kind)
+    z, where = some_of(1)
+    found = {}
+    for name, changes in {
+        "none": {},
+        "ones": {"attention": all_ones, "embed": None},
+        "causal": {"attention": causal, "embed": None},
+    }.items():
+        denoiser = bind(replace(anatomy, **changes), PROMPTS[:1], layers)
+        state = denoiser.trunk(z)
+        assert (state.kwargs["attention_mask"] is None) == (name == "none")
+        found[name] = denoiser.logits(state, where)[:, :FILL]
+    torch.testing.assert_close(found["none"], found["ones"], rtol=1e-5, atol=1e-5)
+    assert (found["none"] - found["causal"]).abs().max() > 0.1
+    padded = bind(anatomy)
+    assert padded.trunk(some_of()[0]).kwargs["attention_mask"] is not None
+    assert padded.take(torch.tensor([2])).trunk(z).kwargs["attention_mask"] is None
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "bert"])
+def test_masks_and_positions_are_looked_up_once_where_they_depend_on_no_token(kind):
+    anatomy = anatomy_of(kind)
+    calls = []
+    handle = anatomy.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    config = APSConfig(steps=6, temperature=0.0, lora_layers=2)
+    canvas = open_canvas([WIDTH] * 3)
+    out = run(Ancestral(), bind(anatomy), ZeroOperator(), canvas, config, noise_for(range(3)))
+    handle.remove()
+    assert len(calls) == (6 if kind == "bert" else 1)
+    plain = bind(replace(anatomy, embed=None))
+    again = run(Ancestral(), plain, ZeroOperator(), canvas, config, noise_for(range(3)))
+    assert torch.equal(out.z, again.z)
 
 
 @pytest.mark.parametrize("kind", KINDS)

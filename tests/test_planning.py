@@ -139,9 +139,11 @@ def test_operations_are_those_of_torchs_own_counter():
     assert measure(QWEN, call).flops == counter.get_total_flops()
 
 
-def test_a_bert_keeps_no_mask_of_an_unpadded_batch():
+@pytest.mark.parametrize("shape", [QWEN, replace(QWEN, kv_heads=1), BERT])
+def test_nothing_padded_keeps_no_mask_and_no_copies_of_grouped_keys(shape):
     call = replace(CALL, batch=1)
-    close(replay_saved(BERT, call, call.tokens), Setting(BERT, call).replay_saved(), 0.01)
+    close(replay_saved(shape, call, call.tokens), Setting(shape, call).replay_saved(), 0.01)
+    assert replay_saved(shape, replace(CALL, batch=2), 8) > 2 * replay_saved(shape, call, 8)
 
 
 @pytest.mark.parametrize(

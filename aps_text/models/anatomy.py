@@ -35,6 +35,8 @@ class Anatomy:
         options: further arguments of `model`, e.g. `use_cache=False`.
         first_position: position id of a row's first token.
         alike: whether all blocks are called with the same arguments.
+        embed: `(B, S)` ids to the first block's hidden state, where that is all of its arguments
+            that depends on the ids: the others are then looked up once for all steps.
         checkpointing: keep only the replayed layers' inputs for the backward pass.
         compiled: whether the blocks' forwards are compiled; under phi they run eagerly.
     """
@@ -53,6 +55,7 @@ class Anatomy:
     options: Mapping[str, Any] = field(default_factory=dict)
     first_position: int = 0
     alike: bool = True
+    embed: Callable[[Tensor], Tensor] | None = None
     checkpointing: bool = False
     compiled: bool = False
 

@@ -2,8 +2,10 @@
 
     A[b, 0, q, k] = 1 iff key k of row b is real          (B, 1, S, S), for every query q
 
-The stock classes take a 4-D mask as it is and add no causal one. It is never None, which would
-mean causal there; padded keys are masked, padded queries see what all see and are never read.
+The stock classes take a 4-D mask as it is and add no causal one. Padded keys are masked, padded
+queries see what all see and are never read. Where nothing is padded there is no mask, which the
+fused kernels are faster without: the attention modules are told that they are not causal, and the
+blocks are given none, whatever the model makes of having got none.
 """
 
 from __future__ import annotations
@@ -55,34 +57,35 @@ def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
             flash attention with padding.
     """
     kind = model.config._attn_implementation
-    if "flash" in kind:
+    if kind not in ("sdpa", "eager") and "flash" not in kind:
+        raise ValueError(
+            f"attn_implementation={kind!r} takes no mask of keys; use 'sdpa', 'eager' "
+            "or 'flash_attention_2' (unpadded batches only)"
+        )
+    if kind != "eager":  # what a kernel that gets no mask asks; eager attention adds what it gets
         for module in model.modules():
             if hasattr(module, "is_causal"):
                 module.is_causal = False
         model.config.is_causal = False
 
-        def nothing_padded(real: Tensor) -> None:
-            if not bool(real.all()):
-                raise ValueError(
-                    f"attn_implementation={kind!r} takes no padded batches; load with 'sdpa', "
-                    "or use batch_size=1"
-                )
-
-        return nothing_padded
+    def nothing_padded(real: Tensor) -> None:
+        if not bool(real.all()):
+            raise ValueError(
+                f"attn_implementation={kind!r} takes no padded batches; load with 'sdpa', "
+                "or use batch_size=1"
+            )
 
     def keys(real: Tensor) -> Tensor:
         return real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+
+    def padded_keys(real: Tensor) -> Tensor | None:
+        return None if bool(real.all()) else keys(real)
 
     def added(real: Tensor) -> Tensor:
         zero = torch.zeros((), dtype=model.dtype, device=real.device)
         return torch.where(keys(real), zero, torch.finfo(model.dtype).min)
 
-    if kind not in ("sdpa", "eager"):
-        raise ValueError(
-            f"attn_implementation={kind!r} takes no mask of keys; use 'sdpa', 'eager' "
-            "or 'flash_attention_2' (unpadded batches only)"
-        )
-    return keys if kind == "sdpa" else added
+    return {"sdpa": padded_keys, "eager": added}.get(kind, nothing_padded)
 
 
 def wrap_causal(
@@ -121,6 +124,7 @@ def wrap_causal(
         shift=shift,
         attention=both_directions(model),
         options={"use_cache": False},
+        embed=parts.model.embed_tokens,
         checkpointing=checkpoint.checkpointing if checkpoint else False,
         compiled=compile_layers(parts.model.layers, checkpoint.compiled if checkpoint else False),
     )

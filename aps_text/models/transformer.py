@@ -5,9 +5,10 @@
              where asked, but for its keys and values
              (checkpointing: each replayed layer is computed again in the backward pass)
 
-The trunk is the model's own forward, stopped by a hook in front of layer N-n that keeps the hidden
-state and that layer's arguments (mask, rotary embeddings), so masks and positions are exactly the
-model's; where layers take different ones (ModernBERT), the upper layers run once to tell.
+The model's own forward is stopped by a hook in front of layer 0 that keeps the embeddings and the
+layer's arguments (mask, rotary embeddings), so masks and positions are exactly the model's, and the
+layers are called with them; where layers take different ones (ModernBERT), the trunk is the model's
+own forward too, and the upper layers run once to tell.
 Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -32,6 +34,8 @@ from .prefix import Prefix
 
 __all__ = ["TransformerDenoiser"]
 
+MASK = "attention_mask"
+
 
 @dataclass
 class TrunkState:
@@ -47,12 +51,32 @@ class TrunkState:
     own: list[dict[str, Any]] | None = None
 
 
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass
+class _Reading:
+    """What a forward attends to.
+
+    Attributes:
+        width: canvas columns that some row attends to; the others are not computed.
+        mask: as the model takes it; None where nothing is padded, if the model can be told so.
+        positions: `(B, P + width)` position ids.
+        known: the arguments of layer 0 beside its hidden state, once they are.
+    """
+
+    width: int
+    mask: Tensor | None
+    positions: Tensor
+    known: Call | None = None
+
+
 class _Reached(Exception):
     """Ends the model's forward where the last arguments looked for are known."""
 
 
 @contextmanager
-def _listening(layers: Sequence[nn.Module], calls: list[Any]) -> Iterator[None]:
+def _listening(layers: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
     """Notes the arguments `layers` are called with; the call of the last one stops the model."""
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -155,40 +179,84 @@ class TransformerDenoiser:
             prefix=self.prefix and self.prefix.take(rows, first),
         )
 
+    @cached_property
+    def _layers(self) -> list[nn.Module]:
+        return list(self.anatomy.layers)
+
+    @cached_property
+    def _within(self) -> Tensor:
+        """`(B, W)` bool: the canvas positions of each row, W those of the longest."""
+        columns = torch.arange(int(self.lengths.max()), device=self.lengths.device)
+        return columns < self.lengths[:, None]
+
+    @cached_property
+    def _starts(self) -> Tensor:
+        """`(B,)` where each row's prompt begins."""
+        return self.prompt.shape[1] - self.prompt_mask.sum(-1)
+
+    @cached_property
+    def _whole(self) -> _Reading:
+        return self._reading(self._within)
+
+    def _reading(self, real: Tensor) -> _Reading:
+        """Of the prompts and the canvas positions `real (B, W)`."""
+        width = int(real.any(0).nonzero().max()) + 1
+        mask = torch.cat([self.prompt_mask, real[:, :width]], 1)
+        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
+        return _Reading(width, self.attention(mask), positions)
+
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
-        within = torch.arange(z.shape[1], device=z.device)[None, :] < self.lengths[:, None]
-        if not self.anatomy.attend_fill:
-            within = within & (z != self.anatomy.pad_id)
-        width = int(within.any(0).nonzero().max()) + 1
-        ids = torch.cat([self.prompt, z[:, :width]], 1)
-        mask = torch.cat([self.prompt_mask, within[:, :width]], 1)
-        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
-        # Kept prompts enter at every block, so then the model is stopped in front of the first.
-        upper = list(self.anatomy.layers[self.split if self.prefix is None else 0 :])
-        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        if self.anatomy.attend_fill:  # what is attended to does not depend on the tokens
+            reading = self._whole
+        else:
+            within = self._within
+            reading = self._reading(within & (z[:, : within.shape[1]] != self.anatomy.pad_id))
+        ids = torch.cat([self.prompt, z[:, : reading.width]], 1)
+        if not self.anatomy.alike and self.prefix is None:  # which refuses such layers
+            calls = self._called(ids, reading, self._layers[self.split :])
+            (hidden, *args), kwargs = calls[0]
+            own = [call for _, call in calls]
+            return TrunkState(hidden, tuple(args), kwargs, self.prompt.shape[1], own)
+        if reading.known is None or self.anatomy.embed is None:
+            ((hidden, *args), kwargs) = self._called(ids, reading, self._layers[:1])[0]
+            if reading.mask is None and MASK in kwargs:
+                kwargs = {**kwargs, MASK: None}  # a causal model may have made one of its own
+            reading.known = tuple(args), kwargs
+        else:
+            hidden = self.anatomy.embed(ids)
+        hidden = self._through(hidden, *reading.known)
+        return TrunkState(hidden, *reading.known, self.prompt.shape[1])
+
+    def _called(self, ids: Tensor, reading: _Reading, layers: Sequence[nn.Module]) -> list[Call]:
+        """The arguments the model calls these layers with."""
+        calls: list[Call] = []
         try:
-            with _listening(upper[:1] if self.anatomy.alike else upper, calls):
+            with _listening(layers, calls):
                 self.anatomy.model(
                     input_ids=ids,
-                    attention_mask=self.attention(mask),
-                    position_ids=positions,
+                    attention_mask=reading.mask,
+                    position_ids=reading.positions,
                     **self.anatomy.options,
                 )
         except _Reached:
-            (hidden, *rest), kwargs = calls[0]
-            own = None if self.anatomy.alike else [call for _, call in calls]
-            if self.prefix is not None:
-                # A shifted model predicts the first canvas position at the prompt's last.
-                width = max(0, self.prompt.shape[1] - self.anatomy.shift)
-                trunk = upper[: self.split]
-                hidden = self.prefix.through(trunk, hidden, tuple(rest), kwargs, width)
-            return TrunkState(hidden, tuple(rest), kwargs, self.prompt.shape[1], own)
+            return calls
         raise RuntimeError(
-            f"layer {self.split} of {type(self.anatomy.model).__name__} was never called; "
+            f"a layer of {type(self.anatomy.model).__name__} was never called; "
             "Anatomy.layers must be the blocks its forward runs"
         )
+
+    def _through(self, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """The embeddings `hidden (B, S, d)` through the layers of the trunk."""
+        trunk = self._layers[: self.split]
+        if self.prefix is not None:
+            # A shifted model predicts the first canvas position at the prompt's last.
+            width = max(0, self.prompt.shape[1] - self.anatomy.shift)
+            return self.prefix.through(trunk, hidden, args, kwargs, width)
+        for layer in trunk:
+            hidden = first_of(layer(hidden, *args, **kwargs))
+        return hidden
 
     def attention(self, mask: Tensor) -> Tensor | None:
         """The mask as the model takes it, from the `(B, S)` bool of real positions."""
@@ -198,13 +266,16 @@ class TransformerDenoiser:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
         # A row whose prompt is empty has nothing in front of its first position.
-        first = state.offset - self.prompt_mask.sum(-1)[rows]
-        at = (state.offset + cols - self.anatomy.shift).maximum(first)
+        at = (state.offset + cols - self.anatomy.shift).maximum(self._starts[rows])
         count = rows.bincount(minlength=len(self.prompt))
-        slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
-        index = at.new_zeros(len(count), int(count.max().clamp_min(1))).index_put((rows, slot), at)
-        hidden = self._replayed(state, phi, index)
-        picked = hidden[rows.to(hidden.device), slot.to(hidden.device)]
+        most = int(count.max().clamp_min(1))
+        if most * len(count) == len(rows):  # as many in every row
+            picked = self._replayed(state, phi, at.view(-1, most)).flatten(0, 1)
+        else:
+            slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+            index = at.new_zeros(len(count), most).index_put((rows, slot), at)
+            hidden = self._replayed(state, phi, index)
+            picked = hidden[rows.to(hidden.device), slot.to(hidden.device)]
         logits = self.anatomy.head(self.anatomy.final(picked)).to(rows.device)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.anatomy.suppressed:
@@ -214,7 +285,7 @@ class TransformerDenoiser:
 
     def _replayed(self, state: TrunkState, phi: Any, index: Tensor) -> Tensor:
         """The last block's output under phi at positions `index (B, Q)`: `(B, Q, d)`."""
-        layers = list(self.anatomy.layers[self.split :])
+        layers = self._layers[self.split :]
         keywords = state.own or [state.kwargs] * len(layers)
         everywhere = self.anatomy.compiled and phi is None
 
@@ -255,7 +326,7 @@ class TransformerDenoiser:
             return LogitsAdapter(len(self.prompt), lr, config.adam_eps)
         modules = {
             f"{self.anatomy.layers_path}.{index}.{name}": module
-            for index, layer in enumerate(self.anatomy.layers)
+            for index, layer in enumerate(self._layers)
             if index >= self.split
             for name, module in layer.named_modules()
             if isinstance(module, nn.Linear)

@@ -18,11 +18,12 @@ class Call:
         prompt, tokens: positions of the prompt and of the canvas (L).
         batch: rows in one pass (prompts times answers each).
         steps, inner_steps: T and M.
+        num_candidates: whole answers in the pool of a steered step; 1 is no pool.
         lora_layers: adapted layers n; None adapts all.
         dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64).
         bits: 8 or 4 for a quantised base, None for none.
         checkpointing: replayed layers keep their inputs only and are run again on the way back.
-        padded: prompts of different lengths, so attention takes a mask.
+        padded: prompts of different lengths, so attention takes a mask (one row alone takes none).
         restrict: the bridge leaves unmatched tokens out (the default policy, two tokenizers).
         threshold: reveals more than planned, so with it everything is an upper bound.
     """
@@ -32,6 +33,7 @@ class Call:
     batch: int = 1
     steps: int = 128
     inner_steps: int = 3
+    num_candidates: int = 1
     lora_layers: int | None = 4
     lora_rank: int = 8
     adapter: str = "lora"
@@ -84,6 +86,11 @@ class Call:
     def positions(self) -> int:
         """S, prompt and canvas."""
         return self.prompt + self.tokens
+
+    @property
+    def masked(self) -> bool:
+        """Whether attention takes a mask: where something is padded."""
+        return self.padded and self.batch > 1
 
     def adapted(self, shape: ModelShape) -> int:
         """n, the layers that are replayed.

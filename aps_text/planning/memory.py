@@ -117,7 +117,8 @@ def _moments(
     parts = dict.fromkeys(PARTS, 0.0)
     parts["weights"] = weights_bytes(shape, e, call.bits)
     parts["adapter"] = 5.0 * phi
-    parts["mask"] = float(rows * size * size * (1 if shape.layout == "llama" else e))
+    if call.masked:
+        parts["mask"] = float(rows * size * size * (1 if shape.layout == "llama" else e))
     if reward is not None:
         table = shape.vocab * reward.shape.hidden if call.estimator == "relaxed" else 0
         parts["reward weights"] = reward.dtype_bytes * float(reward.shape.parameters + table)

@@ -4,6 +4,7 @@ Per token (d width, f inner width, e bytes of a number, a bytes of phi's numbers
 
     llama  two norms 2 (4 d + 4); q, k, v, out 4 H d_h e; 4 H; gate, silu, up 3 f e
     bert   two norms 2 (e d + 8); q, k, v, out 4 H d_h e; 4 H; gelu f e
+    mask   a copy per layer; under one, grouped keys and values are copied to all heads
     LoRA   the input of each linear map in phi's precision (shared between maps only where the base
            has that precision too), and r numbers
 """
@@ -35,8 +36,7 @@ def layer_saved(
         return _last_saved(shape, positions, queries, dtype_bytes, masked, lora_rank, first)
     d, f, wide, e = shape.hidden, shape.ffn, shape.attention_width, dtype_bytes
     llama = shape.layout == "llama"
-    # Grouped keys and values are copied to every head, but one head can be shown to all.
-    shared = shape.head_dim if shape.kv_heads == 1 else wide
+    shared = _keys_width(shape, masked)
     attention = 2 * (wide + shared) * e + 4 * shape.heads
     if llama:
         norms = (1 if first else 2) * (max(4, e) * d + max(4, e))
@@ -74,7 +74,7 @@ def _last_saved(
     """`layer_saved` where only keys and values are those of all positions."""
     d, f, e, a = shape.hidden, shape.ffn, dtype_bytes, max(4, dtype_bytes)
     wide, narrow = shape.attention_width, shape.kv_heads * shape.head_dim
-    keys = 2 * (shape.head_dim if shape.kv_heads == 1 else wide) * e
+    keys = 2 * _keys_width(shape, masked) * e
     rest = 2 * wide * e + 4 * shape.heads + (positions * e if masked else 0)
     if shape.layout == "llama":
         norm = a * (d + 1)
@@ -97,6 +97,16 @@ def _last_saved(
     return positions * keys + queries * rest
 
 
+def _keys_width(shape: ModelShape, masked: bool) -> int:
+    """Numbers of a position's keys as the kernel keeps them.
+
+    Under a mask grouped ones are copied to every head, but a single one can be shown to all.
+    """
+    if masked and shape.kv_heads > 1:
+        return shape.attention_width
+    return shape.kv_heads * shape.head_dim
+
+
 def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool = False) -> float:
     """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row.
 
@@ -105,10 +115,8 @@ def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool
     if call.adapter == "logits" or call.inner_steps == 0:
         return 0.0
     top, size, e = call.adapted(shape), call.positions, call.dtype_bytes
-    # A decoder read in both directions always takes a mask, an encoder where something is padded.
-    masked = shape.layout == "llama" or (call.padded and call.batch > 1)
     each = [
-        layer_saved(shape, size, e, masked=masked, lora_rank=call.lora_rank, first=index == 0)
+        layer_saved(shape, size, e, masked=call.masked, lora_rank=call.lora_rank, first=index == 0)
         for index in range(top - 1)
     ]
     each.append(
@@ -116,7 +124,7 @@ def replay_saved(shape: ModelShape, call: Call, masks: int, *, recomputing: bool
             shape,
             size,
             e,
-            masked=masked,
+            masked=call.masked,
             lora_rank=call.lora_rank,
             first=top == 1,
             queries=masks,
