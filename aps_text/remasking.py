@@ -144,13 +144,14 @@ def choose(
     """
     key = torch.where(offered, scores.double(), -math.inf)
     order = key.argsort(dim=-1, descending=True, stable=True)
-    far = torch.iinfo(torch.long).max
-    rank_block = block if committed is None else block.masked_fill(committed, -1)
-    rank_block = torch.where(offered, rank_block, far)
-    if committed is not None:
-        lowest = torch.where(offered & ~committed, block, far).amin(-1, keepdim=True)
-        rank_block = torch.where(committed & offered, lowest, rank_block)
-    order = order.gather(-1, rank_block.gather(-1, order).argsort(dim=-1, stable=True))
+    if bool(block.any()):  # else all is one block
+        far = torch.iinfo(torch.long).max
+        rank_block = block if committed is None else block.masked_fill(committed, -1)
+        rank_block = torch.where(offered, rank_block, far)
+        if committed is not None:
+            lowest = torch.where(offered & ~committed, block, far).amin(-1, keepdim=True)
+            rank_block = torch.where(committed & offered, lowest, rank_block)
+        order = order.gather(-1, rank_block.gather(-1, order).argsort(dim=-1, stable=True))
     positions = torch.arange(order.shape[-1], device=order.device).expand_as(order)
     rank = torch.empty_like(order).scatter(-1, order, positions)
     return offered & (rank < count[:, None])

@@ -169,15 +169,22 @@ def report(
     guided: bool = True,
 ) -> StepState:
     """What step `index` did to all B rows of `canvas`; `where`, `tilted` and `move` are those of
-    the rows in work, `active (B',)`."""
+    the rows in work, `active (B',)`, rising."""
 
     def spread(values: Tensor, empty: float) -> Tensor:
+        if len(active) == len(canvas.z):  # nobody has finished
+            return values
         out = values.new_full((len(canvas.z), *values.shape[1:]), empty)
         return out.index_put((active,), values)
 
     at = move.candidates[where][:, None]
     blank = torch.zeros(move.revealed.shape, dtype=tilted.log_phi.dtype, device=at.device)
-    picked = [p.gather(-1, at).squeeze(-1).exp() for p in (tilted.log_phi, tilted.log_theta)]
+
+    def picked(log_probs: Tensor) -> Tensor:
+        chosen = log_probs.gather(-1, at).squeeze(-1).exp()
+        return spread(blank.index_put(where, chosen), 0.0)
+
+    under_phi = picked(tilted.log_phi)
     kl = None
     if guided:
         kl = spread(kl_rows(tilted.log_phi, tilted.log_theta, where[0], len(active)), 0.0)
@@ -187,8 +194,8 @@ def report(
         z=canvas.z,
         revealed=spread(move.revealed, False),
         candidates=spread(move.candidates, canvas.fill_id),
-        tilted=spread(blank.index_put(where, picked[0]), 0.0),
-        prior=spread(blank.index_put(where, picked[1]), 0.0),
+        tilted=under_phi,
+        prior=under_phi if tilted.log_theta is tilted.log_phi else picked(tilted.log_theta),
         guided=guided,
         loss={name: spread(value, 0.0) for name, value in tilted.loss.items()},
         kl=kl,
