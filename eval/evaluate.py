@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .answering import Answerer
 from .cells import Cell, Grid, with_controls
+from .files import write_whole
 from .matching import Calibration, Matched, match_cells
 from .processes import Team, team
 from .rows import Row
@@ -206,11 +207,13 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Team) -> 
 
 def _note(path: Path, about: dict[str, Any]) -> None:
     """Add this run to `run.json`: a list, the newest last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str) + "\n")
-    fresh.replace(path)
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); remove it, it only tells of runs"
+        ) from None
+    write_whole(path, json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str) + "\n")
 
 
 def _said(

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from .files import write_whole
 from .html_curves import Point, Series, chart, legend
 from .html_examples import compared, examples
 from .html_style import STYLE
@@ -62,13 +63,13 @@ def write_page(
         parts.append(_block(task, guide, own, mine, families, shown))
     parts += [matching(about.get("matching") or []), failures(rows), _setup(rows, about)]
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    Path(path).write_text(
+    write_whole(
+        path,
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Evaluation</title><style>{STYLE}</style></head><body><main>"
         f"{''.join(parts)}</main></body></html>\n",
-        encoding="utf-8",
     )
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from .answering import Answerer, Unit
 from .cells import Cell, Match
+from .files import explained
 from .rows import digest
 from .task import Item
 
@@ -145,8 +146,13 @@ class Calibration:
             "batch_size": min(size, len(units)),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise explained(
+                error, self.path, "write a measurement; those before are safe"
+            ) from error
         self.known[key] = found
         return found
 

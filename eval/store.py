@@ -8,13 +8,13 @@ an error with its number. A key is written once; only a failure may be followed 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .files import explained
 from .rows import BrokenRow, Row
 
 __all__ = ["RowStore", "read_rows"]
@@ -80,7 +80,8 @@ class RowStore:
                 os.fsync(file)
             except OSError as error:
                 os.ftruncate(file, self._read)
-                raise _explained(error, self.path, len(new), len(self._rows)) from error
+                what = f"write {len(new)} rows; the {len(self._rows)} before them are safe"
+                raise explained(error, self.path, what) from error
             self._read += len(data)
             self._lines += len(new)
             self._rows |= new
@@ -141,14 +142,3 @@ def read_rows(path: str | Path) -> list[Row]:
     for row in parse(whole + end, str(path)):
         found[row.key] = row
     return list(found.values())
-
-
-def _explained(error: OSError, path: Path, lost: int, kept: int) -> OSError:
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    reason = "no space is left" if full else os.strerror(error.errno or 0)
-    return OSError(
-        error.errno,
-        f"{reason} to write {lost} rows; the {kept} before them are safe. Make room and run the "
-        "same command again, it goes on from there",
-        str(path),
-    )

@@ -8,12 +8,14 @@ have every number.
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .files import write_whole
 from .summary import COSTS, Entry
 
 if TYPE_CHECKING:
@@ -42,16 +44,17 @@ def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def write_csv(entries: Sequence[Entry], path: Path) -> None:
     """One line per value, method and block."""
     rows = records(entries)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["task"])
-        writer.writeheader()
-        writer.writerows(rows)
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["task"])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, file.getvalue())
 
 
 def write_json(entries: Sequence[Entry], about: dict[str, Any], path: Path) -> None:
     """The same as one object, with what the run was asked."""
     text = json.dumps({**about, "entries": records(entries)}, indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_whole(path, text + "\n")
 
 
 def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | None = None) -> None:

@@ -9,6 +9,7 @@ import resource
 
 import pytest
 
+from eval.files import write_whole
 from eval.rows import BrokenRow, Row, row_key
 from eval.store import RowStore, read_rows
 
@@ -159,6 +160,27 @@ def test_a_full_disk_loses_nothing_that_was_written(tmp_path):
     assert keys == ["a"]
     assert more == 1
     assert [r.key for r in read_rows(tmp_path / "rows.jsonl")] == ["a", "c"]
+
+
+def _overfill(path, limit, queue):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    write_whole(path, "old")
+    try:
+        write_whole(path, "x" * 2 * limit)
+    except OSError as error:
+        queue.put(str(error))
+
+
+def test_a_report_on_a_full_disk_leaves_the_old_one(tmp_path):
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    job = context.Process(target=_overfill, args=(tmp_path / "report.html", 4000, queue))
+    job.start()
+    message = queue.get(timeout=30)
+    job.join(30)
+    assert "no space is left to write report.html; all rows are safe. Make room" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert (tmp_path / "report.html").read_text() == "old"
 
 
 def test_rows_are_frozen_and_their_fields_documented():
