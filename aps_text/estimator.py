@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .answers import counted, draw_answers, fill_in
 from .canvas import alive_before_stop, end_at_stop
 from .codebook import Relaxed
 from .operator import Operator, WeightedSum, merge_terms, parts
@@ -141,23 +142,15 @@ def _sampled(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
     rows, cols = where
     batch, length = canvas.z.shape
     draws = config.num_samples
-    cumulative = log_phi.detach().double().exp().cumsum(-1)
-    u = noise.uniform(rows, cols, step, f"score{inner}", draws) * cumulative[:, -1:]
-    hard = torch.searchsorted(cumulative, u, right=True).clamp_(max=log_phi.shape[-1] - 1)
+    probs = log_phi.detach().double().exp()
+    hard = draw_answers(noise, where, step, probs, draws, f"score{inner}")
     if config.estimator == "remax":
         hard = torch.cat([log_phi.detach().argmax(-1, keepdim=True), hard], -1)
     width = hard.shape[-1]
-    # (B, width, L): every row's canvas, once per draw.
-    ids = canvas.z[:, None].repeat(1, width, 1)
-    ids[rows, :, cols] = hard
-    editable = canvas.editable[:, None].expand_as(ids)
-    ids = end_at_stop(ids, editable, canvas.stop_ids, canvas.fill_id)
-    alive = alive_before_stop(ids, canvas.stop_ids)
-    counts = torch.ones_like(alive)
-    if canvas.stop_ids:  # the stop token itself decides where the answer ends, so it counts
-        counts[..., 1:] = alive[..., :-1]
+    ids = fill_in(canvas, where, hard)
+    counts = counted(ids.view(batch, width, length), canvas)
     owner = torch.arange(batch, device=ids.device).repeat_interleave(width)
-    scored = WeightedSum(weighted).take(owner).log_prob_ids(ids.view(-1, length))
+    scored = WeightedSum(weighted).take(owner).log_prob_ids(ids)
     rewards = scored.total.to(log_phi).view(batch, width)
     terms = {
         name: value.view(batch, width)[:, -draws:].mean(1) for name, value in scored.terms.items()

@@ -26,6 +26,7 @@ __all__ = [
     "Startable",
     "WeightedSum",
     "ZeroOperator",
+    "guiding",
     "parts",
     "start_ids",
     "weighted_sum",
@@ -242,3 +243,9 @@ def parts(operator: Operator) -> list[tuple[float, Operator]]:
 def weighted_sum(*weighted: tuple[float, Operator]) -> WeightedSum:
     """`weighted_sum((1.0, a), (0.3, b))`; nested sums are flattened into one."""
     return WeightedSum([(w * inner, op) for w, o in weighted for inner, op in parts(o)])
+
+
+def guiding(operator: Operator) -> Operator:
+    """The parts with a non-zero weight: those of weight 0 are reported and never steer."""
+    weighted = [(weight, part) for weight, part in parts(operator) if weight != 0]
+    return weighted_sum(*weighted) if weighted else ZeroOperator()

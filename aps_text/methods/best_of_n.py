@@ -23,10 +23,10 @@ from ..canvas import Canvas
 from ..config import APSConfig
 from ..limits import check_number
 from ..noise import Noise
-from ..operator import Operator
+from ..operator import Operator, guiding
 from ..sampler import Method, StepState
 from .ancestral import Ancestral
-from .particles import guiding, narrow, particle_noise, slots
+from .particles import narrow, particle_noise, slots
 
 __all__ = ["BestOf"]
 

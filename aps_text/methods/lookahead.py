@@ -15,41 +15,12 @@ import math
 import torch
 from torch import Tensor
 
-from ..adapter import Where
-from ..canvas import Canvas, end_at_stop
-from ..noise import Noise
+from ..answers import draw_answers, rewards_of
 from ..objective import sum_rows
 from ..operator import Operator
 from ..state import Step
 
-__all__ = ["divergence", "draw_answers", "fill_in", "log_promise", "rewards_of"]
-
-
-def draw_answers(noise: Noise, where: Where, index: int, probs: Tensor, draws: int) -> Tensor:
-    """Tokens for the masked positions at step `index`, `(N, draws)`, from `probs (N, K)`."""
-    cumulative = probs.double().cumsum(-1)
-    u = noise.uniform(*where, index, "lookahead", draws) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, u, right=True).clamp_max(probs.shape[-1] - 1)
-
-
-def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:
-    """Whole answers: tokens `(N, n)` at the masked positions, ended at their stop, `(B * n, L)`.
-
-    Committed tokens are kept; a row's n answers stand together.
-    """
-    count = tokens.shape[-1]
-    ids = canvas.z[:, None].repeat(1, count, 1)
-    ids[where[0], :, where[1]] = tokens
-    editable = canvas.editable[:, None].expand_as(ids)
-    return end_at_stop(ids, editable, canvas.stop_ids, canvas.fill_id).flatten(0, 1)
-
-
-def rewards_of(operator: Operator, step: Step, tokens: Tensor) -> Tensor:
-    """Rewards of the answers that `tokens (N, n)` complete, `(B, n)`, double."""
-    batch, draws = len(step.canvas.z), tokens.shape[-1]
-    owners = torch.arange(batch, device=tokens.device).repeat_interleave(draws)
-    scores = operator.take(owners).log_prob_ids(fill_in(step.canvas, step.where, tokens))
-    return scores.total.to(tokens.device, torch.double).view(batch, draws)
+__all__ = ["divergence", "log_promise"]
 
 
 def divergence(step: Step, log_q: Tensor, log_p: Tensor) -> Tensor:

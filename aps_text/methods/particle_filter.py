@@ -29,7 +29,7 @@ from ..canvas import Canvas
 from ..config import APSConfig
 from ..noise import Noise
 from ..objective import sum_rows
-from ..operator import Operator
+from ..operator import Operator, guiding
 from ..remasking import sampling_probs
 from ..sampler import StepState, Tilt
 from ..state import Step, Tilted
@@ -37,7 +37,6 @@ from ..transition import Move, open_step, report, write
 from .particles import (
     draw_one,
     effective_size,
-    guiding,
     narrow,
     particle_noise,
     slots,

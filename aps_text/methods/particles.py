@@ -15,13 +15,11 @@ from torch import Tensor
 from ..adapter import Where
 from ..config import APSConfig
 from ..noise import Noise
-from ..operator import Operator, ZeroOperator, parts, weighted_sum
 from ..state import StepState
 
 __all__ = [
     "draw_one",
     "effective_size",
-    "guiding",
     "narrow",
     "particle_noise",
     "slots",
@@ -82,12 +80,6 @@ def take_ragged(where: Where, ancestors: Tensor) -> tuple[Tensor, Where]:
     offset = torch.arange(len(new_rows), device=rows.device) - (many.cumsum(0) - many)[new_rows]
     index = starts[ancestors][new_rows] + offset
     return index, (new_rows, cols[index])
-
-
-def guiding(operator: Operator) -> Operator:
-    """The parts with a non-zero weight: those of weight 0 are reported and never steer."""
-    weighted = [(weight, part) for weight, part in parts(operator) if weight != 0]
-    return weighted_sum(*weighted) if weighted else ZeroOperator()
 
 
 def unmasking_only(config: APSConfig, method: str) -> None:

@@ -23,21 +23,20 @@ import torch
 from torch import Tensor
 
 from ..adapter import Denoiser, Where
+from ..answers import draw_answers, fill_in
 from ..candidates import score_of, stop_bias
 from ..canvas import Canvas
 from ..config import APSConfig
 from ..noise import Noise
-from ..operator import Operator
+from ..operator import Operator, guiding
 from ..remasking import sampling_probs
 from ..sampler import StepState
 from ..state import Tilted
 from ..transition import open_step, positions_of, report, write
 from .ancestral import base_config
 from .checks import check_number, check_one_of
-from .lookahead import draw_answers, fill_in
 from .particles import (
     draw_one,
-    guiding,
     particle_noise,
     slots,
     take_ragged,

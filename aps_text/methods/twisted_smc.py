@@ -26,12 +26,12 @@ from ..codebook import Relaxed
 from ..config import APSConfig
 from ..noise import Noise
 from ..objective import trust_region
-from ..operator import Operator
+from ..operator import Operator, guiding
 from ..sampler import StepState, Tilt
 from ..state import Step, Tilted
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
-from .particles import guiding, unmasking_only
+from .particles import unmasking_only
 
 __all__ = ["GradientTilt", "TwistedSMC"]
 
