@@ -22,6 +22,7 @@ OPTIONS = {
     "preset": str,
     "steps": int,
     "inner_steps": int,
+    "num_candidates": int,
     "beta": float,
     "adapter": str,
     "temperature": float,

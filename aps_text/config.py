@@ -33,7 +33,8 @@ class APSConfig:
             computes them at every step.
 
     Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
-        inner_steps: optimiser steps M per denoising step; 0 turns steering off.
+        inner_steps: optimiser steps M per denoising step; 0 fits no phi, and steers only by
+            `num_candidates`.
         prior: `overlap` (-c log <x_phi, x_theta>, the paper's; it sharpens the model even without a
             reward), `kl` (c KL(x_phi || x_theta); without a reward it leaves the base sampler
             exactly), `none`. c is the share of the row's masks revealed at this step.
@@ -81,6 +82,10 @@ class APSConfig:
             keeps them by `alg` under `standard_score`; `low_confidence` and `random` are LLaDA's
             names: standard by `maskgit_plus`, and a random order with the same counts.
         candidate: `sample` from x_phi (text) or the `quantized` expectation (image tokens).
+        num_candidates: above 1 the candidates of a guided step are those of one whole answer,
+            chosen by `exp(r / beta)` among so many: fresh draws from x_phi, and the one chosen at
+            the step before (`tilted_sample`). It needs no gradient, so with `inner_steps=0` it
+            steers at the price of plain decoding and these rewards. 1 draws each token by itself.
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         standard_score: whose probability standard remasking ranks by, `theta` (the prior) or `phi`.
         revisable: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them),
@@ -132,6 +137,7 @@ class APSConfig:
     guidance_interval: int = 1
     remasking: Literal["standard", "anchored", "low_confidence", "random"] = "anchored"
     candidate: Literal["sample", "quantized"] = "sample"
+    num_candidates: int = 1
     anchor_score: Literal["token", "bits"] = "token"
     standard_score: Literal["phi", "theta"] = "theta"
     revisable: bool = False

@@ -53,11 +53,14 @@ def idle(config: APSConfig) -> dict[str, str]:
             found.setdefault(name, reason)
 
     steps = range(config.steps)
-    if config.inner_steps == 0:
+    if config.inner_steps == 0 and config.num_candidates == 1:
         add((*STEERING, *WINDOW), "inner_steps=0 steers nothing; use inner_steps >= 1")
-    elif not any(is_guided(index, config) for index in steps):
+    elif config.inner_steps == 0:
+        add({*STEERING} - {"beta"}, "inner_steps=0 fits no phi; use inner_steps >= 1")
+    steers = config.inner_steps > 0 or config.num_candidates > 1
+    if steers and not any(is_guided(index, config) for index in steps):
         add(
-            (*WINDOW, *STEERING),
+            (*WINDOW, *STEERING, "num_candidates"),
             f"no step is steered: none of the {config.steps} steps lies in "
             f"[{config.guidance_start}, {config.guidance_end}) on its interval; widen the window",
         )
@@ -151,3 +154,5 @@ def _draws(config: APSConfig, add: Callable[[Iterable[str], str], None]) -> None
         )
     if config.temperature == 0:
         add(("top_p", "top_k"), "temperature=0 takes the likeliest token; use temperature > 0")
+    if config.candidate == "quantized":
+        add(("num_candidates",), "candidate='quantized' draws none; use candidate='sample'")

@@ -31,6 +31,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "beta": (0, math.inf, False),
     "gumbel_temperature": (0, math.inf, False),
     "num_samples": (2, math.inf, True),
+    "num_candidates": (1, math.inf, True),
     "reward_timeout": (0, math.inf, False),
     "lora_rank": (1, math.inf, True),
     "lora_alpha": (0, math.inf, False),

@@ -18,8 +18,8 @@ __all__ = ["kl_rows", "likelihood_weight", "prior_term", "sum_rows", "trust_regi
 
 
 def sum_rows(values: Tensor, rows: Tensor, batch: int) -> Tensor:
-    """Sum `(N,)` values by row into `(B,)`."""
-    return values.new_zeros(batch).index_add(0, rows, values)
+    """Sum `(N, ...)` values by row into `(B, ...)`."""
+    return values.new_zeros(batch, *values.shape[1:]).index_add(0, rows, values)
 
 
 def prior_term(

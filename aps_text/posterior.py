@@ -23,6 +23,7 @@ from .noise import Noise
 from .objective import kl_rows, likelihood_weight, prior_term, sum_rows, trust_region
 from .operator import Operator
 from .sampler import Step, StepState, Tilted, denoise
+from .tilted_sample import TiltedSample
 
 __all__ = ["APS", "PosteriorTilt"]
 
@@ -40,8 +41,12 @@ class APS:
         phi: Adapter | None = None,
     ) -> Iterator[StepState]:
         """See `Method.steps`; `phi` is a warm start for every row."""
-        tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
-        return denoise(denoiser, operator, canvas, config, noise, tilt)
+        tilt = pool = None
+        if config.inner_steps > 0:
+            tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
+        if config.num_candidates > 1:
+            pool = TiltedSample(operator, config)
+        return denoise(denoiser, operator, canvas, config, noise, tilt, pool)
 
 
 class PosteriorTilt:

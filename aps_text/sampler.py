@@ -25,6 +25,7 @@ from .cost import Cost, MeteredDenoiser, metered
 from .noise import Noise
 from .operator import Operator
 from .state import Step, StepState, Tilted
+from .tilted_sample import TiltedSample
 from .transition import open_step, recall, report, write
 
 __all__ = ["Method", "Result", "Step", "StepState", "Tilt", "Tilted", "denoise", "run"]
@@ -66,8 +67,15 @@ def denoise(
     config: APSConfig,
     noise: Noise,
     tilt: Tilt | None = None,
+    pool: TiltedSample | None = None,
 ) -> Iterator[StepState]:
-    """Fill the canvas step by step; rows leave the batch when they have no mask left."""
+    """Fill the canvas step by step; rows leave the batch when they have no mask left.
+
+    Args:
+        tilt: makes x_phi at the guided steps; without one it is x_theta.
+        pool: chooses the guided steps' candidates among whole answers; without one each token is
+            drawn by itself.
+    """
     full, mask_id = canvas, denoiser.mask_id
     committed_score = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
@@ -82,7 +90,9 @@ def denoise(
             committed_score = committed_score[keep]
             if tilt is not None:
                 tilt.take(keep)
-        guided = tilt is not None and is_guided(index, config)
+            if pool is not None:
+                pool.take(keep)
+        guided = (tilt is not None or pool is not None) and is_guided(index, config)
         step = open_step(canvas, mask_id, config, noise, index, everywhere=guided)
         bias = stop_bias(canvas, step.where, config)
         trunk = denoiser.trunk(canvas.z)
@@ -93,7 +103,11 @@ def denoise(
                 log_theta = bias(denoiser.logits(trunk, step.where)).log_softmax(-1)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
-            candidates = candidates_of(tilted, step, config, operator)
+            if guided and pool is not None:
+                candidates, terms = pool(tilted, step)
+                tilted.loss = {**tilted.loss, **terms}
+            else:
+                candidates = candidates_of(tilted, step, config, operator)
             scores = score_of(tilted, candidates, step, config, operator)
             recalled = None
             if config.revisable and index + 1 < config.steps:
@@ -111,7 +125,8 @@ def is_guided(index: int, config: APSConfig) -> bool:
     """Whether step `index` lies in the guidance window and on its interval."""
     at = index / config.steps
     inside = config.guidance_start <= at < config.guidance_end
-    return inside and config.inner_steps > 0 and index % config.guidance_interval == 0
+    steers = config.inner_steps > 0 or config.num_candidates > 1
+    return inside and steers and index % config.guidance_interval == 0
 
 
 @dataclass

@@ -284,6 +284,7 @@ OTHER = {
     "gumbel_temperature": 0.2,
     "estimator": "rloo",
     "num_samples": 3,
+    "num_candidates": 3,
     "learning_rate": 0.05,
     "trust_region": 0.01,
     "guidance_start": 0.3,
@@ -301,6 +302,9 @@ OTHER = {
 BASES = {
     "default": {},
     "plain": {"inner_steps": 0},
+    "a pool": {"num_candidates": 4},
+    "a pool alone": {"inner_steps": 0, "num_candidates": 4},
+    "a greedy pool": {"inner_steps": 0, "num_candidates": 4, "temperature": 0.0},
     "no step in the window": {"guidance_start": 0.8, "guidance_end": 0.9},
     "one step": {"steps": 1},
     "greedy": {"temperature": 0.0},

@@ -23,6 +23,7 @@ OUTSIDE = {
     "block_length": [0, -4],
     "prefix_reuse": [0, -2],
     "inner_steps": [-1],
+    "num_candidates": [0, -2],
     "beta": [0, -0.1, math.inf, math.nan],
     "gumbel_temperature": [0, -1.0],
     "num_samples": [1, 0],

@@ -69,6 +69,7 @@ class EntRGi:
             standard_score="phi",
             alg=self.alg,
             candidate="sample",
+            num_candidates=1,
         )
 
     def steps(

@@ -85,4 +85,5 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
 def is_greedy(config: APSConfig) -> bool:
     """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
     drawn = config.temperature > 0 or config.alg_temp is not None or is_random(config)
-    return config.inner_steps == 0 and config.candidate == "sample" and not drawn
+    fitted = config.inner_steps > 0 or config.num_candidates > 1
+    return not fitted and config.candidate == "sample" and not drawn
