@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from .files import write_whole
-from .html_curves import Point, Series, chart, legend
+from .html_curves import legend
 from .html_examples import compared, examples
+from .html_panels import against_cost, families_of, over_steps
 from .html_style import STYLE
 from .html_tables import failures, matching, title_of, values
-from .measures import LOWER_IS_BETTER
 from .rows import Row
 from .summary import COSTS, Entry, summarise
 
 __all__ = ["write_page"]
-
-FULL = ("f1", "exact", "numeric", "choice", "nll")  # metrics that get a curve
 
 
 def write_page(
@@ -78,10 +74,12 @@ def _head(rows: Sequence[Row], about: Mapping[str, Any], baseline: str) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({row.seed for row in rows}))
     facts = [f"model {models}", f"{len(rows)} answers", f"seeds {seeds}"]
     facts += [str(about[name]) for name in ("device", "started") if name in about]
+    ours = {row.family for row in rows if row.budget}
+    same = " at the same budget" if baseline in ours else ""
     return (
         f'<h1>Evaluation</h1><p class="soft">{escape("; ".join(facts))}</p>'
-        f'<p class="soft">Differences are to {escape(baseline)}, paired over prompts, with 95% '
-        "bootstrap intervals; "
+        f'<p class="soft">Differences are to {escape(baseline)}{same}, paired over prompts, with '
+        "95% bootstrap intervals; "
         '"better" and "worse" hold after Holm\'s adjustment over tasks (5%), anything else is '
         '"no difference shown".</p>'
     )
@@ -112,16 +110,19 @@ def _block(
         hidden |= {"guide:total", "guide:total top"}  # of one reward it is that reward
     names = [name for name in names if name not in hidden]
     names.sort(key=lambda name: not name.startswith(("guide", "report", "select")))
-    colors = {title: color for title, (_, color) in families.items()}
     titles = dict.fromkeys(families[title_of(one)] for one in entries)
     parts = [f"<h2>{escape(task)}{f', guided by {escape(guide)}' if guide else ''}</h2>"]
     unit = "flops" if any(one.value == "flops" for one in entries) else "seconds"
-    figures = _against_cost(entries, names, unit, families)
-    over = _over_steps(rows, colors)
+    figures = against_cost(entries, names, unit, families)
+    over = over_steps(rows, families)
     if figures or over:
         parts.append(legend(list(titles)))
     parts.append(f'<div class="panels">{figures}{over}</div>')
-    parts.append(f"<h3>Every value</h3>{values(entries, names)}")
+    budgets = list(dict.fromkeys(one.budget for one in entries if one.budget))
+    for budget in budgets or [""]:  # what has no budget stands beside each of them
+        own = [one for one in entries if not budget or one.budget in ("", budget)]
+        at = f" at {escape(budget)}" if budget else ""
+        parts.append(f"<h3>Every value{at}</h3>{values(own, names)}")
     peer = _best_peer(entries, rows, names)
     labels = compared(rows, peer)
     said = f"the best peer here is {peer}" if peer else "no peer ran"
@@ -133,84 +134,12 @@ def _block(
     return "".join(parts)
 
 
-def _against_cost(
-    entries: Sequence[Entry],
-    names: Sequence[str],
-    unit: str,
-    families: Mapping[str, tuple[str, int]],
-) -> str:
-    """A chart for each reward and main metric: its mean over the cost per prompt."""
-    cost = {title_of(one): one.mean for one in entries if one.value == unit}
-    figures = []
-    for name in names:
-        if name.endswith(" top") or not (name.startswith(("guide:", "report:")) or name in FULL):
-            continue
-        own = [one for one in entries if one.value == name and title_of(one) in cost]
-        joined: dict[tuple[str, int], list[Point]] = defaultdict(list)
-        for one in own:
-            title = title_of(one)
-            point = Point(cost[title], one.mean, one.low, one.high, title)
-            joined[families[title]].append(point)
-        series = [Series(*family, tuple(points)) for family, points in joined.items()]
-        better = "lower is better" if name in LOWER_IS_BETTER else "higher is better"
-        if any(one.guided_by_it for one in own):
-            better += "; <b class='loud-word'>GUIDED BY IT</b>"
-        drawn = chart(series, across=f"{unit} per prompt", up=name)
-        if drawn:
-            caption = f'{escape(name)} <span class="soft">{better}</span>'
-            figures.append(f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>")
-    return "".join(figures)
-
-
-def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
-    """Column title -> name and colour: cells of a family have one colour and one line."""
-    members: dict[str, dict[str, None]] = defaultdict(dict)
-    for row in rows:
-        mark = f" ({row.control})" if row.control else ""
-        members[(row.family or row.method) + mark][row.label + mark] = None
-    return {
-        title: (next(iter(titles)) if len(titles) == 1 else family, color)
-        for color, (family, titles) in enumerate(members.items())
-        for title in titles
-    }
-
-
-def _over_steps(rows: Sequence[Row], colors: Mapping[str, int]) -> str:
-    """A chart for each guiding reward: the mean over answers at each step that was steered."""
-    found: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for row in rows:
-        title = f"{row.label} ({row.control})" if row.control else row.label
-        for name, curve in row.curve.items():
-            steps = found.setdefault(name, {}).setdefault(title, defaultdict(list))
-            for step, value in enumerate(curve):
-                if value is not None:
-                    steps[step].append(value)
-    figures = []
-    for name, methods in found.items():
-        series = [
-            Series(
-                title,
-                colors[title],
-                tuple(Point(s + 1, fmean(v)) for s, v in sorted(steps.items())),
-            )
-            for title, steps in methods.items()
-            if title in colors
-        ]
-        drawn = chart(series, across="step", up=name, dots=False)
-        if drawn:
-            caption = (
-                f'{escape(name)} over steps <span class="soft">as the method saw it (relaxed, or '
-                "the mean of drawn answers); answers that ended are left out</span>"
-            )
-            figures.append(
-                f'<figure class="narrow"><figcaption>{caption}</figcaption>{drawn}</figure>'
-            )
-    return "".join(figures)
-
-
 def _best_peer(entries: Sequence[Entry], rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    """The peer with the highest mean of the first report (else of what guides)."""
-    methods = {row.label: row.method for row in rows if not row.control}
+    """The peer with the highest mean of the first report (else of what guides), last budget."""
+    last = next((row.budget for row in reversed(rows) if row.budget), "")
+    methods = {
+        row.label: row.method for row in rows if not row.control and row.budget in ("", last)
+    }
     peers = [label for label, method in methods.items() if method not in ("plain", "aps")]
     judged = [n for n in names if n.startswith("report:") and not n.endswith(" top")]
     loud = {one.value for one in entries if one.guided_by_it}
@@ -231,8 +160,23 @@ def _setup(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         text = ", ".join(f"{name} {number}" for name, number in versions.items())
         parts.append(f"<p>{escape(text)}</p>")
     plain = {k: v for k, v in about.items() if k not in ("command", "versions", "matching")}
-    settings = {row.label: {"options": row.options, "config": row.config} for row in rows}
-    for title, value in (("Run", plain), ("Settings of each method", settings)):
+    for title, value in (("Run", plain), ("Settings of each method", _settings(rows))):
         text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
         parts.append(f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>")
     return "".join(parts)
+
+
+def _settings(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """By label; where blocks differ (matching sets each), by label and block."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        own = {"method": row.method, "options": row.options, "config": row.config}
+        found.setdefault(row.label, {})[f"{row.task}, guided by {row.guide or 'nothing'}"] = own
+    settings = {}
+    for label, blocks in found.items():
+        first = next(iter(blocks.values()))
+        if all(one == first for one in blocks.values()):
+            settings[label] = first
+        else:
+            settings |= {f"{label} ({block})": one for block, one in blocks.items()}
+    return settings

@@ -9,10 +9,11 @@ from html import escape
 
 from .html_style import SERIES
 
-__all__ = ["Point", "Series", "chart", "legend", "number", "ticks"]
+__all__ = ["Point", "Series", "chart", "legend", "lines", "number", "ticks"]
 
 WIDTH, HEIGHT = 340, 220
 LEFT, RIGHT, TOP, BOTTOM = 52, 14, 10, 36
+DASHES = ("", "7 3", "2 3", "9 3 2 3")
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour, joined by a line in the order of x."""
+    """Points of one colour, joined by a line in the order of x; `dash` tells lines of it apart."""
 
     name: str
     color: int
     points: tuple[Point, ...]
+    dash: int = 0
+
+    @property
+    def dashes(self) -> str:
+        """The line's pattern as an attribute."""
+        pattern = DASHES[(self.dash + self.color // SERIES) % len(DASHES)]
+        return f' stroke-dasharray="{pattern}"' if pattern else ""
 
 
 def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[float]:
@@ -90,11 +98,10 @@ def chart(series: Sequence[Series], *, across: str, up: str, dots: bool = True) 
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, across, "middle"))
     for one in series:
         ordered = sorted(one.points, key=lambda p: p.x)
-        color, dash = one.color % SERIES, one.color >= SERIES
+        color = one.color % SERIES
         if len(ordered) > 1:
             path = " ".join(f"{x_of(p.x):.1f},{y_of(p.y):.1f}" for p in ordered)
-            dashed = ' stroke-dasharray="5 3"' if dash else ""
-            parts.append(f'<polyline class="l{color}" points="{path}"{dashed}/>')
+            parts.append(f'<polyline class="l{color}" points="{path}"{one.dashes}/>')
         for p in ordered if dots or len(ordered) == 1 else []:
             if p.low is not None and p.high is not None:
                 parts.append(_line(x_of(p.x), y_of(p.low), x_of(p.x), y_of(p.high), f"l{color}"))
@@ -112,6 +119,16 @@ def legend(series: Sequence[tuple[str, int]]) -> str:
         f'<span><span class="key k{color % SERIES}"></span>{escape(name)}'
         f"{' (dashed)' if color >= SERIES else ''}</span>"
         for name, color in series
+    )
+    return f'<div class="legend">{keys}</div>'
+
+
+def lines(series: Sequence[Series]) -> str:
+    """The lines of a chart with their names."""
+    keys = "".join(
+        f'<span><svg class="line" width="28" height="8" aria-hidden="true"><line x1="0" y1="4" '
+        f'x2="28" y2="4" class="l{one.color % SERIES}"{one.dashes}/></svg>{escape(one.name)}</span>'
+        for one in series
     )
     return f'<div class="legend">{keys}</div>'
 

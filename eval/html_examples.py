@@ -15,10 +15,12 @@ __all__ = ["answer", "compared", "examples"]
 
 
 def compared(rows: Sequence[Row], best_peer: str | None) -> list[str]:
-    """Labels to show side by side: plain decoding, APS, the best peer; the first of each."""
+    """Labels to show side by side: plain decoding, APS, the best peer; at the last budget."""
+    last = next((row.budget for row in reversed(rows) if row.budget), "")
+    rows = [row for row in rows if row.budget in ("", last) and not row.control]
     found = []
     for method in ("plain", "aps"):
-        label = next((r.label for r in rows if r.method == method and not r.control), None)
+        label = next((row.label for row in rows if row.method == method), None)
         if label is not None:
             found.append(label)
     return [*found, best_peer] if best_peer is not None else found
@@ -55,6 +57,8 @@ def answer(row: Row) -> str:
         )
     else:
         text = escape(row.answer) or '<span class="soft">(empty)</span>'
+        if row.tokens:
+            text += '<span class="soft"> (its steps are not recorded)</span>'
     scores = ", ".join(
         f"{escape(name)} {number(value)}"
         for name, value in {**row.scores.get("guide", {}), **row.scores.get("report", {})}.items()

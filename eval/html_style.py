@@ -23,7 +23,7 @@ body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.45;
   font: 15px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 main { max-width: 1180px; margin: 0 auto; padding: 24px 20px 60px; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 8px; }
-h3 { font-size: 15px; margin: 22px 0 6px; }
+h3 { font-size: 15px; margin: 22px 0 6px; white-space: pre-line; }
 p { margin: 6px 0; max-width: 80ch; } .soft { color: var(--soft); font-size: 13px; }
 code, pre { font: 12.5px/1.5 ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px;
@@ -47,10 +47,13 @@ figure { margin: 0; background: var(--card); border: 1px solid var(--line); bord
 figure.narrow { max-width: 358px; }
 figcaption { font-size: 13px; padding: 0 4px 4px; }
 figcaption .soft { font-size: 12px; }
-svg { display: block; max-width: 100%; height: auto; } svg text { fill: var(--soft);
+svg { display: block; max-width: 100%; height: auto; }
+svg.line { display: inline-block; width: 28px; height: 8px; margin-right: 6px; }
+svg text { fill: var(--soft);
   font: 11px system-ui, "DejaVu Sans", sans-serif; }
-svg .axis { stroke: var(--line); stroke-width: 1; } svg .ring { fill: var(--card); }
+svg .axis { stroke: var(--line); stroke-width: 1; }
 .legend { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; margin: 8px 0; }
+figure .legend { font-size: 12px; padding: 0 4px; margin: 4px 0 0; }
 .key { display: inline-block; width: 12px; height: 12px; border-radius: 6px; margin-right: 6px;
   vertical-align: -1px; }
 .examples { display: grid; grid-template-columns: repeat(auto-fit, minmax(270px, 1fr)); gap: 10px; }

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from eval_tiny import run_tiny, tiny_grid
 
-from eval.html import families_of, write_page
+from eval.html import write_page
 from eval.html_curves import Point, Series, chart, number, ticks
+from eval.html_panels import families_of
 from eval.summary import summarise
 
 VOID = {"meta", "br"}
@@ -180,6 +181,19 @@ def test_settings_of_one_method_are_one_line_of_a_chart(run, tmp_path):
     page, _ = read(tmp_path / "two.html")
     before = (run[0] / "out" / "report.html").read_text().count("<polyline")
     assert page.seen.count("polyline") > before
+
+
+def test_settings_that_differ_between_blocks_are_all_told(run, tmp_path):
+    _, rows = run
+    other = [replace(r, key="o" + r.key, task="u", options={"samples": 77}) for r in rows[-4:]]
+    write_page([*rows, *other], tmp_path / "s.html")
+    text = read(tmp_path / "s.html")[1]
+    label = other[0].label
+    assert f'"{label} (asked, guided by vowels)"' in text
+    assert (
+        f'"{label} (u, guided by vowels)": {{ "method": "{other[0].method}", "options": {{' in text
+    )
+    assert '"plain": { "method": "plain"' in text
 
 
 def test_matching_that_missed_is_said_loudly(run, tmp_path):

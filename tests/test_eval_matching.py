@@ -8,7 +8,7 @@ import pytest
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
 from eval.answering import Answerer
-from eval.html import families_of
+from eval.html_panels import families_of
 from eval.matching import Calibration, nearest_setting
 
 
@@ -133,6 +133,13 @@ def test_every_method_at_each_of_two_budgets(tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert families_of(rows)[f"fk @{low}"] == families_of(rows)[f"fk @{high}"]
     assert page.count("<polyline") >= 4  # best and fk, for two values at least
+    for name in (low, high):  # a table for each budget, and APS over steps in lines of its own
+        assert f"Every value at {name}</h3>" in page
+        assert page.count(f"</svg>aps @{name}</span>") == 1
+    assert "Differences are to best at the same budget" in page
+    assert f"the best peer here is best @{high}" in page or f"here is fk @{high}" in page
+    assert f"<header>aps @{high}</header>" in page
+    assert f"<header>aps @{low}</header>" not in page
 
 
 def test_equal_settings_are_answered_once_and_shown_by_each(tmp_path):

@@ -1,0 +1,95 @@
+"""The page's charts: values against cost, rewards over steps, and which colour is whose."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from html import escape
+from statistics import fmean
+
+from .html_curves import Point, Series, chart, lines
+from .html_tables import title_of
+from .measures import LOWER_IS_BETTER
+from .rows import Row
+from .summary import Entry
+
+__all__ = ["against_cost", "families_of", "over_steps"]
+
+FULL = ("f1", "exact", "numeric", "accuracy", "solved", "nll")
+"""Metrics that get a curve."""
+
+
+def against_cost(
+    entries: Sequence[Entry],
+    names: Sequence[str],
+    unit: str,
+    families: Mapping[str, tuple[str, int]],
+) -> str:
+    """A chart for each reward and main metric: its mean over the cost per prompt."""
+    cost = {title_of(one): one.mean for one in entries if one.value == unit}
+    figures = []
+    for name in names:
+        if name.endswith(" top") or not (name.startswith(("guide:", "report:")) or name in FULL):
+            continue
+        own = [one for one in entries if one.value == name and title_of(one) in cost]
+        joined: dict[tuple[str, int], list[Point]] = defaultdict(list)
+        for one in own:
+            title = title_of(one)
+            point = Point(cost[title], one.mean, one.low, one.high, title)
+            joined[families[title]].append(point)
+        series = [Series(*family, tuple(points)) for family, points in joined.items()]
+        better = "lower is better" if name in LOWER_IS_BETTER else "higher is better"
+        if any(one.guided_by_it for one in own):
+            better += "; <b class='loud-word'>GUIDED BY IT</b>"
+        drawn = chart(series, across=f"{unit} per prompt", up=name)
+        if drawn:
+            caption = f'{escape(name)} <span class="soft">{better}</span>'
+            figures.append(f"<figure><figcaption>{caption}</figcaption>{drawn}</figure>")
+    return "".join(figures)
+
+
+def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
+    """Column title -> name and colour: cells of a family have one colour and one line."""
+    members: dict[str, dict[str, None]] = defaultdict(dict)
+    for row in rows:
+        mark = f" ({row.control})" if row.control else ""
+        members[(row.family or row.method) + mark][row.label + mark] = None
+    return {
+        title: (next(iter(titles)) if len(titles) == 1 else family, color)
+        for color, (family, titles) in enumerate(members.items())
+        for title in titles
+    }
+
+
+def over_steps(rows: Sequence[Row], families: Mapping[str, tuple[str, int]]) -> str:
+    """A chart for each guiding reward: the mean over answers at each step that was steered.
+
+    Lines of one family have its colour and differ in their dashes.
+    """
+    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    for row in rows:
+        title = f"{row.label} ({row.control})" if row.control else row.label
+        for name, curve in row.curve.items():
+            steps = found.setdefault(name, {}).setdefault(title, defaultdict(list))
+            for step, value in enumerate(curve):
+                if value is not None:
+                    steps[step].append(value)
+    figures = []
+    for name, methods in found.items():
+        series: list[Series] = []
+        for title, steps in methods.items():
+            color = families[title][1]
+            points = tuple(Point(s + 1, fmean(v)) for s, v in sorted(steps.items()))
+            before = sum(one.color == color for one in series)
+            series.append(Series(title, color, points, before))
+        drawn = chart(series, across="step", up=name, dots=False)
+        if drawn:
+            caption = (
+                f'{escape(name)} over steps <span class="soft">as the method saw it (relaxed, or '
+                "the mean of drawn answers); answers that ended are left out</span>"
+            )
+            figures.append(
+                f'<figure class="narrow"><figcaption>{caption}</figcaption>{drawn}{lines(series)}'
+                "</figure>"
+            )
+    return "".join(figures)
