@@ -189,10 +189,9 @@ def test_settings_that_differ_between_blocks_are_all_told(run, tmp_path):
     write_page([*rows, *other], tmp_path / "s.html")
     text = read(tmp_path / "s.html")[1]
     label = other[0].label
-    assert f'"{label} (asked, guided by vowels)"' in text
-    assert (
-        f'"{label} (u, guided by vowels)": {{ "method": "{other[0].method}", "options": {{' in text
-    )
+    for task in ("asked", "u"):
+        assert f'"{label} ({task}, guided by eval_tiny:Vowels)": {{ "method": "fk"' in text
+    assert '"samples": 77' in text
     assert '"plain": { "method": "plain"' in text
 
 
