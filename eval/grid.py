@@ -23,8 +23,9 @@ from typing import Any
 from .cells import Cell, Grid, Match
 from .rows import ROLES
 from .task import Task, load_task
+from .yaml_files import read_yaml
 
-__all__ = ["read_grid", "read_yaml"]
+__all__ = ["read_grid"]
 
 KNOBS: dict[str, str | None] = {
     "plain": None,
@@ -51,7 +52,7 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
         ValueError, TypeError: an unknown key, task, method, setting or reward role, two methods of
             one label, a steered method without a reward; everything before a model is loaded.
     """
-    values = dict(source) if isinstance(source, Mapping) else read_yaml(source)
+    values = dict(source) if isinstance(source, Mapping) else read_yaml(source, "a grid's keys")
     _known(values, KEYS, "a grid")
     tasks = [_task(one) for one in _listed(values.get("tasks")) or ["word-knowledge"]]
     methods = [
@@ -223,16 +224,3 @@ def _known(values: Mapping[str, Any], known: Any, what: str) -> None:
     for name in values:
         if name not in known:
             raise ValueError(f"{what} has no {name!r}; known: {', '.join(known)}")
-
-
-def read_yaml(path: str | Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises `ValueError` for anything else."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is no mapping of a grid's keys")
-    return values

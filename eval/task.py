@@ -27,6 +27,7 @@ from typing import Any
 from .extraction import check_extraction
 from .measures import check_measures
 from .sources import read_records
+from .yaml_files import read_yaml
 
 __all__ = ["Item", "Task", "load_task", "task_names"]
 
@@ -223,20 +224,13 @@ def load_task(spec: str, **fields: Any) -> Task:
 
 def _read(place: Path, spec: str) -> dict[str, Any]:
     """A task file, over the one it `extends`."""
-    import yaml
-
     path = place if place.suffix == ".yaml" else place / "tasks" / f"{spec}.yaml"
     if not path.is_file():
         raise ValueError(
             f"no task {spec!r}; known: {', '.join(task_names())}, a .yaml, .json, .jsonl, .csv or "
             ".parquet file, or hub:NAME"
         )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is no mapping of fields")
+    values = read_yaml(path)
     base = values.pop("extends", None)
     if base is not None:
         own = path.with_name(f"{base}.yaml")

@@ -55,6 +55,24 @@ def test_flags_stand_in_front_of_a_file(tmp_path):
     }
 
 
+def test_numbers_of_a_file_are_numbers_however_they_are_written(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "config: {learning_rate: 1e-3, beta: 2.5E1, adam_eps: .5e-1, steps: 4}\n"
+        "match: {unit: flops, budget: [3e9, 4.0e9]}\n"
+    )
+    grid = read_grid(file)
+    config = grid.cells[0].config
+    assert (config.learning_rate, config.beta, config.adam_eps) == (1e-3, 25.0, 0.05)
+    assert grid.match.budgets == [3e9, 4e9]
+    file.write_text("tasks: [\n")
+    with pytest.raises(ValueError, match="is not YAML"):
+        read_grid(file)
+    file.write_text("- 1e3\n")
+    with pytest.raises(ValueError, match="is no mapping of a grid's keys"):
+        read_grid(file)
+
+
 def test_the_grid_of_make_eval_is_one():
     grid = read_grid(Path(__file__).parent.parent / "eval" / "grids" / "small.yaml")
     assert {cell.task.name for cell in grid.cells} == {"word-knowledge"}

@@ -129,9 +129,9 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if args.grid:
-        from eval.grid import read_yaml
+        from eval.yaml_files import read_yaml
 
-        values = read_yaml(args.grid)
+        values = read_yaml(args.grid, "a grid's keys")
     for name in (
         "model",
         "data",
