@@ -1,4 +1,4 @@
-"""Valence: AFINN's word scores, summed and squeezed. A black box, and a second opinion on sentiment.
+"""Valence: AFINN's word scores, summed and squeezed; a second opinion on sentiment. A black box.
 
     r = s / sqrt(s^2 + 15),   s = sum of the valences (-5..5) of the answer's words
 
@@ -19,8 +19,8 @@ __all__ = ["Valence"]
 class Valence:
     """How positive the answer's words are, in (-1, 1); 0 for neutral and for empty text.
 
-    How to game it: any word of the list lifts any sentence, and it hears hardly any negation ("never great"
-    is great). It reads words, not meaning, and only English.
+    How to game it: any word of the list lifts any sentence, and it hears hardly any negation
+    ("never great" is great). It reads words, not meaning, and only English.
 
     Raises:
         ModuleNotFoundError: afinn is not installed.
