@@ -157,8 +157,9 @@ def _matched(
     match = grid.match
 
     def count(name: str) -> int:
-        """Tuning prompts of a task: a batch like those of the run."""
-        share = -(-len(items[name]) * len(grid.seeds) // me.size)
+        """Tuning prompts of a task: a batch like those of the run; of operations, of any run."""
+        processes = me.size if match.unit == "seconds" else 1
+        share = -(-len(items[name]) * len(grid.seeds) // processes)
         return match.prompts or min(grid.batch_size, share)
 
     def work() -> tuple[list[Cell], list[Matched]]:
