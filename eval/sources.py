@@ -117,7 +117,10 @@ def _listed(value: Any, records: str | None, path: Path) -> list[Record]:
         value = value[records]
     if not isinstance(value, list):
         keys = f" (its keys: {', '.join(value)})" if isinstance(value, dict) else ""
-        raise ValueError(f"{path} is no list of records{keys}; name the list by `records`")
+        raise ValueError(
+            f"{path} is no list of records{keys}; name the list by `records` in a task file's "
+            "source"
+        )
     return [_object(one, path) for one in value]
 
 

@@ -105,6 +105,7 @@ def test_the_report(first):
     assert runs[-1]["versions"]["torch"]
     assert "seeds 0, 7" in said
     assert "40 rows, 40 of them new" in said
+    assert "asked: 5 items\n" in said
     assert "GUIDED BY IT" not in said
 
 
