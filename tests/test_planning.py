@@ -190,6 +190,20 @@ def test_sizes_are_read_from_a_config(kind, tmp_path):
         from_config(config)
 
 
+def test_context_and_precision_are_those_the_model_is_loaded_with(capsys):
+    real = load("mini")
+    shape = find_shape("mini")
+    assert shape.limit == real.context
+    assert shape.stored_bytes == next(real.anatomy.model.parameters()).element_size()
+    assert PRESETS["dream-7b"].stored_bytes == 2
+    assert main(["plan", "--model", "mini", "--tokens", "24"]) == 0
+    assert "32-bit numbers" in capsys.readouterr().out
+    assert main(["plan", "--model", "mini", "--tokens", "24", "--dtype", "bfloat16"]) == 0
+    assert "16-bit numbers" in capsys.readouterr().out
+    assert main(["plan", "--model", "mini", "--tokens", "100"]) == 2
+    assert f"context of {real.context}" in capsys.readouterr().err
+
+
 def test_lladas_own_names_are_read():
     config = {
         "model_type": "llada",

@@ -23,7 +23,6 @@ class Supported:
         shape: a name `planning.shape.find_shape` knows, the one whose sizes are shown.
         needs: beyond the base install.
         dtypes: of the weights, as it is usually loaded.
-        context: where it is less than the positions there are.
     """
 
     names: tuple[str, ...]
@@ -34,7 +33,6 @@ class Supported:
     shape: str
     needs: str
     dtypes: tuple[str, ...] = ("bf16", "8bit", "4bit")
-    context: int | None = None
 
 
 SUPPORTED = (
@@ -47,7 +45,6 @@ SUPPORTED = (
         "mini",
         "nothing: weights are here; any CPU",
         ("float32",),
-        context=128,
     ),
     Supported(
         (
@@ -123,7 +120,7 @@ def rows() -> list[dict[str, Any]]:
                 "layout": model.layout,
                 "shift": model.shift,
                 "sizes_of": shape.name,
-                "context": model.context or shape.context,
+                "context": shape.limit or shape.context,
                 "parameters": shape.parameters,
                 "weights_gib": {kind: round(sizes[kind] / 2**30, 2) for kind in model.dtypes},
                 "needs": model.needs,

@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     add("--cfg-scale", type=float, default=0.0, help="classifier-free guidance; 0 is off")
     add("--block-length", type=int, default=None, help="fill blocks left to right")
     add("--threshold", type=float, default=None, help="then the plan is an upper bound")
-    add("--dtype", default="bfloat16", choices=sorted(DTYPES))
+    add("--dtype", choices=sorted(DTYPES), help="default: as it would be loaded")
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
     add("--gradient-checkpointing", action="store_true")
@@ -59,6 +59,7 @@ def plan_command(args: argparse.Namespace) -> int:
 
     if args.load_in_8bit and args.load_in_4bit:
         raise ValueError("give one of --load-in-8bit and --load-in-4bit, not both")
+    model = find_shape(args.model)
     layers = args.lora_layers
     if layers != "all" and not layers.isdigit():
         raise ValueError(f"--lora-layers is a number or 'all', got {layers!r}")
@@ -81,7 +82,7 @@ def plan_command(args: argparse.Namespace) -> int:
         cfg_scale=args.cfg_scale,
         block_length=args.block_length,
         threshold=args.threshold,
-        dtype_bytes=DTYPES[args.dtype],
+        dtype_bytes=DTYPES[args.dtype] if args.dtype else model.stored_bytes,
         bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
         checkpointing=args.gradient_checkpointing,
     )
@@ -95,7 +96,7 @@ def plan_command(args: argparse.Namespace) -> int:
             frame = 2 if encoder else args.prompt + 20
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = RewardCall(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
-    found = plan(find_shape(args.model), call, reward, args.gpu)
+    found = plan(model, call, reward, args.gpu)
     if args.json:
         print(json.dumps(found.as_dict()))
     else:

@@ -106,10 +106,11 @@ class Call:
     def check(self, shape: ModelShape) -> None:
         """Raises `ValueError` where the model cannot take the call."""
         self.adapted(shape)
-        if self.positions > shape.context:
+        context = shape.limit or shape.context
+        if self.positions > context:
             raise ValueError(
                 f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
-                f"{shape.name} has a context of {shape.context}; use fewer tokens"
+                f"{shape.name} has a context of {context}; use fewer tokens"
             )
         if self.inner_steps and not any(step.guided for step in planned_steps(self)):
             raise ValueError(

@@ -29,11 +29,13 @@ class ModelShape:
         layers, hidden, heads, kv_heads, head_dim, ffn: N, d, H, KV, d_h and the MLP's inner width.
         vocab: K, rows of the embedding and, where there is a token head, the head's width.
         tied: the head is the embedding (no weights of its own).
-        context: most positions.
+        context: positions there are.
+        limit: most positions in use, where that is less.
         token_head: False for rewards, which have one number (or a mean vector) instead.
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
         shift: 1 if the prediction for i is the head's output at i - 1 (Dream).
+        stored_bytes: of a number as the model is loaded when no dtype is asked for.
         source: where the numbers come from.
     """
 
@@ -48,10 +50,12 @@ class ModelShape:
     vocab: int
     tied: bool = False
     context: int = 2048
+    limit: int | None = None
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
     shift: int = 0
+    stored_bytes: int = 2
     source: str = "config.json"
 
     @property
@@ -176,6 +180,7 @@ PRESETS: dict[str, ModelShape] = {
     "bert-base": replace(
         _MINILM,
         name="BERT-base",
+        stored_bytes=4,
         layers=12,
         hidden=768,
         head_dim=64,
@@ -219,7 +224,10 @@ def find_shape(name: str) -> ModelShape:
     path = Path(__file__).parent.parent / "weights" / "mini_text" if name == "mini" else Path(name)
     file = path if path.suffix == ".json" else path / "config.json"
     if file.is_file():
-        return from_config(json.loads(file.read_text()), name=path.name)
+        shape = from_config(json.loads(file.read_text()), name=path.name)
+        own = file.parent / "aps.json"
+        settings = json.loads(own.read_text()) if own.is_file() else {}
+        return replace(shape, limit=settings.get("context"))
     key = _ALIASES.get(key, key)
     if key in PRESETS:
         return PRESETS[key]
@@ -254,6 +262,7 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
     if absent or not isinstance(vocab, int):
         raise ValueError(f"the config.json of {name!r} lacks {(absent or ['vocab_size'])[0]!r}")
     sizes = {field: int(config[key]) for field, key in names.items()}
+    stored = config.get("dtype") or config.get("torch_dtype")
     architecture = str((config.get("architectures") or [""])[0])
     is_bert = kind in encoders
     return ModelShape(
@@ -269,6 +278,7 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
         or bool(config.get("attention_bias", False)),
         qk_norm=kind == "qwen3",
         shift=int(kind == "dream"),
+        stored_bytes=4 if is_bert or stored == "float32" else 2,
         source=f"config.json of {name}",
         **sizes,
     )
