@@ -428,3 +428,16 @@ def test_an_empty_prompt_reads_no_other_row(folders):
     torch.testing.assert_close(
         alone.logits(alone.trunk(z[:1]), where), beside.logits(beside.trunk(z), where)
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "mend"),
+    [
+        ({"trust_remote_code": True}, "no code of a checkpoint is ever run here, so leave it out"),
+        ({"torch_dtype": torch.float32}, "use dtype"),
+        ({"devise": "cpu"}, "see docs/models.md"),
+    ],
+)
+def test_options_of_transformers_are_told_what_to_use_here(folders, option, mend):
+    with pytest.raises(TypeError, match=f"unknown option '{next(iter(option))}'; {mend}"):
+        load(folders / "dream", **option)

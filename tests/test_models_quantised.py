@@ -72,3 +72,13 @@ def test_the_gradient_through_a_4_bit_base_is_that_of_its_numbers(folder):
     torch.testing.assert_close(
         grads[0], grads[1], rtol=1e-3, atol=1e-3 * float(grads[1].abs().max())
     )
+
+
+def test_eight_bits_say_what_they_cast_once(folder, caplog):
+    text = load(folder, load_in_8bit=True)
+    denoiser = text.bind([[5, 6, 7]], [4], None)
+    z = torch.full((1, 4), text.anatomy.mask_id)
+    with caplog.at_level("WARNING"):
+        for _ in range(2):
+            denoiser.logits(denoiser.trunk(z), (torch.tensor([0]), torch.tensor([1])))
+    assert caplog.text.count("MatMul8bitLt") <= 1

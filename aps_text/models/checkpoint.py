@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,20 @@ __all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
 MASKS = ("<|mask|>", "<|mdm_mask|>")
+
+
+class _Once(logging.Filter):
+    """Lets a message through once: bitsandbytes repeats one in every pass of every 8-bit map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self.said
+        self.said.add(message)
+        return new
 
 
 @dataclass(frozen=True)
@@ -101,6 +116,8 @@ class Checkpoint:
         for key, value in self.options.items():
             options.setdefault(key, value)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")
+        if "quantization_config" in self.options:
+            logging.getLogger("bitsandbytes.autograd._functions").addFilter(_Once())
         dtype: Any = self.dtype or getattr(torch, str(stored), None) or "auto"
         model, report = kind.from_pretrained(
             self.folder,

@@ -21,6 +21,12 @@ from .transformer import TransformerDenoiser
 
 __all__ = ["TextModel", "load", "wrap"]
 
+INSTEAD = {
+    "trust_remote_code": "no code of a checkpoint is ever run here, so leave it out",
+    "torch_dtype": "use dtype",
+    "use_flash_attention_2": "use attn_implementation",
+}
+
 
 @dataclass(frozen=True)
 class TextModel:
@@ -77,6 +83,7 @@ def load(
     chat: bool | None = None,
     gradient_checkpointing: bool = False,
     compile: bool | str = False,
+    **unknown: Any,
 ) -> TextModel:
     """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
 
@@ -98,7 +105,10 @@ def load(
 
     Raises:
         ValueError: nothing there, a layout that is not recognised, or options that exclude another.
+        TypeError: an option that does not exist; those of transformers are told what to use here.
     """
+    for option in unknown:
+        raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
     from .checkpoint import Checkpoint, find
     from .masked_lm import FOLDER
 
