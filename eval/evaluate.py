@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .answering import Answerer
+from .calibration import Calibration
 from .cells import Cell, Grid, with_controls
 from .files import write_whole
-from .matching import Calibration, Matched, match_cells
+from .matching import Matched, match_cells
 from .processes import Team, team
 from .rows import Row
 from .runner import planned, run, shown

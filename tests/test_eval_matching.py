@@ -8,8 +8,10 @@ import pytest
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
 from eval.answering import Answerer
+from eval.calibration import Calibration
 from eval.html_panels import families_of
-from eval.matching import Calibration, nearest_setting
+from eval.matching import nearest_setting
+from eval.task import Item
 
 
 @pytest.mark.parametrize(
@@ -172,9 +174,13 @@ def test_measurements_are_kept_and_broken_ones_named(tmp_path):
         Calibration(file, answerer, "seconds")
 
 
-def test_a_failing_reward_stops_a_measurement(tmp_path):
+def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp_path):
     spec = {"name": "eval_tiny:Vowels", "options": {"fails_on": "dog"}}
     grid = tiny_grid(tmp_path, 2, rewards=[[spec]])
     calibration = Calibration(tmp_path / "c.jsonl", Answerer(tiny_pipe()), "seconds")
-    with pytest.raises(ValueError, match="matching: plain failed on 'what is a dog"):
-        calibration.cost(grid.cells[0], grid.cells[0].task.items("tune", 2))
+    dog, cat = grid.cells[0].task.items("tune", 2)
+    long = Item("long", "dog " * 90)
+    assert calibration.cost(grid.cells[0], [dog, cat, long]) > 0
+    assert json.loads((tmp_path / "c.jsonl").read_text())["prompts"] == 1
+    with pytest.raises(ValueError, match=r"matching: plain failed on 'what is a dog.*no opinion"):
+        calibration.cost(grid.cells[0], [dog, dog])

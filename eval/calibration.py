@@ -1,0 +1,144 @@
+"""What a method costs per prompt, measured on tuning prompts and kept in a file.
+
+Every measurement is a line of `calibration.jsonl` and is read back by a later run: one that goes on
+has the settings it began with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from .answering import Answerer, Unit
+from .cells import Cell
+from .files import explained
+from .rows import digest
+from .task import Item
+
+__all__ = ["Calibration"]
+
+
+class Calibration:
+    """Measured costs, kept in a file of JSON lines.
+
+    Args:
+        path: of the file.
+        answerer: measures; its flops are counted for the unit `flops`.
+        unit: `seconds` or `flops`.
+        repeats: measurements of each setting; the least counts.
+        on_try: called with what is measured next.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        answerer: Answerer,
+        unit: str,
+        repeats: int = 1,
+        on_try: Callable[[str], None] | None = None,
+    ) -> None:
+        self.path, self.unit, self.on_try = path, unit, on_try
+        self.repeats = repeats if unit == "seconds" else 1
+        self.answerer = Answerer(
+            answerer.pipe, "tune", None, unit == "flops", answerer.fingerprint, answerer._rewards
+        )
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        whole, end, torn = text.rpartition("\n")
+        if torn:
+            path.write_text(whole + end, encoding="utf-8")
+        self.known: dict[str, float] = {}
+        self._warm: set[str] = set()
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
+                one = json.loads(line)
+                self.known[one["key"]] = float(one["cost"])
+            except (json.JSONDecodeError, KeyError, TypeError):
+                raise ValueError(f"{path} line {number} is no measurement; remove it") from None
+
+    def cost(self, cell: Cell, items: Sequence[Item]) -> float:
+        """Cost per prompt of a cell on these items, but for those that fail.
+
+        Raises:
+            ValueError: the cell fails on all of them.
+        """
+        size = self.answerer.pipe.batch_size
+        units = [self.answerer.unit(cell, item, 0) for item in items]
+        key = digest([self.unit, size, self.repeats, [unit.key for unit in units]])
+        if key in self.known:
+            return self.known[key]
+        self._say(cell)
+        try:
+            found = self._measure(cell, units)
+        except OSError:
+            raise
+        except Exception as error:
+            good = [unit for unit in units if self._works(unit)]
+            if len(good) == len(units):
+                raise
+            if not good:
+                first = units[0].item.prompt
+                raise ValueError(f"matching: {cell.label} failed on {first!r}: {error}") from error
+            units = good
+            found = self._measure(cell, units)
+        line = {
+            "key": key,
+            "task": cell.task.name,
+            "guide": cell.block[1],
+            "label": cell.label,
+            "settings": cell.options,
+            "config": cell.config_fields(),
+            "unit": self.unit,
+            "cost": found,
+            "repeats": self.repeats,
+            "prompts": len(units),
+            "batch_size": min(size, len(units)),
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise explained(
+                error, self.path, "write a measurement; those before are safe"
+            ) from error
+        self.known[key] = found
+        return found
+
+    def _say(self, cell: Cell) -> None:
+        if self.on_try is not None:
+            kind, _, name = (cell.knob or "").partition(".")
+            at = getattr(cell.config, name) if kind == "config" else cell.options.get(name)
+            turned = "" if at is None else f", {name}={at}"
+            self.on_try(f"{cell.task.name}, {cell.block[1] or 'no guide'}: {cell.label}{turned}")
+
+    def _measure(self, cell: Cell, units: Sequence[Unit]) -> float:
+        """Cost per prompt, the least of the repeats."""
+        size = self.answerer.pipe.batch_size
+        batches = [units[first : first + size] for first in range(0, len(units), size)]
+        kind = digest([cell.method, cell.rewards, cell.config.adapter])
+        if self.unit == "seconds" and kind not in self._warm:
+            cuda = self.answerer.pipe.model.anatomy.device.type == "cuda"
+            self.answerer.call(batches[0] if cuda else batches[0][:1])  # caches, lazy imports
+            self._warm.add(kind)
+        return min(self._once(batches) for _ in range(self.repeats)) / len(units)
+
+    def _once(self, batches: Sequence[Sequence[Unit]]) -> float:
+        """Cost of all of them."""
+        total = 0.0
+        for batch in batches:
+            out, share = self.answerer.call(batch)
+            if out.failures:
+                raise ValueError(out.failures[0].error)
+            total += share[self.unit] * len(batch)
+        return total
+
+    def _works(self, unit: Unit) -> bool:
+        """Is there an answer to this prompt alone?"""
+        try:
+            out, _ = self.answerer.call([unit])
+        except OSError:
+            raise
+        except Exception:
+            return False
+        return not out.failures
