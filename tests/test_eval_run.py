@@ -81,6 +81,18 @@ def test_zero_control_is_the_base_sampler(first):
     assert zero == plain
 
 
+def test_a_shuffled_reward_steers_and_the_reward_itself_is_measured(tmp_path):
+    grid = tiny_grid(tmp_path, 4, methods=["aps"], controls=["shuffled"])
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    shuffled = [row for row in rows if row.control == "shuffled"]
+    assert len(shuffled) == 4
+    for row in shuffled:
+        vowels = sum(c in "aeiou" for c in row.answer) / max(1, len(row.answer))
+        assert row.scores["guide"]["vowels"] == pytest.approx(vowels)
+        assert not row.curve  # what it saw was the shuffled reward
+    assert "aps (shuffled)" in said
+
+
 def test_the_report(first):
     folder, _, rows, said = first
     out = folder / "out"
