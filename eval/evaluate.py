@@ -79,7 +79,7 @@ def evaluate(
     if me.first:
         for name, task in tasks.items():
             kept = task.tune_every if task.tune is None else 0
-            tuning = f"; every {kept}th record is kept for tuning" if kept else ""
+            tuning = f"; one record in {kept} is kept for tuning" if kept else ""
             console.print(f"{name}: {len(items[name])} items{tuning}", markup=False)
     answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
     if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
