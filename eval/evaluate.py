@@ -18,7 +18,7 @@ from .files import write_whole
 from .matching import Matched, match_cells
 from .processes import Team, team
 from .rows import Row
-from .runner import planned, run, shown
+from .runner import even, planned, run, shown
 from .store import RowStore
 from .summary import summarise
 from .tables import show, show_matching, write_csv, write_json
@@ -166,7 +166,7 @@ def _matched(
         """Tuning prompts of a task: a batch like those of the run; of operations, of any run."""
         processes = me.size if match.unit == "seconds" else 1
         share = -(-len(items[name]) * len(grid.seeds) // processes)
-        return match.prompts or min(grid.batch_size, share)
+        return match.prompts or even(share, grid.batch_size)
 
     def work() -> tuple[list[Cell], list[Matched]]:
         tasks = {cell.task.name: cell.task for cell in grid.cells}

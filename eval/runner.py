@@ -1,7 +1,8 @@
 """Every answer of a grid that is not there yet: batched, counted, and on the disk batch by batch.
 
 Cells take turns, a batch each, so that what is there when a run stops is comparable, and the time
-left can be told from the time taken.
+left can be told from the time taken. Batches of a cell are as equal as can be: a small last one
+would cost some methods more a prompt than others.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 
 from .answering import Answerer, Unit
 from .cells import Cell
@@ -16,7 +18,7 @@ from .rows import Row
 from .store import RowStore
 from .task import Item
 
-__all__ = ["Tally", "planned", "run", "shown"]
+__all__ = ["Tally", "even", "planned", "run", "shown"]
 
 
 @dataclass
@@ -34,6 +36,11 @@ class Tally:
     kept: int = 0
     busy: float = 0.0
     errors: list[str] = field(default_factory=list)
+
+
+def even(count: int, most: int) -> int:
+    """Size of the batches that `count` makes, of `most` at most and as equal as can be."""
+    return -(-count // max(1, -(-count // most))) or 1
 
 
 def planned(
@@ -72,14 +79,10 @@ def run(
     number, processes = shard
     mine = _once([list(units)[number::processes] for units in plan])
     left = [[unit for unit in units if not store.done(unit.key, retry=retry)] for units in mine]
-    size = answerer.pipe.batch_size
+    sized = [(units, even(len(units), answerer.pipe.batch_size)) for units in left]
     tally = Tally(kept=sum(map(len, mine)) - sum(map(len, left)))
-    batches = [
-        units[first : first + size]
-        for first in range(0, max(map(len, left), default=0), size)
-        for units in left
-        if units[first : first + size]
-    ]
+    parts = [[units[i : i + step] for i in range(0, len(units), step)] for units, step in sized]
+    batches = [batch for turn in zip_longest(*parts) for batch in turn if batch]
     total = sum(map(len, batches))
     if on_batch is not None:
         on_batch(0, total)

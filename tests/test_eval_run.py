@@ -11,7 +11,7 @@ from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
 from eval.answering import Answerer
 from eval.grid import read_grid
-from eval.runner import planned, run
+from eval.runner import even, planned, run
 from eval.store import RowStore, read_rows
 
 
@@ -155,6 +155,23 @@ def test_batches_do_not_matter(first, tmp_path):
             same.committed,
             same.steps,
         )
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "size"),
+    [(24, 16, 12), (40, 16, 14), (7, 4, 4), (3, 8, 3), (8, 1, 1), (0, 4, 1)],
+)
+def test_batches_are_even(count, most, size):
+    assert even(count, most) == size
+
+
+def test_cells_take_turns_a_batch_each(tmp_path):
+    grid = tiny_grid(tmp_path, 5, batch_size=4)
+    answerer, store = Answerer(tiny_pipe(4)), RowStore(tmp_path / "rows.jsonl")
+    task = grid.cells[0].task
+    run(answerer, planned(answerer, grid.cells, {task.name: task.items()}, [0]), store)
+    labels = [row.label for row in store.rows()]
+    assert labels == ["plain"] * 3 + ["aps"] * 3 + ["plain"] * 2 + ["aps"] * 2
 
 
 def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
