@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from eval_fixtures import lines
 from aps_text.cli import build_parser, main
 from aps_text.commands.eval import grid_values
 from eval.grid import read_grid
+from eval.task import load_task
 
 
 def values(*flags: str) -> dict:
@@ -71,6 +73,20 @@ def test_numbers_of_a_file_are_numbers_however_they_are_written(tmp_path):
     file.write_text("- 1e3\n")
     with pytest.raises(ValueError, match="is no mapping of a grid's keys"):
         read_grid(file)
+
+
+def test_the_files_in_the_documentation_are_what_it_says(tmp_path):
+    text = (Path(__file__).parent.parent / "docs" / "evaluation.md").read_text()
+    task, grid = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    (tmp_path / "my-task.yaml").write_text(task)
+    (tmp_path / "grid.yaml").write_text(grid)
+    found = load_task(str(tmp_path / "my-task.yaml"))
+    record = {"question": "One and two?", "answer": "1 + 2 #### 3", "kind": "sum"}
+    item = found.item(record, 0)
+    assert (item.prompt, item.gold) == ("One and two? Answer with a number.", ["3"])
+    read = read_grid(tmp_path / "grid.yaml")
+    assert {cell.label for cell in read.cells} == {"plain", "aps", "FK", "APS logits"}
+    assert len(read.cells) == 2 * 2 * 4  # tasks, rewards, methods
 
 
 def test_the_grid_of_make_eval_is_one():
