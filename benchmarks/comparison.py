@@ -1,4 +1,4 @@
-"""What the benchmarks of steering share: questions, columns of a comparison, the choice of beta."""
+"""What the benchmarks of steering share: questions, tuning rows, columns, the choice of beta."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aps_text.training.scoring import is_exact
+from eval.answering import Answerer
+from eval.cells import Cell
 from eval.metrics import mean_interval, token_f1
 from eval.questions import Question, word_knowledge
+from eval.rows import Row
+from eval.runner import planned, run
+from eval.store import RowStore
 
 Found = dict[str, Any]
 """Answers of one method: `text` and `reward`, a value per question, and what else was kept."""
@@ -19,6 +24,16 @@ def rows_of(split: str, count: int) -> list[Question]:
     items = word_knowledge(split)
     count = min(count, len(items))
     return [items[i * len(items) // count] for i in range(count)]
+
+
+def tuning_rows(
+    answerer: Answerer, cells: Sequence[Cell], prompts: int, store: RowStore
+) -> list[Row]:
+    """Answers of all cells to tuning prompts, made now or read back."""
+    items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
+    plan = planned(answerer, cells, items, [0])
+    run(answerer, plan, store)
+    return [row for units in plan for unit in units if (row := store.get(unit.key)) is not None]
 
 
 def f1_of(found: Found, items: Sequence[Question]) -> list[float]:

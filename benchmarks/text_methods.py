@@ -28,15 +28,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from comparison import tuning_rows
 
 from aps_text import APSPipeline
 from eval.answering import Answerer
-from eval.cells import Cell, Grid
+from eval.cells import Grid
 from eval.evaluate import evaluate
 from eval.grid import read_grid
 from eval.matching import Calibration
 from eval.rows import Row
-from eval.runner import planned, run
 from eval.statistics import difference, holm, mean_with_interval
 from eval.store import RowStore
 from eval.summary import values_of
@@ -120,14 +120,6 @@ def grid_of(reward: str, methods: Sequence[dict[str, Any]], args, **more: Any) -
     )
 
 
-def rows_of(answerer: Answerer, cells: Sequence[Cell], prompts: int, store: RowStore) -> list[Row]:
-    """Answers to tuning prompts, made or read back."""
-    items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
-    plan = planned(answerer, cells, items, [0])
-    run(answerer, plan, store)
-    return [row for units in plan for unit in units if (row := store.get(unit.key)) is not None]
-
-
 def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[str, Any]]:
     """The setting of each method; prints every trial."""
     offered = trials(reward)
@@ -135,7 +127,7 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
     cells = grid_of(reward, [{"method": "plain"}, *methods], args).cells
     wanted = {"plain", *(f"{label} {n}" for label in offered for n in range(3))}
     cells = [c for c in cells if c.label in wanted and keeps(c.label, args.methods)]
-    rows = rows_of(answerer, cells, args.tuning_prompts, store)
+    rows = tuning_rows(answerer, cells, args.tuning_prompts, store)
     found = {}
     for cell in cells:
         values = values_of([row for row in rows if row.label == cell.label])
