@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from tiny import tiny_text_model
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from worlds import TableReward, noise_for
 
@@ -17,6 +18,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
 from aps_text.models.masked_lm import parts_of
+from aps_text.models.partial import Maps
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.operator import ZeroOperator
 from aps_text.posterior import APS
@@ -404,3 +406,38 @@ def test_what_prefix_reuse_cannot_do_is_refused():
     with pytest.raises(ValueError, match="prefix_reuse must be >= 1, got 0"):
         APSConfig(prefix_reuse=0)
     assert APSConfig().prefix_reuse is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_last_layers_queries_and_keys_are_each_computed_once(kind):
+    anatomy = anatomy_of(kind)
+    denoiser = bind(anatomy, PROMPTS[:1])
+    z, where = some_of(1)
+    state = denoiser.trunk(z)
+    maps = Maps.of(anatomy.layers[-1])
+    assert len(maps.queries) + len(maps.keys) == (0 if kind == "modernbert" else 3)
+    rows = dict.fromkeys((*maps.queries, *maps.keys), 0)
+    stock = nn.functional.linear
+
+    def counted(x, weight, bias=None):
+        for linear in rows:
+            rows[linear] += x.shape[1] if weight is linear.weight else 0
+        return stock(x, weight, bias)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.functional, "linear", counted)
+        denoiser.logits(state, where)
+    everywhere = len(PROMPTS[0]) + WIDTH
+    assert [rows[m] for m in maps.queries] == [len(where[0])] * len(maps.queries)
+    assert [rows[m] for m in maps.keys] == [everywhere] * len(maps.keys)
+
+
+def test_a_forward_of_accelerates_is_put_back():
+    anatomy = anatomy_of("qwen2")
+    query = anatomy.layers[-1].self_attn.q_proj
+    query.forward = placed = nn.Linear.forward.__get__(query)
+    denoiser = bind(anatomy, PROMPTS[:1])
+    z, where = some_of(1)
+    denoiser.logits(denoiser.trunk(z), where)
+    assert query.forward is placed
+    assert "forward" not in vars(anatomy.layers[-1].self_attn.k_proj)

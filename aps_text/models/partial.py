@@ -8,20 +8,62 @@ Between its projections and its attention a stock block asks the cache it is giv
 values to attend to, `cache.update(k, v, layer_index, ...)`. A stand-in that answers otherwise makes
 the block attend to keys it did not compute itself, with the block's own code for all the rest
 (norms, rotary embedding, hooks of an adapter, MLP). Keys and values are `(B, H, S, d_h)`.
+`run_at` runs a block twice, for keys and values and for the rest; maps of which one run reads
+nothing (queries, then keys and values) are known by their names and not computed in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Keys", "first_of", "gathered", "recorded", "run_after", "run_at", "takes_cache"]
+__all__ = ["Keys", "Maps", "first_of", "gathered", "recorded", "run_after", "run_at", "takes_cache"]
 
 Keys = tuple[Tensor, Tensor]
 CACHE = "past_key_values"
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The linear maps of a block that make its queries, and those of its keys and values."""
+
+    queries: Sequence[nn.Module]
+    keys: Sequence[nn.Module]
+
+    @classmethod
+    def of(cls, layer: nn.Module) -> Maps:
+        """By name; none where the names are others, and then nothing is left out."""
+        maps = {name.rpartition(".")[2]: m for name, m in layer.named_modules()}
+        queries, keys = (
+            [maps[name] for name in names if name in maps]
+            for names in (("q_proj", "query"), ("k_proj", "v_proj", "key", "value"))
+        )
+        return cls(queries, keys)
+
+
+@contextmanager
+def _unread(maps: Sequence[nn.Module]) -> Iterator[None]:
+    """While open these linear maps return numbers that nobody reads, for nothing."""
+    own = [m.__dict__.get("forward") for m in maps]  # accelerate's, where a module is placed
+    for m in maps:
+        m.forward = _anything_of(m)
+    try:
+        yield
+    finally:
+        for m, forward in zip(maps, own, strict=True):
+            if forward is None:
+                del m.forward
+            else:
+                m.forward = forward
+
+
+def _anything_of(linear: Any) -> Callable[[Tensor], Tensor]:
+    return lambda x: x.new_empty(*x.shape[:-1], linear.out_features)
 
 
 class _Known(Exception):
@@ -72,11 +114,16 @@ def gathered(value: Any, index: Tensor) -> Any:
 
 
 def run_at(
-    layer: nn.Module, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], index: Tensor
+    layer: nn.Module,
+    hidden: Tensor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    index: Tensor,
+    maps: Maps,
 ) -> Tensor:
     """The block's output `(B, Q, d)` at `index (B, Q)`: keys and values everywhere, the rest there.
 
-    A block without a cache runs everywhere.
+    A block without a cache runs everywhere. `maps` are `Maps.of(layer)`.
     """
     index = index.to(hidden.device)
     if not takes_cache(kwargs) or index.shape[1] >= hidden.shape[1]:
@@ -88,14 +135,16 @@ def run_at(
         raise _Known
 
     try:
-        output = layer(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
+        with _unread(maps.queries):
+            layer(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
     except _Known:
-        output = None
-    if output is not None:  # it never asked
-        return gathered(first_of(output), index)
+        pass
+    if not known:  # it never asked
+        return gathered(first_of(layer(hidden, *args, **kwargs)), index)
     here = {name: gathered(value, index) for name, value in kwargs.items()}
     here[CACHE] = _Cache(lambda keys, values: known[0])
-    return first_of(layer(gathered(hidden, index), *gathered(args, index), **here))
+    with _unread(maps.keys):
+        return first_of(layer(gathered(hidden, index), *gathered(args, index), **here))
 
 
 def recorded(

@@ -29,7 +29,7 @@ from ..config import APSConfig
 from ..noise import Noise
 from .anatomy import Anatomy
 from .lora import LoraAdapter
-from .partial import first_of, gathered, run_at
+from .partial import Maps, first_of, gathered, run_at
 from .prefix import Prefix
 
 __all__ = ["TransformerDenoiser"]
@@ -184,6 +184,10 @@ class TransformerDenoiser:
         return list(self.anatomy.layers)
 
     @cached_property
+    def _last_maps(self) -> Maps:
+        return Maps.of(self._layers[-1])
+
+    @cached_property
     def _within(self) -> Tensor:
         """`(B, W)` bool: the canvas positions of each row, W those of the longest."""
         columns = torch.arange(int(self.lengths.max()), device=self.lengths.device)
@@ -295,7 +299,7 @@ class TransformerDenoiser:
                 return first_of(layer(hidden, *state.args, **kwargs))
             if everywhere:  # compiled for one width, and other widths would be compiled again
                 return gathered(first_of(layer(hidden, *state.args, **kwargs)), index)
-            return run_at(layer, hidden, state.args, kwargs, index)
+            return run_at(layer, hidden, state.args, kwargs, index, self._last_maps)
 
         hidden = state.hidden
         if phi is not None and self.anatomy.checkpointing and torch.is_grad_enabled():

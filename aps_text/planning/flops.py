@@ -7,8 +7,8 @@
               threshold end a step or the call early.
     guidance  by the prompt's absence (cfg_scale): another trunk and replay a step, of theta
     layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
-    last      2 X (weights of q, k, v) + 2 N (weights) + 4 N S H d_h: keys everywhere, the rest at
-              the N masked positions only
+    last      2 X (weights of k, v) + 2 N (other weights) + 4 N S H d_h: keys and values everywhere,
+              the rest at the N masked positions only
     head      2 N K d at the N masked positions, which fall from L to 0
     backward  as the forward for frozen linear maps (only inputs need a gradient, and nothing below
               the first adapted layer), 2.5 times for attention (probabilities are recomputed)
@@ -85,9 +85,9 @@ def last_forward(shape: ModelShape, positions: int) -> tuple[float, float]:
     """The last layer of the generator, one row: once, and for each masked position."""
     if shape.layout == "modernbert":  # takes no cache of keys, so it runs everywhere
         return layer_forward(shape, positions), 0.0
+    keys = sum(i * o for i, o in shape.linears[1:3])
     attention = 4.0 * positions * shape.attention_width
-    everywhere = 2.0 * positions * sum(i * o for i, o in shape.linears[:3])
-    return everywhere, 2.0 * shape.layer_linear_parameters + attention
+    return 2.0 * positions * keys, 2.0 * (shape.layer_linear_parameters - keys) + attention
 
 
 def last_backward(shape: ModelShape, positions: int) -> tuple[float, float]:
