@@ -132,7 +132,9 @@ def write(
     if recalled is not None:
         written = torch.where(recalled[0] & ~kept, recalled[2], written)
     z = end_at_stop(written, canvas.editable, canvas.stop_ids, canvas.fill_id)
-    return Move(replace(canvas, z=z), proposal, dense, revealed, revealed & (z == written))
+    when = torch.where(z == canvas.z, canvas.written, step.index)
+    done = replace(canvas, z=z, written=when)
+    return Move(done, proposal, dense, revealed, revealed & (z == written))
 
 
 def recall(step: Step, mask_id: int, scores: Tensor, config: APSConfig) -> tuple[Tensor, Tensor]:
@@ -169,7 +171,11 @@ def report(
     guided: bool = True,
 ) -> StepState:
     """What step `index` did to all B rows of `canvas`; `where`, `tilted` and `move` are those of
-    the rows in work, `active (B',)`, rising."""
+    the rows in work, `active (B',)`, rising.
+
+    Raises:
+        RuntimeError: the probabilities are no numbers.
+    """
 
     def spread(values: Tensor, empty: float) -> Tensor:
         if len(active) == len(canvas.z):  # nobody has finished
@@ -185,6 +191,13 @@ def report(
         return spread(blank.index_put(where, chosen), 0.0)
 
     under_phi = picked(tilted.log_phi)
+    wrong = under_phi.isnan().any(-1)
+    if bool(wrong.any()):
+        raise RuntimeError(
+            f"the model's probabilities are NaN at step {index}, first in row "
+            f"{int(wrong.nonzero()[0])} of the batch; in float16 its numbers overflow (load with "
+            "dtype=torch.bfloat16 or float32), else the weights or the learning_rate are bad"
+        )
     kl = None
     if guided:
         kl = spread(kl_rows(tilted.log_phi, tilted.log_theta, where[0], len(active)), 0.0)
@@ -192,6 +205,7 @@ def report(
         step=index,
         steps=steps,
         z=canvas.z,
+        written=canvas.written,
         revealed=spread(move.revealed, False),
         candidates=spread(move.candidates, canvas.fill_id),
         tilted=under_phi,

@@ -441,3 +441,18 @@ def test_an_empty_prompt_reads_no_other_row(folders):
 def test_options_of_transformers_are_told_what_to_use_here(folders, option, mend):
     with pytest.raises(TypeError, match=f"unknown option '{next(iter(option))}'; {mend}"):
         load(folders / "dream", **option)
+
+
+@pytest.mark.parametrize("order", [{}, {"alg": "entropy"}, {"remasking": "random"}])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_what_is_no_number_ends_the_call_and_is_no_answer(folders, order, temperature):
+    # Dream's own loop falls back to the argmax there, and so makes an answer of it.
+    pipe = APSPipeline(load(folders / "dream"))
+    options = {"steps": 2, "max_new_tokens": 6, "temperature": temperature, **order}
+    assert pipe.generate_plain("Who?", **options).text
+    with torch.no_grad():
+        pipe.model.anatomy.final.weight[0] = torch.nan
+    with pytest.raises(RuntimeError, match=r"are NaN at step 0, first in row 0 .*bfloat16"):
+        pipe.generate_plain("Who?", **options)
+    with pytest.raises(RuntimeError, match="are NaN at step 0"):
+        pipe("Who?", lambda prompts, completions, **_: [1.0] * len(completions), steps=2)
