@@ -27,6 +27,7 @@ class Canvas:
         stop_ids: tokens that end a row; empty for images.
         fill_id: written after a stop token and past a row's length.
         group: `(B,)` int64; which prompt a row (a particle) belongs to.
+        written: `(B, L)` int64; the step that wrote what stands there, -1 for none.
     """
 
     z: Tensor
@@ -35,6 +36,7 @@ class Canvas:
     stop_ids: tuple[int, ...]
     fill_id: int
     group: Tensor
+    written: Tensor
 
     @classmethod
     def open(cls, lengths: Sequence[int], *, mask_id: int, **kwargs: Any) -> Canvas:
@@ -81,6 +83,7 @@ class Canvas:
             stop_ids=tuple(stop_ids),
             fill_id=fill_id,
             group=torch.tensor(list(range(len(rows)) if group is None else group), device=device),
+            written=torch.full_like(z, -1, device=device),
         )
 
     @property
@@ -96,6 +99,15 @@ class Canvas:
             editable=self.editable[rows],
             block=self.block[rows],
             group=self.group[rows],
+            written=self.written[rows],
+        )
+
+    def put(self, rows: Tensor, canvas: Canvas) -> Canvas:
+        """The same canvas with what a step wrote in `rows (B',)`, one row of `canvas` for each."""
+        return replace(
+            self,
+            z=self.z.index_put((rows,), canvas.z),
+            written=self.written.index_put((rows,), canvas.written),
         )
 
 

@@ -11,7 +11,7 @@ from. Without one this is the base sampler (`methods.ancestral`); the method's o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -116,7 +116,7 @@ def denoise(
             move = write(step, candidates, scores, config, recalled)
             committed_score = torch.where(move.revealed, move.scores, committed_score)
             canvas = move.canvas
-            full = replace(full, z=full.z.index_put((rows,), canvas.z))
+            full = full.put(rows, canvas)
             state = report(index, config.steps, full, rows, step.where, tilted, move, guided=guided)
         yield state  # outside of no_grad, which would otherwise hold in the caller's code too
 

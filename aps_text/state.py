@@ -50,6 +50,8 @@ class StepState:
     Attributes:
         step, steps: index from 0, and the most there can be.
         z: `(B, L)` the canvas after the step.
+        written: `(B, L)` int64; the step that wrote what stands there, -1 for none. It follows a
+            sample through resampling and selection, where the states before may show others.
         revealed: `(B, L)` bool; committed at this step (the anchors, when anchored).
         candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
         tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
@@ -61,6 +63,7 @@ class StepState:
     step: int
     steps: int
     z: Tensor
+    written: Tensor
     revealed: Tensor
     candidates: Tensor
     tilted: Tensor

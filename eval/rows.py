@@ -56,8 +56,8 @@ class Row:
         extracted: what the task's extraction found in the answer, or None.
         tokens: strings that join to the decoded answer (before capitals by rule), one per token,
             special ones left out; the tokenizer's own names of the tokens where that cannot be.
-        committed: step (from 0) at which each token took its final value; as long as `tokens`, or
-            empty where the method shows the steps of several candidates and not those of this one.
+        committed: step (from 0) at which each token took its final value, 0 of given text; as long
+            as `tokens`, or empty where they are not those on the canvas.
         steps: denoising steps the answer took.
         curve: by guiding reward, its value at each step as the method saw it (relaxed, or the mean
             of sampled answers); None at steps that were not steered. Empty where a method reports

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 if TYPE_CHECKING:
     from aps_text.models.text_model import TextModel
     from aps_text.output import APSOutput
@@ -26,19 +24,13 @@ def trace(model: TextModel, out: APSOutput, at: int, rewards: Sequence[str]) -> 
     if not out.trajectory:
         return found
     batch, row = out.places[at]
-    states, mask_id = out.trajectory[batch], model.anatomy.mask_id
-    z = torch.stack([state.z[row] for state in states]).cpu()  # (T, L)
-    is_open = z == mask_id
-    finished = (~is_open.any(1)).nonzero()
-    found["steps"] = steps = int(finished[0]) + 1 if len(finished) else len(states)
-    end = next((i for i, token in enumerate(z[-1].tolist()) if token in model.stop_ids), z.shape[1])
-    places = [i for i in range(end) if int(z[-1, i]) != model.fill_id]
-    if [int(z[-1, i]) for i in places] == ids:
-        moved = z[1:, places] != z[:-1, places]
-        overwritten = moved & ~is_open[:-1, places]
-        if out.config.revisable or not overwritten.any():
-            last = torch.arange(1, len(z))[:, None] * moved
-            found["committed"] = last.amax(0).tolist() if len(z) > 1 else [0] * len(places)
+    states = out.trajectory[batch]
+    z, written = states[-1].z[row].tolist(), states[-1].written[row].tolist()
+    found["steps"] = steps = max(*written, 0) + 1
+    end = next((i for i, token in enumerate(z) if token in model.stop_ids), len(z))
+    places = [i for i in range(end) if z[i] != model.fill_id]
+    if [z[i] for i in places] == ids:
+        found["committed"] = [max(written[i], 0) for i in places]
     curve = {
         name: [
             float(state.loss[name][row])

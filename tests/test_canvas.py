@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -72,5 +74,5 @@ def test_lengths_count_given_text_and_what_a_stop_filled():
     canvas = Canvas.open([4, 3], mask_id=7, fill_id=9, stop_ids=[0])
     z = torch.tensor([[1, 0, 9, 9], [2, 2, 2, 9]])
     given_text = canvas.editable & torch.tensor([False, True, True, True])
-    done = Canvas(z, given_text, canvas.block, (0,), 9, canvas.group)
+    done = replace(canvas, z=z, editable=given_text)
     assert done.lengths.tolist() == [4, 3]

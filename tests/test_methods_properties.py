@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -317,3 +318,30 @@ def test_what_a_method_cannot_do_is_refused():
     for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2)):
         with pytest.raises(ValueError, match="revisable=True re-masks written tokens"):
             spent(method, revisable=True)
+
+
+@every_method
+def test_a_state_tells_when_each_token_was_written(name):
+    """Of the sample it shows, also where that is another one than before."""
+    batch, length = 8, 6
+    denoiser = factor_world(length, SYMBOLS, seed=5, batch=batch)
+    reward = table_reward(length, SYMBOLS, 6, batch=batch)
+    canvas = open_canvas(batch, length, SYMBOLS, stop_ids=[0])
+    z, editable = canvas.z.clone(), canvas.editable.clone()
+    z[:, 1], editable[:, 1] = 3, False
+    canvas = replace(canvas, z=z, editable=editable)
+    states = drive(name, denoiser, reward, canvas, CONFIG.replace(steps=4)).trajectory
+    for state in states:
+        still = state.z == denoiser.mask_id
+        assert (state.written[still] == -1).all()
+        assert (state.written[:, 1] == -1).all()
+        wrote = ~still & editable
+        assert ((state.written[wrote] >= 0) & (state.written[wrote] <= state.step)).all()
+    if name.startswith(("plain", "svdd", "entrgi", "expectation", "aps-logits")):  # one sample
+        for before, after in pairwise(states):
+            new = (after.z != before.z).nonzero(as_tuple=True)
+            assert (after.written[new] == after.step).all()
+    # No step passes without a token, unless a stop took away what it wrote.
+    whole = states[-1].z.ne(canvas.fill_id).all(-1) & torch.tensor("origin" not in name)
+    for row in states[-1].written[whole]:
+        assert set(row[row >= 0].tolist()) == {0, 1, 2, 3}

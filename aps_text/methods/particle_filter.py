@@ -17,7 +17,7 @@ Shapes: B rows of the caller, k particles each, B*k slots; a finished particle w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -152,7 +152,7 @@ class ParticleFilter:
             with torch.no_grad():
                 move, ratio = self._move(proposal, reward)
             book[active, 0] += ratio
-            cloud = replace(cloud, z=cloud.z.index_put((active,), move.canvas.z))
+            cloud = cloud.put(active, move.canvas)
             busy = (cloud.z == mask_id).any(-1)
             ended = active[~busy[active]]
             if len(ended):

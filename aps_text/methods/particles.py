@@ -100,6 +100,7 @@ def narrow(state: StepState, rows: Tensor) -> StepState:
     return replace(
         state,
         z=state.z[rows],
+        written=state.written[rows],
         revealed=state.revealed[rows],
         candidates=state.candidates[rows],
         tilted=state.tilted[rows],

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -119,7 +119,7 @@ class SVDD:
             entries, chosen_where = take_ragged(step.where, kept)
             chosen = Tilted(log_p[entries], log_p[entries])
             move = move.take(kept)
-            canvas = replace(canvas, z=canvas.z.index_put((active,), move.canvas.z))
+            canvas = canvas.put(active, move.canvas)
             yield report(index, config.steps, canvas, active, chosen_where, chosen, move)
             still = (move.canvas.z == mask_id).any(-1)
             active = active[still]
