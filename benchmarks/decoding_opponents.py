@@ -2,6 +2,8 @@
 
 The published code (`modeling_dream.py`, `configuration_dream.py` and `generation_utils.py`, as they
 lie beside Dream's weights) is read from a folder the user names; it is no part of this repository.
+With transformers 5 some copies of `generation_utils.py` fail (their `validate` takes no arguments);
+those in ZHZisZZ/dllm (dllm/pipelines/dream/models) run.
 """
 
 from __future__ import annotations
