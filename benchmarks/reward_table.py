@@ -65,6 +65,7 @@ SETTINGS = {
     "sentiment": Setting(),
     "syllables": Setting({"pattern": (10,)}),
     "toxicity": Setting(),
+    "valence": Setting(),
 }
 LEFT_OUT = {
     "countdown": "asks for expressions, and the embedded model answers in words",
