@@ -11,16 +11,16 @@
 3. Held-out prompts: each method at each budget; differences to APS at the same budget, paired, with
    95% intervals, Holm-adjusted over judges.
 
-Writes `summary.md`, the evaluation's own files and `report.html` in `--out`. Resumable: what was
-measured and answered is read back. Run it with an idle machine until the answers begin; they no
-longer depend on it. About fifty minutes on two cores; `--full` is four rewards, three budgets and
-200 prompts.
+Writes `summary-PROMPTS.md`, the evaluation's own files and `report.html` in `--out`. Resumable:
+what was measured and answered is read back. Measuring needs an idle machine, answering does not.
+`--full` is four rewards, three budgets and 200 prompts.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,11 +122,9 @@ def grid_of(reward: str, methods: Sequence[dict[str, Any]], args, **more: Any) -
 
 def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[str, Any]]:
     """The setting of each method; prints every trial."""
-    offered = trials(reward)
+    offered = {k: v for k, v in trials(reward).items() if k in (args.methods or [k])}
     methods = [one for ones in offered.values() for one in ones]
     cells = grid_of(reward, [{"method": "plain"}, *methods], args).cells
-    wanted = {"plain", *(f"{label} {n}" for label in offered for n in range(3))}
-    cells = [c for c in cells if c.label in wanted and keeps(c.label, args.methods)]
     rows = tuning_rows(answerer, cells, args.tuning_prompts, store)
     found = {}
     for cell in cells:
@@ -138,8 +136,6 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
     lines, chosen = [f"{reward}: token F1 must stay above {floor:.3f}", ""], []
     lines += ["| trial | settings | guide | token F1 | |", "|---|---|---|---|---|"]
     for label, settings in offered.items():
-        if not keeps(label, args.methods):
-            continue
         tried = [found[one["label"]] for one in settings]
         fit = [n for n, (_, f1) in enumerate(tried) if f1 >= floor]
         best = max(fit or range(len(tried)), key=lambda n: tried[n][0] if fit else tried[n][1])
@@ -154,11 +150,13 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
     return chosen
 
 
-def keeps(label: str, methods: Sequence[str] | None) -> bool:
-    return methods is None or label == "plain" or label.startswith(tuple(methods))
+def measured_costs(folder: Path) -> dict[tuple[str, str], float]:
+    """Calibrated seconds per prompt by (guide, label), of the last run."""
+    found = json.loads((folder / "run.json").read_text())[-1]["matching"]
+    return {(one["guide"], one["label"]): one["cost"] for one in found}
 
 
-def table(rows: Sequence[Row], reward: str, budget: str) -> list[str]:
+def table(rows: Sequence[Row], reward: str, budget: str, costs) -> list[str]:
     """A markdown table of one reward and budget: each judge, and APS minus the method."""
     own = [row for row in rows if row.rewards["guide"][0]["name"] == reward]
     own = [row for row in own if row.budget in ("", budget)]
@@ -173,7 +171,7 @@ def table(rows: Sequence[Row], reward: str, budget: str) -> list[str]:
     head = ["method", "seconds", *(f"{n.partition(':')[2] or n}" for n in names)]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for label, values in by_label.items():
-        cells = [label.partition(" @")[0], f"{np.mean(list(values['seconds'].values())):.2f}"]
+        cells = [label.partition(" @")[0], f"{costs[reward, label]:.2f}"]
         gaps = {
             name: difference(by_label[aps][name], values[name], higher_is_better=name != "nll")
             for name in judges
@@ -198,7 +196,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--tuning-prompts", type=int, default=24)
     parser.add_argument("--budgets", nargs="+", type=float, default=[3, 9], help="times plain")
-    parser.add_argument("--methods", nargs="+", help="how the labels begin; default: all")
+    parser.add_argument("--methods", nargs="+", help="labels; default: all")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("results/text_methods"))
@@ -230,11 +228,16 @@ def main() -> None:
     cells = [cell for grid in grids for cell in grid.cells]
     grid = dataclasses.replace(grids[0], cells=cells)
     rows = evaluate(grid, args.out, command=sys.argv, pipe=pipe, baseline="APS")
-    lines = []
+    lines, costs = [], measured_costs(args.out)
     for reward in args.rewards:
         for budget in dict.fromkeys(row.budget for row in rows if row.budget):
-            lines += [f"### {reward}, {budget} a prompt", "", *table(rows, reward, budget), ""]
-    (args.out / "summary.md").write_text("\n".join(lines) + "\n")
+            lines += [
+                f"### {reward}, {budget} a prompt",
+                "",
+                *table(rows, reward, budget, costs),
+                "",
+            ]
+    (args.out / f"summary-{args.prompts}.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
