@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .commands import eval as evaluation
 from .commands import models, plan, verify
 from .commands import rewards as reward_commands
+from .commands.loading import add_loading, loading_options
 
 if TYPE_CHECKING:
     from .output import APSOutput
@@ -34,13 +35,11 @@ OPTIONS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `aps`; returns the exit status (2 for a usage error, with one clear line)."""
-    from rewards import RewardError
-
+    """Run `aps`; returns the exit status (2 for an error, with one clear line)."""
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except (ValueError, TypeError, ImportError, OSError, RewardError) as error:
+    except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
         print(f"aps: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -83,11 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a setting of the method itself, e.g. particles=8",
     )
-    ask.add_argument("--model", default="mini", help="'mini' or a folder")
+    ask.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
     ask.add_argument("--json", action="store_true", help="for machines")
     for name, kind in OPTIONS.items():
         ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    add_loading(ask)
     ask.set_defaults(run=ask_command)
     for command in (plan, models, reward_commands, verify, evaluation):
         command.add_parser(commands)
@@ -116,7 +116,7 @@ def ask_command(args: argparse.Namespace) -> int:
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
     rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
-    pipe = APSPipeline.from_pretrained(args.model)
+    pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["add_parser", "verify_command"]
+from .loading import add_loading, loading_options
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+__all__ = ["add_parser", "verify_command"]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -20,23 +20,14 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("model", metavar="MODEL", help="'mini', a folder or a hub id")
-    add("--device", help="e.g. cuda, cuda:1, mps (default: cpu)")
-    add("--dtype", choices=DTYPES, help="default: what the files store")
-    add("--device-map", metavar="MAP", help="accelerate's placement, e.g. auto")
-    add("--load-in-8bit", action="store_true")
-    add("--load-in-4bit", action="store_true")
-    add("--attn-implementation", metavar="NAME", help="sdpa (default) or eager")
-    add("--gradient-checkpointing", action="store_true")
-    add("--revision", help="of a hub id")
-    add("--local-files-only", action="store_true", help="never download")
     add("--tokens", type=int, default=16, help="positions of an answer (default: 16)")
     add("--json", action="store_true", help="for machines")
+    add_loading(parser)
     parser.set_defaults(run=verify_command)
 
 
 def verify_command(args: argparse.Namespace) -> int:
     """Load by the ordinary path, check, and report."""
-    import torch
     from transformers.utils import logging
 
     from ..models.checkpoint import find
@@ -44,23 +35,9 @@ def verify_command(args: argparse.Namespace) -> int:
     from ..models.text_model import load
     from ..verification.suite import verify
 
-    check_device(args.device)
+    options = loading_options(args)
     logging.disable_progress_bar()
-    options: dict[str, Any] = {
-        name: getattr(args, name)
-        for name in (
-            "device",
-            "device_map",
-            "load_in_8bit",
-            "load_in_4bit",
-            "attn_implementation",
-            "gradient_checkpointing",
-            "revision",
-            "local_files_only",
-        )
-    }
-    dtype = None if args.dtype is None else getattr(torch, args.dtype)
-    model = load(args.model, dtype=dtype, **options)
+    model = load(args.model, **options)
     folder, config = find(
         FOLDER if args.model == "mini" else args.model,
         lambda config: None,
@@ -82,16 +59,3 @@ def verify_command(args: argparse.Namespace) -> int:
         print(json.dumps(report.as_dict(), indent=2))
     return 0 if report.passed else 1
 
-
-def check_device(name: str | None) -> None:
-    """Raises `ValueError` where there is no such device."""
-    import torch
-
-    if name is None:
-        return
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"no device {name!r} here ({str(error).splitlines()[0]}); use --device cpu"
-        ) from error

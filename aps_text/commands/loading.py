@@ -1,0 +1,55 @@
+"""Flags that say how a checkpoint is loaded, the same for every command that loads one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["add_loading", "loading_options"]
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+FLAGS = (
+    *("device", "device_map", "load_in_8bit", "load_in_4bit", "attn_implementation"),
+    *("gradient_checkpointing", "revision", "local_files_only"),
+)
+
+
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """Add the flags."""
+    add = parser.add_argument_group("loading").add_argument
+    add("--device", help="e.g. cuda, cuda:1, mps (default: cpu)")
+    add("--dtype", choices=DTYPES, help="default: what the files store")
+    add("--device-map", metavar="MAP", help="accelerate's placement, e.g. auto")
+    add("--load-in-8bit", action="store_true")
+    add("--load-in-4bit", action="store_true")
+    add("--attn-implementation", metavar="NAME", help="sdpa (default) or eager")
+    add("--gradient-checkpointing", action="store_true")
+    add("--revision", help="of a hub id")
+    add("--local-files-only", action="store_true", help="never download")
+
+
+def loading_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What was typed, as arguments of `aps_text.models.text_model.load`.
+
+    Raises:
+        ValueError: no such device here.
+    """
+    import torch
+
+    check_device(args.device)
+    dtype = None if args.dtype is None else getattr(torch, args.dtype)
+    return {**{name: getattr(args, name) for name in FLAGS}, "dtype": dtype}
+
+
+def check_device(name: str | None) -> None:
+    """Raises `ValueError` where there is no such device."""
+    import torch
+
+    if name is None:
+        return
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"no device {name!r} here ({str(error).splitlines()[0]}); use --device cpu"
+        ) from error
