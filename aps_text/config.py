@@ -94,7 +94,7 @@ class APSConfig:
             (probability), `topk_margin`, `entropy`, `origin` (random order, random count).
             Always untempered, so temperature never changes the decoding order by itself.
         alg_temp: draw the positions instead of taking the best: `softmax(score / alg_temp)`
-            without replacement, Dream's knob. None is off.
+            without replacement, Dream's knob. None is off, and so is Dream's own 0.
         cfg_scale: classifier-free guidance by the prompt masked out, `(1 + w) cond - w uncond`,
             LLaDA's knob; one more forward a step. 0 is off.
         temperature, top_p, top_k: of the candidate's draw; temperature 0 takes the argmax.
@@ -161,6 +161,8 @@ class APSConfig:
                 )
         for name in RANGES:
             _check(name, getattr(self, name))
+        if self.alg_temp == 0:
+            object.__setattr__(self, "alg_temp", None)
         for name in ("carry_over", "revisable"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} is True or False, got {getattr(self, name)!r}")
@@ -239,7 +241,7 @@ class APSConfig:
         known = [f.name for f in dataclasses.fields(cls)]
         for name in names:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = THEIRS.get(name, []) or difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
                 raise TypeError(f"unknown option {name!r}{hint}")
 
@@ -250,6 +252,9 @@ def _check(name: str, value: Any) -> None:
     if value is not None or "None" not in annotation:
         check_number(name, value, RANGES[name], whole="int" in annotation)
 
+
+# Names in the published code of Dream and LLaDA that are nothing like ours.
+THEIRS = {"gen_length": ["max_new_tokens"]}
 
 # One steered answer costs several plain ones; the presets are the dial.
 PRESETS: dict[str, dict[str, Any]] = {

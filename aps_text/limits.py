@@ -44,7 +44,7 @@ RANGES: dict[str, tuple[float, float, bool]] = {
     "guidance_end": (0, 1, True),
     "guidance_interval": (1, math.inf, True),
     "threshold": (0, 1, False),
-    "alg_temp": (0, math.inf, False),
+    "alg_temp": (0, math.inf, True),
     "cfg_scale": (0, math.inf, True),
     "temperature": (0, math.inf, True),
     "top_p": (0, 1, False),

@@ -39,7 +39,7 @@ OUTSIDE = {
     "guidance_end": [-0.1, 1.5],
     "guidance_interval": [0],
     "threshold": [0, 1.5],
-    "alg_temp": [0, -1.0],
+    "alg_temp": [-1.0, math.inf],
     "cfg_scale": [-0.5, math.nan],
     "temperature": [-0.1, math.inf, math.nan],
     "top_p": [0, -0.2, 1.01],

@@ -191,3 +191,12 @@ def test_alg_temp_draws_positions_and_nearly_zero_takes_the_best():
         shares.append(next(iter(states)).revealed.float().mean(0))
     assert shares[0].max() == 1
     assert (shares[1] - 0.2).abs().max() < 0.08  # four standard errors
+
+
+def test_zero_alg_temp_is_off_as_in_dreams_own_example():
+    assert APSConfig(alg_temp=0.0, threshold=0.9) == APSConfig(threshold=0.9)
+
+
+def test_lladas_name_of_the_length_is_told_ours(pipe):
+    with pytest.raises(TypeError, match="unknown option 'gen_length'; did you mean 'max_new_tok"):
+        pipe.generate_plain("Who?", gen_length=8)
