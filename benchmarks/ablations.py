@@ -5,8 +5,8 @@
 
 Every point is the difference to plain decoding on the same prompts and seeds, paired, with its 95%
 interval: the guiding reward, token F1, and how many times plain decoding's operations it took
-(matrix products, so that other programs play no part). What is not named is the preset `balanced`
-with the beta of its reward (`BETA`). Resumable; about 40 minutes on one core. The figures need
+(matrix products, so that other programs play no part). What is not named is `BASE` with the beta of
+its reward (`BETA`). Resumable; about 40 minutes on one core. The figures need
 matplotlib.
 """
 
@@ -30,6 +30,7 @@ from eval.statistics import difference
 from eval.store import RowStore
 from eval.summary import values_of
 
+BASE = {"inner_steps": 3, "num_candidates": 1}  # a fitted LoRA and no pool
 BETA = {"relevance": 0.01, "answer-quality": 1.0, "sentiment": 0.03}
 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
@@ -96,6 +97,7 @@ def cells_of(reward: str, groups: Sequence[str]):
             "tasks": [{"task": "word-knowledge", "metrics": ["f1", "exact"]}],
             "rewards": [{"guide": [reward], "config": {"beta": BETA[reward]}}],
             "methods": methods,
+            "config": BASE,
         }
     ).cells
 

@@ -114,6 +114,7 @@ def grid_of(reward: str, methods: Sequence[dict[str, Any]], args, **more: Any) -
             "tasks": [{"task": "word-knowledge", "metrics": METRICS}],
             "rewards": [{"guide": [reward], "report": JUDGES[reward]}],
             "methods": list(methods),
+            "config": {"inner_steps": 3, "num_candidates": 1},
             "batch_size": 16,
             **more,
         }
