@@ -64,6 +64,9 @@ def main():
             (shape, replace(call, carry_over=False, checkpointing=True, **small), None),
             (shape, replace(call, adapter="logits", **small), reward),
             (shape, replace(call, estimator="rloo", num_samples=6, **small), chat),
+            (shape, replace(call, inner_steps=0, num_candidates=4, **small), None),
+            (shape, replace(call, inner_steps=0, num_candidates=16, **small), chat),
+            (shape, replace(call, inner_steps=1, num_candidates=16, **small), reward),
         ]
     if args.big:
         call = replace(call, steps=2, inner_steps=1, lora_layers=4)
@@ -72,7 +75,7 @@ def main():
                 (shape, call, None),
                 (shape, replace(call, batch=1, tokens=100, prompt=60, lora_layers=None), None),
             ]
-    head = f"{'model':<6}{'params':>9}{'B':>3}{'P+L':>9}{'n':>4}{'r':>4}  {'call':<24}"
+    head = f"{'model':<6}{'params':>9}{'B':>3}{'P+L':>9}{'n':>4}{'r':>4}  {'call':<28}"
     print(head + f"{'flops':>8}{'saved':>8}{'peak':>8}   worst moment", flush=True)
     worst = {"flops": 0.0, "saved": 0.0, "peak": 0.0}
     for shape, call, reward in jobs:
@@ -84,7 +87,7 @@ def main():
             "flops": sum(count_flops(shape, call, reward).values()) / real.flops,
             "peak": made / real.peak,
         }
-        if real.replay_saved and not call.checkpointing:
+        if real.replay_saved and call.inner_steps and not call.checkpointing:
             ratio["saved"] = replay_saved(shape, call, call.tokens) / real.replay_saved
         for name, value in ratio.items():
             worst[name] = max(worst[name], abs(value - 1))
@@ -92,11 +95,13 @@ def main():
         words += ["checkpointed"] if call.checkpointing else []
         words += ["logits"] if call.adapter == "logits" else []
         words += [call.estimator] if call.estimator != "relaxed" else []
+        words += ["no phi"] if not call.inner_steps else []
+        words += [f"pool {call.num_candidates}"] if call.num_candidates > 1 else []
         words += [f"+{reward.shape.layout}"] if reward else []
         print(
             f"{shape.name:<6}{shape.parameters / 1e6:>8.1f}M{call.batch:>3}"
             f"{f'{call.prompt}+{call.tokens}':>9}{call.adapted(shape):>4}{call.lora_rank:>4}  "
-            f"{' '.join(words):<24}"
+            f"{' '.join(words):<28}"
             + "".join(
                 f"{ratio[name]:>8.3f}" if name in ratio else f"{'-':>8}"
                 for name in ("flops", "saved", "peak")

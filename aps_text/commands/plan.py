@@ -24,6 +24,7 @@ def add_parser(subparsers: Any) -> None:
     add("--tokens", type=int, default=128, help="new tokens (L)")
     add("--steps", type=int, default=128, help="denoising steps (T)")
     add("--inner-steps", type=int, default=3, help="optimiser steps per denoising step (M)")
+    add("--num-candidates", type=int, default=1, metavar="N", help="answers in a step's pool")
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--batch", type=int, default=1, help="answers in one pass")
     add("--adapter", default="lora", choices=["lora", "logits"])
@@ -69,6 +70,7 @@ def plan_command(args: argparse.Namespace) -> int:
         batch=args.batch,
         steps=args.steps,
         inner_steps=args.inner_steps,
+        num_candidates=args.num_candidates,
         lora_layers=None if layers == "all" else int(layers),
         lora_rank=args.lora_rank,
         adapter=args.adapter,
@@ -109,13 +111,17 @@ def as_text(found: Plan) -> str:
     call, shape, passes = found.call, found.shape, found.passes
     kind = f"{call.bits}-bit layers" if call.bits else f"{8 * call.dtype_bytes}-bit numbers"
     top = call.adapted(shape)
-    lora = call.adapter == "lora"
-    adapter = f"LoRA rank {call.lora_rank} on {top} of {shape.layers} layers"
+    means = []
+    if call.inner_steps:
+        adapter = f"LoRA rank {call.lora_rank} on {top} of {shape.layers} layers"
+        means.append(adapter if call.adapter == "lora" else "phi = logits")
+    if call.num_candidates > 1:
+        means.append(f"pool of {call.num_candidates} answers")
     lines = [
         f"{shape.name}: {shape.parameters / 1e9:.2f} B parameters, {kind} ({shape.source})",
         f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={call.steps}, "
         f"M={call.inner_steps}, "
-        + ("plain" if not call.inner_steps else adapter if lora else "phi = logits")
+        + (", ".join(means) or "plain")
         + (f", blocks of {call.block_length}" if call.block_length else ""),
     ]
     if found.reward is not None:
@@ -124,7 +130,7 @@ def as_text(found: Plan) -> str:
             f"parameters, {8 * found.reward.dtype_bytes}-bit, {found.reward.frame} tokens around "
             "the answer"
         )
-    if call.inner_steps and passes.guided < passes.steps:
+    if call.steers and passes.guided < passes.steps:
         lines.append(f"steered at {passes.guided} of {passes.steps} steps")
     if passes.unconditional:
         lines.append(
@@ -133,12 +139,12 @@ def as_text(found: Plan) -> str:
         )
     if call.threshold is not None:
         lines.append("threshold: the call ends earlier where the model is sure; all below at most")
-    early = "gates and the trust region end steps early"
+    early = "; at most: gates and the trust region end steps early" if call.inner_steps else ""
     lines += [
         "",
         f"passes (rows)   trunk {passes.trunk_forwards}, replays {passes.denoiser_forwards}, "
         f"backward {passes.denoiser_backwards}, reward {passes.reward_forwards} forward "
-        f"{passes.reward_backwards} backward; at most: {early}",
+        f"{passes.reward_backwards} backward{early}",
         f"masked positions   {passes.masks / max(1, passes.steps):.1f} of {call.tokens} on average",
         "",
         f"operations      {sum(found.flops.values()) / 1e12:12.1f} TFLOP",

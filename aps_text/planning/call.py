@@ -56,7 +56,7 @@ class Call:
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the value and its range."""
         counts = ("tokens", "batch", "steps", "lora_rank", "num_samples", "guidance_interval")
-        for name in (*counts, "block_length"):
+        for name in (*counts, "num_candidates", "block_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -88,6 +88,11 @@ class Call:
         return self.prompt + self.tokens
 
     @property
+    def steers(self) -> bool:
+        """Whether the steps in the window differ from plain decoding's."""
+        return self.inner_steps > 0 or self.num_candidates > 1
+
+    @property
     def masked(self) -> bool:
         """Whether attention takes a mask: where something is padded."""
         return self.padded and self.batch > 1
@@ -112,10 +117,10 @@ class Call:
                 f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
                 f"{shape.name} has a context of {context}; use fewer tokens"
             )
-        if self.inner_steps and not any(step.guided for step in planned_steps(self)):
+        if self.steers and not any(step.guided for step in planned_steps(self)):
             raise ValueError(
                 f"no step is steered: none of {self.steps} lies in [{self.guidance_start}, "
-                f"{self.guidance_end}) on its interval; widen it, or plan inner_steps=0"
+                f"{self.guidance_end}) on its interval; widen it, or plan inner_steps=0, no pool"
             )
 
 

@@ -2,9 +2,10 @@
 
     passes    trunk T, replays T (M+1) (one more with carry-over, but not at the first step),
               backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
-              T replays and no backward; a step outside of the guidance window: one replay. These
-              are `aps_text.cost.Cost`'s, an upper bound where gates, the trust region or a
-              threshold end a step or the call early.
+              T replays and no backward; a step outside of the guidance window: one replay; a
+              pool of n answers: n + (n-1)(T-1) rewards forward. These are `aps_text.cost.Cost`'s,
+              an upper bound where gates, the trust region or a threshold end a step or the call
+              early.
     guidance  by the prompt's absence (cfg_scale): another trunk and replay a step, of theta
     layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
     last      2 X (weights of k, v) + 2 N (other weights) + 4 N S H d_h: keys and values everywhere,
@@ -56,17 +57,19 @@ def count_passes(call: Call, *, rewarded: bool = True) -> Passes:
     steps, rows, inner = planned_steps(call), call.batch, call.inner_steps
     guided = sum(step.guided for step in steps)
     forwards, backwards = len(steps), 0
-    if call.adapter == "lora":
+    if call.adapter == "lora" and inner:
         forwards += guided * inner
         forwards += sum(step.guided and step.again for step in steps) if call.carry_over else 0
         backwards = guided * inner
     scored = guided * inner if rewarded else 0
     sampled = call.estimator == "rloo"
+    # All are fresh at the first step; afterwards one is held, and its reward remembered.
+    pooled = 1 + guided * (call.num_candidates - 1) if rewarded and call.num_candidates > 1 else 0
     return Passes(
         trunk_forwards=rows * len(steps),
         denoiser_forwards=rows * forwards,
         denoiser_backwards=rows * backwards,
-        reward_forwards=rows * scored * (call.num_samples if sampled else 1),
+        reward_forwards=rows * (scored * (call.num_samples if sampled else 1) + pooled),
         reward_backwards=0 if sampled else rows * scored,
         unconditional=rows * len(steps) if call.cfg_scale > 0 else 0,
         masks=sum(step.masks for step in steps),

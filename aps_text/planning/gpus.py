@@ -93,7 +93,7 @@ def seconds_on(gpu: Gpu, shape: ModelShape, call: Call, reward: RewardCall | Non
     backs = passes.denoiser_backwards / rows * (2 if call.checkpointing else 1)
     masks = rows * passes.masks / max(1, passes.steps)
     logits = masks * shape.vocab * 4.0 * VOCABULARY_PASSES
-    inner = passes.steps - passes.guided + passes.guided * call.inner_steps
+    inner = passes.steps + passes.guided * max(0, call.inner_steps - 1)
     peak, wide = COMPUTE * gpu.bf16 * 1e12, BANDWIDTH * gpu.bandwidth * 1e9
     time = max(flops["trunk"] / peak, trunks * (1 - share) * body / wide)
     parts = ("replays", "head", "backward", "recomputed", "without prompt")
@@ -104,7 +104,10 @@ def seconds_on(gpu: Gpu, shape: ModelShape, call: Call, reward: RewardCall | Non
     if reward is not None:
         weights = float(reward.shape.parameters * reward.dtype_bytes)
         table = shape.vocab * reward.shape.hidden * reward.dtype_bytes
-        times = (passes.reward_forwards + passes.reward_backwards) / rows
+        table *= 1 if passes.reward_backwards else 0
+        # A row's samples are scored in one pass, and so is a step's pool.
+        times = passes.guided * call.inner_steps + passes.reward_backwards / rows
+        times += passes.guided if call.num_candidates > 1 else 0
         rate = peak if reward.dtype_bytes == 2 else COMPUTE * gpu.fp32 * 1e12
         moved = times * (weights + table) / wide
         time += max((flops["reward"] + flops["bridge"]) / rate, moved)

@@ -174,6 +174,7 @@ class Setting:
         self.config = APSConfig(
             steps=call.steps,
             inner_steps=call.inner_steps,
+            num_candidates=call.num_candidates,
             lora_layers=call.lora_layers,
             lora_rank=call.lora_rank,
             adapter=call.adapter,  # type: ignore[arg-type]
@@ -196,7 +197,7 @@ class Setting:
     def run(self) -> Cost:
         """The whole call."""
         operator: Any = self.operator or ZeroOperator()
-        method = APS() if self.call.inner_steps else Ancestral()
+        method = APS() if self.call.steers else Ancestral()
         return run(method, self.bound, operator, self.canvas, self.config, self.noise).cost
 
     def replay_saved(self) -> int:

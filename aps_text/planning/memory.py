@@ -10,6 +10,8 @@ A step has several moments that may be its worst, and the plan is the worst of t
 
     trunk       unsteered: a layer's inside, beside the last step's distributions
     decoding    unsteered: two tensors of logits
+    pool        drawing the whole answers of a pool, or scoring them
+    report      how far x_phi lies from x_theta; the worst where a pool alone steers
     sampling    drawing the hard tokens the reward sees: float64 sums over the vocabulary
     reward      the reward's own graph on top of everything
     gradient    from the reward's embeddings to the logits
@@ -82,13 +84,20 @@ def adapter_parameters(shape: ModelShape, layers: int, rank: int) -> int:
     return layers * rank * sum(i + o for i, o in shape.maps)
 
 
-def reward_workspace(reward: RewardCall, call: Call) -> float:
-    """What one layer of the reward needs for a moment; a sampled one scores K answers a row."""
-    shape, span = reward.shape, call.tokens + reward.frame
-    if call.estimator == "relaxed":
-        return float(call.batch * span * shape.ffn * reward.dtype_bytes)
-    width = 2 * shape.hidden + 3 * shape.ffn
-    return float(call.batch * call.num_samples * span * width * reward.dtype_bytes)
+def layer_workspace(shape: ModelShape, positions: float, dtype_bytes: int) -> float:
+    """What one layer needs for a moment where nothing is kept for a way back: its input, the sum
+    after attention, norms, and the inside of the MLP."""
+    hidden, inner = {"bert": (2, 2), "llama": (3, 3), "modernbert": (3, 4)}[shape.layout]
+    return float(positions * (hidden * shape.hidden + inner * shape.ffn) * dtype_bytes)
+
+
+def scoring_workspace(reward: RewardCall, call: Call, answers: int) -> float:
+    """`layer_workspace` of the reward where it scores so many whole answers a row, beside their
+    embeddings: as they are handed in, and an encoder's normed ones."""
+    positions = call.batch * answers * (call.tokens + reward.frame)
+    copies = 2 if reward.shape.layout == "bert" else 1
+    entered = copies * positions * reward.shape.hidden * reward.dtype_bytes
+    return entered + layer_workspace(reward.shape, positions, reward.dtype_bytes)
 
 
 def plan_memory(shape: ModelShape, call: Call, reward: RewardCall | None = None) -> Memory:
@@ -112,13 +121,16 @@ def _moments(
     rows, size, e, masks = call.batch, call.positions, call.dtype_bytes, step.asked
     a = max(4, e)
     one = float(rows * masks * shape.vocab * a)  # one (N, K) tensor
-    lora = call.adapter == "lora" and call.inner_steps > 0
+    fitted = call.inner_steps > 0
+    lora = call.adapter == "lora" and fitted
     phi = rows * adapter_parameters(shape, call.adapted(shape), call.lora_rank) * a if lora else 0
     parts = dict.fromkeys(PARTS, 0.0)
     parts["weights"] = weights_bytes(shape, e, call.bits)
     parts["adapter"] = 5.0 * phi
     if call.masked:
-        parts["mask"] = float(rows * size * size * (1 if shape.layout == "llama" else e))
+        # ModernBERT has another one for its local layers.
+        each = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout]
+        parts["mask"] = float(rows * size * size * each)
     if reward is not None:
         table = shape.vocab * reward.shape.hidden if call.estimator == "relaxed" else 0
         parts["reward weights"] = reward.dtype_bytes * float(reward.shape.parameters + table)
@@ -126,15 +138,18 @@ def _moments(
     state = float(rows * size * shape.hidden * e * (2 if guided else 1))
     # The unconditional logits, and where they are suppressed.
     beside = one + one / a if guided else 0.0
-    if not step.guided:
-        inner = (2 if shape.layout == "bert" else 3) * shape.ffn
-        trunk = float(rows * size * (2 * shape.hidden + inner) * e)
-        last = 2.0 * rows * before * shape.vocab * a
+    pooled = _pool(shape, call, reward, step, parts, state) if step.guided else []
+    if not step.guided or not fitted:
+        # The last step's hidden states are there still; so are both steps' rotary angles.
+        angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
+        trunk = layer_workspace(shape, rows * size, e) + state + angles
+        last = (2.0 if fitted else 1.0) * rows * before * shape.vocab * a
         # Both sides are mixed out of place; later, the likeliest tokens are ranked.
         drawn = max((4 + 1 / a) * one if guided else 0, 2 * one + beside + RANKED * rows * masks)
         return [
             Memory("trunk", parts | {"vocabulary": last, "workspace": trunk}),
             Memory("decoding", parts | {"vocabulary": drawn, "workspace": state}),
+            *pooled,
         ]
     if guided:
         parts["workspace"] = state
@@ -152,14 +167,17 @@ def _moments(
     if not lora and again:
         held += 4 * one  # theta, the offset and its two moments
     prior = 2 * one
-    draws = one + 2 * rows * masks * shape.vocab * 8.0
+    sampled = call.estimator == "rloo"
+    draws = (0 if sampled else one) + 2 * rows * masks * shape.vocab * 8.0
     found = [Memory("sampling", parts | {"activations": saved, "vocabulary": held + prior + draws})]
     if reward is not None:
-        sampled = call.estimator == "rloo"
-        # Sampled: float64 sums to draw from. Relaxed: the draws, x_phi, and what the bridge keeps.
-        mixed = 16.0 * one / a if sampled else (2 + (1 if call.restrict else 0)) * one
+        # Sampled: x_phi in float64. Relaxed: the draws, x_phi, and what the bridge keeps.
+        mixed = 8.0 * one / a if sampled else (2 + (1 if call.restrict else 0)) * one
         during = parts | {"activations": saved, "vocabulary": held + prior + mixed}
-        graph = {"workspace": reward_workspace(reward, call)}
+        span = call.tokens + reward.frame
+        inside = float(rows * span * reward.shape.ffn * reward.dtype_bytes)
+        scored = scoring_workspace(reward, call, call.num_samples)
+        graph = {"workspace": scored if sampled else inside}
         if not sampled:
             graph["reward activations"] = reward_saved(reward, call.tokens, rows)
             vocabulary = during["vocabulary"] + (3 if again else 4) * one
@@ -185,4 +203,39 @@ def _moments(
     else:
         made = 8 if again else 7  # the first time the gradient and the offset's own three are new
         found.append(Memory("optimiser", parts | {"vocabulary": held + made * one}))
-    return found
+    return found + pooled
+
+
+def _pool(
+    shape: ModelShape,
+    call: Call,
+    reward: RewardCall | None,
+    step: PlannedStep,
+    parts: dict[str, float],
+    state: float,
+) -> list[Memory]:
+    """Where whole answers are drawn, scored and weighed."""
+    if call.num_candidates == 1:
+        return []
+    rows, masks, n = call.batch, step.masks, call.num_candidates
+    one = float(rows * masks * shape.vocab * max(4, call.dtype_bytes))
+    fresh = n - step.again
+    held = one + (one if call.cfg_scale > 0 else 0)  # the unconditional logits
+    if call.inner_steps > 0:
+        held += one  # x_phi beside x_theta
+        held += 0 if call.adapter == "lora" else 4 * one  # theta, the offset, its two moments
+    # Of a position and answer: the tokens, and uniforms as they are made; or the filled-in answers.
+    drawn = 6 * 8.0 * rows * masks * (fresh - 1) + RANKED * rows * masks
+    filled = rows * n * (8.0 * masks + 40 * call.tokens)
+    ids = rows * fresh * 8.0 * (masks + call.tokens)
+    scored = ids + (scoring_workspace(reward, call, fresh) if reward is not None else 0)
+    moments = [
+        ("pool", held + one, drawn),
+        ("pool", held, filled),
+        ("pool", held, scored),
+        ("report", held + 3 * one, 0.0),
+    ]
+    return [
+        Memory(name, parts | {"vocabulary": vocabulary, "workspace": state + inside})
+        for name, vocabulary, inside in moments
+    ]

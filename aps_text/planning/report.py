@@ -4,6 +4,7 @@ Changes are tried in the order of least loss and each is planned again, alone an
 before it, so every saving printed is computed:
 
     fewer rows in a pass          same answers, more time per answer
+    fewer answers in the pool     less to choose from, also faster
     fewer adapted layers          less to steer with, also faster
     gradient checkpointing        same answers, the replayed layers run once more
     adapter = logits              another method: steers without a pass back through the model
@@ -130,8 +131,8 @@ def suggest(
 ) -> list[Change]:
     """Changes in the order of least loss until the call fits; those not needed are left out.
 
-    Within one kind (rows, layers, tokens) the least change that fits is taken, or the most. Once
-    it fits, changes that are no longer needed are taken back, the greatest loss first.
+    Within one kind (rows, pool, layers, tokens) the least change that fits is taken, or the most.
+    Once it fits, changes that are no longer needed are taken back, the greatest loss first.
     """
 
     def needed(changes: list[_Setting]) -> float:
@@ -167,8 +168,10 @@ def suggest(
 def _ladder(shape: ModelShape, call: Call) -> Iterator[list[_Setting]]:
     """Per kind of change, its settings from the least change to the most."""
     yield [(f"--batch {rows}", {"batch": rows}) for rows in _halves(call.batch)]
+    pools = [n for n in _halves(call.num_candidates) if n > 1]  # one answer is another method
+    yield [(f"--num-candidates {n}", {"num_candidates": n}) for n in pools]
     layers = _halves(call.adapted(shape))
-    if call.adapter == "lora":
+    if call.adapter == "lora" and call.inner_steps:
         yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in layers]
         if not call.checkpointing:
             yield [("--gradient-checkpointing", {"checkpointing": True})]
