@@ -10,7 +10,7 @@ A step has several moments that may be its worst, and the plan is the worst of t
 
     trunk       unsteered: a layer's inside, beside the last step's distributions
     decoding    unsteered: two tensors of logits
-    pool        drawing the whole answers of a pool, or scoring them
+    pool        filling in the whole answers of a pool, or scoring them
     report      how far x_phi lies from x_theta; the worst where a pool alone steers
     sampling    drawing the hard tokens the reward sees: float64 sums over the vocabulary
     reward      the reward's own graph on top of everything
@@ -214,23 +214,23 @@ def _pool(
     parts: dict[str, float],
     state: float,
 ) -> list[Memory]:
-    """Where whole answers are drawn, scored and weighed."""
+    """Where whole answers are filled in, scored and weighed; drawing their tokens needs less."""
     if call.num_candidates == 1:
         return []
-    rows, masks, n = call.batch, step.masks, call.num_candidates
+    rows, masks = call.batch, step.masks
     one = float(rows * masks * shape.vocab * max(4, call.dtype_bytes))
-    fresh = n - step.again
+    fresh = call.num_candidates - step.again
     held = one + (one if call.cfg_scale > 0 else 0)  # the unconditional logits
     if call.inner_steps > 0:
         held += one  # x_phi beside x_theta
         held += 0 if call.adapter == "lora" else 4 * one  # theta, the offset, its two moments
-    # Of a position and answer: the tokens, and uniforms as they are made; or the filled-in answers.
-    drawn = 6 * 8.0 * rows * masks * (fresh - 1) + RANKED * rows * masks
-    filled = rows * n * (8.0 * masks + 40 * call.tokens)
-    ids = rows * fresh * 8.0 * (masks + call.tokens)
-    scored = ids + (scoring_workspace(reward, call, fresh) if reward is not None else 0)
+    # The draws are there twice; answers are filled in, and ended at their stop by running sums.
+    drawn = 16.0 * rows * fresh * masks
+    filled = drawn + 34.0 * rows * fresh * call.tokens
+    scored = drawn + 8.0 * rows * fresh * call.tokens
+    if reward is not None:
+        scored += scoring_workspace(reward, call, fresh)
     moments = [
-        ("pool", held + one, drawn),
         ("pool", held, filled),
         ("pool", held, scored),
         ("report", held + 3 * one, 0.0),
