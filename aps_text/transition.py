@@ -200,7 +200,10 @@ def report(
         )
     kl = None
     if guided:
-        kl = spread(kl_rows(tilted.log_phi, tilted.log_theta, where[0], len(active)), 0.0)
+        kl = blank.new_zeros(len(active))
+        if tilted.log_phi is not tilted.log_theta:
+            kl = kl_rows(tilted.log_phi, tilted.log_theta, where[0], len(active))
+        kl = spread(kl, 0.0)
     return StepState(
         step=index,
         steps=steps,

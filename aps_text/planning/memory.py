@@ -11,7 +11,7 @@ A step has several moments that may be its worst, and the plan is the worst of t
     trunk       unsteered: a layer's inside, beside the last step's distributions
     decoding    unsteered: two tensors of logits
     pool        filling in the whole answers of a pool, or scoring them
-    report      how far x_phi lies from x_theta; the worst where a pool alone steers
+    report      how far x_phi lies from x_theta
     sampling    drawing the hard tokens the reward sees: float64 sums over the vocabulary
     reward      the reward's own graph on top of everything
     gradient    from the reward's embeddings to the logits
@@ -230,11 +230,9 @@ def _pool(
     scored = drawn + 8.0 * rows * fresh * call.tokens
     if reward is not None:
         scored += scoring_workspace(reward, call, fresh)
-    moments = [
-        ("pool", held, filled),
-        ("pool", held, scored),
-        ("report", held + 3 * one, 0.0),
-    ]
+    moments = [("pool", held, filled), ("pool", held, scored)]
+    if call.inner_steps > 0:
+        moments.append(("report", held + 3 * one, 0.0))
     return [
         Memory(name, parts | {"vocabulary": vocabulary, "workspace": state + inside})
         for name, vocabulary, inside in moments
