@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME[=WEIGHT]",
-        help="what to steer by (default: answer-quality, at beta 1); weight 0 only reports",
+        help="what to steer by (default: answer-quality, at beta 0.3); weight 0 only reports",
     )
     ask.add_argument(
         "--select",
@@ -112,7 +112,7 @@ def ask_command(args: argparse.Namespace) -> int:
     preset = options.pop("preset", None)
     refuse_unread(method, options, preset)
     if not args.reward:
-        options.setdefault("beta", 1.0)  # the best of answer-quality on tuning questions
+        options.setdefault("beta", 0.3)  # the best of answer-quality on tuning questions
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
     rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]

@@ -112,7 +112,7 @@ class APSConfig:
     threshold: float | None = None
     block_length: int | None = None
     prefix_reuse: int | None = None
-    inner_steps: int = 3
+    inner_steps: int = 1
     prior: Literal["overlap", "kl", "none"] = "kl"
     likelihood_weight: Literal["slides", "posterior"] | float = "posterior"
     beta: float = 0.02
@@ -137,7 +137,7 @@ class APSConfig:
     guidance_interval: int = 1
     remasking: Literal["standard", "anchored", "low_confidence", "random"] = "anchored"
     candidate: Literal["sample", "quantized"] = "sample"
-    num_candidates: int = 1
+    num_candidates: int = 16
     anchor_score: Literal["token", "bits"] = "token"
     standard_score: Literal["phi", "theta"] = "theta"
     revisable: bool = False
@@ -258,12 +258,13 @@ THEIRS = {"gen_length": ["max_new_tokens"]}
 
 # One steered answer costs several plain ones; the presets are the dial.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 8, "inner_steps": 2, "adapter": "logits"},
+    "fast": {"steps": 8, "inner_steps": 0},
     "balanced": {},
     # The slides' objective and weights; steps and adapter are ours.
     "paper": {
         "steps": 32,
         "inner_steps": 10,
+        "num_candidates": 1,
         "prior": "overlap",
         "likelihood_weight": "slides",
         "relaxation": "quantized",

@@ -102,10 +102,12 @@ def _gradient(config: APSConfig, add: Callable[[Iterable[str], str], None]) -> N
             "adapter='logits' has no LoRA and starts anew at each step; use adapter='lora'",
         )
     if config.likelihood_weight == 0:
-        left_out = "likelihood_weight=0 leaves the reward out; use a weight > 0"
-        add(("beta", "estimator", "num_samples", "relaxation", "quantizer"), left_out)
+        left_out = "likelihood_weight=0 leaves the reward out of phi; use a weight > 0"
+        pooled = {"beta", *WINDOW} if config.num_candidates > 1 else set()
+        phis = {"beta", "estimator", "num_samples", "relaxation", "quantizer"}
+        add(phis - pooled, left_out)
         if config.prior != "overlap":  # the other two stay at x_theta, where phi starts
-            add({*STEERING, *WINDOW} - {"likelihood_weight", "prior"}, left_out)
+            add({*STEERING, *WINDOW} - {"likelihood_weight", "prior"} - pooled, left_out)
 
 
 def _order(config: APSConfig, add: Callable[[Iterable[str], str], None]) -> None:

@@ -135,7 +135,10 @@ def _cell(
             "picks one; or use more seeds"
         )
     usual = " ".join([name, *(f"{key}={value}" for key, value in {**options, **own}.items())])
-    knob = method.get("knob", KNOBS.get(name, "options.best_of"))
+    usual_knob = KNOBS.get(name, "options.best_of")
+    if name == "aps" and config.num_candidates > 1:
+        usual_knob = "config.num_candidates"
+    knob = method.get("knob", usual_knob)
     _check_knob(knob)
     label = str(method.get("label", usual))
     cell = Cell(

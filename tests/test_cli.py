@@ -27,7 +27,7 @@ def test_prints_both_answers_their_rewards_and_the_cost(folder, capsys):
     assert ask(folder, "what is a violin?", "--reward", "sentiment") == 0
     shown = capsys.readouterr().out
     assert "what is a violin?" in shown
-    assert shown.count("sentiment") == 2
+    assert shown.count("    sentiment ") == 2  # a line of each; warnings quote it
     assert "plain: " in shown
     assert "aps: " in shown
     assert "forward" in shown
@@ -37,9 +37,9 @@ def test_json_is_an_object_for_one_question_and_a_list_for_several(folder, capsy
     assert ask(folder, "what is a dog?", "--reward", "sentiment", "--json") == 0
     one = json.loads(capsys.readouterr().out)
     assert {"text", "rewards", "cost", "plain"} <= one.keys()
-    assert one["cost"]["denoiser_forwards"] > one["plain"]["cost"]["denoiser_forwards"]
-    plain = ["--method", "plain", "--inner-steps", "3", "--reward", "sentiment", "--json"]
-    assert main(["ask", "why?", "who?", "--model", folder, *SMALL, *plain]) == 0  # 3 is the default
+    assert one["cost"]["reward_forwards"] > one["plain"]["cost"]["reward_forwards"]
+    plain = ["--method", "plain", "--inner-steps", "1", "--reward", "sentiment", "--json"]
+    assert main(["ask", "why?", "who?", "--model", folder, *SMALL, *plain]) == 0  # 1 is the default
     several = json.loads(capsys.readouterr().out)
     assert [answer["prompt"] for answer in several] == ["why?", "who?"]
 

@@ -304,6 +304,7 @@ BASES = {
     "plain": {"inner_steps": 0},
     "a pool": {"num_candidates": 4},
     "a pool alone": {"inner_steps": 0, "num_candidates": 4},
+    "a pool, no weight": {"num_candidates": 4, "likelihood_weight": 0.0},
     "a greedy pool": {"inner_steps": 0, "num_candidates": 4, "temperature": 0.0},
     "no step in the window": {"guidance_start": 0.8, "guidance_end": 0.9},
     "one step": {"steps": 1},
@@ -324,8 +325,8 @@ BASES = {
 
 @pytest.mark.parametrize("case", BASES)
 def test_an_option_said_to_do_nothing_does_nothing_and_is_an_error(case):
-    usual = {"steps": 3, "inner_steps": 2, "adapter": "logits", "trust_region": None}
-    usual |= BASES[case]
+    usual = {"steps": 3, "inner_steps": 2, "num_candidates": 1, "adapter": "logits"}
+    usual |= {"trust_region": None, **BASES[case]}
     base = APSConfig(**usual)
     want, silent = fill(base), []
     for name, value in OTHER.items():
@@ -340,7 +341,7 @@ def test_an_option_said_to_do_nothing_does_nothing_and_is_an_error(case):
             # A window without a step does do something: it ends all steering, and that is said.
             assert same or "no step is steered" in idle(config)[name], name
             with pytest.raises(ValueError, match="has no use here: "):
-                APSConfig.make(**{"steps": 3, **BASES[case], name: value})
+                APSConfig.make(**{"steps": 3, "num_candidates": 1, **BASES[case], name: value})
         elif same:
             silent.append(name)
     # Unsteered, `standard` is another name for `anchored`; with `origin` a count only weighs the

@@ -30,6 +30,7 @@ CONFIG = APSConfig(
     adapter="logits",
     steps=STEPS,
     inner_steps=INNER,
+    num_candidates=1,
     num_samples=SAMPLES,
     trust_region=None,
     gradient_gate=0.0,

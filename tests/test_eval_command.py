@@ -35,7 +35,7 @@ def test_flags_make_a_grid(tmp_path):
     assert {cell.label for cell in grid.cells} == {"plain", "fk particles=8 potential=max"}
     assert {cell.block[1] for cell in grid.cells} == {"0.5 length + lint", "lint"}
     cell = grid.cells[1]
-    assert (cell.config.steps, cell.config.beta, cell.config.inner_steps) == (4, 0.1, 2)
+    assert (cell.config.steps, cell.config.beta, cell.config.inner_steps) == (4, 0.1, 0)
     assert cell.build().particles == 8
     assert [one["name"] for one in cell.rewards["report"]] == ["grammar"]
     assert [cell.controls for cell in grid.cells] == [(), ("zero",)] * 2

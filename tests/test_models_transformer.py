@@ -32,7 +32,16 @@ def reward_for(model, batch=3, seed=0):
 
 
 def settings(**kw):
-    return APSConfig(**{"steps": 4, "learning_rate": 0.05, "beta": 0.1, **kw})
+    return APSConfig(
+        **{
+            "steps": 4,
+            "inner_steps": 3,
+            "num_candidates": 1,
+            "learning_rate": 0.05,
+            "beta": 0.1,
+            **kw,
+        }
+    )
 
 
 def bound(model, index, config):

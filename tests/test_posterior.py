@@ -35,7 +35,14 @@ LENGTH, SYMBOLS = 3, 4
 MASK, FILL = SYMBOLS, SYMBOLS + 1
 ANSWERS = all_answers(LENGTH, SYMBOLS)
 PLAIN = APSConfig(
-    adapter="logits", temperature=1.0, top_p=1.0, min_new_tokens=0, trust_region=None, steps=LENGTH
+    inner_steps=3,
+    num_candidates=1,
+    adapter="logits",
+    temperature=1.0,
+    top_p=1.0,
+    min_new_tokens=0,
+    trust_region=None,
+    steps=LENGTH,
 )
 # Enough steps of a small enough size to reach the optimum to six digits.
 EXACT = PLAIN.replace(

@@ -29,6 +29,6 @@ def test_the_guide_runs():
     embeds = reward.embedding_table()[torch.tensor([[*before, *middle, *after]])]
     score = reward.score_embeds(embeds, mask, mask.cumsum(1) - 1, prompts=["q"])
     torch.testing.assert_close(score, torch.tensor(reward(["q"], [text])), atol=1e-4, rtol=0)
-    out = names["pipe"]("What is a violin?", reward, steps=2, preset="fast")
+    out = names["pipe"]("What is a violin?", reward, steps=2)
     assert out.cost.reward_backwards > 0
     assert out.rewards.bridges["Concrete"].mass > 0.9

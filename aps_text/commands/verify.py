@@ -58,4 +58,3 @@ def verify_command(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     return 0 if report.passed else 1
-
