@@ -1,7 +1,7 @@
 """APS and its peers at equal seconds: tuned with equal trials, judged by what did not guide.
 
     python benchmarks/text_methods.py [--rewards answer-quality sentiment] [--prompts 40]
-        [--budgets 3 9] [--methods NAME ...] [--out results/text_methods] [--full]
+        [--budgets 4 12] [--methods NAME ...] [--out results/text_methods] [--full]
 
 1. Every method gets three settings to try on tuning prompts (`trials`; best-of-N has none). Taken
    is the one with the highest GUIDING reward among those whose token F1 stays within 0.02 of plain
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--rewards", nargs="+", default=["answer-quality", "sentiment"])
     parser.add_argument("--prompts", type=int, default=40)
     parser.add_argument("--tuning-prompts", type=int, default=24)
-    parser.add_argument("--budgets", nargs="+", type=float, default=[3, 9], help="times plain")
+    parser.add_argument("--budgets", nargs="+", type=float, default=[4, 12], help="times plain")
     parser.add_argument("--methods", nargs="+", help="labels; default: all")
     parser.add_argument("--model", default="mini")
     parser.add_argument("--threads", type=int, default=1)
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     args = parser.parse_args()
     if args.full:
-        args.rewards, args.prompts, args.budgets = list(JUDGES), 200, [3, 9, 27]
+        args.rewards, args.prompts, args.budgets = list(JUDGES), 200, [4, 12, 36]
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=16)
