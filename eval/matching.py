@@ -158,6 +158,6 @@ def _guess(tried: dict[int, float], budget: float) -> int:
     """Where the line through the two nearest measurements, or through 0, meets the budget."""
     one, *more = sorted(tried, key=lambda value: abs(tried[value] - budget))
     if not more:
-        return round(one * budget / tried[one])
+        return max(one + 1, round(one * budget / tried[one]))  # much of its cost may be fixed
     slope = (tried[more[0]] - tried[one]) / (more[0] - one)
     return one if slope <= 0 else round(one + (budget - tried[one]) / slope)

@@ -21,6 +21,7 @@ from eval.task import Item
         (5.0, 1.0, 20.0, 15),  # a fixed part
         (0.5, 2.0, 1.0, 1),  # too dear already
         (1.0, 0.01, 3.0, 200),  # nearly all fixed
+        (0.45, 0.03, 0.58, 4),  # in proportion it would be 1, where all of it is fixed
         (0.0, 1.0, 1e9, 512),  # the largest that is tried
     ],
 )
