@@ -42,6 +42,12 @@ def prompts_of(tensors, case):
     return [row[len(row) - n :] for row, n in zip(rows, lengths, strict=True)]
 
 
+def row_of(tensors, case, row):
+    """The tensors of a case's inputs with this row alone."""
+    names = (f"{case}/prompt", f"{case}/lengths", f"{case}/canvas")
+    return {name: tensors[name][row : row + 1] for name in names}
+
+
 def logits_gap(model, tensors, case):
     """Largest difference at the canvas over ids that are not suppressed, and the logits' scale."""
     z, want = tensors[f"{case}/canvas"], tensors[f"{case}/logits"]
@@ -53,14 +59,20 @@ def logits_gap(model, tensors, case):
     return float((got - want)[..., keep].abs().max()), float(want.std())
 
 
-def decode(model, tensors, case, **settings):
-    """Our plain decoding of a case's prompts at temperature 0, without stops."""
-    prompts = prompts_of(tensors, case)
-    width = tensors[f"{case}/canvas"].shape[1]
+def decode(model, tensors, case, *, infill=False, **settings):
+    """Our plain decoding of a case's prompts at temperature 0, without stops.
+
+    Args:
+        infill: complete the case's canvas, whose tokens are given; else one of masks alone.
+    """
+    prompts, z = prompts_of(tensors, case), tensors[f"{case}/canvas"]
+    width, mask_id = z.shape[1], model.anatomy.mask_id
+    given = (z != mask_id) & infill
     config = APSConfig(**{"temperature": 0.0, "remasking": "standard", **settings})
-    canvas = Canvas.open(
-        [width] * len(prompts),
-        mask_id=model.anatomy.mask_id,
+    canvas = Canvas.of(
+        torch.where(given, z, mask_id).tolist(),
+        given=given.tolist(),
+        mask_id=mask_id,
         fill_id=model.fill_id,
         block_length=config.block_length,
     )

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checkpoints import QUESTIONS, write, write_dream
-from references import CASES, STEPS, decode, logits_gap, read
+from references import CASES, STEPS, decode, logits_gap, read, row_of
 
 from aps_text.models.text_model import load
 from aps_text.pipeline import APSPipeline
@@ -85,6 +85,36 @@ def test_the_published_code_emits_untrained_ids_and_ours_never(model, reference)
     assert published - known
     ours = decode(model, reference, "steps", alg="entropy", steps=5, counting="dream")
     assert set(ours.flatten().tolist()) <= known - {model.anatomy.mask_id}
+
+
+@pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy"])
+@pytest.mark.parametrize(
+    ("case", "masks", "left", "lost"),
+    [("uneven", [4, 6, 8], [2, 0, 2], [2, 0, 0]), ("steps", [9, 8], [1, 0], [0, 0])],
+)
+def test_the_published_code_counts_by_the_batch_average_and_ours_by_the_row(
+    model, reference, case, masks, left, lost, alg
+):
+    z, mask_id = reference[f"{case}/canvas"], model.anatomy.mask_id
+    given = z != mask_id
+    assert (~given).sum(-1).tolist() == masks
+    # Theirs: rows with more masks than the average keep some, and rows with fewer have to reveal
+    # more than they hold, which writes masks over given tokens.
+    theirs = reference[f"{case}/infill/{alg}"][:, -z.shape[1] :]
+    assert (theirs == mask_id).sum(-1).tolist() == left
+    assert (given & (theirs == mask_id)).sum(-1).tolist() == lost
+    alone = reference[f"{case}/alone/{alg}"]
+    assert bool((alone != mask_id).all())
+    assert not torch.equal(theirs, alone)
+    for counting in ("dream", "exact"):
+        settings = {"infill": True, "alg": alg, "steps": STEPS[case], "counting": counting}
+        ours = decode(model, reference, case, **settings)
+        assert bool((ours != mask_id).all())
+        assert torch.equal(ours[given], z[given])
+        rows = [decode(model, row_of(reference, case, b), case, **settings) for b in range(len(z))]
+        assert torch.equal(ours, torch.cat(rows))
+        if counting == "dream":
+            assert torch.equal(ours, alone)
 
 
 def test_its_tokenizer_is_read_natively(model):

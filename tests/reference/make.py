@@ -23,6 +23,13 @@ Each case has left-padded prompts `(B, P)` (`lengths` tells what is real) and a 
     CASE/tokens/ALG             `(B, L)` int64, decoded from an all-mask canvas at temperature 0,
                                 with what we suppress (mask, unknown ids, stops) suppressed
     CASE/published/ALG          the same without suppression, as published
+
+Dream's, of the cases with several rows, whose canvases are infills with unequal numbers of masks
+(suppressed as above: a mask in these was not drawn, it comes from the counting):
+
+    CASE/infill/ALG             `(B, P + L)` int64, the canvas completed by one call for all rows,
+                                with the prompt before it as it came back
+    CASE/alone/ALG              `(B, L)` int64, by one call a row, without padding
 """
 
 from __future__ import annotations
@@ -107,8 +114,8 @@ def make_dream(folder: Path) -> None:
     drop = ("auto_map", "architectures", "model_type", "torch_dtype", "transformers_version")
     model = model_class(config_class(**{k: v for k, v in config.items() if k not in drop})).eval()
     model.load_state_dict(weights)
-    stops = [ids["<|endoftext|>"], ids["<|im_end|>"]]
-    never = [mask_id, *stops, *range(max(ids.values()) + 1, size)]
+    pad_id = ids["<|endoftext|>"]
+    never = [mask_id, pad_id, ids["<|im_end|>"], *range(max(ids.values()) + 1, size)]
 
     def suppress(step, x, logits):
         return logits.index_fill(-1, torch.tensor(never), SUPPRESSED)
@@ -124,29 +131,43 @@ def make_dream(folder: Path) -> None:
         with torch.no_grad():
             logits = model(torch.cat([prompt, z], 1), both, positions).logits
         logits = torch.cat([logits[:, :1], logits[:, :-1]], 1)
+
+        def generate(ids, real, new, alg, steps=steps, **hook):
+            """The prompt as it came back and `new` more positions."""
+            filled = model.diffusion_generate(
+                ids,
+                attention_mask=real.long(),
+                max_new_tokens=new,
+                steps=steps,
+                temperature=0.0,
+                top_p=None,
+                top_k=None,
+                alg=alg,
+                alg_temp=0.0,
+                mask_token_id=mask_id,
+                pad_token_id=pad_id,
+                **hook,
+            )
+            return filled if torch.is_tensor(filled) else filled.sequences
+
         out |= {f"{name}/prompt": prompt, f"{name}/lengths": torch.tensor(lengths)}
         out |= {f"{name}/canvas": z, f"{name}/logits": logits[:, -canvas:]}
         for alg in ALGS:
-            for kind, hook in (
-                ("tokens", {"generation_logits_hook_func": suppress}),
-                ("published", {}),
-            ):
-                filled = model.diffusion_generate(
-                    prompt,
-                    attention_mask=real.long(),
-                    max_new_tokens=canvas,
-                    steps=steps,
-                    temperature=0.0,
-                    top_p=None,
-                    top_k=None,
-                    alg=alg,
-                    alg_temp=0.0,
-                    mask_token_id=mask_id,
-                    pad_token_id=ids["<|endoftext|>"],
-                    **hook,
-                )
-                filled = filled if torch.is_tensor(filled) else filled.sequences
-                out[f"{name}/{kind}/{alg}"] = filled[:, -canvas:].clone()
+            filled = generate(prompt, real, canvas, alg, generation_logits_hook_func=suppress)
+            out[f"{name}/tokens/{alg}"] = filled[:, -canvas:].clone()
+            filled = generate(prompt, real, canvas, alg)
+            out[f"{name}/published/{alg}"] = filled[:, -canvas:].clone()
+            if len(lengths) == 1:
+                continue
+            # They append masks to what is given, at least one: every canvas here ends in one.
+            given = torch.cat([prompt, z[:, :-1]], 1)
+            filled = generate(given, mask[:, :-1], 1, alg, generation_logits_hook_func=suppress)
+            out[f"{name}/infill/{alg}"] = filled
+            alone = [
+                generate(ids[on][None], on[on][None], 1, alg, generation_logits_hook_func=suppress)
+                for ids, on in zip(given, mask[:, :-1], strict=True)
+            ]
+            out[f"{name}/alone/{alg}"] = torch.cat([row[:, -canvas:] for row in alone])
     save("dream", out, digest)
 
 
