@@ -77,7 +77,9 @@ def denoise(
             drawn by itself.
     """
     full, mask_id = canvas, denoiser.mask_id
-    committed_score = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
+    committed_score = None
+    if config.revisable:
+        committed_score = torch.zeros_like(canvas.z, dtype=torch.double)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
     for index in range(config.steps):
         busy = (canvas.z == mask_id).any(-1)
@@ -87,7 +89,8 @@ def denoise(
                 return
             rows, canvas, noise = rows[keep], canvas.take(keep), noise.take(keep)
             denoiser, operator = denoiser.take(keep), operator.take(keep)
-            committed_score = committed_score[keep]
+            if committed_score is not None:
+                committed_score = committed_score[keep]
             if tilt is not None:
                 tilt.take(keep)
             if pool is not None:
@@ -110,11 +113,12 @@ def denoise(
                 candidates = candidates_of(tilted, step, config, operator)
             scores = score_of(tilted, candidates, step, config, operator)
             recalled = None
-            if config.revisable and index + 1 < config.steps:
+            if committed_score is not None and index + 1 < config.steps:
                 again, committed_score = recall(step, mask_id, committed_score, config)
                 recalled = again, committed_score, mask_id
             move = write(step, candidates, scores, config, recalled)
-            committed_score = torch.where(move.revealed, move.scores, committed_score)
+            if committed_score is not None:
+                committed_score = torch.where(move.revealed, move.scores, committed_score)
             canvas = move.canvas
             full = full.put(rows, canvas)
             state = report(index, config.steps, full, rows, step.where, tilted, move, guided=guided)
