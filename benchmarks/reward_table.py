@@ -2,6 +2,7 @@
 
     python benchmarks/reward_table.py [--rewards flesch length ...] [--questions 50] [--steps 16]
                                       [--tuning-questions 12] [--out results/reward_table.jsonl]
+                                      [--settings '{"inner_steps": 3, "num_candidates": 1}']
 
 For each reward, beta is chosen on tuning questions (other words than the test set, see
 `comparison.choose_beta`); then the held-out questions are answered plainly and by APS with the same
@@ -183,6 +184,9 @@ def main() -> None:
     parser.add_argument("--tuning-questions", type=int, default=12)
     parser.add_argument("--steps", type=int, help="denoising steps (default: the preset's)")
     parser.add_argument("--preset", default="balanced")
+    parser.add_argument(
+        "--settings", type=json.loads, default={}, metavar="JSON", help="changes to the preset"
+    )
     parser.add_argument("--model", default="mini")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--out", type=Path, default=Path("results/reward_table.jsonl"))
@@ -190,7 +194,7 @@ def main() -> None:
     args = parser.parse_args()
     for name in set(args.rewards) & set(LEFT_OUT):
         parser.error(f"{name} is left out: {LEFT_OUT[name]}")
-    base = APSConfig.make(args.preset)
+    base = APSConfig.make(args.preset, **args.settings)
     if args.steps is not None:
         base = base.replace(steps=args.steps)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=args.batch_size)
@@ -210,7 +214,9 @@ def main() -> None:
     head += ["token F1 moved", "s per question, plain / APS"]
     if judge is None:
         head.remove("NLL moved")
-    print(f"\n{len(test)} questions, preset {args.preset}, {base.steps} steps, seed {base.seed}:\n")
+    changed = f" with {json.dumps(args.settings)}" if args.settings else ""
+    about = f"preset {args.preset}{changed}, {base.steps} steps, seed {base.seed}"
+    print(f"\n{len(test)} questions, {about}:\n")
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     print("\n".join(lines))
 
