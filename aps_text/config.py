@@ -258,7 +258,7 @@ THEIRS = {"gen_length": ["max_new_tokens"]}
 
 # One steered answer costs several plain ones; the presets are the dial.
 PRESETS: dict[str, dict[str, Any]] = {
-    "fast": {"steps": 8, "inner_steps": 0},
+    "fast": {"inner_steps": 0, "guidance_start": 0.5},
     "balanced": {},
     # The slides' objective and weights; steps and adapter are ours.
     "paper": {

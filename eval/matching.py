@@ -160,4 +160,6 @@ def _guess(tried: dict[int, float], budget: float) -> int:
     if not more:
         return max(one + 1, round(one * budget / tried[one]))  # much of its cost may be fixed
     slope = (tried[more[0]] - tried[one]) / (more[0] - one)
-    return one if slope <= 0 else round(one + (budget - tried[one]) / slope)
+    if slope <= 0:  # a setting that costs nothing, as far as can be measured
+        return 2 * max(tried) if tried[one] < budget else one
+    return round(one + (budget - tried[one]) / slope)

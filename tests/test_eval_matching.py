@@ -22,6 +22,7 @@ from eval.task import Item
         (0.5, 2.0, 1.0, 1),  # too dear already
         (1.0, 0.01, 3.0, 200),  # nearly all fixed
         (0.45, 0.03, 0.58, 4),  # in proportion it would be 1, where all of it is fixed
+        (0.3, 0.0, 0.58, 1),  # flat: all are as near, and the first is taken
         (0.0, 1.0, 1e9, 512),  # the largest that is tried
     ],
 )
