@@ -1,6 +1,6 @@
 """What each choice of APS does: one change at a time, on tuning prompts, a figure for each choice.
 
-    python benchmarks/ablations.py [--groups prior inner_steps ...] [--prompts 32]
+    python benchmarks/ablations.py [--groups prior inner_steps ...] [--prompts 24]
         [--rewards relevance answer-quality] [--out results/ablations] [--figures docs/figures]
 
 Every point is the difference to plain decoding on the same prompts and seeds, paired, with its 95%
@@ -176,7 +176,7 @@ def draw(records: Sequence[dict[str, Any]], group: str, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--groups", nargs="+", choices=list(GROUPS), default=list(GROUPS))
-    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--prompts", type=int, default=24)
     parser.add_argument("--rewards", nargs="+", default=["relevance", "answer-quality"])
     parser.add_argument("--model", default="mini")
     parser.add_argument("--threads", type=int, default=1)

@@ -12,7 +12,7 @@ from eval.cells import Cell
 from eval.metrics import mean_interval, token_f1
 from eval.questions import Question, word_knowledge
 from eval.rows import Row
-from eval.runner import planned, run
+from eval.runner import planned, run, shown
 from eval.store import RowStore
 
 Found = dict[str, Any]
@@ -33,7 +33,7 @@ def tuning_rows(
     items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
     plan = planned(answerer, cells, items, [0])
     run(answerer, plan, store)
-    return [row for units in plan for unit in units if (row := store.get(unit.key)) is not None]
+    return shown(plan, store)
 
 
 def f1_of(found: Found, items: Sequence[Question]) -> list[float]:
