@@ -74,12 +74,17 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
             for kind, rate in settings
         ]
 
+    pool: dict[str, Any] = {"inner_steps": 0, "num_candidates": 16}
+    both: dict[str, Any] = {"inner_steps": 1, "num_samples": 4, "num_candidates": 16}
+    late = {"guidance_start": 0.5}
     found = {
         "APS": [
-            *betas("aps", 0.1, inner_steps=0, num_candidates=16),
-            *betas("aps", 0.1, 0.3, inner_steps=1, num_samples=4, num_candidates=16),
+            *betas("aps", 0.1, **pool),
+            *betas("aps", 0.1, **pool, **late),
+            *({**one, "options": {"best_of": 4}} for one in betas("aps", 0.1, **pool, **late)),
         ],
-        "APS-LoRA alone": betas("aps", 0.3, 1, 3),
+        "APS-LoRA": [*betas("aps", 0.1, 0.3, **both), *betas("aps", 0.3, **both, **late)],
+        "APS-LoRA, no pool": betas("aps", 0.3, 1, 3),
         "best-of-N": [{"method": "best-of-n"}],
         "SVDD": [
             {"method": "svdd", "options": {"alpha": round(share * unit, 6)}}
@@ -102,8 +107,10 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
     for label, methods in found.items():
         for n, method in enumerate(methods):
             method["label"] = f"{label} {n}"
-            if method["method"] == "aps" and "num_candidates" in method["config"]:
+            if "num_candidates" in method.get("config", {}) and "options" not in method:
                 method["knob"] = "config.num_candidates"
+            elif "best_of" in method.get("options", {}):
+                method["knob"] = "options.best_of"
     return found
 
 
