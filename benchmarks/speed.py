@@ -172,7 +172,11 @@ def main():
     words = ["violin", "dog", "piano", "river", "house", "apple", "teacher", "winter"]
     questions = [f"What is a {words[i % len(words)]}?" for i in range(args.batch)]
     config = APSConfig(
-        lora_layers=args.layers, inner_steps=args.inner, trust_region=None, gradient_gate=0.0
+        lora_layers=args.layers,
+        inner_steps=args.inner,
+        num_candidates=1,
+        trust_region=None,
+        gradient_gate=0.0,
     )
     setting = Setting(pipe, reward, questions, config)
     depth, n, m = len(pipe.model.anatomy.layers), args.layers, args.inner

@@ -5,7 +5,7 @@
 
 Every row is the balanced preset with the fields of that row changed: guided reward, token F1,
 words, repeated trigrams, KL per masked position and seconds, all on the same questions and seeds.
-The presets were chosen from this table.
+The presets were chosen from such tables.
 """
 
 from __future__ import annotations
@@ -23,8 +23,12 @@ from rewards import load_reward
 VARIANTS: list[dict] = [
     {},
     {"adapter": "logits"},
-    {"inner_steps": 1},
-    {"inner_steps": 6},
+    {"inner_steps": 0},
+    {"inner_steps": 0, "guidance_start": 0.5},
+    {"inner_steps": 3},
+    {"inner_steps": 3, "num_candidates": 1},
+    {"num_candidates": 4},
+    {"num_candidates": 64},
     {"learning_rate": 0.003},
     {"learning_rate": 0.03},
     {"beta": 0.2},
