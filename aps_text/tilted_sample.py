@@ -35,6 +35,9 @@ from .state import Step, Tilted
 
 __all__ = ["TiltedSample"]
 
+ALIKE = 1e-4
+"""Log-weights this near are the same: rounding must not move what no reward moves."""
+
 
 class TiltedSample:
     """The chain of B rows: the answer each holds, and what it is worth."""
@@ -69,9 +72,8 @@ class TiltedSample:
         chosen = step.noise.categorical(
             log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
         )
-        best = reward.amax(1, keepdim=True)
-        differ = (reward < best) & reward.isfinite()
-        chosen = torch.where(differ.any(1), chosen, 0)
+        worse = (log_weight < log_weight.amax(1, keepdim=True) - ALIKE) & reward.isfinite()
+        chosen = torch.where(worse.any(1), chosen, 0)
         picked = tokens.gather(-1, chosen[rows, None]).squeeze(-1)
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]

@@ -63,8 +63,8 @@ def shares(answers) -> torch.Tensor:
     )
 
 
-def target_of(log_theta, beta=BETA) -> torch.Tensor:
-    law = product_table(log_theta).flatten() * (VALUES / beta).exp()
+def target_of(log_theta, beta=BETA, values=VALUES) -> torch.Tensor:
+    law = product_table(log_theta).flatten() * (values / beta).exp()
     return law / law.sum()
 
 
@@ -78,17 +78,21 @@ def first_step(config, rows: int, other_phi: bool):
     return step, theta, Tilted(phi.repeat(rows, 1) if other_phi else log_theta, log_theta)
 
 
+@pytest.mark.parametrize("coarse", [False, True])
 @pytest.mark.parametrize("other_phi", [False, True])
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_step_leaves_the_posterior_as_it_is(other_phi, count):
-    """Started from exact draws, the chain stays exact: for any phi and as few as two answers."""
+def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, coarse):
+    """Started from exact draws, the chain stays exact: for any phi and as few as two answers, also
+    where a pool's rewards are often all the same."""
     rows, config = 40_000, CONFIG.replace(num_candidates=count)
     step, theta, tilted = first_step(config, rows, other_phi)
-    target = target_of(theta)
+    reward = replace(REWARD, values=REWARD.values.sign()) if coarse else REWARD
+    values = VALUES.sign() if coarse else VALUES
+    target = target_of(theta, values=values)
     drawn = torch.multinomial(target, rows, True, generator=torch.Generator().manual_seed(0))
-    pool = TiltedSample(REWARD, config)
+    pool = TiltedSample(reward, config)
     pool._held = ANSWERS[drawn]
-    pool._reward, pool._terms = VALUES[drawn], {"enumerated": VALUES[drawn]}
+    pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
     tokens, _ = pool(tilted, step)
     moved = (tokens.view(rows, LENGTH) != ANSWERS[drawn]).any(1).double().mean()
     assert moved > 0.2
