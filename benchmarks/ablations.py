@@ -167,6 +167,7 @@ def draw(records: Sequence[dict[str, Any]], group: str, path: Path) -> None:
     for panel in panels:
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="x", color="#ddd", lw=0.5)
+        panel.locator_params(axis="x", nbins=4)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None})
