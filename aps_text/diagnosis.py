@@ -92,13 +92,13 @@ def warnings_of(
 
     Args:
         watched: one entry per answer of `output`.
-        passed: counts by the reward's name, for methods that choose instead of climbing.
+        passed: counts by the reward's name, for methods that choose among texts.
     """
     found: list[str] = []
     rewards = output.rewards
     for name, one in (passed or {}).items():
-        silent = name in rewards.guide and name not in rewards.relaxed
-        if silent and one.scored > len(output) and one.low == one.high:
+        known = any(not answer.varied.get(name, True) for answer in watched)  # below
+        if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
             found.append(
                 f"reward {name!r} never varied: it gave {one.low:g} to all {one.scored} texts it "
                 f"was shown, so there was nothing to choose by; {_try(name)}"
