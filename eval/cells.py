@@ -113,7 +113,8 @@ class Grid:
 
     Attributes:
         cells: without controls; `with_controls` adds them.
-        seeds, limit, batch_size, data: how many answers to what, and where the data lie.
+        seeds, limit, offset, batch_size, data: how many answers to what (see `Task.items`),
+            and where the data lie.
         model, model_options: what answers.
         match: None leaves settings as they are.
         values: what it was made from.
@@ -122,6 +123,7 @@ class Grid:
     cells: list[Cell]
     seeds: list[int]
     limit: int | None
+    offset: int
     model: str
     model_options: dict[str, Any]
     batch_size: int

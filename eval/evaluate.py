@@ -75,7 +75,10 @@ def evaluate(
     _check_baseline(baseline, grid)
     folder = Path(out)
     tasks = {cell.task.name: cell.task for cell in grid.cells}
-    items = {name: task.items("test", grid.limit, grid.data) for name, task in tasks.items()}
+    items = {
+        name: task.items("test", grid.limit, grid.data, offset=grid.offset)
+        for name, task in tasks.items()
+    }
     if me.first:
         for name, task in tasks.items():
             kept = task.tune_every if task.tune is None else 0

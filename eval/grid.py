@@ -40,8 +40,8 @@ KNOBS: dict[str, str | None] = {
 
 
 KEYS = (
-    *("model", "model_options", "tasks", "limit", "seeds", "batch_size", "preset", "config"),
-    *("rewards", "report", "select", "methods", "controls", "match", "data"),
+    *("model", "model_options", "tasks", "limit", "offset", "seeds", "batch_size", "preset"),
+    *("config", "rewards", "report", "select", "methods", "controls", "match", "data"),
 )
 
 
@@ -83,6 +83,7 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
         cells=cells,
         seeds=seeds,
         limit=values.get("limit"),
+        offset=int(values.get("offset") or 0),
         model=str(values.get("model", "mini")),
         model_options=dict(values.get("model_options") or {}),
         batch_size=int(values.get("batch_size", 16)),

@@ -113,16 +113,23 @@ class Task:
         return {"name": self.name, "extract": self.extract, "metrics": self.metrics}
 
     def items(
-        self, split: str = "test", limit: int | None = None, data: str | Path | None = None
+        self,
+        split: str = "test",
+        limit: int | None = None,
+        data: str | Path | None = None,
+        *,
+        offset: int = 0,
     ) -> list[Item]:
         """Items to report (`test`) or to choose settings on (`tune`); never the same ones.
 
         Args:
             limit: how many, spread evenly over the split; None is all.
             data: see `read_records`.
+            offset: of a limited choice, the items so many places behind: another sample.
 
         Raises:
-            ValueError: a split without items, a field no record has, an id twice.
+            ValueError: a split without items, a field no record has, an id twice, an offset that
+                repeats items of the choice without one.
         """
         if split not in ("test", "tune"):
             raise ValueError(f"split is 'test' or 'tune', got {split!r}")
@@ -141,7 +148,15 @@ class Task:
         ]
         if limit is not None:
             n = min(limit, len(records))
-            records = [records[i * len(records) // n] for i in range(n)]
+            free = len(records) // max(n, 1)
+            if not 0 <= offset < max(free, 1):
+                raise ValueError(
+                    f"offset={offset}: {n} of {len(records)} {split} items leave {free - 1} between "
+                    f"two; give an offset from 0 to {free - 1}, or a smaller limit"
+                )
+            records = [records[i * len(records) // n + offset] for i in range(n)]
+        elif offset:
+            raise ValueError(f"offset={offset} needs a limit: all items are taken without one")
         found = [self.item(record, number) for number, record in records]
         if not found:
             raise ValueError(f"task {self.name!r} has no {split} items")

@@ -46,8 +46,8 @@ def test_flags_make_a_grid(tmp_path):
 def test_flags_stand_in_front_of_a_file(tmp_path):
     file = tmp_path / "grid.yaml"
     file.write_text("tasks: [open]\nmethods: [plain]\nconfig: {steps: 4, beta: 0.5}\nlimit: 9\n")
-    found = values("--grid", str(file), "--limit", "2", "--set", "steps=8")
-    assert found["limit"] == 2
+    found = values("--grid", str(file), "--limit", "2", "--offset", "1", "--set", "steps=8")
+    assert (found["limit"], read_grid(found).offset) == (2, 1)
     assert found["config"] == {"steps": 8, "beta": 0.5}
     assert read_grid(found).cells[0].task.name == "open"
     assert values("--grid", str(file), "--budget", "1")["match"] == {"budget": 1}

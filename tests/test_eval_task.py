@@ -91,6 +91,18 @@ def test_published_layouts(name, data, monkeypatch):
     assert "{" not in test[0].prompt
 
 
+def test_an_offset_takes_other_items():
+    task = load_task("word-knowledge")
+    samples = [task.items("test", limit=120, offset=n) for n in range(8)]
+    ids = [item.id for sample in samples for item in sample]
+    assert len(set(ids)) == 8 * 120
+    with pytest.raises(ValueError, match=r"offset=8.* from 0 to 7"):
+        task.items("test", limit=120, offset=8)
+    with pytest.raises(ValueError, match="offset=1 needs a limit"):
+        task.items("test", offset=1)
+    assert task.items("test", limit=10**9) == task.items("test")
+
+
 def test_a_missing_file_says_where_to_put_it(monkeypatch):
     monkeypatch.delenv("APS_TEXT_DATA", raising=False)
     with pytest.raises(FileNotFoundError, match="--data or the variable APS_TEXT_DATA"):

@@ -38,6 +38,7 @@ def add_parser(subparsers: Any) -> None:
     add("--metrics", nargs="+", metavar="NAME")
     add("--data", metavar="FOLDER", help="where tasks look for files (default: $APS_TEXT_DATA)")
     add("--limit", type=int, metavar="N", help="items per task, spread evenly")
+    add("--offset", type=int, metavar="N", help="with --limit: the items N places behind those")
     add(
         "--reward",
         dest="rewards",
@@ -136,6 +137,7 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
         "model",
         "data",
         "limit",
+        "offset",
         "rewards",
         "select",
         "report",
