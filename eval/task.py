@@ -151,8 +151,8 @@ class Task:
             free = len(records) // max(n, 1)
             if not 0 <= offset < max(free, 1):
                 raise ValueError(
-                    f"offset={offset}: {n} of {len(records)} {split} items leave {free - 1} between "
-                    f"two; give an offset from 0 to {free - 1}, or a smaller limit"
+                    f"offset={offset}: {n} of {len(records)} {split} items are {free} apart; give "
+                    f"an offset from 0 to {free - 1}, or a smaller limit"
                 )
             records = [records[i * len(records) // n + offset] for i in range(n)]
         elif offset:
