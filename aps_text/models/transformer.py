@@ -199,6 +199,10 @@ class TransformerDenoiser:
         return self.prompt.shape[1] - self.prompt_mask.sum(-1)
 
     @cached_property
+    def _suppressed(self) -> Tensor:
+        return torch.tensor(self.anatomy.suppressed, device=self.prompt.device)
+
+    @cached_property
     def _whole(self) -> _Reading:
         return self._reading(self._within)
 
@@ -269,22 +273,24 @@ class TransformerDenoiser:
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
-        # A row whose prompt is empty has nothing in front of its first position.
-        at = (state.offset + cols - self.anatomy.shift).maximum(self._starts[rows])
+        index = cols + (state.offset - self.anatomy.shift)
         count = rows.bincount(minlength=len(self.prompt))
-        most = int(count.max().clamp_min(1))
+        most, slot = max(1, int(count.max())), None
         if most * len(count) == len(rows):  # as many in every row
-            picked = self._replayed(state, phi, at.view(-1, most)).flatten(0, 1)
+            index = index.view(-1, most)
         else:
             slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
-            index = at.new_zeros(len(count), most).index_put((rows, slot), at)
-            hidden = self._replayed(state, phi, index)
+            index = index.new_zeros(len(count), most).index_put((rows, slot), index)
+        # A row whose prompt is empty has nothing in front of its first position.
+        hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
+        if slot is None:
+            picked = hidden.flatten(0, 1)
+        else:
             picked = hidden[rows.to(hidden.device), slot.to(hidden.device)]
         logits = self.anatomy.head(self.anatomy.final(picked)).to(rows.device)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.anatomy.suppressed:
-            ids = torch.tensor(self.anatomy.suppressed, device=logits.device)
-            logits = logits.index_fill_(-1, ids, SUPPRESSED)
+            logits = logits.index_fill_(-1, self._suppressed.to(logits.device), SUPPRESSED)
         return logits
 
     def _replayed(self, state: TrunkState, phi: Any, index: Tensor) -> Tensor:
