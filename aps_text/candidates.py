@@ -11,7 +11,7 @@ from .adapter import SUPPRESSED, Where
 from .canvas import Canvas
 from .config import APSConfig
 from .operator import Operator
-from .remasking import confidence, quantized_score, sampling_support
+from .remasking import confidence, margin, quantized_score, sampling_support
 from .state import Step, Tilted
 
 __all__ = ["candidates_of", "is_random", "score_of", "stop_bias"]
@@ -43,6 +43,8 @@ def candidates_of(tilted: Tilted, step: Step, config: APSConfig, operator: Opera
             )
         return operator.codebook.nearest(operator.codebook.expect(tilted.log_phi.exp()))
     if config.temperature == 0:
+        if config.alg == "topk_margin":
+            return tilted.likeliest[1]
         return tilted.log_phi.argmax(-1)
     probs, ids = sampling_support(tilted.log_phi, config.temperature, config.top_p, config.top_k)
     drawn = step.noise.categorical(probs, rows, cols, step.index, "candidate")
@@ -67,7 +69,10 @@ def score_of(
     else:
         by_prior = config.remasking != "anchored" and config.standard_score == "theta"
         ranked = tilted.log_theta if by_prior else tilted.log_phi
-        scores = confidence(config.alg, ranked, candidates)
+        if config.alg == "topk_margin" and ranked is tilted.log_phi:
+            scores = margin(tilted.likeliest[0])
+        else:
+            scores = confidence(config.alg, ranked, candidates)
     if config.alg_temp is not None:
         gumbel = step.noise.gumbel(rows, cols, step.index, "alg_temp", 1).squeeze(-1)
         scores = scores / config.alg_temp + gumbel

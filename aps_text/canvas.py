@@ -23,7 +23,8 @@ class Canvas:
     Attributes:
         z: `(B, L)` int64 tokens, `mask_id` where open.
         editable: `(B, L)` bool; positions a method may write (an infill's given text is not).
-        block: `(B, L)` int64; blocks are completed in rising order (semi-autoregressive).
+        block: `(B, L)` int64; blocks are completed in rising order (semi-autoregressive). None
+            where all is one block.
         stop_ids: tokens that end a row; empty for images.
         fill_id: written after a stop token and past a row's length.
         group: `(B,)` int64; which prompt a row (a particle) belongs to.
@@ -32,7 +33,7 @@ class Canvas:
 
     z: Tensor
     editable: Tensor
-    block: Tensor
+    block: Tensor | None
     stop_ids: tuple[int, ...]
     fill_id: int
     group: Tensor
@@ -75,11 +76,13 @@ class Canvas:
             if given is not None:
                 editable[b, : len(row)] = ~torch.tensor(given[b], dtype=torch.bool)
         z = end_at_stop(z, editable, tuple(stop_ids), fill_id)
-        block = (torch.arange(width) // (block_length or width)).expand_as(z)
+        block = None
+        if block_length is not None:
+            block = (torch.arange(width) // block_length).expand_as(z).to(device)
         return cls(
             z=z.to(device),
             editable=editable.to(device),
-            block=block.to(device),
+            block=block,
             stop_ids=tuple(stop_ids),
             fill_id=fill_id,
             group=torch.tensor(list(range(len(rows)) if group is None else group), device=device),
@@ -97,13 +100,15 @@ class Canvas:
             self,
             z=self.z[rows],
             editable=self.editable[rows],
-            block=self.block[rows],
+            block=None if self.block is None else self.block[rows],
             group=self.group[rows],
             written=self.written[rows],
         )
 
     def put(self, rows: Tensor, canvas: Canvas) -> Canvas:
-        """The same canvas with what a step wrote in `rows (B',)`, one row of `canvas` for each."""
+        """The same canvas with what a step wrote: row i of `canvas` at `rows[i]`, which rise."""
+        if len(rows) == len(self.z):  # all of them
+            return canvas
         return replace(
             self,
             z=self.z.index_put((rows,), canvas.z),

@@ -20,9 +20,11 @@ from .codebook import Codebook, LFQCodebook
 __all__ = [
     "choose",
     "confidence",
+    "margin",
     "quantized_score",
     "sampling_probs",
     "sampling_support",
+    "two_likeliest",
     "weakest_committed",
 ]
 
@@ -94,6 +96,16 @@ def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
     return probs, ids
 
 
+def two_likeliest(log_probs: Tensor) -> tuple[Tensor, Tensor]:
+    """The two highest log-probabilities `(N, 2)`, and the token of the highest `(N,)`, the lowest
+    id of a tie."""
+    values, ids = log_probs.topk(2, -1)
+    best, tied = ids[:, 0], values[:, 0] == values[:, 1]
+    if bool(tied.any()):
+        best = best.masked_scatter(tied, log_probs[tied].argmax(-1))
+    return values, best
+
+
 def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
     """Score of each position for plain and standard remasking, `(N,)`, higher is kept first.
 
@@ -103,11 +115,16 @@ def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
     if kind == "maskgit_plus":
         return log_probs.gather(-1, candidates[:, None]).squeeze(-1).exp()
     if kind == "topk_margin":
-        best = log_probs.topk(2, -1).values.exp()
-        return best[:, 0] - best[:, 1]
+        return margin(log_probs.topk(2, -1).values)
     if kind == "entropy":
         return log_probs.exp().mul_(log_probs).sum(-1)
     raise ValueError(f"alg is 'maskgit_plus', 'topk_margin' or 'entropy' here, got {kind!r}")
+
+
+def margin(two: Tensor) -> Tensor:
+    """The gap between the two best probabilities, whose logarithms are `two (N, 2)`."""
+    best = two.exp()
+    return best[:, 0] - best[:, 1]
 
 
 def quantized_score(
@@ -130,21 +147,25 @@ def quantized_score(
 
 
 def choose(
-    scores: Tensor, offered: Tensor, block: Tensor, count: Tensor, committed: Tensor | None = None
+    scores: Tensor,
+    offered: Tensor,
+    block: Tensor | None,
+    count: Tensor,
+    committed: Tensor | None = None,
 ) -> Tensor:
     """Which positions to keep, bool `(B, L)`.
 
     Args:
         scores: `(B, L)`, read where `offered`.
         offered: `(B, L)` bool; the competing positions.
-        block: `(B, L)` int64; lower blocks first.
+        block: `(B, L)` int64; lower blocks first. None where all is one block.
         count: `(B,)` int64, at most the offered positions of the row.
         committed: `(B, L)` bool; offered positions that already hold a token compete as if they
             were in the row's lowest block.
     """
     key = torch.where(offered, scores.double(), -math.inf)
     order = key.argsort(dim=-1, descending=True, stable=True)
-    if bool(block.any()):  # else all is one block
+    if block is not None:
         far = torch.iinfo(torch.long).max
         rank_block = block if committed is None else block.masked_fill(committed, -1)
         rank_block = torch.where(offered, rank_block, far)
@@ -152,8 +173,7 @@ def choose(
             lowest = torch.where(offered & ~committed, block, far).amin(-1, keepdim=True)
             rank_block = torch.where(committed & offered, lowest, rank_block)
         order = order.gather(-1, rank_block.gather(-1, order).argsort(dim=-1, stable=True))
-    positions = torch.arange(order.shape[-1], device=order.device).expand_as(order)
-    rank = torch.empty_like(order).scatter(-1, order, positions)
+    rank = order.argsort(-1)
     return offered & (rank < count[:, None])
 
 
@@ -167,4 +187,4 @@ def weakest_committed(score: Tensor, committed: Tensor, alpha_t: float, alpha_s:
         return torch.zeros_like(committed)
     rate = min(0.5, (1 - alpha_s) / alpha_t)
     count = (committed.sum(-1).double() * rate).floor().long()
-    return choose(-score, committed, torch.zeros_like(committed, dtype=torch.long), count)
+    return choose(-score, committed, None, count)

@@ -8,6 +8,7 @@ the expectation of that. Counts are per row and sum exactly to the row's masks.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,11 +27,12 @@ def alpha(t: float, schedule: str = "linear") -> float:
     raise ValueError(f"schedule is 'linear' or 'cosine', got {schedule!r}")
 
 
-def time_grid(steps: int) -> list[float]:
+@lru_cache
+def time_grid(steps: int) -> tuple[float, ...]:
     """`steps + 1` times from 1 (all masked) to 0 (clean), evenly spaced."""
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
-    return [1 - i / steps for i in range(steps + 1)]
+    return tuple(1 - i / steps for i in range(steps + 1))
 
 
 def keep_masked(t: float, s: float, schedule: str = "linear") -> float:
@@ -60,4 +62,4 @@ def dream_count(masked: Tensor, index: int, steps: int, eps: float = 1e-3) -> Te
     if index == steps - 1:
         return masked
     t, s = (1 + (eps - 1) * i / steps for i in (index, index + 1))
-    return torch.floor(masked.double() * (1 - s / t)).long()
+    return (masked.double() * (1 - s / t)).long()

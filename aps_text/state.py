@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 
 from .adapter import Where
 from .canvas import Canvas
 from .noise import Noise
+from .remasking import two_likeliest
 
 __all__ = ["Step", "StepState", "Tilted"]
 
@@ -20,7 +22,8 @@ class Step:
     Attributes:
         index: from 0.
         canvas: the rows' canvas, before the step.
-        where: masked positions `(rows, cols)`, ordered by row.
+        asked: `(B, L)` bool; the masked positions that logits are asked for.
+        where: the same as `(rows, cols)`, ordered by row.
         count: `(B,)` how many each row reveals.
         share: `(B,)` c = count / masks of the row.
         noise: the rows' noise.
@@ -28,6 +31,7 @@ class Step:
 
     index: int
     canvas: Canvas
+    asked: Tensor
     where: Where
     count: Tensor
     share: Tensor
@@ -41,6 +45,11 @@ class Tilted:
     log_phi: Tensor
     log_theta: Tensor
     loss: dict[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def likeliest(self) -> tuple[Tensor, Tensor]:
+        """`two_likeliest` of x_phi: the candidates at temperature 0, and their margin."""
+        return two_likeliest(self.log_phi)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from .remasking import choose, weakest_committed
 from .schedule import alpha, dream_count, keep_masked, reveal_count, time_grid
 from .state import Step, StepState, Tilted
 
-__all__ = ["Move", "open_step", "positions_of", "reachable", "recall", "report", "write"]
+__all__ = ["Move", "open_step", "positions_of", "recall", "report", "writable", "write"]
 
 
 @dataclass
@@ -35,15 +35,18 @@ class Move:
         candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
         scores: `(B, L)` double; what they competed by.
         revealed: `(B, L)` bool; the positions chosen.
-        decided: `(B, L)` bool; those of them that no stop token before them threw away. The rest
-            is integrated out of the transition's probability.
     """
 
     canvas: Canvas
     candidates: Tensor
     scores: Tensor
     revealed: Tensor
-    decided: Tensor
+
+    @property
+    def decided(self) -> Tensor:
+        """`(B, L)` bool: the chosen positions that no stop token before them threw away. The rest
+        is integrated out of the transition's probability."""
+        return self.revealed & (self.canvas.z == self.candidates)
 
     def take(self, rows: Tensor) -> Move:
         """What it wrote in other rows, `(B',)`."""
@@ -52,7 +55,6 @@ class Move:
             self.candidates[rows],
             self.scores[rows],
             self.revealed[rows],
-            self.decided[rows],
         )
 
 
@@ -62,14 +64,14 @@ def positions_of(on: Tensor) -> Where:
     return rows, cols
 
 
-def reachable(masked: Tensor, block: Tensor, count: Tensor, config: APSConfig) -> Tensor:
-    """Positions whose block can be written at this step: logits are needed nowhere else."""
-    if config.block_length is None:
-        return torch.ones_like(masked)
+def writable(masked: Tensor, block: Tensor | None, count: Tensor) -> Tensor:
+    """Masks whose block can be written at this step: logits are needed nowhere else."""
+    if block is None:
+        return masked
     far = torch.iinfo(torch.long).max
     ordered = torch.where(masked, block, far).sort(-1).values
     last = ordered.gather(-1, (count - 1).clamp_min(0)[:, None])
-    return block <= last
+    return masked & (block <= last)
 
 
 def open_step(
@@ -89,14 +91,14 @@ def open_step(
     else:
         count = reveal_count(masks, keep_masked(t, s, config.schedule))
     share = count.clamp_min(1) / masks
-    writable = masked & reachable(masked, canvas.block, count, config)
-    where = positions_of(masked if everywhere else writable)
+    within = writable(masked, canvas.block, count)
+    asked = masked if everywhere else within
     if config.alg == "origin":
         # Every mask is revealed by its own coin; a row may reveal none before the last step.
-        tossed = positions_of(writable)
+        tossed = positions_of(within)
         coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
         count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
-    return Step(index, canvas, where, count, share, noise)
+    return Step(index, canvas, asked, positions_of(asked), count, share, noise)
 
 
 def write(
@@ -113,28 +115,27 @@ def write(
         recalled: committed positions that compete again: where `(B, L)` bool, their scores
             `(B, L)`, and the mask that those which lose become.
     """
-    canvas, where, count = step.canvas, step.where, step.count
-    opened = torch.zeros_like(canvas.editable).index_put(where, torch.ones_like(where[0]).bool())
+    canvas, asked, where, count = step.canvas, step.asked, step.where, step.count
     dense = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
     dense = dense.index_put(where, scores.double())
     if config.threshold is not None:
-        sure = (dense >= config.threshold) & opened
-        count = count.maximum((sure & reachable(opened, canvas.block, count, config)).sum(-1))
-    again, offered = None, opened
+        sure = (dense >= config.threshold) & writable(asked, canvas.block, count)
+        count = count.maximum(sure.sum(-1))
+    again, offered = None, asked
     if recalled is not None:
         again, committed_score, _ = recalled
         dense = torch.where(again, committed_score, dense)
-        offered, count = opened | again, count + again.sum(-1)
+        offered, count = asked | again, count + again.sum(-1)
     kept = choose(dense, offered, canvas.block, count, again)
     proposal = torch.full_like(canvas.z, canvas.fill_id).index_put(where, candidates)
-    revealed = kept & opened
+    revealed = kept & asked
     written = torch.where(revealed, proposal, canvas.z)
     if recalled is not None:
         written = torch.where(recalled[0] & ~kept, recalled[2], written)
     z = end_at_stop(written, canvas.editable, canvas.stop_ids, canvas.fill_id)
     when = torch.where(z == canvas.z, canvas.written, step.index)
     done = replace(canvas, z=z, written=when)
-    return Move(done, proposal, dense, revealed, revealed & (z == written))
+    return Move(done, proposal, dense, revealed)
 
 
 def recall(step: Step, mask_id: int, scores: Tensor, config: APSConfig) -> tuple[Tensor, Tensor]:
@@ -191,12 +192,13 @@ def report(
         return spread(blank.index_put(where, chosen), 0.0)
 
     under_phi = picked(tilted.log_phi)
-    wrong = under_phi.isnan().any(-1)
+    wrong = under_phi.isnan()
     if bool(wrong.any()):
+        row = int(wrong.any(-1).nonzero()[0])
         raise RuntimeError(
-            f"the model's probabilities are NaN at step {index}, first in row "
-            f"{int(wrong.nonzero()[0])} of the batch; in float16 its numbers overflow (load with "
-            "dtype=torch.bfloat16 or float32), else the weights or the learning_rate are bad"
+            f"the model's probabilities are NaN at step {index}, first in row {row} of the batch; "
+            "in float16 its numbers overflow (load with dtype=torch.bfloat16 or float32), else the "
+            "weights or the learning_rate are bad"
         )
     kl = None
     if guided:

@@ -35,6 +35,18 @@ def test_take_reorders_and_repeats_everything_per_row():
     assert taken.editable.sum(-1).tolist() == [1, 3, 1]
 
 
+@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2]])
+def test_put_writes_the_rows_that_were_taken(rows):
+    canvas, at = Canvas.open([3, 1, 2], mask_id=7, fill_id=9), torch.tensor(rows)
+    taken = canvas.take(at)
+    back = canvas.put(at, replace(taken, z=taken.z + 1, written=taken.written + 3))
+    changed = torch.tensor([[row in rows] for row in range(3)])
+    assert back.z.equal(canvas.z + changed.long())
+    assert back.written.equal(canvas.written + 3 * changed.long())
+    assert back.editable.equal(canvas.editable)
+    assert back.group.equal(canvas.group)
+
+
 @pytest.mark.parametrize("lengths", [[], [3, 0], [-1]])
 def test_empty_rows_are_errors(lengths):
     with pytest.raises(ValueError, match="at least one position"):

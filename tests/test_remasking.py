@@ -15,6 +15,7 @@ from aps_text.remasking import (
     confidence,
     quantized_score,
     sampling_probs,
+    two_likeliest,
     weakest_committed,
 )
 
@@ -77,6 +78,14 @@ def test_confidence_kinds():
     assert confidence("entropy", logs, candidates).tolist() == pytest.approx(minus_entropy)
     with pytest.raises(ValueError, match="'origin'"):
         confidence("origin", logs, candidates)
+
+
+def test_the_two_likeliest_tokens_and_of_a_tie_the_first():
+    values = torch.randint(3, (200, 7), generator=torch.Generator().manual_seed(0)).double()
+    highest, first = two_likeliest(values)
+    assert highest.equal(values.sort(-1, descending=True).values[:, :2])
+    assert first.equal(values.argmax(-1))
+    assert 0 < int((highest[:, 0] == highest[:, 1]).sum()) < len(values)
 
 
 def test_confidence_ignores_suppressed_ids():
@@ -145,6 +154,8 @@ def test_choose_keeps_exactly_the_best_of_the_lowest_blocks(board):
             key=lambda c: (block[row, c].item(), -scores[row, c].item(), c),
         )
         assert sorted(kept[row].nonzero().squeeze(-1).tolist()) == sorted(order[: count[row]])
+    one = choose(scores, offered, torch.zeros_like(block), count)
+    assert choose(scores, offered, None, count).equal(one)
 
 
 @given(boards(), st.data())
