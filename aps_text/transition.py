@@ -192,9 +192,9 @@ def report(
         return spread(blank.index_put(where, chosen), 0.0)
 
     under_phi = picked(tilted.log_phi)
-    wrong = under_phi.isnan()
+    wrong = under_phi.isnan().any(-1)
     if bool(wrong.any()):
-        row = int(wrong.any(-1).nonzero()[0])
+        row = int(wrong.nonzero()[0])
         raise RuntimeError(
             f"the model's probabilities are NaN at step {index}, first in row {row} of the batch; "
             "in float16 its numbers overflow (load with dtype=torch.bfloat16 or float32), else the "
