@@ -19,25 +19,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from .log_once import Once
+
 __all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
 MASKS = ("<|mask|>", "<|mdm_mask|>")
-
-
-class _Once(logging.Filter):
-    """Lets a message through once: bitsandbytes repeats one in every pass of every 8-bit map."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        new = message not in self.said
-        self.said.add(message)
-        return new
 
 
 @dataclass(frozen=True)
@@ -117,7 +105,7 @@ class Checkpoint:
             options.setdefault(key, value)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")
         if "quantization_config" in self.options:
-            logging.getLogger("bitsandbytes.autograd._functions").addFilter(_Once())
+            logging.getLogger("bitsandbytes.autograd._functions").addFilter(Once())
         dtype: Any = self.dtype or getattr(torch, str(stored), None) or "auto"
         model, report = kind.from_pretrained(
             self.folder,

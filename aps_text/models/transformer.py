@@ -5,17 +5,15 @@
              where asked, but for its keys and values
              (checkpointing: each replayed layer is computed again in the backward pass)
 
-The model's own forward is stopped by a hook in front of layer 0 that keeps the embeddings and the
-layer's arguments (mask, rotary embeddings), so masks and positions are exactly the model's, and the
-layers are called with them; where layers take different ones (ModernBERT), the trunk is the model's
-own forward too, and the upper layers run once to tell.
+The layers are called as the model calls them (`reading`); where they take different arguments
+(ModernBERT), the trunk is the model's own forward too, and the upper layers run once to tell.
 Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -31,6 +29,7 @@ from .anatomy import Anatomy
 from .lora import LoraAdapter
 from .partial import Maps, first_of, gathered, run_at
 from .prefix import Prefix
+from .reading import Reading, called
 
 __all__ = ["TransformerDenoiser"]
 
@@ -49,47 +48,6 @@ class TrunkState:
     kwargs: dict[str, Any]
     offset: int
     own: list[dict[str, Any]] | None = None
-
-
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-@dataclass
-class _Reading:
-    """What a forward attends to.
-
-    Attributes:
-        width: canvas columns that some row attends to; the others are not computed.
-        mask: as the model takes it; None where nothing is padded, if the model can be told so.
-        positions: `(B, P + width)` position ids.
-        known: the arguments of layer 0 beside its hidden state, once they are.
-    """
-
-    width: int
-    mask: Tensor | None
-    positions: Tensor
-    known: Call | None = None
-
-
-class _Reached(Exception):
-    """Ends the model's forward where the last arguments looked for are known."""
-
-
-@contextmanager
-def _listening(layers: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
-    """Notes the arguments `layers` are called with; the call of the last one stops the model."""
-
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append((args, kwargs))
-        if module is layers[-1]:
-            raise _Reached
-
-    handles = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @dataclass(frozen=True)
@@ -203,15 +161,15 @@ class TransformerDenoiser:
         return torch.tensor(self.anatomy.suppressed, device=self.prompt.device)
 
     @cached_property
-    def _whole(self) -> _Reading:
+    def _whole(self) -> Reading:
         return self._reading(self._within)
 
-    def _reading(self, real: Tensor) -> _Reading:
+    def _reading(self, real: Tensor) -> Reading:
         """Of the prompts and the canvas positions `real (B, W)`."""
         width = int(real.any(0).nonzero().max()) + 1
         mask = torch.cat([self.prompt_mask, real[:, :width]], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
-        return _Reading(width, self.attention(mask), positions)
+        return Reading(width, self.attention(mask), positions)
 
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
@@ -223,12 +181,12 @@ class TransformerDenoiser:
             reading = self._reading(within & (z[:, : within.shape[1]] != self.anatomy.pad_id))
         ids = torch.cat([self.prompt, z[:, : reading.width]], 1)
         if not self.anatomy.alike and self.prefix is None:  # which refuses such layers
-            calls = self._called(ids, reading, self._layers[self.split :])
+            calls = called(self.anatomy, ids, reading, self._layers[self.split :])
             (hidden, *args), kwargs = calls[0]
             own = [call for _, call in calls]
             return TrunkState(hidden, tuple(args), kwargs, self.prompt.shape[1], own)
         if reading.known is None or self.anatomy.embed is None:
-            ((hidden, *args), kwargs) = self._called(ids, reading, self._layers[:1])[0]
+            ((hidden, *args), kwargs) = called(self.anatomy, ids, reading, self._layers[:1])[0]
             if reading.mask is None and MASK in kwargs:
                 kwargs = {**kwargs, MASK: None}  # a causal model may have made one of its own
             reading.known = tuple(args), kwargs
@@ -236,24 +194,6 @@ class TransformerDenoiser:
             hidden = self.anatomy.embed(ids)
         hidden = self._through(hidden, *reading.known)
         return TrunkState(hidden, *reading.known, self.prompt.shape[1])
-
-    def _called(self, ids: Tensor, reading: _Reading, layers: Sequence[nn.Module]) -> list[Call]:
-        """The arguments the model calls these layers with."""
-        calls: list[Call] = []
-        try:
-            with _listening(layers, calls):
-                self.anatomy.model(
-                    input_ids=ids,
-                    attention_mask=reading.mask,
-                    position_ids=reading.positions,
-                    **self.anatomy.options,
-                )
-        except _Reached:
-            return calls
-        raise RuntimeError(
-            f"a layer of {type(self.anatomy.model).__name__} was never called; "
-            "Anatomy.layers must be the blocks its forward runs"
-        )
 
     def _through(self, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """The embeddings `hidden (B, S, d)` through the layers of the trunk."""

@@ -1,0 +1,84 @@
+"""How a model calls its blocks: what a forward attends to, and the arguments each block gets then.
+
+The model's own forward is stopped by a hook in front of the last block asked about. In front of
+block 0 that keeps the embeddings and what comes with them (mask, rotary embeddings), so masks and
+positions are exactly the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from .anatomy import Anatomy
+
+__all__ = ["Call", "Reading", "called"]
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass
+class Reading:
+    """What a forward attends to.
+
+    Attributes:
+        width: canvas columns that some row attends to; the others are not computed.
+        mask: as the model takes it; None where nothing is padded, if the model can be told so.
+        positions: `(B, P + width)` position ids.
+        known: the arguments of layer 0 beside its hidden state, once they are.
+    """
+
+    width: int
+    mask: Tensor | None
+    positions: Tensor
+    known: Call | None = None
+
+
+def called(
+    anatomy: Anatomy, ids: Tensor, reading: Reading, layers: Sequence[nn.Module]
+) -> list[Call]:
+    """The arguments the model calls these layers with for `ids (B, S)`; the last is never run.
+
+    Raises:
+        RuntimeError: the model's forward does not reach them.
+    """
+    calls: list[Call] = []
+    try:
+        with _listening(layers, calls):
+            anatomy.model(
+                input_ids=ids,
+                attention_mask=reading.mask,
+                position_ids=reading.positions,
+                **anatomy.options,
+            )
+    except _Reached:
+        return calls
+    raise RuntimeError(
+        f"a layer of {type(anatomy.model).__name__} was never called; "
+        "Anatomy.layers must be the blocks its forward runs"
+    )
+
+
+class _Reached(Exception):
+    """Ends the model's forward where the last arguments looked for are known."""
+
+
+@contextmanager
+def _listening(layers: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
+    """Notes the arguments `layers` are called with; the call of the last one stops the model."""
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        calls.append((args, kwargs))
+        if module is layers[-1]:
+            raise _Reached
+
+    handles = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
