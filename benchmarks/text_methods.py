@@ -1,7 +1,7 @@
 """APS and its peers at equal seconds: tuned with equal trials, judged by what did not guide.
 
     python benchmarks/text_methods.py [--rewards answer-quality sentiment] [--prompts 40]
-        [--budgets 4 12] [--methods NAME ...] [--out results/text_methods] [--full]
+        [--offset 0] [--budgets 4 12] [--methods NAME ...] [--out results/text_methods] [--full]
 
 1. Every method gets three settings to try on tuning prompts (`trials`; best-of-N has none). Taken
    is the one with the highest GUIDING reward among those whose token F1 stays within 0.02 of plain
@@ -64,27 +64,35 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
             for share in shares
         ]
 
-    def authors(method: str) -> list[dict[str, Any]]:
-        """EntRGi reads no beta; of a black box its gradient is RLOO's."""
-        settings = [("relaxed", 0.5), ("relaxed", 0.1), ("rloo", 0.5)]
-        if not graded:
-            settings = [("rloo", 0.5), ("rloo", 0.1), ("rloo", 0.03)]
+    def logits(relaxation: str, estimator: str) -> list[dict[str, Any]]:
+        """EntRGi and its variants read no beta. RLOO, the one gradient a black box has, is ours: by
+        it the three are the same, which stands in the table under a name of its own."""
         return [
-            {"method": method, "options": {"learning_rate": rate}, "config": {"estimator": kind}}
-            for kind, rate in settings
+            {
+                "method": "entrgi",
+                "options": {"relaxation": relaxation, "learning_rate": rate},
+                "config": {"estimator": estimator},
+            }
+            for rate in (0.5, 0.1, 0.03)
         ]
 
+    def best_of(n: int, methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{**one, "options": {"best_of": n}} for one in methods]
+
     pool: dict[str, Any] = {"inner_steps": 0, "num_candidates": 16}
-    both: dict[str, Any] = {"inner_steps": 1, "num_samples": 4, "num_candidates": 16}
+    lora: dict[str, Any] = {"inner_steps": 1, "num_samples": 4, "learning_rate": 0.003}
     late = {"guidance_start": 0.5}
     found = {
         "APS": [
+            *best_of(1, betas("aps", 0.1, **pool, **lora)),
+            *best_of(2, betas("aps", 0.1, 0.3, **pool, **lora, **late)),
+        ],
+        "APS, pool": [
             *betas("aps", 0.1, **pool),
             *betas("aps", 0.1, **pool, **late),
-            *({**one, "options": {"best_of": 4}} for one in betas("aps", 0.1, **pool, **late)),
+            *best_of(4, betas("aps", 0.1, **pool, **late)),
         ],
-        "APS-LoRA": [*betas("aps", 0.1, 0.3, **both), *betas("aps", 0.3, **both, **late)],
-        "APS-LoRA, no pool": betas("aps", 0.3, 1, 3),
+        "APS, LoRA": betas("aps", 0.3, 1, 3),
         "best-of-N": [{"method": "best-of-n"}],
         "SVDD": [
             {"method": "svdd", "options": {"alpha": round(share * unit, 6)}}
@@ -92,17 +100,12 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
         ],
         "FK": betas("fk", 0.1, 0.3, 1),
         "APS-SMC": betas("aps-smc", 0.1, 0.3, 1, inner_steps=1),
-        "EntRGi": authors("entrgi"),
+        "logits by RLOO": logits("entropy", "rloo"),
     }
     if graded:
-        found["Expectation"] = [
-            {"method": "expectation", "config": {"estimator": kind}, "options": {"best_of": n}}
-            for kind, n in (("relaxed", 1), ("rloo", 1), ("relaxed", 2))
-        ]
-        found["APS-logits"] = [
-            {"method": "aps-logits", "config": {"estimator": kind}, "options": {"best_of": n}}
-            for kind, n in (("relaxed", 1), ("rloo", 1), ("relaxed", 2))
-        ]
+        found["EntRGi"] = logits("entropy", "relaxed")
+        found["Expectation"] = logits("expectation", "relaxed")
+        found["APS-logits"] = logits("quantized", "relaxed")
         found["twisted SMC"] = betas("twisted-smc", 0.1, 0.3, 1, estimator="relaxed")
     for label, methods in found.items():
         for n, method in enumerate(methods):
@@ -202,6 +205,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rewards", nargs="+", default=["answer-quality", "sentiment"])
     parser.add_argument("--prompts", type=int, default=40)
+    parser.add_argument("--offset", type=int, default=0, help="the questions N places behind those")
     parser.add_argument("--tuning-prompts", type=int, default=24)
     parser.add_argument("--budgets", nargs="+", type=float, default=[4, 12], help="times plain")
     parser.add_argument("--methods", nargs="+", help="labels; default: all")
@@ -229,6 +233,7 @@ def main() -> None:
             [{"method": "plain"}, *methods],
             args,
             limit=args.prompts,
+            offset=args.offset,
             match={"unit": "seconds", "budget": budgets},
         )
         for reward, methods in chosen.items()
