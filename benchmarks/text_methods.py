@@ -80,12 +80,12 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
         return [{**one, "options": {"best_of": n}} for one in methods]
 
     pool: dict[str, Any] = {"inner_steps": 0, "num_candidates": 16}
-    lora: dict[str, Any] = {"inner_steps": 1, "num_samples": 4, "learning_rate": 0.003}
+    both = {**pool, "inner_steps": 1, "num_samples": 4, "learning_rate": 0.003}
     late = {"guidance_start": 0.5}
     found = {
         "APS": [
-            *best_of(1, betas("aps", 0.1, **pool, **lora)),
-            *best_of(2, betas("aps", 0.1, 0.3, **pool, **lora, **late)),
+            *best_of(1, betas("aps", 0.1, **both)),
+            *best_of(2, betas("aps", 0.1, 0.3, **both, **late)),
         ],
         "APS, pool": [
             *betas("aps", 0.1, **pool),
