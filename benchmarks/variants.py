@@ -3,9 +3,9 @@
     python benchmarks/variants.py [--reward relevance] [--questions 40] [--model mini]
         [--try '{"learning_rate": 0.03}' ...]
 
-Every row is the balanced preset with the fields of that row changed: guided reward, token F1,
-words, repeated trigrams, KL per masked position and seconds, all on the same questions and seeds.
-The presets were chosen from such tables.
+Every row is the balanced preset with the fields of that row changed (`best_of` among them): guided
+reward, token F1, words, repeated trigrams, KL per masked position and seconds, all on the same
+questions and seeds. The presets were chosen from such tables.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
+from aps_text.methods.peers import build_method
+from aps_text.pipeline import METHODS
 from eval.metrics import repeated_ngrams, token_f1
 from rewards import load_reward
 
@@ -68,8 +70,10 @@ def main() -> None:
     pipe = APSPipeline.from_pretrained(args.model, batch_size=16)
     reward, items = load_reward(args.reward), rows_of("tune", args.questions)
     for changes in [None, *(args.tries or VARIANTS)]:
-        config = APSConfig.make(**(changes or {}))
-        method = "plain" if changes is None else "aps"
+        fields = dict(changes or {})
+        options = {"best_of": fields.pop("best_of")} if "best_of" in fields else {}
+        config = APSConfig.make(**fields)
+        method = build_method(METHODS, "plain" if changes is None else "aps", options)
         kls: list[float] = []
 
         def keep(step, state, kls=kls):
