@@ -84,9 +84,10 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
     late = {"guidance_start": 0.5}
     found = {
         "APS": [
-            *best_of(1, betas("aps", 0.1, **both)),
             *best_of(2, betas("aps", 0.1, 0.3, **both, **late)),
+            *best_of(2, betas("aps", 0.1, **{**both, "learning_rate": 0.0015}, **late)),
         ],
+        "APS, all steps": best_of(1, betas("aps", 0.1, 0.3, 1, **both)),
         "APS, pool": [
             *betas("aps", 0.1, **pool),
             *betas("aps", 0.1, **pool, **late),
