@@ -1,10 +1,11 @@
 """The tilted sample: candidates that fit together, from the posterior of whole answers.
 
 x_phi is a product over positions; the reward judges the answer as a whole. So at every guided step
-n answers stand in a pool: fresh draws from x_phi(. | z_t), and the answer that was chosen at the
-step before, whose anchors z_t holds. One of them is chosen by its weight
+n answers stand in a pool: fresh draws, of x_phi(. | z_t) or of x_theta(. | z_t) as a coin says, and
+the answer that was chosen at the step before, whose anchors z_t holds. One of them is chosen by its
+weight
 
-    w(x) = exp(r(x) / beta) * prod_l x_theta^l[x^l] / x_phi^l[x^l]
+    w(x) = exp(r(x) / beta) * p / (p/2 + f/2),   p = prod_l x_theta^l[x^l], f = prod_l x_phi^l[x^l]
 
 and its tokens are the step's candidates. This is a step of iterated sampling-importance-resampling
 (Tjelmeland 2004; Andrieu, Lee, Vihola 2018): a Markov kernel that leaves
@@ -13,6 +14,10 @@ started the sooner the larger n and the better phi. Re-masking makes the next st
 the anchors, so the chain follows the posterior while it sharpens. A step costs no more forwards of
 the denoiser than x_phi itself does, n - 1 rewards (n at the first), and no gradient; the kept
 answer's reward is remembered, so rewards must not change from call to call.
+
+Draws of x_phi alone would not do: over many positions p/f spans many nats, an answer that x_phi has
+moved away from outweighs every reward, and the chain stands still. With draws of x_theta among them
+no weight exceeds 2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
 
 Where a row's answers all weigh the same, the reward says nothing and the step is the base sampler's
 own draw, token for token. Positions behind an answer's stop token are no part of its weight. Below
@@ -23,6 +28,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from .answers import counted, draw_answers, fill_in
 from .candidates import candidates_of
@@ -65,9 +71,9 @@ class TiltedSample:
         log_weight = reward / self.config.beta
         if tilted.log_phi is not tilted.log_theta:
             answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
-            gap = (tilted.log_theta - tilted.log_phi).gather(-1, tokens).double()
+            gap = (tilted.log_phi - tilted.log_theta).gather(-1, tokens).double()
             on = counted(answers, step.canvas)[rows, :, cols]
-            log_weight = log_weight + sum_rows(gap * on, rows, batch)
+            log_weight = log_weight - softplus(sum_rows(gap * on, rows, batch))
         each = torch.arange(batch, device=rows.device)
         chosen = step.noise.categorical(
             log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
@@ -83,20 +89,12 @@ class TiltedSample:
     def _pool(self, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Tokens `(N, n)`, rewards `(B, n)` double and their terms; the first is the base draw,
         the last the answer held."""
-        config, where, batch = self.config, step.where, len(step.canvas.z)
-        base = candidates_of(tilted, step, config, self.operator)
-        tokens, fresh = base[:, None], config.num_candidates - (self._held is not None)
-        if config.temperature > 0 and fresh > 1:
-            probs, ids = sampling_support(
-                tilted.log_phi, config.temperature, config.top_p, config.top_k
-            )
-            drawn = draw_answers(step.noise, where, step.index, probs, fresh - 1, "pool")
-            drawn = drawn if ids is None else ids.gather(-1, drawn)
-            tokens = torch.cat([tokens, drawn], 1)
+        where, batch = step.where, len(step.canvas.z)
+        tokens = self._fresh(tilted, step)
         fresh = tokens.shape[1]
-        owners = torch.arange(batch, device=base.device).repeat_interleave(fresh)
+        owners = torch.arange(batch, device=tokens.device).repeat_interleave(fresh)
         scores = self.operator.take(owners).log_prob_ids(fill_in(step.canvas, where, tokens))
-        reward = scores.total.to(base.device, torch.double).view(batch, fresh)
+        reward = scores.total.to(tokens.device, torch.double).view(batch, fresh)
         terms = {name: value.view(batch, fresh) for name, value in scores.terms.items()}
         if self._held is None:
             return tokens, reward, terms
@@ -112,3 +110,25 @@ class TiltedSample:
             torch.cat([reward, worth[:, None]], 1),
             {name: torch.cat([terms[name], old[:, None]], 1) for name, old in self._terms.items()},
         )
+
+    def _fresh(self, tilted: Tilted, step: Step) -> Tensor:
+        """Tokens of the fresh answers, `(N, n)`; the first is the base draw."""
+
+        def drawn(log_probs: Tensor) -> Tensor:
+            config, one = self.config, Tilted(log_probs, log_probs)
+            tokens = candidates_of(one, step, config, self.operator)[:, None]
+            more = config.num_candidates - (self._held is not None) - 1
+            if config.temperature == 0 or more < 1:
+                return tokens
+            probs, ids = sampling_support(log_probs, config.temperature, config.top_p, config.top_k)
+            others = draw_answers(step.noise, step.where, step.index, probs, more, "pool")
+            return torch.cat([tokens, others if ids is None else ids.gather(-1, others)], 1)
+
+        tokens = drawn(tilted.log_phi)
+        if tilted.log_phi is tilted.log_theta:
+            return tokens
+        each = torch.arange(len(step.canvas.z), device=tokens.device)
+        toss = step.noise.uniform(
+            each, torch.zeros_like(each), step.index, "proposal", tokens.shape[1]
+        )
+        return torch.where(toss[step.where[0]] < 0.5, tokens, drawn(tilted.log_theta))

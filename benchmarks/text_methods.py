@@ -80,12 +80,12 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
         return [{**one, "options": {"best_of": n}} for one in methods]
 
     pool: dict[str, Any] = {"inner_steps": 0, "num_candidates": 16}
-    both = {**pool, "inner_steps": 1, "num_samples": 4, "learning_rate": 0.003}
+    both = {**pool, "inner_steps": 1, "num_samples": 4}
     late = {"guidance_start": 0.5}
     found = {
         "APS": [
             *best_of(2, betas("aps", 0.1, 0.3, **both, **late)),
-            *best_of(2, betas("aps", 0.1, **{**both, "learning_rate": 0.0015}, **late)),
+            *best_of(2, betas("aps", 0.1, **{**both, "learning_rate": 0.003}, **late)),
         ],
         "APS, all steps": best_of(1, betas("aps", 0.1, 0.3, 1, **both)),
         "APS, pool": [
