@@ -267,6 +267,23 @@ def test_a_stale_answer_is_no_candidate():
         assert pool._held[0, 0] == 2
 
 
+def test_an_answer_phi_has_left_does_not_hold_the_chain():
+    """Over 20 positions x_theta/x_phi of the held answer is e^18: draws of x_phi alone
+    would not replace it though its reward is e^-15."""
+    rows, length, config = 200, 20, CONFIG.replace(beta=1.0)
+    canvas = open_canvas(rows, length, MASK)
+    step = open_step(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    log_theta = torch.full((rows * length, SYMBOLS), 1 / SYMBOLS).log()
+    log_phi = torch.tensor([0.7, 0.1, 0.1, 0.1]).log().expand_as(log_theta)
+    pool = TiltedSample(ZeroOperator(), config)
+    pool._held = torch.full((rows, length), 3)
+    pool._reward = torch.full((rows,), -15.0).double()
+    pool._terms = {"zero": torch.zeros(rows)}
+    tokens, _ = pool(Tilted(log_phi, log_theta), step)
+    kept = (tokens.view(rows, length) == 3).all(1).double().mean()
+    assert kept < 0.02
+
+
 def test_pads_behind_a_stop_weigh_nothing():
     """Two answers alike up to their stop weigh alike, whatever phi makes of what is behind it."""
     rows = 20_000
