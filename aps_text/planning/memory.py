@@ -224,8 +224,8 @@ def _pool(
     if call.inner_steps > 0:
         held += one  # x_phi beside x_theta
         held += 0 if call.adapter == "lora" else 4 * one  # theta, the offset, its two moments
-    # The draws are there twice; answers are filled in, and ended at their stop by running sums.
-    drawn = 16.0 * rows * fresh * masks
+    # Answers are filled in, and ended at their stop by running sums.
+    drawn = 8.0 * rows * fresh * masks
     filled = drawn + 34.0 * rows * fresh * call.tokens
     scored = drawn + 8.0 * rows * fresh * call.tokens
     if reward is not None:
