@@ -112,7 +112,8 @@ class TiltedSample:
         )
 
     def _fresh(self, tilted: Tilted, step: Step) -> Tensor:
-        """Tokens of the fresh answers, `(N, n)`; the first is the base draw."""
+        """Tokens of the fresh answers, `(N, n)`; the first is the base draw. At temperature 0 there
+        is nothing to draw, and x_phi's likeliest answer is the only one."""
 
         def drawn(log_probs: Tensor) -> Tensor:
             config, one = self.config, Tilted(log_probs, log_probs)
@@ -125,7 +126,7 @@ class TiltedSample:
             return torch.cat([tokens, others if ids is None else ids.gather(-1, others)], 1)
 
         tokens = drawn(tilted.log_phi)
-        if tilted.log_phi is tilted.log_theta:
+        if tilted.log_phi is tilted.log_theta or self.config.temperature == 0:
             return tokens
         each = torch.arange(len(step.canvas.z), device=tokens.device)
         toss = step.noise.uniform(

@@ -284,6 +284,13 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
     assert kept < 0.02
 
 
+def test_at_temperature_0_the_fresh_answer_is_phis_likeliest():
+    config = CONFIG.replace(temperature=0.0)
+    step, _, tilted = first_step(config, 40, True)
+    tokens, _ = TiltedSample(REWARD, config)(tilted, step)
+    assert torch.equal(tokens, tilted.log_phi.argmax(-1))
+
+
 def test_pads_behind_a_stop_weigh_nothing():
     """Two answers alike up to their stop weigh alike, whatever phi makes of what is behind it."""
     rows = 20_000
