@@ -68,12 +68,14 @@ class Calibration:
         if key in self.known:
             return self.known[key]
         self._say(cell)
+        failures: dict[str, str] = {}
         try:
             found = self._measure(cell, units)
         except OSError:
             raise
         except Exception as error:
-            good = [unit for unit in units if self._works(unit)]
+            failures = {unit.item.id: why for unit in units if (why := self._failure(unit))}
+            good = [unit for unit in units if unit.item.id not in failures]
             if len(good) == len(units):
                 raise
             if not good:
@@ -92,6 +94,7 @@ class Calibration:
             "cost": found,
             "repeats": self.repeats,
             "prompts": len(units),
+            "failures": failures,
             "batch_size": min(size, len(units)),
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,12 +136,12 @@ class Calibration:
             total += share[self.unit] * len(batch)
         return total
 
-    def _works(self, unit: Unit) -> bool:
-        """Is there an answer to this prompt alone?"""
+    def _failure(self, unit: Unit) -> str:
+        """Why there is no answer to this prompt alone; empty when there is one."""
         try:
             out, _ = self.answerer.call([unit])
         except OSError:
             raise
-        except Exception:
-            return False
-        return not out.failures
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return out.failures[0].error if out.failures else ""

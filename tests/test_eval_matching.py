@@ -183,6 +183,9 @@ def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp
     dog, cat = grid.cells[0].task.items("tune", 2)
     long = Item("long", "dog " * 90)
     assert calibration.cost(grid.cells[0], [dog, cat, long]) > 0
-    assert json.loads((tmp_path / "c.jsonl").read_text())["prompts"] == 1
+    line = json.loads((tmp_path / "c.jsonl").read_text())
+    assert line["prompts"] == 1
+    assert "no opinion" in line["failures"][dog.id]
+    assert set(line["failures"]) == {dog.id, "long"}
     with pytest.raises(ValueError, match=r"matching: plain failed on 'what is a dog.*no opinion"):
         calibration.cost(grid.cells[0], [dog, dog])
