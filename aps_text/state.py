@@ -25,7 +25,7 @@ class Step:
         asked: `(B, L)` bool; the masked positions that logits are asked for.
         where: the same as `(rows, cols)`, ordered by row.
         count: `(B,)` how many each row reveals.
-        share: `(B,)` c = count / masks of the row.
+        expected: `(B,)` the mean of `count`; not the same where coins decide (`alg='origin'`).
         noise: the rows' noise.
     """
 
@@ -34,8 +34,13 @@ class Step:
     asked: Tensor
     where: Where
     count: Tensor
-    share: Tensor
+    expected: Tensor
     noise: Noise
+
+    @cached_property
+    def share(self) -> Tensor:
+        """`(B,)` c = expected / masks of the row, of a step that asks for all masks."""
+        return self.expected.clamp_min(1) / self.asked.sum(-1)
 
 
 @dataclass

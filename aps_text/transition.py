@@ -90,7 +90,7 @@ def open_step(
         count = dream_count(masks, index, config.steps)
     else:
         count = reveal_count(masks, keep_masked(t, s, config.schedule))
-    share = count.clamp_min(1) / masks
+    expected = count
     within = writable(masked, canvas.block, count)
     asked = masked if everywhere else within
     if config.alg == "origin":
@@ -98,7 +98,7 @@ def open_step(
         tossed = positions_of(within)
         coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
         count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
-    return Step(index, canvas, asked, positions_of(asked), count, share, noise)
+    return Step(index, canvas, asked, positions_of(asked), count, expected, noise)
 
 
 def write(

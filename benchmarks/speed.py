@@ -69,9 +69,9 @@ class Setting:
             fill_id=model.fill_id,
             vocab_size=model.anatomy.vocab_size,
         )
-        where = positions_of(self.canvas.z == self.denoiser.mask_id)
+        asked = self.canvas.z == self.denoiser.mask_id
         count = torch.full((rows,), 2)
-        self.step = Step(0, self.canvas, where, count, count / self.length, self.noise)
+        self.step = Step(0, self.canvas, asked, positions_of(asked), count, count, self.noise)
 
     def aps(self, denoiser=None, adapted=None, phi=None):
         denoiser = denoiser or self.denoiser

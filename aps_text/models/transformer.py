@@ -214,13 +214,17 @@ class TransformerDenoiser:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
         index = cols + (state.offset - self.anatomy.shift)
-        count = rows.bincount(minlength=len(self.prompt))
-        most, slot = max(1, int(count.max())), None
-        if most * len(count) == len(rows):  # as many in every row
-            index = index.view(-1, most)
+        slot = None
+        if len(self.prompt) == 1 and len(cols):
+            index = index[None]
         else:
-            slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
-            index = index.new_zeros(len(count), most).index_put((rows, slot), index)
+            count = rows.bincount(minlength=len(self.prompt))
+            most = max(1, int(count.max()))
+            if most * len(count) == len(rows):  # as many in every row
+                index = index.view(-1, most)
+            else:
+                slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+                index = index.new_zeros(len(count), most).index_put((rows, slot), index)
         # A row whose prompt is empty has nothing in front of its first position.
         hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
         if slot is None:
