@@ -71,6 +71,8 @@ def denoise(
 ) -> Iterator[StepState]:
     """Fill the canvas step by step; rows leave the batch when they have no mask left.
 
+    An unguided step at which no row can reveal anything computes nothing and yields no state.
+
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
         pool: chooses the guided steps' candidates among whole answers; without one each token is
@@ -97,6 +99,8 @@ def denoise(
                 pool.take(keep)
         guided = (tilt is not None or pool is not None) and is_guided(index, config)
         step = open_step(canvas, mask_id, config, noise, index, everywhere=guided)
+        if not len(step.where[0]):
+            continue
         bias = stop_bias(canvas, step.where, config)
         trunk = denoiser.trunk(canvas.z)
         if guided and tilt is not None:

@@ -80,7 +80,8 @@ def open_step(
     """Step `index`'s coordinates for rows that all have masks.
 
     Args:
-        everywhere: ask for all masked positions, not only those of blocks that can be written.
+        everywhere: ask for all masked positions, not only those that can be written; of these there
+            may be none.
     """
     grid = time_grid(config.steps)
     t, s = grid[index], grid[index + 1]
@@ -92,12 +93,17 @@ def open_step(
         count = reveal_count(masks, keep_masked(t, s, config.schedule))
     expected = count
     within = writable(masked, canvas.block, count)
-    asked = masked if everywhere else within
     if config.alg == "origin":
         # Every mask is revealed by its own coin; a row may reveal none before the last step.
         tossed = positions_of(within)
         coin = noise.uniform(*tossed, index, "order") < 1 - keep_masked(t, s, config.schedule)
         count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
+        if canvas.block is None and not config.revisable:
+            within = torch.zeros_like(within).index_put(tossed, coin)
+    may_reveal_none = config.alg == "origin" or config.counting == "dream"
+    if may_reveal_none and config.threshold is None and not config.revisable:
+        within = within & (count > 0)[:, None]
+    asked = masked if everywhere else within
     return Step(index, canvas, asked, positions_of(asked), count, expected, noise)
 
 

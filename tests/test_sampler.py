@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from worlds import (
     open_canvas,
 )
 
+from aps_text import sampler
 from aps_text.canvas import Canvas
 from aps_text.config import APSConfig
 from aps_text.methods.ancestral import Ancestral
@@ -169,6 +171,29 @@ def test_origin_reveals_random_counts_in_random_order():
     assert counts.double().mean().item() == pytest.approx(6 / 4, abs=0.08)
     assert counts.double().var().item() == pytest.approx(6 * 3 / 16, abs=0.1)
     assert ((states[0].revealed.double().mean(0) - 0.25).abs() < 0.03).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "blocks"),
+    [({"alg": "origin"}, None), ({"alg": "origin"}, 4), ({"counting": "dream"}, None)],
+    ids=["origin", "origin in blocks", "dream"],
+)
+def test_a_step_that_reveals_nothing_is_not_computed(options, blocks, monkeypatch):
+    rows, length, steps = 3, 8, 64
+    denoiser = factor_world(length, 5, seed=6, batch=rows)
+    canvas = open_canvas(rows, length, 5, block_length=blocks)
+    config = PLAIN.replace(steps=steps, block_length=blocks, **options)
+    saving = sample(denoiser, canvas, config)
+    assert all(state.revealed.any() for state in saving.trajectory)
+    assert saving.cost.denoiser_forwards == sum(
+        int(state.revealed.any(-1).sum()) for state in saving.trajectory
+    )
+    everywhere = partial(sampler.open_step, everywhere=True)
+    monkeypatch.setattr(sampler, "open_step", lambda *a, **_: everywhere(*a))
+    whole = sample(denoiser, canvas, config)
+    assert whole.z.equal(saving.z)
+    assert len(whole.trajectory) > len(saving.trajectory)
+    assert whole.cost.denoiser_forwards > 2 * saving.cost.denoiser_forwards
 
 
 def test_confidence_orders_are_what_their_names_say():
