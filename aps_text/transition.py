@@ -8,6 +8,7 @@ Every method takes its steps here, so counts, orders, blocks and stop tokens are
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -198,9 +199,8 @@ def report(
         return spread(blank.index_put(where, chosen), 0.0)
 
     under_phi = picked(tilted.log_phi)
-    wrong = under_phi.isnan().any(-1)
-    if bool(wrong.any()):
-        row = int(wrong.nonzero()[0])
+    if math.isnan(under_phi.sum()):
+        row = int(under_phi.isnan().any(-1).nonzero()[0])
         raise RuntimeError(
             f"the model's probabilities are NaN at step {index}, first in row {row} of the batch; "
             "in float16 its numbers overflow (load with dtype=torch.bfloat16 or float32), else the "
