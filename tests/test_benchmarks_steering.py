@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aps_text import APSConfig, APSPipeline
 from rewards import is_differentiable, load_reward
 
 
@@ -52,3 +53,12 @@ def test_a_figure_and_a_table_of_an_ablation(bench, tmp_path):
     ablations.draw(records, "window", tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert ablations.table(records).count("\n") == 1 + 8
+
+
+def test_the_step_that_speed_times_is_one_of_aps(bench):
+    speed = bench("speed")
+    config = APSConfig(lora_layers=1, inner_steps=1, num_candidates=1)
+    pipe = APSPipeline.from_pretrained("mini")
+    tilted = speed.Setting(pipe, load_reward("relevance"), ["What is a dog?"], config).aps()
+    assert tilted.log_phi.shape == (pipe.model.max_new_tokens, pipe.model.anatomy.vocab_size)
+    assert not tilted.log_phi.equal(tilted.log_theta)
