@@ -10,6 +10,7 @@ from aps_text.training.scoring import is_exact
 from eval.answering import Answerer
 from eval.cells import Cell
 from eval.metrics import mean_interval, token_f1
+from eval.processes import team
 from eval.questions import Question, word_knowledge
 from eval.rows import Row
 from eval.runner import planned, run, shown
@@ -29,10 +30,13 @@ def rows_of(split: str, count: int) -> list[Question]:
 def tuning_rows(
     answerer: Answerer, cells: Sequence[Cell], prompts: int, store: RowStore
 ) -> list[Row]:
-    """Answers of all cells to tuning prompts, made now or read back."""
+    """Answers of all cells to tuning prompts, made now or read back; processes share the work."""
     items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
     plan = planned(answerer, cells, items, [0])
-    run(answerer, plan, store)
+    me = team()
+    run(answerer, plan, store, shard=(me.number, me.size))
+    me.wait()
+    store.refresh()
     return shown(plan, store)
 
 

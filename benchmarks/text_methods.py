@@ -13,6 +13,7 @@
 
 Writes `summary-PROMPTS.md`, the evaluation's own files and `report.html` in `--out`. Resumable:
 what was measured and answered is read back. Measuring needs an idle machine, answering does not.
+`torchrun --nproc_per_node 2 benchmarks/text_methods.py ...` answers with two cores; one measures.
 `--full` is four rewards, three budgets and 200 prompts.
 """
 
@@ -36,6 +37,7 @@ from eval.cells import Grid
 from eval.evaluate import evaluate
 from eval.grid import read_grid
 from eval.matching import Calibration
+from eval.processes import Team, team
 from eval.rows import Row
 from eval.statistics import difference, holm, mean_with_interval
 from eval.store import RowStore
@@ -157,9 +159,23 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
             mark = "taken" if n == best else ""
             lines.append(f"| {label} | {shown} | {value:+.3f} | {f1:.3f} | {mark} |")
         chosen.append({**settings[best], "label": label})
-    print("\n".join(lines), flush=True)
-    (args.out / f"tuning-{reward}.md").write_text("\n".join(lines) + "\n")
+    if team().first:
+        print("\n".join(lines), flush=True)
+        (args.out / f"tuning-{reward}.md").write_text("\n".join(lines) + "\n")
     return chosen
+
+
+def plain_seconds(answerer: Answerer, args, me: Team) -> float:
+    """Of a prompt; the first process measures, the others read what it found."""
+    cell = grid_of(args.rewards[0], [{"method": "plain"}], args).cells[0]
+
+    def found() -> float:
+        calibration = Calibration(args.out / "plain.jsonl", answerer, "seconds", 3)
+        return calibration.cost(cell, cell.task.items("tune", 16))
+
+    measured = found() if me.first else None
+    me.wait()
+    return found() if measured is None else measured
 
 
 def measured_costs(folder: Path) -> dict[tuple[str, str], float]:
@@ -217,17 +233,17 @@ def main() -> None:
     args = parser.parse_args()
     if args.full:
         args.rewards, args.prompts, args.budgets = list(JUDGES), 200, [4, 12, 36]
+    me = team()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=16)
     answerer = Answerer(pipe, "tune")
     store = RowStore(args.out / "tuning.jsonl")
     chosen = {reward: tuned(reward, answerer, args, store) for reward in args.rewards}
-    plain = grid_of(args.rewards[0], [{"method": "plain"}], args).cells[0]
-    calibration = Calibration(args.out / "plain.jsonl", answerer, "seconds", 3)
-    second = calibration.cost(plain, plain.task.items("tune", 16))
+    second = plain_seconds(answerer, args, me)
     budgets = [round(times * second, 3) for times in args.budgets]
-    print(f"plain decoding: {second:.3f} s a prompt; budgets {budgets} s", flush=True)
+    if me.first:
+        print(f"plain decoding: {second:.3f} s a prompt; budgets {budgets} s", flush=True)
     grids = [
         grid_of(
             reward,
@@ -242,6 +258,8 @@ def main() -> None:
     cells = [cell for grid in grids for cell in grid.cells]
     grid = dataclasses.replace(grids[0], cells=cells)
     rows = evaluate(grid, args.out, command=sys.argv, pipe=pipe, baseline="APS")
+    if not me.first:
+        return
     lines, costs = [], measured_costs(args.out)
     for reward in args.rewards:
         for budget in dict.fromkeys(row.budget for row in rows if row.budget):
