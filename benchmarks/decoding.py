@@ -1,7 +1,8 @@
 """How fast plain decoding is, beside Dream's own code and beside what exact savings can give.
 
     python benchmarks/decoding.py [--dream-code FOLDER] [--sizes tiny small medium big]
-                                  [--steps 64 128] [--repeats 3] [--parts speed threshold prefix]
+                                  [--steps 64 128] [--repeats 3]
+                                  [--parts speed origin threshold prefix]
 
 Random weights, prompt 64, answer 128, temperature 0, Dream's counting: the same tokens, so seconds
 compare. `FOLDER` holds Dream's published `modeling_dream.py`, `configuration_dream.py` and
@@ -19,10 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from comparison import rows_of
 from decoding_inexact import prefix_report, threshold_report
 from decoding_opponents import floor, plain_loop, published
 
-from aps_text import APSConfig
+from aps_text import APSConfig, APSPipeline, sampler
 from aps_text.canvas import Canvas
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.anatomy import Anatomy
@@ -187,6 +189,33 @@ def speed_report(args) -> None:
         )
 
 
+def origin_report(name: str, steps: list[int], count: int = 12) -> None:
+    """Ancestral sampling, a row at a time: logits where a coin fell, against every masked position
+    at every step. Processor seconds."""
+    pipe = APSPipeline.from_pretrained(name, batch_size=1)
+    questions = [item.question for item in rows_of("tune", count)]
+    asked = sampler.open_step
+
+    def everywhere(*args, **_):
+        return asked(*args, everywhere=True)
+
+    print(f"\norigin, {count} questions one by one: every mask, and where a coin fell")
+    for number in steps:
+        found = []
+        for how in (everywhere, asked):
+            sampler.open_step = how
+            start = time.process_time()
+            out = pipe.generate_plain(questions, alg="origin", steps=number)
+            seconds = time.process_time() - start
+            found.append((out.text, out.cost.denoiser_forwards, seconds))
+        (before, many, slow), (after, few, fast) = found
+        print(
+            f"T={number:<4} {many} and {few} forwards, {slow / fast:.2f} times faster, "
+            f"{'the same answers' if before == after else 'OTHER ANSWERS'}",
+            flush=True,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dream-code", type=Path, help="folder of Dream's published code")
@@ -199,7 +228,7 @@ def main() -> None:
         action="store_true",
         help="processor seconds, one thread: for a machine that does other things as well",
     )
-    parts = ["speed", "threshold", "prefix"]
+    parts = ["speed", "origin", "threshold", "prefix"]
     parser.add_argument("--parts", nargs="+", default=parts, choices=parts)
     parser.add_argument("--model", default="mini")
     parser.add_argument("--prefix-prompts", nargs="+", type=int, default=[64, 512, 1024])
@@ -209,6 +238,8 @@ def main() -> None:
         torch.set_num_threads(1)
     if "speed" in args.parts:
         speed_report(args)
+    if "origin" in args.parts:
+        origin_report(args.model, [16, 24, 96])
     if "threshold" in args.parts:
         threshold_report(args.model, args.questions)
     if "prefix" in args.parts:

@@ -169,13 +169,11 @@ def plain_seconds(answerer: Answerer, args, me: Team) -> float:
     """Of a prompt; the first process measures, the others read what it found."""
     cell = grid_of(args.rewards[0], [{"method": "plain"}], args).cells[0]
 
-    def found() -> float:
+    def work() -> float:
         calibration = Calibration(args.out / "plain.jsonl", answerer, "seconds", 3)
         return calibration.cost(cell, cell.task.items("tune", 16))
 
-    measured = found() if me.first else None
-    me.wait()
-    return found() if measured is None else measured
+    return me.in_turn(work)
 
 
 def measured_costs(folder: Path) -> dict[tuple[str, str], float]:

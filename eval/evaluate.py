@@ -184,9 +184,7 @@ def _matched(
             )
             return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
 
-    found = work() if me.first else None
-    me.wait()
-    return work() if found is None else found
+    return me.in_turn(work)
 
 
 def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Team) -> dict[str, Any]:

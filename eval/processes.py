@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Team", "team"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,15 @@ class Team:
     def first(self) -> bool:
         """Is it the one that speaks?"""
         return self.number == 0
+
+    def in_turn(self, work: Callable[[], T]) -> T:
+        """`work()`, first of the first process, then of the others, who find what that left."""
+        if self.first:
+            found = work()
+            self.wait()
+            return found
+        self.wait()
+        return work()
 
 
 def team() -> Team:
