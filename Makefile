@@ -27,7 +27,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 eval: $(READY)
-	$(BIN)/aps eval --grid eval/grids/small.yaml --out results/eval
+	$(BIN)/aps eval --grid eval/aps_eval/grids/small.yaml --out results/eval
 
 lint: $(READY)
 	$(BIN)/ruff check .

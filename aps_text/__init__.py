@@ -1,6 +1,6 @@
 """Anchored Posterior Sampling: steer masked diffusion models with rewards at test time.
 
-from aps_text import APSPipeline
+from ..aps_text import APSPipeline
 pipe = APSPipeline.from_pretrained("mini")
 print(pipe("What is a violin?", reward="relevance").text[0])
 """
@@ -11,14 +11,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .config import APSConfig
-    from .output import APSOutput
-    from .pipeline import APSPipeline
+    from .core.config import APSConfig
+    from .pipelines.output import APSOutput
+    from .pipelines.text import APSPipeline
 
 __version__ = "0.1.0"
 __all__ = ["APSConfig", "APSOutput", "APSPipeline", "__version__"]
 
-_HOME = {"APSConfig": ".config", "APSOutput": ".output", "APSPipeline": ".pipeline"}
+_HOME = {
+    "APSConfig": ".core.config",
+    "APSOutput": ".pipelines.output",
+    "APSPipeline": ".pipelines.text",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -13,9 +13,9 @@ from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
 
 if TYPE_CHECKING:
-    from .output import APSOutput
-    from .pipeline import APSPipeline
-    from .sampler import StepState
+    from .core.sampler import StepState
+    from .pipelines.output import APSOutput
+    from .pipelines.text import APSPipeline
 
 __all__ = ["main"]
 
@@ -98,12 +98,12 @@ def ask_command(args: argparse.Namespace) -> int:
     """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
     from transformers.utils import logging
 
-    from .config import APSConfig
-    from .methods.peers import make_method
+    from .core.config import APSConfig
+    from .methods.registry import make_method
     from .methods.unread import refuse_unread
-    from .pipeline import METHODS, APSPipeline
-    from .text.guidance import load_rewards
+    from .pipelines.text import METHODS, APSPipeline
     from .text.prompts import as_prompts
+    from .text.reward_operator.guidance import load_rewards
 
     logging.disable_progress_bar()
     as_prompts(args.questions)
@@ -159,7 +159,7 @@ def ask_command(args: argparse.Namespace) -> int:
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
     """What went wrong with the steering, seen beside the plain answers."""
-    from .diagnosis import compare
+    from .pipelines.diagnosis import compare
 
     return [] if steered is plain else [*steered.warnings, *compare(steered, plain)]
 

@@ -20,15 +20,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from aps_eval.answering import Answerer
+from aps_eval.grid import read_grid
+from aps_eval.rows import Row
+from aps_eval.statistics import difference
+from aps_eval.store import RowStore
+from aps_eval.summary import values_of
 from comparison import tuning_rows
 
 from aps_text import APSPipeline
-from eval.answering import Answerer
-from eval.grid import read_grid
-from eval.rows import Row
-from eval.statistics import difference
-from eval.store import RowStore
-from eval.summary import values_of
 
 BASE = {"inner_steps": 3, "num_candidates": 1}  # a fitted LoRA and no pool
 BETA = {"relevance": 0.01, "answer-quality": 1.0, "sentiment": 0.03}

@@ -14,10 +14,10 @@ import argparse
 import json
 
 import torch
+from aps_rewards import load_reward
 from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
-from rewards import load_reward
 
 
 def differing(one: list[list[int]], two: list[list[int]]) -> int:

@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aps_text.training.scoring import is_exact
-from eval.answering import Answerer
-from eval.cells import Cell
-from eval.metrics import mean_interval, token_f1
-from eval.processes import team
-from eval.questions import Question, word_knowledge
-from eval.rows import Row
-from eval.runner import planned, run, shown
-from eval.store import RowStore
+from aps_eval.answering import Answerer
+from aps_eval.cells import Cell
+from aps_eval.metrics import mean_interval, token_f1
+from aps_eval.processes import team
+from aps_eval.questions import Question, word_knowledge
+from aps_eval.rows import Row
+from aps_eval.runner import planned, run, shown
+from aps_eval.store import RowStore
+
+from recipes.word_knowledge.scoring import is_exact
 
 Found = dict[str, Any]
 """Answers of one method: `text` and `reward`, a value per question, and what else was kept."""

@@ -25,17 +25,17 @@ from decoding_inexact import prefix_report, threshold_report
 from decoding_opponents import floor, plain_loop, published
 
 from aps_text import APSConfig, APSPipeline, sampler
-from aps_text.canvas import Canvas
+from aps_text.core.canvas import Canvas
+from aps_text.core.noise import Noise
+from aps_text.core.operator import ZeroOperator
+from aps_text.core.sampler import run
+from aps_text.core.schedule import dream_count
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
 from aps_text.models.transformer import TransformerDenoiser
-from aps_text.noise import Noise
-from aps_text.operator import ZeroOperator
 from aps_text.planning.measure import random_model
 from aps_text.planning.shape import ModelShape
-from aps_text.sampler import run
-from aps_text.schedule import dream_count
 
 PROMPT, ANSWER = 64, 128
 # layers, width, heads, heads of keys, inner width, vocabulary; big is Qwen2.5-0.5B

@@ -9,17 +9,17 @@ prefix      along the exact trajectory of a plain run: KL(exact || reused) and a
 from __future__ import annotations
 
 import torch
+from aps_eval.metrics import mean_interval, token_f1
 from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.canvas import Canvas
+from aps_text.core.canvas import Canvas
+from aps_text.core.noise import Noise
+from aps_text.core.operator import ZeroOperator
+from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.transformer import TransformerDenoiser
-from aps_text.noise import Noise
-from aps_text.operator import ZeroOperator
 from aps_text.planning.measure import random_model
-from aps_text.sampler import run
-from eval.metrics import mean_interval, token_f1
 
 THRESHOLDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 GOAL_RATIO, GOAL_LOSS = 3.0, 0.01

@@ -106,8 +106,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to keep the run; none: thrown away")
     args = parser.parse_args()
     import torch
-
-    from eval.store import read_rows
+    from aps_eval.store import read_rows
 
     torch.set_num_threads(1)  # before anything is computed: a forked child has no other threads
     with tempfile.TemporaryDirectory() as place:

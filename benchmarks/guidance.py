@@ -23,12 +23,12 @@ import json
 import time
 from pathlib import Path
 
+from aps_eval.metrics import Interval, distinct_n, mean_interval, repeated_ngrams
+from aps_eval.questions import Question
+from aps_rewards import call_reward, load_reward
 from comparison import choose_beta, measures, rows_of
 
 from aps_text import APSConfig, APSPipeline
-from eval.metrics import Interval, distinct_n, mean_interval, repeated_ngrams
-from eval.questions import Question
-from rewards import call_reward, load_reward
 
 BETAS = {
     "answer-quality": (3, 1, 0.3, 0.1),
@@ -103,7 +103,7 @@ def main() -> None:
     tune, test = rows_of("tune", args.tuning_questions), rows_of("test", args.questions)
     judge = None
     if not args.no_fluency:
-        from eval.judge import FluencyJudge
+        from aps_eval.judge import FluencyJudge
 
         judge = FluencyJudge()
     for name in args.reward:

@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aps_eval.metrics import mean_interval
+from aps_eval.questions import Question
+from aps_rewards import call_reward, is_differentiable, load_reward
 from comparison import Found, choose_beta, measures, rows_of
 
 from aps_text import APSConfig, APSPipeline
-from eval.metrics import mean_interval
-from eval.questions import Question
-from rewards import call_reward, is_differentiable, load_reward
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def main() -> None:
     tune, test = rows_of("tune", args.tuning_questions), rows_of("test", args.questions)
     judge = None
     if not args.no_fluency:
-        from eval.judge import FluencyJudge
+        from aps_eval.judge import FluencyJudge
 
         judge = FluencyJudge()
     lines = []

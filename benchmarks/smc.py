@@ -40,13 +40,13 @@ from worlds import (
     open_canvas,
 )
 
-from aps_text.config import APSConfig
+from aps_text.core.config import APSConfig
+from aps_text.core.sampler import Method, run
 from aps_text.methods.ancestral import Ancestral
+from aps_text.methods.aps import APS
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.twisted_smc import TwistedSMC
-from aps_text.posterior import APS
-from aps_text.sampler import Method, run
 
 LENGTH, SYMBOLS = 3, 4
 WORLD = {"table": 4, "sharp": 1.5, "reward": 5}

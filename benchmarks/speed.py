@@ -22,13 +22,13 @@ from contextlib import contextmanager
 import torch
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.canvas import Canvas
-from aps_text.noise import Noise
-from aps_text.operator import Scores
-from aps_text.posterior import PosteriorTilt
-from aps_text.sampler import Step
-from aps_text.text.operator import RewardOperator
-from aps_text.transition import positions_of
+from aps_text.core.canvas import Canvas
+from aps_text.core.noise import Noise
+from aps_text.core.operator import Scores
+from aps_text.core.sampler import Step
+from aps_text.core.transition import positions_of
+from aps_text.methods.aps import PosteriorTilt
+from aps_text.text.reward_operator.operator import RewardOperator
 
 
 def medians(jobs: dict, repeats: int) -> dict[str, float]:
@@ -98,7 +98,7 @@ class Setting:
         self.reward(logits)
 
     def reward(self, logits):
-        from aps_text.codebook import Relaxed
+        from aps_text.core.codebook import Relaxed
 
         rows, cols = self.step.where
         ids = self.canvas.z.index_put((rows, cols), logits.argmax(-1))
@@ -165,7 +165,7 @@ def main():
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=15)
     args = parser.parse_args()
-    from rewards import load_reward
+    from aps_rewards import load_reward
 
     pipe = APSPipeline.from_pretrained(args.model)
     reward = load_reward("relevance")

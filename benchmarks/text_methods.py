@@ -29,19 +29,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from aps_eval.answering import Answerer
+from aps_eval.cells import Grid
+from aps_eval.evaluate import evaluate
+from aps_eval.grid import read_grid
+from aps_eval.matching import Calibration
+from aps_eval.processes import Team, team
+from aps_eval.rows import Row
+from aps_eval.statistics import difference, holm, mean_with_interval
+from aps_eval.store import RowStore
+from aps_eval.summary import values_of
 from comparison import tuning_rows
 
 from aps_text import APSPipeline
-from eval.answering import Answerer
-from eval.cells import Grid
-from eval.evaluate import evaluate
-from eval.grid import read_grid
-from eval.matching import Calibration
-from eval.processes import Team, team
-from eval.rows import Row
-from eval.statistics import difference, holm, mean_with_interval
-from eval.store import RowStore
-from eval.summary import values_of
 
 JUDGES = {
     "answer-quality": ["answer-quality-report"],

@@ -14,13 +14,13 @@ import argparse
 import json
 import time
 
+from aps_eval.metrics import repeated_ngrams, token_f1
+from aps_rewards import load_reward
 from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.methods.peers import build_method
-from aps_text.pipeline import METHODS
-from eval.metrics import repeated_ngrams, token_f1
-from rewards import load_reward
+from aps_text.methods.registry import build_method
+from aps_text.pipelines.text import METHODS
 
 VARIANTS: list[dict] = [
     {},

@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import torch
+from aps_eval.cells import Grid
+from aps_eval.evaluate import evaluate
+from aps_eval.grid import read_grid
 from eval_fixtures import lines
 from tiny import tiny_text_model
 
 from aps_text import APSPipeline
-from eval.cells import Grid
-from eval.evaluate import evaluate
-from eval.grid import read_grid
 
 WORDS = ["dog", "cat", "violin", "piano", "house", "tree", "music", "animal"]
 

@@ -11,11 +11,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from worlds import noise_for
 
-from aps_text.canvas import Canvas
-from aps_text.config import APSConfig
+from aps_text.core.canvas import Canvas
+from aps_text.core.config import APSConfig
+from aps_text.core.operator import ZeroOperator
+from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
-from aps_text.operator import ZeroOperator
-from aps_text.sampler import run
 
 FOLDER = Path(__file__).parent / "reference"
 CASES = ["one", "short", "uneven", "steps"]

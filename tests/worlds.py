@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from aps_text.adapter import LogitsAdapter
-from aps_text.canvas import Canvas
-from aps_text.codebook import VectorCodebook
-from aps_text.noise import Noise
-from aps_text.operator import Scores
+from aps_text.core.adapters import LogitsAdapter
+from aps_text.core.canvas import Canvas
+from aps_text.core.codebook import VectorCodebook
+from aps_text.core.noise import Noise
+from aps_text.core.operator import Scores
 
 SUPPRESSED = -1e9
 

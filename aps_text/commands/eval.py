@@ -94,14 +94,13 @@ def add_parser(subparsers: Any) -> None:
 def eval_command(args: argparse.Namespace) -> int:
     """Run a grid, or what follows `--lm-eval`; 1 where answers failed."""
     if args.lm_eval is not None:
-        from eval.lm_eval_command import main
+        from aps_eval.lm_eval_command import main
 
         return main(args.lm_eval)
+    from aps_eval.evaluate import evaluate
+    from aps_eval.grid import read_grid
+    from aps_eval.task import load_task, task_names
     from transformers.utils import logging
-
-    from eval.evaluate import evaluate
-    from eval.grid import read_grid
-    from eval.task import load_task, task_names
 
     if args.list_tasks:
         for name in task_names():
@@ -130,7 +129,7 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if args.grid:
-        from eval.yaml_files import read_yaml
+        from aps_eval.yaml_files import read_yaml
 
         values = read_yaml(args.grid, "a grid's keys")
     for name in (

@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 
 def rewards_command(args: argparse.Namespace) -> int:
     """List what is installed, broken ones too."""
-    from rewards import list_rewards
+    from aps_rewards import list_rewards
 
     found = list_rewards()
     if args.json:
@@ -64,7 +64,7 @@ def rewards_command(args: argparse.Namespace) -> int:
 
 def try_command(args: argparse.Namespace) -> int:
     """Load a reward, score the answers, show the numbers."""
-    from rewards import call_reward, describe, load_reward
+    from aps_rewards import call_reward, describe, load_reward
 
     options = dict(_pair(text, "--option") for text in args.option)
     columns = {

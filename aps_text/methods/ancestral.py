@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..adapter import Denoiser
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..noise import Noise
-from ..operator import Operator
-from ..sampler import StepState, denoise
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.sampler import StepState, denoise
 
 __all__ = ["Ancestral", "base_config"]
 

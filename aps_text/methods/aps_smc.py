@@ -29,17 +29,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..adapter import Denoiser
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..noise import Noise
-from ..operator import Operator
-from ..posterior import PosteriorTilt
-from ..sampler import StepState, Tilt, is_guided
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.sampler import StepState, Tilt, is_guided
+from .aps import PosteriorTilt
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
-from .lookahead import log_promise
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
+from .twist import log_promise
 
 __all__ = ["APSSMC"]
 

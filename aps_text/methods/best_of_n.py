@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..adapter import Denoiser
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..limits import check_number
-from ..noise import Noise
-from ..operator import Operator, guiding
-from ..sampler import Method, StepState
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.limits import check_number
+from ..core.noise import Noise
+from ..core.operator import Operator, guiding
+from ..core.sampler import Method, StepState
 from .ancestral import Ancestral
 from .particles import narrow, particle_noise, slots
 

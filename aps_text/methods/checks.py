@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ..config import APSConfig
-from ..limits import check_number
+from ..core.config import APSConfig
+from ..core.limits import check_number
 from .ancestral import base_config
 
 __all__ = ["check_filter", "check_number", "check_one_of", "ordered"]

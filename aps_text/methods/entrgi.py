@@ -20,13 +20,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..adapter import Denoiser
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..noise import Noise
-from ..operator import Operator
-from ..posterior import APS
-from ..sampler import StepState
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.sampler import StepState
+from .aps import APS
 
 __all__ = ["EntRGi", "aps_logits", "expectation"]
 

@@ -23,17 +23,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..adapter import Denoiser
-from ..candidates import score_of, stop_bias
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..noise import Noise
-from ..objective import sum_rows
-from ..operator import Operator, guiding
-from ..remasking import sampling_probs
-from ..sampler import StepState, Tilt
-from ..state import Step, Tilted
-from ..transition import Move, open_step, report, write
+from ..core.adapters import Denoiser
+from ..core.candidates import score_of, stop_bias
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.objective import sum_rows
+from ..core.operator import Operator, guiding
+from ..core.remasking import sampling_probs
+from ..core.sampler import StepState, Tilt
+from ..core.state import Step, Tilted
+from ..core.transition import Move, open_step, report, write
 from .particles import (
     draw_one,
     effective_size,

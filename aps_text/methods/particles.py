@@ -12,10 +12,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..adapter import Where
-from ..config import APSConfig
-from ..noise import Noise
-from ..state import StepState
+from ..core.adapters import Where
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.state import StepState
 
 __all__ = [
     "draw_one",

@@ -22,17 +22,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..adapter import Denoiser, Where
-from ..answers import draw_answers, fill_in
-from ..candidates import score_of, stop_bias
-from ..canvas import Canvas
-from ..config import APSConfig
-from ..noise import Noise
-from ..operator import Operator, guiding
-from ..remasking import sampling_probs
-from ..sampler import StepState
-from ..state import Tilted
-from ..transition import open_step, positions_of, report, write
+from ..core.adapters import Denoiser, Where
+from ..core.candidates import score_of, stop_bias
+from ..core.canvas import Canvas
+from ..core.completions import draw_answers, fill_in
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator, guiding
+from ..core.remasking import sampling_probs
+from ..core.sampler import StepState
+from ..core.state import Tilted
+from ..core.transition import open_step, positions_of, report, write
 from .ancestral import base_config
 from .checks import check_number, check_one_of
 from .particles import (

@@ -20,15 +20,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..adapter import Denoiser
-from ..canvas import Canvas, alive_before_stop, end_at_stop
-from ..codebook import Relaxed
-from ..config import APSConfig
-from ..noise import Noise
-from ..objective import trust_region
-from ..operator import Operator, guiding
-from ..sampler import StepState, Tilt
-from ..state import Step, Tilted
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas, alive_before_stop, end_at_stop
+from ..core.codebook import Relaxed
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.objective import trust_region
+from ..core.operator import Operator, guiding
+from ..core.sampler import StepState, Tilt
+from ..core.state import Step, Tilted
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only

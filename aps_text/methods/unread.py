@@ -1,8 +1,8 @@
 """Options that a method does not read: whoever typed one is told, instead of a silent no-op.
 
-Looked at are options given one by one, as keywords or flags, beside what `aps_text.idle` knows of
-any method. A whole configuration (`config=`) is never refused: it is how the same settings go to
-several methods, plain decoding among them.
+Looked at are options given one by one, as keywords or flags, beside what
+`aps_text.core.idle` knows of any method. A whole configuration (`config=`) is never refused: it is
+how the same settings go to several methods, plain decoding among them.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..candidates import is_random
-from ..config import APSConfig
-from ..idle import WINDOW
-from ..sampler import Method
+from ..core.candidates import is_random
+from ..core.config import APSConfig
+from ..core.idle import WINDOW
+from ..core.sampler import Method
 from .ancestral import Ancestral, base_config
 from .aps_smc import APSSMC
 from .best_of_n import BestOf

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..adapter import SUPPRESSED, Adapter, Denoiser, Where
-from ..config import APSConfig
-from ..noise import Noise
+from ..core.adapters import SUPPRESSED, Adapter, Denoiser, Where
+from ..core.config import APSConfig
+from ..core.noise import Noise
 
 __all__ = ["GuidedDenoiser"]
 

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapter import Denoiser, RowAdam, Where
-from ..noise import Noise
+from ..core.adapters import Denoiser, RowAdam, Where
+from ..core.noise import Noise
 
 __all__ = ["LoraAdapter"]
 

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..adapter import SUPPRESSED, Adapter, LogitsAdapter, Where
-from ..config import APSConfig
-from ..noise import Noise
+from ..core.adapters import SUPPRESSED, Adapter, LogitsAdapter, Where
+from ..core.config import APSConfig
+from ..core.noise import Noise
 from .anatomy import Anatomy
 from .lora import LoraAdapter
 from .partial import Maps, first_of, gathered, run_at

@@ -3,9 +3,9 @@
     passes    trunk T, replays T (M+1) (one more with carry-over, but not at the first step),
               backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
               T replays and no backward; a step outside of the guidance window: one replay; a
-              pool of n answers: n + (n-1)(T-1) rewards forward. These are `aps_text.cost.Cost`'s,
-              an upper bound where gates, the trust region or a threshold end a step or the call
-              early.
+              pool of n answers: n + (n-1)(T-1) rewards forward. These are
+              `aps_text.core.cost.Cost`'s, an upper bound where gates, the trust region or a
+              threshold end a step or the call early.
     guidance  by the prompt's absence (cfg_scale): another trunk and replay a step, of theta
     layer     2 X (weights of its linear maps) + 4 X S H d_h           X = rows * S positions
     last      2 X (weights of k, v) + 2 N (other weights) + 4 N S H d_h: keys and values everywhere,

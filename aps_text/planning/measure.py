@@ -15,21 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..adapter import Denoiser
-from ..canvas import Canvas
-from ..codebook import Relaxed, VectorCodebook
-from ..config import APSConfig
-from ..cost import Cost
+from ..core.adapters import Denoiser
+from ..core.canvas import Canvas
+from ..core.codebook import Relaxed, VectorCodebook
+from ..core.config import APSConfig
+from ..core.cost import Cost
+from ..core.noise import Noise
+from ..core.operator import Arithmetic, Scores, ZeroOperator
+from ..core.sampler import run
 from ..methods.ancestral import Ancestral
+from ..methods.aps import APS
 from ..models.anatomy import Anatomy, padding_mask
 from ..models.causal import both_directions
 from ..models.guided import GuidedDenoiser
 from ..models.masked_lm import Parts, parts_of
 from ..models.transformer import TransformerDenoiser
-from ..noise import Noise
-from ..operator import Arithmetic, Scores, ZeroOperator
-from ..posterior import APS
-from ..sampler import run
 from .call import Call, RewardCall
 from .counting import Counter, saved_bytes
 from .shape import ModelShape

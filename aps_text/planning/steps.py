@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..sampler import is_guided
-from ..schedule import keep_masked, reveal_count, time_grid
+from ..core.sampler import is_guided
+from ..core.schedule import keep_masked, reveal_count, time_grid
 
 if TYPE_CHECKING:
     from .call import Call

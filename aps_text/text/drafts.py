@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..core.noise import Noise
 from ..models.text_model import TextModel
-from ..noise import Noise
 
 __all__ = ["Draft", "draft"]
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import APSConfig
-from ..cost import Cost
+from ..core.config import APSConfig
+from ..core.cost import Cost
+from ..core.noise import Noise
 from ..models.text_model import TextModel
-from ..noise import Noise
-from ..pipeline import APSPipeline
+from ..pipelines.text import APSPipeline
 from .logits import QUESTIONS, Sample, gap
 from .report import Check
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..models.text_model import TextModel
-from ..pipeline import APSPipeline
+from ..pipelines.text import APSPipeline
 from .logits import QUESTIONS, tolerance
 from .report import Check
 

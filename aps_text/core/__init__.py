@@ -1,0 +1,1 @@
+"""The method on tensors and Protocols: needs torch only."""

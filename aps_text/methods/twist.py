@@ -1,0 +1,56 @@
+"""What a canvas with masks promises: `log psi_t(z_t)`, an estimate of `log E[exp(r/beta) | z_t]`.
+
+    prior:  log mean_k exp(r(x_k)/beta),                       x_k ~ x_theta(z_t) on the masks
+    elbo:   mean_k r(x_k)/beta - sum_l KL(x_phi^l || x_theta^l),  x_k ~ x_phi(z_t)
+
+`prior` has the right expectation (of psi under the product of marginals) and a large variance;
+`elbo` is a lower bound of it that is tight where x_phi is the mean-field posterior. Either may be
+noisy: a particle keeps the value it was weighed with, so the weights of its path telescope.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..core.completions import draw_answers, rewards_of
+from ..core.objective import sum_rows
+from ..core.operator import Operator
+from ..core.state import Step
+
+__all__ = ["divergence", "log_promise"]
+
+
+def divergence(step: Step, log_q: Tensor, log_p: Tensor) -> Tensor:
+    """`sum_l KL(q^l || p^l)` over a row's masks, `(B,)`; 0 log 0 is 0."""
+    q = log_q.exp()
+    each = torch.where(q > 0, q * (log_q - log_p), 0.0).sum(-1)
+    return sum_rows(each.double(), step.where[0], len(step.canvas.z))
+
+
+def log_promise(
+    operator: Operator,
+    step: Step,
+    log_p: Tensor,
+    log_q: Tensor,
+    *,
+    kind: str,
+    draws: int,
+    beta: float,
+) -> Tensor:
+    """`log psi_t` per row, `(B,)` double; `draws` rewards a row.
+
+    Args:
+        operator: bound to the step's rows.
+        step: whose `where` are all masks of its canvas.
+        log_p, log_q: `(N, K)` what the base sampler and the proposal draw candidates from.
+        kind: `prior | elbo`.
+    """
+    probs = (log_p if kind == "prior" else log_q).exp()
+    tokens = draw_answers(step.noise, step.where, step.index, probs, draws)
+    r = rewards_of(operator, step, tokens) / beta
+    if kind == "prior":
+        return r.logsumexp(-1) - math.log(draws)
+    return r.mean(-1) - divergence(step, log_q, log_p)

@@ -1,0 +1,1 @@
+"""What users call: prompts and rewards in, answers out."""

@@ -1,0 +1,195 @@
+"""One batch of rows (prompt, particle): bound, run by a method, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..core.adapters import Adapter, Denoiser
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.cost import Cost, MeteredDenoiser, metered
+from ..core.noise import Noise
+from ..core.operator import Operator, Scores, merge_terms, start_ids
+from ..core.sampler import Method, StepState
+from ..methods.aps import APS
+from ..models.guided import GuidedDenoiser
+from ..models.lora import LoraAdapter
+from ..models.text_model import TextModel
+from ..text.prompts import Prompt
+from ..text.reward_operator.controls import controlled
+from ..text.reward_operator.guidance import Passed, Rows, Weighted, reward_operator
+from .request import Request
+
+__all__ = ["Batch", "Judged", "Roles", "bind"]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Three settings: what guides, what selects among candidates, what is only reported."""
+
+    guide: Weighted = field(default_factory=list)
+    select: Weighted = field(default_factory=list)
+    report: Weighted = field(default_factory=list)
+
+    def items(self) -> list[tuple[str, Weighted]]:
+        """Roles by name; a guide of weight 0 is only reported."""
+        guiding = [one for one in self.guide if one[1] != 0]
+        silent = [one for one in self.guide if one[1] == 0]
+        return [("guide", guiding), ("report", [*silent, *self.report]), ("select", self.select)]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores of final answers.
+
+    Attributes:
+        terms: every reward's values `(B,)` by name, whatever its role.
+        names: the names of each role.
+        total, chosen: weighted sums `(B,)` of what guides and of what selects; None without any.
+    """
+
+    terms: dict[str, Tensor]
+    names: dict[str, list[str]]
+    total: Tensor | None
+    chosen: Tensor | None
+
+
+@dataclass
+class Batch:
+    """Rows ready to run.
+
+    Attributes:
+        prompts, owners: of each row, and its number in the call.
+        denoiser: counted; under guidance both of its sides are.
+        operator: what steers, counted and under a control.
+        judges: every distinct reward, by identity, bound to the rows.
+    """
+
+    prompts: list[Prompt]
+    owners: list[int]
+    denoiser: Denoiser
+    operator: Operator
+    judges: dict[int, Operator]
+    roles: Roles
+    canvas: Canvas
+    noise: Noise
+
+    def start(
+        self, method: Method, config: APSConfig, warm_start: str | Path | None = None
+    ) -> tuple[Iterator[StepState], Adapter | None]:
+        """A method's states, and phi where the method has one.
+
+        Raises:
+            ValueError: `warm_start` without a LoRA.
+        """
+        bound = self.denoiser, self.operator, self.canvas, config, self.noise
+        if not isinstance(method, APS):
+            if warm_start is not None:
+                raise ValueError(
+                    f"warm_start is of method 'aps', and {type(method).__name__} fits no LoRA"
+                )
+            return method.steps(*bound), None
+        phi = self.denoiser.new_adapter(config, self.noise)
+        if warm_start is not None:
+            if not isinstance(phi, LoraAdapter):
+                raise ValueError(f"warm_start needs adapter='lora', got {config.adapter!r}")
+            phi = phi.load(warm_start)
+        return method.steps(*bound, phi), phi
+
+    def judge(self, z: Tensor) -> Judged:
+        """Every reward on the final canvases `(B, L)`: started together, each asked once."""
+        started = {key: start_ids(operator, z) for key, operator in self.judges.items()}
+        scores: dict[int, Scores] = {key: wait() for key, wait in started.items()}
+        terms: dict[str, Tensor] = {}
+        own: dict[int, list[str]] = {}
+        for key, found in scores.items():
+            known = set(terms)
+            terms = merge_terms(terms, found.terms)
+            own[key] = [name for name in terms if name not in known]
+        names = {
+            role: [name for _, _, reward in weighted for name in own[id(reward)]]
+            for role, weighted in self.roles.items()
+        }
+        total, chosen = (
+            sum((w * scores[id(r)].total for _, w, r in weighted), torch.zeros(len(z)).to(z.device))
+            if weighted
+            else None
+            for weighted in (self.roles.guide, self.roles.select)
+        )
+        return Judged(terms, names, total, chosen)
+
+
+def bind(
+    model: TextModel,
+    request: Request,
+    rows: list[tuple[int, int]],
+    roles: Roles,
+    cost: Cost,
+    control: str | None = None,
+    passed: Passed | None = None,
+) -> Batch:
+    """Bind (prompt, particle) pairs to a model and its rewards.
+
+    Args:
+        control: None, or what steers in the guide's place (`text.controls`).
+        passed: counts of a call's earlier batches, to go on with; see `Rows.passed`.
+    """
+    config, device = request.config, model.anatomy.device
+    owners = [prompt for prompt, _ in rows]
+    prompts = [request.prompts[i] for i in owners]
+    drafts = [request.draft(model, *row) for row in rows]
+    canvas = Canvas.of(
+        [row.tokens for row in drafts],
+        given=[row.given for row in drafts],
+        mask_id=model.anatomy.mask_id,
+        fill_id=model.fill_id,
+        stop_ids=model.stop_ids,
+        block_length=config.block_length,
+        group=owners,
+        device=device,
+    )
+    passed = {} if passed is None else passed
+    bound = Rows(model, prompts, owners, request.columns, config, passed)
+    guide = reward_operator(roles.guide, bound)
+    fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
+    steering = controlled(guide, control, model.anatomy.vocab_size, fixed, config.seed)
+    judges: dict[int, Operator] = {}
+    for _, weighted in roles.items():
+        for name, _, reward in weighted:
+            if id(reward) not in judges:
+                judges[id(reward)] = metered(reward_operator([(name, 1.0, reward)], bound), cost)
+    noise = Noise(
+        torch.tensor([request.seeds[i] for i in owners], device=device),
+        torch.tensor([particle for _, particle in rows], device=device),
+    )
+    return Batch(
+        prompts,
+        owners,
+        _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost),
+        metered(steering, cost),
+        judges,
+        roles,
+        canvas,
+        noise,
+    )
+
+
+def _denoiser(
+    model: TextModel, prompts: list[Prompt], lengths: list[int], config: APSConfig, cost: Cost
+) -> Denoiser:
+    """The model with these prompts bound and counted, guided by their absence if asked for."""
+
+    def bound(encoded: list[list[int]]) -> MeteredDenoiser:
+        denoiser = model.bind(encoded, lengths, config.lora_layers, config.prefix_reuse)
+        return MeteredDenoiser(denoiser, cost)
+
+    encoded = [model.encode(prompt) for prompt in prompts]
+    if config.cfg_scale == 0:
+        return bound(encoded)
+    without = bound([[model.anatomy.mask_id] * len(ids) for ids in encoded])
+    return GuidedDenoiser(bound(encoded), without, config.cfg_scale)

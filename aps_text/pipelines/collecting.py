@@ -1,0 +1,112 @@
+"""From finished batches to an `APSOutput`: text, rewards by role, the chosen answers, warnings."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from aps_rewards import RewardError
+from torch import Tensor
+
+from ..core.cost import Cost
+from ..core.sampler import StepState
+from ..models.text_model import TextModel
+from ..text.decoding import answer_ids, decode_canvas
+from ..text.reward_operator.guidance import Passed
+from .batch import Batch, Roles
+from .diagnosis import Watch, Watched, warnings_of
+from .output import APSOutput, BridgeReport, Failure, RewardReport
+from .request import Request
+
+__all__ = ["Collector"]
+
+Row = tuple[int, int]
+
+
+class Collector:
+    """A call's answers so far.
+
+    Args:
+        guided: whether the guiding rewards' values at the steps are the rewards' own (they are
+            not under a shuffle).
+    """
+
+    def __init__(self, model: TextModel, request: Request, roles: Roles, guided: bool) -> None:
+        self.model, self.request, self.roles, self.guided = model, request, roles, guided
+        self.cost = Cost()
+        self.passed: Passed = {}
+        self.trajectory: list[list[StepState]] = []
+        self.adapters: list[Any] = []
+        self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
+        self._batches = 0
+        self._watched: list[Watched] = []
+        self._chosen: list[float] = []
+
+    def add(self, batch: Batch, z: Tensor, rows: list[Row], watch: Watch) -> None:
+        """A finished batch: its final canvases `(B, L)`, decoded and judged.
+
+        Raises:
+            RewardError: a reward fails on a final answer; nothing is added then.
+        """
+        model, out = self.model, self._answers
+        judged = batch.judge(z)
+        stop_ids, drop = model.stop_ids, (model.fill_id,)
+        texts = decode_canvas(model.tokenizer, z, stop_ids, drop)
+        out.text += [model.finish(text) for text in texts]
+        out.token_ids += answer_ids(z, stop_ids, drop)
+        out.prompts += batch.prompts
+        out.index += [prompt for prompt, _ in rows]
+        out.places += [(self._batches, row) for row in range(len(rows))]
+        self._batches += 1
+        values = {} if judged.total is None else {"total": judged.total}
+        for name, value in {**values, **judged.terms}.items():
+            out.rewards.setdefault(name, []).extend(value.tolist())
+        for role, names in judged.names.items():
+            out.rewards.assign(role, names)
+        names = judged.names["guide"] if self.guided else []
+        self._watched += watch.result(names, self.request.config.gradient_gate)
+        self._chosen += [] if judged.chosen is None else judged.chosen.tolist()
+
+    def fail(self, error: RewardError, rows: list[Row]) -> list[Row]:
+        """Note a failure; the rows that are left to answer."""
+        lost = {error.index} if error.index is not None else {prompt for prompt, _ in rows}
+        left = [row for row in rows if row[0] not in lost]
+        if len(left) == len(rows):  # it names a prompt of no row here: give the batch up
+            lost, left = {prompt for prompt, _ in rows}, []
+        for index in sorted(i for i in lost if i is not None):
+            prompt = self.request.prompts[index]
+            self._answers.failures.append(Failure(index, prompt, error.reward, str(error)))
+        return left
+
+    def output(self) -> APSOutput:
+        """Everything so far."""
+        out, rewards = self._answers, self._answers.rewards
+        out.trajectory, out.adapters = self.trajectory, self.adapters
+        for name in dict.fromkeys(name for one in self._watched for name in one.after):
+            rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._watched]
+            rewards.before[name] = [one.before.get(name, math.nan) for one in self._watched]
+        rewards.bridges = {
+            name: BridgeReport(
+                bridge.policy, bridge.matched_share, carried.mass, carried.retokenised
+            )
+            for name, (bridge, carried) in self.passed.items()
+            if bridge is not None
+        }
+        out.warnings = warnings_of(out, self._watched, {n: c for n, (_, c) in self.passed.items()})
+        failed = {failure.index for failure in out.failures}
+        if failed or self.roles.select:
+            out = out.take(self._kept(failed))
+        self.cost.stop(self.model.anatomy.device)
+        return out
+
+    def _kept(self, failed: set[int]) -> list[int]:
+        """Answers to return: none to a failed prompt, and the best of each where one selects."""
+        rows = [i for i, index in enumerate(self._answers.index) if index not in failed]
+        if not self.roles.select:
+            return rows
+        best: dict[int, int] = {}
+        for i in rows:
+            prompt = self._answers.index[i]
+            if prompt not in best or self._chosen[i] > self._chosen[best[prompt]]:
+                best[prompt] = i
+        return list(best.values())

@@ -1,0 +1,211 @@
+"""What steering did, in words: what users get wrong, said where the numbers show it.
+
+`Watch` follows the guiding rewards through a batch, `warnings_of` reads a finished call, and
+`compare` sets it beside the plain answers to the same prompts.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..core.sampler import StepState
+
+if TYPE_CHECKING:
+    from ..text.reward_operator.carried import Carried
+    from .output import APSOutput
+
+__all__ = ["Watch", "Watched", "compare", "repetition", "warnings_of"]
+
+LITTLE_MASS = 0.9  # a bridge that carries less is worth a word
+MUCH_REPETITION = 0.3  # share of repeated word pairs in an answer
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One answer's guidance; values by reward.
+
+    Attributes:
+        before, after: at the first and the last guided step, relaxed or averaged over samples.
+        varied: whether the value changed between guided steps (True where only one was seen).
+        moved: whether a gradient ever passed the gate.
+    """
+
+    before: dict[str, float]
+    after: dict[str, float]
+    varied: dict[str, bool]
+    moved: bool
+
+
+class Watch:
+    """Follows a batch's step states; nothing waits for the device before `result`."""
+
+    def __init__(self, z: Tensor, mask_id: int) -> None:
+        self.z, self.mask_id = z, mask_id
+        self._seen: list[tuple[Tensor, dict[str, Tensor]]] = []
+
+    def see(self, state: StepState) -> None:
+        """Take a step's state."""
+        busy = (self.z == self.mask_id).any(-1)
+        self.z = state.z
+        if state.guided and state.loss:
+            self._seen.append((busy, state.loss))
+
+    def result(self, names: Sequence[str], gate: float) -> list[Watched]:
+        """What happened to each row.
+
+        Args:
+            names: of the guiding rewards.
+            gate: gradients up to this size move nothing.
+        """
+        found = []
+        steps = [
+            (busy.tolist(), {name: value.tolist() for name, value in loss.items()})
+            for busy, loss in self._seen
+        ]
+        for row in range(len(self.z)):
+            mine = [{k: v[row] for k, v in loss.items()} for busy, loss in steps if busy[row]]
+            values = {name: [one[name] for one in mine if name in one] for name in names}
+            values = {name: column for name, column in values.items() if column}
+            found.append(
+                Watched(
+                    {name: column[0] for name, column in values.items()},
+                    {name: column[-1] for name, column in values.items()},
+                    {name: len(c) < 2 or max(c) > min(c) for name, c in values.items()},
+                    any(one.get("gradient", math.inf) > gate for one in mine),
+                )
+            )
+        return found
+
+
+def warnings_of(
+    output: APSOutput, watched: Sequence[Watched], passed: Mapping[str, Carried] | None = None
+) -> list[str]:
+    """Warnings about a steered call.
+
+    Args:
+        watched: one entry per answer of `output`.
+        passed: counts by the reward's name, for methods that choose among texts.
+    """
+    found: list[str] = []
+    rewards = output.rewards
+    for name, one in (passed or {}).items():
+        known = any(not answer.varied.get(name, True) for answer in watched)  # below
+        if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
+            found.append(
+                f"reward {name!r} never varied: it gave {one.low:g} to all {one.scored} texts it "
+                f"was shown, so there was nothing to choose by; {_try(name)}"
+            )
+    for name in rewards.relaxed:
+        rows = [i for i, one in enumerate(watched) if name in one.after]
+        still = [i for i in rows if not watched[i].varied[name]]
+        if still:
+            value, where = watched[still[0]].after[name], _share(len(still), len(rows))
+            found.append(
+                f"reward {name!r} never varied on {where} (always {value:g} on the first of them), "
+                f"so it had no gradient there and steered nothing; {_try(name)}"
+            )
+        rose = [watched[i].after[name] - watched[i].before[name] for i in rows]
+        kept = [rewards[name][i] - watched[i].before[name] for i in rows if name in rewards]
+        if rows and kept and _is_rise(fmean(rose), rewards[name]) and fmean(kept) < fmean(rose) / 2:
+            found.append(
+                f"the relaxed score of {name!r} rose by {fmean(rose):.3g} on average, the final "
+                f"text's by {fmean(kept):.3g}: it was climbed where no text is. Try "
+                "relaxation='quantized', more steps, or estimator='rloo'"
+            )
+    idle = [i for i, one in enumerate(watched) if one.after and not one.moved]
+    idle = [i for i in idle if any(watched[i].varied.values())]
+    if idle:
+        found.append(
+            f"no gradient reached the model on {_share(len(idle), len(watched))}: the rewards "
+            "changed from step to step, but not between the answers drawn at one step; raise "
+            "num_samples, or use a reward that tells more answers apart"
+        )
+    for name, bridge in rewards.bridges.items():
+        if bridge.mass < LITTLE_MASS:
+            found.append(
+                f"the vocabulary bridge to {name!r} carried only {bridge.mass:.0%} of the "
+                f"probability (policy {bridge.policy!r}): the reward did not see the rest. Compare "
+                "with bridge='rloo', which scores the text itself"
+            )
+    if output.text:
+        said = [repetition(text) for text in output.text]
+        many = sum(value > MUCH_REPETITION for value in said)
+        if many > len(said) / 4:
+            found.append(
+                f"{_share(many, len(said))} repeat more than {MUCH_REPETITION:.0%} of their word "
+                "pairs; a reward can be raised that way without a better answer"
+            )
+    return found
+
+
+def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
+    """Did length or repetition do the work? Both calls must have answered the same prompts.
+
+    Raises:
+        ValueError: the answers do not pair up.
+    """
+    if steered.prompts != plain.prompts:
+        raise ValueError(
+            f"{len(steered)} steered and {len(plain)} plain answers are not to the same prompts"
+        )
+    if "total" not in steered.rewards or "total" not in plain.rewards or not len(plain):
+        return []
+    found: list[str] = []
+    pairs = zip(steered.rewards["total"], plain.rewards["total"], strict=True)
+    gain = [a - b for a, b in pairs]
+    if fmean(gain) <= 0:
+        return found
+    for what, measure in (("words", _words), ("repeated word pairs", repetition)):
+        one, two = [measure(t) for t in steered.text], [measure(t) for t in plain.text]
+        follows = _correlation(gain, [a - b for a, b in zip(one, two, strict=True)])
+        moved = fmean(one) - fmean(two)
+        if what == "words":  # longer or shorter, by a fifth; by half where too few to correlate
+            much = abs(moved) > (0.5 if math.isnan(follows) else 0.2) * fmean(two)
+        else:
+            much = moved > 0.1
+        if much and (math.isnan(follows) or follows * moved > 0.5 * abs(moved)):
+            share = "" if math.isnan(follows) else f" (correlation with the gain {follows:+.2f})"
+            found.append(
+                f"the reward rose by {fmean(gain):.3g} while {what} went from {fmean(two):.3g} to "
+                f"{fmean(one):.3g} an answer{share}: that may be what was rewarded"
+            )
+    return found
+
+
+def _try(name: str) -> str:
+    return f'try it on answers that differ: aps rewards try {name} "question" "answer"'
+
+
+def _words(text: str) -> float:
+    return float(len(text.split()))
+
+
+def repetition(text: str) -> float:
+    """Share of an answer's word pairs that occurred before in it, in [0, 1]; 0 under two pairs."""
+    words = text.lower().split()
+    pairs = list(itertools.pairwise(words))
+    return 1 - len(set(pairs)) / len(pairs) if len(pairs) > 1 else 0.0
+
+
+def _is_rise(rise: float, values: Sequence[float]) -> bool:
+    """Is it more than a twentieth of what the values are about?"""
+    return rise > 0.05 * max(1e-12, max(map(abs, values)))
+
+
+def _correlation(one: Sequence[float], two: Sequence[float]) -> float:
+    """Pearson's; NaN under five pairs or without variance."""
+    if len(one) < 5 or max(one) == min(one) or max(two) == min(two):
+        return math.nan
+    return float(torch.corrcoef(torch.tensor([one, two], dtype=torch.float64))[0, 1])
+
+
+def _share(part: int, whole: int) -> str:
+    return f"all {whole} answers" if part == whole else f"{part} of {whole} answers"

@@ -1,0 +1,200 @@
+"""`APSOutput`: what a call returns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.config import APSConfig
+from ..core.cost import Cost
+from ..core.sampler import StepState
+
+if TYPE_CHECKING:
+    from ..models.lora import LoraAdapter
+    from ..text.prompts import Prompt
+
+__all__ = ["APSOutput", "BridgeReport", "Failure", "RewardReport"]
+
+Column = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class BridgeReport:
+    """How the generator's tokens reached a differentiable reward of another tokenizer.
+
+    Attributes:
+        policy: of the tokens without a counterpart.
+        vocabulary: matched share of the generator's text tokens, in [0, 1].
+        mass: matched share of the text PROBABILITY during the run, in [0, 1]: what counts.
+        retokenised: share of the answers whose text the reward's tokenizer cuts otherwise than
+            the bridge mapped it, so that the relaxed score was one of other tokens, in [0, 1].
+    """
+
+    policy: str
+    vocabulary: float
+    mass: float
+    retokenised: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A prompt without an answer, because a reward failed on it (`on_error="keep"`).
+
+    Attributes:
+        index: of the prompt in the call.
+        prompt: as it was asked.
+        reward: name of the reward at fault.
+        error: what it said.
+    """
+
+    index: int
+    prompt: Prompt
+    reward: str
+    error: str
+
+
+class RewardReport(Column):
+    """Each reward's value on the final TEXT, by name, one per answer; `total` is what guided.
+
+    A plain dict of them all; the attributes tell them apart.
+
+    Attributes:
+        guide, select, report: the names that guided (weight other than 0), chose among an answer's
+            candidates, and were only measured.
+        relaxed: what the guiding rewards said at the last guided step, of the relaxed answer, or
+            on average of the sampled ones; NaN where an answer was never guided. By name.
+        before: the same at the first guided step.
+        bridges: by name, of the differentiable rewards.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._roles: dict[str, list[str]] = {"guide": [], "select": [], "report": []}
+        self.relaxed: Column = {}
+        self.before: Column = {}
+        self.bridges: dict[str, BridgeReport] = {}
+
+    @property
+    def guide(self) -> Column:
+        """What steered."""
+        return self._of("guide")
+
+    @property
+    def select(self) -> Column:
+        """What chose among an answer's candidates."""
+        return self._of("select")
+
+    @property
+    def report(self) -> Column:
+        """What was only measured."""
+        return self._of("report")
+
+    @property
+    def gap(self) -> Column:
+        """Relaxed minus text: what steering believed it had and the text has not."""
+        return {
+            name: [a - b for a, b in zip(values, self[name], strict=True)]
+            for name, values in self.relaxed.items()
+            if name in self
+        }
+
+    def _of(self, role: str) -> Column:
+        return {name: self[name] for name in self._roles[role] if name in self}
+
+    def assign(self, role: str, names: list[str]) -> None:
+        """Note which names play a role."""
+        self._roles[role] = list(dict.fromkeys([*self._roles[role], *names]))
+
+    def take(self, rows: list[int]) -> RewardReport:
+        """The report of some of the answers."""
+        other = RewardReport({name: [values[i] for i in rows] for name, values in self.items()})
+        other._roles, other.bridges = self._roles, self.bridges
+        other.relaxed = {k: [v[i] for i in rows] for k, v in self.relaxed.items()}
+        other.before = {k: [v[i] for i in rows] for k, v in self.before.items()}
+        return other
+
+
+@dataclass
+class APSOutput:
+    """Answers and what they cost; lists are prompt-major, `num_return_sequences` per prompt.
+
+    Attributes:
+        text: the answers.
+        token_ids: their tokens, up to and without the stop token.
+        prompts: the prompt of each answer.
+        rewards: each reward's value on the final TEXT, by name; `total` is the weighted sum of
+            what guides. See `RewardReport`.
+        cost: what the whole call spent.
+        config: the settings in force.
+        trajectory: the step states of each batch of rows, if asked for.
+        adapters: each batch's LoRA adapter, if one was used; see `save_adapter`.
+        index: number of the prompt each answer belongs to.
+        failures: prompts without an answer (`on_error="keep"`).
+        warnings: what went wrong with the steering, in words; see `diagnosis`.
+    """
+
+    text: list[str]
+    token_ids: list[list[int]]
+    prompts: list[Prompt]
+    rewards: RewardReport
+    cost: Cost
+    config: APSConfig
+    trajectory: list[list[StepState]] = field(default_factory=list)
+    adapters: list[LoraAdapter] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    places: list[tuple[int, int]] = field(default_factory=list, repr=False)  # (batch, row)
+
+    def __len__(self) -> int:
+        """How many answers."""
+        return len(self.text)
+
+    def take(self, rows: list[int]) -> APSOutput:
+        """Some of the answers, in this order; trajectory and cost stay the whole call's."""
+        return APSOutput(
+            [self.text[i] for i in rows],
+            [self.token_ids[i] for i in rows],
+            [self.prompts[i] for i in rows],
+            self.rewards.take(rows),
+            self.cost,
+            self.config,
+            self.trajectory,
+            self.adapters,
+            [self.index[i] for i in rows],
+            self.failures,
+            self.warnings,
+            [self.places[i] for i in rows],
+        )
+
+    def save_adapter(self, index: int, folder: str | Path) -> None:
+        """Write answer `index`'s phi, as it was after its last update, in PEFT's format.
+
+        Raises:
+            ValueError: no such answer, or none was steered by LoRA.
+        """
+        if not self.adapters or not 0 <= index < len(self.text):
+            raise ValueError(
+                f"no LoRA adapter for answer {index}: {len(self.text)} answers, "
+                f"adapter={self.config.adapter!r}"
+            )
+        batch, row = self.places[index]
+        self.adapters[batch].save(folder, row)
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """One JSON-ready object per answer; `cost` is the whole call's."""
+        return [
+            {
+                "prompt": prompt,
+                "text": text,
+                "rewards": {name: values[i] for name, values in self.rewards.items()},
+                "relaxed": {
+                    name: values[i] if math.isfinite(values[i]) else None
+                    for name, values in self.rewards.relaxed.items()
+                },
+                "cost": self.cost.as_dict(),
+            }
+            for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))
+        ]

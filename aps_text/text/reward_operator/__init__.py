@@ -1,0 +1,1 @@
+"""A reward on text as an operator on tokens."""

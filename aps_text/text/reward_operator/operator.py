@@ -1,0 +1,244 @@
+"""A reward as an operator: `log q(y | x) = r(x)`, the sampler divides by beta.
+
+    relaxed:  x~ = [prefix | codes of the canvas | suffix]  in the REWARD's embeddings -> (B,)
+    ids:      decode to text up to the stop token, call the reward on it               -> (B,)
+
+Frames are left-padded before and right-padded after, dead positions (after a stop token) get
+attention 0 and `position_ids = cumsum(mask) - 1`, so that a row's score depends neither on its
+neighbours nor on its padding. Committed special tokens are skipped, as they are in the text, and
+so is, under `restrict`, a committed token the bridge cannot carry. The reward may live on another
+device than the denoiser.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from aps_rewards import (
+    DifferentiableReward,
+    Prompt,
+    Reward,
+    RewardCall,
+    RewardError,
+    is_differentiable,
+    last_text,
+)
+from torch import Tensor
+
+from ...core.codebook import Codebook, Relaxed
+from ...core.operator import Arithmetic, Scores
+from ..decoding import answer_ids, decode_canvas
+from .bridge import VocabularyBridge, bridge_between
+from .carried import Carried
+from .framed import FramedRows, padded
+
+__all__ = ["RewardOperator"]
+
+
+class RewardOperator(Arithmetic):
+    """Scores canvases of a generator's tokens by a reward, bound to B prompts.
+
+    Args:
+        reward: a plain reward (black box) or a `DifferentiableReward`.
+        name: of its term in reports.
+        prompts: B strings or message lists, as the user gave them. For messages the reward gets
+            its completions as messages too.
+        tokenizer: the generator's; a fast one where the reward is differentiable.
+        stop_ids: tokens that end an answer.
+        fill_id: what stands after the stop token.
+        vocab_size: K of the generator's distributions.
+        columns: further arguments of the reward by name, B values each.
+        policy: `error | restrict | zero | unk` for tokens the bridge cannot carry, or `rloo`: do
+            without the reward's gradient.
+        finish: what the final text goes through after decoding (capitals, spacing), so that
+            scored text is shown text.
+        timeout: seconds the reward may take to score a batch of texts, and to score a batch of
+            relaxed answers (the forward; see `framed`); None waits for ever.
+        index: what errors call each prompt's number; default 0 to B-1.
+        carried: counts to go on with; default: new ones.
+
+    Attributes:
+        differentiable: whether `log_prob` carries a gradient; False for black boxes and `rloo`.
+        codebook: the reward's embeddings per generator token; None unless differentiable.
+        bridge: likewise.
+        carried: running counts, shared with everything `take` returned.
+
+    Raises:
+        ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
+        TypeError: a reward that says it is differentiable and is not.
+        RewardError: its `frame` raised; names the prompt.
+    """
+
+    def __init__(
+        self,
+        reward: Reward,
+        name: str,
+        prompts: Sequence[Prompt],
+        tokenizer: Any,
+        *,
+        stop_ids: Sequence[int],
+        fill_id: int,
+        vocab_size: int,
+        columns: Mapping[str, Sequence[Any]] | None = None,
+        policy: str = "restrict",
+        finish: Callable[[str], str] | None = None,
+        timeout: float | None = None,
+        index: Sequence[int] | None = None,
+        carried: Carried | None = None,
+    ) -> None:
+        if not prompts:
+            raise ValueError("a reward operator needs at least one prompt, got none")
+        self.reward, self.name = reward, name
+        self.prompts = list(prompts)
+        self.columns = {key: list(values) for key, values in (columns or {}).items()}
+        for key, values in self.columns.items():
+            if len(values) != len(self.prompts):
+                raise ValueError(
+                    f"column {key!r} has {len(values)} values for {len(self.prompts)} prompts"
+                )
+        self.tokenizer, self.finish = tokenizer, finish
+        self.stop_ids, self.fill_id = tuple(stop_ids), fill_id
+        self.timeout = timeout
+        self.index = list(range(len(self.prompts)) if index is None else index)
+        self.carried = Carried() if carried is None else carried
+        self.bridge: VocabularyBridge | None = None
+        self.codebook: Codebook | None = None
+        self._guide: DifferentiableReward | None = None
+        self.differentiable = is_differentiable(reward) and policy != "rloo"
+        if is_differentiable(reward) and policy != "rloo":
+            self._guide = reward
+            self.bridge = bridge_between(
+                tokenizer,
+                reward.tokenizer,
+                vocab_size=vocab_size,
+                policy=policy,
+                exclude=(*self.stop_ids, fill_id),
+            )
+            table = reward.embedding_table()
+            self.codebook = self.bridge.codebook(table)
+            # Committed, these are no text, or (restrict) text the reward has no embedding for.
+            unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
+            self._unread = unread.to(table.device)
+            frames = self._frames(reward)
+            self._before = padded([f[0] for f in frames], left=True, device=table.device)
+            self._after = padded([f[1] for f in frames], left=False, device=table.device)
+
+    def take(self, rows: Tensor) -> RewardOperator:
+        """See `Operator.take`; bridge, codes, statistics and the reward's caches are shared."""
+        other = object.__new__(RewardOperator)
+        other.__dict__.update(self.__dict__)
+        index = rows.tolist()
+        other.prompts = [self.prompts[i] for i in index]
+        other.index = [self.index[i] for i in index]
+        other.columns = {key: [values[i] for i in index] for key, values in self.columns.items()}
+        if self.differentiable:
+            at = rows.to(self._unread.device)
+            other._before = (self._before[0][at], self._before[1][at])
+            other._after = (self._after[0][at], self._after[1][at])
+        return other
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """See `Operator.log_prob`; scores come back on the device of `relaxed.probs`.
+
+        Raises:
+            ValueError: the operator is a black box, or the batch has another number of rows.
+            RewardError: what `FramedRows.scores` raises; names the prompt.
+        """
+        if self._guide is None or self.bridge is None or self.codebook is None:
+            raise ValueError(f"reward {self.name!r} has no gradient; estimate it with rloo")
+        self._same_rows(relaxed.ids)
+        self.carried.count_mass(self.bridge, relaxed.probs)
+        codes = relaxed.codes(self.codebook)
+        table = self._guide.embedding_table()
+        (before, mask_before), (after, mask_after) = self._before, self._after
+        live = self._live(relaxed).to(codes.device).long()
+        mask = torch.cat([mask_before, live, mask_after], 1)
+        embeds = torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1)
+        rows = FramedRows(self.name, self.prompts, self.columns, self.index, self.timeout)
+        total = rows.scores(self._guide, embeds, mask).to(relaxed.probs.device)
+        return Scores(total, {self.name: total.detach()})
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """See `Operator.log_prob_ids`: the checked reward on the decoded text, float32."""
+        return self.start_ids(ids)()
+
+    def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
+        """See `Startable`: an `async` reward is at work before it is waited for.
+
+        Raises:
+            RewardError: from the returned function; names the reward and the prompt.
+        """
+        self._same_rows(ids)
+        texts = self.texts(ids)
+        answers = answer_ids(ids, self.stop_ids, (self.fill_id,))
+        if self._guide is not None and self.bridge is not None:
+            self.carried.count_texts(self.bridge, self._guide.tokenizer, answers, texts)
+        completions: list[Prompt] = [
+            text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
+            for prompt, text in zip(self.prompts, texts, strict=True)
+        ]
+        call = RewardCall(
+            self.reward,
+            self.prompts,
+            completions,
+            self.columns,
+            completion_ids=answers,
+            timeout=self.timeout,
+        )
+
+        def wait() -> Scores:
+            try:
+                values = call.result()
+            except RewardError as error:
+                raise error.at(self.index) from error.__cause__
+            self.carried.count_scores(value for value in values if value is not None)
+            numbers = [0.0 if value is None else value for value in values]
+            total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
+            applies = None
+            if None in values:
+                applies = torch.tensor([v is not None for v in values], device=ids.device)
+            return Scores(total, {self.name: total}, applies)
+
+        return wait
+
+    def texts(self, ids: Tensor) -> list[str]:
+        """The answers on canvases `(B, L)`, as they are scored and shown."""
+        texts = decode_canvas(self.tokenizer, ids, self.stop_ids, (self.fill_id,))
+        return texts if self.finish is None else [self.finish(text) for text in texts]
+
+    def _live(self, relaxed: Relaxed) -> Tensor:
+        """Positions the reward sees, `(B, L)`: alive, and open or committed to a token it reads."""
+        unread = self._unread.to(relaxed.ids.device)[relaxed.ids]
+        index = (relaxed.rows, relaxed.cols)
+        return relaxed.alive & ~unread.index_put(index, unread.new_zeros(()))
+
+    def _frames(self, reward: DifferentiableReward) -> list[tuple[list[int], list[int]]]:
+        """Each prompt's tokens around the answer; a frame that takes columns gets its row's."""
+        parameters = inspect.signature(reward.frame).parameters.values()
+        takes_columns = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        columns: list[dict[str, Any]] = [{} for _ in self.prompts]
+        if takes_columns:
+            columns = [
+                {key: values[row] for key, values in self.columns.items()}
+                for row in range(len(self.prompts))
+            ]
+        frames = []
+        for i, (prompt, row) in enumerate(zip(self.prompts, columns, strict=True)):
+            try:
+                frames.append(reward.frame(prompt, **row))
+            except Exception as error:
+                where, what = repr(last_text(prompt)), f": {type(error).__name__}: {error}"
+                raise RewardError(
+                    self.name, "raised in frame on", self.index[i], where, what
+                ) from error
+        return frames
+
+    def _same_rows(self, ids: Tensor) -> None:
+        if ids.ndim != 2 or len(ids) != len(self.prompts):
+            raise ValueError(
+                f"canvas of shape {tuple(ids.shape)} for an operator bound to "
+                f"{len(self.prompts)} prompts; use take(rows)"
+            )

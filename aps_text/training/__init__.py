@@ -1,1 +1,0 @@
-"""Training of the embedded text model: data, tokenizer, loop and quality report."""

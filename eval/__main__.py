@@ -1,8 +1,0 @@
-"""`python -m eval`: the same as `aps eval`, for `accelerate launch -m eval`."""
-
-import sys
-
-from aps_text.cli import main
-
-if __name__ == "__main__":
-    sys.exit(main(["eval", *sys.argv[1:]]))

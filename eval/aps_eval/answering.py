@@ -1,0 +1,193 @@
+"""A batch of prompts through one cell of the grid, as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .cells import Cell
+from .extraction import extract
+from .fingerprint import fingerprint
+from .measures import measure
+from .rows import ROLES, Row, digest, row_key
+from .task import Item
+from .trace import trace
+
+if TYPE_CHECKING:
+    from aps_text import APSPipeline
+    from aps_text.pipelines.output import APSOutput
+
+__all__ = ["Answerer", "Unit"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One answer to be made: the item, the seed, and the key of its row."""
+
+    cell: Cell
+    item: Item
+    seed: int
+    key: str
+
+
+@dataclass
+class Answerer:
+    """A model with its rewards, loaded once.
+
+    Attributes:
+        pipe: the pipeline.
+        split: what its rows are marked with.
+        judge: scores fluency, `FluencyJudge()`; None leaves `nll` out.
+        count_flops: count operations too; it takes time of its own.
+    """
+
+    pipe: APSPipeline
+    split: str = "test"
+    judge: Callable[[Sequence[str]], list[float]] | None = None
+    count_flops: bool = False
+    fingerprint: str = ""
+    _rewards: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
+
+    def unit(self, cell: Cell, item: Item, seed: int) -> Unit:
+        """An item in a cell, with the key of its row."""
+        key = row_key(
+            task=cell.task.measured(),
+            item=item.content(),
+            method=cell.method,
+            options=cell.options,
+            config=cell.config_fields(),
+            fingerprint=self.fingerprint,
+            rewards=cell.rewards,
+            control=cell.control,
+            seed=seed,
+        )
+        return Unit(cell, item, seed, key)
+
+    def answer(self, units: Sequence[Unit]) -> list[Row]:
+        """Rows of some units of ONE cell; whatever goes wrong with a prompt is in its row.
+
+        A reward's failure leaves the other prompts as they are. Anything else (a prompt beyond the
+        context, memory) fails the whole call, and each prompt is then tried alone.
+
+        Raises:
+            OSError: where it is none of a prompt's doing.
+        """
+        try:
+            return self._answer(units)
+        except OSError:
+            raise
+        except Exception as error:
+            if len(units) > 1:
+                return [row for unit in units for row in self.answer([unit])]
+            return [self.row(units[0], error=f"{type(error).__name__}: {error}")]
+
+    def call(self, units: Sequence[Unit]) -> tuple[APSOutput, dict[str, float]]:
+        """The pipeline's call for some units of one cell, and a prompt's equal share of its cost.
+
+        Raises what the pipeline raises.
+        """
+        from .flops import FlopCounter
+
+        cell, items = units[0].cell, [unit.item for unit in units]
+        columns = {name: [item.columns[name] for item in items] for name in cell.task.columns}
+        guide, select, report = (self.loaded(cell.rewards[role]) for role in ROLES)
+        with FlopCounter(self.count_flops) as flops:
+            out = self.pipe(
+                [item.prompt for item in items],
+                guide or None,
+                method=cell.build(),
+                select=select or None,
+                report=report or None,
+                control=cell.control,
+                on_error="keep",
+                config=cell.config,
+                seeds=[unit.seed for unit in units],
+                columns=columns or None,
+                keep_trajectory=True,
+            )
+        cost = out.cost.as_dict()
+        peak = cost.pop("peak_memory_mb")
+        if self.count_flops:
+            cost["flops"] = float(flops.total)
+        share = {name: value / len(units) for name, value in cost.items()}
+        return out, {**share, "peak_memory_mb": peak}
+
+    def loaded(self, specs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, float]]:
+        """Rewards with their weights; the same one is the same object everywhere."""
+        from aps_rewards import load_reward
+
+        found = []
+        for one in specs:
+            known = digest([one["name"], one["options"]])
+            if known not in self._rewards:
+                self._rewards[known] = load_reward(one["name"], **one["options"])
+            found.append((self._rewards[known], one["weight"]))
+        return found
+
+    def row(self, unit: Unit, **found: Any) -> Row:
+        """A unit's row with what was found."""
+        cell, item = unit.cell, unit.item
+        return Row(
+            key=unit.key,
+            task=cell.task.name,
+            item=item.id,
+            split=self.split,
+            question=item.prompt,
+            gold=item.gold,
+            stratum=item.stratum,
+            method=cell.method,
+            label=cell.label,
+            family=cell.family,
+            budget=cell.budget,
+            options=cell.options,
+            config=cell.config_fields(),
+            model=self.pipe.model.name,
+            fingerprint=self.fingerprint,
+            rewards=cell.rewards,
+            control=cell.control,
+            seed=unit.seed,
+            **found,
+        )
+
+    def _answer(self, units: Sequence[Unit]) -> list[Row]:
+        cell = units[0].cell
+        out, cost = self.call(units)
+        place = {index: at for at, index in enumerate(out.index)}
+        kept = [index for index in range(len(units)) if index in place]
+        texts = [out.text[place[index]] for index in kept]
+        items = [units[index].item for index in kept]
+        found = [
+            extract(cell.task.extract, text, item.choices)
+            for text, item in zip(texts, items, strict=True)
+        ]
+        metrics = measure(cell.task.metrics, texts, found, items, self.judge)
+        failed = {failure.index: failure.error for failure in out.failures}
+        rows = {
+            index: self.row(units[index], error=error, cost=cost) for index, error in failed.items()
+        }
+        curves = list(out.rewards.guide) if cell.control != "shuffled" else []
+        for n, index in enumerate(kept):
+            at = place[index]
+            rows[index] = self.row(
+                units[index],
+                answer=texts[n],
+                extracted=found[n],
+                metrics=metrics[n],
+                scores=_scores(out, at),
+                cost=cost,
+                **trace(self.pipe.model, out, at, curves),
+            )
+        return [rows[index] for index in range(len(units))]
+
+
+def _scores(out: APSOutput, at: int) -> dict[str, dict[str, float]]:
+    rewards = out.rewards
+    roles = {"guide": rewards.guide, "select": rewards.select, "report": rewards.report}
+    scores = {role: {k: v[at] for k, v in column.items()} for role, column in roles.items()}
+    if "total" in rewards:
+        scores["guide"]["total"] = rewards["total"][at]
+    return {role: values for role, values in scores.items() if values}

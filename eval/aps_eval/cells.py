@@ -1,0 +1,137 @@
+"""What a grid is made of: cells (a task, rewards, a method), how costs are matched, the whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from aps_text.core.limits import RANGES
+
+from .rows import reward_label
+from .task import Task
+
+if TYPE_CHECKING:
+    from aps_text.core.config import APSConfig
+    from aps_text.core.sampler import Method
+
+__all__ = ["Cell", "Grid", "Match", "with_controls"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What answers the items of a task, in one way.
+
+    Attributes:
+        task, rewards: the block of the table; rewards by role, as in `Row.rewards`.
+        method, options: the method and its settings, `best_of` among them.
+        label: its name in tables; at several budgets `family @budget`.
+        family: cells of one family are joined by a line in charts.
+        budget: what it was matched to, as tables call it; empty where there is one budget or none.
+        config: with seed 0; seeds are given to each answer.
+        control: None, or what steers in the guide's place.
+        controls: what it is repeated with.
+        knob: what matching may turn: `options.NAME`, `config.NAME`, or None.
+    """
+
+    task: Task
+    rewards: dict[str, list[dict[str, Any]]]
+    method: str
+    label: str
+    config: APSConfig
+    family: str = ""
+    budget: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    control: str | None = None
+    controls: tuple[str, ...] = ()
+    knob: str | None = None
+
+    def build(self) -> Method:
+        """The method object."""
+        from aps_text.methods.registry import build_method
+        from aps_text.pipelines.text import METHODS
+
+        return build_method(METHODS, self.method, self.options)
+
+    def config_fields(self) -> dict[str, Any]:
+        """The configuration without its seed."""
+        fields = json.loads(self.config.to_json())
+        del fields["seed"]
+        return dict(fields)
+
+    @property
+    def block(self) -> tuple[str, str]:
+        """Task and guide: the cells to compare with each other."""
+        return self.task.name, reward_label(self.rewards["guide"])
+
+    def turned(self, value: int) -> Cell:
+        """The same cell with its knob at `value`."""
+        kind, _, name = (self.knob or "").partition(".")
+        if kind == "config":
+            return replace(self, config=self.config.replace(**{name: value}))
+        return replace(self, options={**self.options, name: value})
+
+    @property
+    def least(self) -> int:
+        """The smallest value its knob can have, from 1."""
+        kind, _, name = (self.knob or "").partition(".")
+        return max(1, int(RANGES[name][0])) if kind == "config" else 1
+
+
+@dataclass(frozen=True)
+class Match:
+    """Equal cost per prompt.
+
+    Attributes:
+        unit: `seconds` or `flops`.
+        budget: seconds (or floating point operations) per prompt, or the label of the method whose
+            measured cost is the budget; a list gives every method each of several budgets.
+        prompts: tuning prompts a measurement takes; None is one batch.
+        repeats: measurements of each setting, of which the least counts: for a busy machine.
+    """
+
+    unit: str = "seconds"
+    budget: float | str | list[float | str] = "aps"
+    prompts: int | None = None
+    repeats: int = 1
+
+    @property
+    def budgets(self) -> list[float | str]:
+        """All of them."""
+        return list(self.budget) if isinstance(self.budget, list) else [self.budget]
+
+    def called(self, budget: float | str) -> str:
+        """A budget as labels say it: `3 s`, `2e+09 flops`, `aps`."""
+        if isinstance(budget, str):
+            return budget
+        return f"{budget:g} {'s' if self.unit == 'seconds' else self.unit}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A run.
+
+    Attributes:
+        cells: without controls; `with_controls` adds them.
+        seeds, limit, offset, batch_size, data: how many answers to what (see `Task.items`),
+            and where the data lie.
+        model, model_options: what answers.
+        match: None leaves settings as they are.
+        values: what it was made from.
+    """
+
+    cells: list[Cell]
+    seeds: list[int]
+    limit: int | None
+    offset: int
+    model: str
+    model_options: dict[str, Any]
+    batch_size: int
+    match: Match | None
+    data: str | None
+    values: dict[str, Any]
+
+
+def with_controls(cells: list[Cell]) -> list[Cell]:
+    """Cells, and their copies under controls."""
+    return [replace(cell, control=control) for cell in cells for control in (None, *cell.controls)]

@@ -1,0 +1,243 @@
+"""The pipeline as a model of lm-evaluation-harness.
+
+`generate_until` answers by any method and reward; the context is the prompt, put as the model puts
+questions (a chat template, where it has one), and the answer is cut at the task's stop strings.
+The call's `APSConfig` decides how is sampled: a task's own `temperature` and `do_sample` are not
+read, its `max_gen_toks` is, as far as the context allows. `loglikelihood` and
+`loglikelihood_rolling` are the BASE model's, whatever the method, by `lm_eval_likelihood`; no stop
+token is scored, and the canvas is as long as what is scored.
+
+A context that does not fit loses its beginning, as in the harness's own models.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from lm_eval.api.model import LM
+
+from aps_text import APSPipeline
+from aps_text.core.config import APSConfig
+from aps_text.core.sampler import Method
+from aps_text.text.reward_operator.guidance import RewardSpec
+
+from .lm_eval_likelihood import Span, greedy, log_likelihoods
+
+__all__ = ["PipelineLM"]
+
+logger = logging.getLogger(__name__)
+
+
+class PipelineLM(LM):
+    """An `APSPipeline` with a method and its rewards.
+
+    Args:
+        pipe: what answers.
+        method, reward, select: as in its call.
+        config: settings of every answer; `max_new_tokens` where a task asks for none.
+        samples: forwards per continuation of `loglikelihood`; LLaDA's figure is 128.
+    """
+
+    def __init__(
+        self,
+        pipe: APSPipeline,
+        *,
+        method: str | Method = "plain",
+        reward: RewardSpec = None,
+        select: RewardSpec = None,
+        config: APSConfig | None = None,
+        samples: int = 32,
+    ) -> None:
+        super().__init__()
+        self.pipe, self.method, self.reward, self.select = pipe, method, reward, select
+        self.config, self.samples = config or APSConfig(), samples
+        self.seconds = 0.0
+        self._cut = False
+
+    @property
+    def tokenizer_name(self) -> str:
+        """For the harness's caches."""
+        return self.pipe.model.name
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The messages as JSON, read again as messages when they come back as a context."""
+        return json.dumps(chat_history)
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """An answer per request; repeats of one request have seeds of their own."""
+        from tqdm import tqdm
+
+        answers = [""] * len(requests)
+        repeats: Counter[int] = Counter()
+        asked = []
+        for index, request in enumerate(requests):
+            context, options = request.args
+            length = self._length(options.get("max_gen_toks"))
+            asked.append((length, index, context, repeats[id(request)]))
+            repeats[id(request)] += 1
+        asked.sort(key=lambda one: one[0])  # one length per call
+        bar = tqdm(total=len(asked), desc="generate_until", disable=disable_tqdm)
+        while asked:
+            length = asked[0][0]
+            part = [one for one in asked[: self.pipe.batch_size] if one[0] == length]
+            asked = asked[len(part) :]
+            out = self.pipe(
+                [self._fitting(context, length)[0] for _, _, context, _ in part],
+                self.reward,
+                method=self.method,
+                select=self.select,
+                config=self.config.replace(max_new_tokens=length),
+                seeds=[self.config.seed + repeat for *_, repeat in part],
+            )
+            self.seconds += out.cost.seconds
+            for (_, index, _, _), number in zip(part, range(len(part)), strict=True):
+                text = next(t for t, i in zip(out.text, out.index, strict=True) if i == number)
+                answers[index] = until(text, requests[index].args[1].get("until"))
+                self.cache_hook.add_partial("generate_until", requests[index].args, answers[index])
+            bar.update(len(part))
+        bar.close()
+        return answers
+
+    def loglikelihood(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """(estimate in nats, whether greedy decoding gives it) per (context, continuation)."""
+        spans = [self._span(*request.args) for request in requests]
+        values = self._scored(spans, "loglikelihood", disable_tqdm)
+        model = self.pipe.model
+        likeliest = greedy(
+            self._bind,
+            spans,
+            model.anatomy.mask_id,
+            model.fill_id,
+            batch_size=self.pipe.batch_size,
+            device=model.anatomy.device,
+        )
+        found = list(zip(values, likeliest, strict=True))
+        for request, one in zip(requests, found, strict=True):
+            self.cache_hook.add_partial("loglikelihood", request.args, one)
+        return found
+
+    def loglikelihood_rolling(
+        self, requests: Sequence[Any], disable_tqdm: bool = False
+    ) -> list[float]:
+        """The estimate for a whole text, as the answer to an empty question.
+
+        What is longer than half the context is scored part by part, each under as much of what
+        precedes it as fits.
+        """
+        prompt = tuple(self.pipe.model.encode(""))
+        room = self.pipe.model.context - len(prompt)
+        width = max(1, room // 2)
+        spans: list[Span] = []
+        owners: list[int] = []
+        for index, request in enumerate(requests):
+            tokens = self._tokens(request.args[0])
+            for first in range(0, len(tokens), width):
+                part = tokens[first : first + width]
+                before = tokens[max(0, first + len(part) - room) : first]
+                spans.append(Span(prompt, before, part))
+                owners.append(index)
+        found = [0.0] * len(requests)
+        for index, value in zip(
+            owners, self._scored(spans, "loglikelihood_rolling", disable_tqdm), strict=True
+        ):
+            found[index] += value
+        for request, one in zip(requests, found, strict=True):
+            self.cache_hook.add_partial("loglikelihood_rolling", request.args, one)
+        return found
+
+    def _scored(self, spans: Sequence[Span], name: str, quiet: bool) -> list[float]:
+        from tqdm import tqdm
+
+        total = sum(self.samples if len(span.target) > 1 else 1 for span in spans)
+        with tqdm(total=total, desc=name, disable=quiet) as bar:
+            return log_likelihoods(
+                self._bind,
+                spans,
+                samples=self.samples,
+                seed=self.config.seed,
+                batch_size=self.pipe.batch_size,
+                device=self.pipe.model.anatomy.device,
+                on_rows=bar.update,
+            )
+
+    def _bind(self, prompts: Sequence[Sequence[int]], lengths: Sequence[int]) -> Any:
+        return self.pipe.model.bind(prompts, lengths, 1)
+
+    def _tokens(self, text: str) -> tuple[int, ...]:
+        return tuple(self.pipe.model.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _span(self, context: str, continuation: str) -> Span:
+        """The continuation behind its context.
+
+        Raises:
+            ValueError: it has no token, or does not fit.
+        """
+        model = self.pipe.model
+        plain = self._tokens(context)[-1:]
+        # Behind a template an answer does not begin with the blank that parts words in a text.
+        framed = tuple(model.encode(context or ""))[-1:] != plain or not plain
+        target = self._tokens(continuation.lstrip() if framed else continuation)
+        if not target:
+            raise ValueError(f"the continuation {continuation!r} has no token to score")
+        prompt = self._fitting(context, len(target))[1]
+        return Span(tuple(prompt), (), target)
+
+    def _length(self, wanted: int | None) -> int:
+        """Canvas length of an answer; at most half the context."""
+        model = self.pipe.model
+        usual = self.config.max_new_tokens or model.max_new_tokens
+        return max(1, min(wanted or usual, model.context // 2))
+
+    def _fitting(self, context: str, room: int) -> tuple[Any, list[int]]:
+        """The prompt and its ids, shortened from the front to leave `room` tokens.
+
+        Raises:
+            ValueError: chat messages, or an answer, that do not fit.
+        """
+        model = self.pipe.model
+        prompt = messages_of(context)
+        ids = model.encode(prompt)
+        over = len(ids) + room - model.context
+        if over > 0 and isinstance(prompt, str):
+            if not self._cut:
+                logger.warning("contexts of more than %d tokens lose their start", model.context)
+            self._cut = True
+            while over > 0 and prompt:
+                offsets = model.tokenizer(
+                    prompt, add_special_tokens=False, return_offsets_mapping=True
+                )["offset_mapping"]
+                prompt = prompt[offsets[over][0] :] if over < len(offsets) else ""
+                ids = model.encode(prompt)
+                over = len(ids) + room - model.context
+        if over > 0:
+            raise ValueError(
+                f"{room} tokens of an answer do not fit behind a prompt of {len(ids)} into the "
+                f"context of {model.name} ({model.context})"
+            )
+        return prompt, ids
+
+
+def until(text: str, stops: str | Sequence[str] | None) -> str:
+    """`text` in front of the first of the stop strings."""
+    for stop in [stops] if isinstance(stops, str) else stops or ():
+        if stop:
+            text = text.split(stop, 1)[0]
+    return text
+
+
+def messages_of(context: str) -> Any:
+    """Chat messages, where the context is what `apply_chat_template` made, else the text itself."""
+    if context.startswith('[{"role": '):
+        try:
+            return json.loads(context)
+        except json.JSONDecodeError:
+            return context
+    return context

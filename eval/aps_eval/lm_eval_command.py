@@ -1,0 +1,146 @@
+"""`aps eval --lm-eval`: tasks of lm-evaluation-harness, answered by any method and reward.
+
+    aps eval --lm-eval --tasks gsm8k --method aps --reward answer-quality --limit 20
+    aps eval --lm-eval --tasks my_task --include-path folder --method plain
+
+Needs `pip install "aps-text[lm-eval]"`. Tasks that load data sets by name need the network; a task
+file with `dataset_path: json` and `data_files` runs offline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["lm_eval_parser", "main"]
+
+
+def lm_eval_parser() -> argparse.ArgumentParser:
+    """What follows `--lm-eval`."""
+    parser = argparse.ArgumentParser(
+        prog="aps eval --lm-eval", description="Tasks of lm-evaluation-harness."
+    )
+    parser.add_argument("--tasks", nargs="+", required=True, metavar="NAME")
+    parser.add_argument("--include-path", metavar="FOLDER", help="where task files lie")
+    parser.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
+    parser.add_argument(
+        "--method",
+        default="plain",
+        metavar="NAME[:OPTION=VALUE,...]",
+        help="plain, aps or a peer of docs/methods.md, e.g. fk:particles=8",
+    )
+    parser.add_argument("--reward", nargs="+", metavar="NAME[=WEIGHT]")
+    parser.add_argument("--preset")
+    parser.add_argument(
+        "--set",
+        dest="config",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=VALUE",
+        help="fields of APSConfig, e.g. beta=0.02 steps=8",
+    )
+    parser.add_argument("--limit", type=int, help="items per task")
+    parser.add_argument("--num-fewshot", type=int)
+    parser.add_argument("--apply-chat-template", action="store_true")
+    parser.add_argument("--likelihood-samples", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--out", type=Path, help="write results and samples here, as JSON")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the tasks, print the harness's table; returns the exit status.
+
+    Raises:
+        ImportError: lm-eval is not installed.
+        ValueError, TypeError: unknown tasks, methods, settings or rewards.
+    """
+    args = lm_eval_parser().parse_args(list(argv))
+    print(table(evaluate(args)))
+    return 0
+
+
+def evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    """The harness's results, with `samples`, and what answered under `aps`."""
+    try:
+        from lm_eval import simple_evaluate
+        from lm_eval.tasks import TaskManager
+    except ImportError as error:
+        raise ImportError('lm-eval is missing; pip install "aps-text[lm-eval]"') from error
+    from aps_text import APSPipeline
+    from aps_text.core.config import APSConfig
+    from aps_text.methods.registry import make_method
+    from aps_text.pipelines.text import METHODS
+    from aps_text.text.reward_operator.guidance import load_rewards
+
+    from .lm_eval_adapter import PipelineLM
+
+    config = APSConfig.make(args.preset, **dict(map(_setting, args.config)))
+    name, colon, options = args.method.partition(":")
+    method = make_method(METHODS, name, options.split(",") if colon else [])
+    rewards = [(reward, weight) for _, weight, reward in load_rewards(args.reward or None)]
+    if name != "plain" and not rewards:
+        raise ValueError(f"method {name!r} steers by a reward and got none; use --reward")
+    names = [name for text in args.tasks for name in text.split(",") if name]
+    # To index the harness's thousands of files takes seconds; one's own folder may be enough.
+    own = args.include_path is not None
+    manager = TaskManager(include_path=args.include_path, include_defaults=not own)
+    if own and not set(names) <= set(manager.all_tasks):
+        manager = TaskManager(include_path=args.include_path)
+    for name in names:
+        if name not in manager.all_tasks and not Path(name).is_file():
+            raise ValueError(
+                f"lm-eval has no task {name!r}; --include-path names a folder of files"
+            )
+    lm = PipelineLM(
+        APSPipeline.from_pretrained(args.model, batch_size=args.batch_size),
+        method=method,
+        reward=rewards or None,
+        config=config,
+        samples=args.likelihood_samples,
+    )
+    found: dict[str, Any] = simple_evaluate(
+        lm,
+        tasks=names,
+        num_fewshot=args.num_fewshot,
+        limit=args.limit,
+        task_manager=manager,
+        apply_chat_template=args.apply_chat_template,
+    )
+    found["aps"] = {
+        "model": lm.pipe.model.name,
+        "method": args.method,
+        "reward": args.reward,
+        "config": json.loads(config.to_json()),
+        "likelihood_samples": args.likelihood_samples,
+        "generation_seconds": lm.seconds,
+    }
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(found, indent=2, default=str, ensure_ascii=False))
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """The harness's own table below a line that says what answered."""
+    from lm_eval.utils import make_table
+
+    about = found["aps"]
+    rewards = " ".join(about["reward"] or [])
+    how = f"{about['model']}, {about['method']}" + (f", guided by {rewards}" if rewards else "")
+    return f"{how}; likelihoods are the base model's\n{make_table(found)}"
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """`steps=8` as a field and its value."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"a setting is NAME=VALUE, got {text!r}")
+    try:
+        return name.replace("-", "_"), json.loads(value)
+    except json.JSONDecodeError:
+        return name.replace("-", "_"), value

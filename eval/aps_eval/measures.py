@@ -1,0 +1,164 @@
+"""What is measured of one answer, by name; a task lists the ones that make sense for it.
+
+    exact        1 if the answer is a gold answer, normalised as in SQuAD
+    f1           token F1 against the nearest gold answer (SQuAD)
+    rouge_l      F of the longest common subsequence of words, nearest gold answer (Lin 2004)
+    accuracy     1 if what was extracted is a gold answer (letters without their brackets)
+    numeric      1 if the extracted number equals the gold one, within 1e-9 of its size
+    contains     1 if a gold answer stands in the answer, word for word
+    solved       1 for an expression of the item's `numbers` that hits its `target` (Countdown)
+    nll          by SmolLM2, nats per token, lower is more fluent; None of an empty answer
+    distinct_2   different word pairs / word pairs of the answer; None under one pair
+    repetition   share of word triples that occurred before in the answer, lower is better
+    entropy      of the answer's words, nats: low where few words are used again and again
+    words        how many
+    empty        1 for an empty answer, lower is better
+
+`evaluate` is not used: its metrics are scripts that it downloads.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .extraction import as_number, number
+from .metrics import distinct_n, normalise_answer, repeated_ngrams, token_f1
+
+if TYPE_CHECKING:
+    from .task import Item
+
+__all__ = ["LOWER_IS_BETTER", "MEASURES", "check_measures", "measure", "rouge_l"]
+
+LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty"})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a measure is given: the text, what was extracted from it, and the item."""
+
+    text: str
+    extracted: str | None
+    item: Item
+
+
+def rouge_l(answer: str, golds: Sequence[str]) -> float:
+    """ROUGE-L F1 in [0, 1] of lower-cased words and numbers, against the nearest gold answer.
+
+    Raises:
+        ValueError: no gold answer.
+    """
+    if not golds:
+        raise ValueError("rouge_l needs at least one gold answer, got none")
+    said = _words(answer)
+    best = 0.0
+    for gold in golds:
+        wanted = _words(gold)
+        if common := _common(said, wanted):
+            best = max(best, 2 * common / (len(said) + len(wanted)))
+    return best
+
+
+def word_entropy(text: str) -> float | None:
+    """Entropy in nats of the answer's own word frequencies; None without words."""
+    counts = Counter(_words(text))
+    total = counts.total()
+    if not total:
+        return None
+    return max(0.0, -sum(n / total * math.log(n / total) for n in counts.values()))
+
+
+def _accuracy(one: Answer) -> float:
+    if one.extracted is None:
+        return 0.0
+    return float(_bare(one.extracted) in {_bare(gold) for gold in one.item.gold})
+
+
+def _numeric(one: Answer) -> float:
+    found = None if one.extracted is None else as_number(number(one.extracted) or "")
+    wanted = [as_number(number(gold) or "") for gold in one.item.gold]
+    if None in wanted or not wanted:
+        raise ValueError(f"numeric: item {one.item.id!r} has the gold answer {one.item.gold}")
+    if found is None:
+        return 0.0
+    return float(any(abs(found - w) <= 1e-9 * max(1.0, abs(w)) for w in wanted if w is not None))
+
+
+def _contains(one: Answer) -> float:
+    said = f" {normalise_answer(one.text)} "
+    return float(any(f" {normalise_answer(gold)} " in said for gold in one.item.gold))
+
+
+def _solved(one: Answer) -> float:
+    from aps_rewards.countdown import Countdown
+
+    columns = {name: [one.item.columns[name]] for name in ("numbers", "target")}
+    return float(Countdown()([one.item.prompt], [one.text], **columns)[0] == 1.0)
+
+
+MEASURES: dict[str, Callable[[Answer], float | None]] = {
+    "exact": lambda a: float(normalise_answer(a.text) in map(normalise_answer, a.item.gold)),
+    "f1": lambda a: token_f1(a.text, a.item.gold),
+    "rouge_l": lambda a: rouge_l(a.text, a.item.gold),
+    "accuracy": _accuracy,
+    "numeric": _numeric,
+    "contains": _contains,
+    "solved": _solved,
+    "distinct_2": lambda a: distinct_n([a.text]) if len(a.text.split()) > 1 else None,
+    "repetition": lambda a: repeated_ngrams([a.text]),
+    "entropy": lambda a: word_entropy(a.text),
+    "words": lambda a: float(len(a.text.split())),
+    "empty": lambda a: float(not a.text.strip()),
+}
+JUDGED = ("nll",)
+"""Measured for a whole batch, by a judge that is loaded once."""
+
+
+def check_measures(names: Iterable[str]) -> None:
+    """Raise `ValueError` for a measure that does not exist."""
+    for name in names:
+        if name not in MEASURES and name not in JUDGED:
+            raise ValueError(f"metrics are {', '.join([*MEASURES, *JUDGED])}; got {name!r}")
+
+
+def measure(
+    names: Sequence[str],
+    answers: Sequence[str],
+    extracted: Sequence[str | None],
+    items: Sequence[Item],
+    judge: Callable[[Sequence[str]], list[float]] | None = None,
+) -> list[dict[str, float | None]]:
+    """The named measures of each answer; `nll` only where a judge is given."""
+    rows = []
+    for text, found, item in zip(answers, extracted, items, strict=True):
+        one = Answer(text, found, item)
+        rows.append({name: MEASURES[name](one) for name in names if name in MEASURES})
+    if "nll" in names and judge is not None:
+        for row, value in zip(rows, judge(answers), strict=True):
+            row["nll"] = None if math.isnan(value) else value
+    return rows
+
+
+def _bare(text: str) -> str:
+    letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is no article
+    return letter[1].upper() if letter else normalise_answer(text)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _common(one: Sequence[str], two: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(two) + 1)
+    for word in one:
+        before = 0
+        for j, other in enumerate(two, 1):
+            above = row[j]
+            row[j] = before + 1 if word == other else max(above, row[j - 1])
+            before = above
+    return row[-1]

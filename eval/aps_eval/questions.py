@@ -1,0 +1,46 @@
+"""The bundled word-knowledge questions (`data/word_knowledge.jsonl`), and a tuning split.
+
+Strata: A, a fact seen in training under phrasings never used there; B, a fact seen only in the
+other direction; C, a word no fact of which was trained.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+
+__all__ = ["Question", "word_knowledge"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item.
+
+    Attributes:
+        id, stratum, type, lemma: its name, A | B | C, the kind of question, the word asked about.
+        question: as it is asked.
+        gold: acceptable answers, full sentences.
+        key: acceptable short answers; empty for open types.
+    """
+
+    id: str
+    stratum: str
+    type: str
+    question: str
+    gold: list[str]
+    key: list[str]
+    lemma: str
+
+
+def word_knowledge(split: str = "test") -> list[Question]:
+    """The items of `test` (to report) or `tune` (to choose settings; other words).
+
+    Raises:
+        ValueError: another split.
+    """
+    names = {"test": "word_knowledge.jsonl", "tune": "word_knowledge_tune.jsonl"}
+    if split not in names:
+        raise ValueError(f"split is 'test' or 'tune', got {split!r}")
+    text = (files("aps_eval") / "data" / names[split]).read_text(encoding="utf-8")
+    return [Question(**json.loads(line)) for line in text.splitlines()]

@@ -1,0 +1,200 @@
+"""A row: one answer of one method to one item, and everything that is known of it.
+
+A row is a line of JSON in `rows.jsonl`. Its key is a SHA-256 over what decides the answer, so a
+row is never made twice and one of another configuration is another row:
+
+    key = sha256(item, task, method, options, config, model fingerprint, rewards, control, seed)
+
+What a run was asked (command, versions, matching) stands beside the rows in `run.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["ROLES", "BrokenRow", "Row", "digest", "row_key"]
+
+ROLES = ("guide", "select", "report")
+
+
+class BrokenRow(ValueError):
+    """A line that is not a row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One answer, or one failure.
+
+    Attributes:
+        key: hex SHA-256, see `row_key`; unique in a file.
+        task: name of the task.
+        item: id of the item within its task.
+        split: `test` (reported) or `tune` (settings and budgets were chosen on it).
+        question: the prompt as the model was given it.
+        gold: acceptable answers; empty where the task has none.
+        stratum: kind of item (question type, difficulty); empty where the task has none.
+        method: a name in `aps_text.pipelines.text.METHODS`.
+        label: how tables call this column of the grid, e.g. `best-of-n samples=8`; two rows of the
+            same label, task, reward and control have the same method, options and config.
+        family: charts join cells of one family by a line; empty is the method.
+        budget: what its cost was matched to, where there are several budgets.
+        options: the method's own settings.
+        config: every field of `APSConfig` but the seed.
+        model, fingerprint: its name, and a hash of its weights (`eval.fingerprint`).
+        rewards: by role (`guide`, `select`, `report`), a list of
+            `{"name": str, "weight": float, "options": {...}}`. Plain decoding has the guide it is
+            compared under; it only measures it.
+        control: `zero`, `shuffled`, `flipped`, or None.
+        seed: of the answer's draws.
+        answer: its text; empty on failure.
+        extracted: what the task's extraction found in the answer, or None.
+        tokens: strings that join to the decoded answer (before capitals by rule), one per token,
+            special ones left out; the tokenizer's own names of the tokens where that cannot be.
+        committed: step (from 0) at which each token took its final value, 0 of given text; as long
+            as `tokens`, or empty where they are not those on the canvas.
+        steps: denoising steps the answer took.
+        curve: by guiding reward, its value at each step as the method saw it (relaxed, or the mean
+            of sampled answers); None at steps that were not steered. Empty where a method reports
+            no such thing.
+        metrics: by name; None where it does not apply (fluency of an empty answer). All lie in
+            [0, 1] or are counts, and higher is better but for `nll`, `repetition` and `empty`.
+        scores: by role, reward name -> value on the final TEXT; of `guide` also `total`.
+        cost: this row's equal share of its batch: the fields of `aps_text.core.cost.Cost`
+            (seconds of wall time; row passes; peak_memory_mb is the batch's), and `flops` where
+            counted.
+        error: what went wrong, or None. A failed row has no answer, metrics or scores.
+    """
+
+    key: str
+    task: str
+    item: str
+    question: str
+    method: str
+    label: str
+    model: str
+    fingerprint: str
+    seed: int
+    split: str = "test"
+    gold: list[str] = field(default_factory=list)
+    stratum: str = ""
+    family: str = ""
+    budget: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    rewards: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    control: str | None = None
+    answer: str = ""
+    extracted: str | None = None
+    tokens: list[str] = field(default_factory=list)
+    committed: list[int] = field(default_factory=list)
+    steps: int = 0
+    curve: dict[str, list[float | None]] = field(default_factory=dict)
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    cost: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+    @property
+    def guide(self) -> str:
+        """Names of the guiding rewards with their weights, as tables show them; empty without."""
+        return reward_label(self.rewards.get("guide", []))
+
+    @property
+    def guided_by_report(self) -> list[str]:
+        """Rewards that guided or selected and are reported as well: their report is no judge's."""
+        steers = {} if self.method == "plain" else self.scores.get("guide", {})
+        used = {*steers, *self.scores.get("select", {})}
+        return [name for name in self.scores.get("report", {}) if name in used]
+
+    def to_json(self) -> str:
+        """One line without its end; numbers that are not finite become null."""
+        return json.dumps(_finite(dataclasses.asdict(self)), ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "a row") -> Row:
+        """The inverse of `to_json`.
+
+        Raises:
+            BrokenRow: not JSON, a field missing, unknown or of a wrong type; names `where`.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BrokenRow(f"{where} is not JSON ({error.msg}): {text[:60]!r}") from None
+        if not isinstance(values, dict):
+            raise BrokenRow(f"{where} is a {type(values).__name__}, not a row: {text[:60]!r}")
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
+            raise BrokenRow(f"{where} has fields no row has: {', '.join(unknown)}")
+        for name, one in known.items():
+            if name not in values:
+                if (
+                    one.default is dataclasses.MISSING
+                    and one.default_factory is dataclasses.MISSING
+                ):
+                    raise BrokenRow(f"{where} lacks the field {name!r}")
+                continue
+            wanted = _KINDS[str(one.type).partition("[")[0]]
+            if not isinstance(values[name], wanted):
+                raise BrokenRow(f"{where}: {name!r} is {values[name]!r}, not {one.type}")
+        return cls(**values)
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "list": (list,),
+    "dict": (dict,),
+    "str | None": (str, type(None)),
+}
+
+
+def reward_label(specs: list[dict[str, Any]]) -> str:
+    """`relevance + 0.3 sentiment`: names with weights other than 1."""
+    return " + ".join(
+        one["name"] if one["weight"] == 1 else f"{one['weight']:g} {one['name']}" for one in specs
+    )
+
+
+def row_key(
+    *,
+    task: Mapping[str, Any],
+    item: Mapping[str, Any],
+    method: str,
+    options: Mapping[str, Any],
+    config: Mapping[str, Any],
+    fingerprint: str,
+    rewards: Mapping[str, Any],
+    control: str | None,
+    seed: int,
+) -> str:
+    """The key of a row.
+
+    Args:
+        task: how its items become prompts and its answers are measured.
+        item: the item's content, not its place.
+        config: of `APSConfig`, without the seed.
+    """
+    return digest(
+        [task, item, method, options, config, fingerprint, rewards, control, seed],
+    )
+
+
+def digest(value: Any) -> str:
+    """Hex SHA-256 of a JSON-ready value, the same for every order of its dictionaries' keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

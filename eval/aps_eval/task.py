@@ -1,0 +1,253 @@
+"""A task: a small declarative file that turns records into prompts and says how to measure answers.
+
+    about: grade-school word problems (MIT)
+    source: {path: gsm8k/test.jsonl}
+    capture: {answer: '#### (?P<number>.+)'}       # named groups become fields
+    prompt: "{question}"
+    gold: number
+    columns: {reference: number}                   # what rewards are given, from fields
+    extract: number
+    metrics: [numeric, empty]
+
+`eval/aps_eval/tasks/*.yaml` are ours; a path to another file, a data file with a field mapping, or
+`hub:NAME` work as well.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .extraction import check_extraction
+from .measures import check_measures
+from .sources import read_records
+from .yaml_files import read_yaml
+
+__all__ = ["Item", "Task", "load_task", "task_names"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question.
+
+    Attributes:
+        id: unique in its task.
+        prompt: as the model is asked.
+        gold: acceptable answers.
+        stratum: what tables may group by.
+        choices: what there is to choose from, in order; empty where the answer is free.
+        columns: what rewards are given.
+    """
+
+    id: str
+    prompt: str
+    gold: list[str] = field(default_factory=list)
+    stratum: str = ""
+    choices: list[str] = field(default_factory=list)
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """What an answer and its measures depend on."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("id", "stratum")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """See the module.
+
+    Attributes:
+        name: of the task; the file's.
+        prompt: template with `{field}`s.
+        source: see `eval.sources`.
+        tune: source of the tuning items; None takes every `tune_every`-th record for them.
+        tune_every: 0 keeps every record for the test.
+        where: field -> value a record must have.
+        capture: field -> pattern, whose named groups become fields.
+        split: field -> separator, making a list of it.
+        gold, id, stratum: fields; `gold` may hold a list.
+        choices: a field with a list, or the list itself.
+        columns: reward column -> field.
+        extract: how the answer is found in the text (`eval.extraction`).
+        metrics: names in `eval.measures`.
+        config: `APSConfig` fields this task needs, e.g. `max_new_tokens`.
+        rewards: by role; used where the grid names none.
+    """
+
+    name: str
+    prompt: str
+    source: dict[str, Any]
+    about: str = ""
+    tune: dict[str, Any] | None = None
+    tune_every: int = 5
+    where: dict[str, Any] = field(default_factory=dict)
+    capture: dict[str, str] = field(default_factory=dict)
+    split: dict[str, str] = field(default_factory=dict)
+    gold: str | None = None
+    id: str | None = None
+    stratum: str | None = None
+    choices: str | list[str] | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    extract: str | dict[str, str] = "text"
+    metrics: list[str] = field(default_factory=lambda: ["words", "empty"])
+    config: dict[str, Any] = field(default_factory=dict)
+    rewards: dict[str, list[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` naming the task, the value and the mend."""
+        try:
+            check_extraction(self.extract)
+            check_measures(self.metrics)
+            for pattern in self.capture.values():
+                re.compile(pattern)
+        except (ValueError, re.error) as error:
+            raise ValueError(f"task {self.name!r}: {error}") from None
+
+    def measured(self) -> dict[str, Any]:
+        """What decides an answer's measures beside the item."""
+        return {"name": self.name, "extract": self.extract, "metrics": self.metrics}
+
+    def items(
+        self,
+        split: str = "test",
+        limit: int | None = None,
+        data: str | Path | None = None,
+        *,
+        offset: int = 0,
+    ) -> list[Item]:
+        """Items to report (`test`) or to choose settings on (`tune`); never the same ones.
+
+        Args:
+            limit: how many, spread evenly over the split; None is all.
+            data: see `read_records`.
+            offset: of a limited choice, the items so many places behind: another sample.
+
+        Raises:
+            ValueError: a split without items, a field no record has, an id twice, an offset that
+                repeats items of the choice without one.
+        """
+        if split not in ("test", "tune"):
+            raise ValueError(f"split is 'test' or 'tune', got {split!r}")
+        source = self.tune if split == "tune" and self.tune is not None else self.source
+        records = list(enumerate(read_records(source, data)))
+        if self.tune is None and self.tune_every:
+            late = self.tune_every - 1
+            tuning = split == "tune"
+            records = [(i, r) for i, r in records if (i % self.tune_every == late) == tuning]
+        elif self.tune is None and split == "tune":
+            raise ValueError(
+                f"task {self.name!r} has no tuning items: give it `tune` or `tune_every`"
+            )
+        records = [
+            (i, r) for i, r in records if all(r.get(key) == v for key, v in self.where.items())
+        ]
+        if limit is not None:
+            n = min(limit, len(records))
+            free = len(records) // max(n, 1)
+            if not 0 <= offset < max(free, 1):
+                raise ValueError(
+                    f"offset={offset}: {n} of {len(records)} {split} items are {free} apart; give "
+                    f"an offset from 0 to {free - 1}, or a smaller limit"
+                )
+            records = [records[i * len(records) // n + offset] for i in range(n)]
+        elif offset:
+            raise ValueError(f"offset={offset} needs a limit: all items are taken without one")
+        found = [self.item(record, number) for number, record in records]
+        if not found:
+            raise ValueError(f"task {self.name!r} has no {split} items")
+        ids = [item.id for item in found]
+        if twice := {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set():
+            raise ValueError(f"task {self.name!r}: the id {sorted(twice)[0]!r} occurs twice")
+        return found
+
+    def item(self, record: Mapping[str, Any], number: int) -> Item:
+        """One record as an item."""
+        values = dict(record)
+        for name, pattern in self.capture.items():
+            match = re.search(pattern, str(self._field(values, name)), flags=re.S)
+            if match is None:
+                raise ValueError(
+                    f"task {self.name!r}: {pattern!r} is not in {name!r} of record {number}"
+                )
+            values |= match.groupdict()
+        for name, separator in self.split.items():
+            parts = str(self._field(values, name)).split(separator)
+            values[name] = [part.strip() for part in parts]
+        wanted = [name for _, name, _, _ in string.Formatter().parse(self.prompt) if name]
+        choices = self.choices or []
+        return Item(
+            id=str(self._field(values, self.id)) if self.id else str(number),
+            prompt=self.prompt.format(
+                **{n: ", ".join(_texts(self._field(values, n))) for n in wanted}
+            ),
+            gold=_texts(self._field(values, self.gold)) if self.gold else [],
+            stratum=str(self._field(values, self.stratum)) if self.stratum else "",
+            choices=_texts(self._field(values, choices)) if isinstance(choices, str) else choices,
+            columns={key: self._field(values, name) for key, name in self.columns.items()},
+        )
+
+    def _field(self, values: Mapping[str, Any], name: str) -> Any:
+        if name not in values:
+            has = ", ".join(map(str, values))
+            raise ValueError(f"task {self.name!r}: a record has no field {name!r}; it has: {has}")
+        return values[name]
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+
+
+def task_names() -> list[str]:
+    """The tasks that come with the library."""
+    folder = files("aps_eval") / "tasks"
+    return sorted(one.name[:-5] for one in folder.iterdir() if one.name.endswith(".yaml"))
+
+
+def load_task(spec: str, **fields: Any) -> Task:
+    """A task by name, from a task file (.yaml), a data file or `hub:NAME[:CONFIG[:SPLIT]]`.
+
+    Args:
+        fields: `Task` fields to set; a data file or hub dataset needs `prompt`.
+
+    Raises:
+        ValueError: no such task, an unknown field, a field missing.
+    """
+    path = Path(spec).expanduser()
+    if spec.startswith("hub:"):
+        name, _, rest = spec[4:].partition(":")
+        config, _, split = rest.partition(":")
+        source = {"hub": name, "config": config or None, "split": split or "test"}
+        values: dict[str, Any] = {"name": name.rpartition("/")[2], "source": source}
+    elif path.suffix.lower() in (".json", ".jsonl", ".csv", ".parquet"):
+        values = {"name": path.stem, "source": {"path": spec}}
+    else:
+        values = _read(path if path.suffix == ".yaml" else Path(str(files("aps_eval"))), spec)
+    values |= {key: value for key, value in fields.items() if value is not None}
+    known = {f.name for f in dataclasses.fields(Task)}
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"task {spec!r} has no {unknown[0]!r}; known: {', '.join(sorted(known))}")
+    if missing := [key for key in ("prompt", "source") if key not in values]:
+        flag = "; name the field to ask by --question-field" if missing == ["prompt"] else ""
+        raise ValueError(f"task {spec!r} lacks {missing[0]!r}{flag}")
+    return Task(**values)
+
+
+def _read(place: Path, spec: str) -> dict[str, Any]:
+    """A task file, over the one it `extends`."""
+    path = place if place.suffix == ".yaml" else place / "tasks" / f"{spec}.yaml"
+    if not path.is_file():
+        raise ValueError(
+            f"no task {spec!r}; known: {', '.join(task_names())}, a .yaml, .json, .jsonl, .csv or "
+            ".parquet file, or hub:NAME"
+        )
+    values = read_yaml(path)
+    base = values.pop("extends", None)
+    if base is not None:
+        own = path.with_name(f"{base}.yaml")
+        values = {**_read(own, base), **values}
+    return {**values, "name": path.stem}

@@ -1,0 +1,1 @@
+"""The reward models `answer-quality` and `answer-quality-report`."""

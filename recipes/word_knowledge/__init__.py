@@ -1,0 +1,1 @@
+"""WordNet as questions and answers, and the model trained on them."""

@@ -1,0 +1,184 @@
+"""One optimiser step, its schedule, the weight average and the checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from transformers import BertForMaskedLM
+
+from recipes.word_knowledge.masking import Batch, TokenIds
+
+__all__ = ["IDS", "Recipe", "Trainer", "batch_loss"]
+
+IDS = TokenIds()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one run."""
+
+    minutes: float = 115.0
+    steps: int | None = None
+    learning_rate: float = 6e-4
+    head_factor: float = 2.0
+    weight_decay: float = 0.01
+    warmup: float = 0.03
+    clip: float = 1.0
+    ema: float = 0.999
+    batch_tokens: int = 3072
+    workers: int = 2
+    pool_rows: int = 1536
+    canvas: int = 24
+    full: float = 0.2
+    tail: float = 0.1
+    vocabulary: int = 8000
+    seed: int = 0
+    first_epoch: int = 0
+    save_minutes: float = 10.0
+
+
+def batch_loss(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
+    """Weighted sum of cross-entropies; the head runs at the masked positions only."""
+    asked = batch.weight > 0
+    attended = (batch.ids != IDS.pad).long()
+    hidden = model.bert(batch.ids, attention_mask=attended).last_hidden_state
+    logits = model.cls(hidden[asked])
+    loss = F.cross_entropy(logits.float(), batch.target[asked], reduction="none")
+    return (loss * batch.weight[asked]).sum()
+
+
+class Trainer:
+    """Model, EMA, optimiser and position; saved and restored as one checkpoint.
+
+    With `workers` > 1 each batch is cut into twice as many parts, which single-threaded workers
+    take as they come (their models share the weights and keep their own gradients): when another
+    program holds one core the other keeps working, where two OpenMP threads would wait for the
+    slower one. One worker is bit-reproducible, several only up to the order of the sums.
+
+    `frozen` `(K,)` marks pieces that no training text uses. Adam would push their embeddings as
+    fast as any other (they are only ever wrong answers), and a word unseen in training would lose
+    the meaning it came with: they keep their rows, and take the median output bias.
+    """
+
+    def __init__(
+        self, model: BertForMaskedLM, recipe: Recipe, frozen: torch.Tensor | None = None
+    ) -> None:
+        self.model, self.recipe = model, recipe
+        self.frozen = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        if frozen is not None:
+            self.frozen |= frozen
+        self._kept = model.get_input_embeddings().weight.detach()[self.frozen].clone()
+        named = list(model.named_parameters())
+        head = [p for n, p in named if n.startswith("cls.") and "decoder.weight" not in n]
+        body = [p for n, p in named if not n.startswith("cls.")]
+        lr = recipe.learning_rate
+        groups = [{"params": body, "peak": lr}, {"params": head, "peak": lr * recipe.head_factor}]
+        self.optimiser = torch.optim.AdamW(
+            groups, lr=lr, betas=(0.9, 0.98), weight_decay=recipe.weight_decay, fused=True
+        )
+        self.parameters = [p for _, p in named]
+        self._replicas = [model]
+        for _ in range(recipe.workers - 1):
+            replica = copy.deepcopy(model)
+            for p, q in zip(replica.parameters(), self.parameters, strict=True):
+                p.data = q.data
+            self._replicas.append(replica)
+        self._pool = ThreadPoolExecutor(
+            recipe.workers, initializer=torch.set_num_threads, initargs=(1,)
+        )
+        self.ema = [p.detach().clone() for p in self.parameters]
+        self.step, self.epoch, self.position, self.elapsed = 0, recipe.first_epoch, 0, 0.0
+        self.tokens = 0
+
+    def fraction(self) -> float:
+        """Share of the budget that is spent."""
+        if self.recipe.steps is not None:
+            return self.step / self.recipe.steps
+        return self.elapsed / (60 * self.recipe.minutes)
+
+    def _gradients(self, batch: Batch) -> float:
+        """Fill `.grad` of the model; returns the weighted mean loss."""
+        workers = len(self._replicas)
+        parts = batch.split(2 * workers if workers > 1 else 1)
+        total = float(batch.weight.sum())
+        waiting, lock = iter(parts), threading.Lock()
+
+        def work(model: BertForMaskedLM) -> float:
+            done = 0.0
+            while True:
+                with lock:
+                    part = next(waiting, None)
+                if part is None:
+                    return done
+                with torch.autocast("cpu", dtype=torch.bfloat16):
+                    loss = batch_loss(model, part) / total
+                loss.backward()
+                done += float(loss.detach())
+
+        if workers == 1:
+            return work(self.model)
+        losses = list(self._pool.map(work, self._replicas))
+        for replica in self._replicas[1:]:
+            for p, q in zip(self.parameters, replica.parameters(), strict=True):
+                if q.grad is not None:
+                    p.grad = q.grad if p.grad is None else p.grad.add_(q.grad)
+                    q.grad = None
+        return sum(losses)
+
+    @torch.no_grad()
+    def _hold_frozen(self) -> None:
+        if bool(self.frozen.any()):
+            self.model.get_input_embeddings().weight[self.frozen] = self._kept
+            bias = self.model.cls.predictions.bias
+            bias[self.frozen] = bias[~self.frozen].median()
+
+    def update(self, batch: Batch) -> float:
+        """One optimiser step; returns the loss."""
+        at = self.fraction()
+        scale = min(1.0, at / self.recipe.warmup + 1e-3) * max(0.0, 1.0 - at)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * scale
+        loss = self._gradients(batch)
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
+        self.optimiser.step()
+        self._hold_frozen()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step, self.position = self.step + 1, self.position + 1
+        self.tokens += batch.tokens
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
+        return loss
+
+    def swap_ema(self) -> None:
+        """Exchange the live weights and their average (call again to undo)."""
+        for p, mean in zip(self.parameters, self.ema, strict=True):
+            p.data, mean.data = mean.data, p.data
+
+    def save(self, path: Path) -> None:
+        """Write everything a resumed run needs, atomically."""
+        state = {
+            "model": [p.detach() for p in self.parameters],
+            "ema": self.ema,
+            "optimiser": self.optimiser.state_dict(),
+            "counters": (self.step, self.epoch, self.position, self.elapsed, self.tokens),
+        }
+        torch.save(state, path.with_suffix(".new"))
+        path.with_suffix(".new").replace(path)
+
+    def load(self, path: Path) -> None:
+        """Restore what `save` wrote."""
+        state = torch.load(path, weights_only=True)
+        for p, q, mean, old in zip(
+            self.parameters, state["model"], self.ema, state["ema"], strict=True
+        ):
+            p.data.copy_(q)
+            mean.copy_(old)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.epoch, self.position, self.elapsed, self.tokens = state["counters"]
+        self._kept = self.model.get_input_embeddings().weight.detach()[self.frozen].clone()

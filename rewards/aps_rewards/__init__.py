@@ -1,0 +1,51 @@
+"""Reward plug-ins: plain callables on text, optionally differentiable.
+
+    from aps_rewards import call_reward, load_reward
+    relevance = load_reward("relevance")
+    call_reward(relevance, ["What is a violin?"], ["A violin is a stringed instrument."])
+
+Nothing here knows the sampler: a reward is useful on its own, and one written for TRL's
+`GRPOTrainer` runs unchanged.
+"""
+
+from __future__ import annotations
+
+from .check import RewardCall, RewardError, call_reward
+from .composition import Clipped, Composed, Minimum, Normalised, Threshold, WeightedSum
+from .loading import InstalledReward, list_rewards, load_reward, parse_reward_spec
+from .protocol import (
+    DifferentiableReward,
+    Prompt,
+    Reward,
+    RewardInfo,
+    describe,
+    is_differentiable,
+    last_text,
+    reward_name,
+    steers_by_gradient,
+)
+
+__all__ = [
+    "Clipped",
+    "Composed",
+    "DifferentiableReward",
+    "InstalledReward",
+    "Minimum",
+    "Normalised",
+    "Prompt",
+    "Reward",
+    "RewardCall",
+    "RewardError",
+    "RewardInfo",
+    "Threshold",
+    "WeightedSum",
+    "call_reward",
+    "describe",
+    "is_differentiable",
+    "last_text",
+    "list_rewards",
+    "load_reward",
+    "parse_reward_spec",
+    "reward_name",
+    "steers_by_gradient",
+]

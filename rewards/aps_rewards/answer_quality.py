@@ -1,0 +1,90 @@
+"""Answer quality: a cross-encoder's log-odds that this answer is the better one. Differentiable.
+
+    r = head(encoder([CLS] question [SEP] answer [SEP])),   P(a better than b) = sigmoid(r_a - r_b)
+
+The Bradley-Terry model of TRL's `RewardTrainer`, trained here on answers to word-knowledge
+questions (`recipes/answer_quality/train.py`; each folder of weights has its card). Two models:
+`answer-quality` guides; `answer-quality-report`, from other data, other faults and another encoder,
+only reports, so that a rise it sees was not learnt by the guide.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+
+from .sequence_classifier import SequenceClassifier
+
+__all__ = ["AnswerQuality", "AnswerQualityReport"]
+
+
+class AnswerQuality(SequenceClassifier):
+    """Log-odds that the answer is better than another to the same question.
+
+    0 is the middle of good and bad training answers. Scores of different questions do not compare.
+
+    How to game it: see the card in `weights/answer_quality`. It was trained on one-sentence answers
+    about common words; any other text it has never seen, and what it says of it means
+    little. It knows the facts it was shown, not facts.
+
+    Args:
+        weights: folder of a cross-encoder with one label and its fast tokenizer; default: the one
+            shipped.
+        device: where the model lives; default: CPU.
+        dtype: of its weights. Scores are returned in float32 or wider.
+        batch_size: texts per forward on the text side.
+
+    Raises:
+        FileNotFoundError: no weights in the folder.
+        ValueError: `batch_size` below 1, several labels, or no fast tokenizer.
+    """
+
+    name = "answer-quality"
+    measures = "log-odds that an answer to a word-knowledge question is the better one"
+    range = (float("-inf"), float("inf"))
+    differentiable = True
+    estimator = "rloo"  # its gradient on mixtures of words misleads: docs/reward_cards.md
+    licence = "Apache-2.0 (from MiniLM; trained on WordNet 3.1)"
+    _shipped = "answer_quality"
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        batch_size: int = 32,
+    ) -> None:
+        shipped = Path(str(files("aps_rewards"))) / "weights" / self._shipped
+        folder = shipped if weights is None else Path(weights).expanduser()
+        if not (folder / "model.safetensors").is_file():
+            raise FileNotFoundError(
+                f"no weights at {folder / 'model.safetensors'}; make them with `python -m "
+                "recipes.answer_quality.train --work DIR --wordnet DICT` or give weights=FOLDER"
+            )
+        super().__init__(
+            folder,
+            template="pair",
+            batch_size=batch_size,
+            dtype=dtype,
+            device=device,
+            local_files_only=True,
+            name=self.name,
+            measures=self.measures,
+            licence=self.licence,
+        )
+
+
+class AnswerQualityReport(AnswerQuality):
+    """A second opinion on answer quality, for reports: other data, faults and encoder.
+
+    It takes `AnswerQuality`'s options. It offers no gradient, so that nothing is guided by it
+    unawares; keep it out of guiding altogether, or it measures nothing.
+    """
+
+    name = "answer-quality-report"
+    measures = "a second, independent log-odds that an answer is the better one; reports only"
+    differentiable = False
+    licence = "Apache-2.0 (from DistilBERT; trained on WordNet 3.1)"
+    _shipped = "answer_quality_report"

@@ -1,0 +1,124 @@
+"""`aps rewards`, `aps rewards try`, and the controls of `aps ask`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aps_rewards import list_rewards
+from tiny import write_tiny
+
+from aps_text.cli import main
+
+SMALL = ["--steps", "3", "--max-new-tokens", "6", "--preset", "fast"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model"))
+
+
+def test_every_installed_reward_is_listed(capsys):
+    assert main(["rewards"]) == 0
+    shown = capsys.readouterr().out
+    for one in list_rewards():
+        assert f"{one.name}: " in shown
+    assert "relevance: closeness" in shown
+    assert "-1 to 1, differentiable" in shown
+    assert "-1 to 1, black box (steers by RLOO)" in shown
+    assert "MIT (VADER lexicon)" in shown
+    assert main(["rewards", "--json"]) == 0
+    records = {r["name"]: r for r in json.loads(capsys.readouterr().out)}
+    assert records["relevance"]["differentiable"]
+    assert records["sentiment"] == {
+        "name": "sentiment",
+        "from": "rewards.sentiment:Sentiment",
+        "measures": "positive against negative words (VADER lexicon)",
+        "range": [-1.0, 1.0],
+        "differentiable": False,
+        "licence": "MIT (VADER lexicon)",
+    }
+
+
+def test_a_broken_reward_is_listed_with_its_problem(tmp_path, monkeypatch, capsys):
+    from test_rewards_loading import install
+
+    install(tmp_path, monkeypatch, "lost = no_such_module_here:r")
+    assert main(["rewards"]) == 0
+    assert "lost: does not load: ModuleNotFoundError" in capsys.readouterr().out
+    assert main(["rewards", "--json"]) == 0
+    records = {r["name"]: r for r in json.loads(capsys.readouterr().out)}
+    assert "no_such_module_here" in records["lost"]["problem"]
+
+
+def test_try_scores_answers(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "def r(prompts, completions, wanted='?', *, scale=1, **columns):\n"
+        "    if not isinstance(prompts[0], str):\n"
+        "        completions = [c[0]['content'] for c in completions]\n"
+        "    return [scale * float(w in c) for w, c in zip(wanted, completions)]\n"
+    )
+    spec = f"{tmp_path}/mine.py:r"
+    args = ["rewards", "try", spec, "What?", "a fiddle", "a lion", "--column", "wanted=fiddle"]
+    assert main([*args, "--option", "scale=2.5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "r: not stated, any number"
+    assert lines[1:] == ["     2.5000  a fiddle", "     0.0000  a lion"]
+    assert main([*args, "--chat", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["answers"] == [
+        {"answer": "a fiddle", "score": 1.0},
+        {"answer": "a lion", "score": 0.0},
+    ]
+    assert found["range"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["relevanse", "q", "a"], "Did you mean 'relevance'"),
+        (["sentiment", "q", "a", "--column", "reference"], "--column is NAME=VALUE"),
+        (["sentiment", "q", "a", "--option", "scale=1"], "no option 'scale'"),
+    ],
+)
+def test_try_errors(capsys, args, message):
+    assert main(["rewards", "try", *args]) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("aps: ")
+    assert message in shown.err
+
+
+def test_ask_with_a_control_shows_a_third_answer(folder, capsys):
+    question = ["ask", "what is a violin?", "--model", folder, *SMALL, "--reward", "sentiment"]
+    assert main([*question, "--control", "zero", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["zero"]["text"] == found["plain"]["text"]
+    assert found["zero"]["rewards"] == found["plain"]["rewards"]
+    assert isinstance(found["warnings"], list)
+    assert main([*question, "--control", "flipped"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("sentiment") >= 3
+    assert "flipped: " in shown
+    assert main([*question, "--control", "flipped", "--method", "plain"]) == 2
+    assert "--control is a way of steering" in capsys.readouterr().err
+
+
+def test_ask_selects_and_warns(folder, tmp_path, capsys):
+    (tmp_path / "flat.py").write_text(
+        "def flat(completions, **kw):\n    return [1.0] * len(completions)\n"
+    )
+    question = ["ask", "what is a violin?", "--model", folder, *SMALL]
+    question += ["--reward", f"{tmp_path}/flat.py:flat"]
+    assert main(question) == 0
+    assert "warning: reward 'flat' never varied: it gave 1 to all" in capsys.readouterr().out
+    for method in ("best-of-n", "fk", "expectation"):
+        assert main([*question, "--method", method]) == 0
+        assert "warning: reward 'flat' never varied" in capsys.readouterr().out
+    assert main([*question, "--method", "plain"]) == 0
+    assert "warning" not in capsys.readouterr().out
+    several = [*question, "--num-return-sequences", "3", "--temperature", "1", "--json"]
+    assert main([*several, "--select", "sentiment"]) == 0
+    one = json.loads(capsys.readouterr().out)
+    assert isinstance(one, dict)
+    assert main(several) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3

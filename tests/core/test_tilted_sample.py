@@ -1,0 +1,307 @@
+"""Candidates among whole answers: the kernel's law by enumeration, its cost, what it remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_methods_laws import noise_floor
+from worlds import (
+    TableDenoiser,
+    all_answers,
+    enumerated_reward,
+    factor_world,
+    index_of,
+    joint_table,
+    noise_for,
+    open_canvas,
+    product_table,
+    table_reward,
+)
+
+from aps_text.core.canvas import Canvas, end_at_stop
+from aps_text.core.config import APSConfig
+from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
+from aps_text.core.sampler import run
+from aps_text.core.state import Tilted
+from aps_text.core.transition import open_step
+from aps_text.methods.ancestral import Ancestral
+from aps_text.methods.aps import APS
+from aps_text.methods.pool import TiltedSample
+
+LENGTH, SYMBOLS, BETA = 3, 4, 0.8
+MASK = SYMBOLS
+ANSWERS = all_answers(LENGTH, SYMBOLS)
+REWARD = enumerated_reward(LENGTH, SYMBOLS, 5, differentiable=False)
+VALUES = REWARD.values[:SYMBOLS, :SYMBOLS, :SYMBOLS].flatten()
+# No adapter, the base sampler's own order: what is left is the pool.
+CONFIG = APSConfig(
+    inner_steps=0,
+    num_candidates=4,
+    adapter="logits",
+    temperature=1.0,
+    top_p=1.0,
+    min_new_tokens=0,
+    steps=LENGTH,
+    beta=BETA,
+)
+
+
+def aps(denoiser, operator, canvas, config=CONFIG, seeds=None, method=None, **kwargs):
+    noise = noise_for(range(len(canvas.z)) if seeds is None else seeds)
+    return run(method or APS(), denoiser, operator, canvas, config, noise, **kwargs)
+
+
+def distance(one, two) -> float:
+    return 0.5 * (one - two).abs().sum().item()
+
+
+def shares(answers) -> torch.Tensor:
+    return torch.bincount(index_of(answers, SYMBOLS), minlength=SYMBOLS**LENGTH).double() / len(
+        answers
+    )
+
+
+def target_of(log_theta, beta=BETA, values=VALUES) -> torch.Tensor:
+    law = product_table(log_theta).flatten() * (values / beta).exp()
+    return law / law.sum()
+
+
+def first_step(config, rows: int, other_phi: bool):
+    """A step of an empty canvas, x_theta and x_phi, each the same for all rows."""
+    canvas = open_canvas(rows, LENGTH, MASK)
+    step = open_step(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    theta = factor_world(LENGTH, SYMBOLS, 2).log_probs[0]
+    phi = factor_world(LENGTH, SYMBOLS, 3, sharp=0.7).log_probs[0] if other_phi else theta
+    log_theta = theta.repeat(rows, 1)
+    return step, theta, Tilted(phi.repeat(rows, 1) if other_phi else log_theta, log_theta)
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("other_phi", [False, True])
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, coarse):
+    """Started from exact draws, the chain stays exact: for any phi and as few as two answers, also
+    where a pool's rewards are often all the same."""
+    rows, config = 40_000, CONFIG.replace(num_candidates=count)
+    step, theta, tilted = first_step(config, rows, other_phi)
+    reward = replace(REWARD, values=REWARD.values.sign()) if coarse else REWARD
+    values = VALUES.sign() if coarse else VALUES
+    target = target_of(theta, values=values)
+    drawn = torch.multinomial(target, rows, True, generator=torch.Generator().manual_seed(0))
+    pool = TiltedSample(reward, config)
+    pool._held = ANSWERS[drawn]
+    pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
+    tokens, _ = pool(tilted, step)
+    moved = (tokens.view(rows, LENGTH) != ANSWERS[drawn]).any(1).double().mean()
+    assert moved > 0.2
+    law = shares(tokens.view(rows, LENGTH))
+    assert distance(law, target) < 2 * noise_floor(target, rows)
+    assert distance(law, product_table(theta).flatten()) > 0.1
+
+
+@pytest.mark.parametrize("other_phi", [False, True])
+def test_one_pool_comes_to_the_posterior_with_its_size(other_phi):
+    rows, found = 20_000, []
+    for count in (2, 8, 64):
+        config = CONFIG.replace(num_candidates=count)
+        step, theta, tilted = first_step(config, rows, other_phi)
+        target = target_of(theta)
+        law = shares(TiltedSample(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+        found.append(distance(law, target))
+    assert found[0] > 1.5 * found[1] > 2 * found[2]
+    assert found[2] < 0.03
+
+
+@pytest.mark.parametrize("order", [{"remasking": "random"}, {"alg": "origin"}])
+def test_answers_follow_the_posterior_of_a_factorised_world(order):
+    """The chain over the steps: nearer than one pool of that size, and near."""
+    rows, config = 20_000, CONFIG.replace(num_candidates=6, **order)
+    world = factor_world(LENGTH, SYMBOLS, 2)
+    target = target_of(world.log_probs[0])
+    denoiser = world.take(torch.zeros(rows, dtype=torch.long))
+    canvas = open_canvas(rows, LENGTH, MASK)
+    law = shares(aps(denoiser, REWARD, canvas, config).z)
+    step, _, tilted = first_step(config, rows, False)
+    once = shares(TiltedSample(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+    assert distance(law, target) < 0.6 * distance(once, target)
+    assert distance(law, target) < 0.05
+
+
+def test_a_correlated_world_is_followed_as_far_as_the_base_sampler_follows_it():
+    """One token a step: x_theta's law is p, and the target p exp(r/beta)."""
+    rows = 20_000
+    table = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
+    denoiser = TableDenoiser(table.expand(rows, -1, -1, -1))
+    target = table.flatten() * (VALUES / BETA).exp()
+    target = target / target.sum()
+    canvas = open_canvas(rows, LENGTH, MASK)
+    found = {
+        count: distance(
+            shares(
+                aps(
+                    denoiser,
+                    REWARD,
+                    canvas,
+                    CONFIG.replace(num_candidates=count, alg="entropy", remasking="standard"),
+                ).z
+            ),
+            target,
+        )
+        for count in (2, 8, 32)
+    }
+    plain = distance(shares(aps(denoiser, REWARD, canvas, method=Ancestral()).z), target)
+    assert plain > found[2] > found[8] > found[32]
+
+
+ZERO = {
+    "zero": ZeroOperator(),
+    "weight 0": weighted_sum((0.0, table_reward(6, SYMBOLS, 1, batch=5))),
+    "constant": enumerated_reward(1, SYMBOLS, 0),
+}
+
+
+@pytest.mark.parametrize("name", ["zero", "weight 0", "constant"])
+@pytest.mark.parametrize("alg", ["maskgit_plus", "entropy", "origin"])
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_p": 0.8}, {"inner_steps": 1}])
+def test_a_reward_that_says_nothing_is_the_base_sampler_token_for_token(name, alg, options):
+    class Constant(Arithmetic):
+        differentiable, codebook = False, None
+
+        def take(self, rows):
+            return self
+
+        def log_prob_ids(self, ids):
+            return Scores(torch.full((len(ids),), 2.5), {})
+
+    operator = Constant() if name == "constant" else ZERO[name]
+    denoiser = factor_world(6, SYMBOLS, seed=1, batch=5)
+    canvas = open_canvas(5, 6, MASK, stop_ids=[0])
+    config = CONFIG.replace(alg=alg, remasking="standard", steps=4, **options)
+    found = aps(denoiser, operator, canvas, config).z
+    assert found.equal(aps(denoiser, operator, canvas, config, method=Ancestral()).z)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"inner_steps": 2, "estimator": "rloo"}, {"block_length": 2}, {"steps": 2}]
+)
+def test_a_batch_gives_what_its_rows_give_alone(options):
+    lengths = [6, 1, 4, 6, 2, 5]
+    denoiser = factor_world(6, SYMBOLS, seed=1, batch=len(lengths))
+    reward = table_reward(6, SYMBOLS, 2, batch=len(lengths))
+    config = CONFIG.replace(steps=4).replace(**options)
+    layout = {"mask_id": MASK, "fill_id": MASK + 1, "stop_ids": [0]}
+    layout["block_length"] = options.get("block_length")
+    together = aps(denoiser, reward, Canvas.open(lengths, **layout), config, range(50, 56)).z
+    for row, length in enumerate(lengths):
+        at = torch.tensor([row])
+        alone = Canvas.open([length], **layout)
+        z = aps(denoiser.take(at), reward.take(at), alone, config, [50 + row]).z
+        assert z[0].equal(together[row, :length])
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_cost_is_t_forwards_and_the_fresh_answers_rewards(count):
+    batch = 5
+    denoiser, reward = factor_world(LENGTH, SYMBOLS, 0, batch), table_reward(LENGTH, SYMBOLS, 1, 5)
+    canvas = open_canvas(batch, LENGTH, MASK)
+    cost = aps(denoiser, reward, canvas, CONFIG.replace(num_candidates=count)).cost
+    assert (cost.trunk_forwards, cost.denoiser_forwards) == (batch * LENGTH,) * 2
+    assert cost.reward_forwards == batch * (count + (LENGTH - 1) * (count - 1))
+    assert cost.denoiser_backwards == cost.reward_backwards == 0
+
+
+class Recorded(Arithmetic):
+    """An operator that keeps the best reward it gave each row."""
+
+    differentiable, codebook = False, None
+
+    def __init__(self, inner, best, rows):
+        self.inner, self.best, self.rows = inner, best, rows
+
+    def take(self, rows):
+        return Recorded(self.inner.take(rows), self.best, self.rows[rows])
+
+    def log_prob_ids(self, ids):
+        scores = self.inner.log_prob_ids(ids)
+        self.best.scatter_reduce_(0, self.rows, scores.total, "amax")
+        return scores
+
+
+@pytest.mark.parametrize("options", [{}, {"revisable": True}, {"guidance_start": 0.4}])
+def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
+    batch, length = 40, 6
+    denoiser = factor_world(length, SYMBOLS, seed=8, batch=batch)
+    reward = table_reward(length, SYMBOLS, 9, batch=batch)
+    best = torch.full((batch,), -torch.inf, dtype=torch.double)
+    operator = Recorded(reward, best, torch.arange(batch))
+    canvas = open_canvas(batch, length, MASK, stop_ids=[0])
+    config = CONFIG.replace(steps=6, beta=1e-6, **options)
+    result = aps(denoiser, operator, canvas, config, keep_trajectory=True)
+    final, seen = reward.log_prob_ids(result.z).total, best.isfinite()
+    assert seen.sum() > batch / 2
+    torch.testing.assert_close(final[seen], best[seen])
+    for row in seen.nonzero().flatten():
+        states = [s for s in result.trajectory if s.guided and bool(s.revealed[row].any())]
+        climbed = torch.stack([state.loss["table"][row] for state in states])
+        assert (climbed.diff() >= 0).all()
+        assert climbed[-1] == final[row]
+
+
+def test_a_stale_answer_is_no_candidate():
+    canvas = open_canvas(1, LENGTH, MASK)
+    z = canvas.z.clone()
+    z[0, 0] = 2
+    step = open_step(replace(canvas, z=z), MASK, CONFIG, noise_for([0]), 1, everywhere=True)
+    log_theta = factor_world(LENGTH, SYMBOLS, 2).log_probs[0][1:]
+    for first, kept in ((2, True), (1, False)):
+        pool = TiltedSample(REWARD, CONFIG)
+        pool._held = torch.tensor([[first, 3, 3]])
+        pool._reward, pool._terms = (
+            torch.tensor([1e3]).double(),
+            {"enumerated": torch.tensor([1e3])},
+        )
+        tokens, terms = pool(Tilted(log_theta, log_theta), step)
+        assert (tokens.tolist() == [3, 3] and terms["enumerated"].item() == 1e3) == kept
+        assert pool._held[0, 0] == 2
+
+
+def test_an_answer_phi_has_left_does_not_hold_the_chain():
+    """Over 20 positions x_theta/x_phi of the held answer is e^18: draws of x_phi alone
+    would not replace it though its reward is e^-15."""
+    rows, length, config = 200, 20, CONFIG.replace(beta=1.0)
+    canvas = open_canvas(rows, length, MASK)
+    step = open_step(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    log_theta = torch.full((rows * length, SYMBOLS), 1 / SYMBOLS).log()
+    log_phi = torch.tensor([0.7, 0.1, 0.1, 0.1]).log().expand_as(log_theta)
+    pool = TiltedSample(ZeroOperator(), config)
+    pool._held = torch.full((rows, length), 3)
+    pool._reward = torch.full((rows,), -15.0).double()
+    pool._terms = {"zero": torch.zeros(rows)}
+    tokens, _ = pool(Tilted(log_phi, log_theta), step)
+    kept = (tokens.view(rows, length) == 3).all(1).double().mean()
+    assert kept < 0.02
+
+
+def test_at_temperature_0_the_fresh_answer_is_phis_likeliest():
+    config = CONFIG.replace(temperature=0.0)
+    step, _, tilted = first_step(config, 40, True)
+    tokens, _ = TiltedSample(REWARD, config)(tilted, step)
+    assert torch.equal(tokens, tilted.log_phi.argmax(-1))
+
+
+def test_pads_behind_a_stop_weigh_nothing():
+    """Two answers alike up to their stop weigh alike, whatever phi makes of what is behind it."""
+    rows = 20_000
+    step, theta, tilted = first_step(CONFIG, rows, True)
+    canvas = replace(step.canvas, stop_ids=(0,))
+    step = replace(step, canvas=canvas)
+    tokens = TiltedSample(REWARD, CONFIG.replace(num_candidates=64))(tilted, step)[0]
+    ended = end_at_stop(tokens.view(rows, LENGTH), canvas.editable, (0,), canvas.fill_id)
+    stopped = (ended[:, 0] == 0).double().mean()
+    # Exactly: sum over answers of p(x) exp(r(ended x) / beta).
+    whole = end_at_stop(ANSWERS, torch.ones_like(ANSWERS).bool(), (0,), canvas.fill_id)
+    law = product_table(theta).flatten() * (REWARD.log_prob_ids(whole).total / BETA).exp()
+    exact = (law / law.sum())[ANSWERS[:, 0] == 0].sum()
+    assert abs(stopped - exact) < 0.02

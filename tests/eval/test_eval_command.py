@@ -1,0 +1,127 @@
+"""`aps eval`: flags to a grid, and what it says when they make none."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from aps_eval.grid import read_grid
+from aps_eval.task import load_task
+from eval_fixtures import lines
+from paths import ROOT
+
+from aps_text.cli import build_parser, main
+from aps_text.commands.eval import grid_values
+
+
+def values(*flags: str) -> dict:
+    return grid_values(build_parser().parse_args(["eval", *flags]))
+
+
+def test_flags_make_a_grid(tmp_path):
+    path = str(lines(tmp_path / "own.jsonl", [{"ask": "why ?", "key": "so", "kind": "x"}] * 6))
+    found = values(
+        *("--task", path, "--question-field", "ask", "--gold-field", "key"),
+        *("--stratum-field", "kind", "--metrics", "f1", "words", "--limit", "3"),
+        *("--reward", "length=0.5", "lint", "--reward", "lint", "--report", "grammar"),
+        *("--method", "plain", "fk:particles=8,potential=max", "--control", "zero"),
+        *("--seeds", "0", "1", "--set", "steps=4", "beta=0.1", "--match", "flops"),
+        *("--budget", "2.5e9", "--preset", "fast", "--batch-size", "4"),
+    )
+    grid = read_grid(found)
+    assert len(grid.cells) == 4
+    assert (grid.limit, grid.seeds, grid.batch_size) == (3, [0, 1], 4)
+    assert (grid.match.unit, grid.match.budget) == ("flops", 2.5e9)
+    assert {cell.label for cell in grid.cells} == {"plain", "fk particles=8 potential=max"}
+    assert {cell.block[1] for cell in grid.cells} == {"0.5 length + lint", "lint"}
+    cell = grid.cells[1]
+    assert (cell.config.steps, cell.config.beta, cell.config.inner_steps) == (4, 0.1, 0)
+    assert cell.build().particles == 8
+    assert [one["name"] for one in cell.rewards["report"]] == ["grammar"]
+    assert [cell.controls for cell in grid.cells] == [(), ("zero",)] * 2
+    item = cell.task.items()[0]
+    assert (item.prompt, item.gold, item.stratum) == ("why ?", ["so"], "x")
+
+
+def test_flags_stand_in_front_of_a_file(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text("tasks: [open]\nmethods: [plain]\nconfig: {steps: 4, beta: 0.5}\nlimit: 9\n")
+    found = values("--grid", str(file), "--limit", "2", "--offset", "1", "--set", "steps=8")
+    assert (found["limit"], read_grid(found).offset) == (2, 1)
+    assert found["config"] == {"steps": 8, "beta": 0.5}
+    assert read_grid(found).cells[0].task.name == "open"
+    assert values("--grid", str(file), "--budget", "1")["match"] == {"budget": 1}
+    assert values("--match", "seconds", "--budget", "1", "aps")["match"] == {
+        "unit": "seconds",
+        "budget": [1, "aps"],
+    }
+
+
+def test_numbers_of_a_file_are_numbers_however_they_are_written(tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "config: {learning_rate: 1e-3, beta: 2.5E1, adam_eps: .5e-1, steps: 4}\n"
+        "match: {unit: flops, budget: [3e9, 4.0e9]}\n"
+    )
+    grid = read_grid(file)
+    config = grid.cells[0].config
+    assert (config.learning_rate, config.beta, config.adam_eps) == (1e-3, 25.0, 0.05)
+    assert grid.match.budgets == [3e9, 4e9]
+    file.write_text("tasks: [\n")
+    with pytest.raises(ValueError, match="is not YAML"):
+        read_grid(file)
+    file.write_text("- 1e3\n")
+    with pytest.raises(ValueError, match="is no mapping of a grid's keys"):
+        read_grid(file)
+
+
+def test_the_files_in_the_documentation_are_what_it_says(tmp_path):
+    text = (ROOT / "docs" / "evaluation.md").read_text()
+    task, grid = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    (tmp_path / "my-task.yaml").write_text(task)
+    (tmp_path / "grid.yaml").write_text(grid)
+    found = load_task(str(tmp_path / "my-task.yaml"))
+    record = {"question": "One and two?", "answer": "1 + 2 #### 3", "kind": "sum"}
+    item = found.item(record, 0)
+    assert (item.prompt, item.gold) == ("One and two? Answer with a number.", ["3"])
+    read = read_grid(tmp_path / "grid.yaml")
+    assert {cell.label for cell in read.cells} == {"plain", "aps", "FK", "APS logits"}
+    assert len(read.cells) == 2 * 2 * 4  # tasks, rewards, methods
+
+
+def test_the_grid_of_make_eval_is_one():
+    grid = read_grid(ROOT / "eval" / "aps_eval" / "grids" / "small.yaml")
+    assert {cell.task.name for cell in grid.cells} == {"word-knowledge"}
+    assert {cell.label for cell in grid.cells} == {"plain", "aps", "best-of-n"}
+
+
+def test_a_setting_that_is_typed_goes_before_the_tasks_own():
+    found = values("--task", "svamp", "--method", "plain", "--set", "max_new_tokens=20")
+    assert read_grid(found).cells[0].config.max_new_tokens == 20
+    assert read_grid(values("--task", "svamp")).cells[0].config.max_new_tokens == 128
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--task", "no-such"], "no task 'no-such'; known: bbh-"),
+        (["--gold-field", "a"], "the fields of which task"),
+        (["--method", "fk:particles"], "takes NAME=VALUE, got 'particles'"),
+        (["--method", "fkk"], "method is one of aps, plain"),
+        (["--set", "step=3"], "step"),
+        (["--grid", "no/such.yaml"], "no/such.yaml"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(flags, message, capsys, tmp_path):
+    assert main(["eval", "--out", str(tmp_path / "out"), *flags]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("aps: ")
+    assert message in said
+    assert len(said.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_tasks_are_listed(capsys):
+    assert main(["eval", "--list-tasks"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("gsm8k: ") for line in said)

@@ -1,0 +1,136 @@
+"""Answers as models write them, and what is found in them."""
+
+from __future__ import annotations
+
+import pytest
+from aps_eval.extraction import as_number, check_extraction, extract
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("16 - 3 - 4 = 9, and 9 * 2 = $18.\n#### 18", "18"),
+        ("She makes #### 1,234 dollars", "1234"),
+        ("#### $1,234.50.", "1234.50"),
+        ("####-7", "-7"),
+        ("The total is \\boxed{42}.", "42"),
+        ("so \\(x = \\boxed{\\frac{3}{4}}\\) of 12", "3/4"),
+        ("$\\boxed{\\$2{,}000}$", "2000"),
+        ("First 3, then 4. The answer is 12. I used 2 steps.", "12"),
+        ("The answer is **7** apples, not 9", "7"),
+        ("**Answer:** 5 (from 2 + 3)", "5"),
+        ("answer = 0.5", "0.5"),
+        ("The final answer is: $\\boxed{-3}$", "-3"),
+        ("The answer is that he has 6 left", "6"),
+        ("The answer is unclear. Maybe 8 or 9", "9"),
+        ("it is minus, that is −5 degrees", "-5"),
+        ("2e6 grains", "2e6"),
+        ("about .5 of them", ".5"),
+        ("There are 3 fruits, 5 in total.", "5"),
+        ("ends with a stop 10.", "10"),
+        ("H2O and x2 have no number but 4", "4"),
+        ("1,234,567 people", "1234567"),
+        ("choose 1, 2, 3", "3"),
+        ("There are seven cats", "7"),
+        ("I counted two, then Twelve!", "12"),
+        ("No idea.", None),
+        ("", None),
+    ],
+)
+def test_numbers(answer, found):
+    assert extract("number", answer) == found
+    if found:
+        assert as_number(found) is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("(B)", "B"),
+        ("B", "B"),
+        ("b", "B"),
+        ("B.", "B"),
+        ("B) 12/25/1937", "B"),
+        ("The answer is (B) 12/25/1937", "B"),
+        ("The answer is B", "B"),
+        ("the answer is b.", "B"),
+        ("**Answer: C**", "C"),
+        ("The correct answer is option D.", "D"),
+        ("(A) is wrong, (C) is too late; so (E).", "E"),
+        ("Not (A). The answer is (D), although (F) is near.", "D"),
+        ("\\boxed{C}", "C"),
+        ("$\\boxed{(F)}$", "F"),
+        ("I pick option B because of the date", "B"),
+        ("Let us think.\nB\n", "B"),
+        ("A dog is an animal", None),
+        ("The answer is a dog", None),
+        ("Because of 5 days", None),
+        ("", None),
+    ],
+)
+def test_letters(answer, found):
+    assert extract("choice", answer) == found
+
+
+def test_words_to_choose_from():
+    words = ["car", "sports car", "ash"]
+    assert extract("choice", "A Sports Car is fast.", words) == "sports car"
+    assert extract("choice", "not a car but ash", words) == "ash"
+    assert extract("choice", "the cart was washed", words) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("Yes, a bay is a kind of water.", "yes"),
+        ("No. There is no doubt, yes.", "no"),
+        ("We end 2 steps away. So the answer is No.", "no"),
+        ("At first yes, in the end no", "no"),
+        ("**Yes**", "yes"),
+        ("The answer is: **yes** (no doubt)", "yes"),
+        ("'no'", "no"),
+        ("Nope.", "no"),
+        ("I know nothing of yesterday's notes", None),
+        ("", None),
+    ],
+)
+def test_yes_and_no(answer, found):
+    assert extract("yes_no", answer) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("not ( True ) and ( True ) is False", "false"),
+        ("True and not False = True. The answer is True, not False", "true"),
+        ("FALSE", "false"),
+        ("It is untrue and falsely said", None),
+    ],
+)
+def test_truth_values(answer, found):
+    assert extract("boolean", answer) == found
+
+
+def test_patterns_and_whole_texts():
+    rule = {"pattern": r"kind of (?P<found>.+?)\W*$"}
+    assert extract(rule, "A fender is a kind of Barrier.") == "Barrier"
+    assert extract(rule, "  barrier ") == "barrier"  # a short answer is an answer
+    assert (
+        extract({"pattern": "<answer>(.*?)</answer>"}, "<answer>1</answer><answer>2</answer>")
+        == "2"
+    )
+    assert extract("text", " as it is ") == "as it is"
+
+
+def test_rules_that_do_not_exist():
+    with pytest.raises(ValueError, match=r"extract is one of number, .*; got 'numbr'"):
+        check_extraction("numbr")
+    with pytest.raises(ValueError, match="a pattern has a group"):
+        check_extraction({"pattern": "no group"})
+
+
+def test_numbers_of_other_makes():
+    assert as_number("1,234.5") == 1234.5
+    assert as_number("3/4") == 0.75
+    assert as_number("3/0") is None
+    assert as_number("seven") is None

@@ -1,0 +1,231 @@
+"""The report's page, from rows of a real small run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+from aps_eval.html import write_page
+from aps_eval.html_curves import Point, Series, chart, number, ticks
+from aps_eval.html_panels import families_of
+from aps_eval.summary import summarise
+from eval_tiny import run_tiny, tiny_grid
+
+VOID = {"meta", "br"}
+
+
+class Reader(HTMLParser):
+    """Tags opened and closed, attributes, and the text outside of styles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.seen, self.attributes, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append(tag)
+        self.attributes += [(tag, name, value) for name, value in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text.append(data)
+
+
+def read(path):
+    page = Reader()
+    page.feed(path.read_text(encoding="utf-8"))
+    assert page.open == []
+    return page, " ".join(" ".join(page.text).split())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("html")
+    grid = tiny_grid(
+        folder,
+        6,
+        seeds=[0, 1],
+        controls=["zero"],
+        report=["eval_tiny:Length", "eval_tiny:Vowels"],
+        methods=["plain", "aps", "best-of-n", {"method": "fk", "options": {"particles": 2}}],
+    )
+    rows, _ = run_tiny(grid, folder / "out", command=["aps", "eval", "--out", "a b"])
+    return folder, rows
+
+
+def test_the_run_writes_a_page_with_every_part(run):
+    folder, rows = run
+    page, text = read(folder / "out" / "report.html")
+    assert page.seen.count("svg") >= 4
+    assert "'a b'" in text  # the command as a shell reads it
+    assert "torch " in text
+    assert "Differences are to plain" in text
+    assert "None of" in text
+    assert "answers failed" in text
+    for label in ("plain", "aps", "aps (zero)", "best-of-n", "fk particles=2"):
+        assert label in text
+    peers = re.search(r"the best peer here is (best-of-n|fk particles=2)\.", text)
+    assert peers is not None
+    for row in rows:
+        if row.method == "aps" and row.seed == 0 and not row.control:
+            assert row.question in text
+
+
+def test_nothing_is_loaded_from_elsewhere(run):
+    folder, _ = run
+    page, _ = read(folder / "out" / "report.html")
+    assert not {"script", "img", "link", "iframe", "object", "base"} & set(page.seen)
+    assert not [a for a in page.attributes if a[1] in ("src", "href", "xlink:href", "action")]
+    assert not [a for a in page.attributes if a[1].startswith("on")]
+    source = (folder / "out" / "report.html").read_text()
+    assert "default-src 'none'" in source
+    assert "url(" not in source
+    assert "@import" not in source
+    assert "prefers-color-scheme: dark" in source
+
+
+def test_numbers_are_the_summarys(run):
+    folder, rows = run
+    _, text = read(folder / "out" / "report.html")
+    for one in summarise(rows):
+        if one.value in ("f1", "report:letters") and one.difference is not None:
+            gap = one.difference
+            assert f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" in text
+            assert number(one.mean) in text
+
+
+def test_a_report_that_guided_is_marked_and_an_independent_one_is_not(run, tmp_path):
+    folder, rows = run
+    loud = folder / "out" / "report.html"
+    assert "GUIDED BY IT: vowels guided or selected" in read(loud)[1]
+    assert loud.read_text().count('class="number guided"') >= 3
+    independent = [
+        replace(
+            row,
+            rewards={**row.rewards, "report": row.rewards["report"][:1]},
+            scores={**row.scores, "report": {"letters": row.scores["report"]["letters"]}},
+        )
+        for row in rows
+    ]
+    write_page(independent, tmp_path / "calm.html")
+    assert "GUIDED BY IT" not in read(tmp_path / "calm.html")[1]
+
+
+def test_tokens_are_coloured_by_the_step_that_committed_them(run, tmp_path):
+    _, rows = run
+    row = next(r for r in rows if r.method == "plain" and len(set(r.committed)) == 2)
+    write_page([row], tmp_path / "one.html")
+    page, _ = read(tmp_path / "one.html")
+    steps = [value for tag, name, value in page.attributes if tag == "span" and name == "title"]
+    assert steps == [f"step {step + 1} of {row.steps}" for step in row.committed]
+    shades = {v for tag, name, v in page.attributes if name == "style"}
+    assert shades == {"--t:0.00", "--t:1.00"}
+
+
+def test_hostile_text_stays_text(run, tmp_path):
+    _, rows = run
+    bad = '<script>alert("x")</script> & </main>'
+    hostile = [
+        replace(
+            row,
+            question=bad + row.item,
+            answer=bad,
+            tokens=[bad],
+            committed=[0],
+            label=row.label + "<i>",
+            gold=[bad],
+        )
+        for row in rows
+    ]
+    failed = replace(
+        hostile[0], key="f", error=bad, answer="", tokens=[], committed=[], metrics={}, scores={}
+    )
+    write_page(
+        [*hostile, failed], tmp_path / "bad.html", {"command": [bad], "versions": {bad: bad}}
+    )
+    page, text = read(tmp_path / "bad.html")
+    assert not {"script", "i"} & set(page.seen)
+    assert bad.replace("  ", " ") in text
+    assert "1 of" in text
+    assert "answers failed" in text
+
+
+def test_settings_of_one_method_are_one_line_of_a_chart(run, tmp_path):
+    _, rows = run
+    best = [row for row in rows if row.method == "best-of-n" and not row.control]
+    more = [
+        replace(
+            row,
+            key="m" + row.key,
+            label="best-of-n samples=9",
+            cost={**row.cost, "seconds": 3 * row.cost["seconds"]},
+        )
+        for row in best
+    ]
+    families = families_of([*rows, *more])
+    assert families["best-of-n"] == families["best-of-n samples=9"]
+    assert families["best-of-n"][0] == "best-of-n"
+    assert len({color for _, color in families.values()}) == len(set(families.values()))
+    write_page([*rows, *more], tmp_path / "two.html", {"matching": []})
+    page, _ = read(tmp_path / "two.html")
+    before = (run[0] / "out" / "report.html").read_text().count("<polyline")
+    assert page.seen.count("polyline") > before
+
+
+def test_settings_that_differ_between_blocks_are_all_told(run, tmp_path):
+    _, rows = run
+    other = [replace(r, key="o" + r.key, task="u", options={"samples": 77}) for r in rows[-4:]]
+    write_page([*rows, *other], tmp_path / "s.html")
+    text = read(tmp_path / "s.html")[1]
+    label = other[0].label
+    for task in ("asked", "u"):
+        assert f'"{label} ({task}, guided by eval_tiny:Vowels)": {{ "method": "fk"' in text
+    assert '"samples": 77' in text
+    assert '"plain": { "method": "plain"' in text
+
+
+def test_matching_that_missed_is_said_loudly(run, tmp_path):
+    one = {"task": "t", "guide": "g", "label": "fk", "knob": "options.particles", "value": 3}
+    one |= {"unit": "seconds", "budget": 1.0, "cost": 2.0, "ratio": 2.0, "matched": False}
+    write_page(run[1], tmp_path / "m.html", {"matching": [one]})
+    text = read(tmp_path / "m.html")[1]
+    assert "particles=3" in text
+    assert "NOT MATCHED" in text
+
+
+def test_a_page_needs_rows(run, tmp_path):
+    with pytest.raises(ValueError, match="at least one row of split 'test', got none"):
+        write_page([replace(row, split="tune") for row in run[1]], tmp_path / "no.html")
+
+
+def test_charts_hold_their_points():
+    points = (Point(1, 0.5, 0.4, 0.6, "a"), Point(10, -3, -4, -2, "b"))
+    drawn = chart([Series("s", 9, points)], across="seconds", up="r")
+    places = [tuple(map(float, m)) for m in re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn)]
+    assert len(places) == 2
+    assert places[0][0] < places[1][0]
+    assert places[0][1] < places[1][1]  # y grows downwards
+    ends = [float(v) for v in re.findall(r'[xy][12]="([-\d.]+)"', drawn)]
+    assert min(ends) >= 0
+    assert max(ends) <= 340
+    assert "stroke-dasharray" in drawn
+    assert chart([], across="x", up="y") == ""
+    flat = chart([Series("s", 0, (Point(2, 1.0), Point(2, 1.0)))], across="x", up="y")
+    assert "nan" not in flat
+
+
+def test_ticks_are_round_and_inside():
+    assert ticks(0, 1) == [0, 0.25, 0.5, 0.75, 1.0]
+    assert ticks(0.3, 8.2, whole=True) == [2, 4, 6, 8]
+    assert ticks(5, 5) == [5]
+    assert all(-3.1 <= t <= 2.9 for t in ticks(-3.1, 2.9))

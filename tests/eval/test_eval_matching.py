@@ -1,0 +1,190 @@
+"""Equal cost: the setting whose measured cost is nearest to the budget."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aps_eval.answering import Answerer
+from aps_eval.calibration import Calibration
+from aps_eval.html_panels import families_of
+from aps_eval.matching import nearest_setting
+from aps_eval.task import Item
+from eval_tiny import run_tiny, tiny_grid, tiny_pipe
+
+
+@pytest.mark.parametrize(
+    ("fixed", "each", "budget", "best"),
+    [
+        (0.0, 1.0, 7.2, 7),  # proportional
+        (5.0, 1.0, 20.0, 15),  # a fixed part
+        (0.5, 2.0, 1.0, 1),  # too dear already
+        (1.0, 0.01, 3.0, 200),  # nearly all fixed
+        (0.45, 0.03, 0.58, 4),  # in proportion it would be 1, where all of it is fixed
+        (0.3, 0.0, 0.58, 1),  # flat: all are as near, and the first is taken
+        (0.0, 1.0, 1e9, 512),  # the largest that is tried
+    ],
+)
+def test_the_nearest_setting_of_a_line(fixed, each, budget, best):
+    calls, tried = [], {}
+
+    def cost(value: int) -> float:
+        calls.append(value)
+        return fixed + each * value
+
+    assert nearest_setting(cost, budget, tried) == best
+    assert len(calls) == len(set(calls)) == len(tried) <= 5
+
+
+def test_noise_is_measured_and_not_trusted():
+    table = {1: 1.0, 8: 9.5, 7: 6.6, 6: 7.4}
+    tried: dict[int, float] = {}
+    # 9.5 / 8 is nearer to 1 than 8 / 6.6
+    assert nearest_setting(lambda value: table.get(value, float(value)), 8.0, tried) == 8
+    assert tried == {1: 1.0, 8: 9.5, 7: 6.6}
+    with pytest.raises(ValueError, match="a budget is positive"):
+        nearest_setting(float, 0.0, {})
+
+
+def test_a_second_budget_begins_with_what_the_first_measured():
+    calls, tried = [], {}
+
+    def cost(value: int) -> float:
+        calls.append(value)
+        return 4.0 + value
+
+    assert nearest_setting(cost, 12.0, tried, least=2) == 8
+    assert calls == [2, 4, 8]
+    assert nearest_setting(cost, 30.0, tried, least=2) == 26
+    assert calls == [2, 4, 8, 26]
+
+
+def test_methods_get_equal_operations(tmp_path):
+    small = {"steps": 1, "max_new_tokens": 3, "inner_steps": 3, "num_samples": 2}
+    grid = tiny_grid(
+        tmp_path,
+        2,
+        methods=["plain", "aps", "best-of-n"],
+        match={"unit": "flops", "budget": "aps"},
+        config={**small, "adapter": "lora", "lora_layers": 3},
+    )
+    rows, said = run_tiny(grid, tmp_path / "out", count_flops=True, page=False)
+    (run,) = json.loads((tmp_path / "out" / "run.json").read_text())
+    found = {one["label"]: one for one in run["matching"]}
+    assert found["aps"]["knob"] == ""
+    assert found["aps"]["ratio"] == 1
+    assert found["best-of-n"]["value"] > 2
+    assert found["best-of-n"]["matched"]
+    assert "NOT MATCHED" in said  # plain decoding has no knob
+    assert not found["plain"]["matched"]
+    best = [row for row in rows if row.label == "best-of-n"]
+    assert {row.options["samples"] for row in best} == {found["best-of-n"]["value"]}
+    spent = {label: sum(r.cost["flops"] for r in rows if r.label == label) for label in found}
+    assert spent["best-of-n"] == pytest.approx(spent["aps"], rel=0.25)
+    lines = (tmp_path / "out" / "calibration.jsonl").read_text().splitlines()
+    again, said = run_tiny(grid, tmp_path / "out", count_flops=True, page=False)
+    assert again == rows
+    assert "0 of them new" in said
+    assert (tmp_path / "out" / "calibration.jsonl").read_text().splitlines() == lines
+
+
+SMALL = {"steps": 1, "max_new_tokens": 3, "inner_steps": 1, "num_samples": 2, "adapter": "logits"}
+
+
+def test_every_method_at_each_of_two_budgets(tmp_path):
+    values = {
+        "methods": [
+            "plain",
+            {"method": "aps", "knob": "config.num_samples"},
+            {"method": "best-of-n", "label": "best", "controls": ["flipped"]},
+            "fk",
+        ],
+        "config": SMALL,
+    }
+    grid = tiny_grid(tmp_path, 2, **values, match="flops")
+    items = grid.cells[0].task.items("tune", 2)
+    calibration = Calibration(tmp_path / "c.jsonl", Answerer(tiny_pipe()), "flops")
+    plain = calibration.cost(grid.cells[0], items)
+    match = {"unit": "flops", "budget": [4 * plain, 9 * plain]}
+    low, high = (f"{amount:g} flops" for amount in match["budget"])
+    grid = tiny_grid(tmp_path, 2, **values, match=match)
+    rows, said = run_tiny(grid, tmp_path / "out", baseline="best")
+    labels = list(dict.fromkeys((row.label, row.control) for row in rows))
+    assert labels == [
+        ("plain", None),
+        *((f"aps @{name}", None) for name in (low, high)),
+        *((f"best @{name}", control) for name in (low, high) for control in (None, "flipped")),
+        *((f"fk @{name}", None) for name in (low, high)),
+    ]
+    assert {(row.family, row.budget) for row in rows if row.method == "fk"} == {
+        *(("fk", low), ("fk", high))
+    }
+    found = {row.label: row for row in rows}
+    assert found[f"best @{low}"].options["samples"] == 4
+    assert found[f"best @{high}"].options["samples"] == 9
+    assert found[f"aps @{low}"].config["num_samples"] <= found[f"aps @{high}"].config["num_samples"]
+    (run,) = json.loads((tmp_path / "out" / "run.json").read_text())
+    costs = {(one["label"], one["budget"]): one for one in run["matching"]}
+    assert costs["plain", match["budget"][0]]["cost"] == plain
+    assert costs[f"best @{high}", match["budget"][1]]["matched"]
+    assert len(run["matching"]) == 8
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())["entries"]
+    against = {(one["label"], one["control"]): one["against"] for one in summary}
+    assert against[f"fk @{low}", ""] in ("", f"best @{low}")
+    assert {o["against"] for o in summary if o["label"] == f"fk @{high}"} == {"", f"best @{high}"}
+    assert f"minus best @{low}, best @{high}" in said
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert families_of(rows)[f"fk @{low}"] == families_of(rows)[f"fk @{high}"]
+    assert page.count("<polyline") >= 4  # best and fk, for two values at least
+    for name in (low, high):  # a table for each budget, and APS over steps in lines of its own
+        assert f"Every value at {name}</h3>" in page
+        assert page.count(f"</svg>aps @{name}</span>") == 1
+    assert "Differences are to best at the same budget" in page
+    assert f"the best peer here is best @{high}" in page or f"here is fk @{high}" in page
+    assert f"<header>aps @{high}</header>" in page
+    assert f"<header>aps @{low}</header>" not in page
+
+
+def test_equal_settings_are_answered_once_and_shown_by_each(tmp_path):
+    values = {"methods": [{"method": "best-of-n", "label": "best"}], "config": SMALL}
+    grid = tiny_grid(tmp_path, 2, **values, match={"unit": "flops", "budget": [1.0, 2.0]})
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    assert [row.label for row in rows] == ["best @1 flops"] * 2 + ["best @2 flops"] * 2
+    assert rows[0].key == rows[2].key
+    assert "4 rows, 2 of them new" in said
+    assert len((tmp_path / "out" / "rows.jsonl").read_text().splitlines()) == 2
+    assert said.count("NOT MATCHED") == 2
+
+
+def test_measurements_are_kept_and_broken_ones_named(tmp_path):
+    grid = tiny_grid(tmp_path, 2)
+    file, answerer = tmp_path / "calibration.jsonl", Answerer(tiny_pipe())
+    items = grid.cells[0].task.items("tune", 2)
+    first = Calibration(file, answerer, "seconds").cost(grid.cells[0], items)
+    with file.open("a") as torn:
+        torn.write('{"key": "cut o')
+    assert Calibration(file, answerer, "seconds").cost(grid.cells[0], items) == first
+    assert len(file.read_text().splitlines()) == 1
+    thrice = Calibration(file, answerer, "seconds", repeats=3)
+    assert thrice.cost(grid.cells[0], items) > 0
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["repeats"] for line in lines] == [1, 3]
+    with file.open("a") as broken:
+        broken.write("nonsense\n")
+    with pytest.raises(ValueError, match="line 3 is no measurement; remove it"):
+        Calibration(file, answerer, "seconds")
+
+
+def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp_path):
+    spec = {"name": "eval_tiny:Vowels", "options": {"fails_on": "dog"}}
+    grid = tiny_grid(tmp_path, 2, rewards=[[spec]])
+    calibration = Calibration(tmp_path / "c.jsonl", Answerer(tiny_pipe()), "seconds")
+    dog, cat = grid.cells[0].task.items("tune", 2)
+    long = Item("long", "dog " * 90)
+    assert calibration.cost(grid.cells[0], [dog, cat, long]) > 0
+    line = json.loads((tmp_path / "c.jsonl").read_text())
+    assert line["prompts"] == 1
+    assert "no opinion" in line["failures"][dog.id]
+    assert set(line["failures"]) == {dog.id, "long"}
+    with pytest.raises(ValueError, match=r"matching: plain failed on 'what is a dog.*no opinion"):
+        calibration.cost(grid.cells[0], [dog, dog])

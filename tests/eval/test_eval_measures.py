@@ -1,0 +1,93 @@
+"""Measures of one answer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from aps_eval.measures import MEASURES, check_measures, measure, rouge_l
+from aps_eval.task import Item
+
+ITEM = Item("1", "why ?", ["a big dog", "a hound"])
+
+
+def of(name: str, text: str, extracted: str | None = None, item: Item = ITEM) -> float | None:
+    return measure([name], [text], [text if extracted is None else extracted], [item])[0][name]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "value"),
+    [
+        # the values of Google's rouge_score 0.1.2 without stemming
+        ("the cat sat on the mat", "the cat was on the mat", 0.8333333333333334),
+        (
+            "A violin is a stringed instrument.",
+            "A violin is a musical instrument, played with a bow",
+            0.625,
+        ),
+        ("police killed the gunman", "the gunman police killed", 0.5),
+        ("It costs $1,200.50!", "costs 1200.50", 0.5),
+        ("", "x", 0.0),
+    ],
+)
+def test_rouge_l_is_the_reference_implementations(answer, gold, value):
+    assert rouge_l(answer, [gold]) == pytest.approx(value)
+
+
+def test_matches():
+    assert of("exact", "The Big dog.") == 1
+    assert of("exact", "a big") == 0
+    assert of("f1", "the big cat") == pytest.approx(0.5)
+    assert of("contains", "I saw a hound there") == 1
+    assert of("contains", "I saw hounds there") == 0
+    assert of("accuracy", "It is a hound", "Hound") == 1
+    assert of("accuracy", "It is a cat", "cat") == 0
+    letters = Item("1", "?", ["(A)"])
+    assert of("accuracy", "x", "A", letters) == 1
+    assert of("accuracy", "x", "B", letters) == 0
+    assert of("accuracy", "", "", letters) == 0  # an article is not letter A
+    assert measure(["accuracy"], ["x"], [None], [letters])[0]["accuracy"] == 0
+
+
+def test_numbers():
+    item = Item("1", "?", ["1,250.0"])
+    assert of("numeric", "x", "1250", item) == 1
+    assert of("numeric", "x", "1250.1", item) == 0
+    million = replace(item, gold=["1,450,000"])
+    assert [of("numeric", "x", text, million) for text in ("1450000.0", "1450001")] == [1, 0]
+    assert measure(["numeric"], ["x"], [None], [item])[0]["numeric"] == 0
+    with pytest.raises(ValueError, match=r"item '1' has the gold answer \['a big dog'"):
+        of("numeric", "x", "1")
+
+
+def test_countdown():
+    item = Item("1", "?", columns={"numbers": ["3", "4", "5"], "target": "17"})
+    assert of("solved", "3 * 4 + 5", item=item) == 1
+    assert of("solved", "3 * 4 + 6", item=item) == 0
+    assert of("solved", "17", item=item) == 0
+
+
+def test_how_a_text_is_made():
+    assert of("words", "one two  three") == 3
+    assert (of("empty", " "), of("empty", "x")) == (1, 0)
+    assert of("repetition", "a b c a b c") == pytest.approx(1 / 4)
+    assert of("distinct_2", "a b a b") == pytest.approx(2 / 3)
+    assert of("distinct_2", "a") is None
+    assert of("entropy", "a b c d") == pytest.approx(math.log(4))
+    assert of("entropy", "a a a") == 0
+    assert of("entropy", "") is None
+
+
+def test_a_judge_judges_the_batch():
+    rows = measure(
+        ["nll", "words"], ["a b", ""], [None, None], [ITEM] * 2, lambda t: [1.5, math.nan]
+    )
+    assert rows == [{"words": 2.0, "nll": 1.5}, {"words": 0.0, "nll": None}]
+    assert measure(["nll"], ["a"], [None], [ITEM]) == [{}]
+
+
+def test_names():
+    check_measures([*MEASURES, "nll"])
+    with pytest.raises(ValueError, match=r"metrics are exact, .*nll; got 'rouge'"):
+        check_measures(["rouge"])

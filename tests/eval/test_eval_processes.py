@@ -1,0 +1,40 @@
+"""Two processes make the same rows as one, in one file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from aps_eval.processes import team
+from aps_eval.store import read_rows
+from eval_tiny import run_tiny, tiny_grid
+from paths import ROOT
+
+HERE = ROOT / "tests"
+
+
+def test_alone():
+    me = team()
+    assert (me.number, me.size, me.first, me.device) == (0, 1, True, None)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_rows_of_one(tmp_path):
+    one, _ = run_tiny(tiny_grid(tmp_path, 7), tmp_path / "one", page=False)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch += ["--nproc_per_node", "2", str(HERE / "eval_tiny.py"), str(tmp_path), "7"]
+    paths = os.pathsep.join([str(HERE), *(str(ROOT / n) for n in ("", "rewards", "eval"))])
+    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = read_rows(tmp_path / "out" / "rows.jsonl")
+    assert len(rows) == len(one) == 14
+
+    def shown(row):
+        return {k: v for k, v in row.__dict__.items() if k != "cost"}
+
+    assert {row.key: shown(row) for row in rows} == {row.key: shown(row) for row in one}
+    assert "2 processes: 14 answers" in done.stdout
+    assert done.stdout.count("seeds 0; rows in") == 1  # the first one speaks

@@ -1,0 +1,303 @@
+"""A whole evaluation on a tiny random model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import pytest
+from aps_eval.answering import Answerer
+from aps_eval.grid import read_grid
+from aps_eval.runner import even, planned, run
+from aps_eval.store import RowStore, read_rows
+from eval_tiny import run_tiny, tiny_grid, tiny_pipe
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    grid = tiny_grid(
+        folder, 5, seeds=[0, 7], controls=["zero", "flipped"], report=["eval_tiny:Length"]
+    )
+    rows, said = run_tiny(grid, folder / "out", command=["aps", "eval"])
+    return folder, grid, rows, said
+
+
+def test_every_cell_answers_every_item_with_every_seed(first):
+    folder, _, rows, _ = first
+    assert len(rows) == 5 * 2 * 4  # plain, aps, and aps under two controls
+    assert len({row.key for row in rows}) == len(rows)
+    assert {(row.label, row.control) for row in rows} == {
+        *(("plain", None), ("aps", None), ("aps", "zero"), ("aps", "flipped"))
+    }
+    assert sorted(row.key for row in read_rows(folder / "out" / "rows.jsonl")) == sorted(
+        row.key for row in rows
+    )
+
+
+def test_a_row_says_what_happened(first):
+    _, grid, rows, _ = first
+    pipe = tiny_pipe()
+    for row in rows:
+        assert row.error is None
+        cell = next(c for c in grid.cells if c.label == row.label)
+        how = {"control": row.control} if row.control else {}
+        vowels, letters = (
+            Answerer(pipe, fingerprint="x").loaded(cell.rewards[r]) for r in ("guide", "report")
+        )
+        out = pipe(
+            row.question,
+            vowels,
+            method=row.method,
+            report=letters,
+            config=cell.config.replace(seed=row.seed),
+            keep_trajectory=True,
+            **how,
+        )
+        assert row.answer == out.text[0]
+        assert (
+            row.scores["guide"]["vowels"]
+            == out.rewards["vowels"][0]
+            == row.scores["guide"]["total"]
+        )
+        assert row.scores["report"] == {"letters": out.rewards["letters"][0]}
+        assert row.metrics["words"] == len(row.answer.split())
+        assert "".join(row.tokens).strip().lower() == row.answer.lower()
+        assert len(row.committed) == len(row.tokens)
+        assert all(0 <= step < row.steps <= 2 for step in row.committed)
+        assert row.cost["denoiser_forwards"] > 0
+        assert row.cost["seconds"] > 0
+        assert ("vowels" in row.curve) == (row.label == "aps" and row.control != "zero")
+    curves = [row.curve["vowels"] for row in rows if row.curve]
+    assert all(len(curve) == 2 and curve[0] is not None for curve in curves)
+
+
+def test_zero_control_is_the_base_sampler(first):
+    _, _, rows, _ = first
+    plain = {(row.item, row.seed): row.answer for row in rows if row.label == "plain"}
+    zero = {(row.item, row.seed): row.answer for row in rows if row.control == "zero"}
+    assert zero == plain
+
+
+def test_a_shuffled_reward_steers_and_the_reward_itself_is_measured(tmp_path):
+    grid = tiny_grid(tmp_path, 4, methods=["aps"], controls=["shuffled"])
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    shuffled = [row for row in rows if row.control == "shuffled"]
+    assert len(shuffled) == 4
+    for row in shuffled:
+        vowels = sum(c in "aeiou" for c in row.answer) / max(1, len(row.answer))
+        assert row.scores["guide"]["vowels"] == pytest.approx(vowels)
+        assert not row.curve  # what it saw was the shuffled reward
+    assert "aps (shuffled)" in said
+
+
+def test_the_report(first):
+    folder, _, rows, said = first
+    out = folder / "out"
+    with (out / "summary.csv").open() as file:
+        table = list(csv.DictReader(file))
+    summary = json.loads((out / "summary.json").read_text())
+    assert len(table) == len(summary["entries"])
+    line = next(
+        r for r in table if (r["label"], r["control"], r["value"]) == ("aps", "", "report:letters")
+    )
+    own = [
+        row.scores["report"]["letters"] for row in rows if row.label == "aps" and not row.control
+    ]
+    assert float(line["mean"]) == pytest.approx(sum(own) / len(own))
+    assert (line["prompts"], line["seeds"], line["against"]) == ("5", "2", "plain")
+    top = next(r for r in table if (r["label"], r["value"]) == ("aps", "guide:vowels top"))
+    assert float(top["mean"]) >= float(
+        next(r for r in table if (r["label"], r["value"]) == ("aps", "guide:vowels"))["mean"]
+    )
+    runs = json.loads((out / "run.json").read_text())
+    assert runs[-1]["command"] == ["aps", "eval"]
+    assert runs[-1]["versions"]["torch"]
+    assert "seeds 0, 7" in said
+    assert "40 rows, 40 of them new" in said
+    assert "asked: 5 items\n" in said
+    assert "GUIDED BY IT" not in said
+
+
+def test_a_second_run_makes_nothing_new_and_another_setting_does_not_mix(first):
+    folder, grid, rows, _ = first
+    again, said = run_tiny(grid, folder / "out")
+    assert again == rows
+    assert "40 rows, 0 of them new" in said
+    other = tiny_grid(
+        folder,
+        5,
+        config={
+            "steps": 1,
+            "max_new_tokens": 4,
+            "inner_steps": 1,
+            "num_samples": 2,
+            "adapter": "logits",
+        },
+    )
+    new, said = run_tiny(other, folder / "out")
+    assert "10 rows, 10 of them new" in said
+    assert {row.config["steps"] for row in new} == {1}
+    assert len(read_rows(folder / "out" / "rows.jsonl")) == 50
+
+
+def test_batches_do_not_matter(first, tmp_path):
+    _, _, rows, _ = first
+    alone, _ = run_tiny(tiny_grid(tmp_path, 5, seeds=[0, 7], batch_size=1), tmp_path / "out")
+    found = {(row.label, row.item, row.seed): row for row in rows if row.control is None}
+    for row in alone:
+        same = found[row.label, row.item, row.seed]
+        assert (row.answer, row.tokens, row.committed, row.steps) == (
+            same.answer,
+            same.tokens,
+            same.committed,
+            same.steps,
+        )
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "size"),
+    [(24, 16, 12), (40, 16, 14), (7, 4, 4), (3, 8, 3), (8, 1, 1), (0, 4, 1)],
+)
+def test_batches_are_even(count, most, size):
+    assert even(count, most) == size
+
+
+def test_cells_take_turns_a_batch_each(tmp_path):
+    grid = tiny_grid(tmp_path, 5, batch_size=4)
+    answerer, store = Answerer(tiny_pipe(4)), RowStore(tmp_path / "rows.jsonl")
+    task = grid.cells[0].task
+    run(answerer, planned(answerer, grid.cells, {task.name: task.items()}, [0]), store)
+    labels = [row.label for row in store.rows()]
+    assert labels == ["plain"] * 3 + ["aps"] * 3 + ["plain"] * 2 + ["aps"] * 2
+
+
+def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
+    spec = {"name": "eval_tiny:Vowels", "options": {"fails_on": "cat"}}
+    grid = tiny_grid(tmp_path, 4, rewards=[[spec]])
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    failed = [row for row in rows if row.error is not None]
+    assert {row.question for row in failed} == {"what is a cat ?"}
+    assert len(rows) == 8
+    assert len(failed) == 2
+    assert "no opinion on what is a cat" in failed[0].error
+    assert "2 FAILED of 8 of asked, the first: " in said
+    assert not failed[0].answer
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert {one["failed"] for one in summary["entries"]} == {1}
+    _, said = run_tiny(grid, tmp_path / "out", page=False)
+    assert "0 of them new" in said
+    _, said = run_tiny(grid, tmp_path / "out", retry=True, page=False)
+    assert "2 of them new" in said
+
+
+def test_a_prompt_beyond_the_context_fails_alone(tmp_path):
+    grid = tiny_grid(tmp_path, 3)
+    task = grid.cells[0].task
+    items = task.items()
+    long = type(items[0])("long", "dog " * 90, ["x"])
+    answerer = Answerer(tiny_pipe())
+    store = RowStore(tmp_path / "rows.jsonl")
+    plan = planned(answerer, grid.cells[:1], {task.name: [*items, long]}, [0])
+    tally = run(answerer, plan, store)
+    assert (tally.made, tally.failed) == (4, 1)
+    (failed,) = [row for row in store.rows() if row.error]
+    assert failed.item == "long"
+    assert "context" in failed.error
+
+
+def test_the_report_reward_as_a_guide_is_loud(tmp_path):
+    spec = [{"name": "eval_tiny:Vowels"}]
+    grid = tiny_grid(tmp_path, 2, rewards=[{"guide": spec, "report": spec}])
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    assert "!! GUIDED BY IT !!" in said
+    marks = [line for line in said.splitlines() if "GUIDED BY IT" in line]
+    assert not any("plain" in line.split()[:2] for line in marks)
+    assert all(row.guided_by_report == ["vowels"] for row in rows if row.method == "aps")
+
+
+def test_selection_by_another_reward(tmp_path):
+    block = {"guide": [{"name": "eval_tiny:Vowels"}], "select": [{"name": "eval_tiny:Length"}]}
+    grid = tiny_grid(tmp_path, 3, rewards=[{**block, "config": {"num_return_sequences": 3}}])
+    one = tiny_grid(tmp_path, 3)
+    many, _ = run_tiny(grid, tmp_path / "out", page=False)
+    single, _ = run_tiny(one, tmp_path / "out", page=False)
+    for row in many:
+        assert math.isclose(row.scores["select"]["letters"], len(row.answer) / 40, rel_tol=1e-6)
+    longer = sum(len(row.answer) for row in many) - sum(len(row.answer) for row in single)
+    assert longer > 0
+
+
+def test_weights_decide_the_key(tmp_path):
+    import torch
+    from tiny import tiny_text_model
+
+    from aps_text import APSPipeline
+
+    grid = tiny_grid(tmp_path, 1)
+    item = grid.cells[0].task.items()[0]
+    keys = set()
+    for seed in (0, 1, 0):
+        pipe = APSPipeline(tiny_text_model(dtype=torch.float64, seed=seed))
+        keys.add(Answerer(pipe).unit(grid.cells[0], item, 0).key)
+    assert len(keys) == 2
+
+
+def test_flops_are_counted(tmp_path):
+    rows, _ = run_tiny(tiny_grid(tmp_path, 2), tmp_path / "out", count_flops=True, page=False)
+    flops = {row.label: row.cost["flops"] for row in rows}
+    assert 0 < flops["plain"] <= flops["aps"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["plan"]}, "method is one of aps, plain"),
+        ({"methods": [{"method": "fk", "options": {"particle": 3}}]}, "no setting 'particle'"),
+        ({"methods": ["aps", "aps"]}, "two methods are called 'aps'; give one a `label`"),
+        ({"methods": [{"method": "aps", "knob": "config.inner_step"}]}, "inner_step"),
+        ({"methods": [{"method": "aps", "knob": "config.beta"}]}, "no whole number of APSConfig"),
+        ({"methods": [{"method": "aps", "option": {}}]}, "a method has no 'option'"),
+        ({"config": {"stepz": 3}}, "stepz"),
+        ({"config": {"num_return_sequences": 2}}, "needs `select`"),
+        ({"seeds": [1, 1]}, "a seed occurs twice"),
+        ({"match": "minutes"}, "match is 'seconds' or 'flops', got 'minutes'"),
+        ({"match": {"budget": "fk"}}, "no method is called 'fk'"),
+        ({"match": {"budget": ["aps", "fk"]}}, "no method is called 'fk'"),
+        ({"match": {"budget": [1, 1.0]}}, "a budget occurs twice: 1 s, 1 s"),
+        ({"match": {"budget": [0]}}, "a label or a positive number, got 0"),
+        ({"match": {"budget": []}}, "no budget; give a method's label"),
+        ({"match": {"repeats": 0}}, "repeats is a whole number from 1, got 0"),
+        ({"controls": ["random"]}, "controls are zero, shuffled, flipped; got 'random'"),
+        ({"rewards": [{"guides": ["x"]}]}, "a reward block has no 'guides'"),
+        ({"task": ["open"]}, "a grid has no 'task'"),
+    ],
+)
+def test_mistakes_in_a_grid_are_said_before_anything_runs(tmp_path, change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        tiny_grid(tmp_path, 1, **change)
+
+
+def test_one_may_stand_where_a_list_is_meant(tmp_path):
+    several = tiny_grid(tmp_path, 1, methods=["aps"], seeds=[3], controls=["zero"], report=["lint"])
+    block = {"guide": {"name": "eval_tiny:Vowels"}, "report": "lint"}
+    one = tiny_grid(tmp_path, 1, methods="aps", seeds=3, controls="zero", rewards=block)
+    assert one.cells == several.cells
+    assert (one.seeds, one.cells[0].controls) == ([3], ("zero",))
+
+
+def test_an_unknown_baseline_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(ValueError, match="no method is called 'aps2'; there are plain, aps"):
+        run_tiny(tiny_grid(tmp_path, 1), tmp_path / "out", baseline="aps2")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_steered_method_without_a_reward(tmp_path):
+    from eval_tiny import tiny_values
+
+    values = tiny_values(tmp_path, 1)
+    del values["rewards"]
+    with pytest.raises(ValueError, match="steers by a reward and task 'asked' has none"):
+        read_grid(values)
+    assert len(read_grid({**values, "methods": ["plain"]}).cells) == 1

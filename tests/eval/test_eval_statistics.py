@@ -1,0 +1,124 @@
+"""Intervals, paired differences, Holm's adjustment, and what is called better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aps_eval.statistics import by_prompt, difference, holm, mean_with_interval
+from aps_eval.summary import summarise
+from aps_eval.tables import records
+from test_eval_rows import row
+
+
+def columns(gap: float, prompts: int = 60, noise: float = 1.0, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    base = rng.normal(size=prompts) * 5
+    better = base + gap + noise * rng.normal(size=prompts)
+    name = [str(i) for i in range(prompts)]
+    return dict(zip(name, better, strict=True)), dict(zip(name, base, strict=True))
+
+
+def test_pairing_sees_what_means_hide():
+    one, two = columns(0.5)
+    found = difference(one, two)
+    assert found.low > 0
+    assert found.verdict == "better"
+    assert found.mean == pytest.approx(np.mean(list(one.values())) - np.mean(list(two.values())))
+    assert difference(two, one).verdict == "worse"
+    assert difference(one, two, higher_is_better=False).verdict == "worse"
+    assert difference(one, two, higher_is_better=False).wins == pytest.approx(1 - found.wins)
+
+
+def test_noise_is_no_difference_and_its_share_is_as_it_should_be():
+    shown = 0
+    for seed in range(100):
+        found = difference(*columns(0.0, prompts=40, seed=seed))
+        shown += found.verdict != "no difference shown"
+    assert shown <= 12  # 5 of 100 expected
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(200):
+        _, low, high = mean_with_interval(rng.normal(size=50))
+        covered += low <= 0 <= high
+    assert 180 <= covered <= 199
+
+
+def test_equal_answers_are_no_difference():
+    same = {"a": 1.0, "b": 2.0}
+    found = difference(same, same)
+    assert (found.mean, found.low, found.high, found.wins, found.p) == (0, 0, 0, 0.5, 1.0)
+    assert found.verdict == "no difference shown"
+    assert difference({"a": 1.0}, {"b": 1.0}) is None
+    assert difference({"a": 2.0, "c": 9.0}, {"a": 1.0, "b": 1.0}).prompts == 1
+
+
+def test_holm():
+    base = difference(*columns(0.5))
+    from dataclasses import replace
+
+    ps = [0.01, 0.04, 0.03, 0.5]
+    found = holm([replace(base, p=p) for p in ps])
+    assert [one.p_holm for one in found] == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert [one.verdict for one in found] == ["better", *(["no difference shown"] * 3)]
+
+
+def answers(label: str, values, *, task="t", seed=0, control=None, **more):
+    return [
+        row(
+            f"{task}{label}{seed}{control}{i}",
+            item=str(i),
+            task=task,
+            label=label,
+            method=label,
+            seed=seed,
+            control=control,
+            metrics={"f1": value},
+            scores={"guide": {"r": value, "total": value}, "report": {"j": 1 - value}},
+            cost={"seconds": 1.0},
+            **more,
+        )
+        for i, value in enumerate(values)
+    ]
+
+
+def test_a_prompt_counts_once_whatever_its_seeds():
+    rows = answers("plain", [0.0, 1.0]) + answers("plain", [1.0, 1.0], seed=1)
+    assert by_prompt((r, r.metrics["f1"]) for r in rows) == {"0": 0.5, "1": 1.0}
+    found = {one.value: one for one in summarise(rows)}
+    assert found["f1"].mean == 0.75
+    assert (found["f1"].prompts, found["f1"].seeds) == (2, 2)
+    assert found["guide:r top"].mean == 1.0
+    assert found["report:j top"].mean == 0.5
+
+
+def test_blocks_controls_tasks_and_failures():
+    values = np.linspace(0.0, 0.4, 30)
+    rows = answers("plain", values) + answers("aps", values + 0.5)
+    rows += answers("aps", values, control="zero")
+    rows += answers("plain", values, task="u") + answers("aps", values, task="u")
+    lost = [row("lost", item="0", task="u", label="aps", method="aps", error="no")]
+    tune = answers("aps", [9.0], task="u", split="tune")
+    entries = summarise([*rows, *lost, *tune])
+    found = {(e.task, e.label, e.control, e.value): e for e in entries}
+    assert found["t", "aps", "", "f1"].difference.verdict == "better"
+    assert found["t", "aps", "", "f1"].difference.wins == 1
+    assert found["t", "aps", "zero", "f1"].difference.verdict == "no difference shown"
+    assert found["u", "aps", "", "f1"].difference.verdict == "no difference shown"
+    gap = found["t", "aps", "", "f1"].difference
+    assert gap.p_holm == pytest.approx(2 * gap.p)  # two tasks
+    assert found["u", "aps", "", "f1"].failed == 1
+    assert found["u", "aps", "", "f1"].mean < 1
+    assert found["t", "plain", "", "f1"].difference is None
+    flat = records(entries)
+    assert {len(one) for one in flat} == {len(flat[0])}
+
+
+def test_strata_are_entries_of_their_own():
+    rows = answers("plain", [0.0, 0.2], stratum="x") + answers("plain", [1.0], seed=1, stratum="y")
+    found = {(e.stratum, e.value): e.mean for e in summarise(rows, strata=True)}
+    assert found["x", "f1"] == pytest.approx(0.1)
+    assert found["y", "f1"] == 1
+    assert not any(e.stratum for e in summarise(rows))

@@ -1,0 +1,191 @@
+"""Task files, data files with a field mapping, and where items come from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from aps_eval.extraction import extract
+from aps_eval.measures import measure
+from aps_eval.sources import read_records
+from aps_eval.task import load_task, task_names
+from eval_fixtures import lines, write_sets
+
+OWN = [task for task in task_names() if task.startswith(("word", "open"))]
+READ = sorted(set(task_names()) - set(OWN))
+RIGHT = {  # a right and a wrong answer to each set's first item, as a model would put them
+    "gsm8k": ("3 + 1000 = 1003. The answer is 1,003 apples.", "The answer is 3."),
+    "svamp": ("4 - 1 = 3. The answer is **3**", "The answer is 4"),
+    "bbh-object-counting": ("There are three.", "I have 4"),
+    "bbh-boolean-expressions": ("True and True is True.", "False"),
+    "bbh-date-understanding": ("It is the day after, so the answer is (B) 4.", "(A)"),
+    "bbh-navigate": ("We do not return. The answer is No", "Yes"),
+    "bbh-sports-understanding": ("No, nobody drinks a ball.", "Yes it is."),
+    "countdown": ("<answer>3 * 1 + 2</answer>", "3 + 2"),
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_sets(tmp_path_factory.mktemp("sets"))
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_bundled_tasks_have_items_of_both_splits(name):
+    task = load_task(name)
+    test, tune = task.items("test"), task.items("tune")
+    assert len(test) >= 20
+    assert len(tune) >= 4
+    assert not {item.prompt for item in test} & {item.prompt for item in tune}
+    assert all(item.gold for item in test) or name == "open"
+    assert task.about
+    assert task.rewards["guide"]
+
+
+def test_open_prompts_are_fifty_of_four_kinds():
+    items = load_task("open").items()
+    assert len(items) == len({item.prompt for item in items}) == 50
+    assert {item.stratum for item in items} == {"explain", "describe", "advise", "verse"}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "accuracy"),
+    [
+        ("word-knowledge-kind", "A fender is a kind of barrier.", "fender"),
+        ("word-knowledge-choice", "An architect is a kind of organism.", "architect"),
+    ],
+)
+def test_keyed_questions_read_our_sentences(name, answer, accuracy):
+    task = load_task(name)
+    item = next(item for item in task.items() if accuracy in item.prompt)
+    found = extract(task.extract, answer)
+    assert measure(["accuracy"], [answer], [found], [item])[0]["accuracy"] == 1
+    bare = item.gold[0]
+    assert measure(["accuracy"], [bare], [extract(task.extract, bare)], [item])[0]["accuracy"] == 1
+
+
+@pytest.mark.parametrize("name", ["kind", "synonym", "opposite", "example", "choice", "yesno"])
+def test_every_gold_sentence_is_found_right(name):
+    by_id = {item.id: item for item in load_task("word-knowledge").items()}
+    task = load_task(f"word-knowledge-{name}")
+    for item in task.items():
+        sentence = by_id[item.id].gold[0]
+        found = extract(task.extract, sentence)
+        assert measure(["accuracy"], [sentence], [found], [item])[0]["accuracy"] == 1, sentence
+
+
+@pytest.mark.parametrize("name", READ)
+def test_published_layouts(name, data, monkeypatch):
+    task = load_task(name)
+    monkeypatch.setenv("APS_TEXT_DATA", str(data))
+    test, tune = task.items("test"), task.items("tune")
+    assert (len(test), len(tune)) == (16, 4)
+    assert not {item.id for item in test} & {item.id for item in tune}
+    main = task.metrics[0]
+    right, wrong = RIGHT[name]
+    found = [extract(task.extract, text) for text in (right, wrong)]
+    values = measure([main], [right, wrong], found, [test[0]] * 2)
+    assert [value[main] for value in values] == [1.0, 0.0]
+    assert len(task.items("test", limit=5)) == 5
+    assert "{" not in test[0].prompt
+
+
+def test_an_offset_takes_other_items():
+    task = load_task("word-knowledge")
+    samples = [task.items("test", limit=120, offset=n) for n in range(8)]
+    ids = [item.id for sample in samples for item in sample]
+    assert len(set(ids)) == 8 * 120
+    with pytest.raises(ValueError, match=r"offset=8.* from 0 to 7"):
+        task.items("test", limit=120, offset=8)
+    with pytest.raises(ValueError, match="offset=1 needs a limit"):
+        task.items("test", offset=1)
+    assert task.items("test", limit=10**9) == task.items("test")
+
+
+def test_a_missing_file_says_where_to_put_it(monkeypatch):
+    monkeypatch.delenv("APS_TEXT_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="--data or the variable APS_TEXT_DATA"):
+        load_task("gsm8k").items()
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "json", "csv", "parquet"])
+def test_any_data_file_with_a_field_mapping(tmp_path, ending):
+    records = [{"ask": f"What is {i} + 1?", "key": str(i + 1)} for i in range(20)]
+    path = tmp_path / f"sums.{ending}"
+    if ending == "jsonl":
+        lines(path, records)
+    elif ending == "json":
+        path.write_text(json.dumps(records))
+    elif ending == "csv":
+        path.write_text("ask,key\n" + "".join(f"{r['ask']},{r['key']}\n" for r in records))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(records), path)
+    task = load_task(str(path), prompt="{ask}", gold="key", extract="number", metrics=["numeric"])
+    items = task.items()
+    assert task.name == "sums"
+    assert items[0].prompt == "What is 0 + 1?"
+    assert items[0].gold == ["1"]
+    assert len(items) + len(task.items("tune")) == 20
+
+
+def test_a_dataset_by_the_hubs_loader(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    lines(tmp_path / "test.jsonl", [{"q": "why ?", "a": "so"}])
+    path = str(tmp_path)  # a folder of data files is a dataset like one of the hub
+    assert read_records({"hub": path, "split": "test"}) == [{"q": "why ?", "a": "so"}]
+    task = load_task(f"hub:{path}::test", prompt="{q}", gold="a", tune_every=0)
+    assert task.items()[0].gold == ["so"]
+    with pytest.raises(ValueError, match="has no tuning items: give it `tune`"):
+        task.items("tune")
+
+
+def test_mistakes_are_named(tmp_path):
+    path = lines(tmp_path / "few.jsonl", [{"q": "a ?", "id": "1"}, {"q": "b ?", "id": "1"}])
+    with pytest.raises(ValueError, match="no task 'word-knowlege'; known: bbh-"):
+        load_task("word-knowlege")
+    with pytest.raises(ValueError, match="lacks 'prompt'; name the field to ask by --question-f"):
+        load_task(str(path))
+    with pytest.raises(ValueError, match="has no 'metric'; known: about"):
+        load_task(str(path), prompt="{q}", metric=["f1"])
+    with pytest.raises(ValueError, match="a record has no field 'question'; it has: q"):
+        load_task(str(path), prompt="{question}").items()
+    with pytest.raises(ValueError, match="the id '1' occurs twice"):
+        load_task(str(path), prompt="{q}", id="id").items()
+    with pytest.raises(ValueError, match="task 'few': metrics are exact"):
+        load_task(str(path), prompt="{q}", metrics=["bleu"])
+    with pytest.raises(ValueError, match="task 'few': extract is one of"):
+        load_task(str(path), prompt="{q}", extract="digits")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("prompt: [\n")
+    with pytest.raises(ValueError, match="is not YAML"):
+        load_task(str(broken))
+    bad = tmp_path / "bad.jsonl"
+    bad.write_text('{"q": 1}\nnot json\n')
+    with pytest.raises(ValueError, match="line 2 is not JSON"):
+        read_records({"path": str(bad)})
+    one = tmp_path / "one.json"
+    one.write_text('{"examples": []}')
+    with pytest.raises(ValueError, match=r"no list of records \(its keys: examples\)"):
+        read_records({"path": str(one)})
+    with pytest.raises(ValueError, match="a source has one of bundled, path, hub"):
+        read_records({"file": "x"})
+    with pytest.raises(ValueError, match="a path source has no 'config'"):
+        read_records({"path": str(one), "config": "x"})
+
+
+def test_a_task_file_of_ones_own_extends_another(tmp_path):
+    lines(tmp_path / "own.jsonl", [{"q": "one, two", "options": ["yes", "no"], "a": "no"}] * 3)
+    (tmp_path / "first.yaml").write_text(
+        f"source: {{path: '{tmp_path}/own.jsonl'}}\nprompt: '{{q}}'\ngold: a\ntune_every: 0\n"
+    )
+    (tmp_path / "second.yaml").write_text(
+        "extends: first\nchoices: options\nextract: choice\nmetrics: [accuracy]\nsplit: {q: ','}\n"
+    )
+    task = load_task(str(tmp_path / "second.yaml"))
+    item = task.items()[0]
+    assert (task.name, item.prompt, item.choices) == ("second", "one, two", ["yes", "no"])
+    assert extract(task.extract, "I say no", item.choices) == "no"

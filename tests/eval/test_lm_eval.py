@@ -1,0 +1,271 @@
+"""The adapter to lm-evaluation-harness: its likelihood by enumeration, a local task offline."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from aps_eval.lm_eval_likelihood import Span, greedy, log_likelihoods, masked_sets
+from tiny import tiny_text_model, word_tokenizer
+from worlds import TableDenoiser, all_answers, joint_table
+
+from aps_text import APSPipeline
+
+LENGTH, SYMBOLS = 3, 4
+TABLE = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
+
+
+def bind_table(prompts, lengths):
+    return TableDenoiser(TABLE.expand(len(prompts), -1, -1, -1))
+
+
+def test_the_estimate_is_log_p_of_a_joint_distribution():
+    """Conditionals of one joint: every order of filling multiplies to log p(x)."""
+    answers = all_answers(LENGTH, SYMBOLS).tolist()
+    spans = [Span((), (), tuple(answer)) for answer in answers]
+    exact = TABLE.flatten().log()
+    found = torch.tensor(
+        [log_likelihoods(bind_table, spans, samples=400, seed=s, batch_size=9999) for s in range(8)]
+    )
+    error = found.std(0) / math.sqrt(len(found))
+    assert ((found.mean(0) - exact).abs() < 6 * error + 1e-9).all()
+    assert (found.mean(0) - exact).abs().max() < 0.1
+
+
+def test_given_tokens_are_conditioned_on():
+    """log p(x_2 | x_0, x_1): one token takes one forward and is exact."""
+    spans = [Span((), (0, 1), (token,)) for token in range(SYMBOLS)]
+    found = log_likelihoods(bind_table, spans, samples=50)
+    law = TABLE[0, 0, 1] / TABLE[0, 0, 1].sum()
+    assert found == pytest.approx(law.log().tolist())
+
+
+def bound_by_enumeration(model, prompt, target):
+    """`mean_l mean_S L/l sum_S log x_theta` over all sets, one forward each."""
+    length, total = len(target), 0.0
+    for size in range(1, length + 1):
+        sets = list(itertools.combinations(range(length), size))
+        for hidden in sets:
+            z = torch.tensor([target])
+            z[0, list(hidden)] = model.anatomy.mask_id
+            denoiser = model.bind([prompt], [length], 1)
+            where = torch.zeros(size, dtype=torch.long), torch.tensor(hidden)
+            log_x = denoiser.logits(denoiser.trunk(z), where).log_softmax(-1)
+            value = sum(log_x[i, target[at]].item() for i, at in enumerate(hidden))
+            total += value * length / size / len(sets) / length
+    return total
+
+
+def test_the_estimate_is_unbiased_for_a_network_whose_conditionals_agree_with_no_joint():
+    model = tiny_text_model(dtype=torch.float64)
+    targets = [
+        model.tokenizer(text, add_special_tokens=False)["input_ids"]
+        for text in ("a big dog", "the red house")
+    ]
+    prompts = [model.encode(text) for text in ("who ?", "what is a house ?")]
+    spans = [Span(tuple(p), (), tuple(t)) for p, t in zip(prompts, targets, strict=True)]
+
+    def bind(asked, lengths):
+        return model.bind(asked, lengths, 1)
+
+    exact = torch.tensor(
+        [bound_by_enumeration(model, p, t) for p, t in zip(prompts, targets, strict=True)]
+    )
+    found = torch.tensor(
+        [log_likelihoods(bind, spans, samples=32, seed=s, batch_size=64) for s in range(10)]
+    )
+    error = found.std(0) / math.sqrt(len(found))
+    assert ((found.mean(0) - exact).abs() < 5 * error).all()
+    assert (error < exact.abs() / 20).all()
+
+
+def test_masks_are_of_every_size_and_uniform():
+    many = 6000
+    number, total = torch.arange(many), torch.full((many,), many)
+    starts, lengths = torch.full((many,), 2), torch.full((many,), 4)
+    hidden, count = masked_sets(starts, lengths, number, total, 7, seed=3)
+    assert hidden.sum(-1).equal(count)
+    assert not hidden[:, [0, 1, 6]].any()
+    assert torch.bincount(count).tolist()[1:] == pytest.approx([many / 4] * 4, abs=1)
+    pairs = hidden[count == 2][:, 2:6]
+    seen = torch.bincount((pairs * torch.tensor([1, 2, 4, 8])).sum(-1), minlength=16)
+    each = seen[[3, 5, 6, 9, 10, 12]].double() / len(pairs)
+    assert (each - 1 / 6).abs().max() < 0.05
+
+
+def test_greedy_is_what_plain_decoding_gives():
+    denoiser = bind_table([()], [3])
+    z = torch.full((1, LENGTH), SYMBOLS)
+    for _ in range(LENGTH):
+        where = (z == SYMBOLS).nonzero().unbind(-1)
+        best = denoiser.logits(z, where)[:, :SYMBOLS].max(-1)
+        at = int(best.values.argmax())
+        z[0, where[1][at]] = best.indices[at]
+    answers = all_answers(LENGTH, SYMBOLS).tolist()
+    spans = [Span((), (), tuple(answer)) for answer in answers]
+    found = greedy(bind_table, spans, SYMBOLS, SYMBOLS + 1, batch_size=999)
+    assert [a for a, yes in zip(answers, found, strict=True) if yes] == z.tolist()
+
+
+harness = pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny model, a data file and two task files."""
+    path = tmp_path_factory.mktemp("lm_eval")
+    tokenizer = word_tokenizer()
+    model = tiny_text_model()
+    model.anatomy.model.save_pretrained(path / "model")
+    tokenizer.save_pretrained(path / "model")
+    docs = [
+        {"question": "what is a dog ?", "choices": ["a big animal", "red"], "label": 0},
+        {"question": "what is a violin ?", "choices": ["a tree", "an instrument"], "label": 1},
+        {"question": "why ?", "choices": ["yes", "no"], "label": 0},
+    ]
+    data = path / "docs.jsonl"
+    data.write_text("".join(json.dumps(doc) + "\n" for doc in docs))
+    source = f"""
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+test_split: test
+doc_to_text: "{{{{question}}}}"
+"""
+    (path / "tiny_choice.yaml").write_text(
+        f"task: tiny_choice\noutput_type: multiple_choice\n{source}"
+        "doc_to_choice: choices\ndoc_to_target: label\n"
+        "metric_list:\n  - {metric: acc}\n  - {metric: acc_norm}\n"
+    )
+    (path / "tiny_answer.yaml").write_text(
+        f"task: tiny_answer\noutput_type: generate_until\n{source}"
+        'doc_to_target: "{{choices[label]}}"\n'
+        'generation_kwargs: {until: ["e"], max_gen_toks: 6}\n'
+        "metric_list:\n  - {metric: exact_match}\n"
+    )
+    (path / "tiny_text.yaml").write_text(
+        f"task: tiny_text\noutput_type: loglikelihood_rolling\n{source}"
+        'doc_to_target: "{{question}}"\n'
+        "metric_list:\n  - {metric: word_perplexity}\n"
+    )
+    return path
+
+
+def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypatch):
+    from aps_eval.lm_eval_command import main
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    command = ["--tasks", "tiny_choice,tiny_answer", "tiny_text", "--include-path", str(folder)]
+    command += ["--model", str(folder / "model"), "--method", "aps", "--reward", "sentiment"]
+    command += ["--set", "steps=3", "inner_steps=1", "--likelihood-samples", "3"]
+    out = folder / "found.json"
+    assert main([*command, "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "aps, guided by sentiment" in shown
+    assert "tiny_choice" in shown
+    found = json.loads(out.read_text())
+    assert found["aps"]["config"]["steps"] == 3
+    assert 0 <= found["results"]["tiny_choice"]["acc,none"] <= 1
+    assert found["results"]["tiny_text"]["word_perplexity,none"] > 1
+    answers = [one["resps"][0][0] for one in found["samples"]["tiny_answer"]]
+    assert len(answers) == 3
+    assert not any("e" in answer for answer in answers)
+
+
+@pytest.mark.slow
+def test_the_command_itself_runs_a_local_task_offline(folder, tmp_path):
+    command = [sys.executable, "-m", "aps_text.cli", "eval", "--lm-eval"]
+    command += ["--tasks", "tiny_choice,tiny_answer", "--include-path", str(folder)]
+    command += ["--model", str(folder / "model"), "--method", "best-of-n:samples=2"]
+    command += ["--reward", "sentiment", "--set", "steps=2", "--likelihood-samples", "2"]
+    away = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--limit", "2", "--out", str(tmp_path / "found.json")],
+        **{"capture_output": True, "text": True, "timeout": 300, "check": False},
+        env={**os.environ, **away, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "best-of-n:samples=2, guided by sentiment" in done.stdout
+    assert re.search(r"\|tiny_choice\s*\|", done.stdout)
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert len(found["samples"]["tiny_answer"]) == 2
+    assert found["aps"]["likelihood_samples"] == 2
+
+
+def test_answers_are_the_pipelines_own(folder):
+    from aps_eval.lm_eval_adapter import PipelineLM, until
+    from lm_eval.api.instance import Instance
+
+    pipe = APSPipeline(tiny_text_model(dtype=torch.float64), batch_size=2)
+    lm = PipelineLM(pipe, method="fk", reward="sentiment")
+    asked = [("who ?", 6), ("why ?", 4), ("what is a dog ?", 6)]
+    requests = [
+        Instance("generate_until", {}, (text, {"until": ["."], "max_gen_toks": n}), i)
+        for i, (text, n) in enumerate(asked)
+    ]
+    answers = lm.generate_until([*requests, requests[0]], disable_tqdm=True)
+    for (text, length), answer in zip(asked, answers, strict=False):
+        own = pipe(text, "sentiment", method="fk", max_new_tokens=length).text[0]
+        assert answer == until(own, ["."])
+    again = pipe("who ?", "sentiment", method="fk", max_new_tokens=6, seed=1).text[0]
+    assert answers[3] == until(again, ".")
+
+
+def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():
+    from aps_eval.lm_eval_adapter import PipelineLM
+
+    model = tiny_text_model()
+    lm = PipelineLM(APSPipeline(model))
+    prompt, ids = lm._fitting("dog " * 100 + "what is a cat ?", 10)
+    assert prompt.endswith("what is a cat ?")
+    assert len(ids) + 10 == model.context
+    with pytest.raises(ValueError, match="do not fit behind a prompt"):
+        lm._fitting("why ?", model.context)
+    with pytest.raises(ValueError, match="has no token to score"):
+        lm._span("why ?", "  ")
+
+
+def test_a_rolling_likelihood_scores_every_token_once():
+    from aps_eval.lm_eval_adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+
+    model = tiny_text_model(dtype=torch.float64)
+    lm = PipelineLM(APSPipeline(model, batch_size=64), samples=2)
+    long = "what is a big red house " * 12
+    seen = []
+    inner = lm._scored
+    lm._scored = lambda spans, *rest: seen.extend(spans) or inner(spans, *rest)
+    (value,) = lm.loglikelihood_rolling([Instance("x", {}, (long,), 0)], disable_tqdm=True)
+    tokens = model.tokenizer(long, add_special_tokens=False)["input_ids"]
+    assert [token for span in seen for token in span.target] == tokens
+    for span in seen[1:]:
+        assert len(span.given) > 0
+        assert len(span.prompt) + len(span.given) + len(span.target) <= model.context
+    assert value < 0
+    assert math.isfinite(value)
+
+
+@pytest.mark.slow  # the last one indexes all of the harness's tasks
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--method", "fk"], "steers by a reward and got none"),
+        (["--method", "fk:k=3", "--reward", "sentiment"], "no setting 'k'"),
+        (["--method", "fkk", "--reward", "sentiment"], "got 'fkk'"),
+        (["--set", "step=3"], "did you mean 'steps'"),
+        ([], "no task 'nothing'"),
+    ],
+)
+def test_a_bad_command_names_the_mend(more, message):
+    from aps_eval.lm_eval_command import main
+
+    with pytest.raises((ValueError, TypeError), match=message):
+        main(["--tasks", "nothing", *more])

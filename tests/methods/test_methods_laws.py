@@ -1,0 +1,278 @@
+"""Each method's law by enumeration on a small world (L = 3, K = 4)."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from worlds import (
+    TableDenoiser,
+    all_answers,
+    enumerated_reward,
+    index_of,
+    joint_table,
+    noise_for,
+    open_canvas,
+)
+
+from aps_text.core.config import APSConfig
+from aps_text.core.sampler import run
+from aps_text.core.transition import open_step
+from aps_text.methods.ancestral import Ancestral
+from aps_text.methods.aps_smc import APSSMC
+from aps_text.methods.best_of_n import BestOf
+from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
+from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.particles import effective_size, systematic, take_ragged
+from aps_text.methods.svdd import SVDD
+from aps_text.methods.twist import log_promise
+from aps_text.methods.twisted_smc import TwistedSMC
+
+LENGTH, SYMBOLS, BETA = 3, 4, 0.8
+TABLE = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
+REWARD = enumerated_reward(LENGTH, SYMBOLS, 5)
+VALUES = REWARD.values[:SYMBOLS, :SYMBOLS, :SYMBOLS]
+ANSWERS = all_answers(LENGTH, SYMBOLS)
+# One token a step in an order that looks at no candidate: the base sampler's law is the table.
+CONFIG = APSConfig(
+    adapter="logits",
+    temperature=1.0,
+    top_p=1.0,
+    min_new_tokens=0,
+    trust_region=None,
+    steps=LENGTH,
+    beta=BETA,
+    learning_rate=0.3,
+    alg="entropy",
+    remasking="standard",
+)
+
+
+def tilted(prior: torch.Tensor, beta: float = BETA) -> torch.Tensor:
+    law = prior * (VALUES / beta).exp()
+    return law / law.sum()
+
+
+def distance(one: torch.Tensor, two: torch.Tensor) -> float:
+    return 0.5 * (one.flatten() - two.flatten()).abs().sum().item()
+
+
+def law_of(method, rows: int, config: APSConfig = CONFIG, seed: int = 0, chunk: int = 1000):
+    """Shares of the answers among `rows` draws."""
+    counts = torch.zeros(SYMBOLS**LENGTH, dtype=torch.double)
+    for first in range(seed, seed + rows, chunk):
+        denoiser = TableDenoiser(TABLE.expand(chunk, -1, -1, -1))
+        canvas, noise = open_canvas(chunk, LENGTH, SYMBOLS), noise_for(range(first, first + chunk))
+        z = run(method, denoiser, REWARD, canvas, config, noise).z
+        counts += torch.bincount(index_of(z, SYMBOLS), minlength=SYMBOLS**LENGTH)
+    return counts / counts.sum()
+
+
+def noise_floor(law: torch.Tensor, rows: int) -> float:
+    """Expected distance of `rows` exact draws from their own law."""
+    return 0.5 * (2 * law * (1 - law) / (math.pi * rows)).sqrt().sum().item()
+
+
+def test_best_of_n_follows_its_order_statistic():
+    """`P(x) = F(r)^N - F(r-)^N`."""
+    rows, n = 6000, 3
+    prior, values = TABLE.flatten(), VALUES.flatten()
+    below = torch.stack([prior[values < v].sum() for v in values])
+    exact = (below + prior) ** n - below**n
+    assert exact.sum().item() == pytest.approx(1)
+    found = law_of(BestOf(samples=n), rows)
+    assert distance(found, exact) < 2 * noise_floor(exact, rows)
+    assert distance(exact, prior) > 0.3
+
+
+def test_fk_with_all_tokens_at_once_is_importance_sampling_of_the_base_law():
+    """T = 1: the base law is the product of marginals, and that is what is tilted."""
+    marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
+    product = torch.einsum("i,j,k->ijk", *marginals)
+    config, rows = CONFIG.replace(steps=1), 3000
+    exact = tilted(product)
+    fk = law_of(FKSteering(100, final="weight"), rows, config, chunk=500)
+    assert distance(fk, exact) < 1.5 * noise_floor(exact, rows)
+    assert distance(tilted(product), tilted(TABLE[0])) > 0.15
+
+
+@pytest.mark.parametrize(
+    ("potential", "resample"), [("difference", 0.5), ("max", 0.5), ("max", 2.0), ("sum", 2.0)]
+)
+def test_every_potential_multiplies_to_the_reward(potential, resample):
+    """With or without resampling in between, FK comes closer to the target as particles grow."""
+    exact, rows = tilted(TABLE[0]), 1500
+
+    def gap(particles: int) -> float:
+        method = FKSteering(
+            particles, potential, every=1, draws=1, resample=resample, final="weight"
+        )
+        return distance(law_of(method, rows, chunk=500), exact)
+
+    one, many = gap(1), gap(32)
+    assert one > 0.3
+    # `sum` counts early rewards twice over: its paths degenerate and it converges slowest.
+    assert many < (0.2 if potential == "sum" else 0.14)
+
+
+def test_without_resampling_the_potentials_are_the_same_weights():
+    """Each path's product is exp(lambda r), so the same particle is returned, draw for draw."""
+    config, rows = CONFIG.replace(beta=0.3), 300
+
+    def drawn(potential: str, beta: float | None = None, resample: float = 0.0):
+        method = FKSteering(8, potential, beta, every=1, draws=2, resample=resample, final="weight")
+        denoiser = TableDenoiser(TABLE.expand(rows, -1, -1, -1))
+        canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
+        return run(method, denoiser, REWARD, canvas, config, noise).z
+
+    one = drawn("difference")
+    assert one.equal(drawn("max"))
+    assert one.equal(drawn("sum"))
+    assert not one.equal(drawn("sum", beta=0.6))
+    assert not one.equal(drawn("sum", resample=1.0))
+
+
+def test_aps_smc_approaches_its_target_and_fk_of_its_size_stays_behind():
+    """The full table, at 200,000 draws, is `benchmarks/smc.py`."""
+    exact, rows = tilted(TABLE[0]), 2000
+    gaps = {k: distance(law_of(APSSMC(k, final="weight"), rows), exact) for k in (1, 4, 12)}
+    plain = distance(law_of(Ancestral(), rows), exact)
+    assert plain > gaps[1] > gaps[4] > gaps[12]
+    assert gaps[12] < 0.12
+    fk = distance(law_of(FKSteering(4, every=1, draws=1, final="weight"), rows), exact)
+    assert gaps[4] < fk
+
+
+@pytest.mark.parametrize("order", ["entropy", "topk_margin", "random", "origin"])
+def test_every_unbiased_order_targets_its_own_base_law(order):
+    """Two tokens at once: the base law of each order, from its own draws without a reward."""
+    config = CONFIG.replace(steps=2, temperature=0.8)
+    how = {"origin": {"alg": "origin"}, "random": {"remasking": "random", "alg": "maskgit_plus"}}
+    asked = config.replace(**how.get(order, {"alg": order}))
+    base = law_of(Ancestral(), 20_000, asked, chunk=5000)
+    exact = tilted(base.view(TABLE[0].shape))
+    particles = 16
+    for method in (
+        APSSMC(particles, order=order, final="weight"),
+        TwistedSMC(particles, order, final="weight"),
+    ):
+        assert distance(law_of(method, 1500, config, chunk=500), exact) < 0.13
+
+
+def test_the_anchored_order_is_biased():
+    exact = tilted(TABLE[0])
+    anchored = distance(law_of(APSSMC(8, order="anchored", final="weight"), 1000), exact)
+    assert anchored > 0.2
+
+
+def test_svdd_chooses_by_the_promised_reward():
+    """T = 1 and many candidates: softmax gives the tilted base law, greedy the best of M."""
+    config, rows = CONFIG.replace(steps=1), 3000
+    marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
+    product = torch.einsum("i,j,k->ijk", *marginals)
+    for alpha, method in ((BETA, SVDD(100)), (2.0, SVDD(100, alpha=2.0))):
+        exact = tilted(product, alpha)
+        found = law_of(method, rows, config, chunk=500)
+        assert distance(found, exact) < 1.5 * noise_floor(exact, rows)
+    prior, values = product.flatten(), VALUES.flatten()
+    below = torch.stack([prior[values < v].sum() for v in values])
+    best = (below + prior) ** 3 - below**3
+    assert distance(law_of(SVDD(3, alpha=0.0), rows, config), best) < 2 * noise_floor(best, rows)
+
+
+def test_svdd_steps_follow_their_soft_values():
+    """T = 3, many candidates: each step is p(z_s | z_t) exp(r(x0_hat(z_s)) / alpha) / Z."""
+
+    def marginal(left: torch.Tensor, at: int) -> torch.Tensor:
+        return left.sum([b for b in range(left.ndim) if b != at]) if left.ndim > 1 else left
+
+    def likeliest(given: dict[int, int]) -> float:
+        index = tuple(given.get(a, slice(None)) for a in range(LENGTH))
+        left = TABLE[0][index]
+        answer = dict(given)
+        open_axes = [a for a in range(LENGTH) if a not in given]
+        for at, axis in enumerate(open_axes):
+            answer[axis] = int(marginal(left, at).argmax())
+        return VALUES[tuple(answer[a] for a in range(LENGTH))].item()
+
+    def next_axis(given: dict[int, int]) -> tuple[int, torch.Tensor]:
+        """The lowest entropy, as `alg="entropy"` ranks, and its marginal."""
+        left = TABLE[0][tuple(given.get(a, slice(None)) for a in range(LENGTH))]
+        open_axes = [a for a in range(LENGTH) if a not in given]
+        laws = []
+        for at in range(left.ndim):
+            law = marginal(left, at)
+            laws.append(law / law.sum())
+        best = max(range(len(laws)), key=lambda i: torch.xlogy(laws[i], laws[i]).sum().item())
+        return open_axes[best], laws[best]
+
+    exact = torch.zeros_like(TABLE[0])
+
+    def walk(given: dict[int, int], mass: float) -> None:
+        if len(given) == LENGTH:
+            exact[tuple(given[a] for a in range(LENGTH))] += mass
+            return
+        axis, law = next_axis(given)
+        values = torch.tensor([likeliest({**given, axis: s}) for s in range(SYMBOLS)]).double()
+        step = law * (values / BETA).exp()
+        for symbol, share in enumerate((step / step.sum()).tolist()):
+            walk({**given, axis: symbol}, mass * share)
+
+    walk({}, 1.0)
+    rows = 1500
+    few, many = (law_of(SVDD(m), rows, chunk=100) for m in (10, 300))
+    assert distance(many, exact) < 1.5 * noise_floor(exact, rows)
+    assert distance(few, exact) > distance(many, exact)
+    assert distance(exact, TABLE[0]) > 0.2
+
+
+@pytest.mark.parametrize("method", [EntRGi(), expectation(), aps_logits()])
+def test_entrgi_and_its_variants_climb_the_reward(method):
+    config = CONFIG.replace(beta=123.0)  # no prior term: beta has no effect
+    law = law_of(method, 2000, config)
+    base = law_of(Ancestral(), 2000, CONFIG.replace(temperature=0.7, top_p=0.95))
+    assert (law * VALUES.flatten()).sum() > (base * VALUES.flatten()).sum() + 0.1
+    assert distance(law, law_of(method, 2000, config.replace(beta=0.01))) == 0
+
+
+def test_promises_are_what_they_estimate():
+    """`prior` has the mean of psi; `elbo` is below its logarithm and tight at the optimum."""
+    rows = 4000
+    canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
+    step = open_step(canvas, SYMBOLS, CONFIG, noise, 0, everywhere=True)
+    marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
+    one = torch.zeros(LENGTH, SYMBOLS + 2).double()
+    one[:, :SYMBOLS] = torch.stack(marginals)
+    log_p = one.log().repeat(rows, 1)
+    product = torch.einsum("i,j,k->ijk", *marginals)
+    psi = (product * (VALUES / BETA).exp()).sum()
+    for draws in (1, 4):
+        found = log_promise(REWARD, step, log_p, log_p, kind="prior", draws=draws, beta=BETA).exp()
+        assert abs(found.mean() - psi) < 4 * found.std() / math.sqrt(rows)
+    elbo = log_promise(REWARD, step, log_p, log_p, kind="elbo", draws=2, beta=BETA)
+    assert elbo.mean().item() == pytest.approx((product * VALUES).sum().item() / BETA, abs=0.05)
+    assert elbo.mean() < psi.log()
+
+
+def test_systematic_resampling_gives_floor_or_ceil_offspring():
+    generator = torch.Generator().manual_seed(0)
+    log_weights = torch.randn(200, 7, generator=generator, dtype=torch.double) * 2
+    u = torch.rand(200, generator=generator, dtype=torch.double)
+    ancestors = systematic(log_weights, u)
+    wanted = 7 * log_weights.softmax(-1)
+    offspring = torch.stack([torch.bincount(row, minlength=7) for row in ancestors])
+    assert (offspring >= wanted.floor() - 1e-9).all()
+    assert (offspring <= wanted.ceil() + 1e-9).all()
+    assert (ancestors.diff(dim=-1) >= 0).all()
+    even = torch.zeros(3, 5, dtype=torch.double)
+    assert effective_size(even).tolist() == pytest.approx([5.0] * 3)
+    assert systematic(even, torch.tensor([0.1, 0.5, 0.9])).tolist() == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_ragged_rows_are_taken_in_any_order():
+    rows, cols = torch.tensor([0, 0, 2, 2, 2, 3]), torch.tensor([1, 4, 0, 2, 5, 3])
+    index, (new_rows, new_cols) = take_ragged((rows, cols), torch.tensor([3, 2, 1, 0, 2]))
+    assert index.tolist() == [5, 2, 3, 4, 0, 1, 2, 3, 4]
+    assert new_rows.tolist() == [0, 1, 1, 1, 3, 3, 4, 4, 4]
+    assert new_cols.tolist() == [3, 0, 2, 5, 1, 4, 0, 2, 5]

@@ -1,0 +1,160 @@
+"""An option that a method does not read is an error when typed, and really changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_complaints import OTHER
+from tiny import tiny_text_model
+from worlds import TableDenoiser, enumerated_reward, joint_table, noise_for, open_canvas
+
+from aps_text import APSConfig, APSPipeline
+from aps_text.cli import main
+from aps_text.core.idle import idle
+from aps_text.core.sampler import run
+from aps_text.methods.ancestral import Ancestral
+from aps_text.methods.aps import APS
+from aps_text.methods.aps_smc import APSSMC
+from aps_text.methods.best_of_n import BestOf
+from aps_text.methods.entrgi import EntRGi
+from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.svdd import SVDD
+from aps_text.methods.twisted_smc import TwistedSMC
+from aps_text.methods.unread import unread
+
+SMALL = {"steps": 3, "max_new_tokens": 6}
+METHODS = {
+    "aps": APS(),
+    "plain": Ancestral(),
+    "best-of": BestOf(samples=2),
+    "best-of-aps": BestOf(APS(), 2),
+    "svdd": SVDD(candidates=2),
+    "svdd-alpha": SVDD(candidates=2, alpha=0.5),
+    "fk": FKSteering(particles=2, every=1, final="weight"),
+    "fk-beta": FKSteering(particles=2, every=1, beta=0.5, final="weight"),
+    "entrgi": EntRGi(),
+    "twisted": TwistedSMC(particles=2, final="weight"),
+    "aps-smc": APSSMC(particles=2, final="weight"),
+    "aps-smc-beta": APSSMC(particles=2, order="random", beta=0.5, final="weight"),
+}
+OPTIONS = OTHER | {"inner_steps": 1, "candidate": "quantized", "alg": "topk_margin"}
+
+
+def fill(method, config):
+    """Thirty rows filled in a world that can be enumerated: tokens and their probabilities."""
+    denoiser = TableDenoiser(joint_table(6, 3, 0, 30, sharp=2.0))
+    canvas = open_canvas(30, 6, 3, block_length=config.block_length)
+    result = run(
+        method,
+        denoiser,
+        enumerated_reward(6, 3, 1, differentiable=True),
+        canvas,
+        config,
+        noise_for(range(30)),
+        keep_trajectory=True,
+    )
+    return [result.z, *(state.tilted for state in result.trajectory)]
+
+
+def equal(one, two):
+    return len(one) == len(two) and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_is_said_to_be_unread_changes_nothing_and_the_rest_does(name):
+    method = METHODS[name]
+    base = APSConfig(steps=3, inner_steps=2, adapter="logits", trust_region=None)
+    want, silent = fill(method, base), []
+    for option, value in OPTIONS.items():
+        try:
+            config = base.replace(**{option: value})
+            found = fill(method, config)
+        except ValueError:
+            continue  # refused already
+        same = equal(want, found)
+        if option in unread(method, config):
+            assert same, option
+        elif same and option not in idle(config):
+            silent.append(option)
+    # Unsteered, `standard` is another name for what plain decoding does; and `num_samples` is of
+    # rewards without a gradient, this one has one.
+    assert set(silent) <= {"remasking", "num_samples"}
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return APSPipeline(tiny_text_model(dtype=torch.float64))
+
+
+def vowels(prompts, completions, **columns):
+    return [sum(letter in "aeiou" for letter in text) / 8 for text in completions]
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("plain", {"beta": 0.5}, "beta=0.5 has no use here: method 'plain' does not read it"),
+        ("plain", {"inner_steps": 9}, "inner_steps=9 .* method 'plain' has 0 in its place"),
+        ("plain", {"lora_layers": 1}, "lora_layers=1 has no use here: method 'plain'"),
+        ("plain", {"guidance_end": 0.5}, "guidance_end=0.5 has no use here"),
+        ("plain", {"preset": "paper", "trust_region": 1.0}, "trust_region=1.0 has no use here"),
+        ("plain", {"temperature": 0, "num_return_sequences": 3}, "num_return_sequences=3 .* alike"),
+        ("best-of-n", {"temperature": 0}, "temperature=0 .* BestOf chooses among draws, and"),
+        ("svdd", {"adapter": "logits"}, "adapter='logits' has no use here: SVDD does not"),
+        (SVDD(alpha=0.0), {"beta": 0.5}, "beta=0.5 has no use here: SVDD does not read it"),
+        ("entrgi", {"temperature": 0.3}, "temperature=0.3 .* EntRGi has 0.7 in its place"),
+        (TwistedSMC(), {"alg": "topk_margin"}, "TwistedSMC has 'entropy' in its place"),
+    ],
+)
+def test_who_types_an_option_in_vain_is_told(pipe, method, options, message):
+    with pytest.raises(ValueError, match=message):
+        pipe("why ?", vowels, method=method, **options, **SMALL)
+
+
+def test_a_whole_configuration_serves_every_method(pipe):
+    config = APSConfig.make(
+        "paper", beta=0.5, temperature=0.0, num_return_sequences=2, **SMALL, adapter="logits"
+    )
+    plain = pipe.generate_plain("why ?", config=config)
+    assert plain.text[0] == plain.text[1]
+    assert plain.config.beta == 0.5
+    assert pipe.generate_plain("why ?", preset="paper", max_new_tokens=6).text
+
+
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        {"remasking": "random"},
+        {"alg": "origin"},
+        {"alg_temp": 0.5},
+        {"start": {"init_text": "a dog"}},
+    ],
+)
+def test_draws_other_than_of_tokens_make_answers_differ_at_temperature_0(pipe, drawn):
+    out = pipe.generate_plain("why ?", temperature=0.0, num_return_sequences=8, **drawn, **SMALL)
+    assert len(out.text) == 8
+
+
+def test_a_steered_call_takes_several_answers_at_temperature_0(pipe):
+    out = pipe("why ?", vowels, temperature=0.0, num_return_sequences=2, inner_steps=1, **SMALL)
+    assert len(out.text) == 2
+
+
+def test_warm_starts_and_controls_are_of_steering(pipe, tmp_path):
+    with pytest.raises(ValueError, match="warm_start is of method 'aps', and Ancestral fits no"):
+        pipe.generate_plain("why ?", warm_start=tmp_path, **SMALL)
+    with pytest.raises(ValueError, match="control='zero' is a way of steering"):
+        pipe.generate_plain("why ?", reward=vowels, control="zero", **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--method", "plain", "--beta", "0.5"], "beta=0.5 has no use here"),
+        (["--method", "plain", "--adapter", "logits"], "adapter='logits' has no use here"),
+        (["--method", "entrgi", "--top-p", "0.5"], "EntRGi has 0.95 in its place"),
+    ],
+)
+def test_flags_in_vain_are_one_line(flags, message, capsys):
+    assert main(["ask", "why?", *flags]) == 2
+    assert message in capsys.readouterr().err

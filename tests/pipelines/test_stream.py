@@ -1,0 +1,97 @@
+"""A call step by step: the same answers, roles, failures and warnings as the call itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from aps_rewards import RewardError
+from test_steering import QUESTIONS, SMALL, failing, vowels, words
+from tiny import tiny_text_model
+
+from aps_text import APSPipeline
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return APSPipeline(tiny_text_model(dtype=torch.float64), batch_size=4)
+
+
+def test_a_drained_stream_gives_the_calls_output(pipe):
+    asked = {
+        "select": words, "report": [words], "num_return_sequences": 3, "temperature": 1.0,
+        "keep_trajectory": True, "adapter": "lora", **SMALL,
+    }  # fmt: skip
+    call = pipe(QUESTIONS, vowels, **asked)
+    stream = pipe.stream(QUESTIONS, vowels, **asked)
+    seen, rows = [], []
+    for state, texts in stream:
+        assert torch.is_grad_enabled()
+        assert len(texts) == len(state.z) == len(stream.rows)
+        assert any("_" in text for text in texts) == bool(
+            (state.z == pipe.model.anatomy.mask_id).any()
+        )
+        seen.append(state.z)
+        rows.append(tuple(stream.rows))
+    out = stream.output()
+    assert out.text == call.text
+    assert out.rewards == call.rewards
+    assert set(out.rewards.select) == set(out.rewards.report) == {"words"}
+    assert out.warnings == call.warnings
+    assert out.places == call.places
+    assert len(out.adapters) == len(call.adapters) == 3
+    states = [state for batch in out.trajectory for state in batch]
+    assert all(torch.equal(z, state.z) for z, state in zip(seen, states, strict=True))
+    batches = list(dict.fromkeys(rows))  # nine rows, four at a time
+    assert [len(batch) for batch in batches] == [4, 4, 1]
+    every = [(prompt, copy) for prompt in range(3) for copy in range(3)]
+    assert [row for batch in batches for row in batch] == every
+
+
+def test_failures_are_kept_and_the_others_start_again(pipe):
+    picky = failing(QUESTIONS[1])
+    stream = pipe.stream(QUESTIONS, picky, on_error="keep", **SMALL)
+    steps = [(state.step, len(texts)) for state, texts in stream]
+    assert steps[0] == (0, 2)  # the failing prompt's batch never came to its first state
+    out = stream.output()
+    assert out.index == [0, 2]
+    assert [(f.index, f.reward) for f in out.failures] == [(1, "picky")]
+    assert out.text == pipe(QUESTIONS[::2], picky, **SMALL).text
+    raising = pipe.stream(QUESTIONS, picky, **SMALL)
+    with pytest.raises(RewardError, match=r"'picky' raised on prompt 1 ") as caught:
+        list(raising)
+    assert len(caught.value.partial) == 0
+
+
+def test_a_stream_that_is_left_has_its_finished_batches(pipe):
+    single = APSPipeline(pipe.model, batch_size=1)
+    stream = single.stream(QUESTIONS, vowels, **SMALL)
+    assert len(stream.output()) == 0
+    while stream.rows != [(1, 0)]:
+        next(stream)
+    assert stream.output().text == single(QUESTIONS[0], vowels, **SMALL).text
+    rest = [texts for _, texts in stream]
+    assert rest
+    assert stream.output().text == single(QUESTIONS, vowels, **SMALL).text
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_it_warns_as_the_call_does(pipe):
+    def flat(prompts, completions, **columns):
+        return [0.5] * len(completions)
+
+    stream = pipe.stream(QUESTIONS, flat, **SMALL)
+    list(stream)
+    assert "'flat' never varied" in stream.output().warnings[0]
+
+
+def test_arguments_are_checked_before_the_first_step(pipe):
+    with pytest.raises(ValueError, match="steers by a reward and got none"):
+        pipe.stream(QUESTIONS, method="aps", **SMALL)
+    with pytest.raises(ValueError, match="on_error is 'raise' or 'keep', got 'skip'"):
+        pipe.stream(QUESTIONS, vowels, on_error="skip", **SMALL)
+    with pytest.raises(TypeError, match="did you mean 'steps'"):
+        pipe.stream(QUESTIONS, vowels, stepz=3)
+    plain = pipe.stream(QUESTIONS, **SMALL)  # without a reward: the base sampler
+    list(plain)
+    assert plain.output().text == pipe.generate_plain(QUESTIONS, **SMALL).text

@@ -1,0 +1,384 @@
+"""The plan beside what real runs of random weights take: passes exactly, the rest within 10%."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import replace
+
+import pytest
+from paths import ROOT
+from torch.utils.flop_counter import FlopCounterMode
+
+from aps_text.cli import main
+from aps_text.models.text_model import LAYOUTS, load
+from aps_text.planning.call import Call, RewardCall
+from aps_text.planning.counting import CPU_ATTENTION
+from aps_text.planning.flops import count_flops, count_passes
+from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
+from aps_text.planning.measure import Setting, measure, random_model
+from aps_text.planning.memory import plan_memory, weights_bytes
+from aps_text.planning.report import plan
+from aps_text.planning.saved import replay_saved
+from aps_text.planning.shape import PRESETS, find_shape, from_config
+from aps_text.planning.steps import masks_left, planned_steps
+
+TINY = {"layers": 4, "hidden": 96, "heads": 4, "head_dim": 24}
+QWEN = replace(PRESETS["dream-7b"], name="qwen2-like", kv_heads=2, ffn=256, vocab=1501, **TINY)
+BERT = replace(PRESETS["bert-base"], name="bert-like", kv_heads=4, ffn=320, vocab=1203, **TINY)
+MODERN = replace(
+    BERT, name="modernbert-like", layout="modernbert", attention_bias=False, ffn=160, layers=5
+)
+ENCODER = RewardCall(
+    shape=replace(BERT, layers=2, hidden=64, head_dim=16, token_head=False), dtype_bytes=4
+)
+CHAT = RewardCall(
+    shape=replace(QWEN, layers=2, qk_norm=True, tied=True, attention_bias=False, token_head=False),
+    frame=21,
+    dtype_bytes=4,
+)
+CALL = Call(
+    prompt=15,
+    tokens=32,
+    batch=2,
+    steps=4,
+    inner_steps=2,
+    lora_layers=2,
+    dtype_bytes=4,
+)
+POOL = {"inner_steps": 0, "num_candidates": 4}
+
+
+def close(planned, measured, tolerance=0.1):
+    assert planned == pytest.approx(measured, rel=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "reward"),
+    [
+        (QWEN, {}, CHAT),
+        (QWEN, {"dtype_bytes": 2, "batch": 3, "tokens": 50}, None),
+        (QWEN, {"carry_over": False, "lora_layers": 4, "checkpointing": True}, None),
+        (replace(QWEN, kv_heads=1, ffn=768), {"batch": 1, "prompt": 50}, None),
+        (QWEN, {"inner_steps": 1}, None),
+        (QWEN, {"adapter": "logits"}, ENCODER),
+        (QWEN, {"adapter": "logits", "inner_steps": 1}, None),
+        (BERT, {"adapter": "logits", "inner_steps": 1}, ENCODER),
+        (QWEN, {"estimator": "rloo", "num_samples": 6}, CHAT),
+        (BERT, {}, ENCODER),
+        (BERT, {"inner_steps": 1}, ENCODER),
+        (BERT, {"dtype_bytes": 2, "batch": 4, "lora_rank": 24, "lora_layers": 3}, None),
+        (BERT, {"steps": 8, "schedule": "cosine", "prompt": 40}, None),
+        (QWEN, {"cfg_scale": 1.5}, CHAT),
+        (MODERN, {}, ENCODER),
+        (MODERN, {"batch": 1, "dtype_bytes": 2, "lora_layers": 1}, None),
+        (MODERN, {"lora_layers": 4, "checkpointing": True, "lora_rank": 16}, None),
+        (BERT, {"cfg_scale": 1.5, "lora_layers": 1}, None),
+        (QWEN, {"cfg_scale": 0.5, "adapter": "logits"}, ENCODER),
+        (QWEN, {"steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
+        (BERT, {"steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
+        (QWEN, {"inner_steps": 0, "block_length": 8, "steps": 8}, None),
+        (QWEN, {"inner_steps": 0, "cfg_scale": 2.0, "schedule": "cosine"}, None),
+        (QWEN, {**POOL, "num_candidates": 2, "batch": 1}, None),
+        (QWEN, {**POOL, "dtype_bytes": 2, "batch": 3}, CHAT),
+        (QWEN, {**POOL, "adapter": "logits", "cfg_scale": 1.5}, CHAT),
+        (QWEN, {**POOL, "steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
+        (BERT, {**POOL, "num_candidates": 64}, ENCODER),
+        (BERT, {**POOL, "num_candidates": 512, "tokens": 100}, None),
+        (BERT, {**POOL, "num_candidates": 1024, "tokens": 100, "guidance_start": 0.75}, None),
+        (BERT, {**POOL, "steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
+        (MODERN, POOL, ENCODER),
+        (QWEN, {"inner_steps": 1, "num_candidates": 4}, CHAT),
+        (BERT, {"inner_steps": 2, "num_candidates": 16}, CHAT),
+        (QWEN, {"adapter": "logits", "num_candidates": 32}, CHAT),
+        (QWEN, {"inner_steps": 1, "num_candidates": 8, "estimator": "rloo"}, CHAT),
+        (BERT, {"num_candidates": 32, "steps": 8, "guidance_end": 0.5}, ENCODER),
+        (BERT, {"adapter": "logits", "num_candidates": 8, "estimator": "rloo"}, ENCODER),
+    ],
+)
+def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
+    call = replace(CALL, **changes)
+    real = measure(shape, call, reward)
+    passes = count_passes(call, rewarded=reward is not None or call.steers)
+    for name in (
+        "trunk_forwards",
+        "denoiser_forwards",
+        "denoiser_backwards",
+        "reward_forwards",
+        "reward_backwards",
+    ):
+        assert getattr(passes, name) == getattr(real.cost, name), name
+    close(sum(count_flops(shape, call, reward).values()), real.flops)
+    memory = plan_memory(shape, call, reward)
+    made = memory.total - memory.parts["weights"] - memory.parts["reward weights"]
+    close(made, real.peak)
+    if call.adapter == "lora" and call.inner_steps and not call.checkpointing:
+        close(replay_saved(shape, call, call.tokens), real.replay_saved)
+
+
+def test_a_threshold_takes_at_most_what_is_planned():
+    call = replace(CALL, steps=8, inner_steps=1, threshold=0.3)
+    real, planned = measure(QWEN, call), count_passes(call)
+    assert real.cost.trunk_forwards < planned.trunk_forwards
+    assert real.flops < sum(count_flops(QWEN, call).values())
+    memory = plan_memory(QWEN, call)
+    assert real.peak < 1.1 * (memory.total - memory.parts["weights"])
+
+
+def test_each_side_of_guidance_by_the_prompt_is_planned():
+    plain, guided = CALL, replace(CALL, cfg_scale=1.0)
+    more = count_passes(guided).unconditional
+    assert (count_passes(plain).unconditional, more) == (0, 2 * 4)
+    assert count_passes(guided).trunk_forwards == count_passes(plain).trunk_forwards
+    unsteered = replace(CALL, inner_steps=0, cfg_scale=1.0)
+    parts = count_flops(QWEN, unsteered)
+    assert parts["without prompt"] == pytest.approx(
+        parts["trunk"] + parts["replays"] + parts["head"]
+    )
+
+
+def test_steps_outside_of_the_window_are_planned_unsteered():
+    call = replace(CALL, steps=8, guidance_start=0.25, guidance_end=0.75)
+    steps = planned_steps(call)
+    assert [step.guided for step in steps] == [False, False, True, True, True, True, False, False]
+    assert count_passes(call).denoiser_backwards == 2 * 4 * call.inner_steps
+    block = replace(call, block_length=8)
+    assert [s.asked for s in planned_steps(block)][:3] == [8, 4, 24]
+
+
+def test_a_pool_adds_rewards_and_nothing_else_of_the_passes():
+    plain, pool = count_passes(replace(CALL, inner_steps=0)), count_passes(replace(CALL, **POOL))
+    assert pool == replace(plain, reward_forwards=2 * (4 + 3 * 3), guided=4)
+    fitted, both = count_passes(CALL), count_passes(replace(CALL, num_candidates=4))
+    assert both == replace(fitted, reward_forwards=fitted.reward_forwards + 2 * (4 + 3 * 3))
+    unrewarded = count_passes(replace(CALL, **POOL), rewarded=False)
+    assert unrewarded == replace(plain, guided=4)
+    dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
+    call = Call(inner_steps=0)
+    times = [
+        seconds_on(GPUS["h100"], dream, replace(call, num_candidates=n), reward) for n in (1, 4, 64)
+    ]
+    assert times == sorted(set(times))
+
+
+def test_a_smaller_pool_is_proposed_before_fewer_layers():
+    reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
+    pool = Call(inner_steps=0, num_candidates=4096)
+    changes = [change.what for change in plan(PRESETS["dream-7b"], pool, reward, "24GB").changes]
+    assert changes[0].startswith("--num-candidates")
+    assert not any("layers" in what or "adapter" in what for what in changes)
+    smallest = plan(PRESETS["dream-7b"], replace(pool, num_candidates=4), reward, "1GB").changes
+    assert "--num-candidates 1" not in [change.what for change in smallest]
+
+
+def test_operations_are_those_of_torchs_own_counter():
+    call = replace(CALL, steps=2, inner_steps=1)
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    with counter:
+        Setting(QWEN, call).run()
+    assert measure(QWEN, call).flops == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("shape", [QWEN, replace(QWEN, kv_heads=1), BERT])
+def test_nothing_padded_keeps_no_mask_and_no_copies_of_grouped_keys(shape):
+    call = replace(CALL, batch=1)
+    close(replay_saved(shape, call, call.tokens), Setting(shape, call).replay_saved(), 0.01)
+    assert replay_saved(shape, replace(CALL, batch=2), 8) > 2 * replay_saved(shape, call, 8)
+
+
+@pytest.mark.parametrize(
+    "shape", [QWEN, BERT, MODERN, CHAT.shape, replace(QWEN, attention_bias=True)]
+)
+def test_parameters_are_counted_exactly(shape):
+    model = random_model(shape)
+    assert shape.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_published_sizes():
+    published = {"dream-7b": 7_615_616_512, "llada-8b": 8_015_581_184, "qwen3-0.6b": 596_049_920}
+    published["bert-base"] = 109_514_298
+    for name, parameters in published.items():
+        assert PRESETS[name].parameters == parameters
+    assert find_shape("Dream-org/Dream-v0-Instruct-7B") == find_shape("dream-7b")
+    eight, four = (weights_bytes(PRESETS["dream-7b"], 2, bits) for bits in (8, 4))
+    assert four < eight < weights_bytes(PRESETS["dream-7b"], 2)
+
+
+def test_masks_fall_to_nothing_and_sum_as_revealed():
+    assert masks_left(8, 8) == [8, 7, 6, 5, 4, 3, 2, 1]
+    assert masks_left(8, 2) == [8, 4]
+    assert len(masks_left(4, 10)) == 4
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert", "modernbert"])
+def test_sizes_are_read_from_a_config(kind, tmp_path):
+    shape = {"bert": BERT, "modernbert": MODERN}.get(kind, QWEN)
+    config = {
+        "model_type": kind,
+        "num_hidden_layers": shape.layers,
+        "hidden_size": shape.hidden,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "intermediate_size": shape.ffn,
+        "max_position_embeddings": shape.context,
+        "vocab_size": shape.vocab,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert find_shape(str(tmp_path)).parameters == shape.parameters
+    del config["hidden_size"]
+    with pytest.raises(ValueError, match="lacks 'hidden_size'"):
+        from_config(config)
+
+
+def test_context_and_precision_are_those_the_model_is_loaded_with(capsys):
+    real = load("mini")
+    shape = find_shape("mini")
+    assert shape.limit == real.context
+    assert shape.stored_bytes == next(real.anatomy.model.parameters()).element_size()
+    assert PRESETS["dream-7b"].stored_bytes == 2
+    assert main(["plan", "--model", "mini", "--tokens", "24"]) == 0
+    assert "32-bit numbers" in capsys.readouterr().out
+    assert main(["plan", "--model", "mini", "--tokens", "24", "--dtype", "bfloat16"]) == 0
+    assert "16-bit numbers" in capsys.readouterr().out
+    assert main(["plan", "--model", "mini", "--tokens", "100"]) == 2
+    assert f"context of {real.context}" in capsys.readouterr().err
+
+
+def test_lladas_own_names_are_read():
+    config = {
+        "model_type": "llada",
+        "n_layers": 32,
+        "d_model": 4096,
+        "n_heads": 32,
+        "n_kv_heads": 32,
+        "mlp_hidden_size": 12288,
+        "max_sequence_length": 4096,
+        "embedding_size": 126464,
+        "weight_tying": False,
+    }
+    assert from_config(config).parameters == PRESETS["llada-8b"].parameters
+
+
+def test_suggestions_are_planned_and_end_when_it_fits():
+    dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
+    call = Call(batch=16, lora_layers=None)
+    found = plan(dream, call, reward, "24GB")
+    assert found.fits is False
+    assert found.changes[-1].fits
+    assert not any(change.fits for change in found.changes[:-1])
+    totals = [found.memory.total / 2**30, *(change.total for change in found.changes)]
+    assert totals == sorted(totals, reverse=True)
+    first = found.changes[0]
+    assert first.what.startswith("--batch")
+    again = plan_memory(dream, replace(call, batch=int(first.what.split()[1])), reward)
+    assert first.total == pytest.approx(again.total / 2**30)
+    assert first.alone == pytest.approx(totals[0] - first.total)
+    assert plan(dream, call, reward, "500GB").changes == []
+
+
+def test_changes_no_longer_needed_are_taken_back():
+    reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
+    found = plan(PRESETS["dream-7b"], Call(lora_layers=None), reward, "24GB")
+    assert [change.what for change in found.changes] == ["--load-in-8bit"]
+    small = plan(PRESETS["dream-7b"], Call(batch=2), reward, "6GB")
+    assert len(small.changes) > 2
+    assert not any(change.fits for change in small.changes)
+
+
+def test_a_faster_gpu_is_estimated_faster():
+    call = Call(batch=4)
+    times = {name: seconds_on(gpu, PRESETS["dream-7b"], call) for name, gpu in GPUS.items()}
+    assert min(times, key=times.__getitem__) == "h100"
+    assert times["rtx-4090"] < times["rtx-3090"]
+    assert usable_bytes(24) < 24 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model", "gpt-9"], "no shape for 'gpt-9'"),
+        (["--model", "dream-7b", "--gpu", "huge"], "no GPU 'huge'"),
+        (["--model", "dream-7b", "--lora-layers", "40"], "lora_layers=40, but Dream-7B has 28"),
+        (["--model", "dream-7b", "--lora-layers", "some"], "a number or 'all', got 'some'"),
+        (["--model", "dream-7b", "--tokens", "4000"], "context of 2048"),
+        (["--model", "dream-7b", "--batch", "0"], "batch must be at least 1, got 0"),
+        (["--model", "dream-7b", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["--model", "dream-7b", "--cfg-scale", "-1"], "cfg_scale must not be negative, got -1"),
+        (["--model", "dream-7b", "--block-length", "0"], "block_length must be at least 1, got 0"),
+        (["--model", "dream-7b", "--threshold", "2"], r"threshold lies in [0, 1], got 2"),
+        (["--model", "dream-7b", "--guidance-end", "1.5"], "guidance_end lies in [0, 1], got 1.5"),
+        (["--model", "dream-7b", "--guidance-start", "1"], "no step is steered"),
+        (["--model", "dream-7b", "--num-candidates", "0"], "num_candidates must be at least 1"),
+        (
+            ["--model", "bert-base", "--inner-steps=0", "--num-candidates=4", "--guidance-start=1"],
+            "or plan inner_steps=0, no pool",
+        ),
+        (["--model", "dream-7b", "--reward", "gpt-9"], "no shape for 'gpt-9'"),
+        (["--model", "dream-7b", "--load-in-4bit", "--load-in-8bit"], "not both"),
+    ],
+)
+def test_errors_name_the_value(options, message, capsys):
+    assert main(["plan", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_shows_parts_and_changes(capsys):
+    options = ["plan", "--model", "llada-8b", "--batch", "8", "--reward", "relevance"]
+    assert main([*options, "--gpu", "24GB"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("peak memory", "vocabulary", "TFLOP", "does NOT fit", "saves alone", "--batch"):
+        assert word in shown
+    assert main([*options, "--gpu", "a100-80", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["fits"] is True
+    assert set(found["estimated_seconds"]) == {"a100-80"}
+    parts = {key: value for key, value in found["memory_bytes"].items() if key != "total"}
+    assert sum(parts.values()) == pytest.approx(found["memory_bytes"]["total"])
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        (["--inner-steps", "0"], "M=0, plain\n"),
+        (["--inner-steps", "0", "--num-candidates", "16"], "M=0, pool of 16 answers\n"),
+        (["--num-candidates", "4"], "M=3, LoRA rank 8 on 4 of 28 layers, pool of 4 answers\n"),
+        (["--adapter", "logits"], "M=3, phi = logits\n"),
+    ],
+)
+def test_the_command_says_what_steers(options, shown, capsys):
+    assert main(["plan", "--model", "dream-7b", *options]) == 0
+    printed = capsys.readouterr().out
+    assert shown in printed
+    assert ("at most" in printed) == ("M=0" not in printed)
+
+
+def test_gpus_by_size_and_name():
+    assert find_gpu("24GB") == (24.0, None)
+    assert find_gpu("A100-80")[1] is GPUS["a100-80"]
+
+
+def test_models_are_listed(capsys):
+    assert main(["models"]) == 0
+    assert "Dream-org/Dream-v0-Instruct-7B" in capsys.readouterr().out
+    assert main(["models", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    dream = next(row for row in rows if row["family"] == "Dream")
+    assert dream["shift"] is True
+    assert 14 < dream["weights_gib"]["bf16"] < 15
+    assert all(row["needs"] and row["parameters"] and row["context"] for row in rows)
+    loaded = {kind.removeprefix("a2d-") for kind in LAYOUTS}
+    assert loaded == {kind for row in rows for kind in row["model_types"]}
+    mini = next(row for row in rows if row["family"] == "embedded")
+    real = load("mini")
+    assert mini["parameters"] == sum(p.numel() for p in real.anatomy.model.parameters())
+    assert mini["context"] == real.context
+
+
+def test_the_documented_plans_are_what_the_command_prints(capsys):
+    text = (ROOT / "docs" / "planning.md").read_text()
+    blocks = re.findall(r"```console\n\$ aps (.*?)\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 3
+    for command, shown in blocks:
+        assert main(shlex.split(command)) == 0
+        assert capsys.readouterr().out == shown

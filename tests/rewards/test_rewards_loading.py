@@ -1,0 +1,182 @@
+"""Where rewards are found, and what the errors say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from aps_rewards import (
+    describe,
+    is_differentiable,
+    last_text,
+    list_rewards,
+    load_reward,
+    parse_reward_spec,
+)
+from aps_rewards.sentiment import Sentiment
+
+
+def shortness(prompts, completions, *, limit=10, **columns):
+    """Short answers."""
+    return [float(len(c) <= limit) for c in completions]
+
+
+def install(folder, monkeypatch, entry_points: str):
+    """A real distribution on the import path, as pip would leave it."""
+    info = folder / "plug_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[aps_text.rewards]\n{entry_points}\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_built_in_rewards_are_installed_and_described():
+    rewards = {r.name: r for r in list_rewards()}
+    assert {"relevance", "sentiment"} <= rewards.keys()
+    assert rewards["relevance"].info.differentiable
+    assert not rewards["sentiment"].info.differentiable
+    for name in ("relevance", "sentiment"):
+        info = rewards[name].info
+        assert info.range == (-1.0, 1.0)
+        assert info.measures != "not stated"
+        assert info.licence
+
+
+def test_importing_rewards_is_light_and_knows_no_sampler():
+    check = (
+        "import sys, rewards; rewards.list_rewards; "
+        "heavy = {'aps_text', 'torch', 'transformers', 'vaderSentiment'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_instances_classes_and_functions_pass_through():
+    assert load_reward(shortness) is shortness
+    built = load_reward(Sentiment)
+    assert isinstance(built, Sentiment)
+    assert load_reward(built) is built
+    assert load_reward(shortness, limit=2)(["q"], ["abc"]) == [0.0]
+    assert isinstance(load_reward("sentiment"), Sentiment)
+
+
+def test_module_and_file_specs(tmp_path, monkeypatch):
+    (tmp_path / "my_plug.py").write_text(
+        "def vowels(prompts, completions, **columns):\n"
+        "    return [sum(c in 'aeiou' for c in text) for text in completions]\n"
+        "class Inner:\n    class Deep:\n        def __init__(self, scale=1): self.scale = scale\n"
+        "        def __call__(self, completions, **kw): return [self.scale for _ in completions]\n"
+        "number = 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load_reward("my_plug:vowels")(["q"], ["banana"]) == [3]
+    assert load_reward(f"{tmp_path}/my_plug.py:vowels")(["q"], ["banana"]) == [3]
+    assert load_reward("my_plug:Inner.Deep", scale=4)(completions=["x"]) == [4]
+    with pytest.raises(ValueError, match=r"'my_plug' has no 'vowel'; did you mean 'vowels'"):
+        load_reward("my_plug:vowel")
+    with pytest.raises(TypeError, match="int, not a function"):
+        load_reward("my_plug:number")
+    with pytest.raises(ValueError, match=r"no reward file 'missing\.py'"):
+        load_reward("missing.py:vowels")
+
+
+def test_entry_points_are_found_and_a_broken_one_is_named(tmp_path, monkeypatch):
+    (tmp_path / "good_plug.py").write_text("def r(completions, **kw): return [2.0] * 1\n")
+    (tmp_path / "broken_plug.py").write_text("import no_such_dependency\n")
+    install(tmp_path, monkeypatch, "good = good_plug:r\nbroken = broken_plug:r")
+    assert load_reward("good")(completions=["x"]) == [2.0]
+    with pytest.raises(ImportError, match=r"'broken' is installed .*no_such_dependency"):
+        load_reward("broken")
+    listed = {r.name: r for r in list_rewards()}
+    assert listed["broken"].info is None
+    assert "no_such_dependency" in listed["broken"].problem
+    # A module that is there but lacks a dependency is not "unknown".
+    with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
+        load_reward("broken_plug:r")
+
+
+@pytest.mark.parametrize("spec", ["relevence", "no.such.module:attr", "", ":x", "x:"])
+def test_unknown_names_say_what_was_tried(spec):
+    with pytest.raises(ValueError, match="Tried: an installed name") as caught:
+        load_reward(spec)
+    assert repr(spec) in str(caught.value)
+    assert "relevance, " in str(caught.value)
+    assert "owner/name" in str(caught.value)
+
+
+def test_a_close_match_is_suggested():
+    with pytest.raises(ValueError, match="Did you mean 'relevance'"):
+        load_reward("relevence")
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("relevance", {"refrence": "text"}, r"no option 'refrence'; it has reference, weights"),
+        ("sentiment", {"scale": 1}, r"no option 'scale'; it has none"),
+        (shortness, {"limits": 1}, r"no option 'limits'; it has limit"),
+        (shortness, {"prompts": []}, r"no option 'prompts'"),
+        (3, {}, "a reward is a name or a callable, got 3"),
+    ],
+)
+def test_unknown_options_are_named(spec, options, message):
+    with pytest.raises(TypeError, match=message):
+        load_reward(spec, **options)
+
+
+def test_options_for_something_already_built():
+    with pytest.raises(TypeError, match="already built"):
+        load_reward(Sentiment(), scale=1)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("relevance", ("relevance", 1.0)),
+        ("relevance=0.5", ("relevance", 0.5)),
+        (" sentiment =-2", ("sentiment", -2.0)),
+        ("pkg.mod:attr=0", ("pkg.mod:attr", 0.0)),
+        ("a=b/f.py:r=1e-1", ("a=b/f.py:r", 0.1)),
+    ],
+)
+def test_reward_specs(spec, expected):
+    assert parse_reward_spec(spec) == expected
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "=1", "  =1", "relevance=", "relevance=much", "r=nan", "r=inf"]
+)
+def test_bad_reward_specs_name_the_value(spec):
+    with pytest.raises(ValueError, match="write") as caught:
+        parse_reward_spec(spec)
+    assert repr(spec) in str(caught.value)
+
+
+def test_describe_fills_in_what_a_function_does_not_state():
+    info = describe(shortness)
+    assert info.name == "shortness"
+    assert info.measures == "Short answers."
+    assert info.range == (float("-inf"), float("inf"))
+    assert not info.differentiable
+
+
+def test_half_a_differentiable_reward_is_refused():
+    class Half:
+        differentiable = True
+        tokenizer = None
+
+        def frame(self, prompt):
+            return [], []
+
+    with pytest.raises(TypeError, match="no embedding_table, score_embeds"):
+        is_differentiable(Half())
+    assert not is_differentiable(shortness)
+
+
+def test_last_text_of_messages():
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    assert last_text(chat) == "u"
+    assert last_text("plain") == "plain"
+    assert last_text([]) == ""
