@@ -20,7 +20,7 @@ from worlds import (
     open_canvas,
 )
 
-from aps_text import sampler
+from aps_text.core import sampler
 from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator
