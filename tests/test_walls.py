@@ -158,8 +158,11 @@ def climbs(name: str, target: str) -> bool:
 
 
 def folder_of(name: str) -> str:
+    """A module's folder; what lies at the top of the library (the names users import, the command)
+    are rooms of their own."""
     path = MODULES[name]
-    return name if path.name == "__init__.py" else name.rpartition(".")[0]
+    inside = path.name != "__init__.py" and name.count(".") > 1
+    return name.rpartition(".")[0] if inside or name.startswith("aps_eval.") else name
 
 
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("aps_text.core")])
@@ -169,6 +172,7 @@ def test_the_core_knows_torch_and_itself(name):
     for target, line in IMPORTS[name]:
         top = target.split(".")[0]
         allowed = top == "torch" or top in sys.stdlib_module_names
+        allowed = allowed or f"up: {name} imports {target}" in HOLES
         assert allowed or target.startswith("aps_text.core"), f"{name}:{line} imports {target}"
 
 
