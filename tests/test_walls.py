@@ -6,19 +6,12 @@ name (`from .lora import LoraAdapter`) counts as one of the module that is named
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
-from pathlib import Path
+import sys
 
 import pytest
+from house import circles, folders_of, graph_of, imported, modules
 from paths import ROOT
 
-PACKAGES = {
-    "aps_text": ROOT / "aps_text",
-    "aps_rewards": ROOT / "rewards" / "aps_rewards",
-    "aps_eval": ROOT / "eval" / "aps_eval",
-    "recipes": ROOT / "recipes",
-}
 # A layer may import itself and what stands below it.
 LAYERS = [
     ["aps_text.core", "aps_rewards"],
@@ -51,39 +44,8 @@ HOLES = {
 ENTRIES = {"aps_eval.__main__"}
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for name, folder in PACKAGES.items():
-        for path in sorted(folder.rglob("*.py")):
-            parts = [name, *path.relative_to(folder).with_suffix("").parts]
-            found[".".join(parts).removesuffix(".__init__")] = path
-    return found
-
-
-MODULES = modules()
-
-
-def imported(name: str, path: Path) -> Iterator[tuple[str, int]]:
-    """Absolute names this module imports, and the line."""
-    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, node.lineno
-        elif isinstance(node, ast.ImportFrom):
-            base = package.split(".")
-            base = base[: len(base) - node.level + 1] if node.level else []
-            source = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:
-                inner = f"{source}.{alias.name}"
-                yield (inner if inner in MODULES else source), node.lineno
-
-
-IMPORTS = {name: list(imported(name, path)) for name, path in MODULES.items()}
-OURS = {
-    name: {target for target, _ in found if target in MODULES and target != name}
-    for name, found in IMPORTS.items()
-}
+MODULES = modules(ROOT)
+OURS = graph_of(MODULES)
 
 
 def layer_of(name: str) -> tuple[int, str] | None:
@@ -94,34 +56,6 @@ def layer_of(name: str) -> tuple[int, str] | None:
     return None
 
 
-def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """Strongly connected components of more than one module (Tarjan 1972)."""
-    order: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(node: str) -> None:
-        order[node] = low[node] = len(order)
-        stack.append(node)
-        for target in sorted(graph[node]):
-            if target not in order:
-                visit(target)
-                low[node] = min(low[node], low[target])
-            elif target in stack:
-                low[node] = min(low[node], order[target])
-        if low[node] == order[node]:
-            at = stack.index(node)
-            if len(stack) - at > 1:
-                found.append(sorted(stack[at:]))
-            del stack[at:]
-
-    for node in sorted(graph):
-        if node not in order:
-            visit(node)
-    return found
-
-
 def test_the_walls_hold():
     """No circle of modules or of folders, and layers only downwards; but for known holes."""
     found = {"circle: " + ", ".join(circle) for circle in circles(OURS)}
@@ -129,13 +63,7 @@ def test_the_walls_hold():
         for target in () if name in ENTRIES else targets:
             if climbs(name, target):
                 found.add(f"up: {name} imports {target}")
-    folders: dict[str, set[str]] = {}
-    for name, targets in OURS.items():
-        here = folders.setdefault(folder_of(name), set())
-        if name not in ENTRIES:
-            here.update(folder_of(target) for target in targets)
-    for here, targets in folders.items():
-        targets.discard(here)
+    folders = folders_of(OURS, MODULES, ENTRIES)
     found |= {"folders: " + ", ".join(circle) for circle in circles(folders)}
     # A hole that shrank is still a hole: of a known circle any part may be left.
     new = {hole for hole in found if not any(within(hole, known) for known in HOLES)}
@@ -157,19 +85,9 @@ def climbs(name: str, target: str) -> bool:
     return here != there and (below > level or (below == level and (here, there) not in BESIDE))
 
 
-def folder_of(name: str) -> str:
-    """A module's folder; what lies at the top of the library (the names users import, the command)
-    are rooms of their own."""
-    path = MODULES[name]
-    inside = path.name != "__init__.py" and name.count(".") > 1
-    return name.rpartition(".")[0] if inside or name.startswith("aps_eval.") else name
-
-
 @pytest.mark.parametrize("name", [n for n in MODULES if n.startswith("aps_text.core")])
 def test_the_core_knows_torch_and_itself(name):
-    import sys
-
-    for target, line in IMPORTS[name]:
+    for target, line in imported(name, MODULES[name], MODULES):
         top = target.split(".")[0]
         allowed = top == "torch" or top in sys.stdlib_module_names
         allowed = allowed or f"up: {name} imports {target}" in HOLES
@@ -177,9 +95,10 @@ def test_the_core_knows_torch_and_itself(name):
 
 
 def test_rewards_never_import_the_sampler():
-    for name, found in IMPORTS.items():
+    for name, path in MODULES.items():
         if name.startswith("aps_rewards"):
-            assert not [t for t, _ in found if t.startswith("aps_text")], name
+            found = [target for target, _ in imported(name, path, MODULES)]
+            assert not [target for target in found if target.startswith("aps_text")], name
 
 
 def test_a_circle_and_a_climb_are_seen():
