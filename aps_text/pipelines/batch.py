@@ -21,8 +21,9 @@ from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
 from ..text.prompts import Prompt
+from ..text.reward_operator.bridge_stats import BridgeStats
 from ..text.reward_operator.controls import controlled
-from ..text.reward_operator.guidance import Passed, Rows, Weighted, reward_operator
+from ..text.reward_operator.guidance import ScoredRows, WeightedRewards, reward_operator
 from .request import Request
 
 __all__ = ["Batch", "Judged", "Roles", "bind"]
@@ -32,11 +33,11 @@ __all__ = ["Batch", "Judged", "Roles", "bind"]
 class Roles:
     """Three settings: what guides, what selects among candidates, what is only reported."""
 
-    guide: Weighted = field(default_factory=list)
-    select: Weighted = field(default_factory=list)
-    report: Weighted = field(default_factory=list)
+    guide: WeightedRewards = field(default_factory=list)
+    select: WeightedRewards = field(default_factory=list)
+    report: WeightedRewards = field(default_factory=list)
 
-    def items(self) -> list[tuple[str, Weighted]]:
+    def items(self) -> list[tuple[str, WeightedRewards]]:
         """Roles by name; a guide of weight 0 is only reported."""
         guiding = [one for one in self.guide if one[1] != 0]
         silent = [one for one in self.guide if one[1] == 0]
@@ -131,13 +132,13 @@ def bind(
     roles: Roles,
     cost: Cost,
     control: str | None = None,
-    passed: Passed | None = None,
+    stats: dict[str, BridgeStats] | None = None,
 ) -> Batch:
     """Bind (prompt, particle) pairs to a model and its rewards.
 
     Args:
         control: None, or what steers in the guide's place (`text.controls`).
-        passed: counts of a call's earlier batches, to go on with; see `Rows.passed`.
+        stats: of a call's earlier batches, to continue; see `ScoredRows.stats`.
     """
     config, device = request.config, model.anatomy.device
     owners = [prompt for prompt, _ in rows]
@@ -153,8 +154,8 @@ def bind(
         group=owners,
         device=device,
     )
-    passed = {} if passed is None else passed
-    bound = Rows(model, prompts, owners, request.columns, config, passed)
+    stats = {} if stats is None else stats
+    bound = ScoredRows(model, prompts, owners, request.columns, config, stats)
     guide = reward_operator(roles.guide, bound)
     fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
     steering = controlled(guide, control, model.anatomy.vocab_size, fixed, config.seed)

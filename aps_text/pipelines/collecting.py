@@ -12,7 +12,7 @@ from ..core.cost import Cost
 from ..core.sampler import StepState
 from ..models.text_model import TextModel
 from ..text.decoding import answer_ids, decode_canvas
-from ..text.reward_operator.guidance import Passed
+from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles
 from .diagnosis import Watch, Watched, warnings_of
 from .output import APSOutput, BridgeReport, Failure, RewardReport
@@ -34,7 +34,7 @@ class Collector:
     def __init__(self, model: TextModel, request: Request, roles: Roles, guided: bool) -> None:
         self.model, self.request, self.roles, self.guided = model, request, roles, guided
         self.cost = Cost()
-        self.passed: Passed = {}
+        self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []
         self.adapters: list[Any] = []
         self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
@@ -87,12 +87,12 @@ class Collector:
             rewards.before[name] = [one.before.get(name, math.nan) for one in self._watched]
         rewards.bridges = {
             name: BridgeReport(
-                bridge.policy, bridge.matched_share, carried.mass, carried.retokenised
+                one.bridge.policy, one.bridge.matched_share, one.mass, one.retokenised
             )
-            for name, (bridge, carried) in self.passed.items()
-            if bridge is not None
+            for name, one in self.stats.items()
+            if one.bridge is not None
         }
-        out.warnings = warnings_of(out, self._watched, {n: c for n, (_, c) in self.passed.items()})
+        out.warnings = warnings_of(out, self._watched, self.stats)
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..core.sampler import StepState
 
 if TYPE_CHECKING:
-    from ..text.reward_operator.carried import Carried
+    from ..text.reward_operator.bridge_stats import BridgeStats
     from .output import APSOutput
 
 __all__ = ["Watch", "Watched", "compare", "repetition", "warnings_of"]
@@ -86,17 +86,17 @@ class Watch:
 
 
 def warnings_of(
-    output: APSOutput, watched: Sequence[Watched], passed: Mapping[str, Carried] | None = None
+    output: APSOutput, watched: Sequence[Watched], stats: Mapping[str, BridgeStats] | None = None
 ) -> list[str]:
     """Warnings about a steered call.
 
     Args:
         watched: one entry per answer of `output`.
-        passed: counts by the reward's name, for methods that choose among texts.
+        stats: statistics by the reward's name, for methods that choose among texts.
     """
     found: list[str] = []
     rewards = output.rewards
-    for name, one in (passed or {}).items():
+    for name, one in (stats or {}).items():
         known = any(not answer.varied.get(name, True) for answer in watched)  # below
         if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
             found.append(

@@ -89,7 +89,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
     def _batch(self) -> Iterator[StepState]:
         work, config = self._work, self.request.config
         batch = bind(
-            self.model, self.request, self.rows, self.roles, work.cost, self.control, work.passed
+            self.model, self.request, self.rows, self.roles, work.cost, self.control, work.stats
         )
         states, phi = batch.start(self.method, config, self.warm_start)
         watch = Watch(batch.canvas.z, self.model.anatomy.mask_id)

@@ -154,7 +154,7 @@ def test_a_soft_score_of_another_cut_is_reported_beside_the_texts():
         hard = torch.nn.functional.one_hot(canvas[masked], len(generator)).float()
         scores[name] = float(op.log_prob(relaxed_of(generator, canvas, masked, hard)).total)
     text = float(op.log_prob_ids(spelled).total)
-    assert op.carried.retokenised == 1.0
+    assert op.stats.retokenised == 1.0
     assert text == pytest.approx(scores["own"], abs=1e-4)
     assert abs(text - scores["spelled"]) > 1e-2
 

@@ -164,16 +164,16 @@ def test_what_was_carried_is_reported():
     op = operator(generator, judge(byte_bpe(420)))
     ids, masked = canvas_of(generator, "the cat sings", "the violin")
     op.log_prob_ids(ids)
-    assert (op.carried.texts, op.carried.changed) == (2, 0)
+    assert (op.stats.texts, op.stats.changed) == (2, 0)
     letters = generator.convert_tokens_to_ids(["t", "h", "e", "Ġ", "c", "a", "t"])
     spelled = torch.tensor([letters, ids[1].tolist()])
     assert op.texts(spelled)[0] == "the cat"
     op.take(torch.tensor([0, 1])).log_prob_ids(spelled)
-    assert op.carried.retokenised == 0.25  # one of four: it reads the same and is cut otherwise
+    assert op.stats.retokenised == 0.25  # one of four: it reads the same and is cut otherwise
     probs = torch.zeros(4, len(generator), dtype=torch.float64)
     probs[:, letters[0]], probs[:, generator.eos_token_id] = 0.5, 0.5
     op.log_prob(relaxed_of(generator, ids, masked, probs))
-    assert op.carried.mass == 1.0
+    assert op.stats.mass == 1.0
 
 
 def test_the_mean_of_rloo_is_the_enumerated_gradient():
@@ -228,4 +228,4 @@ def test_a_decoder_reward_behind_another_family():
     for relaxation in ("expectation", "quantized"):
         soft = op.log_prob(relaxed_of(generator, ids, masked, hard, relaxation)).total
         torch.testing.assert_close(soft, op.log_prob_ids(ids).total, atol=1e-4, rtol=0)
-    assert op.carried.retokenised == 0
+    assert op.stats.retokenised == 0

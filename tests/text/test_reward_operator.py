@@ -12,7 +12,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from aps_text.core.codebook import Relaxed
 from aps_text.core.operator import Operator, WeightedSum
 from aps_text.text.decoding import answer_ids, decode_canvas
-from aps_text.text.reward_operator.carried import Carried
+from aps_text.text.reward_operator.bridge_stats import BridgeStats
 from aps_text.text.reward_operator.operator import RewardOperator
 
 WORDS = ["a", "violin", "is", "lion", "the", "cat", "sings", "large"]
@@ -263,13 +263,13 @@ def test_take_reorders_everything_and_copies_no_table():
 
 def test_matched_mass_is_shared_and_leaves_the_stop_token_out():
     op = operator()
-    assert op.carried.mass == 1
+    assert op.stats.mass == 1
     unheard = GENERATOR.convert_tokens_to_ids("unheard")
     probs = torch.zeros(int(MASKED.sum()), K, dtype=torch.float64)
     probs[:, unheard], probs[:, 7], probs[:, STOP] = 0.1, 0.3, 0.6
     op.take(torch.tensor([0, 1, 2])).log_prob(relaxed_of(IDS, MASKED, probs))
-    assert op.carried.mass == pytest.approx(0.75)
-    assert Carried(0.0, 0.0).mass == 1
+    assert op.stats.mass == pytest.approx(0.75)
+    assert BridgeStats(matched=0.0, text=0.0).mass == 1
 
 
 def test_a_black_box_and_the_rloo_policy_have_no_gradient():

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from ...core.codebook import VectorCodebook
-from .token_forms import Form, Pieces, stands_alone
+from .token_forms import Form, TokenForms, stands_alone
 
 __all__ = ["POLICIES", "VocabularyBridge", "bridge_between"]
 
@@ -83,7 +83,7 @@ class VocabularyBridge:
         if vocab_size < 1:
             raise ValueError(f"vocab_size must be >= 1, got {vocab_size}")
         excluded = set(exclude)
-        source, target = Pieces(source_tokenizer), Pieces(target_tokenizer)
+        source, target = TokenForms(source_tokenizer), TokenForms(target_tokenizer)
         self.policy, self.unk_id = policy, target_tokenizer.unk_token_id
         self.map = torch.tensor(_match(source, target, vocab_size, excluded))
         self.special = torch.ones(vocab_size, dtype=torch.bool)
@@ -95,7 +95,7 @@ class VocabularyBridge:
         self._codebook: tuple[Tensor, int, VectorCodebook] | None = None
         self._check(source)
 
-    def _check(self, source: Pieces) -> None:
+    def _check(self, source: TokenForms) -> None:
         lost = (~self.matched & ~self.special).nonzero().flatten().tolist()
         examples = ", ".join(repr(source.text[i]) for i in lost[:5])
         if not self.matched.any():
@@ -185,7 +185,7 @@ def bridge_between(
     return built[key]
 
 
-def _match(source: Pieces, target: Pieces, vocab_size: int, exclude: set[int]) -> list[int]:
+def _match(source: TokenForms, target: TokenForms, vocab_size: int, exclude: set[int]) -> list[int]:
     exact = {piece: i for i, piece in target.text.items()} if source.marks == target.marks else {}
     by_form: dict[Form, int] = {}
     for i, piece in target.text.items():
@@ -209,7 +209,7 @@ def _match(source: Pieces, target: Pieces, vocab_size: int, exclude: set[int]) -
     return found
 
 
-def _candidates(form: Form, source: Pieces, target: Pieces) -> list[Form]:
+def _candidates(form: Form, source: TokenForms, target: TokenForms) -> list[Form]:
     """Forms to look for in the target, best first."""
     text = target.normalised(form.text)
     if not text:

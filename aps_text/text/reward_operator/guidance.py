@@ -13,25 +13,21 @@ from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
 from ...models.text_model import TextModel
 from ..prompts import Prompt
-from .bridge import VocabularyBridge
-from .carried import Carried
+from .bridge_stats import BridgeStats
 from .operator import RewardOperator
 
-__all__ = ["Passed", "RewardSpec", "Rows", "Weighted", "load_rewards", "reward_operator"]
+__all__ = ["RewardSpec", "ScoredRows", "WeightedRewards", "load_rewards", "reward_operator"]
 
 RewardSpec = Any
 """A name, a callable, a (reward, weight) pair, a list of those, {reward: weight}, an Operator."""
 
-Weighted = list[tuple[str, float, Any]]
+WeightedRewards = list[tuple[str, float, Any]]
 """(name, weight, reward) triples."""
-
-Passed = dict[str, tuple[VocabularyBridge | None, Carried]]
-"""By a reward's name, its bridge and the counts of a run."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What rewards are bound to.
+class ScoredRows:
+    """The rows of a batch whose answers are to be scored.
 
     Attributes:
         model: whose answers are scored.
@@ -39,8 +35,7 @@ class Rows:
         owners: which of the call's prompts each row belongs to.
         columns: dataset columns, a value per prompt of the call.
         config: the bridge's policy and the timeout.
-        passed: by name, the bridge of each reward (None of a black box) and what passed so far;
-            filled as rewards are bound.
+        stats: the statistics of each reward by its name; binding a reward adds its entry.
     """
 
     model: TextModel
@@ -48,10 +43,10 @@ class Rows:
     owners: list[int]
     columns: Mapping[str, Sequence[Any]]
     config: APSConfig
-    passed: Passed = field(default_factory=dict)
+    stats: dict[str, BridgeStats] = field(default_factory=dict)
 
 
-def reward_operator(rewards: Weighted, rows: Rows) -> Operator:
+def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
     """The weighted sum of `rewards`, bound to rows; without any, the operator that says nothing.
 
     Raises:
@@ -62,7 +57,7 @@ def reward_operator(rewards: Weighted, rows: Rows) -> Operator:
     return weighted_sum(*((weight, _bound(reward, name, rows)) for name, weight, reward in rewards))
 
 
-def _bound(reward: Any, name: str, rows: Rows) -> Operator:
+def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
     """One reward bound to rows: a composed one as the same function of its parts' operators."""
     if isinstance(reward, Operator):
         return reward.take(torch.tensor(rows.owners))
@@ -73,9 +68,8 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
         return Combined(inner, reward.combine, name, reward.differentiable)
     model, config = rows.model, rows.config
-    carried = rows.passed[name][1] if name in rows.passed else None
     sampled = config.estimator == "auto" and getattr(reward, "estimator", "relaxed") == "rloo"
-    operator = RewardOperator(
+    return RewardOperator(
         reward,
         name,
         prompts=rows.prompts,
@@ -88,13 +82,11 @@ def _bound(reward: Any, name: str, rows: Rows) -> Operator:
         finish=model.finish,
         timeout=config.reward_timeout,
         index=rows.owners,
-        carried=carried,
+        stats=rows.stats.setdefault(name, BridgeStats()),
     )
-    rows.passed[name] = operator.bridge, operator.carried
-    return operator
 
 
-def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weighted:
+def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> WeightedRewards:
     """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`.
 
     A `rewards.WeightedSum` becomes its parts, so that each steers in its own way.
@@ -109,7 +101,7 @@ def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weig
         items = [item if isinstance(item, tuple) else (item, None) for item in spec]
     else:
         items = [spec if isinstance(spec, tuple) else (spec, None)]
-    found: Weighted = []
+    found: WeightedRewards = []
     for reward, weight in items:
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
@@ -124,7 +116,7 @@ def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weig
     return found
 
 
-def _parts(name: str, weight: float, reward: Any) -> Weighted:
+def _parts(name: str, weight: float, reward: Any) -> WeightedRewards:
     if not isinstance(reward, WeightedSum):
         return [(name, weight, reward)]
     return [

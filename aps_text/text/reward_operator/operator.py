@@ -32,8 +32,8 @@ from ...core.codebook import Codebook, Relaxed
 from ...core.operator import Arithmetic, Scores
 from ..decoding import answer_ids, decode_canvas
 from .bridge import VocabularyBridge, bridge_between
-from .carried import Carried
-from .framed import FramedRows, padded
+from .bridge_stats import BridgeStats
+from .embedding_scorer import EmbeddingScorer, padded
 
 __all__ = ["RewardOperator"]
 
@@ -56,15 +56,15 @@ class RewardOperator(Arithmetic):
         finish: what the final text goes through after decoding (capitals, spacing), so that
             scored text is shown text.
         timeout: seconds the reward may take to score a batch of texts, and to score a batch of
-            relaxed answers (the forward; see `framed`); None waits for ever.
+            relaxed answers (the forward; see `embedding_scorer`); None waits for ever.
         index: what errors call each prompt's number; default 0 to B-1.
-        carried: counts to go on with; default: new ones.
+        stats: statistics of the call's earlier batches, to continue; default: new ones.
 
     Attributes:
         differentiable: whether `log_prob` carries a gradient; False for black boxes and `rloo`.
         codebook: the reward's embeddings per generator token; None unless differentiable.
         bridge: likewise.
-        carried: running counts, shared with everything `take` returned.
+        stats: running statistics, shared with everything `take` returned.
 
     Raises:
         ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
@@ -87,7 +87,7 @@ class RewardOperator(Arithmetic):
         finish: Callable[[str], str] | None = None,
         timeout: float | None = None,
         index: Sequence[int] | None = None,
-        carried: Carried | None = None,
+        stats: BridgeStats | None = None,
     ) -> None:
         if not prompts:
             raise ValueError("a reward operator needs at least one prompt, got none")
@@ -103,7 +103,7 @@ class RewardOperator(Arithmetic):
         self.stop_ids, self.fill_id = tuple(stop_ids), fill_id
         self.timeout = timeout
         self.index = list(range(len(self.prompts)) if index is None else index)
-        self.carried = Carried() if carried is None else carried
+        self.stats = BridgeStats() if stats is None else stats
         self.bridge: VocabularyBridge | None = None
         self.codebook: Codebook | None = None
         self._guide: DifferentiableReward | None = None
@@ -117,6 +117,7 @@ class RewardOperator(Arithmetic):
                 policy=policy,
                 exclude=(*self.stop_ids, fill_id),
             )
+            self.stats.bridge = self.bridge
             table = reward.embedding_table()
             self.codebook = self.bridge.codebook(table)
             # Committed, these are no text, or (restrict) text the reward has no embedding for.
@@ -145,19 +146,19 @@ class RewardOperator(Arithmetic):
 
         Raises:
             ValueError: the operator is a black box, or the batch has another number of rows.
-            RewardError: what `FramedRows.scores` raises; names the prompt.
+            RewardError: what `EmbeddingScorer.scores` raises; names the prompt.
         """
         if self._guide is None or self.bridge is None or self.codebook is None:
             raise ValueError(f"reward {self.name!r} has no gradient; estimate it with rloo")
         self._same_rows(relaxed.ids)
-        self.carried.count_mass(self.bridge, relaxed.probs)
+        self.stats.count_mass(relaxed.probs)
         codes = relaxed.codes(self.codebook)
         table = self._guide.embedding_table()
         (before, mask_before), (after, mask_after) = self._before, self._after
         live = self._live(relaxed).to(codes.device).long()
         mask = torch.cat([mask_before, live, mask_after], 1)
         embeds = torch.cat([table[before].to(codes), codes, table[after].to(codes)], 1)
-        rows = FramedRows(self.name, self.prompts, self.columns, self.index, self.timeout)
+        rows = EmbeddingScorer(self.name, self.prompts, self.columns, self.index, self.timeout)
         total = rows.scores(self._guide, embeds, mask).to(relaxed.probs.device)
         return Scores(total, {self.name: total.detach()})
 
@@ -174,8 +175,8 @@ class RewardOperator(Arithmetic):
         self._same_rows(ids)
         texts = self.texts(ids)
         answers = answer_ids(ids, self.stop_ids, (self.fill_id,))
-        if self._guide is not None and self.bridge is not None:
-            self.carried.count_texts(self.bridge, self._guide.tokenizer, answers, texts)
+        if self._guide is not None:
+            self.stats.count_texts(self._guide.tokenizer, answers, texts)
         completions: list[Prompt] = [
             text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
             for prompt, text in zip(self.prompts, texts, strict=True)
@@ -194,7 +195,7 @@ class RewardOperator(Arithmetic):
                 values = call.result()
             except RewardError as error:
                 raise error.at(self.index) from error.__cause__
-            self.carried.count_scores(value for value in values if value is not None)
+            self.stats.count_scores(value for value in values if value is not None)
             numbers = [0.0 if value is None else value for value in values]
             total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
             applies = None

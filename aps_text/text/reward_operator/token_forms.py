@@ -12,7 +12,7 @@ import re
 import unicodedata
 from typing import Any, NamedTuple
 
-__all__ = ["Form", "Pieces", "stands_alone"]
+__all__ = ["Form", "TokenForms", "stands_alone"]
 
 
 class Form(NamedTuple):
@@ -29,7 +29,7 @@ def stands_alone(text: str) -> bool:
     )
 
 
-class Pieces:
+class TokenForms:
     """The text pieces of a Hugging Face fast tokenizer.
 
     Attributes:

@@ -16,11 +16,11 @@ from aps_rewards import DifferentiableReward, Prompt, RewardError, last_text
 from aps_rewards.waiting import RewardTimeout, within
 from torch import Tensor
 
-__all__ = ["FramedRows", "padded"]
+__all__ = ["EmbeddingScorer", "padded"]
 
 
 @dataclass(frozen=True)
-class FramedRows:
+class EmbeddingScorer:
     """B rows of a batch, for a reward's embedding side.
 
     Attributes:

@@ -1,32 +1,39 @@
-"""What passed between generator and reward during a run, counted without waiting for the device."""
+"""Running statistics of one reward: how much probability its vocabulary bridge carried, how often
+the reward's tokenizer cuts a text differently, and the range of the scores.
+
+Sums stay on the device; reading a property is what waits for it.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .bridge import VocabularyBridge
 
-__all__ = ["Carried"]
+__all__ = ["BridgeStats"]
 
 
 @dataclass
-class Carried:
-    """Running counts of one reward, over all rows and steps.
+class BridgeStats:
+    """Running counts of one reward, over all rows and steps of a call.
 
     Attributes:
+        bridge: the vocabulary bridge; None for a black box.
         matched: probability mass on matched tokens, summed over positions.
         text: mass on text tokens (the stop token's is not text), summed over positions.
         texts: answers whose text was scored.
-        changed: those the reward's tokenizer cut otherwise than the bridge had mapped them.
+        changed: those that the reward's tokenizer cuts into other tokens than the bridge mapped.
         scored: answers given as text and scored, samples included.
         low, high: the smallest and the largest of those scores.
     """
 
+    bridge: VocabularyBridge | None = None
     matched: Tensor | float = 0.0
     text: Tensor | float = 0.0
     texts: int = 0
@@ -50,11 +57,13 @@ class Carried:
         return self.changed / self.texts if self.texts else 0.0
 
     @torch.no_grad()
-    def count_mass(self, bridge: VocabularyBridge, probs: Tensor) -> None:
+    def count_mass(self, probs: Tensor) -> None:
         """Add the distributions `(N, K)` of a relaxed answer."""
+        if self.bridge is None:
+            return
         probs = probs.detach()
-        self.matched = self.matched + bridge.mass(probs).sum(dtype=torch.float32)
-        self.text = self.text + bridge.text_mass(probs).sum(dtype=torch.float32)
+        self.matched = self.matched + self.bridge.mass(probs).sum(dtype=torch.float32)
+        self.text = self.text + self.bridge.text_mass(probs).sum(dtype=torch.float32)
 
     def count_scores(self, values: Iterable[float]) -> None:
         """Add scores of texts."""
@@ -62,12 +71,12 @@ class Carried:
             self.scored += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
 
-    def count_texts(
-        self, bridge: VocabularyBridge, target: object, answers: list[list[int]], texts: list[str]
-    ) -> None:
+    def count_texts(self, target: Any, answers: list[list[int]], texts: list[str]) -> None:
         """Add answers: their generator's ids, and their text as the reward's tokenizer cuts it."""
-        cut = target(texts, add_special_tokens=False)["input_ids"]  # type: ignore[operator]
+        if self.bridge is None:
+            return
+        cut = target(texts, add_special_tokens=False)["input_ids"]
         for answer, own in zip(answers, cut, strict=True):
-            mapped = bridge.map[answer] if answer else bridge.map[:0]
+            mapped = self.bridge.map[answer] if answer else self.bridge.map[:0]
             self.texts += 1
             self.changed += mapped.tolist() != list(own)
