@@ -1,8 +1,11 @@
 """Anchored Posterior Sampling: steer masked diffusion models with rewards at test time.
 
-from ..aps_text import APSPipeline
-pipe = APSPipeline.from_pretrained("mini")
-print(pipe("What is a violin?", reward="relevance").text[0])
+    from aps_text import APSPipeline
+    pipe = APSPipeline.from_pretrained("mini")
+    print(pipe("What is a violin?", reward="answer-quality", beta=0.3))
+
+The names below are imported when they are first used: `import aps_text` alone loads neither torch
+nor transformers.
 """
 
 from __future__ import annotations
@@ -11,22 +14,67 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .core.config import APSConfig
-    from .pipelines.output import APSOutput
-    from .pipelines.text import APSPipeline
+    from aps_rewards import Normalised as Normalised
+    from aps_rewards import RewardError as RewardError
+    from aps_rewards import list_rewards as list_rewards
+    from aps_rewards import load_reward as load_reward
+
+    from .core.adapters import Denoiser as Denoiser
+    from .core.config import APSConfig as APSConfig
+    from .core.operator import Operator as Operator
+    from .core.sampler import Method as Method
+    from .core.state import StepState as StepState
+    from .models.text_model import TextModel as TextModel
+    from .pipelines.output import APSOutput as APSOutput
+    from .pipelines.stream import Stream as Stream
+    from .pipelines.text import METHODS as METHODS
+    from .pipelines.text import APSPipeline as APSPipeline
 
 __version__ = "0.1.0"
-__all__ = ["APSConfig", "APSOutput", "APSPipeline", "__version__"]
 
 _HOME = {
     "APSConfig": ".core.config",
     "APSOutput": ".pipelines.output",
     "APSPipeline": ".pipelines.text",
+    "Denoiser": ".core.adapters",
+    "METHODS": ".pipelines.text",
+    "Method": ".core.sampler",
+    "Normalised": "aps_rewards",
+    "Operator": ".core.operator",
+    "RewardError": "aps_rewards",
+    "StepState": ".core.state",
+    "Stream": ".pipelines.stream",
+    "TextModel": ".models.text_model",
+    "list_rewards": "aps_rewards",
+    "load_reward": "aps_rewards",
 }
+
+__all__ = [
+    "METHODS",
+    "APSConfig",
+    "APSOutput",
+    "APSPipeline",
+    "Denoiser",
+    "Method",
+    "Normalised",
+    "Operator",
+    "RewardError",
+    "StepState",
+    "Stream",
+    "TextModel",
+    "__version__",
+    "list_rewards",
+    "load_reward",
+]
 
 
 def __getattr__(name: str) -> object:
-    # Lazy, so that `import aps_text` does not pay for transformers.
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME[name], __name__), name)
+    found = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
