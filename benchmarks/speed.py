@@ -64,10 +64,7 @@ class Setting:
             reward,
             "relevance",
             prompts=list(questions),
-            tokenizer=model.tokenizer,
-            stop_ids=model.stop_ids,
-            fill_id=model.fill_id,
-            vocab_size=model.anatomy.vocab_size,
+            vocabulary=model.vocabulary,
         )
         asked = self.canvas.z == self.denoiser.mask_id
         count = torch.full((rows,), 2)

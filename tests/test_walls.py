@@ -34,11 +34,7 @@ HOLES = {
     "circle: aps_text.planning.call, aps_text.planning.steps",
     "circle: recipes.word_knowledge.strata, recipes.word_knowledge.wordnet_qa",
     "folders: aps_text.core, aps_text.methods",
-    "folders: aps_text.models, aps_text.text",
     "up: aps_text.core.sampler imports aps_text.methods.pool",
-    "up: aps_text.text.decoding imports aps_text.models.text_model",
-    "up: aps_text.text.drafts imports aps_text.models.text_model",
-    "up: aps_text.text.reward_operator.guidance imports aps_text.models.text_model",
 }
 # An entry point may call what stands above it.
 ENTRIES = {"aps_eval.__main__"}

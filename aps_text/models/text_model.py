@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from ..text.prompts import Prompt
+from ..text.vocabulary import Vocabulary
 from .anatomy import Anatomy
 from .transformer import TransformerDenoiser
 
@@ -53,6 +54,19 @@ class TextModel:
     max_new_tokens: int
     context: int
     finish: Callable[[str], str] = str
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Its tokens, as text needs to know them."""
+        return Vocabulary(
+            tokenizer=self.tokenizer,
+            size=self.anatomy.vocab_size,
+            mask_id=self.anatomy.mask_id,
+            pad_id=self.anatomy.pad_id,
+            fill_id=self.fill_id,
+            stop_ids=self.stop_ids,
+            finish=self.finish,
+        )
 
     def bind(
         self,

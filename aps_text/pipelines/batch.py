@@ -155,7 +155,7 @@ def bind(
         device=device,
     )
     stats = {} if stats is None else stats
-    bound = ScoredRows(model, prompts, owners, request.columns, config, stats)
+    bound = ScoredRows(model.vocabulary, prompts, owners, request.columns, config, stats)
     guide = reward_operator(roles.guide, bound)
     fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
     steering = controlled(guide, control, model.anatomy.vocab_size, fixed, config.seed)

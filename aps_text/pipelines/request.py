@@ -37,7 +37,8 @@ class Request:
         """What stands on the canvas of a row at the start."""
         noise = Noise(torch.tensor([self.seeds[prompt]]), torch.tensor([particle]))
         options = {name: values[prompt] for name, values in self.starts.items()}
-        return draft(model, self.config.max_new_tokens or model.max_new_tokens, noise, **options)
+        length = self.config.max_new_tokens or model.max_new_tokens
+        return draft(model.vocabulary, length, noise, **options)
 
 
 def prepare(

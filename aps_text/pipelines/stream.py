@@ -64,7 +64,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
     def __next__(self) -> tuple[StepState, list[str]]:
         """The next step, and every row's text with `_` where it is open."""
         state = next(self.states)
-        return state, [open_text(self.model, row) for row in state.z]
+        return state, [open_text(self.model.vocabulary, row) for row in state.z]
 
     def output(self) -> APSOutput:
         """The answers of all finished batches; after the last step, of the call."""

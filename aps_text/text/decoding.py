@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from ..models.text_model import TextModel
+from .vocabulary import Vocabulary
 
 __all__ = ["answer_ids", "decode_canvas", "open_text"]
 
@@ -45,9 +44,9 @@ def decode_canvas(
     ]
 
 
-def open_text(model: TextModel, row: Tensor) -> str:
-    """A row `(L,)` in work as text: `_` where it is open, without stops and what fills after."""
-    tokenizer, anatomy = model.tokenizer, model.anatomy
-    hidden = {anatomy.pad_id, model.fill_id, *model.stop_ids} - {anatomy.mask_id}
+def open_text(vocabulary: Vocabulary, row: Tensor) -> str:
+    """A row `(L,)` that is not finished, as text: `_` where it is open, stops and fill left out."""
+    tokenizer, mask_id = vocabulary.tokenizer, vocabulary.mask_id
+    hidden = {vocabulary.pad_id, vocabulary.fill_id, *vocabulary.stop_ids} - {mask_id}
     text: str = tokenizer.decode([token for token in row.tolist() if token not in hidden])
-    return text.replace(tokenizer.convert_ids_to_tokens(anatomy.mask_id), "_")
+    return text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_")

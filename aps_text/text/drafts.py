@@ -1,8 +1,8 @@
-"""What stands on an answer's canvas before the first step: nothing, given text, or a draft.
+"""The canvas of an answer before the first step: empty, with given text, or with a draft.
 
-prefix + open + suffix      given text around an open span; the canvas has the asked length
-template                    given text with [MASK] or [MASK:n] spans; its own length
-init_text                   a draft: a share of its tokens is masked again, the rest is kept
+prefix + open + suffix    given text around an open span; the canvas has `length` tokens
+template                  given text with [MASK] or [MASK:n] spans, which decide the length
+init_text                 a draft: a share of its tokens is masked again, the rest is kept
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ..core.noise import Noise
-from ..models.text_model import TextModel
+from .vocabulary import Vocabulary
 
 __all__ = ["Draft", "draft"]
 
@@ -34,7 +34,7 @@ class Draft:
 
 
 def draft(
-    model: TextModel,
+    vocabulary: Vocabulary,
     length: int,
     noise: Noise,
     *,
@@ -47,7 +47,7 @@ def draft(
     """The start of one row.
 
     Args:
-        model: whose tokens.
+        vocabulary: the generator's tokens.
         length: canvas length, for all but templates.
         noise: of this one row; which tokens of a draft are masked again is drawn from it.
         init_strength: share of the draft's tokens that is masked again, in (0, 1].
@@ -58,9 +58,9 @@ def draft(
     """
 
     def ids(text: str | None) -> list[int]:
-        return model.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return vocabulary.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
 
-    mask_id = model.anatomy.mask_id
+    mask_id = vocabulary.mask_id
     if template is not None:
         if prefix or suffix or init_text:
             raise ValueError("a template stands alone: drop prefix, suffix and init_text")

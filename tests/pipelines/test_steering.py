@@ -177,10 +177,7 @@ def test_flipped_lowers_what_steering_raises(pipe):
 def test_shuffled_reads_every_token_as_another(pipe):
     model = pipe.model
     reward = TinyReward()
-    operator = RewardOperator(
-        reward, "tiny", ["why"] * 2, model.tokenizer,
-        stop_ids=model.stop_ids, fill_id=model.fill_id, vocab_size=model.anatomy.vocab_size,
-    )  # fmt: skip
+    operator = RewardOperator(reward, "tiny", ["why"] * 2, model.vocabulary)
     fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
     pi = token_permutation(model.anatomy.vocab_size, fixed, seed=3)
     assert sorted(pi.tolist()) == list(range(len(pi)))

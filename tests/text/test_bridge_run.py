@@ -17,6 +17,7 @@ from aps_text.core.codebook import Relaxed
 from aps_text.core.config import APSConfig
 from aps_text.core.estimator import estimate
 from aps_text.text.reward_operator.operator import RewardOperator
+from aps_text.text.vocabulary import Vocabulary
 
 PROMPTS = ["Is it so?", "The violin"]
 
@@ -56,10 +57,19 @@ def judge(tokenizer, seed=0) -> SequenceClassifier:
 
 def operator(generator, reward, prompts=PROMPTS, **options) -> RewardOperator:
     return RewardOperator(
-        reward, "judge", prompts, generator,
-        stop_ids=(generator.eos_token_id,), fill_id=generator.pad_token_id,
-        vocab_size=len(generator), **options,
-    )  # fmt: skip
+        reward,
+        "judge",
+        prompts,
+        Vocabulary(
+            tokenizer=generator,
+            size=len(generator),
+            mask_id=-1,
+            pad_id=generator.pad_token_id,
+            fill_id=generator.pad_token_id,
+            stop_ids=(generator.eos_token_id,),
+        ),
+        **options,
+    )
 
 
 def canvas_of(generator, *texts, width=7):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from aps_rewards import RewardError
@@ -14,6 +16,7 @@ from aps_text.core.operator import Operator, WeightedSum
 from aps_text.text.decoding import answer_ids, decode_canvas
 from aps_text.text.reward_operator.bridge_stats import BridgeStats
 from aps_text.text.reward_operator.operator import RewardOperator
+from aps_text.text.vocabulary import Vocabulary
 
 WORDS = ["a", "violin", "is", "lion", "the", "cat", "sings", "large"]
 
@@ -95,15 +98,15 @@ STOP, FILL, MASK = GENERATOR.sep_token_id, GENERATOR.pad_token_id, GENERATOR.mas
 PROMPTS = ["q", "why is the lion large", "why q"]
 
 
-def operator(reward=None, prompts=PROMPTS, **options) -> RewardOperator:
+VOCABULARY = Vocabulary(GENERATOR, K, MASK, FILL, FILL, (STOP,))
+
+
+def operator(reward=None, prompts=PROMPTS, finish=str, **options) -> RewardOperator:
     return RewardOperator(
         reward if reward is not None else TinyReward(),
         "tiny",
         prompts,
-        GENERATOR,
-        stop_ids=(STOP,),
-        fill_id=FILL,
-        vocab_size=K,
+        replace(VOCABULARY, finish=finish),
         **options,
     )
 

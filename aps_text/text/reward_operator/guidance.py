@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
-from aps_rewards import Composed, WeightedSum, load_reward, parse_reward_spec, reward_name
+from aps_rewards import Composed, Prompt, WeightedSum, load_reward, parse_reward_spec, reward_name
 
 from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
-from ...models.text_model import TextModel
-from ..prompts import Prompt
+from ..vocabulary import Vocabulary
 from .bridge_stats import BridgeStats
 from .operator import RewardOperator
 
@@ -30,7 +29,7 @@ class ScoredRows:
     """The rows of a batch whose answers are to be scored.
 
     Attributes:
-        model: whose answers are scored.
+        vocabulary: the tokens of the generator whose answers are scored.
         prompts: the prompt of each row.
         owners: which of the call's prompts each row belongs to.
         columns: dataset columns, a value per prompt of the call.
@@ -38,7 +37,7 @@ class ScoredRows:
         stats: the statistics of each reward by its name; binding a reward adds its entry.
     """
 
-    model: TextModel
+    vocabulary: Vocabulary
     prompts: list[Prompt]
     owners: list[int]
     columns: Mapping[str, Sequence[Any]]
@@ -67,19 +66,15 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
             return weighted_sum(*zip(reward.weights, inner, strict=True))
         reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
         return Combined(inner, reward.combine, name, reward.differentiable)
-    model, config = rows.model, rows.config
+    vocabulary, config = rows.vocabulary, rows.config
     sampled = config.estimator == "auto" and getattr(reward, "estimator", "relaxed") == "rloo"
     return RewardOperator(
         reward,
         name,
         prompts=rows.prompts,
-        tokenizer=model.tokenizer,
-        stop_ids=model.stop_ids,
-        fill_id=model.fill_id,
-        vocab_size=model.anatomy.vocab_size,
+        vocabulary=vocabulary,
         columns={key: [values[i] for i in rows.owners] for key, values in rows.columns.items()},
         policy="rloo" if sampled else config.bridge,
-        finish=model.finish,
         timeout=config.reward_timeout,
         index=rows.owners,
         stats=rows.stats.setdefault(name, BridgeStats()),

@@ -31,6 +31,7 @@ from torch import Tensor
 from ...core.codebook import Codebook, Relaxed
 from ...core.operator import Arithmetic, Scores
 from ..decoding import answer_ids, decode_canvas
+from ..vocabulary import Vocabulary
 from .bridge import VocabularyBridge, bridge_between
 from .bridge_stats import BridgeStats
 from .embedding_scorer import EmbeddingScorer, padded
@@ -46,15 +47,10 @@ class RewardOperator(Arithmetic):
         name: of its term in reports.
         prompts: B strings or message lists, as the user gave them. For messages the reward gets
             its completions as messages too.
-        tokenizer: the generator's; a fast one where the reward is differentiable.
-        stop_ids: tokens that end an answer.
-        fill_id: what stands after the stop token.
-        vocab_size: K of the generator's distributions.
+        vocabulary: the generator's tokens; `finish` applies, so that scored text is shown text.
         columns: further arguments of the reward by name, B values each.
         policy: `error | restrict | zero | unk` for tokens the bridge cannot carry, or `rloo`: do
             without the reward's gradient.
-        finish: what the final text goes through after decoding (capitals, spacing), so that
-            scored text is shown text.
         timeout: seconds the reward may take to score a batch of texts, and to score a batch of
             relaxed answers (the forward; see `embedding_scorer`); None waits for ever.
         index: what errors call each prompt's number; default 0 to B-1.
@@ -77,14 +73,10 @@ class RewardOperator(Arithmetic):
         reward: Reward,
         name: str,
         prompts: Sequence[Prompt],
-        tokenizer: Any,
+        vocabulary: Vocabulary,
         *,
-        stop_ids: Sequence[int],
-        fill_id: int,
-        vocab_size: int,
         columns: Mapping[str, Sequence[Any]] | None = None,
         policy: str = "restrict",
-        finish: Callable[[str], str] | None = None,
         timeout: float | None = None,
         index: Sequence[int] | None = None,
         stats: BridgeStats | None = None,
@@ -99,8 +91,7 @@ class RewardOperator(Arithmetic):
                 raise ValueError(
                     f"column {key!r} has {len(values)} values for {len(self.prompts)} prompts"
                 )
-        self.tokenizer, self.finish = tokenizer, finish
-        self.stop_ids, self.fill_id = tuple(stop_ids), fill_id
+        self.vocabulary = vocabulary
         self.timeout = timeout
         self.index = list(range(len(self.prompts)) if index is None else index)
         self.stats = BridgeStats() if stats is None else stats
@@ -111,11 +102,11 @@ class RewardOperator(Arithmetic):
         if is_differentiable(reward) and policy != "rloo":
             self._guide = reward
             self.bridge = bridge_between(
-                tokenizer,
+                vocabulary.tokenizer,
                 reward.tokenizer,
-                vocab_size=vocab_size,
+                vocab_size=vocabulary.size,
                 policy=policy,
-                exclude=(*self.stop_ids, fill_id),
+                exclude=(*vocabulary.stop_ids, vocabulary.fill_id),
             )
             self.stats.bridge = self.bridge
             table = reward.embedding_table()
@@ -174,7 +165,7 @@ class RewardOperator(Arithmetic):
         """
         self._same_rows(ids)
         texts = self.texts(ids)
-        answers = answer_ids(ids, self.stop_ids, (self.fill_id,))
+        answers = answer_ids(ids, self.vocabulary.stop_ids, (self.vocabulary.fill_id,))
         if self._guide is not None:
             self.stats.count_texts(self._guide.tokenizer, answers, texts)
         completions: list[Prompt] = [
@@ -207,8 +198,9 @@ class RewardOperator(Arithmetic):
 
     def texts(self, ids: Tensor) -> list[str]:
         """The answers on canvases `(B, L)`, as they are scored and shown."""
-        texts = decode_canvas(self.tokenizer, ids, self.stop_ids, (self.fill_id,))
-        return texts if self.finish is None else [self.finish(text) for text in texts]
+        known = self.vocabulary
+        texts = decode_canvas(known.tokenizer, ids, known.stop_ids, (known.fill_id,))
+        return [known.finish(text) for text in texts]
 
     def _live(self, relaxed: Relaxed) -> Tensor:
         """Positions the reward sees, `(B, L)`: alive, and open or committed to a token it reads."""

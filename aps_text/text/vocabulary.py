@@ -1,0 +1,32 @@
+"""A generator's tokens, as far as text needs to know them; every text model has a `Vocabulary`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Vocabulary"]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What turns text into a canvas of token ids and back.
+
+    Attributes:
+        tokenizer: a Hugging Face fast tokenizer.
+        size: K, the width of the generator's distributions.
+        mask_id: stands at open positions.
+        pad_id: pads prompts.
+        fill_id: written after a stop token.
+        stop_ids: tokens that end an answer.
+        finish: last change to decoded text (capitals by rule, for lower-casing tokenizers).
+    """
+
+    tokenizer: Any
+    size: int
+    mask_id: int
+    pad_id: int
+    fill_id: int
+    stop_ids: tuple[int, ...]
+    finish: Callable[[str], str] = str
