@@ -28,7 +28,7 @@ loaded = time.perf_counter()
 note = lambda step, state: first.append(time.perf_counter())
 question = "What is a violin?"
 plain_start = time.perf_counter()
-pipe.generate_plain(question, on_step=note)
+pipe.generate(question, on_step=note)
 plain_done = time.perf_counter()
 out = pipe(question, reward="relevance")
 done = time.perf_counter()

@@ -205,7 +205,7 @@ def origin_report(name: str, steps: list[int], count: int = 12) -> None:
         for how in (everywhere, asked):
             sampler.open_step = how
             start = time.process_time()
-            out = pipe.generate_plain(questions, alg="origin", steps=number)
+            out = pipe.generate(questions, alg="origin", steps=number)
             seconds = time.process_time() - start
             found.append((out.text, out.cost.denoiser_forwards, seconds))
         (before, many, slow), (after, few, fast) = found

@@ -28,7 +28,7 @@ KEPT = (2, 4, 1000)  # steps; the last is longer than any run
 
 def answered(pipe, items, config) -> tuple[list[float], int]:
     """Token F1 of each question, and row forwards of the call."""
-    out = pipe.generate_plain([item.question for item in items], config=config)
+    out = pipe.generate([item.question for item in items], config=config)
     scores = [token_f1(text, item.gold) for text, item in zip(out.text, items, strict=True)]
     return scores, out.cost.denoiser_forwards
 

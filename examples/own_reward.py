@@ -16,7 +16,7 @@ def short(prompts, completions, **columns):
 def main() -> None:
     pipe = APSPipeline.from_pretrained("mini")
     questions = ["What is a violin?", "What is a carpenter?"]
-    plain = pipe.generate_plain(questions, reward=short)
+    plain = pipe.generate(questions, reward=short)
     steered = pipe(questions, reward={"relevance": 1.0, short: 0.3}, preset="fast")
     for i, question in enumerate(questions):
         print(question)

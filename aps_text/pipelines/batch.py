@@ -26,7 +26,7 @@ from ..text.reward_operator.controls import controlled
 from ..text.reward_operator.guidance import ScoredRows, WeightedRewards, reward_operator
 from .request import Request
 
-__all__ = ["Batch", "Judged", "Roles", "bind"]
+__all__ = ["Batch", "FinalScores", "Roles", "bind"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Judged:
+class FinalScores:
     """Scores of final answers.
 
     Attributes:
@@ -102,7 +102,7 @@ class Batch:
             phi = phi.load(warm_start)
         return method.steps(*bound, phi), phi
 
-    def judge(self, z: Tensor) -> Judged:
+    def judge(self, z: Tensor) -> FinalScores:
         """Every reward on the final canvases `(B, L)`: started together, each asked once."""
         started = {key: start_ids(operator, z) for key, operator in self.judges.items()}
         scores: dict[int, Scores] = {key: wait() for key, wait in started.items()}
@@ -122,7 +122,7 @@ class Batch:
             else None
             for weighted in (self.roles.guide, self.roles.select)
         )
-        return Judged(terms, names, total, chosen)
+        return FinalScores(terms, names, total, chosen)
 
 
 def bind(

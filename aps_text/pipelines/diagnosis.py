@@ -1,7 +1,7 @@
 """What steering did, in words: what users get wrong, said where the numbers show it.
 
-`Watch` follows the guiding rewards through a batch, `warnings_of` reads a finished call, and
-`compare` sets it beside the plain answers to the same prompts.
+`GuidanceMonitor` follows the guiding rewards through a batch, `warnings_of` reads a finished call,
+and `compare` sets it beside the plain answers to the same prompts.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats
     from .output import APSOutput
 
-__all__ = ["Watch", "Watched", "compare", "repetition", "warnings_of"]
+__all__ = ["GuidanceMonitor", "GuidanceTrace", "compare", "repetition", "warnings_of"]
 
 LITTLE_MASS = 0.9  # a bridge that carries less is worth a word
 MUCH_REPETITION = 0.3  # share of repeated word pairs in an answer
 
 
 @dataclass(frozen=True)
-class Watched:
+class GuidanceTrace:
     """One answer's guidance; values by reward.
 
     Attributes:
@@ -44,7 +44,7 @@ class Watched:
     moved: bool
 
 
-class Watch:
+class GuidanceMonitor:
     """Follows a batch's step states; nothing waits for the device before `result`."""
 
     def __init__(self, z: Tensor, mask_id: int) -> None:
@@ -58,7 +58,7 @@ class Watch:
         if state.guided and state.loss:
             self._seen.append((busy, state.loss))
 
-    def result(self, names: Sequence[str], gate: float) -> list[Watched]:
+    def result(self, names: Sequence[str], gate: float) -> list[GuidanceTrace]:
         """What happened to each row.
 
         Args:
@@ -75,7 +75,7 @@ class Watch:
             values = {name: [one[name] for one in mine if name in one] for name in names}
             values = {name: column for name, column in values.items() if column}
             found.append(
-                Watched(
+                GuidanceTrace(
                     {name: column[0] for name, column in values.items()},
                     {name: column[-1] for name, column in values.items()},
                     {name: len(c) < 2 or max(c) > min(c) for name, c in values.items()},
@@ -86,45 +86,47 @@ class Watch:
 
 
 def warnings_of(
-    output: APSOutput, watched: Sequence[Watched], stats: Mapping[str, BridgeStats] | None = None
+    output: APSOutput,
+    traces: Sequence[GuidanceTrace],
+    stats: Mapping[str, BridgeStats] | None = None,
 ) -> list[str]:
     """Warnings about a steered call.
 
     Args:
-        watched: one entry per answer of `output`.
+        traces: one entry per answer of `output`.
         stats: statistics by the reward's name, for methods that choose among texts.
     """
     found: list[str] = []
     rewards = output.rewards
     for name, one in (stats or {}).items():
-        known = any(not answer.varied.get(name, True) for answer in watched)  # below
+        known = any(not answer.varied.get(name, True) for answer in traces)  # below
         if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
             found.append(
                 f"reward {name!r} never varied: it gave {one.low:g} to all {one.scored} texts it "
                 f"was shown, so there was nothing to choose by; {_try(name)}"
             )
     for name in rewards.relaxed:
-        rows = [i for i, one in enumerate(watched) if name in one.after]
-        still = [i for i in rows if not watched[i].varied[name]]
+        rows = [i for i, one in enumerate(traces) if name in one.after]
+        still = [i for i in rows if not traces[i].varied[name]]
         if still:
-            value, where = watched[still[0]].after[name], _share(len(still), len(rows))
+            value, where = traces[still[0]].after[name], _share(len(still), len(rows))
             found.append(
                 f"reward {name!r} never varied on {where} (always {value:g} on the first of them), "
                 f"so it had no gradient there and steered nothing; {_try(name)}"
             )
-        rose = [watched[i].after[name] - watched[i].before[name] for i in rows]
-        kept = [rewards[name][i] - watched[i].before[name] for i in rows if name in rewards]
+        rose = [traces[i].after[name] - traces[i].before[name] for i in rows]
+        kept = [rewards[name][i] - traces[i].before[name] for i in rows if name in rewards]
         if rows and kept and _is_rise(fmean(rose), rewards[name]) and fmean(kept) < fmean(rose) / 2:
             found.append(
                 f"the relaxed score of {name!r} rose by {fmean(rose):.3g} on average, the final "
                 f"text's by {fmean(kept):.3g}: it was climbed where no text is. Try "
                 "relaxation='quantized', more steps, or estimator='rloo'"
             )
-    idle = [i for i, one in enumerate(watched) if one.after and not one.moved]
-    idle = [i for i in idle if any(watched[i].varied.values())]
+    idle = [i for i, one in enumerate(traces) if one.after and not one.moved]
+    idle = [i for i in idle if any(traces[i].varied.values())]
     if idle:
         found.append(
-            f"no gradient reached the model on {_share(len(idle), len(watched))}: the rewards "
+            f"no gradient reached the model on {_share(len(idle), len(traces))}: the rewards "
             "changed from step to step, but not between the answers drawn at one step; raise "
             "num_samples, or use a reward that tells more answers apart"
         )

@@ -12,9 +12,9 @@ from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
 from ..text.decoding import open_text
 from .batch import Roles, bind
-from .collecting import Collector, Row
-from .diagnosis import Watch
+from .diagnosis import GuidanceMonitor
 from .output import APSOutput
+from .output_builder import OutputBuilder, Row
 from .request import Request
 
 __all__ = ["Stream"]
@@ -57,7 +57,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
-        self._work = Collector(model, request, roles, guided=control != "shuffled")
+        self._work = OutputBuilder(model, request, roles, guided=control != "shuffled")
         self.rows: list[Row] = []
         self.states = self._run()
 
@@ -92,15 +92,15 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             self.model, self.request, self.rows, self.roles, work.cost, self.control, work.stats
         )
         states, phi = batch.start(self.method, config, self.warm_start)
-        watch = Watch(batch.canvas.z, self.model.anatomy.mask_id)
+        monitor = GuidanceMonitor(batch.canvas.z, self.model.anatomy.mask_id)
         z, kept = batch.canvas.z, []
         for state in states:
             z = state.z
-            watch.see(state)
+            monitor.see(state)
             if self.keep_trajectory:
                 kept.append(state)
             yield state
-        work.add(batch, z, self.rows, watch)
+        work.add(batch, z, self.rows, monitor)
         if self.keep_trajectory:
             work.trajectory.append(kept)
         if isinstance(phi, LoraAdapter):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,12 +153,17 @@ class APSPipeline:
             prompts, reward, **{"method": "plain" if reward is None else "aps", **kwargs}
         )
 
-    def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
+    def generate(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
         """The base sampler: no steering; Dream's names for its knobs (`alg`, `temperature`, ...).
 
         Takes `__call__`'s arguments; a `reward` is only measured.
         """
         return self(prompts, method="plain", **kwargs)
+
+    def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
+        """`generate` by its name before version 0.2, where it leaves."""
+        warnings.warn("generate_plain is generate now", DeprecationWarning, stacklevel=2)
+        return self.generate(prompts, **kwargs)
 
     def calibrate(
         self,
@@ -171,15 +177,13 @@ class APSPipeline:
         """Give every `Normalised` reward in `reward` its mean and scale; returns the reward.
 
         They are those of the base model's own answers, `samples` to each prompt, drawn once.
-        Calling again adds to the statistics. `options` are `generate_plain`'s.
+        Calling again adds to the statistics. `options` are `generate`'s.
 
         Raises:
             ValueError: nothing in `reward` is normalised.
         """
         found: list[Normalised] = normalised_in(load_reward(reward))
-        plain = self.generate_plain(
-            prompts, columns=columns, num_return_sequences=samples, **options
-        )
+        plain = self.generate(prompts, columns=columns, num_return_sequences=samples, **options)
         observe(found, plain, columns or {})
         return load_reward(reward)
 
@@ -243,6 +247,6 @@ def as_method(method: str | Method, reward: RewardSpec) -> Method:
     if method != "plain" and reward is None:
         raise ValueError(
             f"method {method!r} steers by a reward and got none; pass reward=..., "
-            "or use generate_plain / method='plain'"
+            "or use generate / method='plain'"
         )
     return METHODS[method]()

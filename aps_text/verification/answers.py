@@ -14,7 +14,7 @@ def check_batch(model: TextModel, tokens: int) -> Check:
     """At temperature 0 a batch of uneven prompts gives the tokens of each prompt alone."""
     answers = [
         APSPipeline(model, batch_size=size)
-        .generate_plain(QUESTIONS, temperature=0.0, steps=tokens, max_new_tokens=tokens)
+        .generate(QUESTIONS, temperature=0.0, steps=tokens, max_new_tokens=tokens)
         .token_ids
         for size in (len(QUESTIONS), 1)
     ]
@@ -37,7 +37,7 @@ def check_answers(model: TextModel, tokens: int) -> Check:
     never = {model.anatomy.mask_id}
     drawn: list[list[int]] = []
     for options in ({"temperature": 0.0}, {"temperature": 1.5, "top_p": 1.0}):
-        drawn += pipe.generate_plain(
+        drawn += pipe.generate(
             QUESTIONS, steps=max(1, tokens // 2), max_new_tokens=tokens, **options
         ).token_ids
     emitted = [token for answer in drawn for token in answer]

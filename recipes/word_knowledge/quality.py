@@ -130,7 +130,7 @@ def measure(
         for temperature in temperatures:
             used = min(t, CANVAS)
             questions = [item.question for item in items]
-            output = pipe.generate_plain(questions, steps=used, temperature=temperature, seed=0)
+            output = pipe.generate(questions, steps=used, temperature=temperature, seed=0)
             name = f"T={t} temperature={temperature:g}"
             results[name] = {"steps_used": used, **score(items, output.text, judge, judged)}
             results[name]["answers"] = list(output.text)

@@ -115,10 +115,10 @@ def test_a_whole_configuration_serves_every_method(pipe):
     config = APSConfig.make(
         "paper", beta=0.5, temperature=0.0, num_return_sequences=2, **SMALL, adapter="logits"
     )
-    plain = pipe.generate_plain("why ?", config=config)
+    plain = pipe.generate("why ?", config=config)
     assert plain.text[0] == plain.text[1]
     assert plain.config.beta == 0.5
-    assert pipe.generate_plain("why ?", preset="paper", max_new_tokens=6).text
+    assert pipe.generate("why ?", preset="paper", max_new_tokens=6).text
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_whole_configuration_serves_every_method(pipe):
     ],
 )
 def test_draws_other_than_of_tokens_make_answers_differ_at_temperature_0(pipe, drawn):
-    out = pipe.generate_plain("why ?", temperature=0.0, num_return_sequences=8, **drawn, **SMALL)
+    out = pipe.generate("why ?", temperature=0.0, num_return_sequences=8, **drawn, **SMALL)
     assert len(out.text) == 8
 
 
@@ -142,9 +142,9 @@ def test_a_steered_call_takes_several_answers_at_temperature_0(pipe):
 
 def test_warm_starts_and_controls_are_of_steering(pipe, tmp_path):
     with pytest.raises(ValueError, match="warm_start is of method 'aps', and Ancestral fits no"):
-        pipe.generate_plain("why ?", warm_start=tmp_path, **SMALL)
+        pipe.generate("why ?", warm_start=tmp_path, **SMALL)
     with pytest.raises(ValueError, match="control='zero' is a way of steering"):
-        pipe.generate_plain("why ?", reward=vowels, control="zero", **SMALL)
+        pipe.generate("why ?", reward=vowels, control="zero", **SMALL)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_base_models_read_plain_text(folder, tmp_path):
 
 def test_a_stop_of_either_kind_ends_an_answer(model):
     pipe = APSPipeline(model)
-    out = pipe.generate_plain(
+    out = pipe.generate(
         QUESTIONS, num_return_sequences=20, max_new_tokens=16, steps=16, temperature=2.0, top_p=1.0
     )
     stops = set(model.stop_ids)

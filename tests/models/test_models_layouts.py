@@ -142,7 +142,7 @@ def test_batch_equals_single_with_uneven_prompts(model):
 
 def test_nothing_suppressed_is_ever_emitted(model):
     pipe = APSPipeline(model, batch_size=16)
-    drawn = pipe.generate_plain(
+    drawn = pipe.generate(
         QUESTIONS[0],
         num_return_sequences=40,
         steps=3,
@@ -266,8 +266,8 @@ def test_device_map_places_and_answers(folders, kind):
     pipe = APSPipeline.from_pretrained(folders / kind, device_map={"": "cpu"}, dtype=torch.float64)
     plain = APSPipeline.from_pretrained(folders / kind, dtype=torch.float64)
     settings = dict(steps=2, max_new_tokens=6)
-    want = plain.generate_plain(QUESTIONS, **settings).token_ids
-    assert pipe.generate_plain(QUESTIONS, **settings).token_ids == want
+    want = plain.generate(QUESTIONS, **settings).token_ids
+    assert pipe.generate(QUESTIONS, **settings).token_ids == want
     with pytest.raises(ValueError, match="device='cpu' and device_map='auto': give one"):
         load(folders / kind, device="cpu", device_map="auto")
 
@@ -449,10 +449,10 @@ def test_what_is_no_number_ends_the_call_and_is_no_answer(folders, order, temper
     # Dream's own loop falls back to the argmax there, and so makes an answer of it.
     pipe = APSPipeline(load(folders / "dream"))
     options = {"steps": 2, "max_new_tokens": 6, "temperature": temperature, **order}
-    assert pipe.generate_plain("Who?", **options).text
+    assert pipe.generate("Who?", **options).text
     with torch.no_grad():
         pipe.model.anatomy.final.weight[0] = torch.nan
     with pytest.raises(RuntimeError, match=r"are NaN at step 0, first in row 0 .*bfloat16"):
-        pipe.generate_plain("Who?", **options)
+        pipe.generate("Who?", **options)
     with pytest.raises(RuntimeError, match="are NaN at step 0"):
         pipe("Who?", lambda prompts, completions, **_: [1.0] * len(completions), steps=2)

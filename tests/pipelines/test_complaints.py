@@ -109,12 +109,12 @@ def test_answers_are_not_empty_however_much_the_model_wants_to_stop():
 
     settings = dict(steps=4, max_new_tokens=8)
     flooded, plain = biased(60.0), biased(0.0)
-    assert all(flooded.generate_plain(QUESTIONS, min_new_tokens=0, **settings).text) is False
-    assert all(flooded.generate_plain(QUESTIONS, **settings).text)
-    longer = flooded.generate_plain(QUESTIONS, min_new_tokens=5, **settings).token_ids
+    assert all(flooded.generate(QUESTIONS, min_new_tokens=0, **settings).text) is False
+    assert all(flooded.generate(QUESTIONS, **settings).text)
+    longer = flooded.generate(QUESTIONS, min_new_tokens=5, **settings).token_ids
     assert [len(ids) for ids in longer] == [5, 5, 5]
-    undone = flooded.generate_plain(QUESTIONS, eos_penalty=60.0, **settings).token_ids
-    assert undone == plain.generate_plain(QUESTIONS, **settings).token_ids
+    undone = flooded.generate(QUESTIONS, eos_penalty=60.0, **settings).token_ids
+    assert undone == plain.generate(QUESTIONS, **settings).token_ids
 
 
 # 4 reproducible
@@ -122,11 +122,11 @@ def test_answers_are_not_empty_however_much_the_model_wants_to_stop():
 
 def test_settings_in_a_file_and_a_seed_give_the_answer_again(model):
     config = APSConfig(steps=3, max_new_tokens=6, temperature=1.0, seed=11)
-    first = APSPipeline(model).generate_plain(QUESTIONS, config=config)
+    first = APSPipeline(model).generate(QUESTIONS, config=config)
     again = APSConfig.from_json(first.config.to_json())
     torch.manual_seed(123)  # nothing here reads the global seed
-    assert APSPipeline(model).generate_plain(QUESTIONS, config=again).token_ids == first.token_ids
-    other = APSPipeline(model).generate_plain(QUESTIONS, config=config.replace(seed=12))
+    assert APSPipeline(model).generate(QUESTIONS, config=again).token_ids == first.token_ids
+    other = APSPipeline(model).generate(QUESTIONS, config=config.replace(seed=12))
     assert other.token_ids != first.token_ids
 
 
@@ -141,7 +141,7 @@ def test_the_head_is_computed_at_masks_only_and_finished_rows_cost_nothing(model
         return model.anatomy.head(hidden)
 
     counted = replace(model, anatomy=replace(model.anatomy, head=head))
-    out = APSPipeline(counted).generate_plain(
+    out = APSPipeline(counted).generate(
         QUESTIONS,
         steps=8,
         max_new_tokens=8,
@@ -177,9 +177,7 @@ def uneven(count, longest, seed=0):
 
 def differing(model, prompts, **settings):
     together, alone = (
-        APSPipeline(model, batch_size=size).generate_plain(
-            prompts, seeds=range(len(prompts)), **settings
-        )
+        APSPipeline(model, batch_size=size).generate(prompts, seeds=range(len(prompts)), **settings)
         for size in (50, 1)
     )
     assert len({tuple(ids) for ids in alone.token_ids}) > len(prompts) / 8
@@ -249,7 +247,7 @@ def test_a_lora_made_here_is_pefts(model, tmp_path):
 
 
 def test_answers_to_one_prompt_differ(model):
-    out = APSPipeline(model).generate_plain(
+    out = APSPipeline(model).generate(
         QUESTIONS[0], num_return_sequences=8, steps=4, max_new_tokens=8, temperature=1.0
     )
     assert len(set(out.text)) == 8
@@ -381,7 +379,7 @@ def test_no_answer_holds_a_mask_or_an_untrained_id(model, order):
             **{"steps": 3, "max_new_tokens": 7, "temperature": 3.0, "top_p": 1.0},
             **order,
         ).replace(**variant)
-        for row in pipe.generate_plain(QUESTIONS, config=config).token_ids:
+        for row in pipe.generate(QUESTIONS, config=config).token_ids:
             assert model.anatomy.mask_id not in row
             assert set(row) <= known - set(model.anatomy.suppressed)
             assert row

@@ -37,11 +37,11 @@ def test_one_question_one_answer(pipe):
 
 
 def test_lists_generators_and_messages_give_the_same_answers(pipe):
-    want = pipe.generate_plain(QUESTIONS, **SMALL).text
-    assert pipe.generate_plain((q for q in QUESTIONS), **SMALL).text == want
+    want = pipe.generate(QUESTIONS, **SMALL).text
+    assert pipe.generate((q for q in QUESTIONS), **SMALL).text == want
     chats = [[{"role": "user", "content": q}] for q in QUESTIONS]
-    assert pipe.generate_plain(chats, **SMALL).text == want
-    assert pipe.generate_plain(chats[0], **SMALL).text == want[:1]
+    assert pipe.generate(chats, **SMALL).text == want
+    assert pipe.generate(chats[0], **SMALL).text == want[:1]
 
 
 def test_batches_of_any_size_give_the_same_answers(pipe):
@@ -59,35 +59,35 @@ def test_plain_batch_equals_single_on_200_uneven_prompts():
         length = int(torch.randint(1, 20, (1,), generator=generator))
         picks = torch.randint(len(words), (length,), generator=generator).tolist()
         prompts.append(" ".join(words[i] for i in picks))
-    together = pipe.generate_plain(prompts, **SMALL).token_ids
-    alone = APSPipeline(pipe.model, batch_size=1).generate_plain(prompts, **SMALL).token_ids
+    together = pipe.generate(prompts, **SMALL).token_ids
+    alone = APSPipeline(pipe.model, batch_size=1).generate(prompts, **SMALL).token_ids
     assert sum(a != b for a, b in zip(together, alone, strict=True)) == 0
 
 
 def test_return_sequences_differ_and_are_prompt_major(pipe):
-    out = pipe.generate_plain(QUESTIONS[:2], num_return_sequences=3, temperature=1.0, **SMALL)
+    out = pipe.generate(QUESTIONS[:2], num_return_sequences=3, temperature=1.0, **SMALL)
     assert out.prompts == [q for q in QUESTIONS[:2] for _ in range(3)]
     assert len(set(out.text[:3])) == 3
-    first = pipe.generate_plain(QUESTIONS[0], temperature=1.0, **SMALL).text
+    first = pipe.generate(QUESTIONS[0], temperature=1.0, **SMALL).text
     assert out.text[0] == first[0]
 
 
 def test_a_prompts_own_seed_decides(pipe):
     options = {"temperature": 1.0, **SMALL}
-    a = pipe.generate_plain(QUESTIONS[:2], seeds=[5, 6], **options).text
-    b = pipe.generate_plain(QUESTIONS[1::-1], seeds=[6, 5], **options).text
+    a = pipe.generate(QUESTIONS[:2], seeds=[5, 6], **options).text
+    b = pipe.generate(QUESTIONS[1::-1], seeds=[6, 5], **options).text
     assert a == b[::-1]
-    assert pipe.generate_plain(QUESTIONS[0], seed=5, **options).text == a[:1]
-    assert pipe.generate_plain(QUESTIONS[0], seed=7, **options).text != a[:1]
+    assert pipe.generate(QUESTIONS[0], seed=5, **options).text == a[:1]
+    assert pipe.generate(QUESTIONS[0], seed=7, **options).text != a[:1]
 
 
 def test_no_answer_holds_a_mask_or_is_empty(pipe):
-    out = pipe.generate_plain(QUESTIONS, num_return_sequences=8, **SMALL)
+    out = pipe.generate(QUESTIONS, num_return_sequences=8, **SMALL)
     banned = set(pipe.model.anatomy.suppressed)
     assert all(ids and not banned & set(ids) for ids in out.token_ids)
-    empty = pipe.generate_plain(QUESTIONS, eos_penalty=-1000.0, min_new_tokens=0, **SMALL)
+    empty = pipe.generate(QUESTIONS, eos_penalty=-1000.0, min_new_tokens=0, **SMALL)
     assert empty.text == ["", "", ""]
-    three = pipe.generate_plain(QUESTIONS, eos_penalty=-1000.0, min_new_tokens=3, **SMALL)
+    three = pipe.generate(QUESTIONS, eos_penalty=-1000.0, min_new_tokens=3, **SMALL)
     assert [len(ids) for ids in three.token_ids] == [3, 3, 3]
 
 
@@ -126,7 +126,7 @@ def test_weights_sum_and_weight_zero_only_reports(pipe):
     def length(prompts, completions, **columns):
         return [float(len(text)) for text in completions]
 
-    plain = pipe.generate_plain(QUESTIONS, reward=[(many_vowels, 2.0), (length, 0.0)], **SMALL)
+    plain = pipe.generate(QUESTIONS, reward=[(many_vowels, 2.0), (length, 0.0)], **SMALL)
     assert plain.rewards["length"] == [float(len(text)) for text in plain.text]
     assert plain.rewards["total"] == pytest.approx([2 * v for v in plain.rewards["many_vowels"]])
     # A reward of weight 0 steers nothing.
@@ -200,7 +200,7 @@ def test_bad_input_names_the_value_and_the_mend(pipe, call, error, message):
 def test_loaded_objects_and_their_errors():
     tokenizer = word_tokenizer()
     model = tiny_bert(tokenizer)
-    assert APSPipeline(model=model, tokenizer=tokenizer).generate_plain("why ?", **SMALL).text
+    assert APSPipeline(model=model, tokenizer=tokenizer).generate("why ?", **SMALL).text
     with pytest.raises(TypeError, match=r"also needs tokenizer"):
         APSPipeline(model)
     with pytest.raises(TypeError, match="no adapter for Linear"):
@@ -225,3 +225,9 @@ def test_float32_steered_batch_equals_single_for_all_but_one_percent():
     )
     print(f"float32: {differ} of {tokens} tokens differ between batch and single")
     assert differ / tokens < 0.01
+
+
+def test_the_name_before_still_answers_and_says_its_new_one(pipe):
+    with pytest.warns(DeprecationWarning, match="generate_plain is generate now"):
+        old = pipe.generate_plain(QUESTIONS[0], **SMALL)
+    assert old.text == pipe.generate(QUESTIONS[0], **SMALL).text

@@ -22,7 +22,7 @@ from tiny import tiny_text_model
 
 from aps_text import APSPipeline
 from aps_text.core.codebook import Relaxed
-from aps_text.pipelines.diagnosis import Watched, compare, repetition, warnings_of
+from aps_text.pipelines.diagnosis import GuidanceTrace, compare, repetition, warnings_of
 from aps_text.text.reward_operator.controls import Shuffled, token_permutation
 from aps_text.text.reward_operator.operator import RewardOperator
 
@@ -75,7 +75,7 @@ def test_a_reward_in_two_roles_is_asked_once(pipe):
         asked.append(len(completions))
         return vowels(prompts, completions)
 
-    out = pipe.generate_plain(QUESTIONS, reward=once, select=once, report=once, **SMALL)
+    out = pipe.generate(QUESTIONS, reward=once, select=once, report=once, **SMALL)
     assert sum(asked) == 3
     assert out.cost.reward_calls == 1
     assert out.rewards.guide == out.rewards.select == out.rewards.report
@@ -93,7 +93,7 @@ def test_the_gap_is_relaxed_minus_text(pipe):
         assert rewards.gap["vowels"][row] == pytest.approx(float(last) - rewards["vowels"][row])
     record = json.loads(json.dumps(out.as_dicts()[0]))
     assert record["relaxed"]["vowels"] == rewards.relaxed["vowels"][0]
-    plain = pipe.generate_plain(QUESTIONS, reward=vowels, **SMALL)
+    plain = pipe.generate(QUESTIONS, reward=vowels, **SMALL)
     assert plain.rewards.relaxed == {}
     assert plain.warnings == []
 
@@ -143,13 +143,13 @@ def test_calibration_makes_beta_mean_the_same(pipe):
     both = WeightedSum([(one, 1.0), (Clipped(two, -9, 9), 1.0)])
     assert pipe.calibrate(both, QUESTIONS, temperature=1.0, **SMALL) is both
     assert one.count == two.count == 12
-    base = pipe.generate_plain(QUESTIONS, num_return_sequences=4, temperature=1.0, **SMALL)
+    base = pipe.generate(QUESTIONS, num_return_sequences=4, temperature=1.0, **SMALL)
     scores = torch.tensor(vowels([], base.text), dtype=torch.float64)
     assert one.statistics == pytest.approx((float(scores.mean()), float(scores.std(correction=0))))
     options = {"inner_steps": 1, "estimator": "rloo", **SMALL}
     same = pipe(QUESTIONS, one, **options)
     assert pipe(QUESTIONS, two, **options).text == same.text
-    assert same.text != pipe.generate_plain(QUESTIONS, **SMALL).text
+    assert same.text != pipe.generate(QUESTIONS, **SMALL).text
     with pytest.raises(ValueError, match=r"nothing to calibrate; wrap it"):
         pipe.calibrate(vowels, QUESTIONS)
 
@@ -158,7 +158,7 @@ def test_calibration_makes_beta_mean_the_same(pipe):
 
 
 def test_zero_is_the_base_sampler_token_for_token(pipe):
-    plain = pipe.generate_plain(QUESTIONS, **SMALL)
+    plain = pipe.generate(QUESTIONS, **SMALL)
     for reward in (vowels, TinyReward()):
         zero = pipe(QUESTIONS, reward, control="zero", prior="kl", **SMALL)
         assert zero.token_ids == plain.token_ids
@@ -336,7 +336,7 @@ def test_a_gradient_that_is_cut_is_named(pipe):
     message = r"'tiny' says it is differentiable and returned scores without a gradient"
     with pytest.raises(RewardError, match=message):
         pipe(QUESTIONS, BrokenGradient("cut"), **SMALL)
-    assert len(pipe.generate_plain(QUESTIONS, reward=BrokenGradient("cut"), **SMALL)) == 3
+    assert len(pipe.generate(QUESTIONS, reward=BrokenGradient("cut"), **SMALL)) == 3
 
 
 def test_finished_batches_travel_with_the_error(pipe):
@@ -431,7 +431,7 @@ def test_every_method_says_that_a_reward_never_varied(pipe, method):
     assert len(said) == 1
     assert said[0].startswith("reward 'flat' never varied")
     assert not [w for w in pipe(QUESTIONS, vowels, **options).warnings if "never" in w]
-    assert pipe.generate_plain(QUESTIONS, reward=flat, **SMALL).warnings == []
+    assert pipe.generate(QUESTIONS, reward=flat, **SMALL).warnings == []
     zero = pipe(QUESTIONS, flat, control="zero", **options)
     assert not [w for w in zero.warnings if "never" in w]  # it was not asked
 
@@ -467,13 +467,13 @@ def test_a_relaxed_rise_that_the_text_lacks_is_a_warning():
     out.rewards.relaxed = {"r": [0.9, 0.9]}
 
     def watched(before):
-        return [Watched({"r": before}, {"r": 0.9}, {"r": True}, True)] * 2
+        return [GuidanceTrace({"r": before}, {"r": 0.9}, {"r": True}, True)] * 2
 
     (warning,) = warnings_of(out, watched(0.4))
     assert "the relaxed score of 'r' rose by 0.5 on average, the final text's by 0.1" in warning
     assert warnings_of(out, watched(-3.0)) == []  # the text kept most of it
     assert warnings_of(out, watched(0.9)) == []
-    still = [Watched({"r": 0.9}, {"r": 0.9}, {"r": True}, False)] * 2
+    still = [GuidanceTrace({"r": 0.9}, {"r": 0.9}, {"r": True}, False)] * 2
     assert "no gradient reached the model on all 2 answers" in warnings_of(out, still)[0]
 
 

@@ -94,4 +94,4 @@ def test_arguments_are_checked_before_the_first_step(pipe):
         pipe.stream(QUESTIONS, vowels, stepz=3)
     plain = pipe.stream(QUESTIONS, **SMALL)  # without a reward: the base sampler
     list(plain)
-    assert plain.output().text == pipe.generate_plain(QUESTIONS, **SMALL).text
+    assert plain.output().text == pipe.generate(QUESTIONS, **SMALL).text

@@ -101,6 +101,6 @@ def test_they_steer_and_are_measured():
     assert out.rewards["soft_overlong_punishment_reward"] == pytest.approx(expected)
     assert out.rewards["think_format_reward"] == [0.0, 0.0]
     assert out.rewards["accuracy_reward"] == [0.0, 0.0]
-    plain = pipe.generate_plain(["what is a violin ?"], reward=repetition, max_new_tokens=6)
+    plain = pipe.generate(["what is a violin ?"], reward=repetition, max_new_tokens=6)
     expected = repetition(completion_ids=plain.token_ids)
     assert plain.rewards["total"] == pytest.approx(expected)

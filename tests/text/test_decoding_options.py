@@ -41,7 +41,7 @@ def test_prefix_and_suffix_stay_and_the_span_between_is_filled(pipe, steered):
 
 def test_a_template_fills_its_spans_and_keeps_its_own_length(pipe):
     start = {"template": "the [MASK:2] is a [MASK] dog ."}
-    out = pipe.generate_plain(["why ?", "who ?"], start=start, **SMALL)
+    out = pipe.generate(["why ?", "who ?"], start=start, **SMALL)
     for ids in out.token_ids:
         words = pipe.model.tokenizer.convert_ids_to_tokens(ids)
         assert (words[0], words[3:5], words[6:]) == ("the", ["is", "a"], ["dog", "."])
@@ -51,9 +51,9 @@ def test_a_template_fills_its_spans_and_keeps_its_own_length(pipe):
 def test_a_prompts_own_start_decides_whatever_the_batch(pipe):
     prefixes = ["a dog is", None, "the cat"]
     prompts = ["what is a dog ?", "who ?", "why ?"]
-    together = pipe.generate_plain(prompts, start={"prefix": prefixes}, **SMALL).text
+    together = pipe.generate(prompts, start={"prefix": prefixes}, **SMALL).text
     for prompt, prefix, text in zip(prompts, prefixes, together, strict=True):
-        alone = pipe.generate_plain(prompt, start={"prefix": prefix}, **SMALL).text
+        alone = pipe.generate(prompt, start={"prefix": prefix}, **SMALL).text
         assert alone == [text]
 
 
@@ -62,7 +62,7 @@ def test_a_draft_keeps_what_is_not_masked_again(pipe):
     ids = pipe.model.tokenizer(text, add_special_tokens=False)["input_ids"]
     kept = []
     for strength in (0.2, 0.9):
-        out = pipe.generate_plain(
+        out = pipe.generate(
             "why ?",
             start={"init_text": text, "init_strength": strength},
             eos_penalty=50.0,
@@ -88,12 +88,12 @@ def test_a_draft_keeps_what_is_not_masked_again(pipe):
 )
 def test_bad_starts_name_the_value(pipe, start, error, message):
     with pytest.raises(error, match=message):
-        pipe.generate_plain("why ?", start=start, **SMALL)
+        pipe.generate("why ?", start=start, **SMALL)
 
 
 def test_suffixes_for_some_prompts_only_are_refused(pipe):
     with pytest.raises(ValueError, match="every prompt a suffix"):
-        pipe.generate_plain(["why ?", "who ?"], start={"suffix": ["dog", None]}, **SMALL)
+        pipe.generate(["why ?", "who ?"], start={"suffix": ["dog", None]}, **SMALL)
 
 
 def test_guidance_mixes_both_sides_and_adapts_the_conditional_one():
@@ -111,9 +111,9 @@ def test_guidance_mixes_both_sides_and_adapts_the_conditional_one():
 
 
 def test_cfg_scale_changes_answers_and_costs_one_more_forward(pipe):
-    off = pipe.generate_plain("what is a dog ?", **SMALL)
+    off = pipe.generate("what is a dog ?", **SMALL)
     steps = []
-    on = pipe.generate_plain(
+    on = pipe.generate(
         "what is a dog ?", cfg_scale=2.0, on_step=lambda step, state: steps.append(step), **SMALL
     )
     assert on.text != off.text
@@ -199,4 +199,4 @@ def test_zero_alg_temp_is_off_as_in_dreams_own_example():
 
 def test_lladas_name_of_the_length_is_told_ours(pipe):
     with pytest.raises(TypeError, match="unknown option 'gen_length'; did you mean 'max_new_tok"):
-        pipe.generate_plain("Who?", gen_length=8)
+        pipe.generate("Who?", gen_length=8)

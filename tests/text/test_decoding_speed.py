@@ -385,9 +385,7 @@ def test_the_pipelines_option_reaches_the_model(cfg_scale):
     texts, seen = [], []
     for every in (None, 1, 4):
         with widths_seen(mlp_of(model.anatomy.layers[0])) as widths:
-            texts.append(
-                pipe.generate_plain(question, config=config.replace(prefix_reuse=every)).text
-            )
+            texts.append(pipe.generate(question, config=config.replace(prefix_reuse=every)).text)
         seen.append(widths[:: 1 if cfg_scale == 0 else 2])
     assert texts[0] == texts[1]
     assert seen == [[size + 8] * 8] * 2 + [[size + 8, 8, 8, 8] * 2]

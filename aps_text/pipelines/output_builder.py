@@ -14,16 +14,16 @@ from ..models.text_model import TextModel
 from ..text.decoding import answer_ids, decode_canvas
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles
-from .diagnosis import Watch, Watched, warnings_of
+from .diagnosis import GuidanceMonitor, GuidanceTrace, warnings_of
 from .output import APSOutput, BridgeReport, Failure, RewardReport
 from .request import Request
 
-__all__ = ["Collector"]
+__all__ = ["OutputBuilder"]
 
 Row = tuple[int, int]
 
 
-class Collector:
+class OutputBuilder:
     """A call's answers so far.
 
     Args:
@@ -39,10 +39,10 @@ class Collector:
         self.adapters: list[Any] = []
         self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
         self._batches = 0
-        self._watched: list[Watched] = []
+        self._traces: list[GuidanceTrace] = []
         self._chosen: list[float] = []
 
-    def add(self, batch: Batch, z: Tensor, rows: list[Row], watch: Watch) -> None:
+    def add(self, batch: Batch, z: Tensor, rows: list[Row], monitor: GuidanceMonitor) -> None:
         """A finished batch: its final canvases `(B, L)`, decoded and judged.
 
         Raises:
@@ -64,7 +64,7 @@ class Collector:
         for role, names in judged.names.items():
             out.rewards.assign(role, names)
         names = judged.names["guide"] if self.guided else []
-        self._watched += watch.result(names, self.request.config.gradient_gate)
+        self._traces += monitor.result(names, self.request.config.gradient_gate)
         self._chosen += [] if judged.chosen is None else judged.chosen.tolist()
 
     def fail(self, error: RewardError, rows: list[Row]) -> list[Row]:
@@ -82,9 +82,9 @@ class Collector:
         """Everything so far."""
         out, rewards = self._answers, self._answers.rewards
         out.trajectory, out.adapters = self.trajectory, self.adapters
-        for name in dict.fromkeys(name for one in self._watched for name in one.after):
-            rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._watched]
-            rewards.before[name] = [one.before.get(name, math.nan) for one in self._watched]
+        for name in dict.fromkeys(name for one in self._traces for name in one.after):
+            rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._traces]
+            rewards.before[name] = [one.before.get(name, math.nan) for one in self._traces]
         rewards.bridges = {
             name: BridgeReport(
                 one.bridge.policy, one.bridge.matched_share, one.mass, one.retokenised
@@ -92,7 +92,7 @@ class Collector:
             for name, one in self.stats.items()
             if one.bridge is not None
         }
-        out.warnings = warnings_of(out, self._watched, self.stats)
+        out.warnings = warnings_of(out, self._traces, self.stats)
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))
