@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .operator import Combined, Operator, Scores, WeightedSum, parts, start_ids
+from .operator import Combined, Operator, OperatorSum, Scores, parts, start_ids
 
 if TYPE_CHECKING:
     from .adapters import Adapter, Denoiser, Where
@@ -138,8 +138,8 @@ class MeteredOperator:
 
 def metered(operator: Operator, cost: Cost) -> Operator:
     """Count every part of a sum or a combination."""
-    if isinstance(operator, WeightedSum):
-        return WeightedSum([(w, metered(op, cost)) for w, op in parts(operator)])
+    if isinstance(operator, OperatorSum):
+        return OperatorSum([(w, metered(op, cost)) for w, op in parts(operator)])
     if isinstance(operator, Combined):
         return operator.of([metered(op, cost) for op in operator.operators])
     return MeteredOperator(operator, cost)

@@ -21,7 +21,7 @@ from torch import Tensor
 from .canvas import alive_before_stop, end_at_stop
 from .codebook import Relaxed
 from .completions import counted, draw_answers, fill_in
-from .operator import Operator, WeightedSum, merge_terms, parts
+from .operator import Operator, OperatorSum, merge_terms, parts
 from .remasking import sampling_probs
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def _relaxed(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
         gumbel=gumbel,
         temperature=config.gumbel_temperature,
     )
-    scores = WeightedSum(weighted).log_prob(relaxed)
+    scores = OperatorSum(weighted).log_prob(relaxed)
     total = scores.total.to(log_phi)
     return Likelihood(total, total.detach(), torch.ones_like(total, dtype=torch.bool), scores.terms)
 
@@ -150,7 +150,7 @@ def _sampled(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
     ids = fill_in(canvas, where, hard)
     counts = counted(ids.view(batch, width, length), canvas)
     owner = torch.arange(batch, device=ids.device).repeat_interleave(width)
-    scored = WeightedSum(weighted).take(owner).log_prob_ids(ids)
+    scored = OperatorSum(weighted).take(owner).log_prob_ids(ids)
     rewards = scored.total.to(log_phi).view(batch, width)
     terms = {
         name: value.view(batch, width)[:, -draws:].mean(1) for name, value in scored.terms.items()

@@ -22,9 +22,9 @@ __all__ = [
     "Arithmetic",
     "Combined",
     "Operator",
+    "OperatorSum",
     "Scores",
     "Startable",
-    "WeightedSum",
     "ZeroOperator",
     "guiding",
     "parts",
@@ -88,18 +88,18 @@ def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
 class Arithmetic:
     """`a + b` and `0.3 * a` for operators, as weighted sums."""
 
-    def __add__(self: Operator, other: Operator) -> WeightedSum:
+    def __add__(self: Operator, other: Operator) -> OperatorSum:
         """Both, each with its own weight."""
         return weighted_sum((1.0, self), (1.0, other))
 
-    def __mul__(self: Operator, weight: float) -> WeightedSum:
+    def __mul__(self: Operator, weight: float) -> OperatorSum:
         """The operator with a weight, which may be negative."""
         return weighted_sum((weight, self))
 
     __rmul__ = __mul__
 
 
-class WeightedSum(Arithmetic):
+class OperatorSum(Arithmetic):
     """`sum_i w_i log q_i`: weights may be negative; weight 0 is reported and never computed in
     the gradient. Built by `weighted_sum`, nested sums are flattened."""
 
@@ -112,9 +112,9 @@ class WeightedSum(Arithmetic):
         books = [op.codebook for op in guiding if op.codebook is not None]
         self.codebook = books[0] if books else None
 
-    def take(self, rows: Tensor) -> WeightedSum:
+    def take(self, rows: Tensor) -> OperatorSum:
         """See `Operator.take`."""
-        return WeightedSum([(w, op.take(rows)) for w, op in self.weighted])
+        return OperatorSum([(w, op.take(rows)) for w, op in self.weighted])
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
         """Weighted sum over the parts with a non-zero weight."""
@@ -237,12 +237,12 @@ def merge_terms(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, Ten
 
 def parts(operator: Operator) -> list[tuple[float, Operator]]:
     """The (weight, operator) parts of a sum; a plain operator is one part of weight 1."""
-    return operator.weighted if isinstance(operator, WeightedSum) else [(1.0, operator)]
+    return operator.weighted if isinstance(operator, OperatorSum) else [(1.0, operator)]
 
 
-def weighted_sum(*weighted: tuple[float, Operator]) -> WeightedSum:
+def weighted_sum(*weighted: tuple[float, Operator]) -> OperatorSum:
     """`weighted_sum((1.0, a), (0.3, b))`; nested sums are flattened into one."""
-    return WeightedSum([(w * inner, op) for w, o in weighted for inner, op in parts(o)])
+    return OperatorSum([(w * inner, op) for w, o in weighted for inner, op in parts(o)])
 
 
 def guiding(operator: Operator) -> Operator:

@@ -30,7 +30,7 @@ def normalised_in(reward: Reward) -> list[Normalised]:
     if not found:
         raise ValueError(
             f"reward {reward_name(reward)!r} has nothing to calibrate; wrap it: "
-            "rewards.Normalised(reward)"
+            "aps_rewards.Normalised(reward)"
         )
     return found
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from aps_rewards.protocol import Message, Prompt
+
 __all__ = ["Message", "Prompt", "as_prompts", "prompt_encoder", "single_question"]
 
 ROLES = ("system", "user", "assistant", "tool")
-
-Message = dict[str, str]
-Prompt = str | list[Message]
 
 
 def as_prompts(prompts: Prompt | Iterable[Prompt]) -> list[Prompt]:

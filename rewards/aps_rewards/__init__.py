@@ -10,7 +10,7 @@ Nothing here knows the sampler: a reward is useful on its own, and one written f
 
 from __future__ import annotations
 
-from .check import RewardCall, RewardError, call_reward
+from .calling import RewardCall, RewardError, call_reward
 from .composition import Clipped, Composed, Minimum, Normalised, Threshold, WeightedSum
 from .loading import InstalledReward, list_rewards, load_reward, parse_reward_spec
 from .protocol import (

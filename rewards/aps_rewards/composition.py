@@ -22,7 +22,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .check import RewardCall
+from .calling import RewardCall
 from .loading import load_reward
 from .protocol import Prompt, Reward, describe, reward_name, steers_by_gradient
 

@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
-from .protocol import Prompt, last_text
-from .rows import row_values
+from .protocol import Prompt, last_text, row_values
 
 __all__ = ["Countdown", "work_out"]
 

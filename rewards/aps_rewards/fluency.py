@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batching import by_length
+from .padding import by_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Fluency", "mini_folder"]

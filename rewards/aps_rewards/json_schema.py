@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .protocol import Prompt, last_text
-from .rows import row_values
+from .protocol import Prompt, last_text, row_values
 
 __all__ = ["JsonSchema"]
 

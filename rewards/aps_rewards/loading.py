@@ -58,7 +58,7 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         spec: a callable; an installed name (`relevance`); `package.module:attribute`;
             `path/to/file.py:function`; a model's folder or hub id.
         options: keywords for the class or function, e.g. `reference="text"`; of a model, those of
-            `rewards.sequence_classifier.SequenceClassifier`.
+            `aps_rewards.sequence_classifier.SequenceClassifier`.
 
     Raises:
         TypeError: an option the reward does not have (it is named, with those it has).
@@ -147,10 +147,10 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
         raise ValueError(f"the folder {spec!r} holds no config.json, so no model to reward by")
     if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
         raise ValueError(_unknown(spec))
-    from .presets import PRESETS
+    from .published import PUBLISHED
     from .sequence_classifier import SequenceClassifier
 
-    chosen = {**PRESETS.get(spec, {}), **options}
+    chosen = {**PUBLISHED.get(spec, {}), **options}
     try:
         return _built(SequenceClassifier, {"model": folder if local else spec, **chosen})
     except OSError as error:

@@ -15,8 +15,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from .protocol import Prompt, last_text
-from .rows import row_values
+from .protocol import Prompt, last_text, row_values
 from .words import words
 
 __all__ = ["ExactMatch", "NumericMatch", "last_number"]

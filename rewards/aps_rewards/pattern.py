@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .protocol import Prompt, last_text
-from .rows import row_values
+from .protocol import Prompt, last_text, row_values
 
 __all__ = ["Pattern"]
 

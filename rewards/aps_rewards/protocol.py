@@ -13,7 +13,7 @@ a distribution over tokens: `x~ (B, S, d) -> r (B,)`.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DifferentiableReward",
+    "Message",
     "Prompt",
     "Reward",
     "RewardInfo",
@@ -29,6 +30,7 @@ __all__ = [
     "is_differentiable",
     "last_text",
     "reward_name",
+    "row_values",
     "steers_by_gradient",
 ]
 
@@ -151,7 +153,7 @@ def describe(reward: Reward) -> RewardInfo:
 def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
     """Does it score embeddings itself? Whoever says so must have the whole protocol.
 
-    A composed reward (`rewards.composition`) does not, its parts do: see `steers_by_gradient`.
+    A composed reward (`aps_rewards.composition`) does not, its parts do: see `steers_by_gradient`.
 
     Raises:
         TypeError: it says `differentiable = True` and lacks a part of `DifferentiableReward`.
@@ -185,3 +187,25 @@ def last_text(turn: Prompt) -> str:
     if isinstance(turn, str):
         return turn
     return turn[-1]["content"] if turn else ""
+
+
+def row_values(
+    reward: str, name: str, fixed: Any, columns: Mapping[str, Sequence[Any]], count: int
+) -> list[Any]:
+    """`fixed` for each of `count` rows, or, where it is None, the column `name`.
+
+    Raises:
+        ValueError: neither is there, or the column has another number of values.
+    """
+    if fixed is not None:
+        return [fixed] * count
+    if name not in columns:
+        raise ValueError(
+            f"reward {reward!r} needs {name!r}: give it when loading the reward, "
+            f"load_reward({reward!r}, {name}=...), or as a column with one value per prompt, "
+            f"columns={{{name!r}: [...]}}; got columns {sorted(columns) or 'none'}"
+        )
+    values = list(columns[name])
+    if len(values) != count:
+        raise ValueError(f"column {name!r} has {len(values)} values for {count} answers")
+    return values

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .batching import by_length
+from .padding import by_length
 from .protocol import Prompt, last_text
 from .templates import Template, TemplateSpec
 
@@ -36,7 +36,7 @@ class SequenceClassifier:
         model: a folder, a hub id, or a loaded model.
         tokenizer: of a loaded model; else loaded with it. A fast one.
         label: None for a model with one label; else its name or number.
-        template: `chat`, `pair`, `answer`, a text or a function (see `rewards.templates`);
+        template: `chat`, `pair`, `answer`, a text or a function (see `aps_rewards.templates`);
             `auto` takes `chat` if the tokenizer has a chat template, else `pair` for one label
             (a cross-encoder) and `answer` for several (a classifier).
         system: keep the prompt's system messages.

@@ -31,7 +31,7 @@ def table():
 
 
 def test_every_reward_is_measured_or_left_out_with_a_reason(table):
-    ours = {p.name for p in entry_points(group=GROUP) if p.value.startswith("rewards.")}
+    ours = {p.name for p in entry_points(group=GROUP) if p.value.startswith("aps_rewards.")}
     for name in ours & set(table.SETTINGS):
         setting = table.SETTINGS[name]
         columns = table.columns_of(name, ITEMS)

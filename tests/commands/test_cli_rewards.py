@@ -32,7 +32,7 @@ def test_every_installed_reward_is_listed(capsys):
     assert records["relevance"]["differentiable"]
     assert records["sentiment"] == {
         "name": "sentiment",
-        "from": "rewards.sentiment:Sentiment",
+        "from": "aps_rewards.sentiment:Sentiment",
         "measures": "positive against negative words (VADER lexicon)",
         "range": [-1.0, 1.0],
         "differentiable": False,

@@ -12,8 +12,8 @@ from aps_text.core.codebook import Relaxed
 from aps_text.core.operator import (
     Combined,
     Operator,
+    OperatorSum,
     Scores,
-    WeightedSum,
     ZeroOperator,
     add_scores,
     merge_terms,
@@ -98,7 +98,7 @@ def test_nested_sums_flatten():
     inner = weighted_sum((2.0, one), (0.5, two))
     outer = weighted_sum((0.1, inner), (1.0, one))
     assert [w for w, _ in outer.weighted] == pytest.approx([0.2, 0.05, 1.0])
-    assert not any(isinstance(op, WeightedSum) for _, op in outer.weighted)
+    assert not any(isinstance(op, OperatorSum) for _, op in outer.weighted)
     torch.testing.assert_close(
         outer.log_prob_ids(world().ids).total,
         0.1 * inner.log_prob_ids(world().ids).total + one.log_prob_ids(world().ids).total,
@@ -162,7 +162,7 @@ def test_take_reaches_every_part():
 
 def test_an_empty_sum_is_an_error():
     with pytest.raises(ValueError, match="none"):
-        WeightedSum([])
+        OperatorSum([])
 
 
 def test_zero_has_a_gradient_and_it_is_zero():

@@ -139,7 +139,7 @@ def test_the_second_opinion_scores_but_offers_no_gradient(folder):
     assert not is_differentiable(report)
     assert is_differentiable(AnswerQuality(folder))
     assert describe(AnswerQualityReport).name == "answer-quality-report"
-    loaded = load_reward("rewards.answer_quality:AnswerQuality", weights=folder)
+    loaded = load_reward("aps_rewards.answer_quality:AnswerQuality", weights=folder)
     assert loaded(QUESTIONS, ANSWERS) == AnswerQuality(folder)(QUESTIONS, ANSWERS)
 
 

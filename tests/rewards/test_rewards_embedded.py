@@ -68,7 +68,7 @@ def score(reward, name, questions, answers) -> list[float]:
 
 
 def test_every_installed_reward_is_tested_here():
-    ours = [p.name for p in entry_points(group=GROUP) if p.value.startswith("rewards.")]
+    ours = [p.name for p in entry_points(group=GROUP) if p.value.startswith("aps_rewards.")]
     untested = set(ours) - set(CASES) - {"answer-quality", "answer-quality-report"}
     assert not untested
     assert set(CASES) <= set(ours)

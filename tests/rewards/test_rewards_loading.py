@@ -45,7 +45,7 @@ def test_built_in_rewards_are_installed_and_described():
 
 def test_importing_rewards_is_light_and_knows_no_sampler():
     check = (
-        "import sys, rewards; rewards.list_rewards; "
+        "import sys, aps_rewards; aps_rewards.list_rewards; "
         "heavy = {'aps_text', 'torch', 'transformers', 'vaderSentiment'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 from aps_rewards import RewardError, call_reward, describe, is_differentiable, load_reward
-from aps_rewards.presets import PRESETS
+from aps_rewards.published import PUBLISHED
 from aps_rewards.sequence_classifier import SequenceClassifier
 from test_bridge import byte_bpe
 from tiny import word_tokenizer
@@ -436,7 +436,7 @@ def test_presets_name_options_that_exist():
     import inspect
 
     known = inspect.signature(SequenceClassifier).parameters
-    for name, options in PRESETS.items():
+    for name, options in PUBLISHED.items():
         assert options.keys() <= known.keys(), name
         assert options["licence"]
 

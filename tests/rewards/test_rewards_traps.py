@@ -25,9 +25,9 @@ from aps_text.text.reward_operator.bridge import VocabularyBridge, bridge_betwee
 
 TESTED = """
 TRL's contract
-    sync, async               test_rewards_check::test_coroutines_are_awaited_also_inside_a_running_loop
-    strings and messages      test_rewards_check::test_messages_arrive_as_messages
-    None: not applicable      test_rewards_check::test_none_is_not_applicable_and_contributes_nothing
+    sync, async               test_rewards_calling::test_coroutines_are_awaited_also_inside_a_running_loop
+    strings and messages      test_rewards_calling::test_messages_arrive_as_messages
+    None: not applicable      test_rewards_calling::test_none_is_not_applicable_and_contributes_nothing
     weights                   test_pipeline::test_weights_sum_and_weight_zero_only_reports
     a model by its name       test_rewards_sequence_classifier::test_a_folder_or_an_id_is_a_reward
     trl's own, unchanged      test_rewards_trl::test_they_steer_and_are_measured
@@ -35,7 +35,7 @@ Finding
     the order                 test_rewards_traps::test_the_order_in_which_a_reward_is_found
     the error lists it        test_rewards_loading::test_unknown_names_say_what_was_tried
     unknown keyword           test_rewards_loading::test_unknown_options_are_named
-    an exception is raised    test_rewards_check::test_an_exception_names_the_row_at_fault_and_is_chained
+    an exception is raised    test_rewards_calling::test_an_exception_names_the_row_at_fault_and_is_chained
 Embeddings
     position -1 is padding    test_rewards_sequence_classifier::test_the_stock_forward_reads_padding_when_given_embeddings
     holes move positions      test_rewards_traps::test_dead_tokens_before_a_suffix_move_the_stock_score_and_not_ours

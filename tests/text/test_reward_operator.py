@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from aps_text.core.codebook import Relaxed
-from aps_text.core.operator import Operator, WeightedSum
+from aps_text.core.operator import Operator, OperatorSum
 from aps_text.text.decoding import answer_ids, decode_canvas
 from aps_text.text.reward_operator.bridge_stats import BridgeStats
 from aps_text.text.reward_operator.operator import RewardOperator
@@ -134,7 +134,7 @@ MASKED = torch.tensor([[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0], [0, 0, 1, 0, 0, 1
 
 def test_it_is_an_operator():
     assert isinstance(operator(), Operator)
-    assert isinstance(WeightedSum([(1.0, operator())]), Operator)
+    assert isinstance(OperatorSum([(1.0, operator())]), Operator)
 
 
 @pytest.mark.parametrize("policy", ["restrict", "zero", "unk"])

@@ -7,7 +7,7 @@ autograd, where nothing can be waited for less than for ever, and is not limited
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from aps_rewards import DifferentiableReward, Prompt, RewardError, last_text
 from aps_rewards.waiting import RewardTimeout, within
 from torch import Tensor
 
-__all__ = ["EmbeddingScorer", "padded"]
+__all__ = ["EmbeddingScorer"]
 
 
 @dataclass(frozen=True)
@@ -126,21 +126,3 @@ def _said(error: Exception) -> tuple[str, str]:
     if isinstance(error, RewardTimeout):
         return "timed out", str(error)
     return "raised", f"{type(error).__name__}: {error}"
-
-
-def padded(
-    rows: Sequence[Sequence[int]], *, left: bool, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask `(B, P)`, int64, padded with id 0 on one side."""
-    width = max(map(len, rows))
-    gaps = [[0] * (width - len(row)) for row in rows]
-    ids = [[*gap, *row] if left else [*row, *gap] for gap, row in zip(gaps, rows, strict=True)]
-    mask = [
-        [*gap, *[1] * len(row)] if left else [*[1] * len(row), *gap]
-        for gap, row in zip(gaps, rows, strict=True)
-    ]
-    shape = (len(rows), width)
-    return (
-        torch.tensor(ids, dtype=torch.long, device=device).view(shape),
-        torch.tensor(mask, dtype=torch.long, device=device).view(shape),
-    )

@@ -82,9 +82,9 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
 
 
 def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> WeightedRewards:
-    """`RewardSpec` to (name, weight, reward) triples; names load by `rewards.load_reward`.
+    """`RewardSpec` to (name, weight, reward) triples; names load by `aps_rewards.load_reward`.
 
-    A `rewards.WeightedSum` becomes its parts, so that each steers in its own way.
+    A `aps_rewards.WeightedSum` becomes its parts, so that each steers in its own way.
     `loaded` remembers rewards by name from one call to the next.
     """
     loaded = {} if loaded is None else loaded

@@ -26,6 +26,7 @@ from aps_rewards import (
     is_differentiable,
     last_text,
 )
+from aps_rewards.padding import padded
 from torch import Tensor
 
 from ...core.codebook import Codebook, Relaxed
@@ -34,7 +35,7 @@ from ..decoding import answer_ids, decode_canvas
 from ..vocabulary import Vocabulary
 from .bridge import VocabularyBridge, bridge_between
 from .bridge_stats import BridgeStats
-from .embedding_scorer import EmbeddingScorer, padded
+from .embedding_scorer import EmbeddingScorer
 
 __all__ = ["RewardOperator"]
 
@@ -115,8 +116,8 @@ class RewardOperator(Arithmetic):
             unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
             self._unread = unread.to(table.device)
             frames = self._frames(reward)
-            self._before = padded([f[0] for f in frames], left=True, device=table.device)
-            self._after = padded([f[1] for f in frames], left=False, device=table.device)
+            self._before = padded([f[0] for f in frames], table.device, left=True)
+            self._after = padded([f[1] for f in frames], table.device)
 
     def take(self, rows: Tensor) -> RewardOperator:
         """See `Operator.take`; bridge, codes, statistics and the reward's caches are shared."""

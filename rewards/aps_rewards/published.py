@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PRESETS"]
+__all__ = ["PUBLISHED"]
 
 # One label, the chat template of Qwen3, trained without system prompts, stored in bfloat16.
 # Scores are Bradley-Terry logits of about -20 to 40: choose beta accordingly, or `Normalised`.
@@ -22,7 +22,7 @@ _SKYWORK: dict[str, Any] = {
     "licence": "Apache-2.0",
 }
 
-PRESETS: dict[str, dict[str, Any]] = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "Skywork/Skywork-Reward-V2-Qwen3-0.6B": _SKYWORK,
     "Skywork/Skywork-Reward-V2-Qwen3-1.7B": _SKYWORK,
     "Skywork/Skywork-Reward-V2-Qwen3-4B": _SKYWORK,

@@ -17,7 +17,7 @@ from .waiting import RewardTimeout, start
 
 __all__ = ["RewardCall", "RewardError", "call_reward"]
 
-Rows = dict[str, list[Any]]
+_Columns = dict[str, list[Any]]
 
 
 class RewardError(RuntimeError):
@@ -61,7 +61,7 @@ def call_reward(
 ) -> list[float]:
     """Score B completions: B finite floats.
 
-    Rows equal in prompt, completion, ids and every column are scored once. A reward that names
+    _Columns equal in prompt, completion, ids and every column are scored once. A reward that names
     its parameters and takes no `**kwargs` gets only those it names. If the reward raises on the
     batch, or returns another number of values, rows are tried alone to find the one at fault.
 
@@ -96,7 +96,7 @@ class RewardCall:
         completion_ids: Sequence[Sequence[int]] | None = None,
         timeout: float | None = None,
     ) -> None:
-        rows: Rows = {"prompts": list(prompts), "completions": list(completions)}
+        rows: _Columns = {"prompts": list(prompts), "completions": list(completions)}
         rows["completion_ids"] = [None] * len(prompts)
         if completion_ids is not None:
             rows["completion_ids"] = [list(ids) for ids in completion_ids]
@@ -199,7 +199,7 @@ class RewardCall:
         return float(value)
 
 
-def _arguments(reward: Reward, rows: Rows) -> dict[str, Any]:
+def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
     """What the reward is called with."""
     arguments: dict[str, Any] = dict(rows)
     if all(ids is None for ids in rows["completion_ids"]):
@@ -221,7 +221,7 @@ def _as_list(result: Any) -> list[Any] | None:
     return values if isinstance(values, list) else None
 
 
-def _shown(rows: Rows, i: int) -> str:
+def _shown(rows: _Columns, i: int) -> str:
     prompt, completion = last_text(rows["prompts"][i]), last_text(rows["completions"][i])
     return f"{_short(prompt)!r}, answer {_short(completion)!r}"
 
@@ -230,7 +230,7 @@ def _short(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _take(rows: Rows, index: list[int]) -> Rows:
+def _take(rows: _Columns, index: list[int]) -> _Columns:
     return {name: [values[i] for i in index] for name, values in rows.items()}
 
 

@@ -1,0 +1,38 @@
+"""Token rows of unequal length as one tensor with its attention mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["by_length", "padded"]
+
+
+def padded(
+    rows: Sequence[Sequence[int]], device: torch.device, *, left: bool = False, pad_id: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask `(B, S)`, int64, padded with `pad_id` on the right, or on the left."""
+    width = max(map(len, rows))
+    gaps = [[pad_id] * (width - len(row)) for row in rows]
+    ids = [[*gap, *row] if left else [*row, *gap] for gap, row in zip(gaps, rows, strict=True)]
+    tokens = [len(row) for row in rows]
+    at = torch.arange(width, device=device)
+    count = torch.tensor(tokens, device=device)[:, None]
+    mask = at >= width - count if left else at < count
+    shape = (len(rows), width)
+    return torch.tensor(ids, dtype=torch.long, device=device).view(shape), mask.long()
+
+
+def by_length(
+    rows: Sequence[Sequence[int]], size: int, device: torch.device, pad_id: int = 0
+) -> Iterator[tuple[list[int], Tensor, Tensor]]:
+    """Batches of up to `size` rows of similar length, the shortest first: little padding.
+
+    Yields `(numbers, ids, mask)`: which rows these are, and what `padded` makes of them.
+    """
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for start in range(0, len(order), size):
+        part = order[start : start + size]
+        yield part, *padded([rows[i] for i in part], device, pad_id=pad_id)
