@@ -1,0 +1,1 @@
+"""Images as tokens: tokenizers, degradations, measurements, metrics."""

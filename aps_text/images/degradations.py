@@ -1,0 +1,512 @@
+"""What becomes of an image before it is measured: `A(x)`, for images `(B, C, H, W)` in [-1, 1].
+
+    super-resolution   antialiased bicubic, a = -0.5         linear
+    blur               k * x, a Gaussian or a motion path    linear
+    inpainting         m x, m in {0, 1}                      linear
+    grayscale          0.299 R + 0.587 G + 0.114 B           linear
+    hdr                clip(2 x, -1, 1)                      zero gradient where it saturates
+    nonlinear blur     (k * x'^g)^(1/g), x' = (x + 1) / 2    blurred light behind a tone curve
+    jpeg               rounded block cosines                 gradient of the rounding taken as 1
+
+Everything random is drawn once, at construction, from an explicit generator, and is in `state()`.
+Definitions: Chung et al. 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems"
+(https://arxiv.org/abs/2209.14687); sizes scale with the image, as they say where.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = [
+    "TASKS",
+    "Blur",
+    "Compose",
+    "Degradation",
+    "Grayscale",
+    "HighDynamicRange",
+    "Inpainting",
+    "JpegLike",
+    "NonlinearBlur",
+    "SuperResolution",
+    "adjoint",
+    "box_mask",
+    "degradation_from_state",
+    "drop_mask",
+    "gaussian_kernel",
+    "make_task",
+    "motion_kernel",
+]
+
+
+class Degradation(Protocol):
+    """`A`: differentiable where it says nothing else, the same for every image of a batch."""
+
+    @property
+    def name(self) -> str:
+        """What messages and files call it."""
+        ...
+
+    @property
+    def linear(self) -> bool:
+        """Whether `A(a x + b u) = a A(x) + b A(u)`."""
+        ...
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """`A(x)`: `(B, C, H, W)` -> `(B, C', H', W')`, on x's device and in its dtype."""
+        ...
+
+    def observed(self, y: Tensor) -> Tensor | None:
+        """Which entries of `y` are measured at all, broadcastable bool; None is all of them."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to build it again: `degradation_from_state`."""
+        ...
+
+
+class _Everywhere:
+    def observed(self, y: Tensor) -> Tensor | None:
+        """See `Degradation.observed`: everything."""
+        return None
+
+
+def check_images(x: Tensor) -> None:
+    """Raise unless `x` is a batch of floating images.
+
+    Raises:
+        TypeError: not floating.
+        ValueError: not `(B, C, H, W)` with 1 or 3 channels.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"images are floating in [-1, 1], got {x.dtype}; use x.float() / 127.5 - 1")
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise ValueError(f"images are (B, 1 or 3, H, W), got {tuple(x.shape)}")
+
+
+@dataclass(frozen=True)
+class SuperResolution(_Everywhere):
+    """Antialiased bicubic reduction by `factor`; the size is a multiple of it."""
+
+    factor: int
+    name: ClassVar[str] = "super-resolution"
+    linear: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if isinstance(self.factor, bool) or not isinstance(self.factor, int) or self.factor < 2:
+            raise ValueError(f"factor is a whole number of at least 2, got {self.factor!r}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        size = tuple(side // self.factor for side in x.shape[-2:])
+        if any(side % self.factor for side in x.shape[-2:]):
+            raise ValueError(
+                f"an image of {x.shape[-1]} x {x.shape[-2]} pixels is no multiple of the factor "
+                f"{self.factor}; crop or resize it"
+            )
+        return F.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "factor": self.factor}
+
+
+@dataclass(frozen=True)
+class Blur(_Everywhere):
+    """`k * x` with one kernel `(h, w)` of odd sides for every channel, mirrored at the border."""
+
+    kernel: Tensor
+    name: ClassVar[str] = "blur"
+    linear: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_kernel(self.kernel)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        return convolve(x, self.kernel)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "kernel": self.kernel}
+
+
+@dataclass(frozen=True)
+class NonlinearBlur(_Everywhere):
+    """Light is blurred, and seen through a tone curve: `(k * x'^gamma)^(1/gamma)`."""
+
+    kernel: Tensor
+    gamma: float = 2.2
+    name: ClassVar[str] = "nonlinear-blur"
+    linear: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_kernel(self.kernel)
+        if not (math.isfinite(self.gamma) and self.gamma > 0):
+            raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`; values outside of [-1, 1] are clipped."""
+        check_images(x)
+        # The floor keeps the slope of the root finite in the black.
+        light = ((x.clamp(-1, 1) + 1) / 2).clamp_min(1e-4).pow(self.gamma)
+        return convolve(light, self.kernel).clamp_min(1e-9).pow(1 / self.gamma) * 2 - 1
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "kernel": self.kernel, "gamma": self.gamma}
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """`m x`: pixels where the mask `(H, W)` bool is False are not measured (and read 0)."""
+
+    mask: Tensor
+    name: ClassVar[str] = "inpainting"
+    linear: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.mask.ndim != 2:
+            raise ValueError(f"a mask is (H, W), got {tuple(self.mask.shape)}")
+        if self.mask.dtype != torch.bool:
+            values = self.mask.unique()
+            if not bool(((values == 0) | (values == 1)).all()):
+                raise ValueError(
+                    "a mask holds 0 (unknown) and 1 (measured) alone, got values between "
+                    f"{float(values.min()):g} and {float(values.max()):g}; threshold it first"
+                )
+            object.__setattr__(self, "mask", self.mask.bool())
+        if not bool(self.mask.any()):
+            raise ValueError("the mask measures no pixel: it is 0 everywhere")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        if x.shape[-2:] != self.mask.shape:
+            raise ValueError(
+                f"the mask is {tuple(self.mask.shape)} and the image {tuple(x.shape[-2:])}"
+            )
+        return torch.where(self.mask.to(x.device), x, torch.zeros_like(x))
+
+    def observed(self, y: Tensor) -> Tensor | None:
+        """See `Degradation.observed`."""
+        return self.mask.to(y.device)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "mask": self.mask}
+
+
+@dataclass(frozen=True)
+class HighDynamicRange(_Everywhere):
+    """`clip(scale x, -1, 1)`; saturated pixels have no gradient."""
+
+    scale: float = 2.0
+    name: ClassVar[str] = "hdr"
+    linear: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be > 0, got {self.scale!r}")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        return (self.scale * x).clamp(-1, 1)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "scale": self.scale}
+
+
+@dataclass(frozen=True)
+class Grayscale(_Everywhere):
+    """Luma of ITU-R BT.601, `(B, 3, H, W)` -> `(B, 1, H, W)`."""
+
+    name: ClassVar[str] = "grayscale"
+    linear: ClassVar[bool] = True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        if x.shape[1] != 3:
+            raise ValueError(f"grayscale takes colour images, got {x.shape[1]} channel")
+        weights = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+        return (x * weights).sum(1, keepdim=True)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name}
+
+
+# The luminance table of JPEG's Annex K.
+LUMINANCE = (
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
+)
+
+
+@dataclass(frozen=True)
+class JpegLike(_Everywhere):
+    """Cosines of 8 x 8 blocks, rounded to JPEG's luminance table at `quality` in [1, 100].
+
+    No chroma is subsampled and nothing is entropy-coded: it is what JPEG loses of a grey image. The
+    rounding passes its gradient on unchanged (straight-through).
+    """
+
+    quality: int = 20
+    name: ClassVar[str] = "jpeg"
+    linear: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.quality, bool) or not isinstance(self.quality, int):
+            raise TypeError(f"quality is a whole number, got {self.quality!r}")
+        if not 1 <= self.quality <= 100:
+            raise ValueError(f"quality must be in [1, 100], got {self.quality}")
+
+    @property
+    def table(self) -> Tensor:
+        """`(8, 8)` steps of the cosines, for pixels in [0, 255]."""
+        scale = 5000 / self.quality if self.quality < 50 else 200 - 2 * self.quality
+        steps = (torch.tensor(LUMINANCE, dtype=torch.double) * scale + 50) / 100
+        return steps.floor().clamp(1, 255).view(8, 8)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        check_images(x)
+        high, wide = x.shape[-2:]
+        padded = F.pad(x, (0, -wide % 8, 0, -high % 8), mode="replicate")
+        basis, table = cosines(8).to(x), self.table.to(x)
+        blocks = padded.unfold(-2, 8, 8).unfold(-2, 8, 8) * 127.5
+        steps = (basis @ blocks @ basis.T) / table
+        rounded = steps + (steps.round() - steps).detach()
+        back = basis.T @ (rounded * table) @ basis / 127.5
+        whole = back.transpose(-3, -2).reshape(padded.shape)
+        return whole[..., :high, :wide]
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "quality": self.quality}
+
+
+@dataclass(frozen=True)
+class Compose:
+    """`A_n(... A_1(x))`; only the last may leave entries unmeasured."""
+
+    parts: Sequence[Degradation]
+    name: str = field(default="composed")
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("a composition needs at least one degradation, got none")
+
+    @property
+    def linear(self) -> bool:
+        """Whether all parts are."""
+        return all(part.linear for part in self.parts)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """See `Degradation.__call__`."""
+        for part in self.parts:
+            x = part(x)
+        return x
+
+    def observed(self, y: Tensor) -> Tensor | None:
+        """See `Degradation.observed`."""
+        return self.parts[-1].observed(y)
+
+    def state(self) -> dict[str, Any]:
+        """See `Degradation.state`."""
+        return {"name": self.name, "parts": [part.state() for part in self.parts]}
+
+
+def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
+    """`A^T y` of a linear degradation, in the shape of the images `like (B, C, H, W)`.
+
+    Raises:
+        ValueError: it is not linear.
+    """
+    if not degradation.linear:
+        raise ValueError(f"{degradation.name} is not linear and has no adjoint")
+    with torch.enable_grad():
+        x = torch.zeros_like(like).requires_grad_()
+        (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
+    return found
+
+
+def convolve(x: Tensor, kernel: Tensor) -> Tensor:
+    """`k * x` per channel, mirrored at the border (edges are repeated where x is too small)."""
+    high, wide = kernel.shape
+    pad = (wide // 2, wide // 2, high // 2, high // 2)
+    fits = x.shape[-1] > pad[0] and x.shape[-2] > pad[2]
+    padded = F.pad(x, pad, mode="reflect" if fits else "replicate")
+    channels = x.shape[1]
+    weight = kernel.to(x).flip(0, 1).expand(channels, 1, high, wide)
+    return F.conv2d(padded, weight, groups=channels)
+
+
+def cosines(size: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) `(size, size)`, double."""
+    at = torch.arange(size, dtype=torch.double)
+    table = torch.cos(math.pi / size * (at + 0.5) * at[:, None]) * math.sqrt(2 / size)
+    table[0] /= math.sqrt(2)
+    return table
+
+
+def check_kernel(kernel: Tensor) -> None:
+    """Raise `ValueError` unless a kernel is `(h, w)`, odd, finite and sums to 1."""
+    if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape):
+        raise ValueError(f"a kernel is (h, w) with odd sides, got {tuple(kernel.shape)}")
+    total = float(kernel.sum())
+    if not bool(kernel.isfinite().all()) or abs(total - 1) > 1e-3:
+        raise ValueError(f"a kernel is finite and sums to 1, got a sum of {total:g}")
+
+
+def gaussian_kernel(std: float) -> Tensor:
+    """A Gaussian of `std` pixels > 0, cut at 4 standard deviations: `(2r + 1, 2r + 1)`."""
+    if not (math.isfinite(std) and std > 0):
+        raise ValueError(f"std is in pixels and > 0, got {std!r}")
+    radius = max(1, math.ceil(4 * std))
+    at = torch.arange(-radius, radius + 1, dtype=torch.double)
+    line = torch.exp(-at.square() / (2 * std**2))
+    plane = torch.outer(line, line)
+    return (plane / plane.sum()).float()
+
+
+def motion_kernel(size: int, generator: torch.Generator, intensity: float = 0.5) -> Tensor:
+    """The path of a shaken camera: a walk whose direction drifts, `(size, size)`, size odd.
+
+    Args:
+        intensity: in [0, 1]; 0 is a straight line, 1 a crooked one.
+    """
+    if size < 3 or size % 2 == 0:
+        raise ValueError(f"size is odd and at least 3, got {size}")
+    if not 0 <= intensity <= 1:
+        raise ValueError(f"intensity must be in [0, 1], got {intensity!r}")
+    points = 16 * size
+    start = torch.rand((), generator=generator, dtype=torch.double) * 2 * math.pi
+    turns = torch.randn(points, generator=generator, dtype=torch.double)
+    angle = start + intensity * turns.cumsum(0) * math.pi / math.sqrt(points)
+    path = torch.stack([angle.sin(), angle.cos()], -1).cumsum(0)
+    path = path - (path.amax(0) + path.amin(0)) / 2
+    path = path / path.abs().max().clamp_min(1e-9) * (size - 1) / 2 * 0.95 + (size - 1) / 2
+    kernel = torch.zeros(size, size, dtype=torch.double)
+    low = path.floor().long().clamp(0, size - 2)
+    part = path - low
+    for down in (0, 1):
+        for right in (0, 1):
+            share = (part[:, 0] if down else 1 - part[:, 0]) * (
+                part[:, 1] if right else 1 - part[:, 1]
+            )
+            kernel.index_put_((low[:, 0] + down, low[:, 1] + right), share, accumulate=True)
+    return (kernel / kernel.sum()).float()
+
+
+def drop_mask(
+    size: tuple[int, int], generator: torch.Generator, low: float = 0.7, high: float | None = None
+) -> Tensor:
+    """`(H, W)` bool, a share of pixels dropped: `low`, or drawn from U(low, high)."""
+    high = low if high is None else high
+    if not 0 <= low <= high < 1:
+        raise ValueError(f"shares to drop are 0 <= low <= high < 1, got {low!r} and {high!r}")
+    share = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.double))
+    count = size[0] * size[1]
+    kept = count - round(share * count)
+    order = torch.randperm(count, generator=generator)
+    mask = torch.zeros(count, dtype=torch.bool)
+    mask[order[:kept]] = True
+    return mask.view(size)
+
+
+def box_mask(size: tuple[int, int], generator: torch.Generator, share: float = 0.5) -> Tensor:
+    """`(H, W)` bool, a box of `share` of each side hidden, inside by at least a sixteenth."""
+    if not 0 < share < 1:
+        raise ValueError(f"the box's share of a side is in (0, 1), got {share!r}")
+    mask = torch.ones(size, dtype=torch.bool)
+    spans = []
+    for side in size:
+        box = max(1, round(share * side))
+        margin = min(side // 16, (side - box) // 2)
+        room = side - box - 2 * margin
+        first = margin + int(torch.randint(room + 1, (), generator=generator))
+        spans.append(slice(first, first + box))
+    mask[spans[0], spans[1]] = False
+    return mask
+
+
+def blur_std(size: int) -> float:
+    """3 pixels at 256, in proportion, but at least 1.5: less is no blur on a small image."""
+    return max(1.5, 3 * size / 256)
+
+
+def motion_size(size: int) -> int:
+    """61 pixels at 256, in proportion, odd, at least 9."""
+    return max(9, round(61 * size / 256) // 2 * 2 + 1)
+
+
+TASKS: dict[str, Callable[[tuple[int, int], torch.Generator], Degradation]] = {
+    "sr2": lambda size, generator: SuperResolution(2),
+    "sr4": lambda size, generator: SuperResolution(4),
+    "gaussian-blur": lambda size, generator: Blur(gaussian_kernel(blur_std(max(size)))),
+    "motion-blur": lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)),
+    "random-inpainting": lambda size, generator: Inpainting(drop_mask(size, generator)),
+    "box-inpainting": lambda size, generator: Inpainting(box_mask(size, generator)),
+    "hdr": lambda size, generator: HighDynamicRange(),
+    "nonlinear-blur": lambda size, generator: NonlinearBlur(
+        motion_kernel(motion_size(max(size)), generator)
+    ),
+    "jpeg": lambda size, generator: JpegLike(),
+    "grayscale": lambda size, generator: Grayscale(),
+}
+"""What `--task` names; each is built for a size `(H, W)` with what is random in it drawn."""
+
+
+def make_task(name: str, size: tuple[int, int], seed: int = 0) -> Degradation:
+    """A task of `TASKS` for images of `size (H, W)`; the seed decides what is random in it.
+
+    Raises:
+        ValueError: no such task.
+    """
+    if name not in TASKS:
+        raise ValueError(f"task is one of {', '.join(TASKS)}; got {name!r}")
+    return TASKS[name](size, torch.Generator().manual_seed(seed))
+
+
+def degradation_from_state(state: dict[str, Any]) -> Degradation:
+    """The inverse of `Degradation.state`.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    values = dict(state)
+    name = values.pop("name", None)
+    if "parts" in values:
+        return Compose([degradation_from_state(part) for part in values["parts"]], str(name))
+    for kind in KINDS:
+        if kind.name == name:
+            made: Degradation = kind(**values)
+            return made
+    raise ValueError(
+        f"no degradation is called {name!r}; known: {', '.join(k.name for k in KINDS)}"
+    )
+
+
+KINDS: tuple[Any, ...] = (
+    SuperResolution,
+    Blur,
+    NonlinearBlur,
+    Inpainting,
+    HighDynamicRange,
+    Grayscale,
+    JpegLike,
+)

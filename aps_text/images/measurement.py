@@ -1,0 +1,258 @@
+"""A measurement of an image, as an operator: `y = A(x) + sigma n`, and `log q(y | x)`.
+
+    log q(y | x) = sum over the m measured entries of  -(y - A(x))^2 / (2 s^2) - log(s sqrt(2 pi))
+    s^2 = sigma^2 + model_sigma^2
+
+One object simulates and scores, with the one sigma. `model_sigma` is the error of the tokenizer
+itself, seen through A: no decoder draws the true image exactly, and where A keeps detail the noise
+alone would ask for more than it can draw. It is 0 unless given, and only the score knows it.
+
+Entries that are not measured carry no noise, and no part of the density.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.codebook import Codebook, Relaxed
+from ..core.operator import Arithmetic, Scores
+from .degradations import Degradation, adjoint, check_images, degradation_from_state
+
+__all__ = ["Measurement", "model_sigma_of", "read_measurement", "write_measurement"]
+
+Decoder = Callable[[Tensor], Tensor]
+"""Codes `(B, L, d)` to images `(B, C, H, W)` in [-1, 1], differentiable."""
+
+
+@dataclass(frozen=True)
+class Measurement(Arithmetic):
+    """What was measured of B images.
+
+    Attributes:
+        degradation: A.
+        y: `(B, C', H', W')`; entries that are not measured are ignored, and may be anything finite.
+        sigma: standard deviation of the noise, > 0, on the range [-1, 1].
+        decode, codebook: of the image tokenizer; needed to score tokens, not images.
+        model_sigma: see the module, >= 0.
+        name: of its term in reports.
+    """
+
+    degradation: Degradation
+    y: Tensor
+    sigma: float
+    decode: Decoder | None = None
+    codebook: Codebook | None = None
+    model_sigma: float = 0.0
+    name: str = "measurement"
+    differentiable: bool = field(default=True, init=False)
+
+    def __post_init__(self) -> None:
+        for name, value, low in (
+            ("sigma", self.sigma, False),
+            ("model_sigma", self.model_sigma, True),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise TypeError(f"{name} is a number, got {value!r}")
+            if not math.isfinite(value) or value < 0 or (value == 0 and not low):
+                raise ValueError(f"{name} must be {'>=' if low else '>'} 0, got {value!r}")
+        check_images(self.y)
+        if not bool(self.y.isfinite().all()):
+            raise ValueError(
+                "the measurement holds numbers that are not finite; write 0 where nothing was "
+                "measured"
+            )
+
+    @property
+    def scale(self) -> float:
+        """`s`, the standard deviation the score uses."""
+        return math.hypot(self.sigma, self.model_sigma)
+
+    @classmethod
+    def simulate(
+        cls,
+        degradation: Degradation,
+        images: Tensor,
+        sigma: float,
+        generator: torch.Generator,
+        **options: Any,
+    ) -> Measurement:
+        """Measure images `(B, C, H, W)` in [-1, 1]; `options` are the other attributes.
+
+        The noise is drawn image by image on the CPU, so the first B measurements do not depend on
+        how many follow, nor on the device.
+        """
+        check_images(images)
+        clean = degradation(images)
+        noise = torch.stack(
+            [torch.randn(clean.shape[1:], generator=generator) for _ in range(len(clean))]
+        )
+        y = clean + sigma * noise.to(clean)
+        observed = degradation.observed(y)
+        if observed is not None:
+            y = torch.where(observed, y, clean)
+        return cls(degradation, y, sigma, **options)
+
+    def take(self, rows: Tensor) -> Measurement:
+        """See `Operator.take`."""
+        return replace(self, y=self.y[rows.to(self.y.device)])
+
+    def residual(self, images: Tensor) -> Tensor:
+        """`y - A(x)`, 0 where nothing is measured."""
+        y = self.y.to(images)
+        made = self.degradation(images)
+        if made.shape != y.shape:
+            raise ValueError(
+                f"{self.degradation.name} of images {tuple(images.shape)} is {tuple(made.shape)}, "
+                f"and what was measured is {tuple(y.shape)}"
+            )
+        gap = y - made
+        observed = self.degradation.observed(gap)
+        return gap if observed is None else torch.where(observed, gap, torch.zeros_like(gap))
+
+    def counts(self) -> Tensor:
+        """m, measured entries of an image, `(B,)` long."""
+        observed = self.degradation.observed(self.y)
+        on = torch.ones_like(self.y, dtype=torch.bool)
+        if observed is not None:
+            on = on & observed
+        return on.flatten(1).sum(1)
+
+    def log_density(self, images: Tensor) -> Tensor:
+        """`log q(y | x)` of images `(B, C, H, W)`, normalised over the measured entries, `(B,)`."""
+        squares = self.residual(images).square().flatten(1).sum(1)
+        constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
+        return -squares / (2 * self.scale**2) - self.counts().to(squares) * constant
+
+    def chi2(self, images: Tensor) -> Tensor:
+        """`|y - A(x)|^2 / (m sigma^2)`, `(B,)`: about 1 for the true image. By the noise's sigma
+        alone, so that measurements scored with a `model_sigma` compare."""
+        squares = self.residual(images).square().flatten(1).sum(1)
+        return squares / (self.counts().to(squares) * self.sigma**2)
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        """See `Operator.log_prob`."""
+        return self._scores(relaxed.codes(self._codebook()))
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        """See `Operator.log_prob_ids`."""
+        return self._scores(self._codebook().embed(ids))
+
+    def start(self, encode: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
+        """Codes of a first guess, `encode(A^T y)`: `(B, L, d)`, in images shaped as `like`.
+
+        `A^T y` is scaled so that a constant image keeps its value. It helps where A averages
+        (super-resolution) and not where it hides (a hole reads grey).
+        """
+        back = adjoint(self.degradation, self.y, like)
+        ones = torch.ones_like(like)
+        weight = adjoint(self.degradation, self.degradation(ones), like)
+        return encode((back / weight.clamp_min(1e-6)).clamp(-1, 1))
+
+    def _decoder(self) -> Decoder:
+        self._codebook()
+        return self.decode  # type: ignore[return-value]
+
+    def _codebook(self) -> Codebook:
+        if self.codebook is None or self.decode is None:
+            raise ValueError(
+                "this measurement scores images alone; give it decode= and codebook= of the "
+                "tokenizer to score tokens"
+            )
+        return self.codebook
+
+    def _scores(self, codes: Tensor) -> Scores:
+        total = self.log_density(self._decoder()(codes))
+        return Scores(total, {self.name: total.detach()})
+
+
+@torch.no_grad()
+def model_sigma_of(
+    degradation: Degradation, images: Tensor, reconstructed: Tensor, batch: int = 64
+) -> float:
+    """The tokenizer's error seen through A: rms of `A(x) - A(x^)` over measured entries.
+
+    Args:
+        images, reconstructed: `(B, C, H, W)` training images, and what the tokenizer makes of them.
+    """
+    total, count = 0.0, 0
+    for first in range(0, len(images), batch):
+        a = degradation(images[first : first + batch])
+        b = degradation(reconstructed[first : first + batch])
+        observed = degradation.observed(a)
+        on = torch.ones_like(a, dtype=torch.bool)
+        if observed is not None:
+            on = on & observed
+        total += float((a - b).square()[on].double().sum())
+        count += int(on.sum())
+    return math.sqrt(total / max(1, count))
+
+
+def write_measurement(measurement: Measurement, path: str | Path) -> None:
+    """Save `y`, sigma and the degradation with all that is random in it: one safetensors file."""
+    from safetensors.torch import save_file
+
+    tensors = {"y": measurement.y.contiguous().cpu()}
+
+    def plain(value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            tensors[name] = value.contiguous().cpu()
+            return {"tensor": name}
+        if isinstance(value, dict):
+            return {key: plain(inner, f"{name}.{key}") for key, inner in value.items()}
+        if isinstance(value, list):
+            return [plain(inner, f"{name}.{i}") for i, inner in enumerate(value)]
+        return value
+
+    facts = {
+        "degradation": plain(measurement.degradation.state(), "degradation"),
+        "sigma": measurement.sigma,
+        "model_sigma": measurement.model_sigma,
+    }
+    save_file(tensors, str(path), metadata={"measurement": json.dumps(facts)})
+
+
+def read_measurement(
+    path: str | Path, decode: Decoder | None = None, codebook: Codebook | None = None
+) -> Measurement:
+    """The inverse of `write_measurement`.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or no measurement.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no measurement at {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get("measurement")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file: {error}") from error
+    if text is None or "y" not in tensors:
+        raise ValueError(f"{path} holds no measurement; write_measurement makes them")
+    facts = json.loads(text)
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"tensor"}:
+                return tensors[str(value["tensor"])]
+            return {key: whole(inner) for key, inner in value.items()}
+        return [whole(inner) for inner in value] if isinstance(value, list) else value
+
+    return Measurement(
+        degradation_from_state(whole(facts["degradation"])),
+        tensors["y"],
+        facts["sigma"],
+        decode,
+        codebook,
+        facts["model_sigma"],
+    )

@@ -1,0 +1,90 @@
+"""How near a restored image is to the truth: PSNR, SSIM, and whether samples spread as they err.
+
+Images are `(B, C, H, W)` in [-1, 1]; they are clipped and moved to [0, 1] first, each image is
+measured by itself, and nothing is normalised by an image's own range.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .degradations import gaussian_kernel
+
+__all__ = ["calibration", "psnr", "ssim"]
+
+
+def unit(x: Tensor) -> Tensor:
+    """[-1, 1] to [0, 1], clipped."""
+    return ((x + 1) / 2).clamp(0, 1)
+
+
+def check_pair(x: Tensor, y: Tensor) -> None:
+    """Raise `ValueError` unless two batches of images have one shape."""
+    if x.shape != y.shape or x.ndim != 4:
+        raise ValueError(
+            f"two batches (B, C, H, W) of one shape, got {tuple(x.shape)} and {tuple(y.shape)}"
+        )
+
+
+def psnr(x: Tensor, truth: Tensor) -> Tensor:
+    """`-10 log10 mean (x - truth)^2` in dB per image, `(B,)`; equal images are `inf`."""
+    check_pair(x, truth)
+    error = (unit(x) - unit(truth)).square().flatten(1).mean(1)
+    return -10 * error.log10()
+
+
+def ssim(x: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity per image, `(B,)`: mean over channels and positions.
+
+    Wang et al. 2004 (https://doi.org/10.1109/TIP.2003.819861): a Gaussian window of std 1.5 and 11
+    pixels, K1 = .01, K2 = .03; only windows that lie inside the image count.
+
+    Raises:
+        ValueError: an image smaller than the window.
+    """
+    check_pair(x, truth)
+    window = gaussian_kernel(1.5)[1:-1, 1:-1].to(x.device, torch.double)  # 13 pixels to 11
+    window = window / window.sum()
+    side = window.shape[0]
+    if min(x.shape[-2:]) < side:
+        raise ValueError(f"SSIM needs at least {side} pixels a side, got {tuple(x.shape[-2:])}")
+    a, b = unit(x).double(), unit(truth).double()  # variances cancel in float32
+    channels = x.shape[1]
+    weight = window.expand(channels, 1, side, side)
+
+    def mean(values: Tensor) -> Tensor:
+        return F.conv2d(values, weight, groups=channels)
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a = mean(a * a) - mean_a.square()
+    var_b = mean(b * b) - mean_b.square()
+    both = mean(a * b) - mean_a * mean_b
+    one, two = 0.01**2, 0.03**2
+    top = (2 * mean_a * mean_b + one) * (2 * both + two)
+    bottom = (mean_a.square() + mean_b.square() + one) * (var_a + var_b + two)
+    return (top / bottom).flatten(1).mean(1)
+
+
+def calibration(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Spread of samples against their error, over a whole set: two scalars that should agree.
+
+    For posterior samples, `E |x - x'|^2 = E |x - truth|^2`: the truth is one more sample.
+
+    Args:
+        samples: `(n, B, C, H, W)`, n >= 2 independent samples of each image.
+        truth: `(B, C, H, W)`.
+
+    Returns:
+        The rms distance between two samples of an image, and between a sample and the truth, per
+        pixel, in [0, 1] units. Below 1, their ratio says that the samples are too sure.
+    """
+    if samples.ndim != 5 or len(samples) < 2 or samples.shape[1:] != truth.shape:
+        raise ValueError(f"samples are (n >= 2, *{tuple(truth.shape)}), got {tuple(samples.shape)}")
+    x, target = unit(samples), unit(truth)
+    count = len(samples)
+    variance = (x - x.mean(0)).square().sum(0) / (count - 1)
+    between = (2 * variance).mean().sqrt()
+    error = (x - target).square().mean().sqrt()
+    return between, error

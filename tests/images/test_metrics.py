@@ -1,0 +1,75 @@
+"""PSNR, SSIM and calibration against what they are by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from aps_text.images.metrics import calibration, psnr, ssim
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_psnr_by_hand():
+    truth = torch.zeros(2, 1, 16, 16)
+    x = truth.clone()
+    x[0] += 0.2  # .1 on [0, 1]: 20 dB
+    x[1] += 0.02
+    assert torch.allclose(psnr(x, truth), torch.tensor([20.0, 40.0]), atol=1e-3)
+    assert psnr(truth, truth).isinf().all()
+
+
+def test_values_outside_of_the_range_are_clipped_and_nothing_is_stretched():
+    truth = torch.ones(1, 1, 16, 16)
+    assert psnr(truth * 3, truth).isinf().all()
+    dim = torch.full((1, 1, 16, 16), 0.5)
+    assert torch.allclose(psnr(dim, truth), torch.tensor([-20 * math.log10(0.25)]))
+
+
+def test_ssim_is_one_of_itself_and_symmetric_and_falls_with_noise():
+    truth = torch.rand(3, 3, 24, 20, generator=seeded(0), dtype=torch.double) * 2 - 1
+    noise = torch.randn(truth.shape, generator=seeded(1), dtype=torch.double)
+    assert torch.allclose(ssim(truth, truth), torch.ones(3, dtype=torch.double))
+    some, more = truth + 0.1 * noise, truth + 0.4 * noise
+    assert torch.allclose(ssim(some, truth), ssim(truth, some))
+    assert (ssim(some, truth) > ssim(more, truth)).all()
+    with pytest.raises(ValueError, match="at least 11"):
+        ssim(truth[..., :10, :10], truth[..., :10, :10])
+
+
+def test_ssim_of_two_constants_by_hand():
+    a, b = torch.full((1, 1, 16, 16), 0.0), torch.full((1, 1, 16, 16), 0.5)
+    one = 0.01**2
+    expected = (2 * 0.5 * 0.75 + one) / (0.25 + 0.5625 + one)
+    assert torch.allclose(ssim(a, b), torch.tensor([expected]).double(), atol=1e-6)
+
+
+def test_each_image_by_itself():
+    x = torch.rand(4, 1, 16, 16, generator=seeded(0)) * 2 - 1
+    y = torch.rand(4, 1, 16, 16, generator=seeded(1)) * 2 - 1
+    for metric in (psnr, ssim):
+        both = metric(x, y)
+        assert both.shape == (4,)
+        assert torch.allclose(
+            both, torch.cat([metric(x[i : i + 1], y[i : i + 1]) for i in range(4)])
+        )
+    with pytest.raises(ValueError, match="one shape"):
+        psnr(x, y[:2])
+
+
+def test_posterior_samples_are_calibrated_and_sure_ones_are_not():
+    mean = torch.zeros(50, 1, 12, 12, dtype=torch.double)
+    draw = lambda seed, std: std * torch.randn(50, 1, 12, 12, generator=seeded(seed)).double()  # noqa: E731
+    truth = mean + draw(0, 0.2)
+    honest = torch.stack([mean + draw(s, 0.2) for s in range(1, 5)])
+    sure = torch.stack([mean + draw(s, 0.1) for s in range(1, 5)])
+    between, error = calibration(honest, truth)
+    assert abs(float(between / error) - 1) < 0.03
+    between, error = calibration(sure, truth)
+    assert float(between / error) < 0.75
+    with pytest.raises(ValueError, match="n >= 2"):
+        calibration(honest[:1], truth)
