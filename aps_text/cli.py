@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from . import __version__
 from .commands import eval as evaluation
 from .commands import models, plan, verify
 from .commands import rewards as reward_commands
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aps", description="Steer masked diffusion models with rewards at test time."
     )
+    parser.add_argument("--version", action="version", version=f"aps_text {__version__}")
     commands = parser.add_subparsers(required=True)
     ask = commands.add_parser("ask", help="answer questions, plainly and steered")
     ask.add_argument("questions", nargs="+", metavar="QUESTION")

@@ -1,0 +1,8 @@
+"""`python -m aps_text` is the command `aps`."""
+
+import sys
+
+from .cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
