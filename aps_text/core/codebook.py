@@ -36,6 +36,10 @@ class Codebook(Protocol):
         """Ids of the nearest codes (Euclidean): `(N, d)` -> `(N,)`."""
         ...
 
+    def tilt(self, u: Tensor) -> Tensor:
+        """Logits `<u, c_k>` of every code: `(N, d)` -> `(N, K)`, differentiable in `u`."""
+        ...
+
 
 class VectorCodebook:
     """Codes given as rows of a table, e.g. a reward's token embeddings behind a vocabulary bridge.
@@ -75,12 +79,20 @@ class VectorCodebook:
             distance = distance.masked_fill(~self.allowed, math.inf)
         return distance.argmin(-1)
 
+    def tilt(self, u: Tensor) -> Tensor:
+        """See `Codebook.tilt`; ids without a code of their own are not tilted."""
+        logits = u @ self.table.to(u).T
+        return logits if self.allowed is None else logits * self.allowed.to(u.device)
+
 
 class LFQCodebook:
     """Lookup-free quantiser: token id k is `bits` signs in {-1, +1}, most significant bit first.
 
-    `xbar` stores `bits` numbers and is computed in O(K) by summing halves; `Q` is the sign, with
-    0 -> -1. The nearest token may have almost no prior mass: that is the point of it.
+    `xbar` stores `bits` numbers; `Q` is the sign, with 0 -> -1. The nearest token may have almost
+    no prior mass: that is the point of it.
+
+    Attributes:
+        codes: `(K, bits)` float32, every code. Expected codes are one product with it.
     """
 
     def __init__(self, bits: int) -> None:
@@ -88,6 +100,8 @@ class LFQCodebook:
             raise ValueError(f"an LFQ codebook needs bits >= 1, got {bits}")
         self.bits = bits
         self.size = 2**bits
+        self.codes = self.embed(torch.arange(self.size))
+        self._placed: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def embed(self, ids: Tensor) -> Tensor:
         """See `Codebook.embed`; float32 signs."""
@@ -96,12 +110,18 @@ class LFQCodebook:
 
     def expect(self, probs: Tensor) -> Tensor:
         """See `Codebook.expect`: `E[bit] = 2 p(bit = 1) - 1` per bit, for a normalised `p`."""
-        axes = probs.reshape(-1, *(2,) * self.bits)
-        means, total = [], probs.sum(-1)
-        for bit in range(self.bits):
-            high = axes.select(1 + bit, 1).reshape(len(probs), -1).sum(-1)
-            means.append(2 * high - total)
-        return torch.stack(means, -1)
+        return probs @ self._codes(probs)
+
+    def tilt(self, u: Tensor) -> Tensor:
+        """See `Codebook.tilt`."""
+        return u @ self._codes(u).T
+
+    def _codes(self, like: Tensor) -> Tensor:
+        key = (like.device, like.dtype)
+        if key not in self._placed:
+            with torch.inference_mode(False):  # kept for calls that need gradients, too
+                self._placed[key] = self.codes.to(like)
+        return self._placed[key]
 
     def nearest(self, codes: Tensor) -> Tensor:
         """See `Codebook.nearest`: the sign of each coordinate."""

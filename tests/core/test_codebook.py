@@ -218,3 +218,25 @@ def test_two_operators_embed_one_relaxed_canvas_with_their_own_codes():
     one, two = VectorCodebook(vectors(4, 2, seed=17)), VectorCodebook(vectors(4, 5, seed=18))
     torch.testing.assert_close(world.codes(one)[0], probs @ one.table)
     torch.testing.assert_close(world.codes(two)[0], probs @ two.table)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 5])
+def test_lfq_tilts_and_expects_by_its_table(bits):
+    book = LFQCodebook(bits)
+    assert book.codes.shape == (2**bits, bits)
+    assert torch.equal(book.nearest(book.codes), torch.arange(2**bits))
+    u = torch.randn(3, bits, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    by_hand = torch.tensor([[float(row @ code) for code in book.codes.double()] for row in u])
+    assert torch.allclose(book.tilt(u), by_hand.double(), rtol=1e-6)
+    # The tilted uniform distribution has independent bits of mean tanh(u).
+    assert torch.allclose(book.expect(book.tilt(u).softmax(-1)), torch.tanh(u))
+
+
+def test_a_vector_codebook_tilts_what_it_has_codes_of():
+    table = torch.randn(4, 3, generator=torch.Generator().manual_seed(1), dtype=torch.double)
+    allowed = torch.tensor([True, False, True, True])
+    u = torch.ones(2, 3, dtype=torch.double)
+    assert torch.equal(VectorCodebook(table).tilt(u)[0], table.sum(-1))
+    tilted = VectorCodebook(table, allowed).tilt(u)
+    assert (tilted[:, 1] == 0).all()
+    assert torch.equal(tilted[:, [0, 2, 3]], VectorCodebook(table).tilt(u)[:, [0, 2, 3]])
