@@ -212,7 +212,7 @@ class Canvas:
         from rich.text import Text
 
         model = self.pipe.model
-        mask_id, pad_id = model.anatomy.mask_id, model.anatomy.pad_id
+        mask_id, pad_id = model.parts.mask_id, model.parts.pad_id
         line = Text(f"{step + 1:>3}  ", style="dim")
         for token, anchor in zip(state.z[0].tolist(), state.revealed[0].tolist(), strict=True):
             if token == pad_id:

@@ -31,8 +31,8 @@ from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.core.schedule import dream_count
 from aps_text.methods.ancestral import Ancestral
-from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
+from aps_text.models.parts import ModelParts
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.planning.measure import random_model
 from aps_text.planning.shape import ModelShape
@@ -64,8 +64,8 @@ def shape_of(size: str) -> ModelShape:
     )
 
 
-def anatomy_of(model, vocab: int) -> Anatomy:
-    return Anatomy(
+def parts_of_model(model, vocab: int) -> ModelParts:
+    return ModelParts(
         model=model,
         layers_path="model.layers",
         final=model.model.norm,
@@ -82,7 +82,7 @@ def anatomy_of(model, vocab: int) -> Anatomy:
     )
 
 
-def ours(anatomy: Anatomy):
+def ours(parts: ModelParts):
     """`generate` by the library's own loop."""
 
     def generate(prompt, length, steps, alg, temperature=0.0, top_p=None):
@@ -94,8 +94,8 @@ def ours(anatomy: Anatomy):
             counting="dream",
             remasking="standard",
         )
-        denoiser = TransformerDenoiser.bind(anatomy, prompt.tolist(), [length] * len(prompt), 1)
-        canvas = Canvas.open([length] * len(prompt), mask_id=anatomy.mask_id, fill_id=0)
+        denoiser = TransformerDenoiser.bind(parts, prompt.tolist(), [length] * len(prompt), 1)
+        canvas = Canvas.open([length] * len(prompt), mask_id=parts.mask_id, fill_id=0)
         rows = torch.arange(len(prompt))
         noise = Noise(rows, torch.zeros_like(rows))
         return run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise).z
@@ -150,7 +150,7 @@ def speed_report(args) -> None:
         mask_id = shape.vocab - 1
         make = published if args.dream_code else plain_loop
         opponent = make(*([args.dream_code] if args.dream_code else []), model, mask_id)
-        mine = ours(anatomy_of(model, shape.vocab))
+        mine = ours(parts_of_model(model, shape.vocab))
         g = torch.Generator().manual_seed(0)
         prompt = torch.randint(shape.vocab - 1, (1, PROMPT), generator=g)
         repeats = 1 if size == "big" else args.repeats
@@ -245,7 +245,7 @@ def main() -> None:
     if "prefix" in args.parts:
         shape = shape_of("small")
         prefix_report(
-            args.model, args.questions, shape, anatomy_of, args.prefix_prompts, clock_of(args)
+            args.model, args.questions, shape, parts_of_model, args.prefix_prompts, clock_of(args)
         )
 
 

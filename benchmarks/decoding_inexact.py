@@ -105,22 +105,22 @@ def show(every: int, steps: int, found, extra: str = "") -> None:
     )
 
 
-def prefix_report(model: str, questions: int, shape, anatomy_of, prompts, clock) -> None:
+def prefix_report(model: str, questions: int, shape, parts_of_model, prompts, clock) -> None:
     """`shape` is of a random model, tried at prompts of these lengths."""
     print("\nprompt-prefix reuse: logits along the trajectory of a plain run, and time")
-    anatomy, length, steps = anatomy_of(random_model(shape), shape.vocab), 64, 16
+    parts, length, steps = parts_of_model(random_model(shape), shape.vocab), 64, 16
     for size in prompts:
         g = torch.Generator().manual_seed(0)
         prompt = torch.randint(shape.vocab - 1, (1, size), generator=g).tolist()
-        canvas = Canvas.open([length], mask_id=anatomy.mask_id, fill_id=0)
+        canvas = Canvas.open([length], mask_id=parts.mask_id, fill_id=0)
         config = APSConfig(steps=steps, temperature=0.0)
         denoisers, taken = {}, {}
         for every in (None, 2, 4, steps):
-            denoiser = TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
+            denoiser = TransformerDenoiser.bind(parts, prompt, [length], 1, every)
             start = clock()
             run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise_of(canvas))
             taken[every] = (clock() - start) / steps * 1e3
-            denoisers[every] = TransformerDenoiser.bind(anatomy, prompt, [length], 1, every)
+            denoisers[every] = TransformerDenoiser.bind(parts, prompt, [length], 1, every)
         plain, exact = taken[None], denoisers.pop(None)
         print(
             f"  random {shape.name}, {size} + {length} tokens, T = {steps}: {plain:.0f} ms a step"
@@ -136,7 +136,7 @@ def prefix_report(model: str, questions: int, shape, anatomy_of, prompts, clock)
     print(f"  {model}, {len(items)} tuning questions, T = L = {length}")
     canvas = Canvas.open(
         [length] * len(items),
-        mask_id=text.anatomy.mask_id,
+        mask_id=text.parts.mask_id,
         fill_id=text.fill_id,
         stop_ids=text.stop_ids,
     )

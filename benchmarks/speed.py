@@ -113,7 +113,7 @@ class PeftBlocks:
     def __init__(self, denoiser, rows, rank, alpha):
         from peft import LoraConfig, inject_adapter_in_model
 
-        self.model, self.rows, self.rank = denoiser.anatomy.model, rows, rank
+        self.model, self.rows, self.rank = denoiser.parts.model, rows, rank
         names = list(denoiser.new_adapter(APSConfig(lora_layers=None), _one_noise()).modules)
         names = [n for n in names if int(n.split(".")[3]) >= denoiser.split]
         config = LoraConfig(r=rows * rank, lora_alpha=alpha * rows, target_modules=names)
@@ -176,7 +176,7 @@ def main():
         gradient_gate=0.0,
     )
     setting = Setting(pipe, reward, questions, config)
-    depth, n, m = len(pipe.model.anatomy.layers), args.layers, args.inner
+    depth, n, m = len(pipe.model.parts.layers), args.layers, args.inner
 
     everything = Setting(pipe, reward, questions, config.replace(lora_layers=None))
     jobs = {
@@ -200,14 +200,14 @@ def main():
     def forward_layers():
         h = hidden
         with torch.no_grad():
-            for layer in pipe.model.anatomy.layers:
+            for layer in pipe.model.parts.layers:
                 h = layer(h, *state.args, **state.kwargs)
 
     rows, cols = setting.step.where
     picked = hidden[rows, cols]
     with torch.no_grad():
         cost = medians(
-            {"layers": forward_layers, "head": lambda: pipe.model.anatomy.head(picked)},
+            {"layers": forward_layers, "head": lambda: pipe.model.parts.head(picked)},
             args.repeats,
         )
     h = cost["head"] / (cost["layers"] / depth)
@@ -246,9 +246,9 @@ def main():
 
         clone = replace(
             setting.denoiser,
-            anatomy=replace(
-                setting.denoiser.anatomy,
-                model=(other := copy.deepcopy(pipe.model.anatomy.model)),
+            parts=replace(
+                setting.denoiser.parts,
+                model=(other := copy.deepcopy(pipe.model.parts.model)),
                 head=other.cls,
             ),
         )

@@ -55,7 +55,7 @@ def logits_gap(model, tensors, case):
     denoiser = model.bind(prompts, [z.shape[1]] * len(z), 2)
     rows, cols = torch.ones_like(z).nonzero().unbind(-1)
     got = denoiser.logits(denoiser.trunk(z), (rows, cols)).view(want.shape)
-    keep = [i for i in range(want.shape[-1]) if i not in set(model.anatomy.suppressed)]
+    keep = [i for i in range(want.shape[-1]) if i not in set(model.parts.suppressed)]
     return float((got - want)[..., keep].abs().max()), float(want.std())
 
 
@@ -66,7 +66,7 @@ def decode(model, tensors, case, *, infill=False, **settings):
         infill: complete the case's canvas, whose tokens are given; else one of masks alone.
     """
     prompts, z = prompts_of(tensors, case), tensors[f"{case}/canvas"]
-    width, mask_id = z.shape[1], model.anatomy.mask_id
+    width, mask_id = z.shape[1], model.parts.mask_id
     given = (z != mask_id) & infill
     config = APSConfig(**{"temperature": 0.0, "remasking": "standard", **settings})
     canvas = Canvas.of(
@@ -77,9 +77,9 @@ def decode(model, tensors, case, *, infill=False, **settings):
         block_length=config.block_length,
     )
     # A stop would end a row, theirs never does: none is offered on either side.
-    anatomy = model.anatomy
-    never = (*anatomy.suppressed, *model.stop_ids)
-    quiet = replace(model, anatomy=replace(anatomy, suppressed=never))
+    parts = model.parts
+    never = (*parts.suppressed, *model.stop_ids)
+    quiet = replace(model, parts=replace(parts, suppressed=never))
     denoiser = quiet.bind(prompts, [width] * len(prompts), None)
     noise = noise_for(range(len(prompts)))
     return run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise).z

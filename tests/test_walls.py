@@ -30,7 +30,6 @@ HOLES = {
     "circle: aps_text.core.adapters, aps_text.core.candidates, aps_text.core.completions, "
     "aps_text.core.config, aps_text.core.cost, aps_text.core.idle, aps_text.core.sampler, "
     "aps_text.core.state, aps_text.core.transition, aps_text.methods.pool",
-    "circle: aps_text.models.causal, aps_text.models.masked_lm, aps_text.models.text_model",
     "circle: aps_text.planning.call, aps_text.planning.steps",
     "circle: recipes.word_knowledge.strata, recipes.word_knowledge.wordnet_qa",
     "folders: aps_text.core, aps_text.methods",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from aps_text.models.text_model import TextModel, wrap
+from aps_text.models.registry import wrap
+from aps_text.models.text_model import TextModel
 
 WORDS_TEXT = """what is a an the violin piano dog cat means kind of instrument animal string music
 big small hot cold good bad happy sad no yes play run red blue tree house word sound make use one

@@ -29,7 +29,7 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 
 
 def loading_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What was typed, as arguments of `aps_text.models.text_model.load`.
+    """What was typed, as arguments of `aps_text.models.registry.load`.
 
     Raises:
         ValueError: no such device here.

@@ -32,7 +32,7 @@ def verify_command(args: argparse.Namespace) -> int:
 
     from ..models.checkpoint import find
     from ..models.masked_lm import FOLDER
-    from ..models.text_model import load
+    from ..models.registry import load
     from ..verification.suite import verify
 
     options = loading_options(args)

@@ -3,9 +3,9 @@
     A[b, 0, q, k] = 1 iff key k of row b is real          (B, 1, S, S), for every query q
 
 The stock classes take a 4-D mask as it is and add no causal one. Padded keys are masked, padded
-queries see what all see and are never read. Where nothing is padded there is no mask, which the
-fused kernels are faster without: the attention modules are told that they are not causal, and the
-blocks are given none, whatever the model makes of having got none.
+queries see what all others see, and nothing reads their output. Without padding we pass no mask:
+fused attention kernels are faster that way. The attention modules are then told that they are not
+causal, and the blocks get no mask even where the model would have built a causal one.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..text.prompts import prompt_encoder
-from .anatomy import Anatomy
 from .checkpoint import Checkpoint, answer_tokens, compile_layers, frozen
+from .parts import ModelParts
 from .text_model import TextModel
 
 __all__ = ["both_directions", "load_causal", "wrap_causal"]
@@ -105,17 +105,17 @@ def wrap_causal(
         checkpoint: what it was loaded from; gives the ids in its files precedence.
     """
     frozen(model)
-    parts: Any = model
-    config = {**parts.config.to_dict(), **(checkpoint.config if checkpoint else {})}
-    vocab_size = parts.lm_head.out_features
+    network: Any = model
+    config = {**network.config.to_dict(), **(checkpoint.config if checkpoint else {})}
+    vocab_size = network.lm_head.out_features
     tokens = answer_tokens(
         tokenizer, vocab_size, config, checkpoint.generation() if checkpoint else None, name
     )
-    anatomy = Anatomy(
+    parts = ModelParts(
         model=model,
         layers_path="model.layers",
-        final=parts.model.norm,
-        head=parts.lm_head,
+        final=network.model.norm,
+        head=network.lm_head,
         mask_id=tokens.mask_id,
         pad_id=tokens.fill_id,
         vocab_size=vocab_size,
@@ -124,14 +124,14 @@ def wrap_causal(
         shift=shift,
         attention=both_directions(model),
         options={"use_cache": False},
-        embed=parts.model.embed_tokens,
+        embed=network.model.embed_tokens,
         checkpointing=checkpoint.checkpointing if checkpoint else False,
-        compiled=compile_layers(parts.model.layers, checkpoint.compiled if checkpoint else False),
+        compiled=compile_layers(network.model.layers, checkpoint.compiled if checkpoint else False),
     )
-    longest = min(parts.config.max_position_embeddings, tokenizer.model_max_length)
+    longest = min(network.config.max_position_embeddings, tokenizer.model_max_length)
     return TextModel(
         name=name,
-        anatomy=anatomy,
+        parts=parts,
         tokenizer=tokenizer,
         encode=prompt_encoder(tokenizer, checkpoint.chat if checkpoint else None),
         stop_ids=tokens.stop_ids,

@@ -19,8 +19,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from .log_once import Once
-
 __all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -40,7 +38,7 @@ class Checkpoint:
         options: passed through to `from_pretrained` (`device_map`, `quantization_config`,
             `attn_implementation`).
         chat: see `text.prompts.prompt_encoder`.
-        checkpointing, compiled: see `Anatomy`; `compiled` may name a backend of `torch.compile`.
+        checkpointing, compiled: see `ModelParts`; `compiled` may name a backend of `torch.compile`.
     """
 
     folder: Path
@@ -105,7 +103,7 @@ class Checkpoint:
             options.setdefault(key, value)
         stored = self.config.get("dtype") or self.config.get("torch_dtype")
         if "quantization_config" in self.options:
-            logging.getLogger("bitsandbytes.autograd._functions").addFilter(Once())
+            logging.getLogger("bitsandbytes.autograd._functions").addFilter(_Once())
         dtype: Any = self.dtype or getattr(torch, str(stored), None) or "auto"
         model, report = kind.from_pretrained(
             self.folder,
@@ -296,3 +294,18 @@ def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:
     for layer in layers:
         layer.forward = torch.compile(layer.forward, backend=backend, dynamic=True)
     return True
+
+
+class _Once(logging.Filter):
+    """Lets a message through once: bitsandbytes repeats one in every pass of every 8-bit map."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is new."""
+        message = record.getMessage()
+        new = message not in self.said
+        self.said.add(message)
+        return new

@@ -10,48 +10,42 @@ answerer.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..text.capitals import join_punctuation, restore_capitals
 from ..text.prompts import Prompt, prompt_encoder, single_question
-from .anatomy import Anatomy
 from .checkpoint import Checkpoint, compile_layers, frozen
+from .parts import ModelParts
 from .text_model import TextModel
 
-__all__ = ["FOLDER", "load_masked_lm", "wrap_masked_lm"]
+__all__ = ["FOLDER", "load_masked_lm", "masked_lm_layout", "wrap_masked_lm"]
 
 FOLDER = Path(__file__).parent.parent / "weights" / "mini_text"
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Where a masked language model keeps its blocks and its head; see `Anatomy`."""
-
-    layers_path: str
-    head: Callable[[Tensor], Tensor]
-    final: Callable[[Tensor], Tensor] = field(default_factory=nn.Identity)
-    first_position: int = 0
-    alike: bool = True
-
-
-def parts_of(model: Any) -> Parts:
-    """The parts by `model_type`."""
+def masked_lm_layout(model: Any) -> dict[str, Any]:
+    """Where a masked language model keeps its blocks and its head: fields of `ModelParts`."""
     kind = model.config.model_type
     if kind == "bert":
-        return Parts("bert.encoder.layer", model.cls)
+        return {"layers_path": "bert.encoder.layer", "final": nn.Identity(), "head": model.cls}
     if kind in ("roberta", "xlm-roberta"):
-        return Parts(
-            "roberta.encoder.layer", model.lm_head, first_position=model.config.pad_token_id + 1
-        )
-    # Its layers attend globally and locally in turn.
-    head = nn.Sequential(model.head, model.decoder)
-    return Parts("model.layers", head, model.model.final_norm, alike=False)
+        return {
+            "layers_path": "roberta.encoder.layer",
+            "final": nn.Identity(),
+            "head": model.lm_head,
+            "first_position": model.config.pad_token_id + 1,
+        }
+    return {
+        "layers_path": "model.layers",
+        "final": model.model.final_norm,
+        "head": nn.Sequential(model.head, model.decoder),
+        "alike": False,  # its layers attend globally and locally in turn
+    }
 
 
 def load_masked_lm(checkpoint: Checkpoint) -> TextModel:
@@ -88,7 +82,6 @@ def wrap_masked_lm(
     settings = settings or {}
     frozen(model)
     config: Any = model.config
-    parts = parts_of(model)
     specials = {
         name: getattr(tokenizer, f"{name}_token_id") for name in ("mask", "sep", "cls", "pad")
     }
@@ -98,22 +91,18 @@ def wrap_masked_lm(
     stop_id, pad_id = settings.get("stop_id", specials["sep"]), specials["pad"]
     never = {token for token in tokenizer.all_special_ids if token != stop_id}
     never |= set(range(config.vocab_size)) - set(tokenizer.get_vocab().values())
-    anatomy = Anatomy(
+    parts = ModelParts(
         model=model,
-        layers_path=parts.layers_path,
-        final=parts.final,
-        head=parts.head,
+        **masked_lm_layout(model),
         mask_id=specials["mask"],
         pad_id=pad_id,
         vocab_size=config.vocab_size,
         suppressed=tuple(sorted(never)),
-        first_position=parts.first_position,
-        alike=parts.alike,
         checkpointing=checkpoint.checkpointing if checkpoint else False,
     )
     if checkpoint and checkpoint.compiled:
-        compile_layers(anatomy.layers, checkpoint.compiled)
-        anatomy = replace(anatomy, compiled=True)
+        compile_layers(parts.layers, checkpoint.compiled)
+        parts = replace(parts, compiled=True)
     chat = checkpoint.chat if checkpoint else None
     templated = prompt_encoder(tokenizer, chat) if chat or tokenizer.chat_template else None
 
@@ -129,7 +118,7 @@ def wrap_masked_lm(
     lower = config.model_type == "bert" and getattr(tokenizer, "do_lower_case", True)
     return TextModel(
         name=name,
-        anatomy=anatomy,
+        parts=parts,
         tokenizer=tokenizer,
         encode=encode,
         stop_ids=(stop_id,),

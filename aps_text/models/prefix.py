@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .partial import Keys, gathered, recorded, run_after
+from .partial_forward import Keys, gathered, recorded, run_after
 
 __all__ = ["Prefix"]
 

@@ -1,32 +1,38 @@
-"""A text model: a transformer's anatomy with its tokenizer and its way of putting a question.
-
-`wrap` recognises models that are already loaded, `load` a name, a folder or a hub id. A new model
-is one file that returns a `TextModel`, and one line in `LAYOUTS`.
-"""
+"""What a pipeline needs to know of a text model: parts, tokenizer, encoding, stops, sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
+from weakref import WeakKeyDictionary
 
-import torch
 from torch import nn
 
 from ..text.prompts import Prompt
 from ..text.vocabulary import Vocabulary
-from .anatomy import Anatomy
+from .parts import ModelParts
 from .transformer import TransformerDenoiser
 
-__all__ = ["TextModel", "load", "wrap"]
+__all__ = ["TextModel"]
 
-INSTEAD = {
-    "trust_remote_code": "no code of a checkpoint is ever run here, so leave it out",
-    "torch_dtype": "use dtype",
-    "use_flash_attention_2": "use attn_implementation",
-}
+# One lock for each network, whoever wraps it. They are kept beside the networks and not in them, so
+# that a network can still be copied and pickled.
+_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = threading.Lock()
+
+
+def _after_fork() -> None:
+    """A forked child starts without locks: their owners are threads it does not have."""
+    global _LOCKS_LOCK
+    _LOCKS_LOCK = threading.Lock()
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class TextModel:
 
     Attributes:
         name: for reports.
-        anatomy: the transformer's parts.
+        parts: the transformer's parts.
         tokenizer: a Hugging Face fast tokenizer.
         encode: a prompt (text or chat messages) to token ids, template included.
         stop_ids: tokens that end an answer.
@@ -46,7 +52,7 @@ class TextModel:
     """
 
     name: str
-    anatomy: Anatomy
+    parts: ModelParts
     tokenizer: Any
     encode: Callable[[Prompt], list[int]]
     stop_ids: tuple[int, ...]
@@ -56,13 +62,22 @@ class TextModel:
     finish: Callable[[str], str] = str
 
     @property
+    def lock(self) -> threading.RLock:
+        """Held by whoever computes with the network: hooks of one call must not run in another's.
+
+        Reentrant, and one for each network: two pipelines around one network share it.
+        """
+        with _LOCKS_LOCK:
+            return _LOCKS.setdefault(self.parts.model, threading.RLock())
+
+    @property
     def vocabulary(self) -> Vocabulary:
         """Its tokens, as text needs to know them."""
         return Vocabulary(
             tokenizer=self.tokenizer,
-            size=self.anatomy.vocab_size,
-            mask_id=self.anatomy.mask_id,
-            pad_id=self.anatomy.pad_id,
+            size=self.parts.vocab_size,
+            mask_id=self.parts.mask_id,
+            pad_id=self.parts.pad_id,
             fill_id=self.fill_id,
             stop_ids=self.stop_ids,
             finish=self.finish,
@@ -76,159 +91,4 @@ class TextModel:
         prefix_reuse: int | None = None,
     ) -> TransformerDenoiser:
         """A denoiser for these prompts (token ids) and canvas lengths; see its `bind`."""
-        return TransformerDenoiser.bind(
-            self.anatomy, prompts, lengths, adapted_layers, prefix_reuse
-        )
-
-
-def load(
-    name: str | Path,
-    *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-    device_map: Any = None,
-    quantization_config: Any = None,
-    load_in_8bit: bool = False,
-    load_in_4bit: bool = False,
-    attn_implementation: str | None = None,
-    revision: str | None = None,
-    local_files_only: bool = False,
-    cache_dir: str | Path | None = None,
-    chat: bool | None = None,
-    gradient_checkpointing: bool = False,
-    compile: bool | str = False,
-    **unknown: Any,
-) -> TextModel:
-    """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
-
-    Args:
-        name: see `docs/models.md` for what is supported.
-        device: where the weights go; None is the CPU.
-        dtype: of the weights; None is what the file stores (float32 for BERT).
-        device_map: accelerate's placement, e.g. `"auto"`; then without `device`.
-        quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA comes on top.
-        load_in_8bit, load_in_4bit: short for it (bitsandbytes; 4 bit is NF4, computed in `dtype`
-            or bfloat16).
-        attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
-        revision, local_files_only, cache_dir: of a hub id; see `checkpoint.find`.
-        chat: True for the chat template, False for plain text, None for the template if there is
-            one.
-        gradient_checkpointing: less memory and about a third more time in steered passes.
-        compile: `torch.compile` the layers (a string names the backend); under a LoRA they run
-            eagerly, so what gains is the trunk, plain decoding and `adapter="logits"`.
-
-    Raises:
-        ValueError: nothing there, a layout that is not recognised, or options that exclude another.
-        TypeError: an option that does not exist; those of transformers are told what to use here.
-    """
-    for option in unknown:
-        raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
-    from .checkpoint import Checkpoint, find
-    from .masked_lm import FOLDER
-
-    if device is not None and device_map is not None:
-        raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")
-    if load_in_8bit or load_in_4bit:
-        if quantization_config is not None or (load_in_8bit and load_in_4bit):
-            raise ValueError("give one of load_in_8bit, load_in_4bit, quantization_config")
-        quantization_config = _bits(load_in_8bit, dtype)
-    if quantization_config is not None and device is not None:  # quantised where it is placed
-        device, device_map = None, {"": device}
-    options = {
-        "device_map": device_map,
-        "quantization_config": quantization_config,
-        "attn_implementation": attn_implementation,
-    }
-    mini = str(name) == "mini"
-    if mini and not (FOLDER / "config.json").is_file():
-        raise ValueError("no model at 'mini': this installation lacks aps_text/weights/mini_text")
-    folder, config = find(
-        FOLDER if mini else name,
-        _loader,
-        revision=revision,
-        local_files_only=local_files_only,
-        cache_dir=cache_dir,
-    )
-    return _loader(config)(
-        Checkpoint(
-            folder=folder,
-            name=Path(name).name if Path(name).is_dir() else str(name),
-            config=config,
-            device=device,
-            dtype=dtype,
-            options={key: value for key, value in options.items() if value is not None},
-            chat=chat,
-            checkpointing=gradient_checkpointing,
-            compiled=compile,
-        )
-    )
-
-
-def _bits(eight: bool, dtype: torch.dtype | None) -> Any:
-    from transformers import BitsAndBytesConfig
-
-    if eight:
-        return BitsAndBytesConfig(load_in_8bit=True)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=dtype or torch.bfloat16,
-    )
-
-
-# model_type: (the module here, what it calls, `architectures` it reads; None is any).
-LAYOUTS: dict[str, tuple[str, str, str | None]] = {
-    "Dream": ("dream", "load_dream", "DreamModel"),
-    "llada": ("llada", "load_llada", "LLaDAModelLM"),
-    **{
-        prefix + kind: ("causal", "load_causal", None)
-        for kind in ("qwen2", "qwen3", "llama")
-        for prefix in ("", "a2d-")
-    },
-    **{
-        kind: ("masked_lm", "load_masked_lm", "ForMaskedLM")
-        for kind in ("bert", "modernbert", "roberta", "xlm-roberta")
-    },
-}
-
-
-def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
-    """What loads a checkpoint with this config.json."""
-    kind = config.get("model_type")
-    if kind not in LAYOUTS:
-        raise ValueError(
-            f"no adapter for model_type {kind!r}; supported: {', '.join(LAYOUTS)}. "
-            "docs/models.md shows how to add one"
-        )
-    module, function, wanted = LAYOUTS[kind]
-    found = config.get("architectures") or []
-    if wanted is not None and found and not any(wanted in name for name in found):
-        raise ValueError(
-            f"the checkpoint is a {found[0]} and has no token head for this; of model_type "
-            f"{kind!r}, {'*' if wanted[0] == 'F' else ''}{wanted} is supported"
-        )
-    loader: Callable[[Any], TextModel] = getattr(import_module(f".{module}", __package__), function)
-    return loader
-
-
-def wrap(model: nn.Module, tokenizer: Any) -> TextModel:
-    """A `TextModel` around objects already loaded; the model is put in eval mode and frozen.
-
-    A Dream model in a `Qwen2ForCausalLM` needs `models.causal.wrap_causal(..., shift=1)`.
-
-    Raises:
-        TypeError: an architecture that has no adapter.
-    """
-    from .causal import wrap_causal
-    from .masked_lm import wrap_masked_lm
-
-    kind = type(model).__name__
-    if kind in ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"):
-        return wrap_causal(model, tokenizer, kind)
-    if kind.endswith("ForMaskedLM") and cast(Any, model).config.model_type in LAYOUTS:
-        return wrap_masked_lm(model, tokenizer, kind)
-    raise TypeError(
-        f"no adapter for {kind}; supported: BertForMaskedLM, ModernBertForMaskedLM, "
-        "RobertaForMaskedLM, and Qwen2, Qwen3 and Llama ForCausalLM with a mask token. "
-        "docs/models.md shows how to add one"
-    )
+        return TransformerDenoiser.bind(self.parts, prompts, lengths, adapted_layers, prefix_reuse)

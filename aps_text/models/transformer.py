@@ -5,7 +5,7 @@
              where asked, but for its keys and values
              (checkpointing: each replayed layer is computed again in the backward pass)
 
-The layers are called as the model calls them (`reading`); where they take different arguments
+The layers are called as the model calls them (`inputs`); where they take different arguments
 (ModernBERT), the trunk is the model's own forward too, and the upper layers run once to tell.
 Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 """
@@ -25,11 +25,11 @@ from torch.utils.checkpoint import checkpoint
 from ..core.adapters import SUPPRESSED, Adapter, LogitsAdapter, Where
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from .anatomy import Anatomy
+from .forward_inputs import ForwardInputs, layer_calls
 from .lora import LoraAdapter
-from .partial import Maps, first_of, gathered, run_at
+from .partial_forward import Maps, first_of, gathered, run_at
+from .parts import ModelParts
 from .prefix import Prefix
-from .reading import Reading, called
 
 __all__ = ["TransformerDenoiser"]
 
@@ -55,14 +55,14 @@ class TransformerDenoiser:
     """`x_theta` with B prompts bound; build with `bind`.
 
     Attributes:
-        anatomy: the model's parts.
+        parts: the model's parts.
         prompt, prompt_mask: `(B, P)` ids, left-padded, and where they are real.
         lengths: `(B,)` canvas positions of each row; the rest is padding.
         split: how many layers the trunk holds, N - n.
         prefix: what is kept of the prompts between steps; None computes them at each.
     """
 
-    anatomy: Anatomy
+    parts: ModelParts
     prompt: Tensor
     prompt_mask: Tensor
     lengths: Tensor
@@ -72,7 +72,7 @@ class TransformerDenoiser:
     @classmethod
     def bind(
         cls,
-        anatomy: Anatomy,
+        parts: ModelParts,
         prompts: Sequence[Sequence[int]],
         lengths: Sequence[int],
         adapted_layers: int | None = None,
@@ -85,7 +85,7 @@ class TransformerDenoiser:
         Raises:
             ValueError: more adapted layers than the model has, or nothing to reuse a prefix in.
         """
-        depth = len(anatomy.layers)
+        depth = len(parts.layers)
         top = depth if adapted_layers is None else adapted_layers
         if top > depth:
             raise ValueError(f"lora_layers={top}, but the model has {depth} layers; use <= {depth}")
@@ -94,20 +94,20 @@ class TransformerDenoiser:
                 f"prefix_reuse={prefix_reuse} works below the adapted layers, and all {depth} are "
                 "adapted; use a smaller lora_layers (1 reuses most)"
             )
-        if prefix_reuse is not None and anatomy.compiled:
+        if prefix_reuse is not None and parts.compiled:
             raise ValueError(
                 f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
             )
         width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), anatomy.pad_id)
+        ids = torch.full((len(prompts), width), parts.pad_id)
         real = torch.zeros_like(ids, dtype=torch.bool)
         for row, prompt in enumerate(prompts):
             start = width - len(prompt)
             ids[row, start:] = torch.tensor(prompt, dtype=torch.long)
             real[row, start:] = True
-        device = anatomy.device
+        device = parts.device
         return cls(
-            anatomy,
+            parts,
             ids.to(device),
             real.to(device),
             torch.tensor(list(lengths), device=device),
@@ -118,12 +118,12 @@ class TransformerDenoiser:
     @property
     def mask_id(self) -> int:
         """See `Denoiser`."""
-        return self.anatomy.mask_id
+        return self.parts.mask_id
 
     @property
     def vocab_size(self) -> int:
         """See `Denoiser`."""
-        return self.anatomy.vocab_size
+        return self.parts.vocab_size
 
     def take(self, rows: Tensor) -> TransformerDenoiser:
         """See `Denoiser.take`; columns that no remaining prompt uses are dropped."""
@@ -139,7 +139,7 @@ class TransformerDenoiser:
 
     @cached_property
     def _layers(self) -> list[nn.Module]:
-        return list(self.anatomy.layers)
+        return list(self.parts.layers)
 
     @cached_property
     def _last_maps(self) -> Maps:
@@ -158,49 +158,49 @@ class TransformerDenoiser:
 
     @cached_property
     def _suppressed(self) -> Tensor:
-        return torch.tensor(self.anatomy.suppressed, device=self.prompt.device)
+        return torch.tensor(self.parts.suppressed, device=self.prompt.device)
 
     @cached_property
-    def _whole(self) -> Reading:
-        return self._reading(self._within)
+    def _whole(self) -> ForwardInputs:
+        return self._inputs(self._within)
 
-    def _reading(self, real: Tensor) -> Reading:
+    def _inputs(self, real: Tensor) -> ForwardInputs:
         """Of the prompts and the canvas positions `real (B, W)`."""
         width = int(real.any(0).nonzero().max()) + 1
         mask = torch.cat([self.prompt_mask, real[:, :width]], 1)
-        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.anatomy.first_position
-        return Reading(width, self.attention(mask), positions)
+        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
+        return ForwardInputs(width, self.attention(mask), positions)
 
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
-        if self.anatomy.attend_fill:  # what is attended to does not depend on the tokens
-            reading = self._whole
+        if self.parts.attend_fill:  # what is attended to does not depend on the tokens
+            inputs = self._whole
         else:
             within = self._within
-            reading = self._reading(within & (z[:, : within.shape[1]] != self.anatomy.pad_id))
-        ids = torch.cat([self.prompt, z[:, : reading.width]], 1)
-        if not self.anatomy.alike and self.prefix is None:  # which refuses such layers
-            calls = called(self.anatomy, ids, reading, self._layers[self.split :])
+            inputs = self._inputs(within & (z[:, : within.shape[1]] != self.parts.pad_id))
+        ids = torch.cat([self.prompt, z[:, : inputs.width]], 1)
+        if not self.parts.alike and self.prefix is None:  # which refuses such layers
+            calls = layer_calls(self.parts, ids, inputs, self._layers[self.split :])
             (hidden, *args), kwargs = calls[0]
             own = [call for _, call in calls]
             return TrunkState(hidden, tuple(args), kwargs, self.prompt.shape[1], own)
-        if reading.known is None or self.anatomy.embed is None:
-            ((hidden, *args), kwargs) = called(self.anatomy, ids, reading, self._layers[:1])[0]
-            if reading.mask is None and MASK in kwargs:
+        if inputs.known is None or self.parts.embed is None:
+            ((hidden, *args), kwargs) = layer_calls(self.parts, ids, inputs, self._layers[:1])[0]
+            if inputs.mask is None and MASK in kwargs:
                 kwargs = {**kwargs, MASK: None}  # a causal model may have made one of its own
-            reading.known = tuple(args), kwargs
+            inputs.known = tuple(args), kwargs
         else:
-            hidden = self.anatomy.embed(ids)
-        hidden = self._through(hidden, *reading.known)
-        return TrunkState(hidden, *reading.known, self.prompt.shape[1])
+            hidden = self.parts.embed(ids)
+        hidden = self._through(hidden, *inputs.known)
+        return TrunkState(hidden, *inputs.known, self.prompt.shape[1])
 
     def _through(self, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         """The embeddings `hidden (B, S, d)` through the layers of the trunk."""
         trunk = self._layers[: self.split]
         if self.prefix is not None:
             # A shifted model predicts the first canvas position at the prompt's last.
-            width = max(0, self.prompt.shape[1] - self.anatomy.shift)
+            width = max(0, self.prompt.shape[1] - self.parts.shift)
             return self.prefix.through(trunk, hidden, args, kwargs, width)
         for layer in trunk:
             hidden = first_of(layer(hidden, *args, **kwargs))
@@ -208,12 +208,12 @@ class TransformerDenoiser:
 
     def attention(self, mask: Tensor) -> Tensor | None:
         """The mask as the model takes it, from the `(B, S)` bool of real positions."""
-        return self.anatomy.attention(mask)
+        return self.parts.attention(mask)
 
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = where
-        index = cols + (state.offset - self.anatomy.shift)
+        index = cols + (state.offset - self.parts.shift)
         slot = None
         if len(self.prompt) == 1 and len(cols):
             index = index[None]
@@ -231,9 +231,9 @@ class TransformerDenoiser:
             picked = hidden.flatten(0, 1)
         else:
             picked = hidden[rows.to(hidden.device), slot.to(hidden.device)]
-        logits = self.anatomy.head(self.anatomy.final(picked)).to(rows.device)
+        logits = self.parts.head(self.parts.final(picked)).to(rows.device)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        if self.anatomy.suppressed:
+        if self.parts.suppressed:
             logits = logits.index_fill_(-1, self._suppressed.to(logits.device), SUPPRESSED)
         return logits
 
@@ -241,7 +241,7 @@ class TransformerDenoiser:
         """The last block's output under phi at positions `index (B, Q)`: `(B, Q, d)`."""
         layers = self._layers[self.split :]
         keywords = state.own or [state.kwargs] * len(layers)
-        everywhere = self.anatomy.compiled and phi is None
+        everywhere = self.parts.compiled and phi is None
 
         def run(hidden: Tensor, number: int) -> Tensor:
             layer, kwargs = layers[number], keywords[number]
@@ -252,7 +252,7 @@ class TransformerDenoiser:
             return run_at(layer, hidden, state.args, kwargs, index, self._last_maps)
 
         hidden = state.hidden
-        if phi is not None and self.anatomy.checkpointing and torch.is_grad_enabled():
+        if phi is not None and self.parts.checkpointing and torch.is_grad_enabled():
             leaf = phi.open()
 
             def adapted(hidden: Tensor, number: int) -> Tensor:
@@ -269,7 +269,7 @@ class TransformerDenoiser:
 
     def _eager(self) -> AbstractContextManager[Any]:
         """Compiled code does not see hooks that come and go, so under phi it is not used."""
-        if not self.anatomy.compiled:
+        if not self.parts.compiled:
             return nullcontext()
         return torch.compiler.set_stance("force_eager")
 
@@ -279,7 +279,7 @@ class TransformerDenoiser:
         if config.adapter == "logits":
             return LogitsAdapter(len(self.prompt), lr, config.adam_eps)
         modules = {
-            f"{self.anatomy.layers_path}.{index}.{name}": module
+            f"{self.parts.layers_path}.{index}.{name}": module
             for index, layer in enumerate(self._layers)
             if index >= self.split
             for name, module in layer.named_modules()

@@ -140,14 +140,14 @@ def bind(
         control: None, or what steers in the guide's place (`text.controls`).
         stats: of a call's earlier batches, to continue; see `ScoredRows.stats`.
     """
-    config, device = request.config, model.anatomy.device
+    config, device = request.config, model.parts.device
     owners = [prompt for prompt, _ in rows]
     prompts = [request.prompts[i] for i in owners]
     drafts = [request.draft(model, *row) for row in rows]
     canvas = Canvas.of(
         [row.tokens for row in drafts],
         given=[row.given for row in drafts],
-        mask_id=model.anatomy.mask_id,
+        mask_id=model.parts.mask_id,
         fill_id=model.fill_id,
         stop_ids=model.stop_ids,
         block_length=config.block_length,
@@ -157,8 +157,8 @@ def bind(
     stats = {} if stats is None else stats
     bound = ScoredRows(model.vocabulary, prompts, owners, request.columns, config, stats)
     guide = reward_operator(roles.guide, bound)
-    fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
-    steering = controlled(guide, control, model.anatomy.vocab_size, fixed, config.seed)
+    fixed = {*model.parts.suppressed, *model.stop_ids, model.fill_id}
+    steering = controlled(guide, control, model.parts.vocab_size, fixed, config.seed)
     judges: dict[int, Operator] = {}
     for _, weighted in roles.items():
         for name, _, reward in weighted:
@@ -192,5 +192,5 @@ def _denoiser(
     encoded = [model.encode(prompt) for prompt in prompts]
     if config.cfg_scale == 0:
         return bound(encoded)
-    without = bound([[model.anatomy.mask_id] * len(ids) for ids in encoded])
+    without = bound([[model.parts.mask_id] * len(ids) for ids in encoded])
     return GuidedDenoiser(bound(encoded), without, config.cfg_scale)

@@ -96,7 +96,7 @@ class OutputBuilder:
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))
-        self.cost.stop(self.model.anatomy.device)
+        self.cost.stop(self.model.parts.device)
         return out
 
     def _kept(self, failed: set[int]) -> list[int]:

@@ -92,7 +92,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             self.model, self.request, self.rows, self.roles, work.cost, self.control, work.stats
         )
         states, phi = batch.start(self.method, config, self.warm_start)
-        monitor = GuidanceMonitor(batch.canvas.z, self.model.anatomy.mask_id)
+        monitor = GuidanceMonitor(batch.canvas.z, self.model.parts.mask_id)
         z, kept = batch.canvas.z, []
         for state in states:
             z = state.z

@@ -17,7 +17,8 @@ from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..methods.registry import PEERS
 from ..methods.unread import refuse_unread
-from ..models.text_model import TextModel, load, wrap
+from ..models.registry import load, wrap
+from ..models.text_model import TextModel
 from ..text.prompts import Prompt
 from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, load_rewards
@@ -65,7 +66,7 @@ class APSPipeline:
     ) -> APSPipeline:
         """Load `"mini"` (embedded), a folder or a hub id.
 
-        `options` are those of `aps_text.models.text_model.load`: `device_map`, `load_in_4bit`,
+        `options` are those of `aps_text.models.registry.load`: `device_map`, `load_in_4bit`,
         `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, ...
         """
         return cls(load(name, device=device, dtype=dtype, **options), batch_size=batch_size)

@@ -25,10 +25,10 @@ from ..core.operator import Arithmetic, Scores, ZeroOperator
 from ..core.sampler import run
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
-from ..models.anatomy import Anatomy, padding_mask
 from ..models.causal import both_directions
 from ..models.guided import GuidedDenoiser
-from ..models.masked_lm import Parts, parts_of
+from ..models.masked_lm import masked_lm_layout
+from ..models.parts import ModelParts, padding_mask
 from ..models.transformer import TransformerDenoiser
 from .call import Call, RewardCall
 from .counting import Counter, saved_bytes
@@ -130,16 +130,14 @@ class Setting:
         model: Any = random_model(shape, dtype)
         mask, fill, stop = shape.vocab - 1, shape.vocab - 2, shape.vocab - 3
         if shape.layout == "llama":
-            parts = Parts("model.layers", model.lm_head, model.model.norm)
+            layout = {"layers_path": "model.layers", "head": model.lm_head}
+            layout |= {"final": model.model.norm}
         else:
-            parts = parts_of(model)
+            layout = masked_lm_layout(model)
         encoder = shape.layout != "llama"
-        anatomy = Anatomy(
+        parts = ModelParts(
             model=model,
-            layers_path=parts.layers_path,
-            final=parts.final,
-            head=parts.head,
-            alike=parts.alike,
+            **layout,
             mask_id=mask,
             pad_id=fill,
             vocab_size=shape.vocab,
@@ -151,11 +149,11 @@ class Setting:
         )
         prompts = [[1] * max(1, call.prompt - (row % 2)) for row in range(call.batch)]
         lengths = [call.tokens] * call.batch
-        self.denoiser = TransformerDenoiser.bind(anatomy, prompts, lengths, call.lora_layers)
+        self.denoiser = TransformerDenoiser.bind(parts, prompts, lengths, call.lora_layers)
         self.bound: Denoiser = self.denoiser
         if call.cfg_scale > 0:
             masks = [[mask] * len(prompt) for prompt in prompts]
-            without = TransformerDenoiser.bind(anatomy, masks, lengths, call.lora_layers)
+            without = TransformerDenoiser.bind(parts, masks, lengths, call.lora_layers)
             self.bound = GuidedDenoiser(self.denoiser, without, call.cfg_scale)
         self.operator = None
         if reward is not None:
@@ -205,7 +203,7 @@ class Setting:
         phi: Any = self.denoiser.new_adapter(self.config, self.noise)
         state = self.denoiser.trunk(self.canvas.z)
         rows, cols = (self.canvas.z == self.denoiser.mask_id).nonzero().unbind(-1)
-        weights = [*self.denoiser.anatomy.model.parameters(), phi.adam.value]
+        weights = [*self.denoiser.parts.model.parameters(), phi.adam.value]
         return saved_bytes(lambda: phi.logits(self.denoiser, state, (rows, cols)), weights)
 
 

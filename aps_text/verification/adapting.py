@@ -42,7 +42,7 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
 
 def check_base(model: TextModel, before: dict[str, str]) -> Check:
     """Every tensor of the base has the bits it had before the first check."""
-    after = fingerprint(model.anatomy.model)
+    after = fingerprint(model.parts.model)
     changed = [name for name, digest in before.items() if after.get(name) != digest]
     total = hashlib.sha256("".join(before.values()).encode()).hexdigest()[:12]
     figure = f"{len(changed)} of {len(before)} tensors changed (sha256 {total})"
@@ -55,7 +55,7 @@ class Fitting:
     """A fresh phi on a sample, and the loss `-log p` of one fixed token everywhere."""
 
     def __init__(self, model: TextModel, sample: Sample) -> None:
-        layers = min(2, len(model.anatomy.layers))
+        layers = min(2, len(model.parts.layers))
         self.model, self.where = model, sample.where
         self.config = APSConfig(lora_layers=layers)
         self.denoiser = sample.bind(model, layers)
@@ -106,7 +106,7 @@ def any_text(prompts: list[Any], completions: list[str], **columns: Any) -> list
 
 def check_steering(model: TextModel) -> Check:
     """A steered call goes through, with passes back through the model."""
-    layers = min(2, len(model.anatomy.layers))
+    layers = min(2, len(model.parts.layers))
     out = APSPipeline(model, batch_size=2)(
         QUESTIONS[:2], any_text, steps=2, max_new_tokens=8, inner_steps=1, lora_layers=layers
     )
@@ -123,7 +123,7 @@ def measure(model: TextModel, sample: Sample) -> dict[str, float]:
         fitting = Fitting(model, part)
         found[f"seconds a forward, {name}"] = _seconds(partial(part.logits, model), model)
         found[f"seconds a LoRA step, {name}"] = _seconds(fitting.step, model)
-    peak = Cost().stop(model.anatomy.device).peak_memory_mb
+    peak = Cost().stop(model.parts.device).peak_memory_mb
     if torch.cuda.is_available():
         peak = sum(torch.cuda.max_memory_allocated(i) for i in range(torch.cuda.device_count()))
         peak = peak / 2**20 or Cost().stop().peak_memory_mb
@@ -136,7 +136,7 @@ def _seconds(job: Callable[[], Any], model: TextModel) -> float:
     for _ in range(4):
         began = time.perf_counter()
         job()
-        if model.anatomy.device.type == "cuda":
+        if model.parts.device.type == "cuda":
             torch.cuda.synchronize()
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])

@@ -34,7 +34,7 @@ def check_answers(model: TextModel, tokens: int) -> Check:
     """Neither greedy nor wild draws hold a mask or an id without a word; none is empty."""
     pipe = APSPipeline(model, batch_size=len(QUESTIONS))
     known = set(model.tokenizer.get_vocab().values())
-    never = {model.anatomy.mask_id}
+    never = {model.parts.mask_id}
     drawn: list[list[int]] = []
     for options in ({"temperature": 0.0}, {"temperature": 1.5, "top_p": 1.0}):
         drawn += pipe.generate(

@@ -52,7 +52,7 @@ ROWS = 8  # in one pass
 
 def tolerance(model: TextModel) -> float:
     """Largest root mean square difference, in units of the logits' spread, that rounding makes."""
-    kinds = {p.dtype for p in model.anatomy.model.parameters()}
+    kinds = {p.dtype for p in model.parts.model.parameters()}
     if not kinds <= {torch.float32, torch.float64}:
         return 0.1
     return 1e-3 if torch.float32 in kinds else 1e-9
@@ -73,8 +73,8 @@ class Sample:
         ).input_ids
         text = words * (width + len(QUESTIONS))
         z = torch.tensor([text[row : row + width] for row in range(len(QUESTIONS))])
-        z[:, ::2] = model.anatomy.mask_id
-        z = z.to(model.anatomy.device)
+        z[:, ::2] = model.parts.mask_id
+        z = z.to(model.parts.device)
         return cls([model.encode(question) for question in QUESTIONS], z)
 
     @property
@@ -102,7 +102,7 @@ class Sample:
 def gap(model: TextModel, one: Tensor, two: Tensor) -> tuple[float, float]:
     """Largest difference of logits `(N, K)`, and the root mean square one over their spread."""
     keep = torch.ones(one.shape[-1], dtype=torch.bool, device=one.device)
-    keep[list(model.anatomy.suppressed)] = False
+    keep[list(model.parts.suppressed)] = False
     a, b = one[:, keep].double(), two[:, keep].double()
     spread = float(a.std().clamp_min(1e-30))
     return float((a - b).abs().max()), float((a - b).square().mean().sqrt()) / spread
@@ -119,10 +119,10 @@ def _verdict(name: str, model: TextModel, one: Tensor, two: Tensor, what: str) -
 @torch.no_grad()
 def check_shift(model: TextModel) -> Check:
     """The declared shift predicts plain English better than the other one does."""
-    declared = model.anatomy.shift
+    declared = model.parts.shift
     scores = {}
     for shift in (declared, 1 - declared):
-        other = replace(model, anatomy=replace(model.anatomy, shift=shift))
+        other = replace(model, parts=replace(model.parts, shift=shift))
         scores[shift] = torch.cat([_pseudo_likelihood(other, q, a) for q, a in PLAIN])
     right, wrong = scores[declared], scores[1 - declared]
     better = right - wrong
@@ -133,7 +133,7 @@ def check_shift(model: TextModel) -> Check:
         f"+- {error:.2f})"
     )
     # Weights that know nothing of English prefer one of the two by chance.
-    chance = -math.log(model.anatomy.vocab_size)
+    chance = -math.log(model.parts.vocab_size)
     if not max(float(right.mean()), float(wrong.mean())) > 0.6 * chance:
         return Check("shift", "SKIP", f"cannot tell: these weights know no English; {figure}")
     if not abs(float(better.mean())) > 3 * error:
@@ -144,13 +144,13 @@ def check_shift(model: TextModel) -> Check:
 def _pseudo_likelihood(model: TextModel, question: str, answer: str) -> Tensor:
     """`log p(token | question and the other tokens)` of each token of the answer."""
     ids = model.tokenizer(answer, add_special_tokens=False).input_ids
-    row = torch.tensor([*ids, model.stop_ids[0]], device=model.anatomy.device)
+    row = torch.tensor([*ids, model.stop_ids[0]], device=model.parts.device)
     found = []
     for first in range(0, len(ids), ROWS):
         at = torch.arange(first, min(first + ROWS, len(ids)), device=row.device)
         z = row.repeat(len(at), 1)
         lines = torch.arange(len(at), device=row.device)
-        z[lines, at] = model.anatomy.mask_id
+        z[lines, at] = model.parts.mask_id
         prompts = [model.encode(question)] * len(at)
         denoiser = model.bind(prompts, [len(row)] * len(at), None)
         logits = denoiser.logits(denoiser.trunk(z), (lines, at))

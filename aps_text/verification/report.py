@@ -92,13 +92,13 @@ def about(model: TextModel, settings: Mapping[str, Any] | None = None) -> dict[s
         except PackageNotFoundError:
             continue
     found["torch"] = str(torch.__version__)
-    body, anatomy = model.anatomy.model, model.anatomy
+    body, parts = model.parts.model, model.parts
     # Packed weights hold several numbers each, so the count is of what is stored.
     count = sum(p.numel() for p in body.parameters())
     kinds = sorted({str(p.dtype).removeprefix("torch.") for p in body.parameters()})
     found["model"] = (
-        f"{type(body).__name__}, {len(anatomy.layers)} layers, {count / 1e6:.1f} M stored numbers "
-        f"({', '.join(kinds)}), shift {anatomy.shift}, context {model.context}"
+        f"{type(body).__name__}, {len(parts.layers)} layers, {count / 1e6:.1f} M stored numbers "
+        f"({', '.join(kinds)}), shift {parts.shift}, context {model.context}"
     )
     devices = sorted({str(p.device) for p in body.parameters()})
     named = [

@@ -45,7 +45,7 @@ def verify(
     show(report.heading())
     # Quantised layers settle into their final types in the first forward.
     _run("first forward", lambda: check_suppressed(model, sample))
-    before = fingerprint(model.anatomy.model)
+    before = fingerprint(model.parts.model)
     checks: dict[str, Callable[[], Check]] = {
         "ids": lambda: check_ids(model, files or {}),
         "suppressed": lambda: check_suppressed(model, sample),

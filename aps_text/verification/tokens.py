@@ -17,7 +17,7 @@ __all__ = ["check_ids", "check_suppressed"]
 def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check:
     """Mask, padding and end of text as config.json, generation_config.json and the tokenizer state
     them are the ids in use."""
-    anatomy, tokenizer = model.anatomy, model.tokenizer
+    parts, tokenizer = model.parts, model.tokenizer
     vocab = tokenizer.get_vocab()
     sources = {name: dict(values) for name, values in files.items()}
     keys = ("mask_token_id", "pad_token_id", "eos_token_id")
@@ -25,9 +25,9 @@ def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check
     sources["vocabulary"] = {"mask_token_id": next((vocab[m] for m in MASKS if m in vocab), None)}
     stated, wrong = 0, []
     used = {
-        "mask_token_id": (anatomy.mask_id,),
+        "mask_token_id": (parts.mask_id,),
         # A padding token that is the mask is replaced by a stop.
-        "pad_token_id": (anatomy.pad_id, model.fill_id, anatomy.mask_id),
+        "pad_token_id": (parts.pad_id, model.fill_id, parts.mask_id),
         "eos_token_id": model.stop_ids,
     }
     masks = 0
@@ -41,12 +41,12 @@ def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check
                 masks += key == "mask_token_id"
                 if token not in ours:
                     wrong.append(f"{key} is {token} in {source}")
-    word = tokenizer.convert_ids_to_tokens(anatomy.mask_id)
+    word = tokenizer.convert_ids_to_tokens(parts.mask_id)
     shown = (
-        f"mask {anatomy.mask_id} {word}, padding {anatomy.pad_id}, "
+        f"mask {parts.mask_id} {word}, padding {parts.pad_id}, "
         f"stops {' '.join(map(str, model.stop_ids))}"
     )
-    if anatomy.mask_id in model.stop_ids:
+    if parts.mask_id in model.stop_ids:
         wrong.append("the mask is a stop")
     if wrong:
         return Check("ids", "FAIL", f"{shown}; but {'; '.join(wrong)}")
@@ -57,14 +57,14 @@ def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check
 
 def check_suppressed(model: TextModel, sample: Sample) -> Check:
     """The mask and every id that the tokenizer does not know have no probability; stops have."""
-    anatomy = model.anatomy
+    parts = model.parts
     known = set(model.tokenizer.get_vocab().values())
-    beyond = sorted(set(range(anatomy.vocab_size)) - known - set(model.stop_ids))
+    beyond = sorted(set(range(parts.vocab_size)) - known - set(model.stop_ids))
     logits = sample.logits(model)
     width = logits.shape[-1]
-    if width != anatomy.vocab_size:
+    if width != parts.vocab_size:
         return Check("suppressed", "FAIL", f"{width} logits for a vocabulary of {width}")
-    never = [*beyond, anatomy.mask_id]
+    never = [*beyond, parts.mask_id]
     open_ids = [i for i in never if float(logits[:, i].max()) > SUPPRESSED]
     shut = [i for i in model.stop_ids if float(logits[:, i].max()) <= SUPPRESSED]
     figure = f"{len(beyond)} of {width} ids beyond the tokenizer, and the mask"

@@ -121,7 +121,7 @@ class Calibration:
         batches = [units[first : first + size] for first in range(0, len(units), size)]
         kind = digest([cell.method, cell.rewards, cell.config.adapter])
         if self.unit == "seconds" and kind not in self._warm:
-            cuda = self.answerer.pipe.model.anatomy.device.type == "cuda"
+            cuda = self.answerer.pipe.model.parts.device.type == "cuda"
             self.answerer.call(batches[0] if cuda else batches[0][:1])  # caches, lazy imports
             self._warm.add(kind)
         return min(self._once(batches) for _ in range(self.repeats)) / len(units)

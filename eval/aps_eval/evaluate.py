@@ -197,7 +197,7 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Team) -> 
             versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    device = model.anatomy.device
+    device = model.parts.device
     cuda = torch.device(device).type == "cuda"
     return {
         "command": list(command),

@@ -19,8 +19,8 @@ NUMBERS = 65_536
 def fingerprint(model: Any) -> str:
     """16 hex digits of a `TextModel`'s weights, vocabulary and template."""
     found = hashlib.sha256()
-    anatomy = model.anatomy
-    for name, tensor in sorted(anatomy.model.state_dict().items()):
+    parts = model.parts
+    for name, tensor in sorted(parts.model.state_dict().items()):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         flat = tensor.detach().reshape(-1)
         step = max(1, flat.numel() // NUMBERS)

@@ -114,10 +114,10 @@ class PipelineLM(LM):
         likeliest = greedy(
             self._bind,
             spans,
-            model.anatomy.mask_id,
+            model.parts.mask_id,
             model.fill_id,
             batch_size=self.pipe.batch_size,
-            device=model.anatomy.device,
+            device=model.parts.device,
         )
         found = list(zip(values, likeliest, strict=True))
         for request, one in zip(requests, found, strict=True):
@@ -164,7 +164,7 @@ class PipelineLM(LM):
                 samples=self.samples,
                 seed=self.config.seed,
                 batch_size=self.pipe.batch_size,
-                device=self.pipe.model.anatomy.device,
+                device=self.pipe.model.parts.device,
                 on_rows=bar.update,
             )
 

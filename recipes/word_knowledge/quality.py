@@ -48,7 +48,7 @@ def masked_nll(
     The first gold answer of each item; items whose answer does not fit the canvas are skipped.
     Everything behind the first revealed stop token is cut, as in training and sampling.
     """
-    ids, model, tokenizer = TokenIds(), pipe.model.anatomy.model, pipe.model.tokenizer
+    ids, model, tokenizer = TokenIds(), pipe.model.parts.model, pipe.model.tokenizer
     generator = torch.Generator().manual_seed(seed)
     rows = [(i, tokenizer(i.gold[0], add_special_tokens=False)["input_ids"]) for i in items]
     rows = [(i, answer) for i, answer in rows if len(answer) < CANVAS]

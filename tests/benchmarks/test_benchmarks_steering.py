@@ -60,5 +60,5 @@ def test_the_step_that_speed_times_is_one_of_aps(bench):
     config = APSConfig(lora_layers=1, inner_steps=1, num_candidates=1)
     pipe = APSPipeline.from_pretrained("mini")
     tilted = speed.Setting(pipe, load_reward("relevance"), ["What is a dog?"], config).aps()
-    assert tilted.log_phi.shape == (pipe.model.max_new_tokens, pipe.model.anatomy.vocab_size)
+    assert tilted.log_phi.shape == (pipe.model.max_new_tokens, pipe.model.parts.vocab_size)
     assert not tilted.log_phi.equal(tilted.log_theta)

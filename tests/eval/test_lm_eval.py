@@ -54,7 +54,7 @@ def bound_by_enumeration(model, prompt, target):
         sets = list(itertools.combinations(range(length), size))
         for hidden in sets:
             z = torch.tensor([target])
-            z[0, list(hidden)] = model.anatomy.mask_id
+            z[0, list(hidden)] = model.parts.mask_id
             denoiser = model.bind([prompt], [length], 1)
             where = torch.zeros(size, dtype=torch.long), torch.tensor(hidden)
             log_x = denoiser.logits(denoiser.trunk(z), where).log_softmax(-1)
@@ -123,7 +123,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("lm_eval")
     tokenizer = word_tokenizer()
     model = tiny_text_model()
-    model.anatomy.model.save_pretrained(path / "model")
+    model.parts.model.save_pretrained(path / "model")
     tokenizer.save_pretrained(path / "model")
     docs = [
         {"question": "what is a dog ?", "choices": ["a big animal", "red"], "label": 0},

@@ -33,7 +33,7 @@ def test_every_peer_answers_by_name_and_the_batch_does_not_matter(pipe, name):
         QUESTIONS, many_vowels, method=name, config=APSConfig(num_return_sequences=2, **SMALL)
     )
     assert len(out) == 6
-    banned = set(pipe.model.anatomy.suppressed)
+    banned = set(pipe.model.parts.suppressed)
     assert all(ids and not banned & set(ids) for ids in out.token_ids)
     single = APSPipeline(pipe.model, batch_size=1)
     alone = single(

@@ -10,7 +10,7 @@ from paths import ROOT
 from tiny import tiny_text_model
 
 from aps_text.cli import build_parser
-from aps_text.models.text_model import LAYOUTS
+from aps_text.models.registry import LAYOUTS
 from aps_text.verification.suite import verify
 
 TEXT = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")

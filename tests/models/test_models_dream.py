@@ -10,7 +10,7 @@ import torch
 from checkpoints import QUESTIONS, write, write_dream
 from references import CASES, STEPS, decode, logits_gap, read, row_of
 
-from aps_text.models.text_model import load
+from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
 
 
@@ -37,14 +37,14 @@ def test_everything_is_read_from_the_files(tmp_path):
     other = {"mask_token_id": ids["<|beginoftext|>"], "pad_token_id": ids["<|im_end|>"]}
     write(tmp_path, file.name, {**json.loads(file.read_text()), **other})
     model = load(tmp_path)
-    assert model.anatomy.mask_id == ids["<|beginoftext|>"]
+    assert model.parts.mask_id == ids["<|beginoftext|>"]
     assert model.fill_id == ids["<|im_end|>"]
     assert set(model.stop_ids) == {ids["<|endoftext|>"], ids["<|im_end|>"]}
     assert model.context == 512
-    assert model.anatomy.shift == 1
-    assert model.anatomy.attend_fill
-    assert type(model.anatomy.model).__name__ == "Qwen2ForCausalLM"
-    rope = model.anatomy.model.config
+    assert model.parts.shift == 1
+    assert model.parts.attend_fill
+    assert type(model.parts.model).__name__ == "Qwen2ForCausalLM"
+    rope = model.parts.model.config
     theta = getattr(rope, "rope_parameters", None) or {"rope_theta": rope.rope_theta}
     assert theta["rope_theta"] == 1000000.0
 
@@ -62,7 +62,7 @@ def test_the_reference_notices_a_missing_shift_and_a_causal_mask(model, referenc
         return (real[:, None, None, :] & torch.ones(size, size, dtype=torch.bool).tril()).clone()
 
     for change in ({"shift": 0}, {"attention": causal}):
-        other = replace(model, anatomy=replace(model.anatomy, **change))
+        other = replace(model, parts=replace(model.parts, **change))
         gap, scale = logits_gap(other, reference, "uneven")
         assert gap > scale
 
@@ -84,7 +84,7 @@ def test_the_published_code_emits_untrained_ids_and_ours_never(model, reference)
     }
     assert published - known
     ours = decode(model, reference, "steps", alg="entropy", steps=5, counting="dream")
-    assert set(ours.flatten().tolist()) <= known - {model.anatomy.mask_id}
+    assert set(ours.flatten().tolist()) <= known - {model.parts.mask_id}
 
 
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy"])
@@ -95,7 +95,7 @@ def test_the_published_code_emits_untrained_ids_and_ours_never(model, reference)
 def test_the_published_code_counts_by_the_batch_average_and_ours_by_the_row(
     model, reference, case, masks, left, lost, alg
 ):
-    z, mask_id = reference[f"{case}/canvas"], model.anatomy.mask_id
+    z, mask_id = reference[f"{case}/canvas"], model.parts.mask_id
     given = z != mask_id
     assert (~given).sum(-1).tolist() == masks
     # Theirs: rows with more masks than the average keep some, and rows with fewer have to reveal

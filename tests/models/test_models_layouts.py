@@ -13,7 +13,7 @@ from checkpoints import QUESTIONS, hashes, write, write_causal, write_dream, wri
 from tiny import tiny_bert, word_tokenizer
 from worlds import noise_for
 
-from aps_text.models.text_model import load, wrap
+from aps_text.models.registry import load, wrap
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.pipelines.text import APSPipeline
 
@@ -78,11 +78,11 @@ def filled(model, width=8):
     """A canvas for each question with something on it, and its mask positions."""
     g = torch.Generator().manual_seed(1)
     usable = [i for i in model.tokenizer.get_vocab().values() if i not in model.stop_ids]
-    usable = torch.tensor(sorted(set(usable) - set(model.anatomy.suppressed)))
+    usable = torch.tensor(sorted(set(usable) - set(model.parts.suppressed)))
     z = usable[torch.randint(len(usable), (len(QUESTIONS), width), generator=g)]
-    z[torch.rand(z.shape, generator=g) < 0.6] = model.anatomy.mask_id
-    z[:, -1] = model.anatomy.mask_id
-    rows, cols = (z == model.anatomy.mask_id).nonzero().unbind(-1)
+    z[torch.rand(z.shape, generator=g) < 0.6] = model.parts.mask_id
+    z[:, -1] = model.parts.mask_id
+    rows, cols = (z == model.parts.mask_id).nonzero().unbind(-1)
     return z, (rows, cols)
 
 
@@ -93,22 +93,22 @@ def bound(model, layers=None, width=8, questions=QUESTIONS):
 
 def whole_forward(model, row, z, cols):
     """By hand: one unpadded row through the model's own forward, in both directions."""
-    prompt, anatomy = model.encode(QUESTIONS[row]), model.anatomy
+    prompt, parts = model.encode(QUESTIONS[row]), model.parts
     ids = torch.tensor([prompt + z[row].tolist()])
     size = ids.shape[1]
     kwargs = {}
-    if anatomy.attend_fill:
+    if parts.attend_fill:
         kwargs["attention_mask"] = torch.ones(1, 1, size, size, dtype=torch.bool)
     with torch.no_grad():
-        logits = anatomy.model(input_ids=ids, **kwargs).logits[0]
-    return logits[len(prompt) + cols - anatomy.shift]
+        logits = parts.model(input_ids=ids, **kwargs).logits[0]
+    return logits[len(prompt) + cols - parts.shift]
 
 
 def test_logits_equal_a_whole_forward_of_the_row_alone(model):
     z, (rows, cols) = filled(model)
     denoiser = bound(model, 2)
     got = denoiser.logits(denoiser.trunk(z), (rows, cols))
-    keep = [i for i in range(model.anatomy.vocab_size) if i not in set(model.anatomy.suppressed)]
+    keep = [i for i in range(model.parts.vocab_size) if i not in set(model.parts.suppressed)]
     for row in range(len(QUESTIONS)):
         want = whole_forward(model, row, z, cols[rows == row])
         torch.testing.assert_close(got[rows == row][:, keep], want[:, keep], rtol=1e-8, atol=1e-8)
@@ -154,22 +154,22 @@ def test_nothing_suppressed_is_ever_emitted(model):
     known = set(model.tokenizer.get_vocab().values())
     emitted = {token for answer in drawn.token_ids for token in answer}
     assert len(emitted) > 30
-    assert model.anatomy.mask_id not in emitted
+    assert model.parts.mask_id not in emitted
     assert emitted <= known
-    assert not emitted & set(model.anatomy.suppressed)
-    assert set(range(model.anatomy.vocab_size)) - known <= set(model.anatomy.suppressed)
+    assert not emitted & set(model.parts.suppressed)
+    assert set(range(model.parts.vocab_size)) - known <= set(model.parts.suppressed)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_adapts_and_leaves_every_file_as_it_was(folders, kind):
     before = hashes(folders / kind)
     pipe = APSPipeline.from_pretrained(folders / kind)
-    state = {k: v.clone() for k, v in pipe.model.anatomy.model.state_dict().items()}
+    state = {k: v.clone() for k, v in pipe.model.parts.model.state_dict().items()}
     output = pipe(QUESTIONS, reward=length, steps=3, max_new_tokens=8, num_samples=4, inner_steps=2)
     assert all(isinstance(text, str) for text in output.text)
     assert output.cost.denoiser_backwards > 0
     assert (output.adapters[0].record != output.adapters[0].start).any()
-    after = pipe.model.anatomy.model.state_dict()
+    after = pipe.model.parts.model.state_dict()
     assert all(torch.equal(state[name], after[name]) for name in state)
     assert hashes(folders / kind) == before
 
@@ -177,7 +177,7 @@ def test_adapts_and_leaves_every_file_as_it_was(folders, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_bfloat16_answers(folders, kind):
     pipe = APSPipeline.from_pretrained(folders / kind, dtype=torch.bfloat16)
-    assert next(pipe.model.anatomy.model.parameters()).dtype == torch.bfloat16
+    assert next(pipe.model.parts.model.parameters()).dtype == torch.bfloat16
     settings = dict(steps=2, max_new_tokens=6, num_samples=2, inner_steps=1)
     assert len(pipe(QUESTIONS, reward=length, **settings).text) == 3
     z, where = filled(pipe.model)
@@ -394,11 +394,11 @@ def test_loaded_objects_are_recognised(folders):
     loaded = load(folders / "qwen3", dtype=torch.float64)
     stock = Qwen3ForCausalLM.from_pretrained(folders / "qwen3", dtype=torch.float64)
     wrapped = wrap(stock, loaded.tokenizer)
-    assert wrapped.anatomy.mask_id == loaded.anatomy.mask_id
+    assert wrapped.parts.mask_id == loaded.parts.mask_id
     z, where = filled(loaded)
     a, b = (d.logits(d.trunk(z), where) for d in (bound(loaded), bound(wrapped)))
     assert torch.equal(a, b)
-    config = load(folders / "roberta").anatomy.model.config
+    config = load(folders / "roberta").parts.model.config
     with pytest.raises(TypeError, match="no adapter for RobertaModel; supported: BertForMaskedLM"):
         wrap(RobertaModel(config), loaded.tokenizer)
 
@@ -406,7 +406,7 @@ def test_loaded_objects_are_recognised(folders):
 def test_flash_attention_refuses_padding_and_unknown_kernels_are_named(folders):
     from aps_text.models.causal import both_directions
 
-    model = load(folders / "dream").anatomy.model
+    model = load(folders / "dream").parts.model
     model.config._attn_implementation = "flash_attention_2"
     attention = both_directions(model)
     assert attention(torch.ones(2, 5, dtype=torch.bool)) is None
@@ -421,10 +421,10 @@ def test_flash_attention_refuses_padding_and_unknown_kernels_are_named(folders):
 def test_an_empty_prompt_reads_no_other_row(folders):
     # Shifted models predict the first position by itself where nothing stands before it.
     model = load(folders / "dream", dtype=torch.float64)
-    z = torch.full((2, 4), model.anatomy.mask_id)
+    z = torch.full((2, 4), model.parts.mask_id)
     where = (torch.tensor([0]), torch.tensor([0]))
-    alone = TransformerDenoiser.bind(model.anatomy, [[]], [4])
-    beside = TransformerDenoiser.bind(model.anatomy, [[], [5, 6, 7]], [4, 4])
+    alone = TransformerDenoiser.bind(model.parts, [[]], [4])
+    beside = TransformerDenoiser.bind(model.parts, [[], [5, 6, 7]], [4, 4])
     torch.testing.assert_close(
         alone.logits(alone.trunk(z[:1]), where), beside.logits(beside.trunk(z), where)
     )
@@ -451,7 +451,7 @@ def test_what_is_no_number_ends_the_call_and_is_no_answer(folders, order, temper
     options = {"steps": 2, "max_new_tokens": 6, "temperature": temperature, **order}
     assert pipe.generate("Who?", **options).text
     with torch.no_grad():
-        pipe.model.anatomy.final.weight[0] = torch.nan
+        pipe.model.parts.final.weight[0] = torch.nan
     with pytest.raises(RuntimeError, match=r"are NaN at step 0, first in row 0 .*bfloat16"):
         pipe.generate("Who?", **options)
     with pytest.raises(RuntimeError, match="are NaN at step 0"):

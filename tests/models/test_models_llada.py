@@ -11,7 +11,7 @@ from checkpoints import llada_config, llada_shapes, write_llada
 from references import CASES, STEPS, decode, logits_gap, read
 
 from aps_text.models.llada import RENAMED
-from aps_text.models.text_model import load
+from aps_text.models.registry import load
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_every_published_name_has_exactly_one_of_llamas(model):
         matching = [(old, new) for old, new in RENAMED.items() if re.search(old, name)]
         assert len(matching) == 1
         found.add(re.sub(*matching[0], name))
-    assert found == set(model.anatomy.model.state_dict())
+    assert found == set(model.parts.model.state_dict())
 
 
 def test_a_mask_only_the_vocabulary_knows_is_found_by_its_name(tmp_path):
@@ -47,20 +47,20 @@ def test_a_mask_only_the_vocabulary_knows_is_found_by_its_name(tmp_path):
     config = json.loads(file.read_text())
     del config["mask_token_id"]
     file.write_text(json.dumps(config))
-    assert load(tmp_path).anatomy.mask_id == ids["<|mdm_mask|>"]
+    assert load(tmp_path).parts.mask_id == ids["<|mdm_mask|>"]
 
 
 def test_everything_is_read_from_the_files(model, tmp_path):
     ids = write_llada(tmp_path, n_kv_heads=2, max_sequence_length=64, rope_theta=7.0)
     other = load(tmp_path)
-    assert other.anatomy.mask_id == ids["<|mdm_mask|>"]
+    assert other.parts.mask_id == ids["<|mdm_mask|>"]
     assert other.tokenizer.mask_token is None
     assert set(other.stop_ids) == {ids["<|endoftext|>"], ids["<|eot_id|>"]}
     assert other.fill_id == ids["<|endoftext|>"]
     assert other.context == 64
-    assert other.anatomy.shift == 0
-    assert other.anatomy.model.config.num_key_value_heads == 2
-    assert type(other.anatomy.model).__name__ == "LlamaForCausalLM"
+    assert other.parts.shift == 0
+    assert other.parts.model.config.num_key_value_heads == 2
+    assert type(other.parts.model).__name__ == "LlamaForCausalLM"
     assert (model.context, model.max_new_tokens) == (4096, 128)
 
 

@@ -7,7 +7,7 @@ import torch
 from checkpoints import write_dream, write_llada
 from test_verify import LINES
 
-from aps_text.models.text_model import load
+from aps_text.models.registry import load
 from aps_text.verification.adapting import Fitting
 from aps_text.verification.logits import Sample, gap
 from aps_text.verification.suite import verify
@@ -44,8 +44,8 @@ def test_verify_fails_nowhere_and_says_what_it_cannot_tell(folder, bits):
 def restored(folder, quantised):
     """The same checkpoint in float32, with the quantised weights in place of its own."""
     model = load(folder, dtype=torch.float32)
-    parts = dict(quantised.anatomy.model.named_modules())
-    for name, module in model.anatomy.model.named_modules():
+    parts = dict(quantised.parts.model.named_modules())
+    for name, module in model.parts.model.named_modules():
         weight = getattr(parts[name], "weight", None)
         if isinstance(weight, bitsandbytes.nn.Params4bit):
             exact = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
@@ -77,7 +77,7 @@ def test_the_gradient_through_a_4_bit_base_is_that_of_its_numbers(folder):
 def test_eight_bits_say_what_they_cast_once(folder, caplog):
     text = load(folder, load_in_8bit=True)
     denoiser = text.bind([[5, 6, 7]], [4], None)
-    z = torch.full((1, 4), text.anatomy.mask_id)
+    z = torch.full((1, 4), text.parts.mask_id)
     with caplog.at_level("WARNING"):
         for _ in range(2):
             denoiser.logits(denoiser.trunk(z), (torch.tensor([0]), torch.tensor([1])))

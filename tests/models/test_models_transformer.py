@@ -26,7 +26,7 @@ def model():
 
 def reward_for(model, batch=3, seed=0):
     g = torch.Generator().manual_seed(seed)
-    codes = torch.randn(model.anatomy.vocab_size, 6, generator=g, dtype=torch.float64)
+    codes = torch.randn(model.parts.vocab_size, 6, generator=g, dtype=torch.float64)
     weight = torch.randn(batch, LENGTH, 6, generator=g, dtype=torch.float64) * 0.3
     return TableReward(codes, weight)
 
@@ -74,9 +74,9 @@ def test_trunk_and_replay_equal_the_whole_forward(model, layers):
         prompt = model.encode(PROMPTS[row])
         ids = torch.tensor([prompt + [t for t in z[row].tolist() if t != model.fill_id]])
         with torch.no_grad():
-            want = model.anatomy.model(input_ids=ids).logits[0, len(prompt) + col]
+            want = model.parts.model(input_ids=ids).logits[0, len(prompt) + col]
         keep = torch.ones(len(want), dtype=torch.bool)
-        keep[list(model.anatomy.suppressed)] = False
+        keep[list(model.parts.suppressed)] = False
         torch.testing.assert_close(got[n, keep], want[keep], rtol=1e-10, atol=1e-10)
         assert (got[n, ~keep] < -1e8).all()
 
@@ -187,7 +187,7 @@ class Breaking:
 
 @pytest.mark.parametrize("error", [None, RuntimeError("broken"), KeyboardInterrupt()])
 def test_the_base_is_bit_identical_afterwards(model, error):
-    module = model.anatomy.model
+    module = model.parts.model
     before = {name: value.clone() for name, value in module.state_dict().items()}
     if error is None:
         sample(model, [0, 1], settings())
@@ -234,14 +234,14 @@ def test_saved_adapters_load_in_peft_and_as_a_warm_start(model, tmp_path):
         base = denoiser.logits(state, where)
     assert (ours - base).abs().max() > 1e-3
 
-    copy = BertForMaskedLM(model.anatomy.model.config).double().eval()
-    copy.load_state_dict(model.anatomy.model.state_dict())
+    copy = BertForMaskedLM(model.parts.model.config).double().eval()
+    copy.load_state_dict(model.parts.model.state_dict())
     peft_model = PeftModel.from_pretrained(copy, str(tmp_path / "phi")).double().eval()
     ids = torch.tensor([model.encode(PROMPTS[2]) + z[1].tolist()])
     with torch.no_grad():
         theirs = peft_model(input_ids=ids).logits[0]
     offset = ids.shape[1] - LENGTH
-    keep = [i for i in range(ours.shape[1]) if i not in model.anatomy.suppressed]
+    keep = [i for i in range(ours.shape[1]) if i not in model.parts.suppressed]
     torch.testing.assert_close(
         ours[:, keep], theirs[[offset, offset + 5]][:, keep], rtol=1e-5, atol=1e-5
     )

@@ -26,7 +26,7 @@ from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
-from aps_text.models.text_model import load
+from aps_text.models.registry import load
 from aps_text.verification.logits import Sample, check_left_padding, check_pad_keys
 
 DOCS = (ROOT / "docs" / "complaints.md").read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def test_the_order_of_decoding_does_not_depend_on_the_temperature(alg):
 def test_answers_are_not_empty_however_much_the_model_wants_to_stop():
     def biased(by):
         model = tiny_text_model(dtype=torch.float64)
-        bias = model.anatomy.model.cls.predictions.bias
+        bias = model.parts.model.cls.predictions.bias
         bias.data[model.stop_ids[0]] += by
         return APSPipeline(model)
 
@@ -138,9 +138,9 @@ def test_the_head_is_computed_at_masks_only_and_finished_rows_cost_nothing(model
 
     def head(hidden):
         seen.append(len(hidden))
-        return model.anatomy.head(hidden)
+        return model.parts.head(hidden)
 
-    counted = replace(model, anatomy=replace(model.anatomy, head=head))
+    counted = replace(model, parts=replace(model.parts, head=head))
     out = APSPipeline(counted).generate(
         QUESTIONS,
         steps=8,
@@ -151,7 +151,7 @@ def test_the_head_is_computed_at_masks_only_and_finished_rows_cost_nothing(model
     )
     left = [24]
     for state in out.trajectory[0][:-1]:
-        left.append(int((state.z == model.anatomy.mask_id).sum()))
+        left.append(int((state.z == model.parts.mask_id).sum()))
     assert seen == left  # a row with a stop has no masks behind it, and no row beyond its last
     assert sum(seen) < 3 * sum(range(1, 9))  # somebody stopped early
     assert out.cost.denoiser_forwards < 3 * 8
@@ -209,7 +209,7 @@ def test_padding_is_not_read(model):
     def everything(real):
         return torch.ones_like(real)[:, None, None, :].expand(-1, 1, real.shape[1], -1)
 
-    deaf = replace(model, anatomy=replace(model.anatomy, attention=everything))
+    deaf = replace(model, parts=replace(model.parts, attention=everything))
     assert check_pad_keys(deaf, sample).status == "FAIL"
     assert check_left_padding(deaf, sample).status == "FAIL"
 
@@ -225,14 +225,14 @@ def test_a_lora_made_here_is_pefts(model, tmp_path):
     options = dict(steps=2, max_new_tokens=6, inner_steps=2, learning_rate=0.1, num_samples=4)
     out = pipe(prompt, reward, **options)
     out.save_adapter(0, tmp_path)
-    z = torch.full((1, 6), model.anatomy.mask_id)
+    z = torch.full((1, 6), model.parts.mask_id)
     where = (torch.zeros(6, dtype=torch.long), torch.arange(6))
     denoiser = model.bind([model.encode(prompt)], [6], 2)
     phi = denoiser.new_adapter(out.config, noise_for([0])).load(tmp_path)
     with torch.no_grad():
         base = denoiser.logits(denoiser.trunk(z), where)
         ours = denoiser.logits(denoiser.trunk(z), where, phi)
-    peft = PeftModel.from_pretrained(model.anatomy.model, str(tmp_path)).double().eval()
+    peft = PeftModel.from_pretrained(model.parts.model, str(tmp_path)).double().eval()
     try:
         whole = model.bind([model.encode(prompt)], [6], None)
         with torch.no_grad():
@@ -380,6 +380,6 @@ def test_no_answer_holds_a_mask_or_an_untrained_id(model, order):
             **order,
         ).replace(**variant)
         for row in pipe.generate(QUESTIONS, config=config).token_ids:
-            assert model.anatomy.mask_id not in row
-            assert set(row) <= known - set(model.anatomy.suppressed)
+            assert model.parts.mask_id not in row
+            assert set(row) <= known - set(model.parts.suppressed)
             assert row

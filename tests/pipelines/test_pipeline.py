@@ -83,7 +83,7 @@ def test_a_prompts_own_seed_decides(pipe):
 
 def test_no_answer_holds_a_mask_or_is_empty(pipe):
     out = pipe.generate(QUESTIONS, num_return_sequences=8, **SMALL)
-    banned = set(pipe.model.anatomy.suppressed)
+    banned = set(pipe.model.parts.suppressed)
     assert all(ids and not banned & set(ids) for ids in out.token_ids)
     empty = pipe.generate(QUESTIONS, eos_penalty=-1000.0, min_new_tokens=0, **SMALL)
     assert empty.text == ["", "", ""]

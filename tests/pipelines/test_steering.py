@@ -178,12 +178,12 @@ def test_shuffled_reads_every_token_as_another(pipe):
     model = pipe.model
     reward = TinyReward()
     operator = RewardOperator(reward, "tiny", ["why"] * 2, model.vocabulary)
-    fixed = {*model.anatomy.suppressed, *model.stop_ids, model.fill_id}
-    pi = token_permutation(model.anatomy.vocab_size, fixed, seed=3)
+    fixed = {*model.parts.suppressed, *model.stop_ids, model.fill_id}
+    pi = token_permutation(model.parts.vocab_size, fixed, seed=3)
     assert sorted(pi.tolist()) == list(range(len(pi)))
     assert all(pi[i] == i for i in fixed)
     assert (pi != torch.arange(len(pi))).float().mean() > 0.9
-    assert pi.equal(token_permutation(model.anatomy.vocab_size, fixed, seed=3))
+    assert pi.equal(token_permutation(model.parts.vocab_size, fixed, seed=3))
     shuffled = Shuffled(operator, pi)
     ids = torch.tensor([[20, 21, 22], [30, 31, 32]])
     torch.testing.assert_close(

@@ -28,7 +28,7 @@ def test_a_drained_stream_gives_the_calls_output(pipe):
         assert torch.is_grad_enabled()
         assert len(texts) == len(state.z) == len(stream.rows)
         assert any("_" in text for text in texts) == bool(
-            (state.z == pipe.model.anatomy.mask_id).any()
+            (state.z == pipe.model.parts.mask_id).any()
         )
         seen.append(state.z)
         rows.append(tuple(stream.rows))

@@ -12,7 +12,7 @@ from paths import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
-from aps_text.models.text_model import LAYOUTS, load
+from aps_text.models.registry import LAYOUTS, load
 from aps_text.planning.call import Call, RewardCall
 from aps_text.planning.counting import CPU_ATTENTION
 from aps_text.planning.flops import count_flops, count_passes
@@ -235,7 +235,7 @@ def test_context_and_precision_are_those_the_model_is_loaded_with(capsys):
     real = load("mini")
     shape = find_shape("mini")
     assert shape.limit == real.context
-    assert shape.stored_bytes == next(real.anatomy.model.parameters()).element_size()
+    assert shape.stored_bytes == next(real.parts.model.parameters()).element_size()
     assert PRESETS["dream-7b"].stored_bytes == 2
     assert main(["plan", "--model", "mini", "--tokens", "24"]) == 0
     assert "32-bit numbers" in capsys.readouterr().out
@@ -371,7 +371,7 @@ def test_models_are_listed(capsys):
     assert loaded == {kind for row in rows for kind in row["model_types"]}
     mini = next(row for row in rows if row["family"] == "embedded")
     real = load("mini")
-    assert mini["parameters"] == sum(p.numel() for p in real.anatomy.model.parameters())
+    assert mini["parameters"] == sum(p.numel() for p in real.parts.model.parameters())
     assert mini["context"] == real.context
 
 

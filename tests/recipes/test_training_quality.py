@@ -102,7 +102,7 @@ def pipe():
 
 def test_untrained_model_has_chance_likelihood(pipe):
     found = masked_nll(pipe, TUNE[:40], 0.5)
-    chance = math.log(pipe.model.anatomy.vocab_size)
+    chance = math.log(pipe.model.parts.vocab_size)
     assert found["all"][0] == pytest.approx(chance, rel=0.05)
     assert found["all"][1] <= found["all"][0] <= found["all"][2]
 

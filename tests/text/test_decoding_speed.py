@@ -19,10 +19,10 @@ from aps_text.core.remasking import sampling_probs
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
-from aps_text.models.anatomy import Anatomy
 from aps_text.models.causal import both_directions
 from aps_text.models.masked_lm import parts_of
-from aps_text.models.partial import Maps
+from aps_text.models.partial_forward import Maps
+from aps_text.models.parts import ModelParts
 from aps_text.models.transformer import TransformerDenoiser
 
 VOCAB, WIDTH, LAYERS = 300, 10, 4
@@ -32,7 +32,7 @@ CAUSAL = KINDS[:3]
 PROMPTS = [[5, 6, 7, 8, 9, 10, 11], [12], [13, 14, 15]]
 
 
-def anatomy_of(kind, dtype=torch.float32, **changes):
+def parts_of_model(kind, dtype=torch.float32, **changes):
     """A random model of a layout; a wide init, so that no two logits nearly tie."""
     import transformers
 
@@ -70,12 +70,12 @@ def anatomy_of(kind, dtype=torch.float32, **changes):
         parts = vars(found)
     model.eval().requires_grad_(False)
     base = dict(model=model, mask_id=MASK, pad_id=FILL, vocab_size=VOCAB, suppressed=(MASK, FILL))
-    return Anatomy(**{**base, **parts, **changes})
+    return ModelParts(**{**base, **parts, **changes})
 
 
-def bind(anatomy, prompts=PROMPTS, layers=2, widths=None, **options):
+def bind(parts, prompts=PROMPTS, layers=2, widths=None, **options):
     widths = widths or [WIDTH] * len(prompts)
-    return TransformerDenoiser.bind(anatomy, prompts, widths, layers, **options)
+    return TransformerDenoiser.bind(parts, prompts, widths, layers, **options)
 
 
 def open_canvas(widths):
@@ -112,22 +112,22 @@ def mlp_of(layer):
 
 def whole_logits(denoiser, z, where):
     """The model's own forward over prompt and canvas, head at every position."""
-    anatomy = denoiser.anatomy
+    parts = denoiser.parts
     real = torch.cat([denoiser.prompt_mask, torch.ones_like(z, dtype=torch.bool)], 1)
     with torch.no_grad():
-        logits = anatomy.model(
+        logits = parts.model(
             input_ids=torch.cat([denoiser.prompt, z], 1),
-            attention_mask=anatomy.attention(real),
-            position_ids=(real.long().cumsum(-1) - 1).clamp_min(0) + anatomy.first_position,
+            attention_mask=parts.attention(real),
+            position_ids=(real.long().cumsum(-1) - 1).clamp_min(0) + parts.first_position,
         ).logits
     rows, cols = where
-    return logits[rows, denoiser.prompt.shape[1] + cols - anatomy.shift, :FILL]
+    return logits[rows, denoiser.prompt.shape[1] + cols - parts.shift, :FILL]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_where_asked_are_those_of_the_models_own_forward(kind):
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
-        denoiser = bind(anatomy_of(kind, dtype))
+        denoiser = bind(parts_of_model(kind, dtype))
         z, where = some_of()
         got = denoiser.logits(denoiser.trunk(z), where)[:, :FILL]
         want = whole_logits(denoiser, z, where)
@@ -144,7 +144,7 @@ def test_where_nothing_is_padded_there_is_no_mask_and_attention_is_in_both_direc
     def causal(real):
         return all_ones(real).tril()
 
-    anatomy = anatomy_of(kind)
+    parts = parts_of_model(kind)
     z, where = some_of(1)
     found = {}
     for name, changes in {
@@ -152,43 +152,43 @@ def test_where_nothing_is_padded_there_is_no_mask_and_attention_is_in_both_direc
         "ones": {"attention": all_ones, "embed": None},
         "causal": {"attention": causal, "embed": None},
     }.items():
-        denoiser = bind(replace(anatomy, **changes), PROMPTS[:1], layers)
+        denoiser = bind(replace(parts, **changes), PROMPTS[:1], layers)
         state = denoiser.trunk(z)
         assert (state.kwargs["attention_mask"] is None) == (name == "none")
         found[name] = denoiser.logits(state, where)[:, :FILL]
     torch.testing.assert_close(found["none"], found["ones"], rtol=1e-5, atol=1e-5)
     assert (found["none"] - found["causal"]).abs().max() > 0.1
-    padded = bind(anatomy)
+    padded = bind(parts)
     assert padded.trunk(some_of()[0]).kwargs["attention_mask"] is not None
     assert padded.take(torch.tensor([2])).trunk(z).kwargs["attention_mask"] is None
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "bert"])
 def test_masks_and_positions_are_looked_up_once_where_they_depend_on_no_token(kind):
-    anatomy = anatomy_of(kind)
+    parts = parts_of_model(kind)
     calls = []
-    handle = anatomy.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    handle = parts.model.register_forward_pre_hook(lambda *_: calls.append(1))
     config = APSConfig(steps=6, temperature=0.0, lora_layers=2)
     canvas = open_canvas([WIDTH] * 3)
-    out = run(Ancestral(), bind(anatomy), ZeroOperator(), canvas, config, noise_for(range(3)))
+    out = run(Ancestral(), bind(parts), ZeroOperator(), canvas, config, noise_for(range(3)))
     handle.remove()
     assert len(calls) == (6 if kind == "bert" else 1)
-    plain = bind(replace(anatomy, embed=None))
+    plain = bind(replace(parts, embed=None))
     again = run(Ancestral(), plain, ZeroOperator(), canvas, config, noise_for(range(3)))
     assert torch.equal(out.z, again.z)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_layer_runs_only_where_it_is_asked(kind):
-    anatomy = anatomy_of(kind)
-    denoiser = bind(anatomy)
+    parts = parts_of_model(kind)
+    denoiser = bind(parts)
     z, where = some_of()
     most, everywhere = int(where[0].bincount().max()), len(PROMPTS[0]) + WIDTH
     assert most < WIDTH
     state = denoiser.trunk(z)
     with (
-        widths_seen(mlp_of(anatomy.layers[-1])) as last,
-        widths_seen(mlp_of(anatomy.layers[-2])) as below,
+        widths_seen(mlp_of(parts.layers[-1])) as last,
+        widths_seen(mlp_of(parts.layers[-2])) as below,
     ):
         denoiser.logits(state, where)
     assert below == [everywhere]
@@ -199,8 +199,8 @@ def test_the_last_layer_runs_only_where_it_is_asked(kind):
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_under_a_lora_logits_and_gradient_are_those_of_the_whole_layer(kind, checkpointing, layers):
-    anatomy = anatomy_of(kind, torch.float64, checkpointing=checkpointing)
-    denoiser = bind(anatomy, layers=layers)
+    parts = parts_of_model(kind, torch.float64, checkpointing=checkpointing)
+    denoiser = bind(parts, layers=layers)
     phi = denoiser.new_adapter(APSConfig(lora_layers=layers), noise_for(range(3)))
     g = torch.Generator().manual_seed(1)
     moved = torch.randn(phi.adam.value.shape, generator=g, dtype=torch.float64)
@@ -243,11 +243,11 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy"])
 @pytest.mark.parametrize("how", [{"temperature": 0.0}, {"top_p": 0.9}, {"top_k": 5}])
 def test_nothing_sorts_or_sums_the_vocabulary_in_order(alg, how):
-    anatomy = anatomy_of("qwen2")
+    parts = parts_of_model("qwen2")
     config = APSConfig(steps=4, alg=alg, **{"temperature": 0.7, "top_p": 1.0, **how})
     with Operations() as seen:
         run(
-            Ancestral(), bind(anatomy), ZeroOperator(), open_canvas([WIDTH] * 3), config,
+            Ancestral(), bind(parts), ZeroOperator(), open_canvas([WIDTH] * 3), config,
             noise_for(range(3)),
         )  # fmt: skip
     assert "_log_softmax" in seen.names  # it does see what is done
@@ -295,9 +295,9 @@ def trajectory(denoiser, widths, method=None, operator=None, **settings):
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama", "bert"])
 def test_a_prefix_refreshed_at_every_step_changes_nothing(kind):
-    anatomy, widths = anatomy_of(kind), [WIDTH, 3, WIDTH]
-    plain = trajectory(bind(anatomy, widths=widths), widths)
-    fresh = trajectory(bind(anatomy, widths=widths, prefix_reuse=1), widths)
+    parts, widths = parts_of_model(kind), [WIDTH, 3, WIDTH]
+    plain = trajectory(bind(parts, widths=widths), widths)
+    fresh = trajectory(bind(parts, widths=widths, prefix_reuse=1), widths)
     assert torch.equal(plain.z, fresh.z)
     for one, two in zip(plain.trajectory, fresh.trajectory, strict=True):
         torch.testing.assert_close(one.prior, two.prior, rtol=1e-6, atol=1e-7)
@@ -308,7 +308,7 @@ def test_a_prefix_that_does_not_see_the_canvas_is_reused_exactly(kind):
     # The row with the longest prompt has the shortest canvas: it leaves, and columns with it.
     widths = [3, WIDTH, WIDTH]
     masks = {"attention": forbid_canvas(max(map(len, PROMPTS)))}
-    anatomy = anatomy_of(kind, torch.float64, **masks)
+    parts = parts_of_model(kind, torch.float64, **masks)
 
     class Uneven(TransformerDenoiser):
         """Keeps all prompt columns, so that the mask above stays right when rows leave."""
@@ -320,9 +320,9 @@ def test_a_prefix_that_does_not_see_the_canvas_is_reused_exactly(kind):
             )  # fmt: skip
             return replace(found, prefix=self.prefix and self.prefix.take(rows, 0))
 
-    plain = trajectory(Uneven.bind(anatomy, PROMPTS, widths, 2), widths)
-    denoiser = Uneven.bind(anatomy, PROMPTS, widths, 2, WIDTH)
-    with widths_seen(mlp_of(anatomy.layers[0])) as seen:
+    plain = trajectory(Uneven.bind(parts, PROMPTS, widths, 2), widths)
+    denoiser = Uneven.bind(parts, PROMPTS, widths, 2, WIDTH)
+    with widths_seen(mlp_of(parts.layers[0])) as seen:
         kept = trajectory(denoiser, widths)
     # One pass over everything, then the canvas and the position its first token is read from.
     assert seen == [max(map(len, PROMPTS)) + WIDTH] + [WIDTH + 1] * (WIDTH - 1)
@@ -333,8 +333,8 @@ def test_a_prefix_that_does_not_see_the_canvas_is_reused_exactly(kind):
 
 @pytest.mark.parametrize("kind", ["qwen2", "bert"])
 def test_in_both_directions_a_kept_prefix_is_an_approximation_until_it_is_refreshed(kind):
-    anatomy = anatomy_of(kind)
-    plain, kept = bind(anatomy), bind(anatomy, prefix_reuse=2)
+    parts = parts_of_model(kind)
+    plain, kept = bind(parts), bind(parts, prefix_reuse=2)
     gaps = []
     for seed in range(4):  # other canvases, as at later steps
         z, where = some_of(seed=seed)
@@ -345,8 +345,8 @@ def test_in_both_directions_a_kept_prefix_is_an_approximation_until_it_is_refres
 
 
 def test_rows_and_columns_that_leave_take_their_prefix_along():
-    anatomy = anatomy_of("qwen2", torch.float64)
-    many, one = bind(anatomy, prefix_reuse=9), bind(anatomy, PROMPTS[1:], prefix_reuse=9)
+    parts = parts_of_model("qwen2", torch.float64)
+    many, one = bind(parts, prefix_reuse=9), bind(parts, PROMPTS[1:], prefix_reuse=9)
     (z, _), (later, where) = some_of(seed=0), some_of(seed=1)
     many.trunk(z)
     one.trunk(z[1:])
@@ -363,11 +363,11 @@ def test_steering_reuses_a_prefix_below_the_adapted_layers():
     codes = torch.randn(VOCAB, 6, generator=g, dtype=torch.float64)
     reward = TableReward(codes, torch.randn(3, WIDTH, 6, generator=g, dtype=torch.float64))
     masks = {"attention": forbid_canvas(max(map(len, PROMPTS)))}
-    anatomy, widths = anatomy_of("llama", torch.float64, **masks), [WIDTH] * 3
+    parts, widths = parts_of_model("llama", torch.float64, **masks), [WIDTH] * 3
     settings = dict(steps=4, beta=0.1, inner_steps=2)
-    plain = trajectory(bind(anatomy), widths, APS(), reward, **settings)
-    kept = trajectory(bind(anatomy, prefix_reuse=9), widths, APS(), reward, **settings)
-    base = trajectory(bind(anatomy), widths, steps=4)
+    plain = trajectory(bind(parts), widths, APS(), reward, **settings)
+    kept = trajectory(bind(parts, prefix_reuse=9), widths, APS(), reward, **settings)
+    base = trajectory(bind(parts), widths, steps=4)
     assert torch.equal(plain.z, kept.z)
     assert not torch.equal(plain.z, base.z)
     for one, two in zip(plain.trajectory, kept.trajectory, strict=True):
@@ -384,7 +384,7 @@ def test_the_pipelines_option_reaches_the_model(cfg_scale):
     size = len(model.encode(question))
     texts, seen = [], []
     for every in (None, 1, 4):
-        with widths_seen(mlp_of(model.anatomy.layers[0])) as widths:
+        with widths_seen(mlp_of(model.parts.layers[0])) as widths:
             texts.append(pipe.generate(question, config=config.replace(prefix_reuse=every)).text)
         seen.append(widths[:: 1 if cfg_scale == 0 else 2])
     assert texts[0] == texts[1]
@@ -392,13 +392,13 @@ def test_the_pipelines_option_reaches_the_model(cfg_scale):
 
 
 def test_what_prefix_reuse_cannot_do_is_refused():
-    anatomy = anatomy_of("qwen2")
+    parts = parts_of_model("qwen2")
     for layers in (None, LAYERS):
         with pytest.raises(ValueError, match="prefix_reuse=3 works below the adapted layers"):
-            bind(anatomy, layers=layers, prefix_reuse=3)
+            bind(parts, layers=layers, prefix_reuse=3)
     with pytest.raises(ValueError, match="prefix_reuse=3 and compile exclude each other"):
-        bind(replace(anatomy, compiled=True), prefix_reuse=3)
-    denoiser = bind(anatomy_of("modernbert"), prefix_reuse=3)
+        bind(replace(parts, compiled=True), prefix_reuse=3)
+    denoiser = bind(parts_of_model("modernbert"), prefix_reuse=3)
     with pytest.raises(ValueError, match="ModernBertEncoderLayer does not"):
         denoiser.trunk(some_of()[0])
     with pytest.raises(ValueError, match="prefix_reuse must be >= 1, got 0"):
@@ -408,11 +408,11 @@ def test_what_prefix_reuse_cannot_do_is_refused():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_last_layers_queries_and_keys_are_each_computed_once(kind):
-    anatomy = anatomy_of(kind)
-    denoiser = bind(anatomy, PROMPTS[:1])
+    parts = parts_of_model(kind)
+    denoiser = bind(parts, PROMPTS[:1])
     z, where = some_of(1)
     state = denoiser.trunk(z)
-    maps = Maps.of(anatomy.layers[-1])
+    maps = Maps.of(parts.layers[-1])
     assert len(maps.queries) + len(maps.keys) == (0 if kind == "modernbert" else 3)
     rows = dict.fromkeys((*maps.queries, *maps.keys), 0)
     stock = nn.functional.linear
@@ -431,11 +431,11 @@ def test_the_last_layers_queries_and_keys_are_each_computed_once(kind):
 
 
 def test_a_forward_of_accelerates_is_put_back():
-    anatomy = anatomy_of("qwen2")
-    query = anatomy.layers[-1].self_attn.q_proj
+    parts = parts_of_model("qwen2")
+    query = parts.layers[-1].self_attn.q_proj
     query.forward = placed = nn.Linear.forward.__get__(query)
-    denoiser = bind(anatomy, PROMPTS[:1])
+    denoiser = bind(parts, PROMPTS[:1])
     z, where = some_of(1)
     denoiser.logits(denoiser.trunk(z), where)
     assert query.forward is placed
-    assert "forward" not in vars(anatomy.layers[-1].self_attn.k_proj)
+    assert "forward" not in vars(parts.layers[-1].self_attn.k_proj)

@@ -12,7 +12,7 @@ from tiny import tiny_text_model
 from torch import nn
 
 from aps_text.cli import main
-from aps_text.models.text_model import load
+from aps_text.models.registry import load
 from aps_text.verification.logits import PLAIN, tolerance
 from aps_text.verification.suite import verify
 
@@ -22,7 +22,7 @@ LINES += ["answers", "lora start", "lora moves", "steering", "base"]
 
 def learn(model, steps=150):
     """Teach a tiny model the plain sentences, so that its shift can be told."""
-    body, g = model.anatomy.model, torch.Generator().manual_seed(0)
+    body, g = model.parts.model, torch.Generator().manual_seed(0)
     rows = [model.tokenizer(answer, add_special_tokens=False).input_ids for _, answer in PLAIN]
     lengths = [len(row) + 1 for row in rows]
     denoiser = model.bind([model.encode(question) for question, _ in PLAIN], lengths, None)
@@ -37,7 +37,7 @@ def learn(model, steps=150):
         hidden = (torch.rand(z.shape, generator=g) < 0.15) & within
         hidden[:, 0] = True
         where = hidden.nonzero().unbind(-1)
-        state = denoiser.trunk(z.masked_fill(hidden, model.anatomy.mask_id))
+        state = denoiser.trunk(z.masked_fill(hidden, model.parts.mask_id))
         loss = nn.functional.cross_entropy(denoiser.logits(state, where), z[where])
         optimiser.zero_grad()
         loss.backward()
@@ -63,7 +63,7 @@ def taught(folder):
 def model(taught, folder):
     """A copy whose parts may be broken."""
     fresh = load(folder)
-    fresh.anatomy.model.load_state_dict(taught.anatomy.model.state_dict())
+    fresh.parts.model.load_state_dict(taught.parts.model.state_dict())
     return fresh
 
 
@@ -79,7 +79,7 @@ def lines(report, status):
 
 
 def changed(model, **parts):
-    return replace(model, anatomy=replace(model.anatomy, **parts))
+    return replace(model, parts=replace(model.parts, **parts))
 
 
 def test_a_good_model_passes_every_line(model, folder):
@@ -110,12 +110,12 @@ def break_nothing_suppressed(model):
 
 def break_weights(model):
     """A forward that writes into its own weights, where no prompt looks."""
-    table = model.anatomy.model.get_input_embeddings()
+    table = model.parts.model.get_input_embeddings()
 
     def write(module, args, output):
         table.weight.data[-1] += 1
 
-    model.anatomy.layers[0].register_forward_hook(write)
+    model.parts.layers[0].register_forward_hook(write)
     return model
 
 
@@ -126,7 +126,7 @@ def break_hooks(model):
         def forward(self, x):
             return super().forward(x) * (1.2 if self._forward_hooks else 1.0)
 
-    model.anatomy.layers[-1].mlp.down_proj.__class__ = Fused
+    model.parts.layers[-1].mlp.down_proj.__class__ = Fused
     return model
 
 
@@ -137,12 +137,12 @@ def break_batches(model):
         near = output[:, -4:]
         return torch.cat([output[:, :-4], 0.5 * (near + near.mean(0, keepdim=True))], 1)
 
-    model.anatomy.model.get_input_embeddings().register_forward_hook(mix)
+    model.parts.model.get_input_embeddings().register_forward_hook(mix)
     return model
 
 
 def break_gradient(model):
-    norm = model.anatomy.final
+    norm = model.parts.final
     return changed(model, final=lambda hidden: norm(hidden).detach())
 
 
@@ -150,17 +150,17 @@ def break_forward(model):
     def stop(module, args):
         raise RuntimeError("device-side assert")
 
-    model.anatomy.layers[0].register_forward_pre_hook(stop)
+    model.parts.layers[0].register_forward_pre_hook(stop)
     return model
 
 
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda m: changed(m, mask_id=m.anatomy.mask_id + 1), {"ids"}),
+        (lambda m: changed(m, mask_id=m.parts.mask_id + 1), {"ids"}),
         (lambda m: replace(m, stop_ids=m.stop_ids[1:]), {"ids"}),
         (break_nothing_suppressed, {"suppressed", "answers"}),
-        (lambda m: changed(m, suppressed=(*m.anatomy.suppressed, *m.stop_ids)), {"suppressed"}),
+        (lambda m: changed(m, suppressed=(*m.parts.suppressed, *m.stop_ids)), {"suppressed"}),
         (lambda m: changed(m, shift=0), {"shift"}),
         (lambda m: changed(m, attention=causal), {"directions"}),
         (lambda m: changed(m, attention=blind), {"padded keys", "left padding", "batch"}),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Anatomy", "padding_mask"]
+__all__ = ["ModelParts", "padding_mask"]
 
 
 def padding_mask(real: Tensor) -> Tensor | None:
@@ -18,7 +18,7 @@ def padding_mask(real: Tensor) -> Tensor | None:
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class ModelParts:
     """Where a model keeps its parts, and what its tokens mean.
 
     Attributes:

@@ -14,15 +14,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .anatomy import Anatomy
+from .parts import ModelParts
 
-__all__ = ["Call", "Reading", "called"]
+__all__ = ["Call", "ForwardInputs", "layer_calls"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass
-class Reading:
+class ForwardInputs:
     """What a forward attends to.
 
     Attributes:
@@ -38,8 +38,8 @@ class Reading:
     known: Call | None = None
 
 
-def called(
-    anatomy: Anatomy, ids: Tensor, reading: Reading, layers: Sequence[nn.Module]
+def layer_calls(
+    parts: ModelParts, ids: Tensor, inputs: ForwardInputs, layers: Sequence[nn.Module]
 ) -> list[Call]:
     """The arguments the model calls these layers with for `ids (B, S)`; the last is never run.
 
@@ -49,17 +49,17 @@ def called(
     calls: list[Call] = []
     try:
         with _listening(layers, calls):
-            anatomy.model(
+            parts.model(
                 input_ids=ids,
-                attention_mask=reading.mask,
-                position_ids=reading.positions,
-                **anatomy.options,
+                attention_mask=inputs.mask,
+                position_ids=inputs.positions,
+                **parts.options,
             )
     except _Reached:
         return calls
     raise RuntimeError(
-        f"a layer of {type(anatomy.model).__name__} was never called; "
-        "Anatomy.layers must be the blocks its forward runs"
+        f"a layer of {type(parts.model).__name__} was never called; "
+        "ModelParts.layers must be the blocks its forward runs"
     )
 
 

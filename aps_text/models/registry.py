@@ -1,0 +1,174 @@
+"""Which model is loaded by what: `load` a name, a folder or a hub id, `wrap` what is loaded.
+
+A new model is one file with a function that returns a `TextModel`, and one line in `LAYOUTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from .causal import wrap_causal
+from .checkpoint import Checkpoint, find
+from .masked_lm import FOLDER, wrap_masked_lm
+from .text_model import TextModel
+
+__all__ = ["LAYOUTS", "load", "wrap"]
+
+INSTEAD = {
+    "trust_remote_code": "no code of a checkpoint is ever run here, so leave it out",
+    "torch_dtype": "use dtype",
+    "use_flash_attention_2": "use attn_implementation",
+}
+
+
+def load(
+    name: str | Path,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    device_map: Any = None,
+    quantization_config: Any = None,
+    load_in_8bit: bool = False,
+    load_in_4bit: bool = False,
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+    chat: bool | None = None,
+    gradient_checkpointing: bool = False,
+    compile: bool | str = False,
+    **unknown: Any,
+) -> TextModel:
+    """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
+
+    Args:
+        name: see `docs/models.md` for what is supported.
+        device: where the weights go; None is the CPU.
+        dtype: of the weights; None is what the file stores (float32 for BERT).
+        device_map: accelerate's placement, e.g. `"auto"`; then without `device`.
+        quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA comes on top.
+        load_in_8bit, load_in_4bit: short for it (bitsandbytes; 4 bit is NF4, computed in `dtype`
+            or bfloat16).
+        attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
+        revision, local_files_only, cache_dir: of a hub id; see `checkpoint.find`.
+        chat: True for the chat template, False for plain text, None for the template if there is
+            one.
+        gradient_checkpointing: less memory and about a third more time in steered passes.
+        compile: `torch.compile` the layers (a string names the backend); under a LoRA they run
+            eagerly, so what gains is the trunk, plain decoding and `adapter="logits"`.
+
+    Raises:
+        ValueError: nothing there, a layout that is not recognised, or options that exclude another.
+        TypeError: an option that does not exist; those of transformers are told what to use here.
+    """
+    for option in unknown:
+        raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
+    if device is not None and device_map is not None:
+        raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")
+    if load_in_8bit or load_in_4bit:
+        if quantization_config is not None or (load_in_8bit and load_in_4bit):
+            raise ValueError("give one of load_in_8bit, load_in_4bit, quantization_config")
+        quantization_config = _bits(load_in_8bit, dtype)
+    if quantization_config is not None and device is not None:  # quantised where it is placed
+        device, device_map = None, {"": device}
+    options = {
+        "device_map": device_map,
+        "quantization_config": quantization_config,
+        "attn_implementation": attn_implementation,
+    }
+    mini = str(name) == "mini"
+    if mini and not (FOLDER / "config.json").is_file():
+        raise ValueError("no model at 'mini': this installation lacks aps_text/weights/mini_text")
+    folder, config = find(
+        FOLDER if mini else name,
+        _loader,
+        revision=revision,
+        local_files_only=local_files_only,
+        cache_dir=cache_dir,
+    )
+    return _loader(config)(
+        Checkpoint(
+            folder=folder,
+            name=Path(name).name if Path(name).is_dir() else str(name),
+            config=config,
+            device=device,
+            dtype=dtype,
+            options={key: value for key, value in options.items() if value is not None},
+            chat=chat,
+            checkpointing=gradient_checkpointing,
+            compiled=compile,
+        )
+    )
+
+
+def _bits(eight: bool, dtype: torch.dtype | None) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if eight:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype or torch.bfloat16,
+    )
+
+
+# model_type: (the module here, what it calls, `architectures` it reads; None is any).
+LAYOUTS: dict[str, tuple[str, str, str | None]] = {
+    "Dream": ("dream", "load_dream", "DreamModel"),
+    "llada": ("llada", "load_llada", "LLaDAModelLM"),
+    **{
+        prefix + kind: ("causal", "load_causal", None)
+        for kind in ("qwen2", "qwen3", "llama")
+        for prefix in ("", "a2d-")
+    },
+    **{
+        kind: ("masked_lm", "load_masked_lm", "ForMaskedLM")
+        for kind in ("bert", "modernbert", "roberta", "xlm-roberta")
+    },
+}
+
+
+def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
+    """What loads a checkpoint with this config.json."""
+    kind = config.get("model_type")
+    if kind not in LAYOUTS:
+        raise ValueError(
+            f"no adapter for model_type {kind!r}; supported: {', '.join(LAYOUTS)}. "
+            "docs/models.md shows how to add one"
+        )
+    module, function, wanted = LAYOUTS[kind]
+    found = config.get("architectures") or []
+    if wanted is not None and found and not any(wanted in name for name in found):
+        raise ValueError(
+            f"the checkpoint is a {found[0]} and has no token head for this; of model_type "
+            f"{kind!r}, {'*' if wanted[0] == 'F' else ''}{wanted} is supported"
+        )
+    loader: Callable[[Any], TextModel] = getattr(import_module(f".{module}", __package__), function)
+    return loader
+
+
+def wrap(model: nn.Module, tokenizer: Any) -> TextModel:
+    """A `TextModel` around objects already loaded; the model is put in eval mode and frozen.
+
+    A Dream model in a `Qwen2ForCausalLM` needs `models.causal.wrap_causal(..., shift=1)`.
+
+    Raises:
+        TypeError: an architecture that has no adapter.
+    """
+    kind = type(model).__name__
+    if kind in ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"):
+        return wrap_causal(model, tokenizer, kind)
+    if kind.endswith("ForMaskedLM") and cast(Any, model).config.model_type in LAYOUTS:
+        return wrap_masked_lm(model, tokenizer, kind)
+    raise TypeError(
+        f"no adapter for {kind}; supported: BertForMaskedLM, ModernBertForMaskedLM, "
+        "RobertaForMaskedLM, and Qwen2, Qwen3 and Llama ForCausalLM with a mask token. "
+        "docs/models.md shows how to add one"
+    )
