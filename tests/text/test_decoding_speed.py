@@ -20,7 +20,7 @@ from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.models.causal import both_directions
-from aps_text.models.masked_lm import parts_of
+from aps_text.models.masked_lm import masked_lm_layout
 from aps_text.models.partial_forward import Maps
 from aps_text.models.parts import ModelParts
 from aps_text.models.transformer import TransformerDenoiser
@@ -66,8 +66,7 @@ def parts_of_model(kind, dtype=torch.float32, **changes):
         ids = dict(bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
         config = getattr(transformers, f"{name}Config")(**{**sizes, **ids, "pad_token_id": 3})
         model = getattr(transformers, f"{name}ForMaskedLM")(config).to(dtype)
-        found = parts_of(model)
-        parts = vars(found)
+        parts = masked_lm_layout(model)
     model.eval().requires_grad_(False)
     base = dict(model=model, mask_id=MASK, pad_id=FILL, vocab_size=VOCAB, suppressed=(MASK, FILL))
     return ModelParts(**{**base, **parts, **changes})
