@@ -1,0 +1,263 @@
+"""A small masked transformer over the tokens of an image, conditional on attributes.
+
+    x_theta^l = softmax(h_l . (e_k + W c_k))        h = transformer(z, attributes)
+
+A token enters as a learned vector plus a linear map of its `bits` signs c_k, and leaves through
+another such table, so codes that share signs share statistics. Each block is local mixing on the
+grid (depthwise 3x3), attention and a feed-forward net, all before-normalised (RMS). The embeddings
+of the attributes are added at every position; a withheld attribute adds nothing, which is also the
+unconditional side of classifier-free guidance.
+
+Shapes: canvas `(B, L)` row-major over the grid, mask id `2^bits`; attribute values `(B, A)`, -1
+where withheld; positions `(N,)`.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..core.adapters import Adapter, Denoiser, LogitsAdapter, Where
+from ..core.codebook import LFQCodebook
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from .guided import GuidedDenoiser
+from .lora import LoraAdapter
+
+__all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig"]
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Sizes of a prior.
+
+    Attributes:
+        grid: tokens a side; L = grid^2.
+        bits: signs a token; K = 2^bits.
+        width, layers, heads: of the transformer.
+        attributes: names of the values of each attribute, by the attribute's name.
+    """
+
+    grid: int
+    bits: int
+    width: int
+    layers: int
+    heads: int
+    attributes: dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads={self.heads} do not divide width={self.width}")
+
+    def values(self, **chosen: str) -> Tensor:
+        """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
+
+        Raises:
+            ValueError: an attribute or a value that this prior does not know.
+        """
+        unknown = sorted(chosen.keys() - self.attributes.keys())
+        if unknown:
+            raise ValueError(
+                f"no attribute {unknown[0]!r}; this model knows {', '.join(self.attributes)}"
+            )
+        row = []
+        for name, known in self.attributes.items():
+            value = chosen.get(name)
+            if value is not None and value not in known:
+                raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
+            row.append(-1 if value is None else known.index(value))
+        return torch.tensor([row])
+
+
+class Block(nn.Module):
+    """Local mixing, attention, feed-forward."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.local = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm_attention = nn.RMSNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.norm_feed = nn.RMSNorm(width)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, L, width)`."""
+        batch, length, width = x.shape
+        side = round(length**0.5)
+        cells = x.transpose(1, 2).unflatten(2, (side, side))
+        x = x + self.local(cells).flatten(2).transpose(1, 2)
+        qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
+        x = x + self.out(mixed)
+        return x + self.down(F.gelu(self.up(self.norm_feed(x)), approximate="tanh"))
+
+
+class MaskedImageModel(nn.Module):
+    """See the module.
+
+    Args:
+        config: the sizes.
+    """
+
+    signs: Tensor
+
+    def __init__(self, config: PriorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, size = config.width, 2**config.bits
+        self.mask_id = size
+        codes = LFQCodebook(config.bits).embed(torch.arange(size))
+        self.register_buffer("signs", codes, persistent=False)
+        self.tokens = nn.Embedding(size + 1, width)
+        self.bits_in = nn.Linear(config.bits, width, bias=False)
+        self.positions = nn.Parameter(torch.zeros(config.grid**2, width))
+        self.attributes = nn.ModuleList(
+            nn.Embedding(len(values), width) for values in config.attributes.values()
+        )
+        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(width)
+        self.bits_out = nn.Linear(config.bits, width, bias=False)
+        self.codes_out = nn.Parameter(torch.zeros(size, width))
+        self.bias = nn.Parameter(torch.zeros(size))
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+                if getattr(module, "bias", None) is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.normal_(self.positions, std=0.02)
+        for block in self.blocks:
+            nn.init.normal_(block.out.weight, std=0.02 / (2 * config.layers) ** 0.5)
+            nn.init.normal_(block.down.weight, std=0.02 / (2 * config.layers) ** 0.5)
+
+    def embed(self, z: Tensor, values: Tensor) -> Tensor:
+        """Input of the first block, `(B, L, width)`."""
+        x = self.tokens(z) + self.positions
+        clean = z != self.mask_id
+        signs = self.signs[z.clamp_max(self.mask_id - 1)] * clean[..., None]
+        x = x + self.bits_in(signs)
+        for column, table in zip(values.unbind(1), self.attributes, strict=True):
+            known = column >= 0
+            x = x + (table(column.clamp_min(0)) * known[:, None])[:, None]
+        return x
+
+    def head(self, x: Tensor) -> Tensor:
+        """Logits `(N, K)` of states `(N, width)` behind the last block."""
+        table = self.codes_out + self.bits_out(self.signs)
+        return F.linear(self.norm(x), table, self.bias)
+
+    def forward(self, z: Tensor, values: Tensor) -> Tensor:
+        """States `(B, L, width)` behind the last block, of a canvas and its attributes."""
+        x = self.embed(z, values)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+@dataclass(frozen=True)
+class ImageDenoiser:
+    """`x_theta` with the attributes of B rows bound; build with `bind`.
+
+    Attributes:
+        model: in eval mode and frozen.
+        values: `(B, A)` attribute values, -1 where withheld.
+        split: blocks below those that LoRA adapts.
+    """
+
+    model: MaskedImageModel
+    values: Tensor
+    split: int
+
+    @classmethod
+    def bind(
+        cls,
+        model: MaskedImageModel,
+        values: Tensor,
+        cfg_scale: float = 0.0,
+        adapted_layers: int | None = None,
+    ) -> Denoiser:
+        """Bind attributes `(B, A)`; with `cfg_scale` w > 0, classifier-free guidance around it.
+
+        Raises:
+            ValueError: values of another shape or range, more adapted layers than there are, or
+                a negative scale.
+        """
+        config = model.config
+        sizes = [len(known) for known in config.attributes.values()]
+        if values.ndim != 2 or values.shape[1] != len(sizes):
+            raise ValueError(
+                f"attributes are (B, {len(sizes)}) for {', '.join(config.attributes)}, "
+                f"got {tuple(values.shape)}"
+            )
+        limit = torch.tensor(sizes, device=values.device)
+        if bool(((values < -1) | (values >= limit)).any()):
+            raise ValueError(f"attribute values lie in -1 .. size - 1 of {sizes}, got {values}")
+        adapted = config.layers if adapted_layers is None else adapted_layers
+        if not 0 <= adapted <= config.layers:
+            raise ValueError(f"lora_layers={adapted}, but the model has {config.layers} layers")
+        if cfg_scale < 0:
+            raise ValueError(f"cfg_scale must be >= 0, got {cfg_scale}")
+        values = values.to(model.positions.device)
+        side = cls(model, values, config.layers - adapted)
+        if not cfg_scale:
+            return side
+        return GuidedDenoiser(side, replace(side, values=torch.full_like(values, -1)), cfg_scale)
+
+    @property
+    def mask_id(self) -> int:
+        """See `Denoiser`."""
+        return self.model.mask_id
+
+    @property
+    def vocab_size(self) -> int:
+        """See `Denoiser`; the mask id lies behind it."""
+        return self.model.mask_id
+
+    def take(self, rows: Tensor) -> ImageDenoiser:
+        """See `Denoiser.take`."""
+        return replace(self, values=self.values[rows])
+
+    @torch.no_grad()
+    def trunk(self, z: Tensor) -> Tensor:
+        """See `Denoiser.trunk`: `(B, L, width)` in front of the adapted blocks."""
+        x = self.model.embed(z, self.values)
+        for block in self.model.blocks[: self.split]:
+            x = block(x)
+        return x
+
+    def logits(self, state: Tensor, where: Where, phi: Any = None) -> Tensor:
+        """See `Denoiser.logits`; float32."""
+        with nullcontext() if phi is None else phi.attached():
+            for block in self.model.blocks[self.split :]:
+                state = block(state)
+        return self.model.head(state[where]).float()
+
+    def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
+        """See `Denoiser.new_adapter`: LoRA on every linear map above the trunk, or logits."""
+        if config.adapter == "logits":
+            return LogitsAdapter(
+                len(self.values), config.adapter_learning_rate, config.adam_eps
+            )
+        modules = {
+            f"blocks.{index}.{name}": module
+            for index in range(self.split, self.model.config.layers)
+            for name, module in self.model.blocks[index].named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        return LoraAdapter.fresh(
+            modules,
+            noise,
+            rank=config.lora_rank,
+            alpha=config.lora_alpha,
+            lr=config.adapter_learning_rate,
+            eps=config.adam_eps,
+            carry_over=config.carry_over,
+        )
