@@ -18,7 +18,9 @@ et al. 2017) on the grid of cells; a `refine` stage of the decoder works at twic
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,13 @@ from torch import Tensor, nn
 
 from ..core.codebook import LFQCodebook
 
-__all__ = ["LFQTokenizer", "TokenizerConfig", "code_entropy", "straight_through"]
+__all__ = [
+    "LFQTokenizer",
+    "TokenizerConfig",
+    "code_entropy",
+    "load_tokenizer",
+    "straight_through",
+]
 
 
 @dataclass(frozen=True)
@@ -184,3 +192,14 @@ def code_entropy(z: Tensor) -> tuple[Tensor, Tensor]:
         halves.append(p)
     mean = halves[0].T @ halves[1] / len(z)
     return each, -torch.xlogy(mean, mean).sum()
+
+
+def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> LFQTokenizer:
+    """Read `tokenizer.json` and `tokenizer.safetensors`; frozen, in eval mode, float32."""
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    model = LFQTokenizer(TokenizerConfig(**config))
+    saved = load_file(folder / "tokenizer.safetensors")
+    model.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
+    return model.eval().requires_grad_(False).to(device)

@@ -14,8 +14,11 @@ where withheld; positions `(N,)`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,7 +32,7 @@ from ..core.noise import Noise
 from .guided import GuidedDenoiser
 from .lora import LoraAdapter
 
-__all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig"]
+__all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig", "load_prior"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,13 @@ class PriorConfig:
     width: int
     layers: int
     heads: int
-    attributes: dict[str, tuple[str, ...]]
+    attributes: Mapping[str, Sequence[str]]
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads={self.heads} do not divide width={self.width}")
 
-    def values(self, **chosen: str) -> Tensor:
+    def values(self, chosen: Mapping[str, str]) -> Tensor:
         """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
 
         Raises:
@@ -90,7 +93,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, L, width)`."""
-        batch, length, width = x.shape
+        batch, length, _ = x.shape
         side = round(length**0.5)
         cells = x.transpose(1, 2).unflatten(2, (side, side))
         x = x + self.local(cells).flatten(2).transpose(1, 2)
@@ -243,9 +246,7 @@ class ImageDenoiser:
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map above the trunk, or logits."""
         if config.adapter == "logits":
-            return LogitsAdapter(
-                len(self.values), config.adapter_learning_rate, config.adam_eps
-            )
+            return LogitsAdapter(len(self.values), config.adapter_learning_rate, config.adam_eps)
         modules = {
             f"blocks.{index}.{name}": module
             for index in range(self.split, self.model.config.layers)
@@ -261,3 +262,14 @@ class ImageDenoiser:
             eps=config.adam_eps,
             carry_over=config.carry_over,
         )
+
+
+def load_prior(folder: Path, device: str | torch.device = "cpu") -> MaskedImageModel:
+    """Read `prior.json` and `prior.safetensors`; frozen, in eval mode, float32."""
+    from safetensors.torch import load_file
+
+    config = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
+    model = MaskedImageModel(PriorConfig(**config))
+    saved = load_file(folder / "prior.safetensors")
+    model.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
+    return model.eval().requires_grad_(False).to(device)

@@ -1,0 +1,1 @@
+"""The embedded image models: tokenizers, masked priors and classifiers."""

@@ -1,29 +1,90 @@
-"""Sizes and budgets of the embedded image models."""
+"""Sizes and budgets of the embedded image models.
+
+A model's name is `<set>-<part>`: the sets are `garments` and `portraits` and `garments-large` (four
+times the tokens, the same classifier), the parts `tokenizer`, `prior` and `classifier`. A prior
+needs its tokenizer trained first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from aps_text.images.lfq import TokenizerConfig
-
+from recipes.mini_image.garments import garments
+from recipes.mini_image.images import Images
+from recipes.mini_image.portraits import portraits
 from recipes.mini_image.training import Recipe
 
-__all__ = ["PLANS", "Plan"]
+__all__ = ["SETS", "Plan", "PriorSize"]
+
+
+@dataclass(frozen=True)
+class PriorSize:
+    """Of the transformer."""
+
+    width: int
+    layers: int
+    heads: int
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train and for how long."""
+    """What to train on a set of images, and for how long.
 
-    config: TokenizerConfig
-    recipe: Recipe
+    Attributes:
+        images: reads a split.
+        tokenizer, prior: sizes.
+        classifier: width of the classifier's first stage; None where another set's serves.
+        recipes: of each part.
+    """
+
+    images: Callable[[Path, str], Images]
+    tokenizer: TokenizerConfig
+    prior: PriorSize
+    classifier: int | None
+    recipes: dict[str, Recipe]
 
 
-PLANS = {
-    "garments-tokenizer": Plan(
-        TokenizerConfig(
+SETS = {
+    "garments": Plan(
+        images=garments,
+        tokenizer=TokenizerConfig(
             size=32, channels=1, factor=4, bits=10, width=96, encoder_blocks=3, decoder_blocks=5
         ),
-        Recipe(steps=17_000),
+        prior=PriorSize(width=192, layers=5, heads=4),
+        classifier=32,
+        recipes={
+            "tokenizer": Recipe(steps=12_000),
+            "prior": Recipe(steps=8_000, warmup=200, weight_decay=0.03),
+            "classifier": Recipe(steps=2_000, batch=64, decay=0.7),
+        },
     ),
-}
+    "portraits": Plan(
+        images=portraits,
+        tokenizer=TokenizerConfig(
+            size=64, channels=3, factor=8, bits=10, width=96, encoder_blocks=3, decoder_blocks=4,
+            refine=1,
+        ),
+        prior=PriorSize(width=192, layers=5, heads=4),
+        classifier=32,
+        recipes={
+            "tokenizer": Recipe(steps=12_000),
+            "prior": Recipe(steps=8_000, warmup=200, weight_decay=0.03),
+            "classifier": Recipe(steps=2_000, batch=64, decay=0.7),
+        },
+    ),
+    "garments-large": Plan(
+        images=garments,
+        tokenizer=TokenizerConfig(
+            size=32, channels=1, factor=2, bits=8, width=64, encoder_blocks=2, decoder_blocks=3
+        ),
+        prior=PriorSize(width=128, layers=4, heads=2),
+        classifier=None,
+        recipes={
+            "tokenizer": Recipe(steps=6_000),
+            "prior": Recipe(steps=6_000, warmup=200, weight_decay=0.03),
+        },
+    ),
+}  # fmt: skip

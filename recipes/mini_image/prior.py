@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from aps_text.models.mini_image import MaskedImageModel
 from torch import Tensor
 
+from aps_text.models.mini_image import MaskedImageModel
 from recipes.mini_image.training import Loss
 
 __all__ = ["masked", "prior_loss", "withhold"]

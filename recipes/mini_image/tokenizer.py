@@ -9,9 +9,9 @@ The logarithm of each image's own mean square error is what PSNR measures; the e
 from __future__ import annotations
 
 import torch
-from aps_text.images.lfq import LFQTokenizer, code_entropy
 from torch import Tensor
 
+from aps_text.images.lfq import LFQTokenizer, code_entropy
 from recipes.mini_image.images import Images
 from recipes.mini_image.training import Loss
 

@@ -133,7 +133,11 @@ class Run:
         self.step = state["step"]
 
     def train(
-        self, checkpoint: Path, save_every: int = 500, log_every: int = 100, until: int | None = None
+        self,
+        checkpoint: Path,
+        save_every: int = 500,
+        log_every: int = 100,
+        until: int | None = None,
     ) -> None:
         """Resume from `checkpoint` if it exists, train to the budget's end (or step `until`)."""
         if checkpoint.is_file():
