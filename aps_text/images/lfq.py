@@ -181,17 +181,19 @@ def straight_through(z: Tensor) -> Tensor:
 def code_entropy(z: Tensor) -> tuple[Tensor, Tensor]:
     """`E[H(p)]` and `H(E[p])` in nats, of `z (..., bits)`; see the module. Needs 2 bits or more."""
     z = z.flatten(0, -2).float()
-    high = torch.sigmoid(2 * z)
     bits = z.shape[-1]
-    each = F.binary_cross_entropy(high, high, reduction="none").sum(-1).mean()
+    high = torch.sigmoid(2 * z)
+    each = (F.softplus(2 * z) - 2 * z * high).sum(-1).mean()
     halves = []
     for columns in (high[:, : bits // 2], high[:, bits // 2 :]):
         p = torch.ones_like(columns[:, :1])
         for bit in columns.unbind(1):
             p = torch.stack([p * (1 - bit[:, None]), p * bit[:, None]], -1).flatten(1)
         halves.append(p)
-    mean = halves[0].T @ halves[1] / len(z)
-    return each, -torch.xlogy(mean, mean).sum()
+    with torch.autocast(z.device.type, enabled=False):
+        mean = halves[0].T @ halves[1] / len(z)
+    tiny = torch.finfo(mean.dtype).tiny  # the gradient of p log p at 0 is not finite
+    return each, -(mean * mean.clamp_min(tiny).log()).sum()
 
 
 def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> LFQTokenizer:

@@ -98,7 +98,10 @@ class Run:
             loss, shown = self.loss(self.model, generator, self.step / recipe.steps)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, recipe.clip, foreach=True)
-        self.optimiser.step()
+        if bool(norm.isfinite()):
+            self.optimiser.step()
+        else:
+            log.warning("step %d: gradient norm %s, left out", self.step, norm.item())
         self.optimiser.zero_grad(set_to_none=True)
         self.step += 1
         keep = min(recipe.ema, self.step / (10 + self.step))
