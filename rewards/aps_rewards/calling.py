@@ -1,21 +1,30 @@
-"""Calling a reward and not trusting the answer.
+"""Calling a reward without trusting it.
 
-Duplicates are scored once, coroutines are awaited, and whatever goes wrong is a `RewardError` that
-names the reward, the index and the text of the prompt. `None` (not applicable) contributes 0.
+Rows that are equal are scored once, coroutines are awaited, and the reward works on copies, in
+surroundings that are put back (`guard`). Whatever goes wrong is a `RewardError` that names the
+reward, the index and the text of the prompt: any exception but the three of `guard.PASSED_ON`, and
+any result that is not one number per row. `None` (not applicable) contributes 0.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from .guard import PASSED_ON, copied, described
 from .protocol import Prompt, Reward, last_text, reward_name
+from .trainer import trainer_arguments
 from .waiting import RewardTimeout, start
 
-__all__ = ["RewardCall", "RewardError", "call_reward"]
+__all__ = ["LARGEST", "RewardCall", "RewardError", "call_reward", "failure", "quoted"]
+
+LARGEST = 3.4e38  # what float32 holds, in which scores are summed
 
 _Columns = dict[str, list[Any]]
 
@@ -44,7 +53,8 @@ class RewardError(RuntimeError):
 
     def at(self, rows: Sequence[int]) -> RewardError:
         """The same error with its index looked up in `rows`: from a part to the whole."""
-        index = None if self.index is None else rows[self.index]
+        known = self.index is not None and 0 <= self.index < len(rows)
+        index = rows[self.index] if known and self.index is not None else None
         moved = RewardError(self.reward, self._what, index, self._row, self._more)
         moved.partial, moved.__cause__ = self.partial, self.__cause__
         return moved
@@ -71,7 +81,7 @@ def call_reward(
     Raises:
         ValueError: lists of unequal length.
         RewardError: the reward raised (chained), took too long, or returned a wrong number of
-            values, or something that is neither a finite number nor None.
+            values, or something that is neither None nor a finite number up to 3.4e38.
     """
     call = RewardCall(
         reward, prompts, completions, columns, completion_ids=completion_ids, timeout=timeout
@@ -116,45 +126,50 @@ class RewardCall:
         self._rows = _take(rows, self._index)
         self._reward, self._name, self._timeout = reward, reward_name(reward), timeout
         self.distinct = len(self._index)
-        self._wait: Callable[[], Any] | None = None
+        self._wait: Callable[[], list[float | None]] | None = None
         if self._index:
-            self._wait = start(reward, _arguments(reward, self._rows), timeout)
+            self._wait = self._start(self._rows)
 
     def result(self) -> list[float | None]:
         """Wait for the scores: B finite floats, None where the reward does not apply."""
         if self._wait is None:
             return []
-        index = self._index
         try:
-            result = self._wait()
-            values = _as_list(result)
-        except Exception as error:
-            raise self._blame(error) from error
-        if values is None or len(values) != len(index):
-            got = f"{len(values)} values" if values is not None else f"a {type(result).__name__}"
-            raise self._miscounted(f"returned {got} for {len(index)} completions")
-        scores = {
-            i: self._number(value, k)
-            for k, (i, value) in enumerate(zip(index, values, strict=True))
-        }
+            values = self._wait()
+        except PASSED_ON:
+            raise
+        except BaseException as error:
+            ours = isinstance(error, _NoNumber | _WrongCount)
+            raise self._blame(error) from (error.__cause__ if ours else error)
+        scores = dict(zip(self._index, values, strict=True))
         return [scores[i] for i in self._owner]
 
-    def _blame(self, error: Exception) -> RewardError:
-        """Which row makes it raise? Tried one by one; the whole batch if none does alone."""
+    def _start(self, rows: _Columns) -> Callable[[], list[float | None]]:
+        """Begin to score rows, on copies of them."""
+        count = len(rows["prompts"])
+        arguments = _arguments(self._reward, copied(rows))
+        read = functools.partial(_numbers, count=count)
+        return start(self._reward, arguments, self._timeout, read)
+
+    def _blame(self, error: BaseException) -> RewardError:
+        """The error of the row that fails alone, or of the whole batch if none does."""
         name, rows, index = self._name, self._rows, self._index
-        at = 0 if len(index) == 1 else None
+        if isinstance(error, _NoNumber):
+            row = error.row
+            return RewardError(name, error.what, index[row], _shown(rows, row), error.mend)
+        if isinstance(error, _WrongCount):
+            return self._miscounted(error.what)
+        at: int | None = 0 if len(index) == 1 else None
         for i in range(len(index) if at is None else 0):
-            alone = _take(rows, [i])
-            try:
-                _as_list(start(self._reward, _arguments(self._reward, alone), self._timeout)())
-            except Exception as found:
+            found = self._alone(i)
+            if found is not None:
                 at, error = i, found
                 break
-        if isinstance(error, RewardError):  # a reward made of rewards: its part is named
-            return error.at([index[at]] if at is not None else index)
-        late = isinstance(error, RewardTimeout)
-        what = str(error) if late else f"{type(error).__name__}: {error}"
-        verb = "timed out" if late else "raised"
+        if isinstance(error, _NoNumber | _WrongCount) and at is not None:
+            return RewardError(name, error.what, index[at], _shown(rows, at), error.mend)
+        if type(error) is RewardError:  # a reward made of rewards: its part is named
+            return error.at(index) if at is None else error.at([index[at]])
+        verb, what = failure(error)
         if at is None:
             return RewardError(
                 name,
@@ -165,38 +180,99 @@ class RewardCall:
             what += "; it reads chat messages: pass prompts as messages, not strings"
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
 
+    def _alone(self, row: int) -> BaseException | None:
+        """What a row raises alone."""
+        try:
+            self._start(_take(self._rows, [row]))()
+        except PASSED_ON:
+            raise
+        except BaseException as error:
+            return error
+        return None
+
     def _miscounted(self, what: str) -> RewardError:
         """The row that gets no list of one value alone, or the whole batch if all or none do."""
-        wanted = "; return a list with one number per completion"
-        alone = []
-        for i in range(len(self._index)):
-            row = _arguments(self._reward, _take(self._rows, [i]))
-            try:
-                values = _as_list(start(self._reward, row, self._timeout)())
-            except Exception:  # alone it fails too; the error below names its prompt
-                values = None
-            alone.append(values is not None and len(values) == 1)
+        wanted = _WrongCount.mend
+        # One that raises alone, or gets no number, fails too; the error names its prompt.
+        alone = [self._alone(i) is None for i in range(len(self._index))]
         if all(alone) or not any(alone):
+            if len(alone) == 1:
+                shown = _shown(self._rows, 0)
+                return RewardError(self._name, f"{what}, none for", self._index[0], shown, wanted)
             return RewardError(self._name, f"{what} (the first: {_shown(self._rows, 0)}){wanted}")
         at = alone.index(False)
         shown = _shown(self._rows, at)
         return RewardError(self._name, f"{what}, none for", self._index[at], shown, wanted)
 
-    def _number(self, value: Any, row: int) -> float | None:
-        if value is None:
-            return None
+
+def failure(error: BaseException) -> tuple[str, str]:
+    """How a call failed, and what is to be said of it."""
+    if isinstance(error, RewardTimeout):
+        return "timed out", str(error)
+    what = described(error)
+    if isinstance(error, ValueError) and "signal only works in main thread" in what:
+        what += (
+            "; Python allows signals in the main thread only, and a time limit moves the reward to "
+            "another one: use no reward_timeout (timeout) with it, or take the signal out of it"
+        )
+    return "raised", what
+
+
+class _WrongCount(Exception):
+    """Not one value per row."""
+
+    mend = "; return a list with one number per completion"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class _NoNumber(Exception):
+    """A value that is no number."""
+
+    def __init__(self, row: int, what: str, mend: str) -> None:
+        super().__init__(what)
+        self.row, self.what, self.mend = row, what, mend
+
+
+def _numbers(result: Any, count: int) -> list[float | None]:
+    """A reward's result as `count` numbers.
+
+    Raises:
+        _WrongCount, _NoNumber: and whatever the result's own code raises.
+    """
+    values = _as_list(result, count)
+    if values is None or len(values) != count:
+        got = f"a {type(result).__name__}"
+        if values is not None:
+            got = f"{len(values)} values" if len(values) <= count else f"more than {count} values"
+            got = f"{len(result)} values" if isinstance(result, (list, tuple)) else got
+        raise _WrongCount(f"returned {got} for {count} completions")
+    return [_number(value, row) for row, value in enumerate(values)]
+
+
+def _number(value: Any, row: int) -> float | None:
+    if value is None:
+        return None
+    mend = "; return a finite number, or None where it does not apply"
+    try:
         scalar = getattr(value, "ndim", 1) == 0
         if hasattr(value, "item") and not isinstance(value, Real) and scalar:
             value = value.item()
-        if not isinstance(value, Real) or not math.isfinite(value):
-            raise RewardError(
-                self._name,
-                f"returned {value!r} for",
-                self._index[row],
-                _shown(self._rows, row),
-                "; return a finite number, or None where it does not apply",
-            )
-        return float(value)
+        number = float(value) if isinstance(value, (Real, Decimal)) else math.nan
+    except OverflowError:
+        number = math.inf
+    except PASSED_ON:
+        raise
+    except BaseException as error:
+        what = f"returned a {type(value).__name__} whose value cannot be read for"
+        raise _NoNumber(row, what, f": {described(error)}{mend}") from error
+    if not math.isfinite(number) or abs(number) > LARGEST:
+        if isinstance(value, (int, float)) and not math.isnan(number):
+            mend += f" (its size is limited by float32, {LARGEST:g})"
+        raise _NoNumber(row, f"returned {described(value)} for", mend)
+    return number
 
 
 def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
@@ -204,30 +280,46 @@ def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
     arguments: dict[str, Any] = dict(rows)
     if all(ids is None for ids in rows["completion_ids"]):
         arguments["completion_ids"] = None
-    parameters = inspect.signature(reward).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        named = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
-        arguments = {k: v for k, v in arguments.items() if k in named}
-    return arguments
+    everything = {**trainer_arguments(), **arguments}
+    try:
+        parameters = list(inspect.signature(reward).parameters.values())
+    except PASSED_ON:
+        raise
+    except BaseException:  # written in C, or it hides its signature: TRL passes everything
+        return everything
+    named = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+    for parameter in parameters:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if parameter.name != "columns":
+                return everything
+            return {k: v for k, v in everything.items() if k in arguments or k in named}
+    return {k: v for k, v in everything.items() if k in named}
 
 
-def _as_list(result: Any) -> list[Any] | None:
-    """A list, tuple, tensor or array of one axis as a list; None for anything else."""
-    if isinstance(result, (list, tuple)):
-        return list(result)
-    if isinstance(result, (str, bytes, dict)) or not hasattr(result, "tolist"):
+def _as_list(result: Any, count: int) -> list[Any] | None:
+    """Up to `count + 1` values in order; None for what is no list of values."""
+    if isinstance(result, (str, bytes, bytearray, Mapping, Set)):
         return None
-    values = result.tolist()
-    return values if isinstance(values, list) else None
+    if hasattr(result, "tolist"):
+        result = result.tolist()
+    if not isinstance(result, Iterable):
+        return None
+    return list(itertools.islice(result, count + 1))
 
 
 def _shown(rows: _Columns, i: int) -> str:
-    prompt, completion = last_text(rows["prompts"][i]), last_text(rows["completions"][i])
-    return f"{_short(prompt)!r}, answer {_short(completion)!r}"
+    return f"{quoted(rows['prompts'][i])}, answer {quoted(rows['completions'][i])}"
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+def quoted(turn: Prompt) -> str:
+    """The text of a prompt or completion in quotation marks, not too much of it."""
+    try:
+        text: Any = last_text(turn)
+    except (LookupError, TypeError):  # messages without a content
+        text = turn
+    if not isinstance(text, str):
+        text = described(text)
+    return repr(text if len(text) <= 80 else text[:77] + "...")
 
 
 def _take(rows: _Columns, index: list[int]) -> _Columns:
@@ -238,8 +330,11 @@ def _freeze(value: Any) -> Any:
     """A hashable stand-in; objects it does not know are equal only to themselves."""
     if value is None or isinstance(value, (str, bytes, int, float, bool)):
         return type(value), value
-    if isinstance(value, (list, tuple)):
-        return type(value), tuple(_freeze(v) for v in value)
-    if isinstance(value, dict):
-        return dict, tuple((k, _freeze(v)) for k, v in value.items())
+    try:
+        if isinstance(value, (list, tuple)):
+            return type(value), tuple(_freeze(v) for v in value)
+        if isinstance(value, dict):
+            return dict, tuple((k, _freeze(v)) for k, v in value.items())
+    except RecursionError:  # it holds itself
+        pass
     return id(value)

@@ -129,7 +129,11 @@ def reward_name(reward: Reward) -> str:
     """`reward.name`, else the function's or the class's own name."""
     if isinstance(reward, functools.partial):
         return reward_name(reward.func)
-    for value in (getattr(reward, "name", None), getattr(reward, "__name__", None)):
+    for attribute in ("name", "__name__"):
+        try:
+            value = getattr(reward, attribute, None)
+        except Exception:  # a property that fails is no name
+            continue
         if isinstance(value, str) and value:
             return value
     return type(reward).__name__
@@ -161,13 +165,20 @@ def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
     if is_composed(reward) or not getattr(reward, "differentiable", False):
         return False
     parts = ("tokenizer", "embedding_table", "frame", "score_embeds")
-    missing = [part for part in parts if not hasattr(reward, part)]
+    missing = [part for part in parts if not _has(reward, part)]
     if missing:
         raise TypeError(
             f"reward {reward_name(reward)!r} says differentiable=True but has no "
             f"{', '.join(missing)}; add what is missing or set differentiable = False"
         )
     return True
+
+
+def _has(reward: Reward, attribute: str) -> bool:
+    try:
+        return hasattr(reward, attribute)
+    except Exception:  # a property that fails
+        return False
 
 
 def is_composed(reward: Reward) -> bool:

@@ -1,33 +1,52 @@
-"""The embedding side of a reward, called and not trusted: framed answers in, `(B,)` scores out.
+"""Calling a reward's embedding side without trusting it: framed answers in, scores `(B,)` out.
 
-What goes wrong is a `RewardError` that names the reward and the prompt, as on the text side. A time
-limit is on the forward pass, until its numbers are there to be read; the way back runs inside
-autograd, where nothing can be waited for less than for ever, and is not limited.
+What goes wrong, in the forward or in the backward pass, is a `RewardError` that names the reward
+and the prompt, as on the text side. A time limit covers the forward pass, until its numbers can be
+read; the backward pass cannot be interrupted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from aps_rewards import DifferentiableReward, Prompt, RewardError, last_text
-from aps_rewards.waiting import RewardTimeout, within
+from aps_rewards import DifferentiableReward, Prompt, RewardError
+from aps_rewards.calling import failure, quoted
+from aps_rewards.guard import PASSED_ON, copied, undisturbed
+from aps_rewards.waiting import within
 from torch import Tensor
 
-__all__ = ["EmbeddingScorer"]
+__all__ = ["EmbeddingScorer", "attributed"]
+
+T = TypeVar("T")
+
+
+def attributed(name: str, where: str, work: Callable[[], T]) -> T:
+    """`work()`, a piece of a reward's own code; `where` says which in an error.
+
+    Raises:
+        RewardError: it raised.
+    """
+    try:
+        with undisturbed():
+            return work()
+    except PASSED_ON:
+        raise
+    except BaseException as error:
+        raise RewardError(name, f"raised in {where}: {failure(error)[1]}") from error
 
 
 @dataclass(frozen=True)
 class EmbeddingScorer:
-    """B rows of a batch, for a reward's embedding side.
+    """B rows of a batch, scored by a reward's `score_embeds`.
 
     Attributes:
         name: of the reward.
         prompts: of each row.
         columns: dataset columns, B values each.
-        index: what errors call each prompt's number.
+        index: the number that errors give each prompt.
         timeout: seconds a forward may take; None waits for ever.
     """
 
@@ -42,87 +61,158 @@ class EmbeddingScorer:
 
         Raises:
             RewardError: it raised, took too long, cut the gradient, or returned a wrong shape,
-                another device's tensor, NaN or inf.
+                another device's tensor, NaN or inf. Later, from the backward pass: it raised, or
+                its gradient is NaN or inf.
         """
+        call = _Call(self, guide, mask)
+        if embeds.requires_grad and torch.is_grad_enabled():
+            found: Tensor = _Scored.apply(embeds, call)
+            return found
+        return call.forward(embeds)
 
-        def score(part: slice) -> Tensor:
-            # Grad mode and CUDA stream belong to a thread, and under a timeout this is another.
-            grad, on_gpu = torch.is_grad_enabled(), embeds.is_cuda
-            stream = torch.cuda.current_stream(embeds.device) if on_gpu else None
 
-            def forward() -> Tensor:
-                with torch.set_grad_enabled(grad), torch.cuda.stream(stream):
-                    found = guide.score_embeds(
-                        embeds[part],
-                        mask[part],
-                        (mask[part].cumsum(-1) - 1).clamp_min(0),
-                        prompts=self.prompts[part],
-                        **{key: values[part] for key, values in self.columns.items()},
-                    )
-                if stream is not None and self.timeout is not None:
-                    stream.synchronize()  # a GPU is only asked so far: wait for it inside
-                return found
+@dataclass(frozen=True)
+class _Call:
+    rows: EmbeddingScorer
+    guide: DifferentiableReward
+    mask: Tensor
 
-            return within(self.timeout, forward)
-
+    def forward(self, embeds: Tensor) -> Tensor:
         try:
-            scores = score(slice(None))
-        except Exception as error:
-            raise self._blame(score, error) from error
+            scores = self._score(embeds, slice(None))
+        except PASSED_ON:
+            raise
+        except BaseException as error:
+
+            def alone(row: slice) -> None:
+                with torch.no_grad():
+                    self._score(embeds, row)
+
+            raise self._blame("score_embeds", alone, error) from error
         self._check(scores, embeds)
         return scores
 
-    def _check(self, scores: Tensor, embeds: Tensor) -> None:
-        rows = len(self.prompts)
-        if scores.shape != (rows,):
+    def backward(self, scores: Tensor, embeds: Tensor, grad: Tensor) -> Tensor | None:
+        """The gradient of `grad . scores` in `embeds`, both as `forward` had them."""
+        try:
+            with undisturbed():
+                (found,) = torch.autograd.grad(scores, embeds, grad, allow_unused=True)
+        except PASSED_ON:
+            raise
+        except BaseException as error:
+
+            def alone(row: slice) -> None:
+                with torch.enable_grad(), undisturbed():
+                    leaf = embeds.detach().requires_grad_()
+                    torch.autograd.grad(self._score(leaf, row).sum(), leaf)
+
+            raise self._blame("the backward pass of score_embeds", alone, error) from error
+        if found is None:
+            return None
+        bad = ~found.isfinite().flatten(1).all(1)
+        if bad.any():
+            row = int(bad.nonzero()[0])
             raise RewardError(
-                self.name,
-                f"returned shape {tuple(scores.shape)} from score_embeds for {rows} prompts "
-                f"(the first: {last_text(self.prompts[0])!r}); return ({rows},)",
+                self.rows.name,
+                "returned a gradient that is not finite from score_embeds for",
+                self.rows.index[row],
+                quoted(self.rows.prompts[row]),
+                "; check the reward for square roots, logs and divisions at 0",
+            )
+        return found
+
+    def _score(self, embeds: Tensor, part: slice) -> Tensor:
+        rows, mask = self.rows, self.mask[part]
+        # The CUDA stream belongs to a thread, and under a timeout this is another.
+        stream = torch.cuda.current_stream(embeds.device) if embeds.is_cuda else None
+
+        def forward() -> Tensor:
+            with torch.cuda.stream(stream):
+                found = self.guide.score_embeds(
+                    embeds[part],
+                    mask,
+                    (mask.cumsum(-1) - 1).clamp_min(0),
+                    prompts=copied(rows.prompts[part]),
+                    **{key: copied(values[part]) for key, values in rows.columns.items()},
+                )
+            if stream is not None and rows.timeout is not None:
+                stream.synchronize()  # a GPU is only asked so far: wait for it inside
+            return found
+
+        found: Tensor = within(rows.timeout, forward)
+        return found
+
+    def _check(self, scores: Tensor, embeds: Tensor) -> None:
+        name, prompts = self.rows.name, self.rows.prompts
+        count, first = len(prompts), quoted(prompts[0])
+        if not isinstance(scores, Tensor) or scores.shape != (count,):
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise RewardError(
+                name,
+                f"returned {'shape ' if isinstance(got, tuple) else 'a '}{got} from score_embeds "
+                f"for {count} prompts (the first: {first}); return a tensor ({count},)",
             )
         if scores.device != embeds.device:
             raise RewardError(
-                self.name,
+                name,
                 f"returned a tensor on {scores.device} from score_embeds for",
-                self.index[0],
-                repr(last_text(self.prompts[0])),
+                self.rows.index[0],
+                first,
                 f"; return it on {embeds.device}, where the embeddings are",
             )
         bad = ~scores.detach().isfinite()
         if bad.any():
             row = int(bad.nonzero()[0])
             raise RewardError(
-                self.name,
+                name,
                 f"returned {float(scores[row].detach())} from score_embeds for",
-                self.index[row],
-                repr(last_text(self.prompts[row])),
+                self.rows.index[row],
+                quoted(prompts[row]),
                 "; check the reward for divisions and logs of 0",
             )
         if embeds.requires_grad and torch.is_grad_enabled() and not scores.requires_grad:
             raise RewardError(
-                self.name,
+                name,
                 "says it is differentiable and returned scores without a gradient from "
                 "score_embeds; compute them from `embeds` out of place and not under no_grad, "
                 "or set differentiable = False",
             )
 
-    def _blame(self, score: Callable[[slice], Tensor], error: Exception) -> RewardError:
-        """The row that makes `score_embeds` fail, or the whole batch if none does alone."""
-        verb, what = _said(error)
-        for row, prompt in enumerate(self.prompts):
+    def _blame(
+        self, where: str, alone: Callable[[slice], None], error: BaseException
+    ) -> RewardError:
+        """The row that fails alone, or the whole batch if none does."""
+        rows = self.rows
+        verb, what = failure(error)
+        for row, prompt in enumerate(rows.prompts):
             try:
-                with torch.no_grad():
-                    score(slice(row, row + 1))
-            except Exception as alone:
-                verb, what = _said(alone)
-                where = self.index[row], repr(last_text(prompt))
-                return RewardError(self.name, f"{verb} in score_embeds on", *where, f": {what}")
-        where_from = f"{verb} in score_embeds on a batch of {len(self.prompts)} prompts"
-        return RewardError(self.name, f"{where_from}, though on none of them alone: {what}")
+                alone(slice(row, row + 1))
+            except PASSED_ON:
+                raise
+            except BaseException as found:
+                verb, what = failure(found)
+                place = rows.index[row], quoted(prompt)
+                return RewardError(rows.name, f"{verb} in {where} on", *place, f": {what}")
+        whole = f"{verb} in {where} on a batch of {len(rows.prompts)} prompts"
+        return RewardError(rows.name, f"{whole}, though on none of them alone: {what}")
 
 
-def _said(error: Exception) -> tuple[str, str]:
-    """How a call failed, and what it said of it."""
-    if isinstance(error, RewardTimeout):
-        return "timed out", str(error)
-    return "raised", f"{type(error).__name__}: {error}"
+class _Scored(torch.autograd.Function):
+    """`call.forward` with its own graph, so that an error of the way back is the reward's."""
+
+    @staticmethod
+    def forward(ctx: Any, embeds: Tensor, call: _Call) -> Tensor:
+        with torch.enable_grad():
+            leaf = embeds.detach().requires_grad_()
+            scores = call.forward(leaf)
+        ctx.call, ctx.leaf, ctx.scores = call, leaf, scores
+        return scores.detach()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
+        scores, ctx.scores = ctx.scores, None  # its graph is freed by its first use
+        if scores is None:
+            with torch.enable_grad():
+                scores = ctx.call.forward(ctx.leaf)
+        return ctx.call.backward(scores, ctx.leaf, grad), None

@@ -24,8 +24,9 @@ from aps_rewards import (
     RewardCall,
     RewardError,
     is_differentiable,
-    last_text,
 )
+from aps_rewards.calling import failure, quoted
+from aps_rewards.guard import PASSED_ON, copied, undisturbed
 from aps_rewards.padding import padded
 from torch import Tensor
 
@@ -35,7 +36,7 @@ from ..decoding import answer_ids, decode_canvas
 from ..vocabulary import Vocabulary
 from .bridge import VocabularyBridge, bridge_between
 from .bridge_stats import BridgeStats
-from .embedding_scorer import EmbeddingScorer
+from .embedding_scorer import EmbeddingScorer, attributed
 
 __all__ = ["RewardOperator"]
 
@@ -98,24 +99,24 @@ class RewardOperator(Arithmetic):
         self.stats = BridgeStats() if stats is None else stats
         self.bridge: VocabularyBridge | None = None
         self.codebook: Codebook | None = None
-        self._guide: DifferentiableReward | None = None
-        self.differentiable = is_differentiable(reward) and policy != "rloo"
-        if is_differentiable(reward) and policy != "rloo":
-            self._guide = reward
+        guide = reward if policy != "rloo" and is_differentiable(reward) else None
+        self._guide: DifferentiableReward | None = guide
+        self.differentiable = guide is not None
+        if guide is not None:
             self.bridge = bridge_between(
                 vocabulary.tokenizer,
-                reward.tokenizer,
+                attributed(name, "tokenizer", lambda: guide.tokenizer),
                 vocab_size=vocabulary.size,
                 policy=policy,
                 exclude=(*vocabulary.stop_ids, vocabulary.fill_id),
             )
             self.stats.bridge = self.bridge
-            table = reward.embedding_table()
+            table = self._table(guide)
             self.codebook = self.bridge.codebook(table)
             # Committed, these are no text, or (restrict) text the reward has no embedding for.
             unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
             self._unread = unread.to(table.device)
-            frames = self._frames(reward)
+            frames = self._frames(guide)
             self._before = padded([f[0] for f in frames], table.device, left=True)
             self._after = padded([f[1] for f in frames], table.device)
 
@@ -145,7 +146,7 @@ class RewardOperator(Arithmetic):
         self._same_rows(relaxed.ids)
         self.stats.count_mass(relaxed.probs)
         codes = relaxed.codes(self.codebook)
-        table = self._guide.embedding_table()
+        table = self._table(self._guide)
         (before, mask_before), (after, mask_after) = self._before, self._after
         live = self._live(relaxed).to(codes.device).long()
         mask = torch.cat([mask_before, live, mask_after], 1)
@@ -211,7 +212,9 @@ class RewardOperator(Arithmetic):
 
     def _frames(self, reward: DifferentiableReward) -> list[tuple[list[int], list[int]]]:
         """Each prompt's tokens around the answer; a frame that takes columns gets its row's."""
-        parameters = inspect.signature(reward.frame).parameters.values()
+        parameters = attributed(
+            self.name, "frame", lambda: inspect.signature(reward.frame).parameters.values()
+        )
         takes_columns = any(p.kind is p.VAR_KEYWORD for p in parameters)
         columns: list[dict[str, Any]] = [{} for _ in self.prompts]
         if takes_columns:
@@ -222,13 +225,28 @@ class RewardOperator(Arithmetic):
         frames = []
         for i, (prompt, row) in enumerate(zip(self.prompts, columns, strict=True)):
             try:
-                frames.append(reward.frame(prompt, **row))
-            except Exception as error:
-                where, what = repr(last_text(prompt)), f": {type(error).__name__}: {error}"
+                with undisturbed():
+                    before, after = reward.frame(copied(prompt), **copied(row))
+                    frames.append(([int(t) for t in before], [int(t) for t in after]))
+            except PASSED_ON:
+                raise
+            except BaseException as error:
+                where, what = quoted(prompt), f": {failure(error)[1]}"
                 raise RewardError(
                     self.name, "raised in frame on", self.index[i], where, what
                 ) from error
         return frames
+
+    def _table(self, reward: DifferentiableReward) -> Tensor:
+        table = attributed(self.name, "embedding_table", reward.embedding_table)
+        if not isinstance(table, Tensor) or table.ndim != 2 or not table.is_floating_point():
+            shape = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
+            raise RewardError(
+                self.name,
+                f"returned {shape} from embedding_table; return a float tensor (V, d), a row for "
+                "each id of its tokenizer",
+            )
+        return table
 
     def _same_rows(self, ids: Tensor) -> None:
         if ids.ndim != 2 or len(ids) != len(self.prompts):

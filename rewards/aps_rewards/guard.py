@@ -1,0 +1,191 @@
+"""Running foreign code without being changed by it.
+
+    with undisturbed():          whatever the code switches is switched back
+        result = reward(...)
+
+What is put back: grad mode, autocast, PyTorch's default dtype and device, deterministic mode and
+thread count, the global random states (Python, NumPy, PyTorch, CUDA), the working directory. A
+reward that draws from a global generator therefore draws the same numbers in every call: give it a
+generator of its own. `copied` protects the caller's lists and messages, and `described` turns any
+exception or value into text, printable or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["PASSED_ON", "Surroundings", "copied", "described", "stepwise", "undisturbed"]
+
+PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""Exceptions that end a program and are never a reward's failure; all others are."""
+
+_LONGEST = 2000  # characters of a text that is shown
+
+
+@dataclass
+class Surroundings:
+    """The process's and the thread's settings that a reward might change."""
+
+    settings: list[tuple[Callable[[Any], Any], Any]]
+
+    @classmethod
+    def now(cls) -> Surroundings:
+        """As they are. PyTorch and NumPy count only where they are loaded."""
+        found: list[tuple[Callable[[Any], Any], Any]] = [(random.setstate, random.getstate())]
+        with contextlib.suppress(OSError):  # the working directory may be gone
+            found.append((_change_directory, os.getcwd()))
+        numpy, torch = _loaded("numpy"), _loaded("torch")
+        if hasattr(numpy, "random"):
+            found.append((numpy.random.set_state, numpy.random.get_state()))
+        if hasattr(torch, "get_rng_state"):
+            found += _of_torch(torch)
+        return cls(found)
+
+    def restore(self) -> None:
+        """Switch everything back."""
+        for put, value in self.settings:
+            put(value)
+
+
+def _loaded(name: str) -> Any:
+    return sys.modules.get(name)
+
+
+def _change_directory(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        if os.getcwd() == folder:
+            return
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+
+
+def _of_torch(torch: Any) -> list[tuple[Callable[[Any], Any], Any]]:
+    found: list[tuple[Callable[[Any], Any], Any]] = [
+        (torch.set_grad_enabled, torch.is_grad_enabled()),
+        (torch.set_default_dtype, torch.get_default_dtype()),
+        (torch.set_rng_state, torch.get_rng_state()),
+    ]
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+
+    def default_device(device: Any) -> None:
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+
+    def thread_count(count: int) -> None:
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
+
+    def deterministic(strictly: bool) -> None:
+        if torch.are_deterministic_algorithms_enabled() != strictly:
+            torch.use_deterministic_algorithms(strictly, warn_only=warn_only)
+
+    found += [
+        (default_device, torch.get_default_device()),
+        (thread_count, threads),
+        (deterministic, strict),
+    ]
+    for device in ("cpu", "cuda") if torch.cuda.is_initialized() else ("cpu",):
+        enabled = functools.partial(torch.set_autocast_enabled, device)
+        dtype = functools.partial(torch.set_autocast_dtype, device)
+        found.append((enabled, torch.is_autocast_enabled(device)))
+        found.append((dtype, torch.get_autocast_dtype(device)))
+    if torch.cuda.is_initialized():
+        found.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    return found
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """What the code inside changes of its `Surroundings` is put back, however it ends."""
+    torch = _loaded("torch")
+    before = Surroundings.now()
+    try:
+        with contextlib.ExitStack() as stack:
+            if hasattr(torch, "inference_mode"):
+                # A mode that was entered inside and not left ends with these two.
+                grad = torch.is_grad_enabled()
+                stack.enter_context(torch.inference_mode(torch.is_inference_mode_enabled()))
+                stack.enter_context(torch.set_grad_enabled(grad))
+            yield
+    finally:
+        before.restore()
+
+
+class stepwise(Awaitable[Any]):
+    """Await `coroutine`; from one await to the next it runs in surroundings of its own.
+
+    Between those steps other code runs, in surroundings the coroutine never changed.
+    """
+
+    def __init__(self, coroutine: Awaitable[Any]) -> None:
+        self.coroutine, self.inside = coroutine, Surroundings.now()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        steps = self.coroutine.__await__()
+        send, value = steps.send, None
+        while True:
+            before = Surroundings.now()
+            self.inside.restore()
+            try:
+                waiting = send(value)
+            except StopIteration as done:
+                return done.value
+            finally:
+                self.inside = Surroundings.now()
+                before.restore()
+            try:
+                send, value = steps.send, (yield waiting)
+            except BaseException as error:
+                send, value = steps.throw, error
+
+
+def copied(value: Any) -> Any:
+    """A deep copy; what cannot be copied (a lock, a handle) is shared, in a copied container."""
+    if value is None or isinstance(value, (str, bytes, int, float, bool)):
+        return value
+    try:
+        if type(value) in (list, tuple, set):
+            return type(value)(copied(item) for item in value)
+        if type(value) is dict:
+            return {key: copied(item) for key, item in value.items()}
+    except RecursionError:  # it holds itself
+        pass
+    try:
+        return copy.deepcopy(value)
+    except PASSED_ON:
+        raise
+    except BaseException:  # not ours to judge: it may hold a lock, a file, a graph
+        return value
+
+
+def described(value: Any) -> str:
+    """Text for a message: of an exception its type and what it says, else a value's `repr`.
+
+    Whatever `str` or `repr` do, this returns a text that any terminal takes, of bounded length.
+    """
+    name = _name_of(type(value))
+    try:
+        if isinstance(value, BaseException):
+            said = str(value)
+            text = f"{name}: {said}" if said else name
+        else:
+            text = repr(value)
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    except PASSED_ON:
+        raise
+    except BaseException as error:
+        text = f"{name} (it cannot be printed: {_name_of(type(error))})"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _name_of(kind: type) -> str:
+    return str(type.__dict__["__name__"].__get__(kind))
