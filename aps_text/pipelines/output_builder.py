@@ -67,16 +67,22 @@ class OutputBuilder:
         self._traces += monitor.result(names, self.request.config.gradient_gate)
         self._chosen += [] if judged.chosen is None else judged.chosen.tolist()
 
-    def fail(self, error: RewardError, rows: list[Row]) -> list[Row]:
-        """Note a failure; the rows that are left to answer."""
-        lost = {error.index} if error.index is not None else {prompt for prompt, _ in rows}
-        left = [row for row in rows if row[0] not in lost]
-        if len(left) == len(rows):  # it names a prompt of no row here: give the batch up
-            lost, left = {prompt for prompt, _ in rows}, []
-        for index in sorted(i for i in lost if i is not None):
-            prompt = self.request.prompts[index]
-            self._answers.failures.append(Failure(index, prompt, error.reward, str(error)))
-        return left
+    def fail(self, error: RewardError, rows: list[Row]) -> list[list[Row]]:
+        """Note the failure of a prompt; returns batches of the rows that are left to answer.
+
+        An error that names no prompt of these is noted where there is only one; several prompts are
+        first tried one by one, so that none is lost to another's failure.
+        """
+        prompts = list(dict.fromkeys(prompt for prompt, _ in rows))
+        lost = error.index if error.index in prompts else None
+        if lost is None and len(prompts) > 1:
+            return [[row for row in rows if row[0] == prompt] for prompt in prompts]
+        lost = prompts[0] if lost is None else lost
+        self._answers.failures.append(
+            Failure(lost, self.request.prompts[lost], error.reward, str(error))
+        )
+        left = [row for row in rows if row[0] != lost]
+        return [left] if left else []
 
     def output(self) -> APSOutput:
         """Everything so far."""

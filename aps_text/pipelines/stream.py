@@ -23,8 +23,8 @@ __all__ = ["Stream"]
 class Stream(Iterator[tuple[StepState, list[str]]]):
     """Iterate over `(state, texts so far)`, one text per row in work; then ask for `output()`.
 
-    A batch in which a reward fails starts again without the failing prompt (`on_error="keep"`), so
-    its steps come again, too.
+    A batch in which a reward fails starts again without the failing prompt (`on_error="keep"`), or,
+    where the error names none, prompt by prompt; so its steps come again, too.
 
     Args:
         request: what is asked, checked.
@@ -75,16 +75,16 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         asked = range(len(self.request.prompts))
         rows = [(prompt, particle) for prompt in asked for particle in range(copies)]
         for first in range(0, len(rows), self.batch_size):
-            self.rows = rows[first : first + self.batch_size]
-            while self.rows:
+            waiting = [rows[first : first + self.batch_size]]
+            while waiting:
+                self.rows = waiting.pop(0)
                 try:
                     yield from self._batch()
-                    break
                 except RewardError as error:
                     if self.on_error == "raise":
                         error.partial = self.output()
                         raise
-                    self.rows = self._work.fail(error, self.rows)
+                    waiting = [*self._work.fail(error, self.rows), *waiting]
 
     def _batch(self) -> Iterator[StepState]:
         work, config = self._work, self.request.config

@@ -200,6 +200,8 @@ def test_shuffled_reads_every_token_as_another(pipe):
     book = shuffled.codebook
     torch.testing.assert_close(book.embed(ids), operator.codebook.embed(pi[ids]))
     torch.testing.assert_close(book.expect(probs), book.embed(ids[rows, cols]))
+    logits = book.tilt(book.embed(ids[0]))  # <u, c_k> of every token k
+    torch.testing.assert_close(logits, book.embed(ids[0]) @ book.embed(torch.arange(len(pi))).T)
     seen = operator.codebook.allowed[pi[ids[0]]] if operator.codebook.allowed is not None else None
     if seen is None or bool(seen.all()):
         assert book.embed(book.nearest(book.embed(ids[0]))).equal(book.embed(ids[0]))

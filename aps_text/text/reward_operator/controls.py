@@ -111,3 +111,7 @@ class _ShuffledCodebook:
         """See `Codebook.nearest`."""
         found = self.inner.nearest(codes)
         return self.inverse.to(found.device)[found]
+
+    def tilt(self, u: Tensor) -> Tensor:
+        """See `Codebook.tilt`."""
+        return self.inner.tilt(u)[:, self.permutation.to(u.device)]

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, cast
 
 import torch
-from aps_rewards import Composed, Prompt, WeightedSum, load_reward, parse_reward_spec, reward_name
+from aps_rewards import (
+    Composed,
+    Prompt,
+    RewardError,
+    WeightedSum,
+    load_reward,
+    parse_reward_spec,
+    reward_name,
+)
+from aps_rewards.calling import LARGEST
+from aps_rewards.guard import described
 
 from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
 from ..vocabulary import Vocabulary
 from .bridge_stats import BridgeStats
+from .embedding_scorer import attributed
 from .operator import RewardOperator
 
 __all__ = ["RewardSpec", "ScoredRows", "WeightedRewards", "load_rewards", "reward_operator"]
@@ -65,9 +78,11 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
         if isinstance(reward, WeightedSum):
             return weighted_sum(*zip(reward.weights, inner, strict=True))
         reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
-        return Combined(inner, reward.combine, name, reward.differentiable)
+        combine = _attributed_combination(name, reward)
+        return Combined(inner, combine, name, reward.differentiable)
     vocabulary, config = rows.vocabulary, rows.config
-    sampled = config.estimator == "auto" and getattr(reward, "estimator", "relaxed") == "rloo"
+    asks = attributed(name, "estimator", lambda: getattr(reward, "estimator", "relaxed"))
+    sampled = config.estimator == "auto" and asks == "rloo"
     return RewardOperator(
         reward,
         name,
@@ -81,23 +96,48 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
     )
 
 
-def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> WeightedRewards:
+def _attributed_combination(
+    name: str, reward: Composed
+) -> Callable[[Sequence[torch.Tensor]], torch.Tensor]:
+    """`reward.combine`, whose errors are the reward's."""
+
+    def combine(values: Sequence[torch.Tensor]) -> torch.Tensor:
+        found = attributed(name, "combine", lambda: reward.combine(values))
+        if found.shape != values[0].shape or not found.detach().isfinite().all():
+            raise RewardError(
+                name, f"returned {described(found)} from combine; return a finite number a row"
+            )
+        return found
+
+    return combine
+
+
+def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> WeightedRewards:
     """`RewardSpec` to (name, weight, reward) triples; names load by `aps_rewards.load_reward`.
 
     A `aps_rewards.WeightedSum` becomes its parts, so that each steers in its own way.
-    `loaded` remembers rewards by name from one call to the next.
+    `loaded` remembers rewards by name, and models that became one, from one call to the next.
+
+    Raises:
+        ValueError, TypeError: no reward, a weight that is no finite number, the name `total`, and
+            what `load_reward` raises.
     """
-    loaded = {} if loaded is None else loaded
     if spec is None:
         return []
+    loaded = {} if loaded is None else loaded
     if isinstance(spec, Mapping):
         items = list(spec.items())
     elif isinstance(spec, list):
         items = [item if isinstance(item, tuple) else (item, None) for item in spec]
     else:
         items = [spec if isinstance(spec, tuple) else (spec, None)]
+    if not items:
+        raise ValueError(f"{spec!r} names no reward; give one, or None for none")
     found: WeightedRewards = []
-    for reward, weight in items:
+    for item in items:
+        if len(item) != 2:
+            raise ValueError(f"a weighted reward is (reward, weight), got {described(item)}")
+        reward, weight = item
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
             weight = named if weight is None else weight
@@ -105,10 +145,33 @@ def load_rewards(spec: RewardSpec, loaded: dict[str, Any] | None = None) -> Weig
             loaded[reward] = load_reward(reward)
         built = loaded[reward] if isinstance(reward, str) else reward
         if not isinstance(built, str | Operator):
-            built = load_reward(built)
+            built = _built(built, loaded)
         name = reward if isinstance(reward, str) else reward_name(cast(Any, built))
-        found += _parts(name, 1.0 if weight is None else float(weight), built)
+        found += _parts(name, 1.0 if weight is None else _finite(weight, name), built)
+    if any(name == "total" for name, _, _ in found):
+        raise ValueError("a reward cannot be named 'total', which is the weighted sum; rename it")
     return found
+
+
+def _built(given: Any, loaded: dict[Any, Any]) -> Any:
+    """`load_reward(given)`, once for an object that is not a reward yet, such as a model."""
+    key = "object", id(given)
+    if key not in loaded:
+        built = load_reward(given)
+        if built is given or isinstance(given, type):
+            return built
+        loaded[key] = given, built  # the object is kept, so that its id stays its own
+    return loaded[key][1]
+
+
+def _finite(weight: Any, name: str) -> float:
+    try:
+        number = float(weight) if isinstance(weight, Real) else math.nan
+    except OverflowError:
+        number = math.inf
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"the weight of {name!r} is a finite number, got {described(weight)}")
+    return number
 
 
 def _parts(name: str, weight: float, reward: Any) -> WeightedRewards:
