@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .core.config import APSConfig as APSConfig
     from .core.operator import Operator as Operator
     from .core.sampler import Method as Method
-    from .core.state import StepState as StepState
+    from .core.step import StepState as StepState
     from .models.text_model import TextModel as TextModel
     from .pipelines.output import APSOutput as APSOutput
     from .pipelines.stream import Stream as Stream
@@ -42,7 +42,7 @@ _HOME = {
     "Normalised": "aps_rewards",
     "Operator": ".core.operator",
     "RewardError": "aps_rewards",
-    "StepState": ".core.state",
+    "StepState": ".core.step",
     "Stream": ".pipelines.stream",
     "TextModel": ".models.text_model",
     "list_rewards": "aps_rewards",

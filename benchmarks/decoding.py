@@ -24,12 +24,13 @@ from comparison import rows_of
 from decoding_inexact import prefix_report, threshold_report
 from decoding_opponents import floor, plain_loop, published
 
-from aps_text import APSConfig, APSPipeline, sampler
+from aps_text import APSConfig, APSPipeline
 from aps_text.core.canvas import Canvas
 from aps_text.core.noise import Noise
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.core.schedule import dream_count
+from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.causal import both_directions
 from aps_text.models.parts import ModelParts
@@ -194,7 +195,7 @@ def origin_report(name: str, steps: list[int], count: int = 12) -> None:
     at every step. Processor seconds."""
     pipe = APSPipeline.from_pretrained(name, batch_size=1)
     questions = [item.question for item in rows_of("tune", count)]
-    asked = sampler.open_step
+    asked = Step.open
 
     def everywhere(*args, **_):
         return asked(*args, everywhere=True)
@@ -203,7 +204,7 @@ def origin_report(name: str, steps: list[int], count: int = 12) -> None:
     for number in steps:
         found = []
         for how in (everywhere, asked):
-            sampler.open_step = how
+            Step.open = how
             start = time.process_time()
             out = pipe.generate(questions, alg="origin", steps=number)
             seconds = time.process_time() - start

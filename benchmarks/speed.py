@@ -25,8 +25,7 @@ from aps_text import APSConfig, APSPipeline
 from aps_text.core.canvas import Canvas
 from aps_text.core.noise import Noise
 from aps_text.core.operator import Scores
-from aps_text.core.sampler import Step
-from aps_text.core.transition import positions_of
+from aps_text.core.step import Step
 from aps_text.methods.aps import PosteriorTilt
 from aps_text.text.reward_operator.operator import RewardOperator
 
@@ -68,13 +67,15 @@ class Setting:
         )
         asked = self.canvas.z == self.denoiser.mask_id
         count = torch.full((rows,), 2)
-        self.step = Step(0, self.canvas, asked, positions_of(asked), count, count, self.noise)
+        unbiased = config.replace(min_new_tokens=0)
+        mask_id = self.denoiser.mask_id
+        self.step = Step(0, self.canvas, mask_id, asked, count, count, self.noise, unbiased)
 
     def aps(self, denoiser=None, adapted=None, phi=None):
         denoiser = denoiser or self.denoiser
         phi = phi or (adapted or denoiser).new_adapter(self.config, self.noise)
         tilt = PosteriorTilt(self.operator, self.config, phi)
-        return tilt(denoiser, denoiser.trunk(self.canvas.z), self.step, lambda x: x)
+        return tilt(denoiser, self.step)
 
     def replay(self, denoiser, state, backward):
         """One forward of the layers above the trunk and the head, and back to the hidden state."""

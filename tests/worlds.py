@@ -17,6 +17,7 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.codebook import VectorCodebook
 from aps_text.core.noise import Noise
 from aps_text.core.operator import Scores
+from aps_text.core.step import Step
 
 SUPPRESSED = -1e9
 
@@ -249,6 +250,13 @@ def noise_for(seeds, particles=None) -> Noise:
     seeds = torch.as_tensor(seeds)
     particles = torch.zeros_like(seeds) if particles is None else torch.as_tensor(particles)
     return Noise(seeds, particles)
+
+
+def step_at(canvas: Canvas, mask_id: int, config, noise, index: int = 0, count: int = 1) -> Step:
+    """A step that asks for all masks and reveals `count` in each row."""
+    asked = canvas.z == mask_id
+    counts = torch.full((len(canvas.z),), count)
+    return Step(index, canvas, mask_id, asked, counts, counts, noise, config)
 
 
 def all_answers(length: int, symbols: int) -> Tensor:

@@ -1,83 +1,19 @@
-"""phi: what is fitted at each denoising step. The Protocols, and the logits adapter.
+"""The logits adapter, and the optimiser that all kinds of phi share: Adam with a gate per row.
 
-An adapter turns the gradient of the loss at the logits, `(N, K)`, into one optimiser step of its
-own parameters. All parameters have a leading row axis: every prompt has its own phi, its own Adam
-state and its own gate, in one batched pass. LoRA lives in `aps_text.models.lora`.
+LoRA is in `aps_text.models.lora`; what an adapter is, in `protocols.Adapter`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .objective import sum_rows
+from .protocols import Denoiser, Where
 
-if TYPE_CHECKING:
-    from .config import APSConfig
-    from .noise import Noise
-
-__all__ = ["SUPPRESSED", "Adapter", "Denoiser", "LogitsAdapter", "RowAdam", "Where"]
-
-SUPPRESSED = -1e9
-"""A logit that is never drawn; finite, so that differences of two stay 0 and not nan."""
-
-Where = tuple[Tensor, Tensor]  # (rows, cols), each (N,) int64, ordered by row
-
-
-class Denoiser(Protocol):
-    """`x_theta`: a model with its condition (prompts, guidance, padding) bound for B rows.
-
-    Logits are aligned (a shift undone) and float; the mask and untrained ids are suppressed.
-    """
-
-    @property
-    def mask_id(self) -> int:
-        """The mask token's id."""
-        ...
-
-    @property
-    def vocab_size(self) -> int:
-        """K, the width of the logits."""
-        ...
-
-    def take(self, rows: Tensor) -> Denoiser:
-        """The denoiser of other rows: dropped, repeated, reordered; `(B',)` int64."""
-        ...
-
-    def trunk(self, z: Tensor) -> Any:
-        """The part no adapter changes, run once per step on the canvas `(B, L)`."""
-        ...
-
-    def logits(self, state: Any, where: Where, phi: Any = None) -> Tensor:
-        """Logits `(N, K)` at the canvas positions asked for, under `phi` (None: `x_theta`)."""
-        ...
-
-    def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        """A fresh phi of the kind `config.adapter` for these rows, equal to theta."""
-        ...
-
-
-class Adapter(Protocol):
-    """phi for B rows."""
-
-    def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
-        """Start a denoising step. Returns theta's logits where phi differs from theta now, else
-        None: then the first `logits` is theta's."""
-        ...
-
-    def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
-        """`x_phi`'s logits `(N, K)`, on the graph of phi if gradients are enabled."""
-        ...
-
-    def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
-        """One optimiser step from `dL/dlogits` `(N, K)`; rows with `gate (B,)` False stay."""
-        ...
-
-    def take(self, rows: Tensor) -> Adapter:
-        """phi and optimiser state of other rows, `(B',)` int64."""
-        ...
+__all__ = ["LogitsAdapter", "RowAdam"]
 
 
 class RowAdam:

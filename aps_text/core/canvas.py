@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Canvas", "end_at_stop"]
+__all__ = ["Canvas", "alive_before_stop", "end_at_stop", "is_stop", "positions_of"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,12 @@ class Canvas:
             z=self.z.index_put((rows,), canvas.z),
             written=self.written.index_put((rows,), canvas.written),
         )
+
+
+def positions_of(on: Tensor) -> tuple[Tensor, Tensor]:
+    """`(rows, cols)` of the True entries of `(B, L)`, ordered by row."""
+    rows, cols = on.nonzero().unbind(-1)
+    return rows, cols
 
 
 def is_stop(z: Tensor, stop_ids: Sequence[int]) -> Tensor:

@@ -1,25 +1,25 @@
-"""Whole answers drawn from a step's distributions: tokens at the masks, canvases, their rewards."""
+"""Whole answers at a step: drawn from its distributions, or relaxed; and what they are worth."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .adapters import Where
 from .canvas import Canvas, alive_before_stop, end_at_stop
-from .noise import Noise
+from .codebook import Relaxed
 from .operator import Operator
-from .state import Step
+from .protocols import Where
+from .step import Step
 
-__all__ = ["counted", "draw_answers", "fill_in", "rewards_of"]
+__all__ = ["draw_answers", "fill_in", "relax", "rewards_of", "scored_positions"]
 
 
-def draw_answers(
-    noise: Noise, where: Where, index: int, probs: Tensor, draws: int, stream: str = "lookahead"
-) -> Tensor:
-    """Tokens for the masked positions at step `index`, `(N, draws)`, from `probs (N, K)`."""
+def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead") -> Tensor:
+    """Tokens for the step's masked positions, `(N, draws)`, from `probs (N, K)`."""
     cumulative = probs.double().cumsum(-1)
-    u = noise.uniform(*where, index, stream, draws) * cumulative[:, -1:]
+    u = step.noise.uniform(*step.where, step.index, stream, draws) * cumulative[:, -1:]
     return torch.searchsorted(cumulative, u, right=True).clamp_max(probs.shape[-1] - 1)
 
 
@@ -35,6 +35,23 @@ def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:
     return end_at_stop(ids, editable, canvas.stop_ids, canvas.fill_id).flatten(0, 1)
 
 
+def relax(step: Step, probs: Tensor, hard: Tensor, **how: Any) -> Relaxed:
+    """The canvas with distributions at the step's masked positions.
+
+    Args:
+        probs: `(N, K)`, carrying the gradient.
+        hard: `(N,)` a token each; the first stop token among them ends the row.
+        how: fields of `Relaxed`: relaxation, quantizer, gumbel, temperature.
+    """
+    canvas, (rows, cols) = step.canvas, step.where
+    ids = canvas.z.index_put((rows, cols), hard)
+    ids = end_at_stop(ids, canvas.editable, canvas.stop_ids, canvas.fill_id)
+    alive = alive_before_stop(ids, canvas.stop_ids)
+    if canvas.stop_ids:  # rows shorter than the canvas are padded behind their last position
+        alive &= ids != canvas.fill_id
+    return Relaxed(ids, rows, cols, probs, alive, **how)
+
+
 def rewards_of(operator: Operator, step: Step, tokens: Tensor) -> Tensor:
     """Rewards of the answers that `tokens (N, n)` complete, `(B, n)`, double."""
     batch, draws = len(step.canvas.z), tokens.shape[-1]
@@ -43,7 +60,7 @@ def rewards_of(operator: Operator, step: Step, tokens: Tensor) -> Tensor:
     return scores.total.to(tokens.device, torch.double).view(batch, draws)
 
 
-def counted(ids: Tensor, canvas: Canvas) -> Tensor:
+def scored_positions(ids: Tensor, canvas: Canvas) -> Tensor:
     """Positions of `(B, n, L)` that decide an answer: its tokens, and the stop that ends it."""
     on = torch.ones_like(ids, dtype=torch.bool)
     if canvas.stop_ids:

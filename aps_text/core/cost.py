@@ -11,18 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .codebook import Relaxed
+from .config import APSConfig
+from .noise import Noise
 from .operator import Combined, Operator, OperatorSum, Scores, parts, start_ids
-
-if TYPE_CHECKING:
-    from .adapters import Adapter, Denoiser, Where
-    from .codebook import Relaxed
-    from .config import APSConfig
-    from .noise import Noise
+from .protocols import Adapter, Denoiser, Where
 
 __all__ = ["Cost", "MeteredDenoiser", "MeteredOperator", "metered"]
 

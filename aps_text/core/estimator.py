@@ -12,22 +12,16 @@ are left out of its log-probability: still unbiased, less noise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .canvas import alive_before_stop, end_at_stop
-from .codebook import Relaxed
-from .completions import counted, draw_answers, fill_in
+from .completions import draw_answers, fill_in, relax, scored_positions
 from .operator import Operator, OperatorSum, merge_terms, parts
-from .remasking import sampling_probs
-
-if TYPE_CHECKING:
-    from .canvas import Canvas
-    from .config import APSConfig
-    from .noise import Noise
+from .step import Step
+from .token_sampling import sampling_probs
 
 __all__ = ["Likelihood", "estimate"]
 
@@ -49,49 +43,36 @@ class Likelihood:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
-def estimate(
-    operator: Operator,
-    log_phi: Tensor,
-    where: tuple[Tensor, Tensor],
-    canvas: Canvas,
-    config: APSConfig,
-    noise: Noise,
-    step: int,
-    inner: int,
-) -> Likelihood:
+def estimate(operator: Operator, log_phi: Tensor, step: Step, inner: int) -> Likelihood:
     """Estimate the likelihood part of the loss, per operator of a sum.
 
     Args:
-        operator: bound to the canvas' B rows.
+        operator: bound to the step's B rows.
         log_phi: `(N, K)` normalised, on the graph of the logits.
-        where: the masked positions, ordered by row.
-        step, inner: name the draws.
+        inner: the optimiser step; names the draws.
 
     Raises:
         ValueError: `estimator="relaxed"` with an operator that is a black box.
     """
-    relaxed_parts: list[tuple[float, Operator]] = []
-    sampled_parts: list[tuple[float, Operator]] = []
+    kind = step.config.estimator
+    through: list[tuple[float, Operator]] = []
+    scored: list[tuple[float, Operator]] = []
     for weight, part in parts(operator):
         if weight == 0:
             continue
-        if config.estimator == "relaxed" and not part.differentiable:
+        if kind == "relaxed" and not part.differentiable:
             raise ValueError(
                 "estimator='relaxed' needs differentiable rewards, and one of these is a black "
                 "box; use estimator='auto' or 'rloo'"
             )
-        through = part.differentiable and config.estimator in ("auto", "relaxed")
-        (relaxed_parts if through else sampled_parts).append((weight, part))
-    zero = log_phi.new_zeros(len(canvas.z))
+        relaxed = part.differentiable and kind in ("auto", "relaxed")
+        (through if relaxed else scored).append((weight, part))
+    zero = log_phi.new_zeros(len(step.canvas.z))
     found = Likelihood(zero, zero, torch.zeros_like(zero, dtype=torch.bool))
-    if relaxed_parts:
-        found = _add(
-            found, _relaxed(relaxed_parts, log_phi, where, canvas, config, noise, step, inner)
-        )
-    if sampled_parts:
-        found = _add(
-            found, _sampled(sampled_parts, log_phi, where, canvas, config, noise, step, inner)
-        )
+    if through:
+        found = _add(found, _relaxed(through, log_phi, step, inner))
+    if scored:
+        found = _add(found, _sampled(scored, log_phi, step, inner))
     return found
 
 
@@ -104,30 +85,24 @@ def _add(one: Likelihood, two: Likelihood) -> Likelihood:
     )
 
 
-def _relaxed(weighted, log_phi, where, canvas, config, noise, step, inner) -> Likelihood:
-    rows, cols = where
-    stream = f"relax{inner}"
+def _relaxed(
+    weighted: Sequence[tuple[float, Operator]], log_phi: Tensor, step: Step, inner: int
+) -> Likelihood:
+    config, where, stream = step.config, step.where, f"relax{inner}"
     log_hard = log_phi.detach()
     gumbel = None
     if config.relaxation == "gumbel":
-        gumbel = noise.gumbel(rows, cols, step, stream, log_phi.shape[-1])
+        gumbel = step.noise.gumbel(*where, step.index, stream, log_phi.shape[-1])
         hard = (log_hard + gumbel).argmax(-1)
     elif config.quantizer == "sample" and config.relaxation != "expectation":
         probs = sampling_probs(log_hard, config.temperature, config.top_p, config.top_k)
-        hard = noise.categorical(probs, rows, cols, step, stream)
+        hard = step.noise.categorical(probs, *where, step.index, stream)
     else:
         hard = log_hard.argmax(-1)
-    ids = canvas.z.index_put((rows, cols), hard)
-    ids = end_at_stop(ids, canvas.editable, canvas.stop_ids, canvas.fill_id)
-    alive = alive_before_stop(ids, canvas.stop_ids)
-    if canvas.stop_ids:  # rows shorter than the canvas are padded behind their last position
-        alive &= ids != canvas.fill_id
-    relaxed = Relaxed(
-        ids=ids,
-        rows=rows,
-        cols=cols,
-        probs=log_phi.exp(),
-        alive=alive,
+    relaxed = relax(
+        step,
+        log_phi.exp(),
+        hard,
         relaxation=config.relaxation,
         quantizer=config.quantizer,
         gumbel=gumbel,
@@ -138,17 +113,18 @@ def _relaxed(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
     return Likelihood(total, total.detach(), torch.ones_like(total, dtype=torch.bool), scores.terms)
 
 
-def _sampled(weighted, log_phi, where, canvas, config, noise, step, inner) -> Likelihood:
-    rows, cols = where
-    batch, length = canvas.z.shape
+def _sampled(
+    weighted: Sequence[tuple[float, Operator]], log_phi: Tensor, step: Step, inner: int
+) -> Likelihood:
+    config, rows, cols = step.config, *step.where
+    batch, length = step.canvas.z.shape
     draws = config.num_samples
-    probs = log_phi.detach().double().exp()
-    hard = draw_answers(noise, where, step, probs, draws, f"score{inner}")
+    hard = draw_answers(step, log_phi.detach().double().exp(), draws, f"score{inner}")
     if config.estimator == "remax":
         hard = torch.cat([log_phi.detach().argmax(-1, keepdim=True), hard], -1)
     width = hard.shape[-1]
-    ids = fill_in(canvas, where, hard)
-    counts = counted(ids.view(batch, width, length), canvas)
+    ids = fill_in(step.canvas, step.where, hard)
+    on = scored_positions(ids.view(batch, width, length), step.canvas)
     owner = torch.arange(batch, device=ids.device).repeat_interleave(width)
     scored = OperatorSum(weighted).take(owner).log_prob_ids(ids)
     rewards = scored.total.to(log_phi).view(batch, width)
@@ -160,7 +136,7 @@ def _sampled(weighted, log_phi, where, canvas, config, noise, step, inner) -> Li
         advantage = sampled - rewards[:, :1]
     else:
         advantage = (sampled - sampled.mean(1, keepdim=True)) * draws / (draws - 1)
-    log_each = log_phi.gather(-1, hard[:, -draws:]) * counts[rows, :, cols][:, -draws:]
+    log_each = log_phi.gather(-1, hard[:, -draws:]) * on[rows, :, cols][:, -draws:]
     log_answer = log_phi.new_zeros(batch, draws).index_add(0, rows, log_each)
     surrogate = (advantage * log_answer).mean(1)
     spread = rewards.amax(1) > rewards.amin(1)

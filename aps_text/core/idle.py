@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from .schedule import in_window
+
 if TYPE_CHECKING:
     from .config import APSConfig
 
@@ -44,8 +46,6 @@ ORDER = (
 
 def idle(config: APSConfig) -> dict[str, str]:
     """Fields that change nothing under the others, each with the reason and the mend."""
-    from .sampler import is_guided
-
     found: dict[str, str] = {}
 
     def add(names: Iterable[str], reason: str) -> None:
@@ -58,7 +58,8 @@ def idle(config: APSConfig) -> dict[str, str]:
     elif config.inner_steps == 0:
         add({*STEERING} - {"beta"}, "inner_steps=0 fits no phi; use inner_steps >= 1")
     steers = config.inner_steps > 0 or config.num_candidates > 1
-    if steers and not any(is_guided(index, config) for index in steps):
+    window = config.guidance_start, config.guidance_end, config.guidance_interval
+    if steers and not any(in_window(index, config.steps, *window) for index in steps):
         add(
             (*WINDOW, *STEERING, "num_candidates"),
             f"no step is steered: none of the {config.steps} steps lies in "

@@ -23,7 +23,7 @@ def sum_rows(values: Tensor, rows: Tensor, batch: int) -> Tensor:
 
 
 def prior_term(
-    kind: str, log_phi: Tensor, log_theta: Tensor, rows: Tensor, share: Tensor
+    kind: str, log_phi: Tensor, log_theta: Tensor, rows: Tensor, fraction: Tensor
 ) -> Tensor:
     """The prior's part of the loss, `(B,)`, >= 0.
 
@@ -31,26 +31,26 @@ def prior_term(
         kind: `overlap | kl | none`.
         log_phi, log_theta: `(N, K)` normalised log-probabilities; gradient flows into `log_phi`.
         rows: `(N,)` row of each position.
-        share: `(B,)` c, the share of the row's masks revealed at this step.
+        fraction: `(B,)` c, the share of the row's masks revealed at this step.
     """
     if kind == "overlap":
         each = -(log_phi + log_theta).logsumexp(-1)
     elif kind == "kl":
         each = (log_phi.exp() * (log_phi - log_theta)).sum(-1)
     elif kind == "none":
-        return torch.zeros_like(share)
+        return torch.zeros_like(fraction)
     else:
         raise ValueError(f"prior is 'overlap', 'kl' or 'none', got {kind!r}")
-    return share * sum_rows(each, rows, len(share))
+    return fraction * sum_rows(each, rows, len(fraction))
 
 
-def likelihood_weight(kind: str | float, share: Tensor, length: Tensor) -> Tensor:
+def likelihood_weight(kind: str | float, fraction: Tensor, length: Tensor) -> Tensor:
     """`w` per row, `(B,)`: `slides` = L (the row's `length`), `posterior` = c, or the number."""
     if kind == "slides":
-        return length.to(share)
+        return length.to(fraction)
     if kind == "posterior":
-        return share
-    return torch.full_like(share, float(kind))
+        return fraction
+    return torch.full_like(fraction, float(kind))
 
 
 def kl_rows(log_phi: Tensor, log_theta: Tensor, rows: Tensor, batch: int) -> Tensor:

@@ -1,8 +1,10 @@
-"""Candidates, their scores, and which are kept: standard, anchored and revisable remasking.
+"""Which candidates are kept: confidence, margin, anchor scores, and the choice by them.
 
-Candidates always come from the adapted model x_phi. `anchored` ranks them by their TILTED
-probability and keeps the highest as anchors, `standard` ranks them by the marginal's confidence.
-Scores use untempered probabilities: tempering first makes ties, and ties decode left to right.
+`anchored` ranks candidates by their TILTED probability and keeps the highest as anchors; `standard`
+ranks them by the marginal's confidence (MaskGIT, Chang et al. 2022, https://arxiv.org/abs/2202.04200;
+Dream, Ye et al. 2025, https://arxiv.org/abs/2508.15487). ReMDM lets committed tokens compete again
+(Wang et al. 2025, https://arxiv.org/abs/2503.00307). Scores use untempered probabilities: tempering
+first makes ties, and ties decode left to right.
 
 Invariants of `choose`: exactly `count[b]` of row b's offered positions are kept; a lower block
 comes before any higher one; equal scores go left to right.
@@ -17,93 +19,7 @@ from torch import Tensor
 
 from .codebook import Codebook, LFQCodebook
 
-__all__ = [
-    "choose",
-    "confidence",
-    "margin",
-    "quantized_score",
-    "sampling_probs",
-    "sampling_support",
-    "two_likeliest",
-    "weakest_committed",
-]
-
-
-def sampling_probs(
-    log_probs: Tensor, temperature: float, top_p: float = 1.0, top_k: int | None = None
-) -> Tensor:
-    """The distribution a candidate is drawn from: tempered, then top-k, then top-p; `(N, K)`.
-
-    Temperature 0 is a point mass at the argmax (the lowest id of a tie).
-    """
-    if temperature == 0:
-        best = log_probs.argmax(-1, keepdim=True)
-        return torch.zeros_like(log_probs).scatter(-1, best, 1.0)
-    probs, ids = sampling_support(log_probs, temperature, top_p, top_k)
-    if ids is None:
-        return probs
-    return torch.zeros_like(log_probs).scatter_add(-1, ids, probs)
-
-
-def sampling_support(
-    log_probs: Tensor, temperature: float, top_p: float = 1.0, top_k: int | None = None
-) -> tuple[Tensor, Tensor | None]:
-    """Probabilities `(N, W)` and token ids `(N, W)` of `sampling_probs` where it is not 0.
-
-    Ids rise along a row, probabilities sum to 1, and what a short row leaves empty has
-    probability 0. Without top-k and top-p that is every token, and ids are None. The vocabulary is
-    not sorted; `temperature` > 0.
-    """
-    size = log_probs.shape[-1]
-    limited = top_k is not None and top_k < size
-    if not limited and top_p >= 1:
-        return (log_probs / temperature).softmax(-1), None
-    if limited:
-        ranked, ids = log_probs.topk(min(size, top_k or size), -1)
-        probs = (ranked / temperature).softmax(-1)
-        if top_p < 1:
-            probs = probs * (probs.cumsum(-1) - probs < top_p)
-    else:
-        probs, ids = _nucleus(log_probs / temperature, top_p)
-    order = ids.argsort(-1)
-    probs, ids = probs.gather(-1, order), ids.gather(-1, order)
-    return probs / probs.sum(-1, keepdim=True), ids
-
-
-def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """The likeliest tokens that together reach `top_p`, `(N, W)` twice; the rest of a row is 0.
-
-    A row that its 64 likeliest do not fill is looked at again, eight times as wide.
-    """
-    norm = logits.logsumexp(-1, keepdim=True)
-    rows = torch.arange(len(logits), device=logits.device)
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    width, size = 64, logits.shape[-1]
-    while len(rows):
-        width = min(width, size)
-        ranked, ids = (logits if len(rows) == len(logits) else logits[rows]).topk(width, -1)
-        probs = (ranked - norm[rows]).exp()
-        before = probs.cumsum(-1) - probs
-        done = before[:, -1] + probs[:, -1] >= top_p
-        done |= width == size
-        found.append((rows[done], (probs * (before < top_p))[done], ids[done]))
-        rows, width = rows[~done], 8 * width
-    widest = max(ids.shape[-1] for _, _, ids in found if len(ids))
-    probs, ids = logits.new_zeros(len(logits), widest), found[0][2].new_zeros(len(logits), widest)
-    for rows, some, those in found:
-        probs[rows, : some.shape[-1]] = some[:, :widest]
-        ids[rows, : those.shape[-1]] = those[:, :widest]
-    return probs, ids
-
-
-def two_likeliest(log_probs: Tensor) -> tuple[Tensor, Tensor]:
-    """The two highest log-probabilities `(N, 2)`, and the token of the highest `(N,)`, the lowest
-    id of a tie."""
-    values, ids = log_probs.topk(2, -1)
-    best, tied = ids[:, 0], values[:, 0] == values[:, 1]
-    if bool(tied.any()):
-        best = best.masked_scatter(tied, log_probs[tied].argmax(-1))
-    return values, best
+__all__ = ["anchor_scores", "choose", "confidence", "margin", "weakest_committed"]
 
 
 def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
@@ -127,7 +43,7 @@ def margin(two: Tensor) -> Tensor:
     return best[:, 0] - best[:, 1]
 
 
-def quantized_score(
+def anchor_scores(
     kind: str, log_probs: Tensor, candidates: Tensor, codebook: Codebook | None
 ) -> Tensor:
     """`anchor_score` of quantised or sampled candidates, `(N,)`.

@@ -3,32 +3,31 @@
     z_t -> x_theta(z_t) -> M times [ relax or sample -> operator -> step of phi ] -> x_phi(z_t)
         -> candidates -> the highest kept, the rest re-masked -> z_s
 
-`denoise` is the loop; a `Tilt` turns the prior of a step into the distribution candidates are drawn
-from. Without one this is the base sampler (`methods.ancestral`); the method's own tilt is in
-`posterior`. Everything else (rows that finish, blocks, stop tokens, counts) all methods share.
+`denoise` is the loop, `step` one turn of it. A `Tilt` turns the prior of a step into the
+distribution candidates are drawn from, a `CandidatePool` chooses them among whole answers; without
+either this is the base sampler. What rows finish when, blocks, stop tokens and counts are the same
+for all methods.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from ..methods.pool import TiltedSample
-from .adapters import Denoiser
-from .candidates import candidates_of, score_of, stop_bias
 from .canvas import Canvas
 from .config import APSConfig
 from .cost import Cost, MeteredDenoiser, metered
 from .noise import Noise
 from .operator import Operator
-from .state import Step, StepState, Tilted
-from .transition import open_step, recall, report, write
+from .protocols import Denoiser
+from .schedule import in_window
+from .step import Step, StepState, Tilted
 
-__all__ = ["Method", "Result", "Step", "StepState", "Tilt", "Tilted", "denoise", "run"]
+__all__ = ["CandidatePool", "Method", "Result", "Tilt", "denoise", "is_guided", "run"]
 
 
 class Method(Protocol):
@@ -53,10 +52,20 @@ class Tilt(Protocol):
         """Keep these rows, `(B',)`."""
         ...
 
-    def __call__(
-        self, denoiser: Denoiser, state: Any, step: Step, bias: Callable[[Tensor], Tensor]
-    ) -> Tilted:
+    def __call__(self, denoiser: Denoiser, step: Step) -> Tilted:
         """Fit phi and return the tilted distributions."""
+        ...
+
+
+class CandidatePool(Protocol):
+    """Chooses a step's candidates among whole answers."""
+
+    def take(self, rows: Tensor) -> None:
+        """Keep these rows, `(B',)`."""
+        ...
+
+    def __call__(self, tilted: Tilted, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+        """One token per masked position `(N,)`, and the chosen answers' rewards by name, `(B,)`."""
         ...
 
 
@@ -67,7 +76,7 @@ def denoise(
     config: APSConfig,
     noise: Noise,
     tilt: Tilt | None = None,
-    pool: TiltedSample | None = None,
+    pool: CandidatePool | None = None,
 ) -> Iterator[StepState]:
     """Fill the canvas step by step; rows leave the batch when they have no mask left.
 
@@ -75,13 +84,12 @@ def denoise(
 
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
-        pool: chooses the guided steps' candidates among whole answers; without one each token is
-            drawn by itself.
+        pool: chooses the guided steps' candidates; without one each token is drawn by itself.
     """
     full, mask_id = canvas, denoiser.mask_id
-    committed_score = None
+    committed = None  # (B, L) the scores that committed tokens won by, if they compete again
     if config.revisable:
-        committed_score = torch.zeros_like(canvas.z, dtype=torch.double)
+        committed = torch.zeros_like(canvas.z, dtype=torch.double)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
     for index in range(config.steps):
         busy = (canvas.z == mask_id).any(-1)
@@ -91,50 +99,44 @@ def denoise(
                 return
             rows, canvas, noise = rows[keep], canvas.take(keep), noise.take(keep)
             denoiser, operator = denoiser.take(keep), operator.take(keep)
-            if committed_score is not None:
-                committed_score = committed_score[keep]
-            if tilt is not None:
-                tilt.take(keep)
-            if pool is not None:
-                pool.take(keep)
+            if committed is not None:
+                committed = committed[keep]
+            for part in (tilt, pool):
+                if part is not None:
+                    part.take(keep)
         guided = (tilt is not None or pool is not None) and is_guided(index, config)
-        step = open_step(canvas, mask_id, config, noise, index, everywhere=guided)
+        step = Step.open(canvas, mask_id, config, noise, index, everywhere=guided)
         if not len(step.where[0]):
             continue
-        bias = stop_bias(canvas, step.where, config)
-        trunk = denoiser.trunk(canvas.z)
         if guided and tilt is not None:
-            tilted = tilt(denoiser, trunk, step, bias)
+            tilted = tilt(denoiser, step)
         else:
-            with torch.no_grad():
-                log_theta = bias(denoiser.logits(trunk, step.where)).log_softmax(-1)
+            log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
             if guided and pool is not None:
-                candidates, terms = pool(tilted, step)
-                tilted.loss = {**tilted.loss, **terms}
+                candidates, chosen = pool(tilted, step)
+                tilted.rewards = {**tilted.rewards, **chosen}
             else:
-                candidates = candidates_of(tilted, step, config, operator)
-            scores = score_of(tilted, candidates, step, config, operator)
-            recalled = None
-            if committed_score is not None and index + 1 < config.steps:
-                again, committed_score = recall(step, mask_id, committed_score, config)
-                recalled = again, committed_score, mask_id
-            move = write(step, candidates, scores, config, recalled)
-            if committed_score is not None:
-                committed_score = torch.where(move.revealed, move.scores, committed_score)
+                candidates = step.draw(tilted, operator.codebook)
+            scores = step.score(tilted, candidates, operator.codebook)
+            again = None
+            if committed is not None and index + 1 < config.steps:
+                again, committed = step.remask_candidates(committed)
+            move = step.write(candidates, scores, again, committed)
+            if committed is not None:
+                committed = torch.where(move.revealed, move.scores, committed)
             canvas = move.canvas
             full = full.put(rows, canvas)
-            state = report(index, config.steps, full, rows, step.where, tilted, move, guided=guided)
+            state = step.report(full, rows, tilted, move, guided=guided)
         yield state  # outside of no_grad, which would otherwise hold in the caller's code too
 
 
 def is_guided(index: int, config: APSConfig) -> bool:
-    """Whether step `index` lies in the guidance window and on its interval."""
-    at = index / config.steps
-    inside = config.guidance_start <= at < config.guidance_end
+    """Whether step `index` is steered: something steers, and the window holds the step."""
     steers = config.inner_steps > 0 or config.num_candidates > 1
-    return inside and steers and index % config.guidance_interval == 0
+    start, end = config.guidance_start, config.guidance_end
+    return steers and in_window(index, config.steps, start, end, config.guidance_interval)
 
 
 @dataclass

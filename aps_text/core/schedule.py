@@ -13,7 +13,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["alpha", "dream_count", "keep_masked", "reveal_count", "time_grid"]
+__all__ = ["alpha", "dream_count", "in_window", "keep_masked", "reveal_count", "time_grid"]
 
 
 def alpha(t: float, schedule: str = "linear") -> float:
@@ -63,3 +63,8 @@ def dream_count(masked: Tensor, index: int, steps: int, eps: float = 1e-3) -> Te
         return masked
     t, s = (1 + (eps - 1) * i / steps for i in (index, index + 1))
     return (masked.double() * (1 - s / t)).long()
+
+
+def in_window(index: int, steps: int, start: float, end: float, interval: int) -> bool:
+    """Whether step `index` lies in the part `[start, end)` of the steps and on the interval."""
+    return start <= index / steps < end and index % interval == 0

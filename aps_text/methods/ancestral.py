@@ -1,20 +1,23 @@
 """The base sampler: confidence or ancestral decoding of x_theta, no reward.
 
 `config.alg` is Dream's name for how positions are ranked; `origin` is ancestral sampling, every
-mask revealed by its own coin with probability `1 - (1 - alpha_s) / (1 - alpha_t)`. Confidence
-decoders reveal per-row counts (Chang et al. 2022, MaskGIT; Ye et al. 2025, Dream).
+mask revealed by its own coin with probability `1 - (1 - alpha_s) / (1 - alpha_t)` (Sahoo et al.
+2024, MDLM, https://arxiv.org/abs/2406.07524). Confidence decoders reveal per-row counts (Chang et
+al. 2022, MaskGIT, https://arxiv.org/abs/2202.04200; Ye et al. 2025, Dream,
+https://arxiv.org/abs/2508.15487).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..core.adapters import Denoiser
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.sampler import StepState, denoise
+from ..core.protocols import Denoiser
+from ..core.sampler import denoise
+from ..core.step import StepState
 
 __all__ = ["Ancestral", "base_config"]
 

@@ -9,21 +9,21 @@ estimator (through the relaxation or a score function) and the operator know not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from ..core.adapters import Adapter, Denoiser
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.estimator import estimate
 from ..core.noise import Noise
 from ..core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, trust_region
 from ..core.operator import Operator
-from ..core.sampler import Step, StepState, Tilted, denoise
-from .pool import TiltedSample
+from ..core.protocols import Adapter, Denoiser
+from ..core.sampler import denoise
+from ..core.step import Step, StepState, Tilted
+from .pool import AnswerPool
 
 __all__ = ["APS", "PosteriorTilt"]
 
@@ -45,7 +45,7 @@ class APS:
         if config.inner_steps > 0:
             tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
         if config.num_candidates > 1:
-            pool = TiltedSample(operator, config)
+            pool = AnswerPool(operator, config)
         return denoise(denoiser, operator, canvas, config, noise, tilt, pool)
 
 
@@ -59,57 +59,49 @@ class PosteriorTilt:
         """See `Tilt.take`."""
         self.operator, self.phi = self.operator.take(rows), self.phi.take(rows)
 
-    def __call__(
-        self, denoiser: Denoiser, state: Any, step: Step, bias: Callable[[Tensor], Tensor]
-    ) -> Tilted:
+    def __call__(self, denoiser: Denoiser, step: Step) -> Tilted:
         """See `Tilt.__call__`: M+1 forwards (M+2 when phi is carried over)."""
-        config, where, batch = self.config, step.where, len(step.count)
-        theta = self.phi.begin(denoiser, state, where)
+        config, where, bias, batch = self.config, step.where, step.bias, len(step.count)
+        trunk = denoiser.trunk(step.canvas.z)
+        theta = self.phi.begin(denoiser, trunk, where)
         log_theta = None if theta is None else bias(theta).log_softmax(-1)
         loss: dict[str, Tensor] = {}
+        rewards: dict[str, Tensor] = {}
+        norm: Tensor | None = None
         log_phi: Tensor | None = None  # log x_phi; None once phi has moved on from it
         going = torch.ones(batch, dtype=torch.bool, device=step.count.device)
-        share = step.share
+        fraction = step.reveal_fraction
         for inner in range(config.inner_steps):
             with torch.enable_grad():
-                logits = self.phi.logits(denoiser, state, where)
+                logits = self.phi.logits(denoiser, trunk, where)
             # The loss is differentiated at the logits first: a row whose gradient is nothing, or
             # that left the trust region, must not be moved, and then nothing is back-propagated.
             leaf = bias(logits.detach()).requires_grad_()
-            share = share.to(leaf)
+            fraction = fraction.to(leaf)
             with torch.enable_grad():
                 log_leaf = leaf.log_softmax(-1)
                 log_phi = log_leaf.detach()
                 if log_theta is None:
                     log_theta = log_phi
-                prior = prior_term(config.prior, log_leaf, log_theta, where[0], share)
+                prior = prior_term(config.prior, log_leaf, log_theta, where[0], fraction)
                 if config.trust_region is not None:
                     if config.prior == "kl":  # the gap is in the prior already
-                        gap = prior.detach() / (share * masked_count(where[0], share))
+                        gap = prior.detach() / (fraction * masked_count(where[0], fraction))
                     else:
                         gap = kl_rows(log_phi, log_theta, where[0], batch)
                     going = going & (gap < config.trust_region)
                     if not bool(going.any()):
                         break
-                found = estimate(
-                    self.operator,
-                    log_leaf,
-                    where,
-                    step.canvas,
-                    config,
-                    step.noise,
-                    step.index,
-                    inner,
-                )
-                weight = likelihood_weight(config.likelihood_weight, share, step.canvas.lengths)
+                found = estimate(self.operator, log_leaf, step, inner)
+                weight = likelihood_weight(config.likelihood_weight, fraction, step.canvas.lengths)
                 total = prior - weight * found.surrogate / config.beta
                 if not total.requires_grad:
                     break  # no prior and nothing that guides
                 (grad,) = torch.autograd.grad(total.sum(), leaf)
             norm = sum_rows(grad.square().sum(-1), where[0], batch).sqrt()
             likelihood = (weight * found.value / config.beta).detach()
-            loss = {"prior": prior.detach(), "likelihood": likelihood, "gradient": norm}
-            loss |= {name: value.detach().to(leaf) for name, value in found.terms.items()}
+            loss = {"prior": prior.detach(), "likelihood": likelihood}
+            rewards = {name: value.detach().to(leaf) for name, value in found.terms.items()}
             gate = going & found.informative & (norm > config.gradient_gate)
             if bool(gate.any()):
                 self.phi.update(logits, grad, gate)
@@ -118,12 +110,12 @@ class PosteriorTilt:
                 break  # nothing moved, so the next inner step would find the same gradient
         with torch.no_grad():
             if log_phi is None:
-                log_phi = bias(self.phi.logits(denoiser, state, where)).log_softmax(-1)
+                log_phi = bias(self.phi.logits(denoiser, trunk, where)).log_softmax(-1)
             if log_theta is None:
                 log_theta = log_phi
             if config.trust_region is not None:
                 log_phi = trust_region(log_phi, log_theta, where[0], batch, config.trust_region)
-        return Tilted(log_phi, log_theta, loss)
+        return Tilted(log_phi, log_theta, loss, rewards, norm)
 
 
 def masked_count(rows: Tensor, like: Tensor) -> Tensor:

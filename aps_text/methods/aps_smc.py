@@ -29,17 +29,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.adapters import Denoiser
+from torch import Tensor
+
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.sampler import StepState, Tilt, is_guided
+from ..core.protocols import Denoiser
+from ..core.sampler import Tilt, is_guided
+from ..core.step import StepState
 from .aps import PosteriorTilt
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
-from .twist import log_promise
+from .twist import log_twist
 
 __all__ = ["APSSMC"]
 
@@ -97,12 +100,12 @@ class APSSMC:
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
             return PosteriorTilt(reward, settings, model.new_adapter(settings, own))
 
-        def promise(reward: Operator, proposal: Proposal):
-            return log_promise(
+        def twist(reward: Operator, at: Proposal) -> Tensor:
+            return log_twist(
                 reward,
-                proposal.step,
-                proposal.log_p,
-                proposal.log_q,
+                at.step,
+                at.log_p,
+                at.log_q,
                 kind=self.twist,
                 draws=self.draws,
                 beta=beta,
@@ -112,7 +115,7 @@ class APSSMC:
             particles=self.particles,
             config=ordered(config, self.order),
             beta=beta,
-            promise=promise,
+            log_twist=twist,
             tilt=tilt,
             guided=lambda index: is_guided(index, settings),
             every=self.every,

@@ -18,15 +18,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ..core.adapters import Denoiser
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.limits import check_number
 from ..core.noise import Noise
 from ..core.operator import Operator, guiding
-from ..core.sampler import Method, StepState
+from ..core.protocols import Denoiser
+from ..core.sampler import Method
+from ..core.step import StepState
 from .ancestral import Ancestral
-from .particles import narrow, particle_noise, slots
+from .particles import particle_noise, slots
 
 __all__ = ["BestOf"]
 
@@ -67,10 +68,10 @@ class BestOf:
             particle_noise(noise, self.samples),
         ):
             if last is not None:
-                yield narrow(last, first)
+                yield last.take(first)
             last = state
         if last is None:
             return
         reward = guiding(operator).take(owners).log_prob_ids(last.z).total
         best = reward.to(device).view(batch, self.samples).argmax(-1)
-        yield narrow(last, first + best)
+        yield last.take(first + best)

@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.adapters import Denoiser
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.sampler import StepState
+from ..core.protocols import Denoiser
+from ..core.step import StepState
 from .aps import APS
 
 __all__ = ["EntRGi", "aps_logits", "expectation"]

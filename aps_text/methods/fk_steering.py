@@ -23,17 +23,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..core.adapters import Denoiser
+from torch import Tensor
+
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.sampler import StepState
+from ..core.protocols import Denoiser
+from ..core.step import StepState
 from .ancestral import base_config
 from .checks import check_filter, check_number, check_one_of
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
-from .twist import log_promise
+from .twist import log_twist
 
 __all__ = ["FKSteering"]
 
@@ -83,22 +85,15 @@ class FKSteering:
         unmasking_only(config, "FK steering")
         beta = config.beta if self.beta is None else self.beta
 
-        def promise(reward: Operator, proposal: Proposal):
-            return log_promise(
-                reward,
-                proposal.step,
-                proposal.log_p,
-                proposal.log_q,
-                kind="prior",
-                draws=self.draws,
-                beta=beta,
-            )
+        def twist(reward: Operator, at: Proposal) -> Tensor:
+            log_p, draws = at.log_p, self.draws
+            return log_twist(reward, at.step, log_p, log_p, kind="prior", draws=draws, beta=beta)
 
         particle_filter = ParticleFilter(
             particles=self.particles,
             config=base_config(config),
             beta=beta,
-            promise=promise,
+            log_twist=twist,
             potential=self.potential,
             every=self.every,
             resample=self.resample,

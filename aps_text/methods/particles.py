@@ -7,20 +7,16 @@ its neighbours nor on other returned sequences, and with k = 1 they are the base
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from ..core.adapters import Where
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.state import StepState
+from ..core.protocols import Where
 
 __all__ = [
     "draw_one",
     "effective_size",
-    "narrow",
     "particle_noise",
     "slots",
     "systematic",
@@ -93,18 +89,3 @@ def unmasking_only(config: APSConfig, method: str) -> None:
             f"revisable=True re-masks written tokens, and {method} weighs steps that only write; "
             "use revisable=False"
         )
-
-
-def narrow(state: StepState, rows: Tensor) -> StepState:
-    """The state of some rows, `(B',)`."""
-    return replace(
-        state,
-        z=state.z[rows],
-        written=state.written[rows],
-        revealed=state.revealed[rows],
-        candidates=state.candidates[rows],
-        tilted=state.tilted[rows],
-        prior=state.prior[rows],
-        loss={name: value[rows] for name, value in state.loss.items()},
-        kl=None if state.kl is None else state.kl[rows],
-    )

@@ -30,22 +30,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..core.candidates import candidates_of
 from ..core.canvas import end_at_stop
-from ..core.completions import counted, draw_answers, fill_in
+from ..core.completions import draw_answers, fill_in, scored_positions
 from ..core.config import APSConfig
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
-from ..core.remasking import sampling_support
-from ..core.state import Step, Tilted
+from ..core.step import Step, Tilted
+from ..core.token_sampling import sampling_support
 
-__all__ = ["TiltedSample"]
+__all__ = ["AnswerPool"]
 
 ALIKE = 1e-4
 """Log-weights this near are the same: rounding must not move what no reward moves."""
 
 
-class TiltedSample:
+class AnswerPool:
     """The chain of B rows: the answer each holds, and what it is worth."""
 
     def __init__(self, operator: Operator, config: APSConfig) -> None:
@@ -72,7 +71,7 @@ class TiltedSample:
         if tilted.log_phi is not tilted.log_theta:
             answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
             gap = (tilted.log_phi - tilted.log_theta).gather(-1, tokens).double()
-            on = counted(answers, step.canvas)[rows, :, cols]
+            on = scored_positions(answers, step.canvas)[rows, :, cols]
             log_weight = log_weight - softplus(sum_rows(gap * on, rows, batch))
         each = torch.arange(batch, device=rows.device)
         chosen = step.noise.categorical(
@@ -117,12 +116,12 @@ class TiltedSample:
 
         def drawn(log_probs: Tensor) -> Tensor:
             config, one = self.config, Tilted(log_probs, log_probs)
-            tokens = candidates_of(one, step, config, self.operator)[:, None]
+            tokens = step.draw(one, self.operator.codebook)[:, None]
             more = config.num_candidates - (self._held is not None) - 1
             if config.temperature == 0 or more < 1:
                 return tokens
             probs, ids = sampling_support(log_probs, config.temperature, config.top_p, config.top_k)
-            others = draw_answers(step.noise, step.where, step.index, probs, more, "pool")
+            others = draw_answers(step, probs, more, "pool")
             return torch.cat([tokens, others if ids is None else ids.gather(-1, others)], 1)
 
         tokens = drawn(tilted.log_phi)

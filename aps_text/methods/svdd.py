@@ -6,10 +6,10 @@
 is a draw from `p_theta(z_s | z_t) exp(v(z_s)/alpha)`, normalised per step: that is the target only
 where v/alpha is the true soft value. `alpha=0` keeps the best (SVDD's greedy form).
 
-Source: Li et al. 2024, "Derivative-Free Guidance in Continuous and Discrete Diffusion Models with
-Soft Value-Based Decoding" (the posterior-mean variant, without a trained value). A text reward
-takes no mean of tokens, so x0_hat is the likeliest answer or a draw. Cost per returned sample: the
-kept candidate's logits are the next step's, so 1 + M*(T-1) forwards; M*T rewards.
+Source: Li et al. 2024, https://arxiv.org/abs/2408.08252 (the posterior-mean variant, without a
+trained value). A text reward takes no mean of tokens, so x0_hat is the likeliest answer or a draw.
+Cost per returned sample: the kept candidate's logits are the next step's, so 1 + M*(T-1) forwards;
+M*T rewards.
 """
 
 from __future__ import annotations
@@ -22,26 +22,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..core.adapters import Denoiser, Where
-from ..core.candidates import score_of, stop_bias
 from ..core.canvas import Canvas
 from ..core.completions import draw_answers, fill_in
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator, guiding
-from ..core.remasking import sampling_probs
-from ..core.sampler import StepState
-from ..core.state import Tilted
-from ..core.transition import open_step, positions_of, report, write
+from ..core.protocols import Denoiser
+from ..core.step import Step, StepState, Tilted
+from ..core.token_sampling import sampling_probs
 from .ancestral import base_config
 from .checks import check_number, check_one_of
-from .particles import (
-    draw_one,
-    particle_noise,
-    slots,
-    take_ragged,
-    unmasking_only,
-)
+from .particles import draw_one, particle_noise, slots, take_ragged, unmasking_only
 
 __all__ = ["SVDD"]
 
@@ -52,8 +43,7 @@ class SVDD:
 
     Attributes:
         candidates: M per step.
-        alpha: temperature of the choice, in the reward's units; 0 takes the best, None is the
-            call's `beta`.
+        alpha: temperature of the choice, in the reward's units; None is the call's `beta`.
         fill: x0_hat is the `argmax` answer or a `sample` from x_theta(z_s).
     """
 
@@ -75,109 +65,56 @@ class SVDD:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """One state a step.
-
-        Raises:
-            ValueError: `revisable`.
-        """
+        """One state a step; refuses `revisable`."""
         unmasking_only(config, "SVDD")
-        return self._run(denoiser, guiding(operator), canvas, base_config(config), noise)
+        operator, config, many = guiding(operator), base_config(config), self.candidates
+        alpha = config.beta if self.alpha is None else self.alpha
 
-    def _run(
-        self,
-        denoiser: Denoiser,
-        operator: Operator,
-        canvas: Canvas,
-        config: APSConfig,
-        noise: Noise,
-    ) -> Iterator[StepState]:
-        mask_id, many = denoiser.mask_id, self.candidates
-        active = (canvas.z == mask_id).any(-1).nonzero().squeeze(-1)
-        if not len(active):
-            return
-        where = positions_of(canvas.z[active] == mask_id)
-        log_theta = prior(denoiser.take(active), canvas.take(active), where, config)
+        def look(z: Canvas, of: Tensor, own: Noise, index: int) -> tuple[Tensor, Step, Tensor]:
+            """The rows of `z` with masks, their step, and x_theta there; `of` are the caller's."""
+            open_rows = (z.z == denoiser.mask_id).any(-1).nonzero().squeeze(-1)
+            z, own = z.take(open_rows), own.take(open_rows)
+            step = Step.open(z, denoiser.mask_id, config, own, index, everywhere=True)
+            none = torch.empty(0, denoiser.vocab_size, device=of.device)
+            model = denoiser.take(of[open_rows])
+            return open_rows, step, step.x_theta(model) if len(open_rows) else none
+
+        rows, ahead, log_theta = look(canvas, slots(len(canvas.z), 1, canvas.z.device), noise, 0)
+        where = ahead.where
         for index in range(config.steps):
-            owners = slots(len(active), many, active.device)
-            own = particle_noise(noise.take(active), many)
-            step = open_step(
-                canvas.take(active[owners]), mask_id, config, own, index, everywhere=True
-            )
-            entries, _ = take_ragged(where, owners)
-            log_p = log_theta[entries]
-            tilted = Tilted(log_p, log_p)
-            probs = sampling_probs(log_p, config.temperature, config.top_p, config.top_k)
-            tokens = own.categorical(probs, *step.where, index, "candidate")
-            move = write(step, tokens, score_of(tilted, tokens, step, config, operator), config)
-            ahead = self._look(denoiser, move.canvas, active[owners], own, index, config)
-            reward = operator.take(active[owners]).log_prob_ids(ahead.answers).total
-            kept = self._choose(
-                reward.to(active.device).view(-1, many), config, noise, active, index
-            )
-            kept = kept + torch.arange(len(active), device=kept.device) * many
-            # What the kept candidates did, and x_theta where they stand.
-            entries, chosen_where = take_ragged(step.where, kept)
-            chosen = Tilted(log_p[entries], log_p[entries])
-            move = move.take(kept)
-            canvas = canvas.put(active, move.canvas)
-            yield report(index, config.steps, canvas, active, chosen_where, chosen, move)
-            still = (move.canvas.z == mask_id).any(-1)
-            active = active[still]
-            if not len(active):
+            if not len(rows):
                 return
-            entries, where = take_ragged(ahead.where, torch.searchsorted(ahead.rows, kept[still]))
-            log_theta = ahead.log_theta[entries]
+            owners = slots(len(rows), many, rows.device)
+            own = particle_noise(noise.take(rows), many)
+            here = canvas.take(rows[owners])
+            step = Step.open(here, denoiser.mask_id, config, own, index, everywhere=True)
+            log_p = log_theta[take_ragged(where, owners)[0]]
+            tilted = Tilted(log_p, log_p)
+            tokens = step.draw(tilted)
+            move = step.write(tokens, step.score(tilted, tokens, operator.codebook))
+            left, ahead, log_ahead = look(move.canvas, rows[owners], own, index)
+            answers = move.canvas.z.index_put((left,), self._promised(ahead, log_ahead))
+            value = operator.take(rows[owners]).log_prob_ids(answers).total
+            value = value.to(rows.device, torch.double).view(-1, many)
+            if alpha == 0:
+                kept = value.argmax(-1)
+            else:
+                kept = draw_one(value / alpha, noise.take(rows), index, "choice")
+            kept = kept + torch.arange(len(rows), device=rows.device) * many
+            entries, _ = take_ragged(step.where, kept)
+            move = move.take(kept)
+            canvas = canvas.put(rows, move.canvas)
+            yield step.take(kept).report(canvas, rows, tilted.take(kept, entries), move)
+            still = (move.canvas.z == denoiser.mask_id).any(-1)
+            entries, where = take_ragged(ahead.where, torch.searchsorted(left, kept[still]))
+            rows, log_theta = rows[still], log_ahead[entries]
 
-    def _look(
-        self,
-        denoiser: Denoiser,
-        canvas: Canvas,
-        rows: Tensor,
-        noise: Noise,
-        index: int,
-        config: APSConfig,
-    ) -> _Ahead:
-        """x_theta at the candidates that have masks, and the answers all of them promise.
-
-        `canvas` and `noise` are the candidates', `rows` their rows in `denoiser`.
-        """
-        masked = canvas.z == denoiser.mask_id
-        some = masked.any(-1).nonzero().squeeze(-1)
-        where = positions_of(masked[some])
-        if not len(some):
-            return _Ahead(some, where, torch.empty(0, device=some.device), canvas.z)
-        partial = canvas.take(some)
-        log_theta = prior(denoiser.take(rows[some]), partial, where, config)
+    def _promised(self, step: Step, log_theta: Tensor) -> Tensor:
+        """x0_hat of the step's rows, `(B, L)`."""
         if self.fill == "argmax":
             tokens = log_theta.argmax(-1, keepdim=True)
         else:
+            config = step.config
             probs = sampling_probs(log_theta, config.temperature, config.top_p, config.top_k)
-            tokens = draw_answers(noise.take(some), where, index, probs, 1)
-        answers = canvas.z.index_put((some,), fill_in(partial, where, tokens))
-        return _Ahead(some, where, log_theta, answers)
-
-    def _choose(
-        self, reward: Tensor, config: APSConfig, noise: Noise, active: Tensor, index: int
-    ) -> Tensor:
-        """The kept candidate of each row, `(B, M)` -> `(B,)`."""
-        alpha = config.beta if self.alpha is None else self.alpha
-        if alpha == 0:
-            return reward.argmax(-1)
-        return draw_one(reward.double() / alpha, noise.take(active), index, "choice")
-
-
-@dataclass
-class _Ahead:
-    """One look ahead: `rows` are the candidates with masks, `where` and `log_theta` theirs."""
-
-    rows: Tensor
-    where: Where
-    log_theta: Tensor
-    answers: Tensor
-
-
-@torch.no_grad()
-def prior(denoiser: Denoiser, canvas: Canvas, where: Where, config: APSConfig) -> Tensor:
-    """`log x_theta(z_t)` at `where`, `(N, K)`: one forward."""
-    logits = denoiser.logits(denoiser.trunk(canvas.z), where)
-    return stop_bias(canvas, where, config)(logits).log_softmax(-1)
+            tokens = draw_answers(step, probs, 1)
+        return fill_in(step.canvas, step.where, tokens)

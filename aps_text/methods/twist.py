@@ -1,4 +1,4 @@
-"""What a canvas with masks promises: `log psi_t(z_t)`, an estimate of `log E[exp(r/beta) | z_t]`.
+"""The twisting function `log psi_t(z_t)`: an estimate of `log E[exp(r/beta) | z_t]` at a canvas.
 
     prior:  log mean_k exp(r(x_k)/beta),                       x_k ~ x_theta(z_t) on the masks
     elbo:   mean_k r(x_k)/beta - sum_l KL(x_phi^l || x_theta^l),  x_k ~ x_phi(z_t)
@@ -6,6 +6,7 @@
 `prior` has the right expectation (of psi under the product of marginals) and a large variance;
 `elbo` is a lower bound of it that is tight where x_phi is the mean-field posterior. Either may be
 noisy: a particle keeps the value it was weighed with, so the weights of its path telescope.
+Twisting functions: Wu et al. 2023, https://arxiv.org/abs/2306.17775.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from torch import Tensor
 from ..core.completions import draw_answers, rewards_of
 from ..core.objective import sum_rows
 from ..core.operator import Operator
-from ..core.state import Step
+from ..core.step import Step
 
-__all__ = ["divergence", "log_promise"]
+__all__ = ["divergence", "log_twist"]
 
 
 def divergence(step: Step, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -30,7 +31,7 @@ def divergence(step: Step, log_q: Tensor, log_p: Tensor) -> Tensor:
     return sum_rows(each.double(), step.where[0], len(step.canvas.z))
 
 
-def log_promise(
+def log_twist(
     operator: Operator,
     step: Step,
     log_p: Tensor,
@@ -49,7 +50,7 @@ def log_promise(
         kind: `prior | elbo`.
     """
     probs = (log_p if kind == "prior" else log_q).exp()
-    tokens = draw_answers(step.noise, step.where, step.index, probs, draws)
+    tokens = draw_answers(step, probs, draws)
     r = rewards_of(operator, step, tokens) / beta
     if kind == "prior":
         return r.logsumexp(-1) - math.log(draws)

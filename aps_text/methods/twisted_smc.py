@@ -13,22 +13,23 @@ sample: k*T forwards, k*T rewards forward and backward, and k rewards at the end
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from ..core.adapters import Denoiser
-from ..core.canvas import Canvas, alive_before_stop, end_at_stop
-from ..core.codebook import Relaxed
+from ..core.canvas import Canvas
+from ..core.completions import relax
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.objective import trust_region
 from ..core.operator import Operator, guiding
-from ..core.sampler import StepState, Tilt
-from ..core.state import Step, Tilted
+from ..core.protocols import Denoiser
+from ..core.sampler import Tilt
+from ..core.schedule import in_window
+from ..core.step import Step, StepState, Tilted
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
@@ -46,28 +47,20 @@ class GradientTilt:
         """See `Tilt.take`."""
         self.operator = self.operator.take(rows)
 
-    def __call__(
-        self, denoiser: Denoiser, state: Any, step: Step, bias: Callable[[Tensor], Tensor]
-    ) -> Tilted:
-        """One forward, one reward forward and backward; `loss["promise"]` is log psi_t."""
-        canvas, (rows, cols) = step.canvas, step.where
-        with torch.no_grad():
-            log_theta = bias(denoiser.logits(state, step.where)).log_softmax(-1)
-            ids = canvas.z.index_put((rows, cols), log_theta.argmax(-1))
-            ids = end_at_stop(ids, canvas.editable, canvas.stop_ids, canvas.fill_id)
-            alive = alive_before_stop(ids, canvas.stop_ids)
-            if canvas.stop_ids:
-                alive &= ids != canvas.fill_id
+    def __call__(self, denoiser: Denoiser, step: Step) -> Tilted:
+        """One forward, one reward forward and backward."""
+        log_theta = step.x_theta(denoiser)
         probs = log_theta.exp().requires_grad_()
         with torch.enable_grad():
-            relaxed = Relaxed(ids, rows, cols, probs, alive, relaxation="expectation")
+            relaxed = relax(step, probs, log_theta.argmax(-1), relaxation="expectation")
             total = self.operator.log_prob(relaxed).total
             (grad,) = torch.autograd.grad(total.sum(), probs)
         with torch.no_grad():
             log_phi = (log_theta + grad / self.beta).log_softmax(-1)
             if self.bound is not None:
-                log_phi = trust_region(log_phi, log_theta, rows, len(canvas.z), self.bound)
-        return Tilted(log_phi, log_theta, {"promise": total.detach().to(log_theta) / self.beta})
+                batch = len(step.canvas.z)
+                log_phi = trust_region(log_phi, log_theta, step.where[0], batch, self.bound)
+        return Tilted(log_phi, log_theta, log_twist=total.detach().to(log_theta) / self.beta)
 
 
 @dataclass(frozen=True)
@@ -122,17 +115,17 @@ class TwistedSMC:
             return GradientTilt(reward, beta, config.trust_region)
 
         def guided(index: int) -> bool:
-            inside = config.guidance_start <= index / config.steps < config.guidance_end
-            return inside and index % config.guidance_interval == 0
+            window = config.guidance_start, config.guidance_end, config.guidance_interval
+            return in_window(index, config.steps, *window)
 
-        def promise(reward: Operator, proposal: Proposal) -> Tensor | None:
-            return proposal.tilted.loss.get("promise")
+        def twist(reward: Operator, at: Proposal) -> Tensor | None:
+            return at.tilted.log_twist
 
         particle_filter = ParticleFilter(
             particles=self.particles,
             config=ordered(config, self.order),
             beta=beta,
-            promise=promise,
+            log_twist=twist,
             tilt=tilt,
             guided=guided,
             every=self.every,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..core.candidates import is_random
 from ..core.config import APSConfig
 from ..core.idle import WINDOW
 from ..core.sampler import Method
+from ..core.step import is_random_order
 from .ancestral import Ancestral, base_config
 from .aps_smc import APSSMC
 from .best_of_n import BestOf
@@ -84,6 +84,6 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
 
 def is_greedy(config: APSConfig) -> bool:
     """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
-    drawn = config.temperature > 0 or config.alg_temp is not None or is_random(config)
+    drawn = config.temperature > 0 or config.alg_temp is not None or is_random_order(config)
     fitted = config.inner_steps > 0 or config.num_candidates > 1
     return not fitted and config.candidate == "sample" and not drawn

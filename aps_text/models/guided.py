@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.adapters import SUPPRESSED, Adapter, Denoiser, Where
 from ..core.config import APSConfig
 from ..core.noise import Noise
+from ..core.protocols import SUPPRESSED, Adapter, Denoiser, Where
 
 __all__ = ["GuidedDenoiser"]
 

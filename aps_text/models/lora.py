@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.adapters import Denoiser, RowAdam, Where
+from ..core.adapters import RowAdam
 from ..core.noise import Noise
+from ..core.protocols import Denoiser, Where
 
 __all__ = ["LoraAdapter"]
 

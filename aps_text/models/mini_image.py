@@ -25,10 +25,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.adapters import Adapter, Denoiser, LogitsAdapter, Where
+from ..core.adapters import LogitsAdapter
 from ..core.codebook import LFQCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
+from ..core.protocols import Adapter, Denoiser, Where
 from .guided import GuidedDenoiser
 from .lora import LoraAdapter
 

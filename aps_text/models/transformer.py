@@ -22,9 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..core.adapters import SUPPRESSED, Adapter, LogitsAdapter, Where
+from ..core.adapters import LogitsAdapter
 from ..core.config import APSConfig
 from ..core.noise import Noise
+from ..core.protocols import SUPPRESSED, Adapter, Where
 from .forward_inputs import ForwardInputs, layer_calls
 from .lora import LoraAdapter
 from .partial_forward import Maps, first_of, gathered, run_at

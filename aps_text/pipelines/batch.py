@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..core.adapters import Adapter, Denoiser
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator, Scores, merge_terms, start_ids
-from ..core.sampler import Method, StepState
+from ..core.protocols import Adapter, Denoiser
+from ..core.sampler import Method
+from ..core.step import StepState
 from ..methods.aps import APS
 from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter

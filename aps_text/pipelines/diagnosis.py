@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..core.sampler import StepState
+from ..core.step import StepState
 
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats
@@ -49,14 +49,14 @@ class GuidanceMonitor:
 
     def __init__(self, z: Tensor, mask_id: int) -> None:
         self.z, self.mask_id = z, mask_id
-        self._seen: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self._seen: list[tuple[Tensor, dict[str, Tensor], Tensor | None]] = []
 
     def see(self, state: StepState) -> None:
         """Take a step's state."""
         busy = (self.z == self.mask_id).any(-1)
         self.z = state.z
-        if state.guided and state.loss:
-            self._seen.append((busy, state.loss))
+        if state.guided and (state.loss or state.rewards):
+            self._seen.append((busy, state.rewards, state.gradient_norm))
 
     def result(self, names: Sequence[str], gate: float) -> list[GuidanceTrace]:
         """What happened to each row.
@@ -67,19 +67,27 @@ class GuidanceMonitor:
         """
         found = []
         steps = [
-            (busy.tolist(), {name: value.tolist() for name, value in loss.items()})
-            for busy, loss in self._seen
+            (
+                busy.tolist(),
+                {name: value.tolist() for name, value in rewards.items()},
+                [math.inf] * len(busy) if norm is None else norm.tolist(),
+            )
+            for busy, rewards, norm in self._seen
         ]
         for row in range(len(self.z)):
-            mine = [{k: v[row] for k, v in loss.items()} for busy, loss in steps if busy[row]]
-            values = {name: [one[name] for one in mine if name in one] for name in names}
+            mine = [
+                ({name: value[row] for name, value in rewards.items()}, norms[row])
+                for busy, rewards, norms in steps
+                if busy[row]
+            ]
+            values = {name: [one[name] for one, _ in mine if name in one] for name in names}
             values = {name: column for name, column in values.items() if column}
             found.append(
                 GuidanceTrace(
                     {name: column[0] for name, column in values.items()},
                     {name: column[-1] for name, column in values.items()},
                     {name: len(c) < 2 or max(c) > min(c) for name, c in values.items()},
-                    any(one.get("gradient", math.inf) > gate for one in mine),
+                    any(norm > gate for _, norm in mine),
                 )
             )
         return found

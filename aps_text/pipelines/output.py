@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
-from ..core.sampler import StepState
+from ..core.step import StepState
 
 if TYPE_CHECKING:
     from ..models.lora import LoraAdapter

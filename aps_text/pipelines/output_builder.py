@@ -9,7 +9,7 @@ from aps_rewards import RewardError
 from torch import Tensor
 
 from ..core.cost import Cost
-from ..core.sampler import StepState
+from ..core.step import StepState
 from ..models.text_model import TextModel
 from ..text.decoding import answer_ids, decode_canvas
 from ..text.reward_operator.bridge_stats import BridgeStats

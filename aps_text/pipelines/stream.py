@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aps_rewards import RewardError
 
-from ..core.sampler import Method, StepState
+from ..core.sampler import Method
+from ..core.step import StepState
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
 from ..text.decoding import open_text

@@ -12,7 +12,8 @@ from aps_rewards import Normalised, Reward, load_reward
 from torch import nn
 
 from ..core.config import APSConfig
-from ..core.sampler import Method, StepState
+from ..core.sampler import Method
+from ..core.step import StepState
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..methods.registry import PEERS

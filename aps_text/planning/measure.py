@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.adapters import Denoiser
 from ..core.canvas import Canvas
 from ..core.codebook import Relaxed, VectorCodebook
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.noise import Noise
 from ..core.operator import Arithmetic, Scores, ZeroOperator
+from ..core.protocols import Denoiser
 from ..core.sampler import run
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS

@@ -220,7 +220,7 @@ def _pool(
     rows, masks = call.batch, step.masks
     one = float(rows * masks * shape.vocab * max(4, call.dtype_bytes))
     fresh = call.num_candidates - step.again
-    held = one + (one if call.cfg_scale > 0 else 0)  # the unconditional logits
+    held = one
     if call.inner_steps > 0:
         held += one  # x_phi beside x_theta
         held += 0 if call.adapter == "lora" else 4 * one  # theta, the offset, its two moments

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..core.adapters import SUPPRESSED
+from ..core.protocols import SUPPRESSED
 from ..models.checkpoint import MASKS
 from ..models.text_model import TextModel
 from .logits import Sample

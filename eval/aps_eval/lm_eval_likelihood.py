@@ -16,13 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aps_text.core.adapters import Denoiser
-from aps_text.core.canvas import Canvas
+from aps_text.core.canvas import Canvas, positions_of
 from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
 from aps_text.core.operator import ZeroOperator
+from aps_text.core.protocols import Denoiser
 from aps_text.core.sampler import run
-from aps_text.core.transition import positions_of
 from aps_text.methods.ancestral import Ancestral
 
 __all__ = ["Bind", "Span", "greedy", "log_likelihoods"]

@@ -33,8 +33,8 @@ def trace(model: TextModel, out: APSOutput, at: int, rewards: Sequence[str]) -> 
         found["committed"] = [max(written[i], 0) for i in places]
     curve = {
         name: [
-            float(state.loss[name][row])
-            if state.guided and name in state.loss and state.step < steps
+            float(state.rewards[name][row])
+            if state.guided and name in state.rewards and state.step < steps
             else None
             for state in states
         ]

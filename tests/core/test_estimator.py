@@ -15,6 +15,7 @@ from worlds import (
     net_reward,
     noise_for,
     open_canvas,
+    step_at,
     table_reward,
     with_suppressed,
 )
@@ -74,11 +75,9 @@ def estimates(
     """The estimator's gradient in `batch` rows of other seeds, `(batch, N, K)`."""
     rows = torch.zeros(batch, dtype=torch.long)
     wide = canvas.take(rows)
-    where = (wide.z == MASK).nonzero().unbind(-1)
     leaf = logits.repeat(batch, 1).requires_grad_()
-    noise = noise_for(range(batch))
-    log_phi = leaf.log_softmax(-1)
-    found = estimate(operator.take(rows), log_phi, where, wide, config, noise, 0, 0)
+    step = step_at(wide, MASK, config, noise_for(range(batch)))
+    found = estimate(operator.take(rows), leaf.log_softmax(-1), step, 0)
     (gradient,) = torch.autograd.grad(found.surrogate.sum(), leaf)
     return gradient.view(batch, len(logits), -1), found
 
@@ -255,9 +254,8 @@ def test_weight_zero_is_left_out_of_the_gradient():
     assert both.equal(alone)
     assert list(found.terms) == ["table"]
     log_phi = logits.log_softmax(-1).requires_grad_()
-    where = (canvas.z == MASK).nonzero().unbind(-1)
-    zero = weighted_sum((0.0, smooth))
-    found = estimate(zero, log_phi, where, canvas, config, noise_for([0]), 0, 0)
+    step = step_at(canvas, MASK, config, noise_for([0]))
+    found = estimate(weighted_sum((0.0, smooth)), log_phi, step, 0)
     assert not found.surrogate.requires_grad
     assert (found.surrogate == 0).all()
     assert not found.informative.any()
@@ -288,13 +286,12 @@ def test_what_the_operator_sees_ends_at_the_stop():
 
     smooth = table_reward(LENGTH, SYMBOLS, seed=6, batch=2)
     canvas = Canvas.open([3, 2], mask_id=MASK, fill_id=FILL, stop_ids=[STOP])
-    where = (canvas.z == MASK).nonzero().unbind(-1)
     logits = torch.zeros(5, SYMBOLS + 2, dtype=torch.float64)
     logits[[0, 3, 4], 2] = 9  # row 0: 2 <stop> .   row 1: 2 2 and padding
     logits[1, STOP] = logits[2, 3] = 9
     config = PLAIN.replace(estimator="relaxed", quantizer="argmax")
     log_phi = logits.log_softmax(-1)
-    estimate(Looking(), log_phi, where, canvas, config, noise_for([0, 1]), 0, 0)
+    estimate(Looking(), log_phi, step_at(canvas, MASK, config, noise_for([0, 1])), 0)
     assert seen[0].ids.tolist() == [[2, STOP, FILL], [2, 2, FILL]]
     assert seen[0].alive.tolist() == [[True, False, False], [True, True, False]]
 
@@ -302,7 +299,6 @@ def test_what_the_operator_sees_ends_at_the_stop():
 def test_rows_are_estimated_as_if_alone():
     canvas = canvas_of(stops=True, batch=4)
     operator = table_reward(LENGTH, SYMBOLS, seed=6, batch=4)
-    where = (canvas.z == MASK).nonzero().unbind(-1)
     generator = torch.Generator().manual_seed(8)
     logits = torch.randn(12, SYMBOLS, generator=generator, dtype=torch.float64)
     logits = with_suppressed(logits, 2)
@@ -313,19 +309,11 @@ def test_rows_are_estimated_as_if_alone():
         ("relaxed", "entropy"),
     ):
         config = PLAIN.replace(estimator=estimator, relaxation=relaxation)
-        together = estimate(operator, logits.log_softmax(-1), where, canvas, config, noise, 1, 2)
+        step = step_at(canvas, MASK, config, noise, index=1)
+        together = estimate(operator, logits.log_softmax(-1), step, 2)
         for row in range(4):
             at = torch.tensor([row])
-            one = canvas.take(at)
-            alone = estimate(
-                operator.take(at),
-                logits[3 * row : 3 * row + 3].log_softmax(-1),
-                (one.z == MASK).nonzero().unbind(-1),
-                one,
-                config,
-                noise.take(at),
-                1,
-                2,
-            )
+            mine = logits[3 * row : 3 * row + 3].log_softmax(-1)
+            alone = estimate(operator.take(at), mine, step.take(at), 2)
             torch.testing.assert_close(alone.surrogate[0], together.surrogate[row])
             torch.testing.assert_close(alone.value[0], together.value[row])

@@ -18,7 +18,7 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.codebook import LFQCodebook
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import Operator, Scores, ZeroOperator
-from aps_text.core.remasking import quantized_score
+from aps_text.core.remasking import anchor_scores
 from aps_text.core.sampler import Result, denoise, run
 from aps_text.core.schedule import keep_masked, reveal_count, time_grid
 from aps_text.methods.ancestral import Ancestral
@@ -179,8 +179,8 @@ class Watched:
     def take(self, rows):
         self.inner.take(rows)
 
-    def __call__(self, denoiser, state, step, bias):
-        tilted = self.inner(denoiser, state, step, bias)
+    def __call__(self, denoiser, step):
+        tilted = self.inner(denoiser, step)
         self.seen.append((step, tilted))
         return tilted
 
@@ -210,7 +210,7 @@ def test_anchors_are_counted_and_are_the_best_by_their_score(world, anchor_score
         else:
             score = ((1 + signs.abs()) / 2).prod(-1)
         torch.testing.assert_close(
-            quantized_score(anchor_score, tilted.log_phi, tokens, CODES), score
+            anchor_scores(anchor_score, tilted.log_phi, tokens, CODES), score
         )
         board = torch.full(z.shape, math.nan).double().index_put(step.where, score)
         for row in range(BATCH):

@@ -10,14 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aps_text.core.codebook import LFQCodebook, VectorCodebook
-from aps_text.core.remasking import (
-    choose,
-    confidence,
-    quantized_score,
-    sampling_probs,
-    two_likeliest,
-    weakest_committed,
-)
+from aps_text.core.remasking import anchor_scores, choose, confidence, weakest_committed
+from aps_text.core.token_sampling import sampling_probs, two_likeliest
 
 
 def log_probs(rows: int, size: int, seed: int, sharp: float = 1.0) -> torch.Tensor:
@@ -107,9 +101,9 @@ def test_bit_score_is_the_product_of_bit_marginals():
             score *= max(q, 1 - q)
         expected.append(score)
     candidates = book.nearest(book.expect(logs.exp()))
-    found = quantized_score("bits", logs, candidates, book)
+    found = anchor_scores("bits", logs, candidates, book)
     assert found.tolist() == pytest.approx(expected)
-    token = quantized_score("token", logs, candidates, book)
+    token = anchor_scores("token", logs, candidates, book)
     assert token.tolist() == pytest.approx(logs.exp()[torch.arange(6), candidates].tolist())
 
 
@@ -118,14 +112,14 @@ def test_the_two_anchor_scores_differ_where_the_candidate_has_no_mass():
     logs = (logs / logs.sum()).log()
     book = LFQCodebook(3)
     candidate = book.nearest(book.expect(logs.exp()))
-    assert quantized_score("token", logs, candidate, book).item() < 1e-9
-    assert quantized_score("bits", logs, candidate, book).item() == pytest.approx((2 / 3) ** 3)
+    assert anchor_scores("token", logs, candidate, book).item() < 1e-9
+    assert anchor_scores("bits", logs, candidate, book).item() == pytest.approx((2 / 3) ** 3)
 
 
 def test_bit_score_needs_bits():
     for book, name in ((None, "NoneType"), (VectorCodebook(torch.eye(3)), "VectorCodebook")):
         with pytest.raises(ValueError, match=name):
-            quantized_score("bits", log_probs(1, 3, 0), torch.tensor([0]), book)
+            anchor_scores("bits", log_probs(1, 3, 0), torch.tensor([0]), book)
 
 
 @st.composite

@@ -20,12 +20,12 @@ from worlds import (
     open_canvas,
 )
 
-from aps_text.core import sampler
 from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import Result, run
 from aps_text.core.schedule import keep_masked, reveal_count, time_grid
+from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 
 LENGTH, SYMBOLS = 3, 4
@@ -188,8 +188,8 @@ def test_a_step_that_reveals_nothing_is_not_computed(options, blocks, monkeypatc
     assert saving.cost.denoiser_forwards == sum(
         int(state.revealed.any(-1).sum()) for state in saving.trajectory
     )
-    everywhere = partial(sampler.open_step, everywhere=True)
-    monkeypatch.setattr(sampler, "open_step", lambda *a, **_: everywhere(*a))
+    everywhere = partial(Step.open, everywhere=True)
+    monkeypatch.setattr(Step, "open", lambda *a, **_: everywhere(*a))
     whole = sample(denoiser, canvas, config)
     assert whole.z.equal(saving.z)
     assert len(whole.trajectory) > len(saving.trajectory)

@@ -24,11 +24,10 @@ from aps_text.core.canvas import Canvas, end_at_stop
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
 from aps_text.core.sampler import run
-from aps_text.core.state import Tilted
-from aps_text.core.transition import open_step
+from aps_text.core.step import Step, Tilted
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
-from aps_text.methods.pool import TiltedSample
+from aps_text.methods.pool import AnswerPool
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 MASK = SYMBOLS
@@ -71,7 +70,7 @@ def target_of(log_theta, beta=BETA, values=VALUES) -> torch.Tensor:
 def first_step(config, rows: int, other_phi: bool):
     """A step of an empty canvas, x_theta and x_phi, each the same for all rows."""
     canvas = open_canvas(rows, LENGTH, MASK)
-    step = open_step(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
     theta = factor_world(LENGTH, SYMBOLS, 2).log_probs[0]
     phi = factor_world(LENGTH, SYMBOLS, 3, sharp=0.7).log_probs[0] if other_phi else theta
     log_theta = theta.repeat(rows, 1)
@@ -90,7 +89,7 @@ def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, coarse):
     values = VALUES.sign() if coarse else VALUES
     target = target_of(theta, values=values)
     drawn = torch.multinomial(target, rows, True, generator=torch.Generator().manual_seed(0))
-    pool = TiltedSample(reward, config)
+    pool = AnswerPool(reward, config)
     pool._held = ANSWERS[drawn]
     pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
     tokens, _ = pool(tilted, step)
@@ -108,7 +107,7 @@ def test_one_pool_comes_to_the_posterior_with_its_size(other_phi):
         config = CONFIG.replace(num_candidates=count)
         step, theta, tilted = first_step(config, rows, other_phi)
         target = target_of(theta)
-        law = shares(TiltedSample(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+        law = shares(AnswerPool(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
         found.append(distance(law, target))
     assert found[0] > 1.5 * found[1] > 2 * found[2]
     assert found[2] < 0.03
@@ -124,7 +123,7 @@ def test_answers_follow_the_posterior_of_a_factorised_world(order):
     canvas = open_canvas(rows, LENGTH, MASK)
     law = shares(aps(denoiser, REWARD, canvas, config).z)
     step, _, tilted = first_step(config, rows, False)
-    once = shares(TiltedSample(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+    once = shares(AnswerPool(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
     assert distance(law, target) < 0.6 * distance(once, target)
     assert distance(law, target) < 0.05
 
@@ -244,7 +243,7 @@ def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
     torch.testing.assert_close(final[seen], best[seen])
     for row in seen.nonzero().flatten():
         states = [s for s in result.trajectory if s.guided and bool(s.revealed[row].any())]
-        climbed = torch.stack([state.loss["table"][row] for state in states])
+        climbed = torch.stack([state.rewards["table"][row] for state in states])
         assert (climbed.diff() >= 0).all()
         assert climbed[-1] == final[row]
 
@@ -253,10 +252,10 @@ def test_a_stale_answer_is_no_candidate():
     canvas = open_canvas(1, LENGTH, MASK)
     z = canvas.z.clone()
     z[0, 0] = 2
-    step = open_step(replace(canvas, z=z), MASK, CONFIG, noise_for([0]), 1, everywhere=True)
+    step = Step.open(replace(canvas, z=z), MASK, CONFIG, noise_for([0]), 1, everywhere=True)
     log_theta = factor_world(LENGTH, SYMBOLS, 2).log_probs[0][1:]
     for first, kept in ((2, True), (1, False)):
-        pool = TiltedSample(REWARD, CONFIG)
+        pool = AnswerPool(REWARD, CONFIG)
         pool._held = torch.tensor([[first, 3, 3]])
         pool._reward, pool._terms = (
             torch.tensor([1e3]).double(),
@@ -272,10 +271,10 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
     would not replace it though its reward is e^-15."""
     rows, length, config = 200, 20, CONFIG.replace(beta=1.0)
     canvas = open_canvas(rows, length, MASK)
-    step = open_step(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
     log_theta = torch.full((rows * length, SYMBOLS), 1 / SYMBOLS).log()
     log_phi = torch.tensor([0.7, 0.1, 0.1, 0.1]).log().expand_as(log_theta)
-    pool = TiltedSample(ZeroOperator(), config)
+    pool = AnswerPool(ZeroOperator(), config)
     pool._held = torch.full((rows, length), 3)
     pool._reward = torch.full((rows,), -15.0).double()
     pool._terms = {"zero": torch.zeros(rows)}
@@ -287,7 +286,7 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
 def test_at_temperature_0_the_fresh_answer_is_phis_likeliest():
     config = CONFIG.replace(temperature=0.0)
     step, _, tilted = first_step(config, 40, True)
-    tokens, _ = TiltedSample(REWARD, config)(tilted, step)
+    tokens, _ = AnswerPool(REWARD, config)(tilted, step)
     assert torch.equal(tokens, tilted.log_phi.argmax(-1))
 
 
@@ -297,7 +296,7 @@ def test_pads_behind_a_stop_weigh_nothing():
     step, theta, tilted = first_step(CONFIG, rows, True)
     canvas = replace(step.canvas, stop_ids=(0,))
     step = replace(step, canvas=canvas)
-    tokens = TiltedSample(REWARD, CONFIG.replace(num_candidates=64))(tilted, step)[0]
+    tokens = AnswerPool(REWARD, CONFIG.replace(num_candidates=64))(tilted, step)[0]
     ended = end_at_stop(tokens.view(rows, LENGTH), canvas.editable, (0,), canvas.fill_id)
     stopped = (ended[:, 0] == 0).double().mean()
     # Exactly: sum over answers of p(x) exp(r(ended x) / beta).

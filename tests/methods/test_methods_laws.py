@@ -18,7 +18,7 @@ from worlds import (
 
 from aps_text.core.config import APSConfig
 from aps_text.core.sampler import run
-from aps_text.core.transition import open_step
+from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
@@ -26,7 +26,7 @@ from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particles import effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
-from aps_text.methods.twist import log_promise
+from aps_text.methods.twist import log_twist
 from aps_text.methods.twisted_smc import TwistedSMC
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
@@ -240,7 +240,7 @@ def test_promises_are_what_they_estimate():
     """`prior` has the mean of psi; `elbo` is below its logarithm and tight at the optimum."""
     rows = 4000
     canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
-    step = open_step(canvas, SYMBOLS, CONFIG, noise, 0, everywhere=True)
+    step = Step.open(canvas, SYMBOLS, CONFIG, noise, 0, everywhere=True)
     marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
     one = torch.zeros(LENGTH, SYMBOLS + 2).double()
     one[:, :SYMBOLS] = torch.stack(marginals)
@@ -248,9 +248,9 @@ def test_promises_are_what_they_estimate():
     product = torch.einsum("i,j,k->ijk", *marginals)
     psi = (product * (VALUES / BETA).exp()).sum()
     for draws in (1, 4):
-        found = log_promise(REWARD, step, log_p, log_p, kind="prior", draws=draws, beta=BETA).exp()
+        found = log_twist(REWARD, step, log_p, log_p, kind="prior", draws=draws, beta=BETA).exp()
         assert abs(found.mean() - psi) < 4 * found.std() / math.sqrt(rows)
-    elbo = log_promise(REWARD, step, log_p, log_p, kind="elbo", draws=2, beta=BETA)
+    elbo = log_twist(REWARD, step, log_p, log_p, kind="elbo", draws=2, beta=BETA)
     assert elbo.mean().item() == pytest.approx((product * VALUES).sum().item() / BETA, abs=0.05)
     assert elbo.mean() < psi.log()
 

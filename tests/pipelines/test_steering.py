@@ -86,9 +86,9 @@ def test_the_gap_is_relaxed_minus_text(pipe):
     seen = []
     out = pipe(QUESTIONS, vowels, on_step=lambda _, state: seen.append(state), **SMALL)
     rewards = out.rewards
-    assert rewards.before["vowels"] == pytest.approx(seen[0].loss["vowels"].tolist())
+    assert rewards.before["vowels"] == pytest.approx(seen[0].rewards["vowels"].tolist())
     for row in range(3):
-        last = [s.loss["vowels"][row] for s in seen if s.loss["vowels"][row] != 0][-1]
+        last = [s.rewards["vowels"][row] for s in seen if s.rewards["vowels"][row] != 0][-1]
         assert rewards.relaxed["vowels"][row] == pytest.approx(float(last))
         assert rewards.gap["vowels"][row] == pytest.approx(float(last) - rewards["vowels"][row])
     record = json.loads(json.dumps(out.as_dicts()[0]))

@@ -10,7 +10,7 @@ from test_rewards_sequence_classifier import SIZE, model_of
 from tokenizers import Tokenizer, decoders, models, normalizers, trainers
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, Qwen2Config
-from worlds import noise_for
+from worlds import noise_for, step_at
 
 from aps_text.core.canvas import Canvas
 from aps_text.core.codebook import Relaxed
@@ -211,10 +211,8 @@ def test_the_mean_of_rloo_is_the_enumerated_gradient():
     batch, config = 3000, APSConfig(estimator="rloo", num_samples=4, adapter="logits")
     rows = torch.zeros(batch, dtype=torch.long)
     wide, many = canvas.take(rows), logits.repeat(batch, 1).requires_grad_()
-    where = (wide.z == generator.mask_token_id).nonzero().unbind(-1)
-    found = estimate(
-        op.take(rows), many.log_softmax(-1), where, wide, config, noise_for(range(batch)), 0, 0
-    )
+    step = step_at(wide, generator.mask_token_id, config, noise_for(range(batch)))
+    found = estimate(op.take(rows), many.log_softmax(-1), step, 0)
     (each,) = torch.autograd.grad(found.surrogate.sum(), many)
     each = each.view(batch, 2, -1)[..., words]
     error = each.std(0) / batch**0.5

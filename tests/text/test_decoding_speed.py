@@ -15,8 +15,8 @@ from worlds import TableReward, noise_for
 from aps_text import APSConfig, APSPipeline
 from aps_text.core.canvas import Canvas
 from aps_text.core.operator import ZeroOperator
-from aps_text.core.remasking import sampling_probs
 from aps_text.core.sampler import run
+from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.models.causal import both_directions

@@ -1,0 +1,424 @@
+"""One reverse step t -> s of a masked diffusion: from the canvas z_t to z_s.
+
+    open      z_t -> the masked positions, and how many of them each row reveals
+    x_theta   the denoiser's distributions there; a method may tilt them into x_phi
+    draw      a candidate token for each: a draw from x_phi, or the quantised expectation
+    score     what the candidates compete by
+    write     the best are revealed, the rest stays masked: z_s
+    report    what happened, for whoever watches
+
+Every method takes its steps here, so counts, orders, blocks and stop tokens are the same for all.
+Shapes: B rows of L positions, N masked positions of all rows together, K tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .canvas import Canvas, end_at_stop, is_stop, positions_of
+from .codebook import Codebook
+from .config import APSConfig
+from .noise import Noise
+from .objective import kl_rows
+from .protocols import Denoiser, Where
+from .remasking import anchor_scores, choose, confidence, margin, weakest_committed
+from .schedule import alpha, dream_count, keep_masked, reveal_count, time_grid
+from .token_sampling import draw_tokens, sampling_support, stop_bias, two_likeliest
+
+__all__ = ["Step", "StepState", "Tilted", "Transition", "is_random_order"]
+
+
+@dataclass
+class Tilted:
+    """A step's distributions at its masked positions, normalised log-probabilities `(N, K)`.
+
+    Attributes:
+        log_phi, log_theta: what candidates are drawn from, and the prior; the same object where
+            nothing is tilted.
+        loss: the objective's terms `(B,)` at the last inner step.
+        rewards: unweighted rewards `(B,)` by name, relaxed or averaged over samples.
+        gradient_norm: `(B,)` L2 norm of the loss's gradient at the logits.
+        log_twist: `(B,)` an estimate of `log E[exp(r / beta) | z_t]`.
+    """
+
+    log_phi: Tensor
+    log_theta: Tensor
+    loss: dict[str, Tensor] = field(default_factory=dict)
+    rewards: dict[str, Tensor] = field(default_factory=dict)
+    gradient_norm: Tensor | None = None
+    log_twist: Tensor | None = None
+
+    @cached_property
+    def likeliest(self) -> tuple[Tensor, Tensor]:
+        """`two_likeliest` of x_phi: the candidates at temperature 0, and their margin."""
+        return two_likeliest(self.log_phi)
+
+    def take(self, rows: Tensor, entries: Tensor) -> Tilted:
+        """Those of other rows `(B',)`, whose positions are `entries (N',)` of these."""
+        log_phi = self.log_phi[entries]
+        same = self.log_theta is self.log_phi
+        return Tilted(
+            log_phi,
+            log_phi if same else self.log_theta[entries],
+            *(
+                _each(part, lambda value: value[rows])
+                for part in (self.loss, self.rewards, self.gradient_norm, self.log_twist)
+            ),
+        )
+
+
+@dataclass
+class Transition:
+    """What a step wrote, for B rows.
+
+    Attributes:
+        canvas: z_s.
+        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
+        scores: `(B, L)` double; what they competed by.
+        revealed: `(B, L)` bool; the positions chosen.
+    """
+
+    canvas: Canvas
+    candidates: Tensor
+    scores: Tensor
+    revealed: Tensor
+
+    @property
+    def decided(self) -> Tensor:
+        """`(B, L)` bool: the chosen positions that no stop token before them threw away. The rest
+        is integrated out of the transition's probability."""
+        return self.revealed & (self.canvas.z == self.candidates)
+
+    def take(self, rows: Tensor) -> Transition:
+        """What it wrote in other rows, `(B',)`."""
+        return Transition(
+            self.canvas.take(rows), self.candidates[rows], self.scores[rows], self.revealed[rows]
+        )
+
+
+@dataclass
+class Step:
+    """A step's coordinates for the rows still at work, which all have masks.
+
+    Attributes:
+        index: from 0.
+        canvas: z_t.
+        mask_id: what is open in it.
+        asked: `(B, L)` bool; the masked positions that logits are asked for.
+        count: `(B,)` how many each row reveals.
+        expected: `(B,)` the mean of `count`; not the same where coins decide (`alg='origin'`).
+        noise: the rows' noise.
+        config: the settings of the call.
+    """
+
+    index: int
+    canvas: Canvas
+    mask_id: int
+    asked: Tensor
+    count: Tensor
+    expected: Tensor
+    noise: Noise
+    config: APSConfig
+
+    @classmethod
+    def open(
+        cls,
+        canvas: Canvas,
+        mask_id: int,
+        config: APSConfig,
+        noise: Noise,
+        index: int,
+        *,
+        everywhere: bool,
+    ) -> Step:
+        """Step `index` of rows that all have masks.
+
+        Args:
+            everywhere: ask for all masked positions, not only for those that can be written; of
+                these there may be none.
+        """
+        grid = time_grid(config.steps)
+        keep = keep_masked(grid[index], grid[index + 1], config.schedule)
+        masked = canvas.z == mask_id
+        masks = masked.sum(-1)
+        if config.counting == "dream":
+            count = dream_count(masks, index, config.steps)
+        else:
+            count = reveal_count(masks, keep)
+        expected = count
+        within = writable(masked, canvas.block, count)
+        if config.alg == "origin":
+            # Every mask is revealed by its own coin; a row may reveal none before the last step.
+            tossed = positions_of(within)
+            coin = noise.uniform(*tossed, index, "order") < 1 - keep
+            count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
+            if canvas.block is None and not config.revisable:
+                within = torch.zeros_like(within).index_put(tossed, coin)
+        may_reveal_none = config.alg == "origin" or config.counting == "dream"
+        if may_reveal_none and config.threshold is None and not config.revisable:
+            within = within & (count > 0)[:, None]
+        asked = masked if everywhere else within
+        return cls(index, canvas, mask_id, asked, count, expected, noise, config)
+
+    def take(self, rows: Tensor) -> Step:
+        """The same step of other rows, `(B',)` int64."""
+        return Step(
+            self.index,
+            self.canvas.take(rows),
+            self.mask_id,
+            self.asked[rows],
+            self.count[rows],
+            self.expected[rows],
+            self.noise.take(rows),
+            self.config,
+        )
+
+    @cached_property
+    def where(self) -> Where:
+        """`asked` as `(rows, cols)`, each `(N,)`, ordered by row."""
+        return positions_of(self.asked)
+
+    @cached_property
+    def reveal_fraction(self) -> Tensor:
+        """`(B,)` c = expected / masks of the row, of a step that asks for all masks."""
+        return self.expected.clamp_min(1) / self.asked.sum(-1)
+
+    @cached_property
+    def bias(self) -> Callable[[Tensor], Tensor]:
+        """`eos_penalty` and `min_new_tokens`, applied to logits `(N, K)`."""
+        config = self.config
+        return stop_bias(self.canvas, self.where, config.eos_penalty, config.min_new_tokens)
+
+    @torch.no_grad()
+    def x_theta(self, denoiser: Denoiser) -> Tensor:
+        """`log x_theta(z_t)` at `where`, `(N, K)`: one forward of a denoiser bound to the rows."""
+        logits = denoiser.logits(denoiser.trunk(self.canvas.z), self.where)
+        return self.bias(logits).log_softmax(-1)
+
+    def draw(self, tilted: Tilted, codebook: Codebook | None = None) -> Tensor:
+        """A candidate per masked position `(N,)`: from x_phi, or the quantised expectation.
+
+        Raises:
+            ValueError: `candidate="quantized"` without a codebook.
+        """
+        config = self.config
+        if config.candidate == "quantized":
+            if codebook is None:
+                raise ValueError(
+                    "candidate='quantized' needs an operator with a codebook; "
+                    "use candidate='sample'"
+                )
+            return codebook.nearest(codebook.expect(tilted.log_phi.exp()))
+        if config.temperature == 0:
+            if config.alg == "topk_margin":
+                return tilted.likeliest[1]
+            return tilted.log_phi.argmax(-1)
+        probs, ids = sampling_support(
+            tilted.log_phi, config.temperature, config.top_p, config.top_k
+        )
+        return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate")
+
+    def score(self, tilted: Tilted, candidates: Tensor, codebook: Codebook | None = None) -> Tensor:
+        """What the candidates compete by, `(N,)`; with `alg_temp`, perturbed so that the best n are
+        a draw from `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick)."""
+        config, (rows, cols) = self.config, self.where
+        if is_random_order(config):
+            return -self.noise.uniform(rows, cols, self.index, "order")
+        if config.remasking == "anchored" and config.alg == "maskgit_plus":
+            scores = anchor_scores(config.anchor_score, tilted.log_phi, candidates, codebook)
+        else:
+            by_prior = config.remasking != "anchored" and config.standard_score == "theta"
+            ranked = tilted.log_theta if by_prior else tilted.log_phi
+            if config.alg == "topk_margin" and ranked is tilted.log_phi:
+                scores = margin(tilted.likeliest[0])
+            else:
+                scores = confidence(config.alg, ranked, candidates)
+        if config.alg_temp is not None:
+            gumbel = self.noise.gumbel(rows, cols, self.index, "alg_temp", 1).squeeze(-1)
+            scores = scores / config.alg_temp + gumbel
+        return scores
+
+    def remask_candidates(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Committed positions that compete again `(B, L)` bool, and their scores `(B, L)`.
+
+        `scores (B, L)` are those they were committed with. A random order stores no scores: the
+        tokens to re-mask and their new scores are both drawn. Stop tokens and what is behind them
+        stay.
+        """
+        canvas, config, grid = self.canvas, self.config, time_grid(self.config.steps)
+        t, s = grid[self.index], grid[self.index + 1]
+        settled = canvas.editable & (canvas.z != self.mask_id) & (canvas.z != canvas.fill_id)
+        settled &= ~is_stop(canvas.z, canvas.stop_ids)
+
+        def drawn(on: Tensor, stream: str) -> Tensor:
+            where = positions_of(on)
+            return scores.index_put(where, -self.noise.uniform(*where, self.index, stream))
+
+        if is_random_order(config):
+            scores = drawn(settled, "revise")
+        again = weakest_committed(
+            scores, settled, alpha(t, config.schedule), alpha(s, config.schedule)
+        )
+        return again, drawn(again, "order") if is_random_order(config) else scores
+
+    def write(
+        self,
+        candidates: Tensor,
+        scores: Tensor,
+        again: Tensor | None = None,
+        committed_scores: Tensor | None = None,
+    ) -> Transition:
+        """Reveal the `count` best candidates of each row.
+
+        Args:
+            candidates, scores: `(N,)` at `where`.
+            again, committed_scores: `(B, L)`; what `remask_candidates` gave. Those which lose are
+                masked.
+        """
+        canvas, asked, count = self.canvas, self.asked, self.count
+        dense = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
+        dense = dense.index_put(self.where, scores.double())
+        if self.config.threshold is not None:
+            sure = (dense >= self.config.threshold) & writable(asked, canvas.block, count)
+            count = count.maximum(sure.sum(-1))
+        offered = asked
+        if again is not None and committed_scores is not None:
+            dense = torch.where(again, committed_scores, dense)
+            offered, count = asked | again, count + again.sum(-1)
+        kept = choose(dense, offered, canvas.block, count, again)
+        proposal = torch.full_like(canvas.z, canvas.fill_id).index_put(self.where, candidates)
+        revealed = kept & asked
+        z = torch.where(revealed, proposal, canvas.z)
+        if again is not None:
+            z = torch.where(again & ~kept, self.mask_id, z)
+        z = end_at_stop(z, canvas.editable, canvas.stop_ids, canvas.fill_id)
+        written = torch.where(z == canvas.z, canvas.written, self.index)
+        return Transition(replace(canvas, z=z, written=written), proposal, dense, revealed)
+
+    def report(
+        self,
+        canvas: Canvas,
+        active: Tensor,
+        tilted: Tilted,
+        move: Transition,
+        *,
+        guided: bool = True,
+    ) -> StepState:
+        """What the step did to all B rows of `canvas`; its own are `active (B',)`, rising.
+
+        Raises:
+            RuntimeError: the probabilities are no numbers.
+        """
+
+        def spread(values: Tensor, empty: float) -> Tensor:
+            if len(active) == len(canvas.z):  # nobody has finished
+                return values
+            out = values.new_full((len(canvas.z), *values.shape[1:]), empty)
+            return out.index_put((active,), values)
+
+        at = move.candidates[self.where][:, None]
+        blank = torch.zeros(move.revealed.shape, dtype=tilted.log_phi.dtype, device=at.device)
+
+        def picked(log_probs: Tensor) -> Tensor:
+            chosen = log_probs.gather(-1, at).squeeze(-1).exp()
+            return spread(blank.index_put(self.where, chosen), 0.0)
+
+        under_phi = picked(tilted.log_phi)
+        if math.isnan(under_phi.sum()):
+            row = int(under_phi.isnan().any(-1).nonzero()[0])
+            raise RuntimeError(
+                f"the model's probabilities are NaN at step {self.index}, first in row {row} of "
+                "the batch; in float16 its numbers overflow (load with dtype=torch.bfloat16 or "
+                "float32), else the weights or the learning_rate are bad"
+            )
+        kl = None
+        if guided:
+            kl = blank.new_zeros(len(active))
+            if tilted.log_phi is not tilted.log_theta:
+                kl = kl_rows(tilted.log_phi, tilted.log_theta, self.where[0], len(active))
+            kl = spread(kl, 0.0)
+        loss, rewards, norm = (
+            _each(part, lambda value: spread(value, 0.0))
+            for part in (tilted.loss, tilted.rewards, tilted.gradient_norm)
+        )
+        return StepState(
+            step=self.index,
+            steps=self.config.steps,
+            z=canvas.z,
+            written=canvas.written,
+            revealed=spread(move.revealed, False),
+            candidates=spread(move.candidates, canvas.fill_id),
+            tilted=under_phi,
+            prior=under_phi if tilted.log_theta is tilted.log_phi else picked(tilted.log_theta),
+            guided=guided,
+            loss=loss,
+            rewards=rewards,
+            gradient_norm=norm,
+            kl=kl,
+        )
+
+
+@dataclass
+class StepState:
+    """What one denoising step did, over all B rows (rows that had finished hold zeros).
+
+    Attributes:
+        step, steps: index from 0, and the most there can be.
+        z: `(B, L)` the canvas after the step.
+        written: `(B, L)` int64; the step that wrote what stands there, -1 for none. It follows a
+            sample through resampling and selection, where the states before may show others.
+        revealed: `(B, L)` bool; committed at this step (the anchors, when anchored).
+        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
+        tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
+        guided: whether the step was steered.
+        loss, rewards, gradient_norm: see `Tilted`.
+        kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats.
+    """
+
+    step: int
+    steps: int
+    z: Tensor
+    written: Tensor
+    revealed: Tensor
+    candidates: Tensor
+    tilted: Tensor
+    prior: Tensor
+    guided: bool
+    loss: dict[str, Tensor] = field(default_factory=dict)
+    rewards: dict[str, Tensor] = field(default_factory=dict)
+    gradient_norm: Tensor | None = None
+    kl: Tensor | None = None
+
+    def take(self, rows: Tensor) -> StepState:
+        """The state of other rows, `(B',)`."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return StepState(**{k: _each(v, lambda value: value[rows]) for k, v in values.items()})
+
+
+def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """A tensor changed, or every tensor of a dict; what holds none stays as it is."""
+    if isinstance(part, dict):
+        return {name: change(value) for name, value in part.items()}
+    return change(part) if isinstance(part, Tensor) else part
+
+
+def is_random_order(config: APSConfig) -> bool:
+    """Whether positions come in an order that is drawn, whatever the scores."""
+    return config.alg == "origin" or config.remasking == "random"
+
+
+def writable(masked: Tensor, block: Tensor | None, count: Tensor) -> Tensor:
+    """Masks whose block can be written at this step: logits are needed nowhere else."""
+    if block is None:
+        return masked
+    far = torch.iinfo(torch.long).max
+    ordered = torch.where(masked, block, far).sort(-1).values
+    last = ordered.gather(-1, (count - 1).clamp_min(0)[:, None])
+    return masked & (block <= last)
