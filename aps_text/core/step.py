@@ -199,8 +199,9 @@ class Step:
     @torch.no_grad()
     def x_theta(self, denoiser: Denoiser) -> Tensor:
         """`log x_theta(z_t)` at `where`, `(N, K)`: one forward of a denoiser bound to the rows."""
-        logits = denoiser.logits(denoiser.trunk(self.canvas.z), self.where)
-        return self.bias(logits).log_softmax(-1)
+        trunk = denoiser.trunk(self.canvas.z)
+        # One expression: a name would keep the unbiased logits beside the biased ones.
+        return self.bias(denoiser.logits(trunk, self.where)).log_softmax(-1)
 
     def draw(self, tilted: Tilted, codebook: Codebook | None = None) -> Tensor:
         """A candidate per masked position `(N,)`: from x_phi, or the quantised expectation.
