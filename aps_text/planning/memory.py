@@ -171,8 +171,8 @@ def _moments(
     draws = (0 if sampled else one) + 2 * rows * masks * shape.vocab * 8.0
     found = [Memory("sampling", parts | {"activations": saved, "vocabulary": held + prior + draws})]
     if reward is not None:
-        # Sampled: x_phi in float64. Relaxed: the draws, x_phi, and what the bridge keeps.
-        mixed = 8.0 * one / a if sampled else (2 + (1 if call.restrict else 0)) * one
+        # Relaxed: the draws, x_phi, and what the bridge keeps.
+        mixed = 0.0 if sampled else (2 + (1 if call.restrict else 0)) * one
         during = parts | {"activations": saved, "vocabulary": held + prior + mixed}
         span = call.tokens + reward.frame
         inside = float(rows * span * reward.shape.ffn * reward.dtype_bytes)
