@@ -4,9 +4,9 @@
 
 A token enters as a learned vector plus a linear map of its `bits` signs c_k, and leaves through
 another such table, so codes that share signs share statistics. Each block is local mixing on the
-grid (depthwise 3x3), attention and a feed-forward net, all before-normalised (RMS). The embeddings
-of the attributes are added at every position; a withheld attribute adds nothing, which is also the
-unconditional side of classifier-free guidance.
+grid (depthwise 3x3), then attention and a feed-forward net (squared ReLU) behind RMS norms. The
+embeddings of the attributes are added at every position; a withheld attribute adds nothing, which
+is also the unconditional side of classifier-free guidance.
 
 Shapes: canvas `(B, L)` row-major over the grid, mask id `2^bits`; attribute values `(B, A)`, -1
 where withheld; positions `(N,)`.
@@ -100,9 +100,10 @@ class Block(nn.Module):
         x = x + self.local(cells).flatten(2).transpose(1, 2)
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)
-        x = x + self.out(mixed)
-        return x + self.down(F.gelu(self.up(self.norm_feed(x)), approximate="tanh"))
+        # With few tokens the plain products train several times faster on a CPU than fused attention.
+        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype)
+        x = x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
+        return x + self.down(F.relu(self.up(self.norm_feed(x))).square())
 
 
 class MaskedImageModel(nn.Module):

@@ -32,6 +32,10 @@ class Images:
         """Images `(B, C, S, S)` in [-1, 1]."""
         return self.pixels[index].float() / 127.5 - 1
 
+    def first(self, count: int) -> Images:
+        """The first `count` images."""
+        return Images(self.pixels[:count], self.values[:count], self.attributes)
+
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`size` random images in [-1, 1] and their values `(size, A)`."""
         index = torch.randint(len(self), (size,), generator=generator)

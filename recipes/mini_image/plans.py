@@ -53,7 +53,7 @@ SETS = {
         tokenizer=TokenizerConfig(
             size=32, channels=1, factor=4, bits=10, width=96, encoder_blocks=3, decoder_blocks=5
         ),
-        prior=PriorSize(width=192, layers=5, heads=4),
+        prior=PriorSize(width=192, layers=5, heads=3),
         classifier=32,
         recipes={
             "tokenizer": Recipe(steps=12_000),
@@ -67,7 +67,7 @@ SETS = {
             size=64, channels=3, factor=8, bits=10, width=96, encoder_blocks=3, decoder_blocks=4,
             refine=1,
         ),
-        prior=PriorSize(width=192, layers=5, heads=4),
+        prior=PriorSize(width=192, layers=5, heads=3),
         classifier=32,
         recipes={
             "tokenizer": Recipe(steps=12_000),

@@ -2,9 +2,9 @@
 
     python -m recipes.mini_image.train garments tokenizer --data DIR --work DIR
 
-The same command resumes from the checkpoint in `--work`, and `--steps` sets another budget; at its
-end, and at any time before with `--export`, `measure` reads what is there. Order: tokenizer, prior
-(which reads the tokens of the tokenizer in `--work`), classifier. `--data` holds the unpacked
+The same command resumes from the checkpoint in `--work`, and `--steps` sets another budget, also
+of a finished run. Order: tokenizer, classifier, prior (which reads the tokens of the tokenizer in
+`--work`); `export` reads the averaged weights at any time. `--data` holds the unpacked
 `dataset-fashion-mnist` (garments), or what `portraits.mjs` wrote.
 """
 
@@ -28,7 +28,7 @@ from recipes.mini_image.prior import prior_loss
 from recipes.mini_image.tokenizer import tokenizer_loss
 from recipes.mini_image.training import Loss, Recipe, Run
 
-__all__ = ["averaged_weights", "new_model", "tokens_of"]
+__all__ = ["PARTS", "averaged_weights", "new_model", "tokens_of"]
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ def new_model(plan: Plan, part: str, attributes: dict[str, tuple[str, ...]]) -> 
     )
 
 
-def averaged_weights(model: nn.Module, checkpoint: Path) -> nn.Module:
-    """The model with the averaged weights of a run's checkpoint; frozen, in eval mode.
+def averaged_weights(model: nn.Module, checkpoint: Path) -> int:
+    """Give the model the averaged weights of a run's checkpoint, frozen; returns its step.
 
     Raises:
         FileNotFoundError: no checkpoint yet.
@@ -68,8 +68,8 @@ def averaged_weights(model: nn.Module, checkpoint: Path) -> nn.Module:
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     for parameter, mean in zip(model.parameters(), state["average"], strict=True):
         parameter.data.copy_(mean)
-    log.info("%s: step %d", checkpoint, state["step"])
-    return model.eval().requires_grad_(False)
+    model.eval().requires_grad_(False)
+    return int(state["step"])
 
 
 @torch.no_grad()
@@ -93,8 +93,8 @@ def loss_of(plan: Plan, part: str, images: Images, recipe: Recipe, work: Path, d
     if not kept.is_file():
         tokenizer = new_model(plan, "tokenizer", {})
         assert isinstance(tokenizer, LFQTokenizer)
-        averaged_weights(tokenizer, work / "tokenizer" / "checkpoint.pt").to(device)
-        torch.save(tokens_of(tokenizer, images), kept)
+        averaged_weights(tokenizer, work / "tokenizer" / "checkpoint.pt")
+        torch.save(tokens_of(tokenizer.to(device), images), kept)
     return prior_loss(torch.load(kept, weights_only=True), images.values, recipe.batch)
 
 
