@@ -100,7 +100,7 @@ class Block(nn.Module):
         x = x + self.local(cells).flatten(2).transpose(1, 2)
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        # With few tokens the plain products train several times faster on a CPU than fused attention.
+        # With few tokens, plain products train several times faster on a CPU than a fused kernel.
         weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype)
         x = x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
         return x + self.down(F.relu(self.up(self.norm_feed(x))).square())
