@@ -30,7 +30,6 @@ from ..core.codebook import LFQCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
-from ..core.protocols import Adapter, Denoiser, Where
 from .guided import GuidedDenoiser
 from .lora import LoraAdapter
 
