@@ -1,0 +1,101 @@
+"""Loading an image model from a folder, and what it offers to the core."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from aps_text.core.config import APSConfig
+from aps_text.core.noise import Noise
+from aps_text.core.operator import ZeroOperator
+from aps_text.core.sampler import run
+from aps_text.images.classifier import AttributeClassifier, ClassifierConfig
+from aps_text.images.lfq import LFQTokenizer, TokenizerConfig
+from aps_text.methods.ancestral import Ancestral
+from aps_text.models.mini_image import MaskedImageModel, PriorConfig
+from aps_text.pipelines.image_model import (
+    ImageModel,
+    embedded_image_models,
+    load_image_model,
+)
+
+KINDS = {"kind": ("a", "b")}
+TOKENS = TokenizerConfig(
+    size=16, channels=1, factor=4, bits=4, width=8, encoder_blocks=1, decoder_blocks=1
+)
+PRIOR = PriorConfig(grid=4, bits=4, width=16, layers=1, heads=2, attributes=KINDS)
+JUDGE = ClassifierConfig(16, 1, 8, KINDS)
+
+
+def write(folder, parts=("tokenizer", "prior", "classifier")):
+    made = {
+        "tokenizer": (LFQTokenizer, TOKENS),
+        "prior": (MaskedImageModel, PRIOR),
+        "classifier": (AttributeClassifier, JUDGE),
+    }
+    folder.mkdir(exist_ok=True)
+    for part in parts:
+        kind, config = made[part]
+        torch.manual_seed(0)
+        save_file(kind(config).state_dict(), folder / f"{part}.safetensors")
+        (folder / f"{part}.json").write_text(json.dumps(asdict(config)))
+    return folder
+
+
+def test_a_folder_samples_images_of_the_kind_asked_for(tmp_path):
+    model = load_image_model(write(tmp_path / "m"))
+    assert model.attributes == KINDS
+    denoiser = model.denoiser({"kind": "b"}, rows=3, cfg_scale=0.5)
+    config = APSConfig(max_new_tokens=16, steps=4, temperature=1.0, top_p=1.0)
+    noise = Noise(torch.arange(3), torch.zeros(3, dtype=torch.long))
+    z = run(Ancestral(), denoiser, ZeroOperator(), model.canvas(3), config, noise).z
+    assert z.shape == (3, 16)
+    assert int(z.max()) < model.mask_id
+    assert model.tokenizer.decode_ids(z).shape == (3, 1, 16, 16)
+    assert model.classifier.predict(model.tokenizer.decode_ids(z)).shape == (3, 1)
+
+
+def test_attributes_may_be_a_tensor_of_all_rows(tmp_path):
+    model = load_image_model(write(tmp_path / "m"))
+    denoiser = model.denoiser(torch.tensor([[0], [1], [-1]]))
+    assert denoiser.values.tolist() == [[0], [1], [-1]]
+    assert model.denoiser(rows=2).values.tolist() == [[-1], [-1]]
+    with pytest.raises(ValueError, match="kind='z' is not one of a, b"):
+        model.denoiser({"kind": "z"})
+
+
+def test_a_classifier_is_optional_and_may_be_another_s(tmp_path):
+    alone = load_image_model(write(tmp_path / "garments-large", ("tokenizer", "prior")))
+    assert alone.classifier is None
+    write(tmp_path / "garments")
+    assert load_image_model(tmp_path / "garments-large").classifier is not None
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path):
+    with pytest.raises(ValueError, match="no image model 'mini-cars'"):
+        load_image_model("mini-cars")
+    with pytest.raises(ValueError, match=r"tokenizer\.json and prior\.json"):
+        load_image_model(write(tmp_path / "m", ("tokenizer",)))
+    with pytest.raises(ValueError, match="4\\^2 tokens of 4 bits and a prior of 4\\^2 of 5"):
+        ImageModel("x", LFQTokenizer(TOKENS), MaskedImageModel(replace(PRIOR, bits=5)))
+
+
+@pytest.mark.parametrize("name", embedded_image_models())
+def test_embedded_models_draw_what_their_classifier_recognises(name):
+    """A few images of known kinds, drawn and judged: far better than chance."""
+    model = load_image_model(name)
+    attribute, kinds = next((n, v) for n, v in model.attributes.items() if n in ("class", "style"))
+    column = list(model.attributes).index(attribute)
+    asked = torch.full((2 * len(kinds), len(model.attributes)), -1)
+    asked[:, column] = torch.arange(len(asked)) % len(kinds)
+    config = APSConfig(
+        max_new_tokens=model.tokenizer.config.tokens, steps=8, temperature=1.0, top_p=1.0
+    )
+    noise = Noise(torch.arange(len(asked)), torch.zeros(len(asked), dtype=torch.long))
+    denoiser = model.denoiser(asked, cfg_scale=1.0)
+    z = run(Ancestral(), denoiser, ZeroOperator(), model.canvas(len(asked)), config, noise).z
+    drawn = model.tokenizer.decode_ids(z).clamp(-1, 1)
+    right = (model.classifier.predict(drawn)[:, column] == asked[:, column]).float().mean()
+    assert float(right) > 0.6
