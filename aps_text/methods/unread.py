@@ -59,6 +59,10 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
         found["num_return_sequences"] = mend
         if isinstance(method, BestOf | SVDD | FKSteering):
             found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
+    if used.candidate == "quantized" and not draws_order(used):
+        found["num_return_sequences"] = (
+            "candidate='quantized' draws no candidates, so all are alike; use candidate='sample'"
+        )
     return found
 
 
@@ -82,8 +86,13 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
     return config, ()
 
 
+def draws_order(config: APSConfig) -> bool:
+    """Whether positions are drawn, and not ranked."""
+    return config.alg_temp is not None or is_random_order(config)
+
+
 def is_greedy(config: APSConfig) -> bool:
     """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
-    drawn = config.temperature > 0 or config.alg_temp is not None or is_random_order(config)
+    drawn = config.temperature > 0 or draws_order(config)
     fitted = config.inner_steps > 0 or config.num_candidates > 1
     return not fitted and config.candidate == "sample" and not drawn

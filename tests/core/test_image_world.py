@@ -162,6 +162,19 @@ def test_steering_explains_the_measurement(world, anchor_score, relaxation):
     assert right[1] > right[0] + 0.1
 
 
+@pytest.mark.parametrize("inner_steps", [0, 3])
+def test_quantised_candidates_are_untouched_by_the_pool(world, inner_steps):
+    """The pool is of drawn answers: with the quantised expectation there is none, at no cost."""
+    config = CONFIG.replace(inner_steps=inner_steps)
+    assert config.num_candidates > 1
+    alone = draw(APS(), world, config.replace(num_candidates=1))
+    beside = draw(APS(), world, config)
+    assert beside.z.equal(alone.z)
+    assert beside.cost.reward_forwards == alone.cost.reward_forwards
+    drawn = draw(APS(), world, config.replace(candidate="sample"))
+    assert not drawn.z.equal(alone.z)
+
+
 def test_sampled_candidates_explain_it_too(world):
     config = CONFIG.replace(candidate="sample", relaxation="expectation")
     plain = draw(Ancestral(), world, config).z

@@ -8,6 +8,7 @@ import pytest
 import torch
 from test_methods_laws import noise_floor
 from worlds import (
+    EnumeratedReward,
     TableDenoiser,
     all_answers,
     enumerated_reward,
@@ -25,6 +26,7 @@ from aps_text.core.config import APSConfig
 from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
 from aps_text.core.sampler import run
 from aps_text.core.step import Step, Tilted
+from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.methods.pool import AnswerPool
@@ -34,6 +36,7 @@ MASK = SYMBOLS
 ANSWERS = all_answers(LENGTH, SYMBOLS)
 REWARD = enumerated_reward(LENGTH, SYMBOLS, 5, differentiable=False)
 VALUES = REWARD.values[:SYMBOLS, :SYMBOLS, :SYMBOLS].flatten()
+DECODING = [(1.0, 1.0, None), (0.7, 0.95, None), (0.7, 0.8, 3), (1.3, 0.9, None)]
 # No adapter, the base sampler's own order: what is left is the pool.
 CONFIG = APSConfig(
     inner_steps=0,
@@ -67,6 +70,13 @@ def target_of(log_theta, beta=BETA, values=VALUES) -> torch.Tensor:
     return law / law.sum()
 
 
+def rewarding(values) -> EnumeratedReward:
+    """The reward with these values of the 64 answers."""
+    table = REWARD.values.clone()
+    table[:SYMBOLS, :SYMBOLS, :SYMBOLS] = values.view(SYMBOLS, SYMBOLS, SYMBOLS)
+    return replace(REWARD, values=table)
+
+
 def first_step(config, rows: int, other_phi: bool):
     """A step of an empty canvas, x_theta and x_phi, each the same for all rows."""
     canvas = open_canvas(rows, LENGTH, MASK)
@@ -77,16 +87,26 @@ def first_step(config, rows: int, other_phi: bool):
     return step, theta, Tilted(phi.repeat(rows, 1) if other_phi else log_theta, log_theta)
 
 
-@pytest.mark.parametrize("coarse", [False, True])
+COARSE = VALUES.sign()
+# A third of the answers vetoed, the others alike; and some vetoed beside rewards that differ.
+VETOED = torch.where(VALUES.quantile(0.33) > VALUES, -torch.inf, torch.zeros_like(VALUES))
+SOME_VETOED = torch.where(VALUES.abs() < 0.3, -torch.inf, VALUES)
+
+
+@pytest.mark.parametrize(
+    "values", [VALUES, COARSE, VETOED, SOME_VETOED], ids=["differ", "coarse", "alike", "some"]
+)
 @pytest.mark.parametrize("other_phi", [False, True])
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, coarse):
-    """Started from exact draws, the chain stays exact: for any phi and as few as two answers, also
-    where a pool's rewards are often all the same."""
-    rows, config = 40_000, CONFIG.replace(num_candidates=count)
+@pytest.mark.parametrize(("temperature", "top_p", "top_k"), DECODING)
+def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, values, temperature, top_p, top_k):
+    """Started from exact draws, the chain stays exact: for any phi and as few as two answers, at
+    any decoding, also where a pool's rewards are often all the same or -inf."""
+    rows = 40_000
+    config = CONFIG.replace(num_candidates=count, temperature=temperature, top_p=top_p, top_k=top_k)
     step, theta, tilted = first_step(config, rows, other_phi)
-    reward = replace(REWARD, values=REWARD.values.sign()) if coarse else REWARD
-    values = VALUES.sign() if coarse else VALUES
+    reward = rewarding(values)
+    theta = sampling_probs(theta, temperature, top_p, top_k).log()
     target = target_of(theta, values=values)
     drawn = torch.multinomial(target, rows, True, generator=torch.Generator().manual_seed(0))
     pool = AnswerPool(reward, config)
@@ -94,9 +114,10 @@ def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, coarse):
     pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
     tokens, _ = pool(tilted, step)
     moved = (tokens.view(rows, LENGTH) != ANSWERS[drawn]).any(1).double().mean()
-    assert moved > 0.2
+    assert moved > 0.15
     law = shares(tokens.view(rows, LENGTH))
     assert distance(law, target) < 2 * noise_floor(target, rows)
+    assert law[target == 0].sum() == 0
     assert distance(law, product_table(theta).flatten()) > 0.1
 
 
@@ -246,6 +267,24 @@ def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
         climbed = torch.stack([state.rewards["table"][row] for state in states])
         assert (climbed.diff() >= 0).all()
         assert climbed[-1] == final[row]
+
+
+@pytest.mark.parametrize("inner", [0, 1])
+def test_a_vetoed_answer_never_wins(inner):
+    """Of rewards that are all alike but where they are -inf, no answer of -inf is returned; where
+    all are vetoed there is still an answer."""
+    rows, config = 3000, CONFIG.replace(inner_steps=inner, num_candidates=8)
+    world = factor_world(LENGTH, SYMBOLS, 2)
+    denoiser = world.take(torch.zeros(rows, dtype=torch.long))
+    canvas = open_canvas(rows, LENGTH, MASK)
+    for values in (VETOED, SOME_VETOED):
+        allowed = product_table(world.log_probs[0]).flatten()[values.isfinite()].sum()
+        z = aps(denoiser, rewarding(values), canvas, config.replace(steps=1)).z
+        vetoed = values[index_of(z, SYMBOLS)].isneginf().double().mean()
+        assert vetoed < 3 * (1 - allowed) ** 8 + 0.001
+        assert 1 - allowed > 0.1
+    none = aps(denoiser, rewarding(torch.full_like(VALUES, -torch.inf)), canvas, config).z
+    assert ((none >= 0) & (none < SYMBOLS)).all()
 
 
 def test_a_stale_answer_is_no_candidate():

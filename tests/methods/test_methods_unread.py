@@ -98,6 +98,11 @@ def vowels(prompts, completions, **columns):
         ("plain", {"lora_layers": 1}, "lora_layers=1 has no use here: method 'plain'"),
         ("plain", {"guidance_end": 0.5}, "guidance_end=0.5 has no use here"),
         ("plain", {"preset": "paper", "trust_region": 1.0}, "trust_region=1.0 has no use here"),
+        (
+            "aps",
+            {"candidate": "quantized", "num_return_sequences": 2},
+            "num_return_sequences=2 .* draws no candidates, so all are alike",
+        ),
         ("plain", {"temperature": 0, "num_return_sequences": 3}, "num_return_sequences=3 .* alike"),
         ("best-of-n", {"temperature": 0}, "temperature=0 .* BestOf chooses among draws, and"),
         ("svdd", {"adapter": "logits"}, "adapter='logits' has no use here: SVDD does not"),
