@@ -5,13 +5,15 @@
         phi = Adam(phi, - grad r(x~))
     w = H(x_phi)/log K per position (EntRGi) | 0 (Expectation) | 1 (APS-logits)
 
-These are settings of the loop in `posterior`, no loop of their own: no prior term, no trust region,
-the authors' Adam (rate and eps), M, temperature and top-p, and standard remasking by the entropy of
-x_phi. Adam divides by the gradient's scale, so without a prior term beta has no effect; with so
-small an eps the first step moves every logit by the rate, whatever its gradient. Cost per sample: T
-forwards, T*M rewards forward and backward. Source: the authors' text code (EntRGi, the group of
-APS). Differences: the soft code is of the untempered x_phi, theirs of the tempered; eps is relative
-to the rms of the gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
+These are settings of `aps`, no loop of their own: no prior term, no trust region, the authors' Adam
+(rate and eps), M, temperature and top-p, and their order: positions are ranked by the entropy of
+the prior x_theta, tokens are drawn from x_phi. Adam divides by the gradient's scale, so without a
+prior term beta has no effect; with so small an eps the first step moves every logit by the rate,
+whatever its gradient. Cost per sample: T forwards, T*M rewards forward and backward.
+
+Source: Tejaswi, Rout et al. 2026, https://arxiv.org/abs/2602.05000, and its code. Differences: the
+soft code is of the untempered x_phi, theirs of the tempered; eps is relative to the rms of the
+gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class EntRGi:
             top_p=self.top_p,
             trust_region=None,
             remasking="standard",
-            standard_score="phi",
+            standard_score="theta",
             alg=self.alg,
             candidate="sample",
             num_candidates=1,

@@ -284,6 +284,32 @@ def test_settings_come_from_a_command_line():
     assert make_method(PEERS, "expectation") == EntRGi(relaxation="expectation")
 
 
+@pytest.mark.parametrize("make", [EntRGi, expectation, aps_logits])
+def test_the_authors_rank_positions_by_the_prior(make):
+    """Which positions come first is the base sampler's choice by entropy, whatever the reward."""
+    batch, length = 40, 8
+    denoiser = factor_world(length, SYMBOLS, seed=11, batch=batch)
+    reward = table_reward(length, SYMBOLS, 12, batch=batch)
+    config = CONFIG.replace(steps=4, alg="entropy", remasking="standard")
+    first = [
+        next(
+            iter(
+                method.steps(
+                    denoiser,
+                    reward,
+                    open_canvas(batch, length, SYMBOLS),
+                    config,
+                    noise_for(range(batch)),
+                )
+            )
+        )
+        for method in (make(), Ancestral())
+    ]
+    assert first[0].revealed.equal(first[1].revealed)
+    assert not first[0].candidates.equal(first[1].candidates)
+    assert not first[0].tilted.equal(first[0].prior)
+
+
 def test_entrgi_steps_as_torch_adam_at_the_authors_rate():
     """Three steps of the row's Adam are those of `torch.optim.Adam(lr=0.5)` at its default eps."""
     denoiser, rows = factor_world(LENGTH, SYMBOLS, seed=3, batch=2), [0, 0, 0, 1, 1, 1]
