@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SYSTEM = "You write short, clear, natural English. Use simple everyday words. Do not use names."
 TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.7, 0.8, 0.9, 1.0)
-ROUNDS = 4
+TIERS = ((0.0, 0.3), (0.3, 0.6), (0.6, 1.0))
 GROUP = 24
 
 
@@ -53,25 +53,30 @@ def chat(kind: Kind, categories: dict[str, str]) -> str:
 
 
 def plan(found: list[Subject], seed: int = 0) -> list[tuple[Kind, list[Subject]]]:
-    """All batches in the order they are made: rounds over all subjects, kinds mixed."""
+    """All batches in the order they are made: the most used words first, kinds mixed.
+
+    A tier of words is asked about twice before the next begins, and all of them twice more.
+    """
     batches = []
-    for turn in range(ROUNDS):
+    for turn, (low, high) in enumerate([*TIERS, *TIERS]):
         own = []
         for kind in KINDS:
-            fits = [
-                s for s in found
-                if s.pos in kind.pos
-                and (not kind.categories or s.category in kind.categories)
-                and (s.pos != "n" or not kind.vivid or s.category or s.rank < 500)
-            ]  # fmt: skip
-            order = random.Random(f"{seed} {turn} {kind.name}")
-            order.shuffle(fits)
-            whole, part = divmod(kind.weight, 1)
+            fits = [s for s in found if low <= s.share < high and asks(kind, s)]
+            random.Random(f"{seed} {turn} {kind.name}").shuffle(fits)
+            times = 2 * kind.weight
+            whole, part = divmod(times, 1)
             chosen = fits * int(whole) + fits[: int(part * len(fits))]
             own += [(kind, chosen[i : i + GROUP]) for i in range(0, len(chosen), GROUP)]
         random.Random(f"{seed} {turn}").shuffle(own)
         batches += own
     return batches
+
+
+def asks(kind: Kind, subject: Subject) -> bool:
+    """Whether a kind of question is asked about a subject."""
+    if subject.pos not in kind.pos or (kind.categories and subject.category not in kind.categories):
+        return False
+    return subject.pos != "n" or not kind.vivid or bool(subject.category) or subject.share < 0.15
 
 
 def main() -> None:

@@ -259,6 +259,7 @@ KINDS: tuple[Kind, ...] = (
             ("bright", "The sun at noon is so bright that you cannot look at it."),
             ("slow", "A snail is slow because it moves on its belly."),
         ),
+        weight=0.4,
     ),
     Kind(
         "about",

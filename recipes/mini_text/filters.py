@@ -1,0 +1,107 @@
+"""Which of the teacher's answers are good enough to learn from: rules, each with a name.
+
+`reason(kind, subject, text, nll)` is the first rule an answer breaks, or None. The rules are about
+form (a whole sentence, short, about its subject, without names, digits or repetition) and about the
+teacher's own certainty: what it finds unlikely itself is mostly nonsense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from itertools import pairwise
+
+__all__ = ["MOST_NLL", "key", "named", "reason"]
+
+MOST_NLL = {"poem": 1.9, "example": 1.1}
+"""Nats per token an answer may cost the teacher; 1.4 for the kinds that are not here."""
+
+WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?")
+PLAIN = re.compile(r"^[A-Za-z ,.;:!?'’\-\n]+$")
+ABOUT_ITSELF = re.compile(
+    r"\b(sentence|assistant|user|paragraph|poem|verse|example of|ai|language model|rhyme|word)\b",
+    re.IGNORECASE,
+)
+# Words that may stand several times in one short sentence.
+SMALL = set(
+    re.findall(
+        r"\S+",
+        "a an the and or but of to in on at for with from by as is are was were be been it its he"
+        " she his her him they them their you your i my me we our us that this who which when where"
+        " what so not no if then than into up out over do does did have has had can will would very"
+        " too all there",
+    )
+)
+
+
+def words(text: str) -> list[str]:
+    """Words in lower case."""
+    return [word.lower().replace("’", "'") for word in WORD.findall(text)]
+
+
+def stems(word: str) -> set[str]:
+    """A word and its regular forms."""
+    forms = {word, word + "s", word + "es", word + "ed", word + "d", word + "ing", word + "ly"}
+    forms |= {word + "'s", word + word[-1] + "ing", word + word[-1] + "ed", word + "er"}
+    if word.endswith("e"):
+        forms |= {word[:-1] + "ing", word + "r"}
+    if word.endswith("y"):
+        forms |= {word[:-1] + "ies", word[:-1] + "ied"}
+    if word.endswith(("f", "fe")):
+        forms.add(word.rstrip("fe") + "ves")
+    if word.endswith("man"):
+        forms.add(word[:-2] + "en")
+    if word.endswith("s"):
+        forms |= {word[:-1], word[:-2]}
+    return forms
+
+
+def named(subject: str, text: str) -> bool:
+    """Whether a text has its subject, in any regular form."""
+    return not stems(subject).isdisjoint(words(text))
+
+
+def key(text: str) -> str:
+    """What two answers share that are the same but for case, articles and marks."""
+    return " ".join(word for word in words(text) if word not in ("a", "an", "the"))
+
+
+def reason(kind: str, subject: str, text: str, nll: float, *, lines: bool = False) -> str | None:
+    """The first rule an answer breaks, or None."""
+    if not PLAIN.match(text):
+        return "odd characters"
+    if ABOUT_ITSELF.search(text.replace(subject, "")):
+        return "about itself"
+    found = words(text)
+    if not (4 <= len(found) <= 26 or (lines and 8 <= len(found) <= 40)):
+        return "length"
+    rows = text.split("\n")
+    if lines != (len(rows) > 1) or (lines and not 2 <= len(rows) <= 4):
+        return "lines"
+    if lines and not all(2 <= len(words(row)) <= 11 for row in rows):
+        return "lines"
+    if text[-1] not in ".!?" or not text[0].isupper():
+        return "not whole"
+    if len(re.findall(r"[.!?](?=\s|$)", text)) > (4 if lines else 1):
+        return "several sentences"
+    inside = [m for row in rows for m in re.finditer(r"(?<=[a-z,;:'’] )[A-Z][A-Za-z'’]*", row)]
+    if any(m.group() not in ("I", "I'm", "I'll", "I've", "I'd") for m in inside):
+        return "a name"
+    if not named(subject, text):
+        return "subject"
+    counts = Counter(found)
+    if any(n > (2 if lines else 1) + (word == subject) for word, n in counts.items()
+           if word not in SMALL):  # fmt: skip
+        return "repeats a word"
+    pairs = Counter(pairwise(found))
+    if any(n > 1 for n in pairs.values()) and not lines:
+        return "repeats two words"
+    if any(a == b for a, b in pairwise(found)):
+        return "doubled word"
+    if kind in ("what", "simple", "mean", "meaning"):
+        _, _, rest = text.partition(" is ")
+        if rest and not stems(subject).isdisjoint(words(rest)[:4]):
+            return "circular"
+    if nll > MOST_NLL.get(kind, 1.4):
+        return "unlikely"
+    return None

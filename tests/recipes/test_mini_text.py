@@ -1,0 +1,200 @@
+"""The teacher's decoding loop, the plan of the generation, and what the filters keep."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from recipes.mini_text.corpus import choose, read_corpus, write_corpus
+from recipes.mini_text.filters import named, reason
+from recipes.mini_text.generate import TIERS, asks, plan, whole_lines
+from recipes.mini_text.prompts import KINDS, with_article
+from recipes.mini_text.subjects import SPLITS, Subject, split_of
+from recipes.mini_text.teacher import END, Teacher
+
+
+class Letters:
+    """A tokenizer of one id per letter; `END` is 1 and a newline 2."""
+
+    def __call__(self, text, add_special_tokens=False):
+        ids = []
+        for piece in text.replace(END, "\0"):
+            ids.append({"\0": 1, "\n": 2}.get(piece, 3 + ord(piece) % 29))
+        return {"input_ids": ids}
+
+    def convert_tokens_to_ids(self, token):
+        return 1
+
+    def decode(self, ids):
+        return " ".join(str(int(i)) for i in ids)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=32, hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=4, initializer_range=0.4,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def by_hand(model, ids, most):
+    """Greedy tokens and their mean nll, one forward of the whole text a token."""
+    tokens, cost = [], 0.0
+    for _ in range(most):
+        log_probs = model(torch.tensor([ids + tokens])).logits[0, -1].log_softmax(-1)
+        token = int(log_probs.argmax())
+        cost -= float(log_probs[token])
+        tokens.append(token)
+        if token in (1, 2):
+            return tokens[:-1], cost / len(tokens)
+    return None, None
+
+
+@torch.no_grad()
+def test_the_decoding_loop_is_the_model(model):
+    """Shared examples, padded questions and rows that leave: the tokens of one row by itself."""
+    teacher, letters = Teacher(model, Letters(), torch.float32), Letters()
+    prefix = "examples of all\nkinds"
+    questions = ["ab", "hello you", "a longer question than that", "q", "zz top", "?!"]
+    drawn = teacher.draw(
+        teacher.read(prefix), questions, [1e-6, 1e-6], torch.Generator().manual_seed(0), most=24
+    )
+    ended = 0
+    for question, answers in zip(questions, drawn, strict=True):
+        ids = letters(prefix)["input_ids"] + letters(question)["input_ids"]
+        tokens, nll = by_hand(model, ids, 24)
+        for answer in answers:
+            if tokens is None:
+                assert answer.text is None
+            else:
+                ended += 1
+                assert answer.text == letters.decode(tokens)
+                assert answer.nll == pytest.approx(nll, abs=1e-4)
+    assert 0 < ended < 12  # both ways were seen
+
+
+SUBJECTS = [
+    Subject(f"thing{pos}{i}", pos, "animal" if pos == "n" and i % 2 else "", i / 60)
+    for pos in "nva"
+    for i in range(60)
+]
+
+
+def test_the_plan_is_the_same_every_time_and_begins_with_the_most_used():
+    batches = plan(SUBJECTS)
+    assert [(k.name, s) for k, s in batches] == [(k.name, s) for k, s in plan(SUBJECTS)]
+    shares = [s.share for _, own in batches for s in own]
+    first = [share for share in shares[: len(shares) // 8]]
+    assert max(first) < TIERS[0][1]
+    asked = Counter((kind.name, s.word) for kind, own in batches for s in own)
+    for kind in KINDS:
+        for subject in SUBJECTS:
+            count = asked[kind.name, subject.word]
+            assert (count > 0) <= asks(kind, subject)
+            assert count >= (4 * int(kind.weight) if asks(kind, subject) else 0)
+
+
+def test_splits_are_of_words_and_disjoint_by_construction():
+    counts = Counter(split_of(f"word{i}") for i in range(4000))
+    assert set(counts) == set(SPLITS)
+    assert 0.87 < counts["train"] / 4000 < 0.93
+    assert split_of("violin") == split_of("violin")
+
+
+def test_a_line_cut_off_is_made_again(tmp_path):
+    file = tmp_path / "raw.jsonl"
+    assert whole_lines(file) == 0
+    file.write_text('{"kind": "what"}\n{"kind": "wh')
+    assert whole_lines(file) == 1
+    assert file.read_text() == '{"kind": "what"}\n'
+
+
+@pytest.mark.parametrize(
+    ("word", "category", "asked"),
+    [
+        ("violin", "artifact", "a violin"), ("oven", "artifact", "an oven"),
+        ("water", "substance", "water"), ("hope", "", "hope"), ("shoes", "artifact", "shoes"),
+        ("glass", "artifact", "a glass"), ("apple", "food", "an apple"), ("bread", "food", "bread"),
+        ("uniform", "artifact", "a uniform"), ("storm", "phenomenon", "a storm"),
+    ],
+)  # fmt: skip
+def test_articles(word, category, asked):
+    assert with_article(word, category) == asked
+
+
+GOOD = [
+    ("what", "violin", "A violin is a small wooden instrument with four strings."),
+    ("happy", "city", "We danced in the bright cities by the sea and laughed."),
+    ("use", "knife", "People use knives to cut bread and meat."),
+    ("sentence", "wolf", "The wolf waited, and the moon rose over the hill."),
+]
+BAD = [
+    ("what", "violin", "A violin with loud strings has strings.", "repeats a word"),
+    ("what", "hinge", "A hinge is one hinge of metal.", "circular"),
+    ("what", "violin", "It is a small wooden instrument with four strings.", "subject"),
+    ("what", "violin", "A violin is a small wooden instrument with 4 strings.", "odd characters"),
+    ("what", "violin", "a violin is a small wooden instrument.", "not whole"),
+    ("what", "violin", "A violin is a small wooden", "not whole"),
+    ("what", "violin", "A violin is nice. It has four strings.", "several sentences"),
+    ("what", "violin", "A violin is an instrument from France.", "a name"),
+    ("what", "violin", "A violin violins.", "length"),
+    ("what", "violin", "This sentence is about a violin.", "about itself"),
+    ("what", "violin", "A violin is the the thing that you play.", "doubled word"),
+    ("what", "violin", "A violin is a thing, and a violin is loud.", "repeats two words"),
+    ("what", "violin", "A violin is nice,\nand you can play it.", "lines"),
+]
+
+
+@pytest.mark.parametrize(("kind", "subject", "text"), GOOD)
+def test_good_answers_are_kept(kind, subject, text):
+    assert reason(kind, subject, text, 1.0) is None
+    assert reason(kind, subject, text, 3.0) == "unlikely"
+
+
+@pytest.mark.parametrize(("kind", "subject", "text", "why"), BAD)
+def test_bad_ones_are_not(kind, subject, text, why):
+    assert reason(kind, subject, text, 1.0) == why
+
+
+def test_verse_has_lines():
+    verse = "The moon is high,\nThe night is deep,\nThe town has gone to sleep."
+    assert reason("poem", "moon", verse, 1.0, lines=True) is None
+    assert reason("poem", "moon", verse.replace("\n", " "), 1.0, lines=True) == "lines"
+
+
+def test_forms_of_the_subject_are_the_subject():
+    assert named("wolf", "Two wolves came.")
+    assert named("city", "the cities")
+    assert named("run", "He was running")
+    assert named("dance", "dancing")
+    assert not named("run", "He ruined it")
+
+
+def test_a_corpus_has_no_twins_and_reads_as_it_was_written(tmp_path):
+    a = "A violin is a small wooden instrument with four strings."
+    found = [
+        ("what", "violin", a, 0.5),
+        ("what", "violin", a.replace("A ", "The "), 0.4),
+        ("what", "violin", a.replace("four", "five"), 0.9),
+        ("simple", "violin", a, 0.2),
+        ("what", "violin", "A violin is what you play with a bow in an orchestra.", 1.0),
+        ("what", "violin", "A violin is bad 4 you and me.", 1.0),
+    ]
+    kept, dropped = choose(found, lint=False)
+    texts = [text for _, _, text in kept]
+    assert len(texts) == 2
+    assert dropped["said before"] == 3
+    assert dropped["odd characters"] == 1
+    write_corpus(kept, dropped, tmp_path)
+    assert sorted(read_corpus(tmp_path)) == sorted(kept)
+    first = (tmp_path / "answers.jsonl.gz").read_bytes()
+    write_corpus(kept[::-1], dropped, tmp_path)
+    assert (tmp_path / "answers.jsonl.gz").read_bytes() == first
+    assert json.loads((tmp_path / "card.json").read_text())["kept"] == 2
