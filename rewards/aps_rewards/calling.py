@@ -154,12 +154,11 @@ class RewardCall:
     def _blame(self, error: BaseException) -> RewardError:
         """The error of the row that fails alone, or of the whole batch if none does."""
         name, rows, index = self._name, self._rows, self._index
-        if isinstance(error, _NoNumber):
-            row = error.row
-            return RewardError(name, error.what, index[row], _shown(rows, row), error.mend)
         if isinstance(error, _WrongCount):
             return self._miscounted(error.what)
         at: int | None = 0 if len(index) == 1 else None
+        if isinstance(error, _NoNumber) and (at == 0 or self._alone(error.row) is not None):
+            at = error.row
         for i in range(len(index) if at is None else 0):
             found = self._alone(i)
             if found is not None:
@@ -167,10 +166,14 @@ class RewardCall:
                 break
         if isinstance(error, _NoNumber | _WrongCount) and at is not None:
             return RewardError(name, error.what, index[at], _shown(rows, at), error.mend)
-        if type(error) is RewardError:  # a reward made of rewards: its part is named
-            return error.at(index) if at is None else error.at([index[at]])
+        if type(error) is RewardError and "_what" in vars(error) and error.index is not None:
+            if at is None:  # a reward made of rewards: its part is named
+                return error.at(index)
+            return RewardError(error.reward, error._what, index[at], _shown(rows, at), error._more)
         verb, what = failure(error)
         if at is None:
+            if isinstance(error, _NoNumber):
+                verb, what = error.what.removesuffix(" for"), error.mend.removeprefix("; ")
             return RewardError(
                 name,
                 f"{verb} on a batch of {len(index)} (the first: {_shown(rows, 0)}), though on none "

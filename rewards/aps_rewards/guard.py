@@ -17,6 +17,7 @@ import copy
 import functools
 import os
 import random
+import reprlib
 import sys
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Exceptions that end a program and are never a reward's failure; all others are."""
 
 _LONGEST = 2000  # characters of a text that is shown
+_SHORT = reprlib.Repr()  # a `repr` that does not walk through all of a large value
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlong = 60
 
 
 @dataclass
@@ -178,7 +182,7 @@ def described(value: Any) -> str:
             said = str(value)
             text = f"{name}: {said}" if said else name
         else:
-            text = repr(value)
+            text = _SHORT.repr(value)
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     except PASSED_ON:
         raise

@@ -104,3 +104,43 @@ def test_they_steer_and_are_measured():
     plain = pipe.generate(["what is a violin ?"], reward=repetition, max_new_tokens=6)
     expected = repetition(completion_ids=plain.token_ids)
     assert plain.rewards["total"] == pytest.approx(expected)
+
+
+def test_every_keyword_of_the_trainer_arrives():
+    """As `GRPOTrainer._calculate_rewards` passes them, required ones too."""
+    logged = []
+
+    def strict(
+        prompts, completions, completion_ids, solution, trainer_state, log_extra, log_metric
+    ):
+        log_extra("solution", list(solution))
+        log_metric("share", 0.5)
+        logged.append(trainer_state.global_step / trainer_state.max_steps)  # a schedule's progress
+        return [float(c == s) for c, s in zip(completions, solution, strict=True)]
+
+    async def loose(completions, **kwargs):
+        kwargs["log_metric"]("n", len(completions))
+        return [kwargs["trainer_state"].epoch] * len(completions)
+
+    def ours(completions, **columns):  # columns are data, a value a row
+        assert all(len(values) == len(completions) for values in columns.values() if values)
+        return [float(len(columns))] * len(completions)
+
+    columns = {"solution": ["b", "b"]}
+    assert call_reward(strict, ["p", "q"], ["a", "b"], columns, completion_ids=[[1], [2]]) == [0, 1]
+    assert logged == [1.0]
+    assert call_reward(loose, ["p"], ["a"]) == [1.0]
+    assert call_reward(ours, ["p"], ["a"], {"solution": ["b"]}) == [3.0]  # prompts, ids, solution
+    pipe = APSPipeline(tiny_text_model())
+    out = pipe(["what ?", "why ?"], [strict, loose], columns=columns, **SMALL)
+    assert out.rewards["loose"] == [1.0, 1.0]
+
+
+def test_the_trainer_state_has_transformers_fields():
+    import dataclasses
+
+    from aps_rewards.trainer import TrainerState
+    from transformers import TrainerState as Theirs
+
+    theirs = {field.name for field in dataclasses.fields(Theirs)}
+    assert {field.name for field in dataclasses.fields(TrainerState)} == theirs
