@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from aps_eval.answering import Answerer
-from aps_eval.grid import read_grid
+from aps_eval.report.statistics import difference
+from aps_eval.report.summary import values_of
 from aps_eval.rows import Row
-from aps_eval.statistics import difference
+from aps_eval.run.answering import Answerer
+from aps_eval.run.grid import read_grid
 from aps_eval.store import RowStore
-from aps_eval.summary import values_of
 from comparison import tuning_rows
 
 from aps_text import APSPipeline

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aps_eval.answering import Answerer
-from aps_eval.cells import Cell
-from aps_eval.metrics import mean_interval, token_f1
-from aps_eval.processes import team
-from aps_eval.questions import Question, word_knowledge
+from aps_eval.metrics import token_f1
+from aps_eval.report.statistics import mean_interval
 from aps_eval.rows import Row
-from aps_eval.runner import planned, run, shown
+from aps_eval.run.answering import Answerer
+from aps_eval.run.cells import Cell
+from aps_eval.run.processes import workers
+from aps_eval.run.runner import planned, run, shown
 from aps_eval.store import RowStore
+from aps_eval.word_knowledge import Question, word_knowledge
 
 from recipes.word_knowledge.scoring import is_exact
 
@@ -34,7 +35,7 @@ def tuning_rows(
     """Answers of all cells to tuning prompts, made now or read back; processes share the work."""
     items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
     plan = planned(answerer, cells, items, [0])
-    me = team()
+    me = workers()
     run(answerer, plan, store, shard=(me.number, me.size))
     me.wait()
     store.refresh()

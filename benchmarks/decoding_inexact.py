@@ -9,7 +9,8 @@ prefix      along the exact trajectory of a plain run: KL(exact || reused) and a
 from __future__ import annotations
 
 import torch
-from aps_eval.metrics import mean_interval, token_f1
+from aps_eval.metrics import token_f1
+from aps_eval.report.statistics import mean_interval
 from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline

@@ -23,8 +23,9 @@ import json
 import time
 from pathlib import Path
 
-from aps_eval.metrics import Interval, distinct_n, mean_interval, repeated_ngrams
-from aps_eval.questions import Question
+from aps_eval.metrics import distinct_n, repeated_ngrams
+from aps_eval.report.statistics import Interval, mean_interval
+from aps_eval.word_knowledge import Question
 from aps_rewards import call_reward, load_reward
 from comparison import choose_beta, measures, rows_of
 

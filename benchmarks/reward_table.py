@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aps_eval.metrics import mean_interval
-from aps_eval.questions import Question
+from aps_eval.report.statistics import mean_interval
+from aps_eval.word_knowledge import Question
 from aps_rewards import call_reward, is_differentiable, load_reward
 from comparison import Found, choose_beta, measures, rows_of
 

@@ -29,16 +29,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from aps_eval.answering import Answerer
-from aps_eval.cells import Grid
-from aps_eval.evaluate import evaluate
-from aps_eval.grid import read_grid
-from aps_eval.matching import Calibration
-from aps_eval.processes import Team, team
+from aps_eval.report.statistics import difference, holm, mean_interval
+from aps_eval.report.summary import values_of
 from aps_eval.rows import Row
-from aps_eval.statistics import difference, holm, mean_with_interval
+from aps_eval.run.answering import Answerer
+from aps_eval.run.cells import Grid
+from aps_eval.run.evaluate import evaluate
+from aps_eval.run.grid import read_grid
+from aps_eval.run.matching import Calibration
+from aps_eval.run.processes import Workers, workers
 from aps_eval.store import RowStore
-from aps_eval.summary import values_of
 from comparison import tuning_rows
 
 from aps_text import APSPipeline
@@ -159,13 +159,13 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
             mark = "taken" if n == best else ""
             lines.append(f"| {label} | {shown} | {value:+.3f} | {f1:.3f} | {mark} |")
         chosen.append({**settings[best], "label": label})
-    if team().first:
+    if workers().first:
         print("\n".join(lines), flush=True)
         (args.out / f"tuning-{reward}.md").write_text("\n".join(lines) + "\n")
     return chosen
 
 
-def plain_seconds(answerer: Answerer, args, me: Team) -> float:
+def plain_seconds(answerer: Answerer, args, me: Workers) -> float:
     """Of a prompt; the first process measures, the others read what it found."""
     cell = grid_of(args.rewards[0], [{"method": "plain"}], args).cells[0]
 
@@ -204,7 +204,7 @@ def table(rows: Sequence[Row], reward: str, budget: str, costs) -> list[str]:
         }
         adjusted = dict(zip(gaps, holm(list(gaps.values())), strict=True))
         for name in names:
-            mean = mean_with_interval(list(values[name].values()))[0]
+            mean = mean_interval(list(values[name].values())).mean
             text = f"{mean:.3f}"
             if name in adjusted and label != aps:
                 one = adjusted[name]
@@ -231,7 +231,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.full:
         args.rewards, args.prompts, args.budgets = list(JUDGES), 200, [4, 12, 36]
-    me = team()
+    me = workers()
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=16)

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import torch
-from aps_eval.cells import Grid
-from aps_eval.evaluate import evaluate
-from aps_eval.grid import read_grid
+from aps_eval.run.cells import Grid
+from aps_eval.run.evaluate import evaluate
+from aps_eval.run.grid import read_grid
 from eval_fixtures import lines
 from tiny import tiny_text_model
 

@@ -94,11 +94,11 @@ def add_parser(subparsers: Any) -> None:
 def eval_command(args: argparse.Namespace) -> int:
     """Run a grid, or what follows `--lm-eval`; 1 where answers failed."""
     if args.lm_eval is not None:
-        from aps_eval.lm_eval_command import main
+        from aps_eval.lm_eval.command import main
 
         return main(args.lm_eval)
-    from aps_eval.evaluate import evaluate
-    from aps_eval.grid import read_grid
+    from aps_eval.run.evaluate import evaluate
+    from aps_eval.run.grid import read_grid
     from aps_eval.task import load_task, task_names
     from transformers.utils import logging
 

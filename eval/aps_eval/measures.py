@@ -21,18 +21,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from .extraction import as_number, number
-from .metrics import distinct_n, normalise_answer, repeated_ngrams, token_f1
+from .items import Item
+from .metrics import (
+    distinct_n,
+    normalise_answer,
+    repeated_ngrams,
+    rouge_l,
+    token_f1,
+    word_entropy,
+)
 
-if TYPE_CHECKING:
-    from .task import Item
-
-__all__ = ["LOWER_IS_BETTER", "MEASURES", "check_measures", "measure", "rouge_l"]
+__all__ = ["LOWER_IS_BETTER", "MEASURES", "check_measures", "measure"]
 
 LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty"})
 
@@ -44,32 +47,6 @@ class Answer:
     text: str
     extracted: str | None
     item: Item
-
-
-def rouge_l(answer: str, golds: Sequence[str]) -> float:
-    """ROUGE-L F1 in [0, 1] of lower-cased words and numbers, against the nearest gold answer.
-
-    Raises:
-        ValueError: no gold answer.
-    """
-    if not golds:
-        raise ValueError("rouge_l needs at least one gold answer, got none")
-    said = _words(answer)
-    best = 0.0
-    for gold in golds:
-        wanted = _words(gold)
-        if common := _common(said, wanted):
-            best = max(best, 2 * common / (len(said) + len(wanted)))
-    return best
-
-
-def word_entropy(text: str) -> float | None:
-    """Entropy in nats of the answer's own word frequencies; None without words."""
-    counts = Counter(_words(text))
-    total = counts.total()
-    if not total:
-        return None
-    return max(0.0, -sum(n / total * math.log(n / total) for n in counts.values()))
 
 
 def _accuracy(one: Answer) -> float:
@@ -146,19 +123,3 @@ def measure(
 def _bare(text: str) -> str:
     letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is no article
     return letter[1].upper() if letter else normalise_answer(text)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+", text.lower())
-
-
-def _common(one: Sequence[str], two: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
-    row = [0] * (len(two) + 1)
-    for word in one:
-        before = 0
-        for j, other in enumerate(two, 1):
-            above = row[j]
-            row[j] = before + 1 if word == other else max(above, row[j - 1])
-            before = above
-    return row[-1]

@@ -1,22 +1,20 @@
-"""Metrics of answers, and paired statistics over prompts. Plain functions on strings and arrays."""
+"""Metrics of answers: plain functions on strings."""
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 __all__ = [
-    "Interval",
     "distinct_n",
-    "mean_interval",
     "normalise_answer",
     "repeated_ngrams",
+    "rouge_l",
     "token_f1",
+    "word_entropy",
 ]
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -69,27 +67,43 @@ def repeated_ngrams(texts: Sequence[str], n: int = 3) -> float:
     return repeated / total if total else 0.0
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean and its 95% bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
-
-
-def mean_interval(values: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean; of paired DIFFERENCES it is the paired bootstrap.
+def rouge_l(answer: str, golds: Sequence[str]) -> float:
+    """ROUGE-L F1 in [0, 1] of lower-cased words and numbers, against the nearest gold answer.
 
     Raises:
-        ValueError: no values.
+        ValueError: no gold answer.
     """
-    array = np.asarray(values, dtype=float)
-    if array.size == 0:
-        raise ValueError("an interval needs at least one value, got none")
-    picks = np.random.default_rng(seed).integers(array.size, size=(draws, array.size))
-    low, high = np.percentile(array[picks].mean(1), [2.5, 97.5])
-    return Interval(float(array.mean()), float(low), float(high))
+    if not golds:
+        raise ValueError("rouge_l needs at least one gold answer, got none")
+    said = _words(answer)
+    best = 0.0
+    for gold in golds:
+        wanted = _words(gold)
+        if common := _common(said, wanted):
+            best = max(best, 2 * common / (len(said) + len(wanted)))
+    return best
+
+
+def word_entropy(text: str) -> float | None:
+    """Entropy in nats of the answer's own word frequencies; None without words."""
+    counts = Counter(_words(text))
+    total = counts.total()
+    if not total:
+        return None
+    return max(0.0, -sum(n / total * math.log(n / total) for n in counts.values()))
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
+def _common(one: Sequence[str], two: Sequence[str]) -> int:
+    """Length of the longest common subsequence."""
+    row = [0] * (len(two) + 1)
+    for word in one:
+        before = 0
+        for j, other in enumerate(two, 1):
+            above = row[j]
+            row[j] = before + 1 if word == other else max(above, row[j - 1])
+            before = above
+    return row[-1]

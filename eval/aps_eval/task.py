@@ -25,36 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from .extraction import check_extraction
+from .items import Item
 from .measures import check_measures
 from .sources import read_records
 from .yaml_files import read_yaml
 
-__all__ = ["Item", "Task", "load_task", "task_names"]
-
-
-@dataclass(frozen=True)
-class Item:
-    """One question.
-
-    Attributes:
-        id: unique in its task.
-        prompt: as the model is asked.
-        gold: acceptable answers.
-        stratum: what tables may group by.
-        choices: what there is to choose from, in order; empty where the answer is free.
-        columns: what rewards are given.
-    """
-
-    id: str
-    prompt: str
-    gold: list[str] = field(default_factory=list)
-    stratum: str = ""
-    choices: list[str] = field(default_factory=list)
-    columns: dict[str, Any] = field(default_factory=dict)
-
-    def content(self) -> dict[str, Any]:
-        """What an answer and its measures depend on."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in ("id", "stratum")}
+__all__ = ["Task", "load_task", "task_names"]
 
 
 @dataclass(frozen=True, kw_only=True)

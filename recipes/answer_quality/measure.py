@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aps_eval.metrics import mean_interval
+from aps_eval.report.statistics import mean_interval
 
 from recipes.answer_quality.pairs import Pair, PairMaker, item_pairs, shortcuts
 from recipes.word_knowledge.wordnet_qa import KnowledgeData

@@ -18,12 +18,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from aps_eval.word_knowledge import Question
+
 from recipes.answer_quality.facts import Answer, WrongFacts
 from recipes.answer_quality.faults import FAULTS, any_article, spoil
 from recipes.answer_quality.forms import FORMS, QUESTIONS
 from recipes.word_knowledge.phrases import ANSWERS, capitalise, normalise
 from recipes.word_knowledge.wordnet_facts import Fact
-from recipes.word_knowledge.wordnet_qa import Item, KnowledgeData
+from recipes.word_knowledge.wordnet_qa import KnowledgeData
 
 __all__ = [
     "Pair",
@@ -189,7 +191,7 @@ class PairMaker:
         return bool(self.hidden & (words | {w[:-1] for w in words if w.endswith("s")}))
 
 
-def item_pairs(items: list[Item], which: str, seed: int = 0) -> list[Pair]:
+def item_pairs(items: list[Question], which: str, seed: int = 0) -> list[Pair]:
     """Pairs about bundled questions: the gold answer against each kind of wrong text, once each.
 
     `far`: another item's key of the same type in this sentence; `other word`: another item's gold
@@ -215,7 +217,7 @@ def item_pairs(items: list[Item], which: str, seed: int = 0) -> list[Pair]:
     return made
 
 
-def _with_other_key(item: Item, same: list[Item], rng: random.Random) -> str:
+def _with_other_key(item: Question, same: list[Question], rng: random.Random) -> str:
     """The gold sentence with the key of another question; the gold one where there is no key."""
     gold, accepted = item.gold[0], {normalise(k) for k in item.key}
     if item.type == "yesno":

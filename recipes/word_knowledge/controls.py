@@ -13,15 +13,16 @@ from collections import Counter
 from collections.abc import Sequence
 
 import torch
+from aps_eval.word_knowledge import Question
 
 from recipes.word_knowledge import phrases
 from recipes.word_knowledge.pruned_tokenizer import minilm_folder
-from recipes.word_knowledge.wordnet_qa import Item, KnowledgeData
+from recipes.word_knowledge.wordnet_qa import KnowledgeData
 
 __all__ = ["embed", "majority", "nearest", "shuffled"]
 
 
-def shuffled(items: Sequence[Item], seed: int = 0) -> list[str]:
+def shuffled(items: Sequence[Question], seed: int = 0) -> list[str]:
     """Gold answers moved to another question of the same stratum."""
     rng = random.Random(seed)
     answers = [""] * len(items)
@@ -34,7 +35,7 @@ def shuffled(items: Sequence[Item], seed: int = 0) -> list[str]:
     return answers
 
 
-def majority(items: Sequence[Item], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
+def majority(items: Sequence[Question], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
     """The commonest training answer of each type; `pairs` are (type, question, answer)."""
     keys: dict[str, Counter[str]] = {}
     for kind, _, answer in pairs:
@@ -73,7 +74,7 @@ def embed(texts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
     return out
 
 
-def nearest(items: Sequence[Item], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
+def nearest(items: Sequence[Question], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
     """The answer to the nearest training question."""
     trained = embed([question for _, question, _ in pairs])
     asked = embed([item.question for item in items])

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from aps_eval.word_knowledge import Question, read_questions
 
 from recipes.word_knowledge.masking import TokenIds, canvas_of, cut_after_stop
 from recipes.word_knowledge.scoring import group_name, is_exact
-from recipes.word_knowledge.wordnet_qa import Item, load_items
 
 __all__ = ["control_answers", "masked_nll", "measure", "paired", "report", "score"]
 
@@ -33,7 +33,7 @@ CANVAS = 24
 
 
 def _interval(values: Sequence[float]) -> list[float]:
-    from aps_eval.metrics import mean_interval
+    from aps_eval.report.statistics import mean_interval
 
     found = mean_interval(values, draws=2000)
     return [round(v, 4) for v in (found.mean, found.low, found.high)]
@@ -41,7 +41,7 @@ def _interval(values: Sequence[float]) -> list[float]:
 
 @torch.no_grad()
 def masked_nll(
-    pipe: Any, items: Sequence[Item], rate: float, *, seed: int = 0, batch_size: int = 64
+    pipe: Any, items: Sequence[Question], rate: float, *, seed: int = 0, batch_size: int = 64
 ) -> dict[str, list[float]]:
     """NLL per masked token (nats), answer and stop token, at a mask rate; per stratum.
 
@@ -82,7 +82,7 @@ def masked_nll(
 
 
 def score(
-    items: Sequence[Item], answers: Sequence[str], judge: Any = None, judged: int = 200
+    items: Sequence[Question], answers: Sequence[str], judge: Any = None, judged: int = 200
 ) -> dict[str, Any]:
     """Every figure of one set of answers; fluency on the definitions and the first `judged`."""
     from aps_eval.metrics import distinct_n, repeated_ngrams, token_f1
@@ -118,7 +118,7 @@ def score(
 
 def measure(
     pipe: Any,
-    items: Sequence[Item],
+    items: Sequence[Question],
     steps: Sequence[int],
     temperatures: Sequence[float],
     judge: Any = None,
@@ -138,7 +138,7 @@ def measure(
     return results
 
 
-def control_answers(items: Sequence[Item], wordnet: str | None) -> dict[str, list[str]]:
+def control_answers(items: Sequence[Question], wordnet: str | None) -> dict[str, list[str]]:
     """Answers of each control (`controls.py`); two of them need the training questions."""
     from recipes.word_knowledge.controls import majority, nearest, shuffled, training_pairs
     from recipes.word_knowledge.wordnet_qa import build_data
@@ -152,7 +152,7 @@ def control_answers(items: Sequence[Item], wordnet: str | None) -> dict[str, lis
 
 
 def paired(
-    items: Sequence[Item], answers: Sequence[str], others: Sequence[str]
+    items: Sequence[Question], answers: Sequence[str], others: Sequence[str]
 ) -> dict[str, list[float]]:
     """Exact match of `answers` minus that of `others`, per group: mean and 95% interval."""
     differences: dict[str, list[float]] = {}
@@ -226,7 +226,7 @@ def main() -> None:
     args = parser.parse_args()
     from aps_text import APSPipeline
 
-    items = load_items(args.data)
+    items = read_questions(args.data)
     random.Random(0).shuffle(items)
     items = items[: args.limit]
     pipe = APSPipeline.from_pretrained(args.model, batch_size=args.batch_size)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from aps_eval.word_knowledge import Question
+
 from recipes.word_knowledge.phrases import KEYED, key_of, normalise
-from recipes.word_knowledge.wordnet_qa import Item
 
 __all__ = ["exact_match", "group_name", "is_exact"]
 
 
-def is_exact(item: Item, answer: str) -> bool:
+def is_exact(item: Question, answer: str) -> bool:
     """Whether an answer is exact.
 
     Types with a key (kind, example, opposite, synonym, choice, yes/no): the key phrase of the
@@ -22,12 +23,12 @@ def is_exact(item: Item, answer: str) -> bool:
     return normalise(answer) in {normalise(gold) for gold in item.gold}
 
 
-def group_name(item: Item) -> str:
+def group_name(item: Question) -> str:
     """Stratum and type, e.g. "A kind"."""
     return f"{item.stratum} {item.type}"
 
 
-def exact_match(items: Sequence[Item], answers: Sequence[str]) -> dict[str, float]:
+def exact_match(items: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
     """Share of exact answers per stratum and type."""
     hits: dict[str, list[bool]] = {}
     for item, answer in zip(items, answers, strict=True):

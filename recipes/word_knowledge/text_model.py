@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_eval.word_knowledge import Question
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
 from recipes.word_knowledge.decoding import decode
@@ -35,7 +36,7 @@ from recipes.word_knowledge.pruned_tokenizer import (
 )
 from recipes.word_knowledge.scoring import exact_match
 from recipes.word_knowledge.trainer import IDS, Recipe, Trainer
-from recipes.word_knowledge.wordnet_qa import Item, KnowledgeData, build_data
+from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 __all__ = ["Recipe", "Trainer", "export", "from_minilm", "load_weights", "train"]
 
@@ -141,7 +142,7 @@ def export(
 
 
 def _checkpoint(
-    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, items: list[Item], work: Path
+    trainer: Trainer, tokenizer: PreTrainedTokenizerBase, items: list[Question], work: Path
 ) -> None:
     trainer.save(work / "checkpoint.pt")
     trainer.swap_ema()

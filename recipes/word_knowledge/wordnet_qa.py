@@ -17,8 +17,10 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from aps_eval.word_knowledge import Question
 
 from recipes.word_knowledge import phrases
 from recipes.word_knowledge.articles import Articles
@@ -36,7 +38,7 @@ from recipes.word_knowledge.wordnet_facts import (
     choose_lemmas,
 )
 
-__all__ = ["Item", "KnowledgeData", "build_data", "load_items"]
+__all__ = ["KnowledgeData", "build_data"]
 
 SEED = 31
 STAGES: dict[int, dict[str, float]] = {
@@ -69,19 +71,6 @@ C_COUNTS = {"definition_n": 45, "definition_a": 10, "kind": 100, "opposite": 25,
 
 
 @dataclass
-class Item:
-    """One bundled question (fields as in the JSON lines)."""
-
-    id: str
-    stratum: str
-    type: str
-    question: str
-    gold: list[str]
-    key: list[str]
-    lemma: str
-
-
-@dataclass
 class KnowledgeData:
     """Training facts, category pools and the held-out items of both splits."""
 
@@ -89,7 +78,7 @@ class KnowledgeData:
     categories: dict[str, list[str]]
     ancestors: dict[str, set[str]]
     articles: Articles
-    items: dict[str, list[Item]]
+    items: dict[str, list[Question]]
 
     def __post_init__(self) -> None:
         nouns = [f.lemma for f in self.facts if f.kind == "choice"]
@@ -144,7 +133,7 @@ class KnowledgeData:
             yield question, answer
 
 
-def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> Item:
+def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> Question:
     phrasings = phrases.HELD_OUT[fact.kind] if stratum == "A" else None
     question, answer = data.render(fact, rng, phrasings)
     key = phrases.key_of(fact.kind, answer)
@@ -156,7 +145,7 @@ def _item(data: KnowledgeData, fact: Fact, stratum: str, rng: random.Random) -> 
         gold += [phrases.capitalise(phrases.ANSWERS[fact.kind].format(**s)) for s in shapes]
     kind = fact.kind.split("_")[0]
     gold = list(dict.fromkeys(gold))
-    return Item("", stratum, kind, question, gold, [k for k in keys if k], fact.lemma)
+    return Question("", stratum, kind, question, gold, [k for k in keys if k], fact.lemma)
 
 
 def build_data(wordnet_folder: str | Path | None = None, seed: int = SEED) -> KnowledgeData:
@@ -226,8 +215,9 @@ def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) 
             used |= {f.lemma for f in chosen}
             data.items[name] += [_item(trained, f, "A", rng) for f in chosen]
         data.items[name].sort(key=lambda i: (i.stratum, i.type, i.lemma))
-        for n, item in enumerate(data.items[name]):
-            item.id = f"{name}-{n:04d}"
+        data.items[name] = [
+            replace(item, id=f"{name}-{n:04d}") for n, item in enumerate(data.items[name])
+        ]
     data.facts = trained.facts
     data.__post_init__()
     return hidden
@@ -235,12 +225,6 @@ def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) 
 
 def _shows(fact: Fact, hidden: set[str]) -> bool:
     return bool(hidden & Fact(fact.kind, fact.lemma, fact.slots).words())
-
-
-def load_items(path: str | Path) -> list[Item]:
-    """Items of a JSON-lines file."""
-    with Path(path).open(encoding="utf-8") as handle:
-        return [Item(**json.loads(line)) for line in handle]
 
 
 def main() -> None:

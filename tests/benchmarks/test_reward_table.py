@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import entry_points
 
 import pytest
-from aps_eval.questions import Question
+from aps_eval.word_knowledge import Question
 from aps_rewards import load_reward
 from aps_rewards.loading import GROUP
 from paths import ROOT

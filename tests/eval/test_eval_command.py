@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from aps_eval.grid import read_grid
+from aps_eval.run.grid import read_grid
 from aps_eval.task import load_task
 from eval_fixtures import lines
 from paths import ROOT

@@ -7,10 +7,10 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from aps_eval.html import write_page
-from aps_eval.html_curves import Point, Series, chart, number, ticks
-from aps_eval.html_panels import families_of
-from aps_eval.summary import summarise
+from aps_eval.report.curves import Point, Series, chart, number, ticks
+from aps_eval.report.page import write_page
+from aps_eval.report.panels import families_of
+from aps_eval.report.summary import summarise
 from eval_tiny import run_tiny, tiny_grid
 
 VOID = {"meta", "br"}

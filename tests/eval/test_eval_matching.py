@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from aps_eval.answering import Answerer
-from aps_eval.calibration import Calibration
-from aps_eval.html_panels import families_of
-from aps_eval.matching import nearest_setting
-from aps_eval.task import Item
+from aps_eval.items import Item
+from aps_eval.report.panels import families_of
+from aps_eval.run.answering import Answerer
+from aps_eval.run.calibration import Calibration
+from aps_eval.run.matching import nearest_setting
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
 

@@ -6,8 +6,9 @@ import math
 from dataclasses import replace
 
 import pytest
-from aps_eval.measures import MEASURES, check_measures, measure, rouge_l
-from aps_eval.task import Item
+from aps_eval.items import Item
+from aps_eval.measures import MEASURES, check_measures, measure
+from aps_eval.metrics import rouge_l
 
 ITEM = Item("1", "why ?", ["a big dog", "a hound"])
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from aps_eval.processes import team
+from aps_eval.run.processes import workers
 from aps_eval.store import read_rows
 from eval_tiny import run_tiny, tiny_grid
 from paths import ROOT
@@ -16,7 +16,7 @@ HERE = ROOT / "tests"
 
 
 def test_alone():
-    me = team()
+    me = workers()
     assert (me.number, me.size, me.first, me.device) == (0, 1, True, None)
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from aps_eval.extraction import as_number, extract
+from aps_eval.items import Item
 from aps_eval.measures import measure
 from aps_eval.sources import DATA_VARIABLE
-from aps_eval.task import Item, Task, load_task
+from aps_eval.task import Task, load_task
 
 SIZES = {  # as published: items, and those kept for the test
     "gsm8k": (1319, 1056),

@@ -7,9 +7,9 @@ import json
 import math
 
 import pytest
-from aps_eval.answering import Answerer
-from aps_eval.grid import read_grid
-from aps_eval.runner import even, planned, run
+from aps_eval.run.answering import Answerer
+from aps_eval.run.grid import read_grid
+from aps_eval.run.runner import even, planned, run
 from aps_eval.store import RowStore, read_rows
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from aps_eval.statistics import by_prompt, difference, holm, mean_with_interval
-from aps_eval.summary import summarise
-from aps_eval.tables import records
+from aps_eval.report.statistics import by_prompt, difference, holm, mean_interval
+from aps_eval.report.summary import summarise
+from aps_eval.report.tables import records
 from test_eval_rows import row
 
 
@@ -41,8 +41,8 @@ def test_the_interval_covers_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
     for _ in range(200):
-        _, low, high = mean_with_interval(rng.normal(size=50))
-        covered += low <= 0 <= high
+        one = mean_interval(rng.normal(size=50))
+        covered += one.low <= 0 <= one.high
     assert 180 <= covered <= 199
 
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 import torch
-from aps_eval.lm_eval_likelihood import Span, greedy, log_likelihoods, masked_sets
+from aps_eval.lm_eval.likelihood import Span, greedy, log_likelihoods, masked_sets
 from tiny import tiny_text_model, word_tokenizer
 from worlds import TableDenoiser, all_answers, joint_table
 
@@ -159,7 +159,7 @@ doc_to_text: "{{{{question}}}}"
 
 
 def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypatch):
-    from aps_eval.lm_eval_command import main
+    from aps_eval.lm_eval.command import main
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
@@ -201,7 +201,7 @@ def test_the_command_itself_runs_a_local_task_offline(folder, tmp_path):
 
 
 def test_answers_are_the_pipelines_own(folder):
-    from aps_eval.lm_eval_adapter import PipelineLM, until
+    from aps_eval.lm_eval.adapter import PipelineLM, until
     from lm_eval.api.instance import Instance
 
     pipe = APSPipeline(tiny_text_model(dtype=torch.float64), batch_size=2)
@@ -220,7 +220,7 @@ def test_answers_are_the_pipelines_own(folder):
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():
-    from aps_eval.lm_eval_adapter import PipelineLM
+    from aps_eval.lm_eval.adapter import PipelineLM
 
     model = tiny_text_model()
     lm = PipelineLM(APSPipeline(model))
@@ -234,7 +234,7 @@ def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():
 
 
 def test_a_rolling_likelihood_scores_every_token_once():
-    from aps_eval.lm_eval_adapter import PipelineLM
+    from aps_eval.lm_eval.adapter import PipelineLM
     from lm_eval.api.instance import Instance
 
     model = tiny_text_model(dtype=torch.float64)
@@ -265,7 +265,7 @@ def test_a_rolling_likelihood_scores_every_token_once():
     ],
 )
 def test_a_bad_command_names_the_mend(more, message):
-    from aps_eval.lm_eval_command import main
+    from aps_eval.lm_eval.command import main
 
     with pytest.raises((ValueError, TypeError), match=message):
         main(["--tasks", "nothing", *more])

@@ -3,11 +3,12 @@
 from collections import Counter
 
 import pytest
+from aps_eval.word_knowledge import read_questions
 from paths import ROOT
 
 from recipes.word_knowledge import phrases
 from recipes.word_knowledge.wordnet import find_wordnet
-from recipes.word_knowledge.wordnet_qa import PHRASINGS, STAGES, build_data, load_items
+from recipes.word_knowledge.wordnet_qa import PHRASINGS, STAGES, build_data
 
 DATA = ROOT / "eval" / "aps_eval" / "data"
 
@@ -15,8 +16,8 @@ DATA = ROOT / "eval" / "aps_eval" / "data"
 @pytest.fixture(scope="module")
 def sets():
     return {
-        "test": load_items(DATA / "word_knowledge.jsonl"),
-        "tune": load_items(DATA / "word_knowledge_tune.jsonl"),
+        "test": read_questions(DATA / "word_knowledge.jsonl"),
+        "tune": read_questions(DATA / "word_knowledge_tune.jsonl"),
     }
 
 
@@ -78,7 +79,7 @@ def test_training_data_keeps_the_split():
     data = build_data(folder)
     for name in ("test", "tune"):
         suffix = "" if name == "test" else "_tune"
-        assert data.items[name] == load_items(DATA / f"word_knowledge{suffix}.jsonl")
+        assert data.items[name] == read_questions(DATA / f"word_knowledge{suffix}.jsonl")
     items = data.items["test"] + data.items["tune"]
     unseen = {i.lemma for i in items if i.stratum == "C"}
     asked = set()

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from aps_eval.word_knowledge import Question
 from aps_rewards.answer_quality import AnswerQuality
 from test_rewards_answer_quality import tiny_folder
 
@@ -33,7 +34,7 @@ from recipes.word_knowledge import phrases
 from recipes.word_knowledge.articles import Articles
 from recipes.word_knowledge.wordnet import WordNet, find_wordnet
 from recipes.word_knowledge.wordnet_facts import Fact
-from recipes.word_knowledge.wordnet_qa import Item, KnowledgeData, build_data
+from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 TREE = {"dog": "animal", "cat": "animal", "owl": "bird", "hen": "bird", "piano": "tool",
         "violin": "tool", "hammer": "tool", "oak": "plant"}  # fmt: skip
@@ -60,12 +61,12 @@ def data():
     ancestors = {w: {k, "thing", *({"animal"} if k == "bird" else ())} for w, k in TREE.items()}
     categories = {w: [k, "animal"] if k == "bird" else [k] for w, k in TREE.items()}
     items = [
-        Item("t-0", "A", "opposite", "What is the opposite of hot?",
+        Question("t-0", "A", "opposite", "What is the opposite of hot?",
              ["The opposite of hot is cold."], ["cold"], "hot"),
-        Item("t-1", "C", "kind", "What is an oak a kind of?", ["An oak is a kind of plant."],
+        Question("t-1", "C", "kind", "What is an oak a kind of?", ["An oak is a kind of plant."],
              ["plant"], "oak"),
-        Item("t-2", "B", "opposite", "Name the opposite of wet.", ["The opposite of wet is dry."],
-             ["dry"], "wet"),
+        Question("t-2", "B", "opposite", "Name the opposite of wet.",
+             ["The opposite of wet is dry."], ["dry"], "wet"),
     ]  # fmt: skip
     articles = Articles(WordNet({}, {}))
     return KnowledgeData(facts_of_tree(), categories, ancestors, articles, {"test": items})
@@ -226,7 +227,7 @@ def test_shortcuts_count_what_they_name():
 
 def test_item_pairs_keep_the_gold_answer_and_change_its_key(data):
     items = data.items["test"]
-    more = Item(
+    more = Question(
         "t-3", "C", "kind", "What is a pine?", ["A pine is a kind of tree."], ["tree"], "pine"
     )
     pairs = item_pairs([*items, more], "guide")

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from aps_eval.word_knowledge import Question, read_questions
 from paths import ROOT
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
@@ -12,9 +13,8 @@ from recipes.word_knowledge.controls import majority, shuffled
 from recipes.word_knowledge.phrases import key_of, normalise
 from recipes.word_knowledge.quality import masked_nll, measure, report, score
 from recipes.word_knowledge.scoring import is_exact
-from recipes.word_knowledge.wordnet_qa import Item, load_items
 
-TUNE = load_items(ROOT / "eval" / "aps_eval" / "data" / "word_knowledge_tune.jsonl")
+TUNE = read_questions(ROOT / "eval" / "aps_eval" / "data" / "word_knowledge_tune.jsonl")
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,15 @@ def test_majority_puts_the_commonest_key_into_the_sentence():
         for x, h in zip("abc", ["cat", "dog", "dog"], strict=True)
     ]
     pairs += [("yesno", "?", "Yes, a b is a kind of c.")]
-    kind = Item("k", "A", "kind", "What is an owl?", ["An owl is a kind of bird."], ["bird"], "owl")
-    pick = Item("c", "A", "choice", "Which is a kind of bird, an owl or a fox?",
+    kind = Question(
+        "k", "A", "kind", "What is an owl?", ["An owl is a kind of bird."], ["bird"], "owl"
+    )
+    pick = Question("c", "A", "choice", "Which is a kind of bird, an owl or a fox?",
                 ["An owl is a kind of bird."], ["owl"], "owl")  # fmt: skip
     assert majority([kind], pairs) == ["an owl is a kind of dog"]
     assert is_exact(pick, majority([pick], pairs)[0])
     fox_first = "What is a kind of bird, a fox or an owl?"
-    pick = Item("c", "A", "choice", fox_first, pick.gold, pick.key, "owl")
+    pick = Question("c", "A", "choice", fox_first, pick.gold, pick.key, "owl")
     assert not is_exact(pick, majority([pick], pairs)[0])
 
 

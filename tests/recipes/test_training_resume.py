@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from aps_eval.word_knowledge import Question
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from recipes.word_knowledge.articles import Articles
@@ -13,7 +14,7 @@ from recipes.word_knowledge.text_model import batches, train, unused_pieces
 from recipes.word_knowledge.trainer import IDS, Recipe, Trainer
 from recipes.word_knowledge.wordnet import WordNet
 from recipes.word_knowledge.wordnet_facts import Fact
-from recipes.word_knowledge.wordnet_qa import Item, KnowledgeData
+from recipes.word_knowledge.wordnet_qa import KnowledgeData
 
 PAIRS = [("hot", "cold"), ("big", "small"), ("up", "down"), ("wet", "dry"), ("old", "new")]
 
@@ -22,7 +23,7 @@ PAIRS = [("hot", "cold"), ("big", "small"), ("up", "down"), ("wet", "dry"), ("ol
 def data():
     facts = [Fact("opposite", x, {"x": x, "ax": x, "y": y}, [y], 3.0) for x, y in PAIRS]
     gold = ["The opposite of hot is cold."]
-    item = Item("t-0", "A", "opposite", "What is the opposite of hot?", gold, ["cold"], "hot")
+    item = Question("t-0", "A", "opposite", "What is the opposite of hot?", gold, ["cold"], "hot")
     return KnowledgeData(facts, {}, {}, Articles(WordNet({}, {})), {"tune": [item]})
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 import torch
-from aps_eval.questions import word_knowledge
+from aps_eval.word_knowledge import word_knowledge
 from aps_rewards import describe, is_differentiable, load_reward
 from aps_rewards.answer_quality import AnswerQuality, AnswerQualityReport
 from tiny import word_tokenizer

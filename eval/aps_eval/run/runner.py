@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from ..items import Item
+from ..rows import Row
+from ..store import RowStore
 from .answering import Answerer, Unit
 from .cells import Cell
-from .rows import Row
-from .store import RowStore
-from .task import Item
 
 __all__ = ["Tally", "even", "planned", "run", "shown"]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from statistics import fmean
 
-from .html_curves import Point, Series, chart, lines
-from .html_tables import title_of
-from .measures import LOWER_IS_BETTER
-from .rows import Row
+from ..measures import LOWER_IS_BETTER
+from ..rows import Row
+from .curves import Point, Series, chart, lines
+from .page_tables import title_of
 from .summary import Entry
 
 __all__ = ["against_cost", "families_of", "over_steps"]

@@ -77,7 +77,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
 
-    from .lm_eval_adapter import PipelineLM
+    from .adapter import PipelineLM
 
     config = APSConfig.make(args.preset, **dict(map(_setting, args.config)))
     name, colon, options = args.method.partition(":")

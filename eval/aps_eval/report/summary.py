@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .measures import LOWER_IS_BETTER
-from .metrics import distinct_n
-from .rows import Row
-from .statistics import Difference, by_prompt, difference, holm, mean_with_interval
+from ..measures import LOWER_IS_BETTER
+from ..metrics import distinct_n
+from ..rows import Row
+from .statistics import Difference, by_prompt, difference, holm, mean_interval
 
 __all__ = ["Entry", "summarise"]
 
@@ -119,7 +119,7 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
             **{"failed": len(own) - len(texts), "prompts": len({row.item for row in own})},
         }
         for name, column in values[group].items():
-            mean, low, high = mean_with_interval(list(column.values()))
+            interval = mean_interval(list(column.values()))
             gap = None
             if group != base and name in values.get(base, {}):
                 better = name not in LOWER_IS_BETTER | set(COSTS)
@@ -129,9 +129,9 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
                 Entry(
                     **more,
                     value=name,
-                    mean=mean,
-                    low=low,
-                    high=high,
+                    mean=interval.mean,
+                    low=interval.low,
+                    high=interval.high,
                     against=base[2] if gap is not None else "",
                     difference=gap,
                     guided_by_it=name.removesuffix(" top") in loud,

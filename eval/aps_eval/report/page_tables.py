@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from .html_curves import number
-from .rows import Row
+from ..rows import Row
+from .curves import number
 from .summary import COSTS, Entry
+from .tables import turned
 
 __all__ = ["failures", "matching", "title_of", "values"]
 
@@ -66,7 +67,7 @@ def matching(matched: Sequence[Mapping[str, Any]]) -> str:
         return ""
     lines = "".join(
         f"<tr><td>{escape(str(one['task']))}</td><td>{escape(str(one['guide']))}</td>"
-        f"<td>{escape(str(one['label']))}</td><td>{escape(_turned(one))}</td>"
+        f"<td>{escape(str(one['label']))}</td><td>{escape(turned(one))}</td>"
         f'<td class="number">{number(one["cost"])}</td>'
         f'<td class="number">{number(one["budget"])}</td>'
         f'<td class="number">{one["ratio"]:.2f}{"" if one["matched"] else _NOT}</td></tr>'
@@ -81,11 +82,6 @@ def matching(matched: Sequence[Mapping[str, Any]]) -> str:
 
 
 _NOT = ' <b class="loud-word">NOT MATCHED</b>'
-
-
-def _turned(one: Mapping[str, Any]) -> str:
-    knob = str(one["knob"]).partition(".")[2]
-    return f"{knob}={one['value']}" if knob else "as it is"
 
 
 def failures(rows: Sequence[Row], most: int = 50) -> str:

@@ -14,13 +14,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .files import write_whole
-from .html_curves import legend
-from .html_examples import compared, examples
-from .html_panels import against_cost, families_of, over_steps
-from .html_style import STYLE
-from .html_tables import failures, matching, title_of, values
-from .rows import Row
+from ..files import write_whole
+from ..rows import Row
+from .curves import legend
+from .examples import compared, examples
+from .page_tables import failures, matching, title_of, values
+from .panels import against_cost, families_of, over_steps
+from .style import STYLE
 from .summary import COSTS, Entry, summarise
 
 __all__ = ["write_page"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 
-__all__ = ["Question", "word_knowledge"]
+__all__ = ["Question", "read_questions", "word_knowledge"]
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,10 @@ def word_knowledge(split: str = "test") -> list[Question]:
     names = {"test": "word_knowledge.jsonl", "tune": "word_knowledge_tune.jsonl"}
     if split not in names:
         raise ValueError(f"split is 'test' or 'tune', got {split!r}")
-    text = (files("aps_eval") / "data" / names[split]).read_text(encoding="utf-8")
+    return read_questions(Path(str(files("aps_eval"))) / "data" / names[split])
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """The questions of a JSON-lines file."""
+    text = Path(path).read_text(encoding="utf-8")
     return [Question(**json.loads(line)) for line in text.splitlines()]

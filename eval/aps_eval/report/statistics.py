@@ -18,12 +18,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .rows import Row
+from ..rows import Row
 
-__all__ = ["Difference", "by_prompt", "difference", "holm", "mean_with_interval"]
+__all__ = ["Difference", "Interval", "by_prompt", "difference", "holm", "mean_interval"]
 
 DRAWS = 10_000
 LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
 @dataclass(frozen=True)
@@ -64,15 +76,14 @@ def by_prompt(pairs: Iterable[tuple[Row, float | None]]) -> dict[str, float]:
     return {item: float(np.mean(values)) for item, values in found.items()}
 
 
-def mean_with_interval(values: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
-    """Mean and 95% percentile bootstrap interval over prompts.
+def mean_interval(values: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Interval:
+    """Percentile bootstrap of the mean; of paired DIFFERENCES it is the paired bootstrap.
 
     Raises:
         ValueError: no values.
     """
-    means = _resampled(values, seed)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(np.mean(values)), float(low), float(high)
+    low, high = np.percentile(_resampled(values, seed, draws), [2.5, 97.5])
+    return Interval(float(np.mean(values)), float(low), float(high))
 
 
 def difference(
@@ -112,11 +123,11 @@ def holm(found: Sequence[Difference]) -> list[Difference]:
     return [replace(one, p_holm=p) for one, p in zip(found, adjusted, strict=True)]
 
 
-def _resampled(values: Sequence[float] | np.ndarray, seed: int) -> np.ndarray:
-    """Means of `DRAWS` resamples."""
+def _resampled(values: Sequence[float] | np.ndarray, seed: int, draws: int = DRAWS) -> np.ndarray:
+    """Means of `draws` resamples."""
     array = np.asarray(values, dtype=float)
     if array.size == 0:
         raise ValueError("an interval needs at least one value, got none")
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(array.size, np.full(array.size, 1 / array.size), size=DRAWS)
+    counts = rng.multinomial(array.size, np.full(array.size, 1 / array.size), size=draws)
     return counts @ array / array.size

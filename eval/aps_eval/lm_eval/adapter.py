@@ -25,7 +25,7 @@ from aps_text.core.config import APSConfig
 from aps_text.core.sampler import Method
 from aps_text.text.reward_operator.guidance import RewardSpec
 
-from .lm_eval_likelihood import Span, greedy, log_likelihoods
+from .likelihood import Span, greedy, log_likelihoods
 
 __all__ = ["PipelineLM"]
 

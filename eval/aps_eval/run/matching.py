@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from ..items import Item
 from .calibration import Calibration
 from .cells import Cell, Match
-from .task import Item
 
 __all__ = ["Matched", "match_cells", "nearest_setting"]
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from .html_curves import number
-from .rows import Row
+from ..rows import Row
+from .curves import number
 
 __all__ = ["answer", "compared", "examples"]
 

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-__all__ = ["Team", "team"]
+__all__ = ["Workers", "workers"]
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Team:
+class Workers:
     """This process among its fellows.
 
     Attributes:
@@ -47,10 +47,10 @@ class Team:
         return work()
 
 
-def team() -> Team:
+def workers() -> Workers:
     """The processes `accelerate launch` (or torchrun) began; alone without them."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return Team()
+        return Workers()
     from datetime import timedelta
 
     import torch
@@ -59,6 +59,6 @@ def team() -> Team:
     # A fast process waits for a slow one as long as that takes.
     on_cpu = not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=30))
-    return Team(
+    return Workers(
         state.process_index, state.num_processes, str(state.device), state.wait_for_everyone
     )

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..extraction import extract
+from ..fingerprint import fingerprint
+from ..items import Item
+from ..measures import measure
+from ..rows import ROLES, Row, digest, row_key
 from .cells import Cell
-from .extraction import extract
-from .fingerprint import fingerprint
-from .measures import measure
-from .rows import ROLES, Row, digest, row_key
-from .task import Item
 from .trace import trace
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..rows import ROLES
+from ..task import Task, load_task
+from ..yaml_files import read_yaml
 from .cells import Cell, Grid, Match
-from .rows import ROLES
-from .task import Task, load_task
-from .yaml_files import read_yaml
 
 __all__ = ["read_grid"]
 

@@ -10,18 +10,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .files import write_whole
+from ..files import write_whole
 from .summary import COSTS, Entry
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from .matching import Matched
 
 __all__ = ["LOUD", "records", "show", "show_matching", "write_csv", "write_json"]
 
@@ -91,20 +89,25 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
         console.print(f"[red]{LOUD}[/red] this reward guided or selected: its report is no judge's")
 
 
-def show_matching(matched: Sequence[Matched], console: Console) -> None:
+def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print what each method's setting became and what it was measured to cost."""
     if not matched:
         return
-    console.print(f"{matched[0].unit} per prompt, measured on tuning prompts", style="bold")
+    console.print(f"{matched[0]['unit']} per prompt, measured on tuning prompts", style="bold")
     lines = [["task", "guide", "method", "setting", "cost", "budget", "ratio"]]
     for one in matched:
-        setting = f"{one.knob.partition('.')[2]}={one.value}" if one.knob else "as it is"
-        ratio = f"{one.ratio:.2f}" + ("" if one.matched else "  !! NOT MATCHED !!")
-        amounts = f"{one.cost:.4g}", f"{one.budget:.4g}", ratio
-        lines.append([one.task, one.guide, one.label, setting, *amounts])
+        ratio = f"{one['ratio']:.2f}" + ("" if one["matched"] else "  !! NOT MATCHED !!")
+        amounts = f"{one['cost']:.4g}", f"{one['budget']:.4g}", ratio
+        lines.append([one["task"], one["guide"], one["label"], turned(one), *amounts])
     for text in _aligned(lines):
         console.print(text, soft_wrap=True, markup=False)
     console.print()
+
+
+def turned(one: Mapping[str, Any]) -> str:
+    """What matching set: `samples=4`."""
+    knob = str(one["knob"]).partition(".")[2]
+    return f"{knob}={one['value']}" if knob else "as it is"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from aps_text.core.limits import RANGES
 
-from .rows import reward_label
-from .task import Task
+from ..rows import reward_label
+from ..task import Task
 
 if TYPE_CHECKING:
     from aps_text.core.config import APSConfig

@@ -11,18 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import write_whole
+from ..items import Item
+from ..report.summary import summarise
+from ..report.tables import show, show_matching, write_csv, write_json
+from ..rows import Row
+from ..store import RowStore
 from .answering import Answerer
 from .calibration import Calibration
 from .cells import Cell, Grid, with_controls
-from .files import write_whole
 from .matching import Matched, match_cells
-from .processes import Team, team
-from .rows import Row
+from .processes import Workers, workers
 from .runner import even, planned, run, shown
-from .store import RowStore
-from .summary import summarise
-from .tables import show, show_matching, write_csv, write_json
-from .task import Item
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def evaluate(
     from rich.console import Console
 
     console = console or Console(highlight=False)
-    me = team()
+    me = workers()
     _check_baseline(baseline, grid)
     folder = Path(out)
     tasks = {cell.task.name: cell.task for cell in grid.cells}
@@ -97,7 +97,7 @@ def evaluate(
     if me.first:
         _note(folder / "run.json", about)
         if matched:
-            show_matching(matched, console)
+            show_matching(about["matching"], console)
     start = time.perf_counter()
     keys = [unit.key for units in plan for unit in units]
     before = {key for key in keys if store.done(key, retry=retry)}
@@ -130,7 +130,7 @@ def _check_baseline(baseline: str, grid: Grid) -> None:
         )
 
 
-def _pipeline(grid: Grid, me: Team) -> APSPipeline:
+def _pipeline(grid: Grid, me: Workers) -> APSPipeline:
     from aps_text import APSPipeline
 
     options = dict(grid.model_options)
@@ -139,8 +139,8 @@ def _pipeline(grid: Grid, me: Team) -> APSPipeline:
     return APSPipeline.from_pretrained(grid.model, batch_size=grid.batch_size, **options)
 
 
-def _judge(console: Console, me: Team) -> Any:
-    from .judge import FluencyJudge
+def _judge(console: Console, me: Workers) -> Any:
+    from ..judge import FluencyJudge
 
     try:
         return FluencyJudge()
@@ -155,7 +155,7 @@ def _matched(
     answerer: Answerer,
     items: Mapping[str, Sequence[Item]],
     folder: Path,
-    me: Team,
+    me: Workers,
     console: Console,
 ) -> tuple[list[Cell], list[Matched]]:
     """Cells at matched cost; the first process measures, the others read what it found."""
@@ -187,7 +187,7 @@ def _matched(
     return me.in_turn(work)
 
 
-def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Team) -> dict[str, Any]:
+def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) -> dict[str, Any]:
     import torch
 
     model = answerer.pipe.model
@@ -225,7 +225,7 @@ def _note(path: Path, about: dict[str, Any]) -> None:
 
 
 def _said(
-    rows: Sequence[Row], new: Sequence[Row], seconds: float, me: Team, console: Console
+    rows: Sequence[Row], new: Sequence[Row], seconds: float, me: Workers, console: Console
 ) -> None:
     """What was done, how fast, and what failed."""
     console.print(f"{len(rows)} rows, {len(new)} of them new")
@@ -248,7 +248,7 @@ def _said(
 def _page(
     rows: Sequence[Row], folder: Path, about: dict[str, Any], baseline: str, console: Console
 ) -> None:
-    from .html import write_page
+    from ..report.page import write_page
 
     write_page(rows, folder / "report.html", about, baseline=baseline)
     console.print(f"page {folder / 'report.html'}")
@@ -257,7 +257,7 @@ def _page(
 class _Progress:
     """A bar with the time left, on the first process; a callable for `run`."""
 
-    def __init__(self, me: Team, console: Console) -> None:
+    def __init__(self, me: Workers, console: Console) -> None:
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,

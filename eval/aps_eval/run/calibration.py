@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ..files import explained
+from ..items import Item
+from ..rows import digest
 from .answering import Answerer, Unit
 from .cells import Cell
-from .files import explained
-from .rows import digest
-from .task import Item
 
 __all__ = ["Calibration"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .html_style import SERIES
+from .style import SERIES
 
 __all__ = ["Point", "Series", "chart", "legend", "lines", "number", "ticks"]
 

@@ -1,0 +1,1 @@
+"""Rows as numbers: statistics, tables for terminals and spreadsheets, and the page."""
