@@ -20,7 +20,7 @@ export APS_VENV = $(value VENV)
 
 RUN := "$$APS_VENV/bin/python"
 
-.PHONY: ask test eval lint types format wheel setup clean
+.PHONY: ask mutants test eval lint types format wheel setup clean
 .DEFAULT_GOAL := test
 
 ask: setup
