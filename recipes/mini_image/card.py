@@ -19,6 +19,13 @@ pixel size were changed. Held out are exact combinations of style, hair and clot
 twenty for tests alone, one in twenty for tuning alone.""",
 }
 
+_FILES = {
+    "garments": """the unpacked Debian package `dataset-fashion-mnist` (`apt-get download` and
+`dpkg -x` need no rights)""",
+    "portraits": """what `node recipes/mini_image/portraits.mjs DATA 42000` draws (its head says what
+it needs)""",
+}
+
 
 def card(results: dict[str, Any], folder: Path) -> str:
     """Markdown from the contents of `metrics.json` and the sizes in `folder`."""
@@ -30,6 +37,10 @@ def card(results: dict[str, Any], folder: Path) -> str:
         f"{part} {count:,} steps of {results['recipes'][part]['batch']} images"
         for part, count in results["steps"].items()
     )
+    commands = "\n".join(
+        f"    python -m recipes.mini_image.train {name} {part} --data DATA --work WORK"
+        for part in results["steps"]
+    )
     megabytes = sum(results["bytes"].values()) / 1e6
     text = f"""# Mini-image: {name}
 
@@ -39,7 +50,13 @@ attributes; and a small classifier that judges and measures. {megabytes:.1f} MB,
 
 **Data**: {_SETS[name.removesuffix("-large")]}
 
-**Training** (`recipes/mini_image`): {trained}.
+**Training** (`recipes/mini_image`, one CPU core or a GPU): {trained}. Each command resumes where
+it stopped, and `--steps` extends a budget:
+
+{commands}
+    python -m recipes.mini_image.export {name} --data DATA --work WORK --out FOLDER
+
+`DATA` holds {_FILES[name.removesuffix("-large")]}.
 
 ## Measured on {tokens["images"]:,} held-out images (`{results["split"]}`)
 
