@@ -22,8 +22,8 @@ twenty for tests alone, one in twenty for tuning alone.""",
 _FILES = {
     "garments": """the unpacked Debian package `dataset-fashion-mnist` (`apt-get download` and
 `dpkg -x` need no rights)""",
-    "portraits": """what `node recipes/mini_image/portraits.mjs DATA 42000` draws (its head says what
-it needs)""",
+    "portraits": """what `node recipes/mini_image/portraits.mjs DATA 42000` draws (its head says
+what it needs)""",
 }
 
 
