@@ -1,4 +1,11 @@
-"""The logits adapter, and the optimiser that all kinds of phi share: Adam with a gate per row.
+"""Two kinds of phi without a pass back through the model, and the optimiser all kinds share.
+
+    logits   log x_phi = log x_theta + o_l[k] - log Z_l          K numbers a position
+    codes    log x_phi = log x_theta + <u_l, c_k> - log Z_l      d numbers a position
+
+For an operator that sees probabilities only through the expected code `sum_k p_k c_k`, the optimum
+of `c KL(x_phi || x_theta) - (w / beta) log q` lies in the second family: its stationary points are
+`log x_phi = log x_theta + (w / (c beta)) <grad, c_k>`, up to normalisation.
 
 LoRA is in `aps_text.models.lora`; what an adapter is, in `protocols.Adapter`.
 """
@@ -10,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .codebook import Codebook
 from .objective import sum_rows
 from .protocols import Denoiser, Where
 
-__all__ = ["LogitsAdapter", "RowAdam"]
+__all__ = ["CodeTilt", "LogitsAdapter", "RowAdam"]
 
 
 class RowAdam:
@@ -99,3 +107,51 @@ class LogitsAdapter:
     def take(self, rows: Tensor) -> LogitsAdapter:
         """Nothing outlives a step."""
         return LogitsAdapter(len(rows), self.lr, self.eps)
+
+
+class CodeTilt:
+    """phi = a tilt `<u_l, c_k>` towards codes, `u (B, L, d)`, kept from one step to the next.
+
+    A step costs one forward, however many inner steps it has, and the optimiser holds d numbers a
+    position in place of K.
+
+    Args:
+        start: `(B, L, d)`, where u begins.
+        codebook: of the operator that guides.
+        lr, eps: Adam's; see `RowAdam`. Its moments begin anew at every step.
+        keep: share of u that a step takes over from the one before, in [0, 1].
+    """
+
+    def __init__(
+        self, start: Tensor, codebook: Codebook, lr: float, eps: float = 0.1, keep: float = 1.0
+    ) -> None:
+        self.u, self.codebook, self.lr, self.eps, self.keep = start, codebook, lr, eps, keep
+
+    def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
+        """See `Adapter.begin`: one forward, of theta, which phi needs anyway."""
+        with torch.no_grad():
+            self.theta = denoiser.logits(state, where)
+            self.u = self.keep * self.u.to(self.theta)
+        self.adam = RowAdam(self.u, self.lr, eps=self.eps)
+        self.where = where
+        return self.theta if bool(self.u[where].any()) else None
+
+    def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
+        """`theta + <u, c_k>`."""
+        return self.theta + self.codebook.tilt(self.u[where]).to(self.theta)
+
+    def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
+        """Adam on u, whose gradient is `grad C`."""
+        with torch.enable_grad():
+            leaf = self.u[self.where].requires_grad_()
+            (found,) = torch.autograd.grad(self.codebook.tilt(leaf), leaf, grad)
+        rows = self.where[0]
+        square = sum_rows(found.square().mean(-1), rows, len(gate))
+        count = sum_rows(torch.ones_like(found[:, 0]), rows, len(gate)).clamp_min(1)
+        spread = torch.zeros_like(self.u).index_put(self.where, found)
+        self.adam.step(spread, gate, (square / count).sqrt())
+        self.u = self.adam.value
+
+    def take(self, rows: Tensor) -> CodeTilt:
+        """The tilt of other rows, `(B',)` int64, between two steps."""
+        return CodeTilt(self.u[rows], self.codebook, self.lr, self.eps, self.keep)
