@@ -99,6 +99,49 @@ class FactorDenoiser:
 
 
 @dataclass(frozen=True)
+class NeighbourDenoiser:
+    """A network whose logits change with every token written; a prompt of one token, id 0."""
+
+    embed: Tensor  # (K + 1, d), the mask's last
+    place: Tensor  # (1 + L, d)
+    head: Tensor  # (d, K)
+
+    @classmethod
+    def draw(cls, length: int, symbols: int, seed: int, width: int = 8) -> NeighbourDenoiser:
+        generator = torch.Generator().manual_seed(seed)
+        shapes = (symbols + 1, width), (1 + length, width), (width, symbols)
+        return cls(*(torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes))
+
+    @property
+    def mask_id(self) -> int:
+        return len(self.embed) - 1
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.embed)
+
+    def take(self, rows):
+        return self
+
+    def of_ids(self, ids: Tensor) -> Tensor:
+        """Logits `(B, n, K + 1)` of the prompt's token and what follows."""
+        x = self.embed[ids]
+        mixed = x + 0.7 * x.roll(1, 1) - 0.5 * x.roll(-3, 1) + self.place[: ids.shape[1]]
+        return with_suppressed_last(torch.tanh(mixed) @ self.head)
+
+    def trunk(self, z):
+        return self.of_ids(torch.cat([torch.zeros_like(z[:, :1]), z], 1))[:, 1:]
+
+    def logits(self, state, where, phi=None):
+        return state[where]
+
+
+def with_suppressed_last(logits: Tensor) -> Tensor:
+    """The mask's column behind K logits, suppressed."""
+    return torch.cat([logits, torch.full_like(logits[..., :1], SUPPRESSED)], -1)
+
+
+@dataclass(frozen=True)
 class TableReward:
     """r(x) = tanh(sum of weight * codes of x), or without the tanh: differentiable in the codes."""
 

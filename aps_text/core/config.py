@@ -27,7 +27,8 @@ class APSConfig:
         counting: `exact` (per row, sums to the row's masks) or `dream` (its own rounding).
         threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
             with steps = max_new_tokens it saves forwards where the model is sure. None is off.
-        block_length: fill blocks of this many positions left to right; None is one block.
+        block_length: fill blocks of this many positions left to right, each in its equal share of
+            the steps (LLaDA's rule, docs/decoding.md); None is one block.
         prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
             steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
             computes them at every step.

@@ -3,6 +3,14 @@
 `alpha_t` falls from 1 (t=0, clean) to 0 (t=1, all masked). A step t -> s keeps a position masked
 with probability `(1 - alpha_s) / (1 - alpha_t)`; confidence decoders fix the NUMBER revealed to
 the expectation of that. Counts are per row and sum exactly to the row's masks.
+
+In blocks (semi-autoregressive decoding) the T steps are shared out evenly among a row's blocks, the
+first ones taking one more where that does not come out even, and every block has its own grid from
+t=1 to t=0 on its steps: with the linear schedule a block of m masks and S steps reveals `m // S` a
+step, and one more at the first `m % S`. That is LLaDA's rule (Nie et al. 2025,
+https://arxiv.org/abs/2502.09992), which asks for lengths and steps that come out even. A row that
+is ahead (a block was given, or a threshold revealed more) spreads its block over the steps up to
+the block's end.
 """
 
 from __future__ import annotations
@@ -13,17 +21,30 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["alpha", "dream_count", "in_window", "keep_masked", "reveal_count", "time_grid"]
+__all__ = [
+    "Clock",
+    "alpha",
+    "block_clock",
+    "dream_count",
+    "in_window",
+    "keep_masked",
+    "reveal_count",
+    "time_grid",
+]
+
+Clock = tuple[int | Tensor, int | Tensor]
+"""(index, steps), of a canvas or `(B,)` double each of the rows' blocks: t = 1 - index / steps."""
 
 
-def alpha(t: float, schedule: str = "linear") -> float:
+def alpha(t: float | Tensor, schedule: str = "linear") -> float | Tensor:
     """Share of clean tokens at time `t` in [0, 1]; `linear`: 1 - t, `cosine`: 1 - sin(pi t / 2)."""
-    if not 0 <= t <= 1:
+    if isinstance(t, float | int) and not 0 <= t <= 1:
         raise ValueError(f"time runs from 0 (clean) to 1 (all masked), got t={t}")
     if schedule == "linear":
         return 1 - t
     if schedule == "cosine":
-        return 1 - math.sin(math.pi * t / 2)
+        turn = math.pi / 2 * t
+        return 1 - (torch.sin(turn) if isinstance(turn, Tensor) else math.sin(turn))
     raise ValueError(f"schedule is 'linear' or 'cosine', got {schedule!r}")
 
 
@@ -35,14 +56,14 @@ def time_grid(steps: int) -> tuple[float, ...]:
     return tuple(1 - i / steps for i in range(steps + 1))
 
 
-def keep_masked(t: float, s: float, schedule: str = "linear") -> float:
+def keep_masked(t: float | Tensor, s: float | Tensor, schedule: str = "linear") -> float | Tensor:
     """`(1 - alpha_s) / (1 - alpha_t)`: the chance that a mask survives the step t -> s."""
-    if not s < t:
+    if isinstance(t, float | int) and isinstance(s, float | int) and not s < t:
         raise ValueError(f"a step goes from t to a smaller s, got t={t}, s={s}")
     return (1 - alpha(s, schedule)) / (1 - alpha(t, schedule))
 
 
-def reveal_count(masked: Tensor, keep: float) -> Tensor:
+def reveal_count(masked: Tensor, keep: float | Tensor) -> Tensor:
     """How many of a row's masks to reveal now: `masked - floor(masked * keep)`, int64 `(B,)`.
 
     At least one while a row has masks, and all of them when `keep` is 0, so over a grid that ends
@@ -53,16 +74,50 @@ def reveal_count(masked: Tensor, keep: float) -> Tensor:
     return masked - torch.minimum(kept, (masked - 1).clamp_min(0))
 
 
-def dream_count(masked: Tensor, index: int, steps: int, eps: float = 1e-3) -> Tensor:
+def dream_count(
+    masked: Tensor, index: int | Tensor, steps: int | Tensor, eps: float = 1e-3
+) -> Tensor:
     """Dream's own counting at step `index` of `steps`, per row, for comparisons with its code.
 
     `floor(masked * (1 - s/t))` on a grid from 1 to `eps`, and everything at the last step: with as
     many steps as masks the first step reveals none and the last two.
     """
-    if index == steps - 1:
-        return masked
     t, s = (1 + (eps - 1) * i / steps for i in (index, index + 1))
-    return (masked.double() * (1 - s / t)).long()
+    some = (masked.double() * (1 - s / t)).long()
+    last = torch.as_tensor(index == steps - 1, device=masked.device)
+    return torch.where(last, masked, some)
+
+
+def block_clock(
+    masked: Tensor, editable: Tensor, block: Tensor, index: int, steps: int
+) -> tuple[Tensor, Clock]:
+    """The masks due at step `index` of `steps`, `(B,)`, and where their block stands in its grid.
+
+    Args:
+        masked, editable: `(B, L)` bool; blocks without an editable position get no steps.
+        block: `(B, L)` int64 in 0..L-1.
+    """
+    count = torch.zeros_like(block).scatter_add(1, block, editable.long())
+    masks = torch.zeros_like(block).scatter_add(1, block, masked.long())
+    rank = (count > 0).cumsum(1) - 1  # of each block among those of its row
+    many = rank[:, -1:] + 1
+    each, more = steps // many, steps % many
+    begin = rank * each + rank.minimum(more)
+    end = begin + each + (rank < more).long()
+    crowded = many > steps  # several blocks share a step
+    end = torch.where(crowded, rank * steps // many + 1, end)
+    begin = torch.where(crowded, end - 1, begin)
+    # What must be done after this step; where that is nothing, the first block with a mask.
+    late = torch.where(end <= index + 1, masks, 0).sum(1)
+    first = (masks > 0).long().argmax(1, keepdim=True)
+    begin, end, open_masks = (x.gather(1, first).squeeze(1) for x in (begin, end, masks))
+    own = (end - begin).maximum(end - index)
+    at = own - (end - index)
+    overdue = (late > 0) | (open_masks == 0)
+    return torch.where(overdue, late, open_masks), (
+        torch.where(overdue, 0, at).double(),
+        torch.where(overdue, 1, own).double(),
+    )
 
 
 def in_window(index: int, steps: int, start: float, end: float, interval: int) -> bool:

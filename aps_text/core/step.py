@@ -29,7 +29,14 @@ from .noise import Noise
 from .objective import kl_rows
 from .protocols import Denoiser, Where
 from .remasking import anchor_scores, choose, confidence, margin, weakest_committed
-from .schedule import alpha, dream_count, keep_masked, reveal_count, time_grid
+from .schedule import (
+    alpha,
+    block_clock,
+    dream_count,
+    keep_masked,
+    reveal_count,
+    time_grid,
+)
 from .token_sampling import draw_tokens, sampling_support, stop_bias, two_likeliest
 
 __all__ = ["Step", "StepState", "Tilted", "Transition", "is_random_order"]
@@ -144,12 +151,13 @@ class Step:
             everywhere: ask for all masked positions, not only for those that can be written; of
                 these there may be none.
         """
-        grid = time_grid(config.steps)
-        keep = keep_masked(grid[index], grid[index + 1], config.schedule)
         masked = canvas.z == mask_id
-        masks = masked.sum(-1)
+        masks, at, steps = masked.sum(-1), index, config.steps
+        if canvas.block is not None:
+            masks, (at, steps) = block_clock(masked, canvas.editable, canvas.block, index, steps)
+        keep = keep_masked(1 - at / steps, 1 - (at + 1) / steps, config.schedule)
         if config.counting == "dream":
-            count = dream_count(masks, index, config.steps)
+            count = dream_count(masks, at, steps)
         else:
             count = reveal_count(masks, keep)
         expected = count
@@ -157,7 +165,10 @@ class Step:
         if config.alg == "origin":
             # Every mask is revealed by its own coin; a row may reveal none before the last step.
             tossed = positions_of(within)
-            coin = noise.uniform(*tossed, index, "order") < 1 - keep
+            chance = 1 - keep
+            if isinstance(chance, Tensor):
+                chance = chance[tossed[0]]
+            coin = noise.uniform(*tossed, index, "order") < chance
             count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
             if canvas.block is None and not config.revisable:
                 within = torch.zeros_like(within).index_put(tossed, coin)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..core.sampler import is_guided
-from ..core.schedule import keep_masked, reveal_count, time_grid
+from ..core.schedule import block_clock, keep_masked, reveal_count
 
 if TYPE_CHECKING:
     from .call import Call
@@ -40,20 +40,26 @@ class PlannedStep:
     again: bool
 
 
-def masks_left(tokens: int, steps: int, schedule: str = "linear") -> list[int]:
+def masks_left(
+    tokens: int, steps: int, schedule: str = "linear", block_length: int | None = None
+) -> list[int]:
     """Masked positions of a row at each step, as the sampler counts them; stops at 0."""
-    grid, left, found = time_grid(steps), torch.tensor([tokens]), []
-    for t, s in pairwise(grid):
-        if int(left) == 0:
+    block = (torch.arange(tokens) // (block_length or tokens))[None]
+    left, found = tokens, []
+    for index in range(steps):
+        if left == 0:
             break
-        found.append(int(left))
-        left = left - reveal_count(left, keep_masked(t, s, schedule))
+        found.append(left)
+        masked = torch.arange(tokens)[None] >= tokens - left
+        due, (at, own) = block_clock(masked, torch.ones_like(masked), block, index, steps)
+        keep = keep_masked(1 - at / own, 1 - (at + 1) / own, schedule)
+        left -= int(reveal_count(due, keep))
     return found
 
 
 def planned_steps(call: Call) -> list[PlannedStep]:
     """Every step that really happens: a row without masks is finished."""
-    left = masks_left(call.tokens, call.steps, call.schedule)
+    left = masks_left(call.tokens, call.steps, call.schedule, call.block_length)
     settings: Any = call  # has the fields of a configuration that are read there
     found, again = [], False
     for index, (masks, after) in enumerate(pairwise([*left, 0])):

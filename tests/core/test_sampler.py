@@ -24,7 +24,7 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import Result, run
-from aps_text.core.schedule import keep_masked, reveal_count, time_grid
+from aps_text.core.schedule import block_clock, keep_masked, reveal_count, time_grid
 from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 
@@ -130,13 +130,17 @@ def test_counts_blocks_and_stops_hold_for_uneven_rows(setting):
     batch = len(canvas.z)
     denoiser = factor_world(12, SYMBOLS, seed=seed, batch=batch)
     result = sample(denoiser, canvas, config, seeds=range(seed, seed + batch))
-    grid, z = time_grid(config.steps), canvas.z
+    z, steps = canvas.z, config.steps
     for state in result.trajectory:
         masks = (z == SYMBOLS).sum(-1)
         left = (state.z == SYMBOLS).sum(-1)
-        keep = keep_masked(grid[state.step], grid[state.step + 1], config.schedule)
+        due, at, own = masks, state.step, steps
+        if canvas.block is not None:
+            masked = z == SYMBOLS
+            due, (at, own) = block_clock(masked, canvas.editable, canvas.block, at, steps)
+        keep = keep_masked(1 - at / own, 1 - (at + 1) / own, config.schedule)
         if config.alg != "origin":
-            shown = reveal_count(masks, keep)
+            shown = reveal_count(due, keep)
             if not canvas.stop_ids:
                 assert left.equal(masks - shown)
             assert (left <= masks - shown).all()

@@ -9,7 +9,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aps_text.core.schedule import alpha, keep_masked, reveal_count, time_grid
+from aps_text.core.canvas import Canvas
+from aps_text.core.schedule import (
+    alpha,
+    block_clock,
+    dream_count,
+    keep_masked,
+    reveal_count,
+    time_grid,
+)
 
 SCHEDULES = ("linear", "cosine")
 
@@ -85,3 +93,95 @@ def test_one_token_a_step_when_steps_equal_masks(masks):
         count = reveal_count(left, keep_masked(t, s))
         assert count.item() == 1
         left = left - count
+
+
+def in_blocks(canvas: Canvas, mask_id: int, steps: int, schedule="linear") -> list[list[int]]:
+    """How many tokens each step reveals in each row, left to right and block by block."""
+    z, found = canvas.z.clone(), []
+    for index in range(steps):
+        masked = z == mask_id
+        due, (at, own) = block_clock(masked, canvas.editable, canvas.block, index, steps)
+        keep = keep_masked(1 - at / own, 1 - (at + 1) / own, schedule)
+        counts = reveal_count(due, keep)
+        for row, count in enumerate(counts.tolist()):
+            z[row, masked[row].nonzero().squeeze(-1)[:count]] = 0
+        found.append(counts.tolist())
+    assert not (z == mask_id).any()
+    return [list(row) for row in zip(*found, strict=True)]
+
+
+def published(length: int, block_length: int, steps: int) -> list[int]:
+    """LLaDA's rule: each block has `steps / blocks` steps, its masks are shared out evenly among
+    them, and what is left over goes to the first ones."""
+    blocks = length // block_length
+    own = steps // blocks
+    one = [block_length // own + (i < block_length % own) for i in range(own)]
+    return one * blocks
+
+
+PUBLISHED = [
+    (length, block, steps)
+    for length in (8, 16, 24, 32, 48, 64)
+    for block in range(1, length + 1)
+    for steps in range(1, length + 1)
+    if length % block == 0 and steps % (length // block) == 0
+]
+
+
+def test_counts_per_block_are_those_published():
+    """Every length, block and steps that LLaDA's code accepts, 32 tokens in 2 blocks at 12 steps
+    among them; at most as many steps as tokens (beyond, it only waits)."""
+    assert (32, 16, 12) in PUBLISHED
+    assert len(PUBLISHED) > 300
+    for length, block, steps in PUBLISHED:
+        canvas = Canvas.open([length], mask_id=9, fill_id=8, block_length=block)
+        assert in_blocks(canvas, 9, steps) == [published(length, block, steps)]
+
+
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    block=st.integers(1, 15),
+    steps=st.integers(1, 50),
+    schedule=st.sampled_from(SCHEDULES),
+)
+def test_blocks_of_any_length_are_done_in_order_and_in_time(lengths, block, steps, schedule):
+    canvas = Canvas.open(lengths, mask_id=9, fill_id=8, block_length=block)
+    found = in_blocks(canvas, 9, steps, schedule)
+    for row, (length, counts) in enumerate(zip(lengths, found, strict=True)):
+        assert sum(counts) == length
+        blocks = -(-length // block)
+        if blocks <= steps:  # no step spans two blocks, and each is done where its share ends
+            ends = list(itertools.accumulate(counts))
+            for index, done in enumerate(ends):
+                assert (ends[index - 1] if index else 0) // block == max(done - 1, 0) // block or (
+                    counts[index] == 0
+                )
+            share = [steps // blocks + (i < steps % blocks) for i in range(blocks)]
+            for i, end in enumerate(itertools.accumulate(share)):
+                assert ends[end - 1] >= min((i + 1) * block, length)
+        else:  # as even as it can be
+            assert max(counts) <= -(-blocks // steps) * block
+        alone = Canvas.open([length], mask_id=9, fill_id=8, block_length=block)
+        assert in_blocks(alone, 9, steps, schedule) == [counts]
+        assert row < len(lengths)
+
+
+def test_a_given_block_takes_no_steps_and_a_row_ahead_spreads_its_block():
+    given = [[True] * 4 + [False] * 8]
+    canvas = Canvas.of([[0] * 4 + [9] * 8], given=given, mask_id=9, fill_id=8, block_length=4)
+    assert in_blocks(canvas, 9, 4) == [[2, 2, 2, 2]]
+    masked = torch.tensor([[False] * 4 + [True] * 4])  # the first block came early
+    block = torch.arange(8)[None] // 4
+    due, (at, own) = block_clock(masked, torch.ones_like(masked), block, 1, 8)
+    assert (due.item(), at.item(), own.item()) == (4, 0, 7)
+    keep = keep_masked(1 - at / own, 1 - (at + 1) / own)
+    assert reveal_count(due, keep).item() == 1
+
+
+def test_dreams_counts_in_blocks_are_those_of_each_block():
+    index, steps = torch.tensor([0.0, 2.0, 3.0]).double(), torch.tensor([4.0, 4.0, 4.0]).double()
+    masked = torch.tensor([9, 5, 3])
+    found = dream_count(masked, index, steps)
+    assert found.tolist() == [
+        int(dream_count(masked[i : i + 1], j, 4)) for i, j in ((0, 0), (1, 2), (2, 3))
+    ]

@@ -150,7 +150,8 @@ def one_particle(order):
     ("order", "options"),
     [
         ("entropy", {"alg": "entropy"}),
-        ("topk_margin", {"alg": "topk_margin", "block_length": 2, "counting": "dream"}),
+        ("topk_margin", {"alg": "topk_margin", "block_length": 2}),
+        ("topk_margin", {"alg": "topk_margin", "counting": "dream"}),
         ("origin", {"alg": "origin", "schedule": "cosine"}),
         ("random", {"remasking": "random", "temperature": 0.6, "top_p": 0.7}),
         ("entropy", {"alg": "entropy", "alg_temp": 0.4, "eos_penalty": 0.5, "top_k": 2}),

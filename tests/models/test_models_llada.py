@@ -8,8 +8,15 @@ import re
 import pytest
 import torch
 from checkpoints import llada_config, llada_shapes, write_llada
-from references import CASES, STEPS, decode, logits_gap, read
+from references import CASES, FOLDER, STEPS, decode, logits_gap, read
+from safetensors.torch import load_file
+from worlds import NeighbourDenoiser, noise_for
 
+from aps_text.core.canvas import Canvas
+from aps_text.core.config import APSConfig
+from aps_text.core.operator import ZeroOperator
+from aps_text.core.sampler import run
+from aps_text.methods.ancestral import Ancestral
 from aps_text.models.llada import RENAMED
 from aps_text.models.registry import load
 
@@ -74,8 +81,6 @@ def test_logits_are_those_of_the_published_code(model, reference, case):
 @pytest.mark.parametrize("blocks", [1, 2])
 @pytest.mark.parametrize("case", CASES)
 def test_tokens_are_those_of_the_published_code(model, reference, case, blocks):
-    # steps_per_block tokens of each block: our steps are over the whole canvas, and the same counts
-    # come out where the blocks divide them.
     width = reference[f"{case}/canvas"].shape[1]
     steps = STEPS[case] - STEPS[case] % blocks
     ours = decode(
@@ -87,6 +92,32 @@ def test_tokens_are_those_of_the_published_code(model, reference, case, blocks):
         block_length=width // blocks,
     )
     assert torch.equal(ours, reference[f"{case}/tokens/low_confidence/{blocks}"])
+
+
+BLOCKS = load_file(FOLDER / "llada_blocks.safetensors")
+SPLITS = [name for name in BLOCKS if "/" in name]
+
+
+@pytest.mark.parametrize("length", [8, 16, 24, 32, 64])
+def test_tokens_in_blocks_are_those_of_the_published_code(length):
+    """In every way its code lets a length be split into blocks and steps."""
+    tables = {name: BLOCKS[name] for name in ("embed", "place", "head")}
+    denoiser = NeighbourDenoiser(**tables)
+    splits = [name for name in SPLITS if int(name.split("/")[0]) == length]
+    assert len(splits) > 10
+    for name in splits:
+        _, block, steps = map(int, name.split("/"))
+        config = APSConfig(
+            temperature=0.0,
+            remasking="low_confidence",
+            steps=steps,
+            block_length=block,
+            min_new_tokens=0,
+        )
+        mask_id = denoiser.mask_id
+        canvas = Canvas.open([length], mask_id=mask_id, fill_id=mask_id + 1, block_length=block)
+        found = run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise_for([0])).z
+        assert found[0].equal(BLOCKS[name]), name
 
 
 def test_its_tokenizer_is_read_natively(model):

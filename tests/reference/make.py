@@ -1,6 +1,7 @@
 """How the reference tensors were made: the published modelling and decoding code at tiny size.
 
     python tests/reference/make.py --dream FOLDER --llada FOLDER --generate FILE
+    python tests/reference/make.py --generate FILE          # llada_blocks alone: no model code
 
 FOLDER --dream holds configuration_dream.py, modeling_dream.py and generation_utils.py, FOLDER
 --llada configuration_llada.py and modeling_llada.py, FILE is generate.py of ML-GSAI/LLaDA. None of
@@ -30,6 +31,12 @@ Dream's, of the cases with several rows, whose canvases are infills with unequal
     CASE/infill/ALG             `(B, P + L)` int64, the canvas completed by one call for all rows,
                                 with the prompt before it as it came back
     CASE/alone/ALG              `(B, L)` int64, by one call a row, without padding
+
+llada_blocks.safetensors holds what generate.py answers in every way it lets 8 to 64 tokens be split
+into blocks and steps, with `worlds.NeighbourDenoiser` (its tables are stored) in the model's place:
+
+    embed, place, head          the denoiser
+    LENGTH/BLOCK/STEPS          `(LENGTH,)` int64, at temperature 0
 """
 
 from __future__ import annotations
@@ -42,12 +49,14 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from checkpoints import write_dream, write_llada
+from worlds import NeighbourDenoiser
 
 HERE = Path(__file__).parent
 # name: (prompt lengths, canvas length, steps)
@@ -57,6 +66,7 @@ CASES = {
     "uneven": ([3, 11, 6], 8, 8),
     "steps": ([9, 4], 12, 5),
 }
+STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 30, 32, 48, 64)
 ALGS = ("maskgit_plus", "topk_margin", "entropy")
 SUPPRESSED = -1e9
 
@@ -227,6 +237,35 @@ def make_llada(folder: Path, generate: Path) -> None:
     save("llada", out, digest)
 
 
+def make_blocks(generate: Path) -> None:
+    spec = importlib.util.spec_from_file_location("published_generate", generate)
+    decoding = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(decoding)
+    toy = NeighbourDenoiser.draw(64, 12, seed=0)
+
+    class Model:
+        device = torch.device("cpu")
+
+        def __call__(self, x, attention_mask=None):
+            return SimpleNamespace(logits=toy.of_ids(x))
+
+    out = {"embed": toy.embed, "place": toy.place, "head": toy.head}
+    for length in (8, 16, 24, 32, 64):
+        for block in (b for b in range(1, length + 1) if length % b == 0):
+            for steps in (s for s in STEPS if s <= length and s % (length // block) == 0):
+                filled = decoding.generate(
+                    Model(),
+                    torch.zeros(1, 1, dtype=torch.long),
+                    steps=steps,
+                    gen_length=length,
+                    block_length=block,
+                    temperature=0.0,
+                    mask_id=toy.mask_id,
+                )
+                out[f"{length}/{block}/{steps}"] = filled[0, 1:].clone()
+    save("llada_blocks", out, "")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dream", type=Path)
@@ -237,6 +276,8 @@ def main() -> None:
         make_dream(args.dream)
     if args.llada:
         make_llada(args.llada, args.generate)
+    if args.generate:
+        make_blocks(args.generate)
 
 
 if __name__ == "__main__":
