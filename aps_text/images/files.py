@@ -1,0 +1,113 @@
+"""Images from files and to files: `(B, C, H, W)` in [-1, 1] on one side, PNG and the like on the
+other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["contact_sheet", "read_image", "read_mask", "write_image"]
+
+
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ModuleNotFoundError("image files need Pillow: pip install pillow") from error
+    return Image
+
+
+def read_image(path: str | Path, channels: int = 3) -> Tensor:
+    """An image file as `(1, channels, H, W)` in [-1, 1]; transparency is laid on white.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no image.
+    """
+    image = _opened(path)
+    if channels not in (1, 3):
+        raise ValueError(f"channels is 1 or 3, got {channels!r}")
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = _pillow().new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        image = white
+    image = image.convert("L" if channels == 1 else "RGB")
+    values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    pixels = values.view(image.height, image.width, channels).permute(2, 0, 1)
+    return pixels[None].float() / 127.5 - 1
+
+
+def read_mask(path: str | Path) -> Tensor:
+    """A mask file, black and white, as `(H, W)` bool: white is True.
+
+    Raises:
+        ValueError: it holds greys; the message says how to make them black or white.
+    """
+    values = (read_image(path, 1)[0, 0] + 1) * 127.5
+    values = values.round()
+    if not bool(((values == 0) | (values == 255)).all()):
+        odd = values[(values != 0) & (values != 255)]
+        raise ValueError(
+            f"{path} is a mask and holds greys ({int(odd[0])} for one); make every pixel black (0) "
+            "or white (255), and save it as PNG, not as JPEG"
+        )
+    return values == 255
+
+
+def _opened(path: str | Path) -> Any:
+    module = _pillow()
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no image file at {path}")
+    try:
+        with module.open(path) as image:
+            image.load()
+            return image.copy()
+    except Exception as error:  # Pillow's own errors, and those of its decoders
+        raise ValueError(f"{path} is no image that can be read: {error}") from error
+
+
+def pixels_of(image: Tensor) -> Tensor:
+    """`(C, H, W)` in [-1, 1], clipped, as `(H, W, C)` uint8."""
+    return ((image.detach().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu()
+
+
+def write_image(image: Tensor, path: str | Path) -> None:
+    """Write `(C, H, W)` in [-1, 1] as an image file of the kind its name says; clipped.
+
+    Raises:
+        ValueError: not one image of 1 or 3 channels.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        raise ValueError(f"one image is (1 or 3, H, W), got {tuple(image.shape)}")
+    pixels = pixels_of(image)
+    mode = "L" if image.shape[0] == 1 else "RGB"
+    size = pixels.shape[1], pixels.shape[0]
+    _pillow().frombytes(mode, size, pixels.contiguous().numpy().tobytes()).save(path)
+
+
+def contact_sheet(rows: Sequence[Tensor], zoom: int = 4, gap: int = 2) -> Tensor:
+    """Images beside and below one another, `(3, H, W)` in [-1, 1] on white.
+
+    Args:
+        rows: `(n, C, h, w)` each; smaller images are enlarged to the size of the largest by whole
+            pixels, so that a measurement shows its own.
+        zoom: pixels of the sheet a pixel of the largest image.
+    """
+    high = max(row.shape[-2] for row in rows) * zoom
+    wide = max(row.shape[-1] for row in rows) * zoom
+    across = max(len(row) for row in rows)
+    sheet = torch.ones(3, len(rows) * (high + gap) + gap, across * (wide + gap) + gap)
+    for down, row in enumerate(rows):
+        for right, image in enumerate(row):
+            big = image.expand(3, -1, -1) if image.shape[0] == 1 else image
+            ups = high // big.shape[-2], wide // big.shape[-1]
+            big = big.repeat_interleave(ups[0], 1).repeat_interleave(ups[1], 2)
+            top, left = gap + down * (high + gap), gap + right * (wide + gap)
+            sheet[:, top : top + big.shape[1], left : left + big.shape[2]] = big.clamp(-1, 1)
+    return sheet

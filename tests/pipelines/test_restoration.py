@@ -1,0 +1,135 @@
+"""The pipeline around a tiny image model: seeds, batches, methods, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_image_model import write
+
+from aps_text.images.degradations import Grayscale
+from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
+from aps_text.images.measurement import read_measurement, write_measurement
+from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.restoration import RestorationPipeline
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    return RestorationPipeline(load_image_model(write(tmp_path_factory.mktemp("m") / "m")))
+
+
+@pytest.fixture(scope="module")
+def measured(pipe):
+    ids = torch.randint(16, (3, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        images = pipe.model.tokenizer.decode_ids(ids).clamp(-1, 1)
+    return pipe.measure(images, "random-inpainting", sigma=0.02)
+
+
+FEW = {"steps": 4, "inner_steps": 3}
+
+
+def test_it_explains_what_was_measured_better_than_the_prior(pipe, measured):
+    plain = pipe(measured, method="plain", **{"steps": 4})
+    found = pipe(measured, {"kind": "a"}, **FEW)
+    assert found.images.shape == (3, 1, 1, 16, 16)
+    assert float(found.images.abs().max()) <= 1
+    assert (found.chi2 < plain.chi2).all()
+    assert found.cost.denoiser_forwards == 3 * 4
+    assert torch.equal(found.mean, found.images[:, 0])
+    assert not found.spread.any()
+    assert "3 images, 1 sample" in repr(found)
+
+
+def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
+    whole = pipe(measured, samples=2, seeds=[5, 6, 7], **FEW)
+    rows = torch.tensor([2, 0])
+    part = pipe(measured.take(rows), samples=2, seeds=[7, 5], **FEW)
+    assert torch.equal(part.ids, whole.ids[rows])
+    small = RestorationPipeline(pipe.model, batch_size=1)
+    assert torch.equal(small(measured, samples=2, seeds=[5, 6, 7], **FEW).ids, whole.ids)
+    assert not torch.equal(whole.ids[:, 0], whole.ids[:, 1])
+    assert float(whole.spread.max()) > 0
+
+
+@pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk"])
+def test_peers_run_on_the_same_measurement(pipe, measured, method):
+    found = pipe(measured, method=method, steps=4)
+    assert found.images.shape == (3, 1, 1, 16, 16)
+    assert found.cost.reward_forwards > 0
+
+
+def test_each_measurement_may_have_its_own_attributes(pipe, measured):
+    each = pipe(measured, [{"kind": "a"}, {"kind": "b"}, {}], **FEW)
+    one = pipe(measured.take(torch.tensor([1])), {"kind": "b"}, **FEW)
+    assert torch.equal(each.ids[1], one.ids[0])
+
+
+def test_a_start_is_used(pipe, measured):
+    ids = torch.randint(16, (2, 16), generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        images = pipe.model.tokenizer.decode_ids(ids)
+    small = pipe.measure(images.clamp(-1, 1), "sr2")
+    plain = pipe(small, steps=2, inner_steps=1)
+    started = pipe(small, steps=2, inner_steps=1, tilt_start=3.0)
+    assert not torch.equal(plain.ids, started.ids)
+
+
+def test_a_saved_measurement_is_restored_alike(pipe, measured, tmp_path):
+    write_measurement(measured, tmp_path / "y.safetensors")
+    again = read_measurement(tmp_path / "y.safetensors")
+    assert torch.equal(pipe(again, **FEW).ids, pipe(measured, **FEW).ids)
+
+
+BAD = [
+    (lambda p, m: p(m, samples=0), ValueError, "samples is an integer of at least 1"),
+    (lambda p, m: p(m, samples=2, candidate="quantized"), ValueError, "all alike"),
+    (lambda p, m: p(m, {"kind": "c"}), ValueError, "'c'"),
+    (lambda p, m: p(m, {"size": "a"}), ValueError, "no attribute 'size'"),
+    (lambda p, m: p(m, [{}]), ValueError, "1 attributes for 3 measurements"),
+    (lambda p, m: p(m, seeds=[1]), ValueError, "seeds has 1 values for 3"),
+    (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
+    (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),
+    (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), "zoom"), ValueError, "task is one of"),
+    (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), Grayscale()), ValueError, "colour images"),
+    (lambda p, m: RestorationPipeline(p.model, batch_size=0), ValueError, "batch_size"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "says"), BAD, ids=range(len(BAD)))
+def test_what_is_wrong_is_said(pipe, measured, call, kind, says):
+    with pytest.raises(kind, match=says):
+        call(pipe, measured)
+
+
+def test_images_go_to_files_and_back(tmp_path):
+    pixels = torch.randint(256, (3, 5, 7), generator=torch.Generator().manual_seed(0))
+    image = pixels.float() / 127.5 - 1
+    write_image(image, tmp_path / "a.png")
+    back = read_image(tmp_path / "a.png")
+    assert back.shape == (1, 3, 5, 7)
+    assert torch.allclose(back[0], image, atol=1e-6)
+    assert read_image(tmp_path / "a.png", 1).shape == (1, 1, 5, 7)
+    write_image(torch.where(torch.eye(4)[None] > 0, 1.0, -1.0), tmp_path / "m.png")
+    assert torch.equal(read_mask(tmp_path / "m.png"), torch.eye(4).bool())
+    with pytest.raises(ValueError, match="holds greys"):
+        read_mask(tmp_path / "a.png")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ValueError, match="no image that can be read"):
+        read_image(tmp_path / "text.png")
+    with pytest.raises(FileNotFoundError, match="no image file at"):
+        read_image(tmp_path / "none.png")
+
+
+def test_transparency_is_laid_on_white(tmp_path):
+    from PIL import Image
+
+    Image.new("RGBA", (2, 2), (255, 0, 0, 0)).save(tmp_path / "t.png")
+    assert (read_image(tmp_path / "t.png") == 1).all()
+
+
+def test_a_sheet_shows_small_images_by_whole_pixels():
+    sheet = contact_sheet([torch.zeros(2, 1, 8, 8), -torch.ones(1, 3, 2, 2)], zoom=2, gap=1)
+    assert sheet.shape == (3, 2 * 17 + 1, 2 * 17 + 1)
+    assert (sheet[:, 18:34, 1:17] == -1).all()
+    assert (sheet[:, 18:34, 18:34] == 1).all()
