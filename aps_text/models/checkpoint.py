@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .modes import outside_modes
+
 __all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
@@ -92,6 +94,7 @@ class Checkpoint:
             )
         return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
 
+    @outside_modes
     def model(self, kind: Any, config: Any, **options: Any) -> Any:
         """The weights in the stock class `kind`, in eval mode and frozen.
 
@@ -279,6 +282,11 @@ def frozen(model: nn.Module) -> nn.Module:
     0.50 loses the gradient there without an error); such maps stay in training mode, which changes
     nothing else in them.
     """
+    if any(p.is_inference() for p in model.parameters()):
+        raise ValueError(
+            "the model was made under torch.inference_mode(), so nothing can be differentiated "
+            "through it; load it outside of that"
+        )
     model.eval().requires_grad_(False)
     for module in model.modules():
         if type(module).__name__ == "Linear4bit" and module.weight.device.type == "cpu":

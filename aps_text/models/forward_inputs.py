@@ -7,13 +7,13 @@ positions are exactly the model's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from .call_hooks import CallHook, attached
 from .parts import ModelParts
 
 __all__ = ["Call", "ForwardInputs", "layer_calls"]
@@ -47,8 +47,9 @@ def layer_calls(
         RuntimeError: the model's forward does not reach them.
     """
     calls: list[Call] = []
+    listening = [(layer, _Listener(calls, last=layer is layers[-1])) for layer in layers]
     try:
-        with _listening(layers, calls):
+        with attached(listening):
             parts.model(
                 input_ids=ids,
                 attention_mask=inputs.mask,
@@ -67,18 +68,15 @@ class _Reached(Exception):
     """Ends the model's forward where the last arguments looked for are known."""
 
 
-@contextmanager
-def _listening(layers: Sequence[nn.Module], calls: list[Call]) -> Iterator[None]:
-    """Notes the arguments `layers` are called with; the call of the last one stops the model."""
+class _Listener(CallHook):
+    """Notes the arguments a layer is called with; the call of the last one stops the model."""
 
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        calls.append((args, kwargs))
-        if module is layers[-1]:
+    before = True
+
+    def __init__(self, calls: list[Call], last: bool) -> None:
+        self.calls, self.last = calls, last
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.calls.append((args, kwargs))
+        if self.last:
             raise _Reached
-
-    handles = [layer.register_forward_pre_hook(note, with_kwargs=True) for layer in layers]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -10,8 +10,8 @@ elementwise Adam with per-row gates moves everything. `save` writes PEFT's own f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from ..core.adapters import RowAdam
 from ..core.noise import Noise
 from ..core.protocols import Denoiser, Where
+from .call_hooks import CallHook, attached
+from .modes import ordinary, outside_modes
 
 __all__ = ["LoraAdapter"]
 
@@ -53,6 +55,7 @@ class LoraAdapter:
         self.record = start.clone() if record is None else record
 
     @classmethod
+    @outside_modes
     def fresh(
         cls,
         modules: Mapping[str, nn.Linear],
@@ -106,26 +109,19 @@ class LoraAdapter:
             self.leaf.requires_grad_()
         return self.leaf
 
-    @contextmanager
-    def attached(self) -> Iterator[None]:
+    def attached(self) -> AbstractContextManager[None]:
         """While open, the base's linear maps answer for x_phi; hooks are removed on any exit."""
-        with self.hooked(self.open()):
-            yield
+        return self.hooked(self.open())
 
-    @contextmanager
-    def hooked(self, leaf: Tensor) -> Iterator[None]:
+    def hooked(self, leaf: Tensor) -> AbstractContextManager[None]:
         """`attached` with the maps of an `open` before: a checkpointed layer runs twice."""
         scale = self.alpha / self.rank
-        handles = []
-        try:
-            for name, (down, up) in self.maps(leaf).items():
-                handles.append(
-                    self.modules[name].register_forward_hook(_add_low_rank(down, up, scale))
-                )
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return attached(
+            [
+                (self.modules[name], _AddLowRank(down, up, scale))
+                for name, (down, up) in self.maps(leaf).items()
+            ]
+        )
 
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
         """Back to the start, unless phi is carried over; then theta needs its own forward."""
@@ -141,13 +137,20 @@ class LoraAdapter:
         """The replayed layers under phi."""
         return denoiser.logits(state, where, self)
 
+    @outside_modes
     def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
         """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step."""
-        (flat,) = torch.autograd.grad(logits, self.leaf, grad)
+        if not self.leaf.requires_grad:
+            raise RuntimeError(
+                "phi was opened where gradients are off, so it cannot be moved; "
+                "leave torch.no_grad() or torch.inference_mode() around a steered call"
+            )
+        (flat,) = torch.autograd.grad(logits, self.leaf, ordinary(grad))
         self.adam.step(flat, gate.to(flat.device))
         self.record[self.rows] = self.adam.value
         self.equals_theta = False
 
+    @outside_modes
     def take(self, rows: Tensor) -> LoraAdapter:
         """See `Adapter.take`."""
         other = LoraAdapter(
@@ -235,10 +238,13 @@ class LoraAdapter:
         )
 
 
-def _add_low_rank(down: Tensor, up: Tensor, scale: float) -> Any:
-    def hook(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        x = args[0].to(down.dtype)
-        low = torch.bmm(x, down.to(x.device))
-        return out + scale * torch.bmm(low, up.to(x.device)).to(out.dtype)
+class _AddLowRank(CallHook):
+    """`out + scale x A^T B^T`, row by row."""
 
-    return hook
+    def __init__(self, down: Tensor, up: Tensor, scale: float) -> None:
+        self.down, self.up, self.scale = down, up, scale
+
+    def __call__(self, module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        x = args[0].to(self.down.dtype)
+        low = torch.bmm(x, self.down.to(x.device))
+        return out + self.scale * torch.bmm(low, self.up.to(x.device)).to(out.dtype)

@@ -8,62 +8,78 @@ Between its projections and its attention a stock block asks the cache it is giv
 values to attend to, `cache.update(k, v, layer_index, ...)`. A stand-in that answers otherwise makes
 the block attend to keys it did not compute itself, with the block's own code for all the rest
 (norms, rotary embedding, hooks of an adapter, MLP). Keys and values are `(B, H, S, d_h)`.
-`run_at` runs a block twice, for keys and values and for the rest; maps of which one run reads
-nothing (queries, then keys and values) are known by their names and not computed in it.
+`run_at` runs a block twice: once for keys and values, once for the rest. Each run skips the linear
+maps that only the other one reads (`Block`); the maps are known by their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Keys", "Maps", "first_of", "gathered", "recorded", "run_after", "run_at", "takes_cache"]
+__all__ = ["KEYS", "QUERIES", "Block", "Keys", "first_of", "gathered", "recorded"]
+__all__ += ["run_after", "run_at", "takes_cache"]
 
 Keys = tuple[Tensor, Tensor]
 CACHE = "past_key_values"
+QUERIES = ("q_proj", "query")
+KEYS = ("k_proj", "v_proj", "key", "value")
 
 
 @dataclass(frozen=True)
-class Maps:
-    """The linear maps of a block that make its queries, and those of its keys and values."""
+class Block:
+    """A transformer block, and it without one part of its projections.
 
-    queries: Sequence[nn.Module]
-    keys: Sequence[nn.Module]
+    Attributes:
+        layer: the block itself.
+        keys_only: the block with query maps that answer nothing: it makes keys and values.
+        queries_only: the block with key and value maps that answer nothing: it makes the rest.
+
+    Both stand-ins share every tensor, hook and untouched submodule with the block, and nothing of
+    the block is changed: they are made of copied module objects along the way to the maps.
+    """
+
+    layer: nn.Module
+    keys_only: nn.Module
+    queries_only: nn.Module
 
     @classmethod
-    def of(cls, layer: nn.Module) -> Maps:
-        """By name; none where the names are others, and then nothing is left out."""
-        maps = {name.rpartition(".")[2]: m for name, m in layer.named_modules()}
-        queries, keys = (
-            [maps[name] for name in names if name in maps]
-            for names in (("q_proj", "query"), ("k_proj", "v_proj", "key", "value"))
-        )
-        return cls(queries, keys)
+    def of(cls, layer: nn.Module) -> Block:
+        """Maps are found by name; where names are others nothing is left out."""
+        return cls(layer, _without(layer, QUERIES), _without(layer, KEYS))
 
 
-@contextmanager
-def _unread(maps: Sequence[nn.Module]) -> Iterator[None]:
-    """While open these linear maps return numbers that nobody reads, for nothing."""
-    own = [m.__dict__.get("forward") for m in maps]  # accelerate's, where a module is placed
-    for m in maps:
-        m.forward = _anything_of(m)
-    try:
-        yield
-    finally:
-        for m, forward in zip(maps, own, strict=True):
-            if forward is None:
-                del m.forward
-            else:
-                m.forward = forward
+def _without(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    """`module` with the linear maps of these names replaced; itself where it has none."""
+    replaced: dict[str, nn.Module] = {}
+    for name, child in module.named_children():
+        width = getattr(child, "out_features", None)
+        other = _Nothing(width) if name in names and width else _without(child, names)
+        if other is not child:
+            replaced[name] = other
+    if not replaced:
+        return module
+    twin = copy.copy(module)  # shares the dictionaries of parameters, buffers and hooks
+    twin._modules = {**module._modules, **replaced}
+    return twin
 
 
-def _anything_of(linear: Any) -> Callable[[Tensor], Tensor]:
-    return lambda x: x.new_empty(*x.shape[:-1], linear.out_features)
+class _Nothing(nn.Module):
+    """Stands in for a linear map whose output nobody reads."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Uninitialised numbers of the right shape."""
+        return x.new_empty(*x.shape[:-1], self.width)
 
 
 class _Known(Exception):
@@ -121,12 +137,13 @@ def run_at(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     index: Tensor,
-    maps: Maps,
+    block: Block | None = None,
 ) -> Tensor:
     """The block's output `(B, Q, d)` at `index (B, Q)`: keys and values everywhere, the rest there.
 
-    A block without a cache runs everywhere. `maps` are `Maps.of(layer)`.
+    A block without a cache runs everywhere. `block` is `Block.of(layer)`, made once.
     """
+    block = block or Block.of(layer)
     index = index.to(hidden.device)
     if not takes_cache(kwargs) or index.shape[1] >= hidden.shape[1]:
         return gathered(first_of(layer(hidden, *args, **kwargs)), index)
@@ -136,17 +153,13 @@ def run_at(
         known.append((keys, values))
         raise _Known
 
-    try:
-        with _unread(maps.queries):
-            layer(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
-    except _Known:
-        pass
+    with suppress(_Known):
+        block.keys_only(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
     if not known:  # it never asked
         return gathered(first_of(layer(hidden, *args, **kwargs)), index)
     here = {name: gathered(value, index) for name, value in kwargs.items()}
     here[CACHE] = _Cache(lambda keys, values: known[0])
-    with _unread(maps.keys):
-        return first_of(layer(gathered(hidden, index), *gathered(args, index), **here))
+    return first_of(block.queries_only(gathered(hidden, index), *gathered(args, index), **here))
 
 
 def recorded(

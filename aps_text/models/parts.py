@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Lock, RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +15,25 @@ from torch import Tensor, nn
 __all__ = ["ModelParts", "padding_mask"]
 
 
+# One lock for each network, whoever wraps it. They are kept beside the networks and not in them, so
+# that a network can still be copied and pickled.
+_LOCKS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
+_LOCKS_LOCK = Lock()
+
+
+def _after_fork() -> None:
+    """A forked child starts without locks: their owners are threads it does not have."""
+    global _LOCKS_LOCK
+    _LOCKS_LOCK = Lock()
+    _LOCKS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def padding_mask(real: Tensor) -> Tensor | None:
-    """`(B, S)` bool as encoders take it: None when nothing is padded (the fast kernels)."""
+    """`(B, S)` bool as encoders take it; None without padding, where fused kernels are faster."""
     return None if bool(real.all()) else real.long()
 
 
@@ -71,3 +91,12 @@ class ModelParts:
     def device(self) -> torch.device:
         """Where token ids go in."""
         return next(self.model.parameters()).device
+
+    @property
+    def lock(self) -> RLock:
+        """Held while the network computes, so that the hooks of one call never run in another's.
+
+        Reentrant, and one for each network: whoever wraps the same network shares it.
+        """
+        with _LOCKS_LOCK:
+            return _LOCKS.setdefault(self.model, RLock())

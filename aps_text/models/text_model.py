@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from threading import RLock
 from typing import Any
-from weakref import WeakKeyDictionary
-
-from torch import nn
 
 from ..text.prompts import Prompt
 from ..text.vocabulary import Vocabulary
@@ -17,22 +13,6 @@ from .parts import ModelParts
 from .transformer import TransformerDenoiser
 
 __all__ = ["TextModel"]
-
-# One lock for each network, whoever wraps it. They are kept beside the networks and not in them, so
-# that a network can still be copied and pickled.
-_LOCKS: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
-_LOCKS_LOCK = threading.Lock()
-
-
-def _after_fork() -> None:
-    """A forked child starts without locks: their owners are threads it does not have."""
-    global _LOCKS_LOCK
-    _LOCKS_LOCK = threading.Lock()
-    _LOCKS.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)
@@ -62,13 +42,12 @@ class TextModel:
     finish: Callable[[str], str] = str
 
     @property
-    def lock(self) -> threading.RLock:
+    def lock(self) -> RLock:
         """Held by whoever computes with the network: hooks of one call must not run in another's.
 
         Reentrant, and one for each network: two pipelines around one network share it.
         """
-        with _LOCKS_LOCK:
-            return _LOCKS.setdefault(self.parts.model, threading.RLock())
+        return self.parts.lock
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -26,9 +26,11 @@ from ..core.adapters import LogitsAdapter
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
+from .call_hooks import sweep
 from .forward_inputs import ForwardInputs, layer_calls
 from .lora import LoraAdapter
-from .partial_forward import Maps, first_of, gathered, run_at
+from .modes import ordinary, outside_modes
+from .partial_forward import Block, first_of, gathered, run_at
 from .parts import ModelParts
 from .prefix import Prefix
 
@@ -71,6 +73,7 @@ class TransformerDenoiser:
     prefix: Prefix | None = None
 
     @classmethod
+    @outside_modes
     def bind(
         cls,
         parts: ModelParts,
@@ -107,6 +110,8 @@ class TransformerDenoiser:
             ids[row, start:] = torch.tensor(prompt, dtype=torch.long)
             real[row, start:] = True
         device = parts.device
+        with parts.lock:
+            sweep(parts.model.modules())
         return cls(
             parts,
             ids.to(device),
@@ -126,6 +131,7 @@ class TransformerDenoiser:
         """See `Denoiser`."""
         return self.parts.vocab_size
 
+    @outside_modes
     def take(self, rows: Tensor) -> TransformerDenoiser:
         """See `Denoiser.take`; columns that no remaining prompt uses are dropped."""
         mask = self.prompt_mask[rows]
@@ -143,8 +149,8 @@ class TransformerDenoiser:
         return list(self.parts.layers)
 
     @cached_property
-    def _last_maps(self) -> Maps:
-        return Maps.of(self._layers[-1])
+    def _last(self) -> Block:
+        return Block.of(self._layers[-1])
 
     @cached_property
     def _within(self) -> Tensor:
@@ -172,6 +178,7 @@ class TransformerDenoiser:
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
         return ForwardInputs(width, self.attention(mask), positions)
 
+    @outside_modes
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
@@ -181,6 +188,11 @@ class TransformerDenoiser:
             within = self._within
             inputs = self._inputs(within & (z[:, : within.shape[1]] != self.parts.pad_id))
         ids = torch.cat([self.prompt, z[:, : inputs.width]], 1)
+        with self.parts.lock:
+            return self._below(ids, inputs)
+
+    def _below(self, ids: Tensor, inputs: ForwardInputs) -> TrunkState:
+        """The layers of the trunk on `ids (B, S)`."""
         if not self.parts.alike and self.prefix is None:  # which refuses such layers
             calls = layer_calls(self.parts, ids, inputs, self._layers[self.split :])
             (hidden, *args), kwargs = calls[0]
@@ -211,9 +223,10 @@ class TransformerDenoiser:
         """The mask as the model takes it, from the `(B, S)` bool of real positions."""
         return self.parts.attention(mask)
 
+    @outside_modes
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
-        rows, cols = where
+        rows, cols = (ordinary(index) for index in where)
         index = cols + (state.offset - self.parts.shift)
         slot = None
         if len(self.prompt) == 1 and len(cols):
@@ -227,7 +240,8 @@ class TransformerDenoiser:
                 slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
                 index = index.new_zeros(len(count), most).index_put((rows, slot), index)
         # A row whose prompt is empty has nothing in front of its first position.
-        hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
+        with self.parts.lock:
+            hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
         if slot is None:
             picked = hidden.flatten(0, 1)
         else:
@@ -250,7 +264,7 @@ class TransformerDenoiser:
                 return first_of(layer(hidden, *state.args, **kwargs))
             if everywhere:  # compiled for one width, and other widths would be compiled again
                 return gathered(first_of(layer(hidden, *state.args, **kwargs)), index)
-            return run_at(layer, hidden, state.args, kwargs, index, self._last_maps)
+            return run_at(layer, hidden, state.args, kwargs, index, self._last)
 
         hidden = state.hidden
         if phi is not None and self.parts.checkpointing and torch.is_grad_enabled():

@@ -21,7 +21,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.models.causal import both_directions
 from aps_text.models.masked_lm import masked_lm_layout
-from aps_text.models.partial_forward import Maps
+from aps_text.models.partial_forward import KEYS, QUERIES
 from aps_text.models.parts import ModelParts
 from aps_text.models.transformer import TransformerDenoiser
 
@@ -411,9 +411,10 @@ def test_the_last_layers_queries_and_keys_are_each_computed_once(kind):
     denoiser = bind(parts, PROMPTS[:1])
     z, where = some_of(1)
     state = denoiser.trunk(z)
-    maps = Maps.of(parts.layers[-1])
-    assert len(maps.queries) + len(maps.keys) == (0 if kind == "modernbert" else 3)
-    rows = dict.fromkeys((*maps.queries, *maps.keys), 0)
+    maps = {name.rpartition(".")[2]: m for name, m in parts.layers[-1].named_modules()}
+    queries, keys = ([maps[name] for name in names if name in maps] for names in (QUERIES, KEYS))
+    assert len(queries) + len(keys) == (0 if kind == "modernbert" else 3)
+    rows = dict.fromkeys((*queries, *keys), 0)
     stock = nn.functional.linear
 
     def counted(x, weight, bias=None):
@@ -425,16 +426,25 @@ def test_the_last_layers_queries_and_keys_are_each_computed_once(kind):
         patch.setattr(nn.functional, "linear", counted)
         denoiser.logits(state, where)
     everywhere = len(PROMPTS[0]) + WIDTH
-    assert [rows[m] for m in maps.queries] == [len(where[0])] * len(maps.queries)
-    assert [rows[m] for m in maps.keys] == [everywhere] * len(maps.keys)
+    assert [rows[m] for m in queries] == [len(where[0])] * len(queries)
+    assert [rows[m] for m in keys] == [everywhere] * len(keys)
 
 
-def test_a_forward_of_accelerates_is_put_back():
-    parts = parts_of_model("qwen2")
-    query = parts.layers[-1].self_attn.q_proj
-    query.forward = placed = nn.Linear.forward.__get__(query)
-    denoiser = bind(parts, PROMPTS[:1])
+@pytest.mark.parametrize("placed", ["q_proj", "block"])
+def test_forwards_of_accelerates_still_run_and_nothing_of_the_block_changes(placed):
+    parts, plain = parts_of_model("qwen2"), parts_of_model("qwen2")
+    block = parts.layers[-1]
+    module = block.self_attn.q_proj if placed == "q_proj" else block
+    calls, stock = [], type(module).forward.__get__(module)
+
+    def forward(*args, **kwargs):
+        calls.append(1)
+        return stock(*args, **kwargs)
+
+    module.forward = forward
+    before = {name: dict(vars(m)) for name, m in block.named_modules()}
     z, where = some_of(1)
-    denoiser.logits(denoiser.trunk(z), where)
-    assert query.forward is placed
-    assert "forward" not in vars(parts.layers[-1].self_attn.k_proj)
+    found = [d.logits(d.trunk(z), where) for d in (bind(p, PROMPTS[:1]) for p in (parts, plain))]
+    torch.testing.assert_close(*found)
+    assert calls
+    assert {name: dict(vars(m)) for name, m in block.named_modules()} == before
