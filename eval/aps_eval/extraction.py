@@ -1,42 +1,40 @@
 """Finding the answer in what a model wrote; answers are messy, so each finder looks in order.
 
-    number    `#### 18`, `\\boxed{18}`, `the answer is 18`, the last number; plain digits come back
+    number    `#### 18`, `\\boxed{18}`, `the answer is 18`, the last number; see `numbers`
     choice    `the answer is (B)`, `\\boxed{B}`, the last `(B)`, a lone `B.`, an option's own words
     yes_no    `the answer is yes`, a yes or no at the start, the last one
     boolean   `the answer is True`, the last True or False
     text      the whole answer
-    {pattern: REGEX}   the group `found` (or the first) of the last match, else the whole answer
+    {pattern: REGEX}   the group `found` (or the first that took part) of the last match
 
-All return a string, or None where nothing was found. Only `text` never does.
+An equation behind the lead gives its last side that is one number (`2 * 3 = 6`); a number that is
+denied ("not 5 but 6") is passed over; where several stand together ("3 5", "3 or 5"), or a range or
+a time stands in a number's place, nothing is found.
+
+All return a string, or None where nothing was found (counted as `not found`). Only `text` always
+finds something.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 
-__all__ = ["EXTRACTIONS", "as_number", "check_extraction", "extract"]
+from .numbers import NUMBER_WORDS, normal_text, numerals, word_number
 
-_NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?"
-_ANYWHERE = re.compile(rf"(?<![\w.]){_NUMBER}(?:\s*/\s*\d+)?")
+__all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
+
+NEAR = 500
+"""An answer stands within so many characters behind its lead."""
 _LEAD = r"\banswer(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
-_MARKUP = re.compile(r"\*\*|__|\\text\s*|\\mathrm\s*|\\left|\\right|\$")
-_WORDS = [
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
-    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen"),
-    *("eighteen", "nineteen", "twenty"),
-]
 
 
 def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = ()) -> str | None:
     """What `answer` says, by the rule `how`."""
     if not isinstance(how, str):
         found = list(re.finditer(how["pattern"], answer, flags=re.S | re.I))
-        if not found:
-            return answer.strip()
-        groups = found[-1].groupdict()
-        return (groups["found"] if "found" in groups else found[-1][1]).strip()
+        groups = [found[-1].groupdict().get("found"), *found[-1].groups()] if found else []
+        return next((one.strip() for one in groups if one is not None), None)
     return EXTRACTIONS[how](answer, choices)
 
 
@@ -51,35 +49,69 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
         raise ValueError(f"extract: a pattern has a group, `{{pattern: 'is (.+)'}}`; got {how!r}")
 
 
-def as_number(text: str) -> float | None:
-    """A number as `number` finds it: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else."""
-    plain = text.replace(",", "").replace(" ", "")
-    try:
-        return float(Fraction(plain)) if "/" in plain else float(plain)
-    except (ValueError, ZeroDivisionError, OverflowError):
-        return None
-
-
 def number(answer: str, choices: Sequence[str] = ()) -> str | None:
-    """The number an answer ends up with, digits only (`1234.5`, `3/4`)."""
-    text = _plain(answer)
-    text = re.sub(r"\\d?frac\{(-?\d+)\}\{(\d+)\}", r"\1/\2", text)
-    for lead in (r"####\s*", r"\\boxed\{", _LEAD):
+    """The number an answer ends up with, as plain text (`1234.5`, `3/4`)."""
+    for content in reversed(boxed(answer)):
+        if found := _stated(normal_text(content)):
+            return found[0]
+    text = normal_text(answer)
+    for lead in (r"####\s*", _LEAD):
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
-            line = text[match.end() :].split("\n")[0]
-            found = _ANYWHERE.search(line if lead == _LEAD else line.split("}")[0])
-            if found and (lead != _LEAD or "." not in line[: found.start()]):
-                return found[0].replace(",", "").replace(" ", "")
-    every = _ANYWHERE.findall(text)
-    if every:
-        return str(every[-1]).replace(",", "").replace(" ", "")
-    words = [word for word in re.findall(r"[a-z]+", text.lower()) if word in _WORDS]
-    return str(_WORDS.index(words[-1])) if words else None
+            line = text[match.end() : match.end() + NEAR].split("\n")[0]
+            if found := _stated(line if lead != _LEAD else _clause(line)):
+                return found[0]
+    every = [one.text for one in numerals(text) if one.text is not None and not one.denied]
+    return every[-1] if every else None if numerals(text) else word_number(text)
+
+
+def boxed(text: str) -> list[str]:
+    """What stands in every `\\boxed{...}` (`\\fbox`, `\\boxed 5`), braces in it balanced."""
+    found: list[tuple[int, str]] = []
+    opened: list[int | None] = []  # where a box began; None of any other brace
+    for match in re.finditer(r"\\f?boxed?\s*(?:(\{)|([^\s{}]+))|([{}])", text):
+        if match[2]:
+            found.append((match.start(), match[2].rstrip("$")))
+        elif match[1] or match[3] == "{":
+            opened.append(match.end() if match[1] else None)
+        elif opened and (begin := opened.pop()) is not None:
+            found.append((begin, text[begin : match.start()]))
+    return [content for _, content in sorted(found)]
+
+
+def _clause(line: str) -> str:
+    """A line up to the end of its sentence."""
+    return re.split(r"[.!?](?=\s|$)", line, maxsplit=1)[0]
+
+
+def _stated(text: str) -> tuple[str | None] | None:
+    """The number a text states, alone in a tuple; `(None,)` where it cannot be told which.
+
+    None where the text states none.
+    """
+    equation = re.match(r"\s*(?:[A-Za-z]\s*)?[\d\s.,^*/+×÷·()√%{}-]*[=≈]", text)
+    if equation:
+        for side in reversed(re.split("[=≈]", text)):
+            own = numerals(side)
+            first = next(iter(own), None)
+            rest = re.sub(r"\s", "", side[first.end :] if first else side)
+            lone = first is not None and not re.search(r"[\d+*/×÷√(^]", side[: first.start])
+            if lone and first.text is not None and not re.match(r"[-+*/×÷·^(\d]", rest):
+                return (first.text,)
+    if (spoken := re.match(r"\W*(?:exactly |about |a total of )?", text)) and re.match(
+        rf"(?:{NUMBER_WORDS})\b(?! of\b)", text[spoken.end() :], flags=re.I
+    ):
+        return (word_number(text, first=True),)
+    own = [one for one in numerals(text) if not one.denied]
+    if not own:
+        return None
+    if len(own) > 1 and re.fullmatch(r"\s*(?:,|;|and|or|&)?\s*", text[own[0].end : own[1].start]):
+        return (None,)
+    return (own[0].text,)
 
 
 def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     """A letter `A` to `Z`, or, where the choices are words, the chosen one."""
-    text = _plain(answer).strip()
+    text = normal_text(answer).strip()
     letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
     if not letters:
         return _mentioned(text, choices)
@@ -124,7 +156,7 @@ EXTRACTIONS: dict[str, Callable[[str, Sequence[str]], str | None]] = {
 
 
 def _either(answer: str, words: Mapping[str, str], *, first: bool) -> str | None:
-    text = _plain(answer).lower()
+    text = normal_text(answer).lower()
     any_word = rf"({'|'.join(words)})(?!'?\w)"
     for pattern in (_LEAD + r"\W*" + any_word, r"\\boxed\{\W*" + any_word):
         if found := re.findall(pattern, text):
@@ -143,14 +175,3 @@ def _mentioned(text: str, choices: Sequence[str]) -> str | None:
         if found:
             spots.append((found[-1].end(), len(one), one))
     return max(spots)[2] if spots else None
-
-
-def _plain(text: str) -> str:
-    """Without bold marks, dollar signs and typographic minus signs."""
-    return (
-        _MARKUP.sub("", text)
-        .replace("−", "-")
-        .replace("–", "-")
-        .replace("’", "'")
-        .replace("{,}", ",")
-    )

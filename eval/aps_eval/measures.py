@@ -1,6 +1,7 @@
 """What is measured of one answer, by name; a task lists the ones that make sense for it.
 
-    exact        1 if the answer is a gold answer, normalised as in SQuAD
+    exact        1 if the answer is a gold answer, normalised as in SQuAD (as it is, where that
+                 leaves nothing: "(A)", ".")
     f1           token F1 against the nearest gold answer (SQuAD)
     rouge_l      F of the longest common subsequence of words, nearest gold answer (Lin 2004)
     accuracy     1 if what was extracted is a gold answer (letters without their brackets)
@@ -13,6 +14,7 @@
     entropy      of the answer's words, nats: low where few words are used again and again
     words        how many
     empty        1 for an empty answer, lower is better
+    not found    1 where the task's extraction found nothing; measured of every task that extracts
 
 `evaluate` is not used: its metrics are scripts that it downloads.
 """
@@ -24,20 +26,23 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .extraction import as_number, number
+from .extraction import number
 from .items import Item
 from .metrics import (
     distinct_n,
     normalise_answer,
     repeated_ngrams,
     rouge_l,
+    same_answer,
     token_f1,
     word_entropy,
 )
+from .numbers import as_number
 
-__all__ = ["LOWER_IS_BETTER", "MEASURES", "check_measures", "measure"]
+__all__ = ["LOWER_IS_BETTER", "MEASURES", "NOT_FOUND", "check_measures", "measure"]
 
-LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty"})
+NOT_FOUND = "not found"
+LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty", NOT_FOUND})
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Answer:
 def _accuracy(one: Answer) -> float:
     if one.extracted is None:
         return 0.0
-    return float(_bare(one.extracted) in {_bare(gold) for gold in one.item.gold})
+    return float(any(same_answer(_bare(one.extracted), _bare(gold)) for gold in one.item.gold))
 
 
 def _numeric(one: Answer) -> float:
@@ -66,8 +71,17 @@ def _numeric(one: Answer) -> float:
 
 
 def _contains(one: Answer) -> float:
-    said = f" {normalise_answer(one.text)} "
-    return float(any(f" {normalise_answer(gold)} " in said for gold in one.item.gold))
+    return float(any(_stands_in(gold, one.text) for gold in one.item.gold))
+
+
+def _stands_in(gold: str, text: str) -> bool:
+    """Word for word in the normal form; a gold answer of which that leaves nothing, as it is."""
+    normal = normalise_answer(gold)
+    if normal:
+        return f" {normal} " in f" {normalise_answer(text)} "
+    bare = gold.strip().lower()
+    edges = [r"(?<!\w)" if bare[:1].isalnum() else "", r"(?!\w)" if bare[-1:].isalnum() else ""]
+    return bool(bare) and re.search(edges[0] + re.escape(bare) + edges[1], text.lower()) is not None
 
 
 def _solved(one: Answer) -> float:
@@ -78,7 +92,7 @@ def _solved(one: Answer) -> float:
 
 
 MEASURES: dict[str, Callable[[Answer], float | None]] = {
-    "exact": lambda a: float(normalise_answer(a.text) in map(normalise_answer, a.item.gold)),
+    "exact": lambda a: float(any(same_answer(a.text, gold) for gold in a.item.gold)),
     "f1": lambda a: token_f1(a.text, a.item.gold),
     "rouge_l": lambda a: rouge_l(a.text, a.item.gold),
     "accuracy": _accuracy,
@@ -122,4 +136,4 @@ def measure(
 
 def _bare(text: str) -> str:
     letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is no article
-    return letter[1].upper() if letter else normalise_answer(text)
+    return letter[1].upper() if letter else text

@@ -13,6 +13,7 @@ __all__ = [
     "normalise_answer",
     "repeated_ngrams",
     "rouge_l",
+    "same_answer",
     "token_f1",
     "word_entropy",
 ]
@@ -24,6 +25,18 @@ def normalise_answer(text: str) -> str:
     """SQuAD's normalisation: lower case, no punctuation, no articles, single spaces."""
     text = "".join(c for c in text.lower() if c not in string.punctuation)
     return " ".join(_ARTICLES.sub(" ", text).split())
+
+
+def same_answer(one: str, other: str) -> bool:
+    """Are two answers alike by SQuAD's normal form?
+
+    Of a text of which that leaves nothing ("(A)", "the", ".") the text itself is compared, without
+    case and outer blanks.
+    """
+    forms = normalise_answer(one), normalise_answer(other)
+    if all(forms):
+        return forms[0] == forms[1]
+    return one.strip().lower() == other.strip().lower()
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:
@@ -41,7 +54,7 @@ def token_f1(answer: str, golds: Sequence[str]) -> float:
         common = sum((words & wanted).values())
         if common:
             best = max(best, 2 * common / (words.total() + wanted.total()))
-        elif not words and not wanted:
+        elif (not words or not wanted) and same_answer(answer, gold):
             best = 1.0
     return best
 
@@ -81,6 +94,8 @@ def rouge_l(answer: str, golds: Sequence[str]) -> float:
         wanted = _words(gold)
         if common := _common(said, wanted):
             best = max(best, 2 * common / (len(said) + len(wanted)))
+        elif not wanted and same_answer(answer, gold):
+            best = 1.0
     return best
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from aps_eval.extraction import as_number, check_extraction, extract
+from aps_eval.extraction import check_extraction, extract
+from aps_eval.numbers import as_number
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,8 @@ def test_truth_values(answer, found):
 def test_patterns_and_whole_texts():
     rule = {"pattern": r"kind of (?P<found>.+?)\W*$"}
     assert extract(rule, "A fender is a kind of Barrier.") == "Barrier"
-    assert extract(rule, "  barrier ") == "barrier"  # a short answer is an answer
+    assert extract(rule, "  barrier ") is None  # what the pattern does not find is not found
+    assert extract({"pattern": "kind of (.+)|^ *([a-z]+) *$"}, "  barrier ") == "barrier"
     assert (
         extract({"pattern": "<answer>(.*?)</answer>"}, "<answer>1</answer><answer>2</answer>")
         == "2"
@@ -134,3 +136,25 @@ def test_numbers_of_other_makes():
     assert as_number("3/4") == 0.75
     assert as_number("3/0") is None
     assert as_number("seven") is None
+
+
+@pytest.mark.parametrize("word", ["yes", "no", "yeah", "nope"])
+@pytest.mark.parametrize("how", ["yes_no"])
+def test_a_yes_or_no_inside_a_word_is_none(how, word):
+    means = "yes" if word.startswith("y") else "no"
+    for before in ("e", "E", "1", "_", "x'"):
+        assert extract(how, f"I saw {before}{word} there") is None, before
+        assert extract(how, f"{before}{word}") is None, before
+    for behind in ("terday", "S", "1", "_", "'s", "t"):
+        assert extract(how, f"I saw {word}{behind} there") is None, behind
+        assert extract(how, f"{word}{behind}") is None, behind
+    for before, behind in (
+        ("", ""),
+        ("(", ")"),
+        ('"', '"'),
+        ("- ", "!"),
+        ("**", "**"),
+        ("\n", "."),
+    ):
+        assert extract(how, f"I say {before}{word}{behind} to it") == means
+        assert extract(how, f"{before}{word}{behind}") == means

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from aps_eval.items import Item
 from aps_eval.measures import MEASURES, check_measures, measure
-from aps_eval.metrics import rouge_l
+from aps_eval.metrics import normalise_answer, rouge_l
 
 ITEM = Item("1", "why ?", ["a big dog", "a hound"])
 
@@ -92,3 +92,24 @@ def test_names():
     check_measures([*MEASURES, "nll"])
     with pytest.raises(ValueError, match=r"metrics are exact, .*nll; got 'rouge'"):
         check_measures(["rouge"])
+
+
+BARE = ["(A)", ".", "the", "A", "an", "?!", "-", "$", "«»", "(B)", "the the"]
+
+
+def test_what_normalising_leaves_nothing_of_is_compared_as_it_is():
+    for gold in BARE:
+        for answer in [*BARE, "x", ""]:
+            same = answer.strip().lower() == gold.strip().lower()
+            item = Item("0", "q", gold=[gold])
+            found = measure(["exact", "f1", "rouge_l"], [answer], [answer], [item])[0]
+            if not normalise_answer(gold) or not normalise_answer(answer):
+                assert found["exact"] == same, (answer, gold)
+                assert found["f1"] == same, (answer, gold)
+    for gold, text, there in [
+        ("(A)", "so (A) it is", 1),
+        ("(A)", "a dog.", 0),
+        (".", "no stop", 0),
+    ]:
+        item = Item("0", "q", gold=[gold])
+        assert measure(["contains"], [text], [text], [item])[0]["contains"] == there

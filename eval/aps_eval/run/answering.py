@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..extraction import extract
 from ..fingerprint import fingerprint
 from ..items import Item
-from ..measures import measure
+from ..measures import NOT_FOUND, measure
 from ..rows import ROLES, Row, digest, row_key
 from .cells import Cell
 from .trace import trace
@@ -165,6 +165,10 @@ class Answerer:
             for text, item in zip(texts, items, strict=True)
         ]
         metrics = measure(cell.task.metrics, texts, found, items, self.judge)
+        if cell.task.extract != "text":
+            metrics = [
+                {**m, NOT_FOUND: float(f is None)} for m, f in zip(metrics, found, strict=True)
+            ]
         failed = {failure.index: failure.error for failure in out.failures}
         rows = {
             index: self.row(units[index], error=error, cost=cost) for index, error in failed.items()

@@ -1,0 +1,285 @@
+"""Numerals in running text: how a person would read them, by stated rules.
+
+    thousands   1,234,567  1 234 567  1'234'567  1_234  1{,}234  1\\,234  12,34,567; 1.234.567 too
+    decimals    3.5  .5  3,5  1.234,5; a comma before three digits parts thousands (but not 0,125)
+    fractions   3/4  \\frac{3}{4}  ½; mixed: 3 1/2  3½  3\\frac{1}{2}
+    powers      2^3 is 8; 3 x 10^8, 3e8; 5 million
+    signs       every dash that touches the digits and no word before them; minus 5, negative 5
+    units       $5  5%  5 kg  5kg  4th: the number without them
+    no number   times and ratios (10:30), ranges and dates (5-10, 2026-11-28, 5/6/26), versions
+                (1.2.3), digits inside a word (H2O), what stands under a root
+    a list      1,2,3: several numbers
+    words       twenty-one, three hundred and five; where there are no digits
+
+Powers, fractions and mixed numbers are exact; everything comes back as text (`1234.50`, `-7/2`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+
+__all__ = ["NUMBER_WORDS", "Numeral", "as_number", "normal_text", "numerals", "word_number"]
+
+_DASHES = "−‐‑‒–—―﹘﹣－➖"
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_MARKUP = re.compile(r"\*\*|__|\\(?:text|mathrm|mathbf|left|right|!)(?![a-zA-Z])\s*|\\?\$")
+_LATEX = {
+    **{r"\,": " ", r"\;": " ", r"\:": " ", "\\ ": " ", "{,}": ",", r"\%": "%"},
+    **{r"\times": "×", r"\cdot": "·", r"\approx": "≈", r"\sqrt": "√", r"\pm": "±"},
+}
+
+_WESTERN = r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"
+_QUOTED = r"[1-9]\d{0,2}(?:(?:'\d{3})+|(?:_\d{3})+)(?:[.,]\d+)?"
+_DOTTED = r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
+_PLAIN = r"\d+(?:\.\d+)?|\.\d+"
+_CHUNK = re.compile(r"(?<![\w.^√])(?<!√[\[({])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?")
+_SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
+_SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
+_POWER = re.compile(r"\s?\^\s?[{(]?([-+]?\d+)[)}]?")
+_SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALE = re.compile(rf"\s({'|'.join(_SCALES)})\b", re.I)
+_DENIED = re.compile(
+    r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of)|n't)\s+"
+    r"(?:(?:a|an|the|just|only|exactly|equal to|be)\s+)*[-+€£¥₹(]*$",
+    re.I,
+)
+
+_ONES = dict(
+    zip(
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        ],
+        range(20),
+        strict=True,
+    )
+)
+_TENS = dict(
+    zip(
+        ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"],
+        range(20, 100, 10),
+        strict=True,
+    )
+)
+NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_SCALES])
+_SPOKEN = re.compile(
+    rf"(?<![\w-])(?:a\s+(?=(?:{'|'.join(_SCALES)})\b))?"
+    rf"(?:(?:{NUMBER_WORDS})\b(?:(?:\s+and\s+|\s+|-)(?=(?:{NUMBER_WORDS})\b))?)+",
+    re.I,
+)
+
+
+NEAR = 60
+"""A sign or a denial stands within so many characters in front of its number."""
+
+
+@dataclass(frozen=True)
+class Numeral:
+    """A run of digits in a text.
+
+    Attributes:
+        start, end: where it stands.
+        text: the number, plainly; None where it is none (a time, a range, a date).
+        denied: "not 5", "rather than 5".
+    """
+
+    start: int
+    end: int
+    text: str | None
+    denied: bool = False
+
+
+def normal_text(text: str) -> str:
+    """A text with one kind of dash, space, apostrophe and digit, and without LaTeX's dressing."""
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
+    text = re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
+    text = "".join(map(_character, text))
+    text = _MARKUP.sub("", text)
+    for name, sign in _LATEX.items():
+        text = text.replace(name, sign)
+    fraction = r"(?:(\d)\s*)?\\[dtc]?frac\s*\{\s*\{?(-?[\d.,]+)\}?\s*\}\s*\{\s*\{?([\d.,]+)\}?\s*\}"
+    text = re.sub(fraction, lambda m: f"{m[1] + ' ' if m[1] else ''}{m[2]}/{m[3]}", text)
+    return re.sub(r"(\d)\s*‹", r"\1 ", text).replace("‹", "").replace("⁄", "/")
+
+
+def numerals(text: str) -> list[Numeral]:
+    """The numerals of a normal text, in order; what is no number keeps its place."""
+    parts = _pieces(text)
+    found: list[Numeral] = []
+    at = 0
+    while at < len(parts):
+        start, end, plain = parts[at]
+        at += 1
+        if plain is not None and "," in plain:  # a list
+            for one in re.finditer(r"\d+(?:\.\d+)?", text[start:end]):
+                found.append(Numeral(start + one.start(), start + one.end(), one[0]))
+            continue
+        if plain is not None and (after := _SCIENTIFIC.match(text, end)):
+            plain, end = f"{plain}e{int(after[1])}", after.end()
+        elif plain is not None and (after := _POWER.match(text, end)):
+            plain, end = _power(plain, int(after[1])), after.end()
+        elif plain is not None and "/" not in plain and (after := _SCALE.match(text, end)):
+            plain, end = f"{plain}e{_SCALES[after[1].lower()]}", after.end()
+        while at < len(parts) and parts[at][0] < end:  # the 10 of "x 10^3"
+            at += 1
+        before = text[max(0, start - NEAR) : start]
+        sign = _SIGN.search(before)
+        minus = (sign is not None and sign[1] == "-") or _SIGN_WORD.search(before) is not None
+        if plain is not None and minus:
+            plain = f"-{plain}"
+        found.append(Numeral(start, end, plain, _DENIED.search(before) is not None))
+    return found
+
+
+def word_number(text: str, *, first: bool = False) -> str | None:
+    """The last (or first) number in words of a text."""
+    found = list(_SPOKEN.finditer(text))
+    value = _spoken(found[0 if first else -1][0]) if found else 10**30
+    return str(value) if value < 10**30 else None
+
+
+def as_number(text: str) -> float | None:
+    """A number as `numerals` writes it: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else."""
+    plain = text.replace(",", "").replace(" ", "")
+    try:
+        return float(Fraction(plain)) if "/" in plain else float(plain)
+    except (ValueError, ZeroDivisionError, OverflowError):
+        return None
+
+
+def _pieces(text: str) -> list[tuple[int, int, str | None]]:
+    """Start, end and plain number of each run of digits; groups by spaces and fractions joined."""
+    runs = [(m.start(), m.end(), m[0]) for m in _CHUNK.finditer(text)]
+    found: list[tuple[int, int, str | None]] = []
+    at = 0
+    while at < len(runs):
+        start, end, run = runs[at]
+        at += 1
+        if re.fullmatch(r"[1-9]\d{0,2}", run):  # 1 234 567,8
+            digits = run
+            while (
+                at < len(runs)
+                and text[end : runs[at][0]] == " "
+                and re.fullmatch(r"\d{3}", digits[-3:].rjust(3, "0"))
+                and (group := re.fullmatch(r"(\d{3})([.,]\d+)?", runs[at][2]))
+            ):
+                digits, end = digits + group[0].replace(",", "."), runs[at][1]
+                at += 1
+                if group[2]:
+                    break
+            if digits != run:
+                found.append((start, end, digits))
+                continue
+        plain = _plain(run)
+        if plain is not None and at < len(runs) and "," not in plain:
+            between, (_, stop, after) = text[end : runs[at][0]], runs[at]
+            over = re.fullmatch(r"(\d+)/(\d+)", after)
+            if between == " " and run.isdigit() and over and int(over[1]) < int(over[2]):
+                mixed = Fraction(int(run)) + Fraction(int(over[1]), int(over[2]))
+                found.append((start, stop, f"{mixed.numerator}/{mixed.denominator}"))
+                at += 1
+                continue
+            if re.fullmatch(r"\s+/\s*|\s*/\s+", between) and "/" not in plain:
+                below = _plain(after)
+                if below is not None and re.fullmatch(_PLAIN, below):
+                    plain, end = f"{plain}/{below}", stop
+                    at += 1
+        found.append((start, end, plain))
+    return found
+
+
+def _plain(run: str) -> str | None:
+    """A run of digits and signs as a number, `1,2,3` as it is, or None."""
+    number, mark, power = run.partition("e") if "e" in run else run.partition("E")
+    if mark:
+        plain = _plain(number)
+        return None if plain is None or "/" in plain or "," in plain else f"{plain}{mark}{power}"
+    if re.fullmatch(_PLAIN, run):
+        return run
+    if re.fullmatch(_WESTERN, run):
+        return run.replace(",", "")
+    if re.fullmatch(_QUOTED, run):
+        return re.sub("['_]", "", run).replace(",", ".")
+    if re.fullmatch(_DOTTED, run):
+        return run.replace(".", "").replace(",", ".")
+    if re.fullmatch(r"\d+,\d+", run):
+        return run.replace(",", ".")
+    if over := re.fullmatch(r"([^/]+)/([^/]+)", run):
+        above, below = map(_plain, over.groups())
+        if above and below and "," not in above + below:
+            return f"{above}/{below}"
+        return None
+    return run if re.fullmatch(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+", run) else None
+
+
+def _power(plain: str, power: int) -> str | None:
+    """`2^3` as 8, where it is not longer than a person would write."""
+    try:
+        base = Fraction(plain)
+    except (ValueError, ZeroDivisionError):
+        return None
+    if abs(power) > 100 or (base == 0 and power < 0):
+        return None
+    value = base**power
+    size = max(value.numerator.bit_length(), value.denominator.bit_length())
+    if size > 400:
+        return None
+    if value.denominator == 1:
+        return str(value.numerator)
+    return f"{value.numerator}/{value.denominator}"
+
+
+def _spoken(words: str) -> int:
+    total = part = 0
+    for word in re.findall(r"[a-z]+", words.lower()):
+        if word in _ONES or word in _TENS:
+            value = _ONES.get(word, _TENS.get(word, 0))
+            tens = part % 100 >= 20 and part % 10 == 0 and 0 < value < 10
+            part = part + value if part == 0 or tens or part % 100 == 0 else value
+        elif word == "hundred":
+            part = (part or 1) * 100
+        elif word in _SCALES:
+            total += (part or 1) * 10 ** _SCALES[word]
+            part = 0
+    return total + part
+
+
+def _character(one: str) -> str:
+    if one < "\x80":
+        return one
+    if one in _DASHES:
+        return "-"
+    if one in "’ʼ‘′":
+        return "'"
+    kind = unicodedata.category(one)
+    if kind == "Nd":
+        return str(unicodedata.decimal(one))
+    if kind == "Zs":
+        return " "
+    if kind == "No" and "⁄" in (parts := unicodedata.normalize("NFKC", one)):
+        return "‹" + parts  # ½; the mark keeps it apart from a digit before it
+    if "！" <= one <= "～":
+        return unicodedata.normalize("NFKC", one)
+    return {"٫": ".", "٬": ",", "∕": "/"}.get(one, one)

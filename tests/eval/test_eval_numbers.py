@@ -1,0 +1,206 @@
+"""Numbers out of texts: every rule of `aps_eval.numbers`, as a table and as properties."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from aps_eval.extraction import boxed, extract
+from aps_eval.numbers import as_number
+
+TABLE = r"""
+\boxed{1\,000}|1000
+1 000 000|1000000
+The answer is 2^3 = 8|8
+The answer is 8 = 2^3|8
+The answer is not 5 but 6|6
+3 1/2 cups|7/2
+at 10:30 there are 4 left at 11:00|4
+answer is 3 5|None
+The answer is 12,34|12.34
+The answer is 1,234|1234
+The answer is 1.234,56|1234.56
+The answer is 1.234.567|1234567
+The answer is 1,234,567.89|1234567.89
+The answer is 12,34,567|1234567
+The answer is 1'234'567|1234567
+The answer is 1’234|1234
+The answer is 1_000_000|1000000
+The answer is 1{,}000|1000
+The answer is 1 000,5|1000.5
+The answer is 1 000 000 people|1000000
+in 2020 100 people came|100
+The answer is 0,125|0.125
+The answer is 3,5|3.5
+The answer is 1,2,3|None
+choose 1,2,3|3
+The answer is 3 or 5|None
+The answer is 3½|7/2
+about ½|1/2
+The answer is ¾.|3/4
+\boxed{3\frac{1}{2}}|7/2
+\boxed{-\frac{3}{4}}|-3/4
+\boxed{\frac34}|3/4
+\boxed{\dfrac{\text{3}}{4}}|3/4
+\boxed{\text{Answer: } 5}|5
+\boxed{x = 5}|5
+\boxed{{5}}|5
+\boxed 7|7
+\fbox{9}|9
+\boxed{2^{10}}|1024
+\boxed{10^6}|1000000
+\boxed{3 \times 10^{8}}|3e8
+3 × 10⁸ m/s|3e8
+it is 10⁻³|1/1000
+an area of 5 m²|5
+\boxed{50\%}|50
+\boxed{\$1{,}234.50}|1234.50
+The answer is −5|-5
+The answer is –5|-5
+The answer is —5|-5
+The answer is ‑5|-5
+The answer is －5|-5
+The answer is -$5|-5
+The answer is $-5|-5
+The answer is -€5|-5
+The answer is €1.234,50|1234.50
+The answer is +7|7
+The answer is minus 5 degrees|-5
+The answer is negative 5|-5
+10 minus 3 is 7|7
+10 - 3|3
+10-3=7|7
+The answer is 5-10|None
+The answer is 5–10 days|None
+the years 1990-1995, 12 in all|12
+On 2026-11-28 there were 4|4
+5/6/2026: 7|7
+version 1.2.3 has 4 parts|4
+The answer is 10:30|None
+12% of 50 is 6|6
+The answer is 50%|50
+It is 5kg|5
+the 4th of them|4
+5 km/h|5
+3 million people|3e6
+The answer is 2.5 thousand|2.5e3
+The answer is 6, not 5|6
+It is 6, not 5|6
+It isn't 5|None
+I got 6 instead of 5|6
+The answer isn't 5, it's 6|6
+neither 5 nor 6 but 7|7
+twenty-one|21
+three hundred and five|305
+one hundred twenty three thousand and four|123004
+The answer is seven, from 3 + 4|7
+The answer is that one of them has 5|5
+The answer is 3 / 4|3/4
+The answer is 6/8 of it|6/8
+H2O, x2 and v1.5|None
+\sqrt{2}|None
+1e-3 of it|1e-3
+The answer is 1.5E+3|1.5E+3
+１２ apples|12
+٣ تفاحات|3
+The answer is 5.|5
+The answer is .5|.5
+The answer is x = 12 / 4 = 3|3
+The answer is 12 because 3*4 = 12|12
+The answer is 6, since 2+3 = 5 and one more|6
+The answer is $x = \frac{1}{2}$|1/2
+#### 1 000|1000
+#### 3 5|None
+so 2 * 3 = 6|6
+a half of 8|8
+two|2
+The answer is: **twelve**|12
+1.000|1.000
+The answer is 3,000.5|3000.5
+(5)|5
+The answer is (-5)|-5
+5 + -3 = 2|2
+a 50-50 chance of 3|3
+covid-19 has 4|4
+5 1/2 - 2 = 7/2|7/2
+The answer is 12.|12
+The answer is about 3.5 km.|3.5
+The answer is ~5|5
+The answer is ≈ 5|5
+12 34|34
+The answer is 100 200|100200
+a hundred|100
+"""  # a text, a bar, and what is found in it
+
+
+@pytest.mark.parametrize("line", TABLE.strip().split("\n"))
+def test_the_table(line):
+    text, _, found = line.rpartition("|")
+    assert extract("number", text) == (None if found == "None" else found)
+
+
+GROUPINGS = [
+    "{:,}",
+    "{: }",
+    "{:'}",
+    "{:_}",
+    "{:\u00a0}",
+    "{:\u202f}",
+    "{:\u2009}",
+    "{:\\,}",
+    "{:{,}}",
+]
+FRAMES = [
+    "The answer is {}.",
+    "#### {}",
+    "so \\boxed{{{}}} it is",
+    "It makes ${} in all",
+    "from 7 we get {}",
+    "The answer is not 3 but {}",
+    "= {} kg",
+    "answer: **{}** apples",
+    "the answer is {}%",
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("grouping", GROUPINGS)
+def test_every_way_of_thousands_in_every_frame(frame, grouping):
+    draw = random.Random(0)
+    for digits in range(1, 13):
+        for sign in ("", "-", "\u2212", "\u2013"):
+            number = draw.randrange(10 ** (digits - 1), 10**digits)
+            grouped = f"{number:,}".replace(",", grouping[2:-1])
+            found = extract("number", frame.format(sign + grouped))
+            assert found is not None
+            assert as_number(found) == (-number if sign else number), frame.format(sign + grouped)
+
+
+def test_a_fraction_in_every_script():
+    for text in (
+        "3/4",
+        "\\frac{3}{4}",
+        "\\dfrac34",
+        "\u00be",
+        "3 / 4",
+        "3\u20444",
+        "\\frac{{3}}{{4}}",
+    ):
+        for frame in FRAMES[:4]:
+            assert extract("number", frame.format(text)) == "3/4", frame.format(text)
+        mixed = f"2 {text}" if text[0] != "\\" else f"2{text}"
+        if " / " not in text:
+            assert extract("number", f"The answer is {mixed}") == "11/4", mixed
+
+
+def test_braces_in_a_box_are_balanced():
+    assert boxed(r"\boxed{\frac{1}{\text{a}}} and \boxed{2") == [r"\frac{1}{\text{a}}"]
+    assert extract("number", "\\boxed{" + "{" * 50 + "7" + "}" * 51) == "7"
+
+
+def test_long_runs_are_read_in_one_pass():
+    runs = ["1 000 ", "1,", "one ", "- ", "9", "1 ", "answer is ", "\\boxed{", "1/", "1 2/3 ", "2^"]
+    for run in [*runs, "one hundred and ", "\\boxed", "\\frac{1}"]:
+        extract("number", run * 5_000)  # in the square of its length this would take an hour
+    assert extract("number", "2^99999") is None
+    assert extract("number", "hundred " * 40) is None
