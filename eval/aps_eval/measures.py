@@ -88,7 +88,7 @@ def _solved(one: Answer) -> float:
     from aps_rewards.countdown import Countdown
 
     columns = {name: [one.item.columns[name]] for name in ("numbers", "target")}
-    return float(Countdown()([one.item.prompt], [one.text], **columns)[0] == 1.0)
+    return float(Countdown()([one.item.question], [one.text], **columns)[0] == 1.0)
 
 
 MEASURES: dict[str, Callable[[Answer], float | None]] = {

@@ -1,29 +1,60 @@
-"""Where items come from: bundled files, a user's files, hub datasets; always a list of dicts.
+"""Where items come from: bundled files, a user's files, hub datasets; always a list of records.
 
     bundled: word_knowledge.jsonl          shipped in eval/aps_eval/data
     path: gsm8k/test.jsonl                 as it is, else below --data or $APS_TEXT_DATA
     hub: openai/gsm8k, config, split       by `datasets`, downloaded once
 
-A path ends in .json (a list, or an object with the list under `records`), .jsonl, .csv or .parquet.
+A path ends in .json or .jsonl (what is inside decides: a list, an object with the list under
+`records`, or an object a line), .csv or .tsv (commas, semicolons, tabs or bars: the header
+decides) or .parquet, the text formats also with .gz behind it; or it is a folder that
+`Dataset.save_to_disk` wrote (`split` names one of several). Text is UTF-8, or UTF-16 with its mark.
+
+A record that cannot be read is a record with what is wrong with it, and the others go on.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
+import io
 import json
 import os
-from collections.abc import Mapping
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DATA_VARIABLE", "find_file", "read_records"]
+__all__ = ["DATA_VARIABLE", "Record", "find_file", "is_data", "read_records"]
 
 DATA_VARIABLE = "APS_TEXT_DATA"
 KINDS = ("bundled", "path", "hub")
-KEYS = {"bundled": set(), "path": {"records"}, "hub": {"config", "split", "revision"}}
+KEYS: dict[str, set[str]] = {
+    "bundled": set(),
+    "path": {"records", "split"},
+    "hub": {"config", "split", "revision"},
+}
+TEXTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+MOST = 2**30
+"""Bytes of a text file, unpacked; larger ones are to be cut or made .parquet."""
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
-Record = dict[str, Any]
+
+@dataclass(frozen=True)
+class Record:
+    """A record of a source.
+
+    Attributes:
+        where: its place, for messages: `asked.jsonl line 3`.
+        values: field -> value, as the file has it.
+        problem: why it could not be read; empty where it could.
+    """
+
+    where: str
+    values: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
 
 
 def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> list[Record]:
@@ -34,7 +65,8 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
         data: folder that relative paths are looked up in; None is $APS_TEXT_DATA.
 
     Raises:
-        ValueError: an unknown source or ending, a file that is not what it says, no records.
+        ValueError: an unknown source or ending, a file that is not what it says or of another
+            encoding, no record that can be read.
         FileNotFoundError: no such file; says where it was looked for.
     """
     kinds = [kind for kind in KINDS if kind in source]
@@ -45,14 +77,24 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
         raise ValueError(f"a {kind} source has no {sorted(unknown)[0]!r}; known: {KEYS[kind]}")
     name = str(source[kind])
     if kind == "hub":
-        records = from_hub(name, source)
+        found = from_hub(name, source)
     elif kind == "bundled":
-        records = from_file(Path(str(files("aps_eval") / "data" / name)), None)
+        found = from_file(Path(str(files("aps_eval") / "data" / name)))
     else:
-        records = from_file(find_file(name, data), source.get("records"))
-    if not records:
+        found = from_file(find_file(name, data), source.get("records"), source.get("split"))
+    if not found:
         raise ValueError(f"{name} has no records")
-    return records
+    if all(one.problem for one in found):
+        raise ValueError(
+            f"{name} has no record that can be read; {found[0].where} {found[0].problem}"
+        )
+    return found
+
+
+def is_data(name: str) -> bool:
+    """Is it a data file, by its name's end, or a folder of a saved dataset?"""
+    path = Path(name.lower().removesuffix(".gz"))
+    return path.suffix in (*TEXTS, ".parquet") or Path(name).expanduser().is_dir()
 
 
 def find_file(name: str, data: str | Path | None = None) -> Path:
@@ -60,7 +102,7 @@ def find_file(name: str, data: str | Path | None = None) -> Path:
     folder = data or os.environ.get(DATA_VARIABLE)
     tried = [Path(name).expanduser(), *([Path(folder).expanduser() / name] if folder else [])]
     for path in tried:
-        if path.is_file():
+        if path.exists():
             return path
     where = " and ".join(str(path) for path in tried)
     raise FileNotFoundError(
@@ -69,30 +111,159 @@ def find_file(name: str, data: str | Path | None = None) -> Path:
     )
 
 
-def from_file(path: Path, records: str | None) -> list[Record]:
+def from_file(path: Path, records: str | None = None, split: str | None = None) -> list[Record]:
     """Read by the name's end."""
-    ending = path.suffix.lower()
+    if path.is_dir():
+        return from_saved(path, split)
+    ending = Path(path.name.lower().removesuffix(".gz")).suffix
     if ending == ".parquet":
-        return from_parquet(path)
-    if ending not in (".json", ".jsonl", ".csv"):
-        raise ValueError(f"{path} is none of .json, .jsonl, .csv, .parquet")
-    if ending == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    text = path.read_text(encoding="utf-8-sig")
-    if ending == ".json":
-        return _listed(_json(text, str(path)), records, path)
-    lines = enumerate(text.split("\n"), 1)
-    return [_object(_json(line, f"{path} line {n}"), path) for n, line in lines if line.strip()]
+        return _numbered(from_parquet(path), path.name)
+    if ending not in TEXTS:
+        raise ValueError(
+            f"{path} is none of {', '.join(TEXTS)}, .parquet (.gz may follow a text's)"
+        )
+    text = read_text(path)
+    if ending in (".csv", ".tsv"):
+        return list(from_csv(text, path.name))
+    return from_json(text, records, path)
 
 
-def from_parquet(path: Path) -> list[Record]:
+def read_text(path: Path) -> str:
+    """A text file, unpacked.
+
+    Raises:
+        ValueError: no UTF-8 (it names the byte and how to convert), too large, a broken .gz.
+    """
+    if path.name.lower().endswith(".gz"):
+        try:
+            with gzip.open(path) as file:
+                data = file.read(MOST + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is no whole .gz file: {error}") from None
+    else:
+        with path.open("rb") as plain:
+            data = plain.read(MOST + 1)
+    if len(data) > MOST:
+        raise ValueError(
+            f"{path} has more than {MOST:,} bytes of text; cut it, or make it .parquet"
+        )
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not {'UTF-16' if encoding == 'utf-16' else 'UTF-8'}: byte "
+            f"0x{data[error.start]:02x} at place {error.start} (line {line}). If it is latin-1, "
+            f"convert it: iconv -f latin1 -t utf-8 {path.name} > new-{path.name}"
+        ) from None
+
+
+def from_json(text: str, records: str | None, path: Path) -> list[Record]:
+    """A list, an object that holds one under `records`, or an object a line."""
+    whole: Any = None
+    problem = ""
+    if records is not None or text.lstrip()[:1] in ("[", "{"):
+        whole, problem = _json(text)
+    if problem and (records is not None or "\n" not in text.strip()):
+        raise ValueError(f"{path} is not JSON: {problem}")
+    if records is not None:
+        if not isinstance(whole, dict) or records not in whole:
+            raise ValueError(f"{path} has no list under {records!r}")
+        whole = whole[records]
+    lines = path.name.lower().removesuffix(".gz").endswith(("l", ".ndjson"))
+    if isinstance(whole, list):
+        return [_object(one, f"{path.name} record {n}") for n, one in enumerate(whole, 1)]
+    if (isinstance(whole, dict) and not lines) or records is not None:
+        keys = f" (its keys: {', '.join(whole)})" if isinstance(whole, dict) else ""
+        raise ValueError(
+            f"{path} is no list of records{keys}; name the list by `records` in a task file's "
+            "source"
+        )
+    found = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            value, problem = _json(line)
+            where = f"{path.name} line {number}"
+            found.append(
+                Record(where, problem=f"is not JSON: {problem}")
+                if problem
+                else _object(value, where)
+            )
+    return found
+
+
+def from_csv(text: str, name: str) -> Iterator[Record]:
+    """Rows under their header.
+
+    Raises:
+        ValueError: no header, or one that names a field twice.
+    """
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        delimiter = _delimiter(text)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        header: list[str] | None = None
+        while True:
+            line = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                until = f" (up to line {reader.line_num})" if reader.line_num > line else ""
+                yield Record(f"{name} line {line}", problem=f"is no CSV{until}: {error}")
+                continue
+            if not row:
+                continue
+            if header is None:
+                header = [one.strip() for one in row]
+                if twice := [one for one in header if header.count(one) > 1]:
+                    raise ValueError(f"{name}: the header names {twice[0]!r} twice")
+                continue
+            problem = ""
+            if len(row) != len(header):
+                problem = (
+                    f"has {len(row)} fields, the header {len(header)} (parted by "
+                    f"{DELIMITERS[delimiter]})"
+                )
+            yield Record(f"{name} line {line}", dict(zip(header, row, strict=False)), problem)
+    finally:
+        csv.field_size_limit(before)
+
+
+def from_parquet(path: Path) -> list[dict[str, Any]]:
     """Read by pyarrow, which comes with `datasets`."""
     try:
-        from pyarrow import parquet
+        from pyarrow import ArrowException, parquet
     except ImportError as error:
         raise ImportError(f"{path.name} needs pyarrow: pip install 'aps-text[eval]'") from error
-    return list(parquet.read_table(path).to_pylist())
+    try:
+        return list(parquet.read_table(path).to_pylist())
+    except ArrowException as error:
+        raise ValueError(f"{path} is no parquet file that can be read: {error}") from None
+
+
+def from_saved(path: Path, split: str | None) -> list[Record]:
+    """A folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
+    if not any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
+        raise ValueError(
+            f"the folder {path} holds no saved dataset; name a file in it, or a folder that "
+            "`Dataset.save_to_disk` wrote"
+        )
+    try:
+        from datasets import DatasetDict, load_from_disk
+    except ImportError as error:
+        raise ImportError(f"{path} needs datasets: pip install 'aps-text[eval]'") from error
+    found = load_from_disk(str(path))
+    if isinstance(found, DatasetDict):
+        if split is None and len(found) > 1:
+            raise ValueError(f"{path} has the splits {', '.join(found)}; name one by `split`")
+        split = split or next(iter(found))
+        if split not in found:
+            raise ValueError(f"{path} has no split {split!r}; it has {', '.join(found)}")
+        found = found[split]
+    return _numbered([dict(row) for row in found], path.name)
 
 
 def from_hub(name: str, source: Mapping[str, Any]) -> list[Record]:
@@ -107,31 +278,31 @@ def from_hub(name: str, source: Mapping[str, Any]) -> list[Record]:
         split=source.get("split", "test"),
         revision=source.get("revision"),
     )
-    return [dict(row) for row in found]
+    return _numbered([dict(row) for row in found], name)
 
 
-def _listed(value: Any, records: str | None, path: Path) -> list[Record]:
-    if records is not None:
-        if not isinstance(value, dict) or records not in value:
-            raise ValueError(f"{path} has no list under {records!r}")
-        value = value[records]
-    if not isinstance(value, list):
-        keys = f" (its keys: {', '.join(value)})" if isinstance(value, dict) else ""
-        raise ValueError(
-            f"{path} is no list of records{keys}; name the list by `records` in a task file's "
-            "source"
-        )
-    return [_object(one, path) for one in value]
+def _numbered(rows: list[dict[str, Any]], name: str) -> list[Record]:
+    return [Record(f"{name} record {n}", row) for n, row in enumerate(rows, 1)]
 
 
-def _object(value: Any, path: Path) -> Record:
+def _object(value: Any, where: str) -> Record:
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: a record is an object, got {value!r:.80}")
-    return value
+        return Record(where, problem=f"is no object with fields, but {value!r:.60}")
+    return Record(where, value)
 
 
-def _json(text: str, where: str) -> Any:
+def _json(text: str) -> tuple[Any, str]:
+    """The value, and why there is none."""
     try:
-        return json.loads(text)
+        return json.loads(text), ""
     except json.JSONDecodeError as error:
-        raise ValueError(f"{where} is not JSON: {error}") from None
+        return None, str(error)
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; too deep
+        return None, f"{error}"
+
+
+def _delimiter(text: str) -> str:
+    """What parts the header, outside of quotes: the sign that occurs most."""
+    head = next((line for line in text.splitlines() if line.strip()), "")
+    bare = "".join(head.split('"')[::2])
+    return max(DELIMITERS, key=bare.count)

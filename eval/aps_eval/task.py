@@ -18,6 +18,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import string
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -25,9 +26,10 @@ from pathlib import Path
 from typing import Any
 
 from .extraction import check_extraction
+from .fields import FieldError, as_column, as_messages, as_text, as_texts
 from .items import Item
 from .measures import check_measures
-from .sources import read_records
+from .sources import Record, is_data, read_records
 from .yaml_files import read_yaml
 
 __all__ = ["Task", "load_task", "task_names"]
@@ -103,9 +105,11 @@ class Task:
             data: see `read_records`.
             offset: of a limited choice, the items so many places behind: another sample.
 
+        A record that cannot be asked or judged is an item with a `problem`.
+
         Raises:
-            ValueError: a split without items, a field no record has, an id twice, an offset that
-                repeats items of the choice without one.
+            ValueError: a split without items, no record that can be used (a field none has), an id
+                twice, an offset that repeats items of the choice without one.
         """
         if split not in ("test", "tune"):
             raise ValueError(f"split is 'test' or 'tune', got {split!r}")
@@ -119,8 +123,11 @@ class Task:
             raise ValueError(
                 f"task {self.name!r} has no tuning items: give it `tune` or `tune_every`"
             )
+        wanted = self.where.items()
         records = [
-            (i, r) for i, r in records if all(r.get(key) == v for key, v in self.where.items())
+            (i, r)
+            for i, r in records
+            if r.problem or all(r.values.get(key) == value for key, value in wanted)
         ]
         if limit is not None:
             n = min(limit, len(records))
@@ -136,46 +143,70 @@ class Task:
         found = [self.item(record, number) for number, record in records]
         if not found:
             raise ValueError(f"task {self.name!r} has no {split} items")
-        ids = [item.id for item in found]
-        if twice := {i for i in ids if ids.count(i) > 1} if len(set(ids)) < len(ids) else set():
-            raise ValueError(f"task {self.name!r}: the id {sorted(twice)[0]!r} occurs twice")
+        if all(item.problem for item in found):
+            raise ValueError(f"task {self.name!r}: no record can be used; {found[0].problem}")
+        ids = Counter(item.id for item in found if not item.problem)
+        if twice := [name for name, count in ids.items() if count > 1]:
+            raise ValueError(f"task {self.name!r}: the id {min(twice)!r} occurs twice")
         return found
 
-    def item(self, record: Mapping[str, Any], number: int) -> Item:
-        """One record as an item."""
+    def item(self, record: Record, number: int) -> Item:
+        """One record as an item; of a malformed one, an item with its problem."""
+        try:
+            if record.problem:
+                raise FieldError(record.problem)
+            return self._item(record.values, number)
+        except FieldError as error:
+            # Its own name, so that no good item's is taken.
+            return Item(id=record.where, prompt="", problem=f"{record.where}: {error}")
+
+    def _item(self, record: Mapping[str, Any], number: int) -> Item:
         values = dict(record)
         for name, pattern in self.capture.items():
-            match = re.search(pattern, str(self._field(values, name)), flags=re.S)
+            match = re.search(pattern, as_text(_field(values, name), name), flags=re.S)
             if match is None:
-                raise ValueError(
-                    f"task {self.name!r}: {pattern!r} is not in {name!r} of record {number}"
-                )
+                raise FieldError(f"{pattern!r} is not in the field {name!r}")
             values |= match.groupdict()
         for name, separator in self.split.items():
-            parts = str(self._field(values, name)).split(separator)
+            parts = as_text(_field(values, name), name).split(separator)
             values[name] = [part.strip() for part in parts]
-        wanted = [name for _, name, _, _ in string.Formatter().parse(self.prompt) if name]
         choices = self.choices or []
+        if isinstance(choices, str):
+            choices = as_texts(_field(values, choices), choices)
         return Item(
-            id=str(self._field(values, self.id)) if self.id else str(number),
-            prompt=self.prompt.format(
-                **{n: ", ".join(_texts(self._field(values, n))) for n in wanted}
-            ),
-            gold=_texts(self._field(values, self.gold)) if self.gold else [],
-            stratum=str(self._field(values, self.stratum)) if self.stratum else "",
-            choices=_texts(self._field(values, choices)) if isinstance(choices, str) else choices,
-            columns={key: self._field(values, name) for key, name in self.columns.items()},
+            id=as_text(_field(values, self.id), self.id) if self.id else str(number),
+            prompt=self._prompt(values),
+            gold=as_texts(_field(values, self.gold), self.gold) if self.gold else [],
+            stratum=as_text(_field(values, self.stratum), self.stratum) if self.stratum else "",
+            choices=choices,
+            columns={key: as_column(_field(values, n), n) for key, n in self.columns.items()},
         )
 
-    def _field(self, values: Mapping[str, Any], name: str) -> Any:
-        if name not in values:
-            has = ", ".join(map(str, values))
-            raise ValueError(f"task {self.name!r}: a record has no field {name!r}; it has: {has}")
-        return values[name]
+    def _prompt(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
+        """The template filled; around chat messages it goes into the last one."""
+        wanted = [name for _, name, _, _ in string.Formatter().parse(self.prompt) if name]
+        chats = {name: as_messages(_field(values, name), name) for name in dict.fromkeys(wanted)}
+        chats = {name: chat for name, chat in chats.items() if chat}
+        if len(chats) > 1:
+            raise FieldError(f"the prompt has several chats: {', '.join(chats)}")
+        texts = {
+            name: chats[name][-1]["content"]
+            if name in chats
+            else ", ".join(as_texts(_field(values, name), name))
+            for name in wanted
+        }
+        text = self.prompt.format(**texts)
+        for chat in chats.values():
+            if len(chat) == 1 and chat[0]["role"] == "user":
+                break  # that is a question
+            return [*chat[:-1], {**chat[-1], "content": text}]
+        return text
 
 
-def _texts(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list | tuple) else [str(value)]
+def _field(values: Mapping[str, Any], name: str) -> Any:
+    if name not in values:
+        raise FieldError(f"has no field {name!r}; it has: {', '.join(map(str, values))}")
+    return values[name]
 
 
 def task_names() -> list[str]:
@@ -199,8 +230,9 @@ def load_task(spec: str, **fields: Any) -> Task:
         config, _, split = rest.partition(":")
         source = {"hub": name, "config": config or None, "split": split or "test"}
         values: dict[str, Any] = {"name": name.rpartition("/")[2], "source": source}
-    elif path.suffix.lower() in (".json", ".jsonl", ".csv", ".parquet"):
-        values = {"name": path.stem, "source": {"path": spec}}
+    elif is_data(spec):
+        name = path.name.removesuffix(".gz")
+        values = {"name": Path(name).stem, "source": {"path": spec}}
     else:
         values = _read(path if path.suffix == ".yaml" else Path(str(files("aps_eval"))), spec)
     values |= {key: value for key, value in fields.items() if value is not None}
@@ -213,17 +245,18 @@ def load_task(spec: str, **fields: Any) -> Task:
     return Task(**values)
 
 
-def _read(place: Path, spec: str) -> dict[str, Any]:
+def _read(place: Path, spec: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """A task file, over the one it `extends`."""
     path = place if place.suffix == ".yaml" else place / "tasks" / f"{spec}.yaml"
     if not path.is_file():
         raise ValueError(
-            f"no task {spec!r}; known: {', '.join(task_names())}, a .yaml, .json, .jsonl, .csv or "
-            ".parquet file, or hub:NAME"
+            f"no task {spec!r}; known: {', '.join(task_names())}, a .yaml, .json, .jsonl, .csv, "
+            ".tsv or .parquet file, a folder of `save_to_disk`, or hub:NAME"
         )
     values = read_yaml(path)
     base = values.pop("extends", None)
     if base is not None:
-        own = path.with_name(f"{base}.yaml")
-        values = {**_read(own, base), **values}
+        if base in (path.stem, *above) or not re.fullmatch(r"[\w.-]+", str(base)):
+            raise ValueError(f"{path} extends {base!r}; name another task file beside it")
+        values = {**_read(path.with_name(f"{base}.yaml"), base, (*above, path.stem)), **values}
     return {**values, "name": path.stem}

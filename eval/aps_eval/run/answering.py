@@ -76,6 +76,15 @@ class Answerer:
         Raises:
             OSError: where it is none of a prompt's doing.
         """
+        good = [unit for unit in units if not unit.item.problem]
+        if len(good) < len(units):
+            made = {unit.key: row for unit, row in zip(good, self.answer(good), strict=True)}
+            return [
+                made[unit.key] if not unit.item.problem else self.row(unit, error=unit.item.problem)
+                for unit in units
+            ]
+        if not units:
+            return []
         try:
             return self._answer(units)
         except OSError:
@@ -136,7 +145,7 @@ class Answerer:
             task=cell.task.name,
             item=item.id,
             split=self.split,
-            question=item.prompt,
+            question=item.question,
             gold=item.gold,
             stratum=item.stratum,
             method=cell.method,

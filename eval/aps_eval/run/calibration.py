@@ -63,7 +63,7 @@ class Calibration:
             ValueError: the cell fails on all of them.
         """
         size = self.answerer.pipe.batch_size
-        units = [self.answerer.unit(cell, item, 0) for item in items]
+        units = [self.answerer.unit(cell, item, 0) for item in items if not item.problem]
         key = digest([self.unit, size, self.repeats, [unit.key for unit in units]])
         if key in self.known:
             return self.known[key]
@@ -79,7 +79,7 @@ class Calibration:
             if len(good) == len(units):
                 raise
             if not good:
-                first = units[0].item.prompt
+                first = units[0].item.question
                 raise ValueError(f"matching: {cell.label} failed on {first!r}: {error}") from error
             units = good
             found = self._measure(cell, units)
