@@ -3,11 +3,13 @@
 Installed names are entry points of the group `aps_text.rewards`, imported only when asked for.
 Classes are instantiated with the options; functions get them as fixed keywords, and a function
 that takes no answers at all is a factory and is called with them (trl's `get_...`). A folder with a
-config.json, or `owner/name`, is a sequence-classification model.
+config.json or an adapter_config.json, `owner/name`, a loaded Hugging Face model and a text
+classification pipeline are sequence-classification models.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import importlib
@@ -15,11 +17,13 @@ import importlib.util
 import inspect
 import math
 import re
+import sys
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from .guard import described, undisturbed
 from .protocol import Reward, RewardInfo, describe, reward_name
 
 __all__ = ["GROUP", "InstalledReward", "list_rewards", "load_reward", "parse_reward_spec"]
@@ -40,9 +44,10 @@ class InstalledReward:
 def list_rewards() -> list[InstalledReward]:
     """Every reward installed under the entry-point group, by name; broken ones are listed too."""
     found = []
-    for name, point in sorted(_installed().items()):
+    for name, points in sorted(_installed().items()):
+        point = points[0]
         try:
-            info = describe(point.load())
+            info = describe(_only(name, points).load())
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             found.append(InstalledReward(name, point.value, None, problem))
@@ -62,16 +67,23 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
 
     Raises:
         TypeError: an option the reward does not have (it is named, with those it has).
-        ValueError: nothing under that name; lists what was tried and what is installed.
+        ValueError: nothing under that name (lists what was tried and what is installed), two
+            packages that give one name, a model without weights or tokenizer, a bad option.
         ImportError: found, but its import failed (chained), or one of its packages is missing.
     """
+    with undisturbed(), _gradients_possible():
+        return _found(spec, options)
+
+
+def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
     if not isinstance(spec, str):
         if not callable(spec):
-            raise TypeError(f"a reward is a name or a callable, got {spec!r}")
-        return _built(spec, options)
+            raise TypeError(f"a reward is a name or a callable, got {described(spec)}")
+        return _of_model(spec, options) or _built(spec, options)
     found: Any
-    point = _installed().get(spec)
-    if point is not None:
+    points = _installed().get(spec)
+    if points is not None:
+        point = _only(spec, points)
         try:
             found = point.load()
         except Exception as error:
@@ -100,6 +112,12 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
     return _built(found, options)
 
 
+def _gradients_possible() -> contextlib.AbstractContextManager[Any]:
+    """Weights that are loaded in inference mode could never steer by gradient."""
+    torch: Any = sys.modules.get("torch")
+    return torch.inference_mode(False) if torch is not None else contextlib.nullcontext()
+
+
 def parse_reward_spec(spec: str) -> tuple[str, float]:
     """`"relevance=0.5"` -> `("relevance", 0.5)`; without a weight, 1. Negative weights are allowed.
 
@@ -123,8 +141,24 @@ def parse_reward_spec(spec: str) -> tuple[str, float]:
     return name, weight
 
 
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+def _installed() -> dict[str, list[EntryPoint]]:
+    """By name; a package that is installed twice gives each of its rewards once."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=GROUP):
+        same = found.setdefault(point.name, [])
+        if point.value not in [one.value for one in same]:
+            same.append(point)
+    return found
+
+
+def _only(name: str, points: list[EntryPoint]) -> EntryPoint:
+    if len(points) > 1:
+        places = [f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points]
+        raise ValueError(
+            f"{len(points)} installed rewards are called {name!r}: {', '.join(places)}; name the "
+            f"one you mean by its place, e.g. {points[0].value!r}, or uninstall the other"
+        )
+    return points[0]
 
 
 _ANSWERS = {"prompts", "completions", "completion_ids"}
@@ -143,8 +177,11 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
     """A sequence-classification model from a folder or the hub."""
     folder = Path(spec).expanduser()
     local = bool(spec) and folder.is_dir()
-    if local and not (folder / "config.json").is_file():
-        raise ValueError(f"the folder {spec!r} holds no config.json, so no model to reward by")
+    if local and not any((folder / n).is_file() for n in ("config.json", "adapter_config.json")):
+        raise ValueError(
+            f"the folder {spec!r} holds no config.json and no adapter_config.json, so no model to "
+            "reward by"
+        )
     if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
         raise ValueError(_unknown(spec))
     from .published import PUBLISHED
@@ -155,6 +192,20 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
         return _built(SequenceClassifier, {"model": folder if local else spec, **chosen})
     except OSError as error:
         raise ValueError(f"{_unknown(spec)} As a model: {error}") from error
+
+
+def _of_model(found: Any, options: dict[str, Any]) -> Reward | None:
+    """A loaded Hugging Face model or pipeline as a reward; None for anything else."""
+    if inspect.isclass(found) or hasattr(found, "score_embeds"):
+        return None
+    if not hasattr(found, "get_input_embeddings") and not hasattr(found, "task"):
+        return None
+    from .classifier_loading import of_classifier
+    from .sequence_classifier import SequenceClassifier
+
+    if of_classifier(found, options.get("tokenizer")) is None:
+        return None
+    return _built(SequenceClassifier, {"model": found, **options})
 
 
 def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .classifier_loading import load_classifier, of_classifier
 from .padding import by_length
 from .protocol import Prompt, last_text
 from .templates import Template, TemplateSpec
@@ -33,8 +34,9 @@ class SequenceClassifier:
     training data's give-away words. Report a second one that never guided.
 
     Args:
-        model: a folder, a hub id, or a loaded model.
-        tokenizer: of a loaded model; else loaded with it. A fast one.
+        model: a folder (of a model or of a PEFT adapter), a hub id, a loaded model (it is put in
+            eval mode and frozen), or a `pipeline("text-classification")`.
+        tokenizer: default: the one that belongs to the model. A fast one.
         label: None for a model with one label; else its name or number.
         template: `chat`, `pair`, `answer`, a text or a function (see `aps_rewards.templates`);
             `auto` takes `chat` if the tokenizer has a chat template, else `pair` for one label
@@ -48,14 +50,17 @@ class SequenceClassifier:
             side cuts the end of a longer answer, the embedding side refuses it.
         padding_side: `left` or `right`, the same scores either way; default: what suits the head.
         batch_size: texts per forward.
-        dtype, device: of the weights; default: as stored, on the CPU. Scores are float32 or wider.
+        dtype, device: of the weights; default: as stored and on the CPU, and a loaded model as and
+            where it is. Scores are float32 or wider.
         trust_remote_code: run code that comes with the model. Off unless you ask for it.
         local_files_only, revision: of a hub id.
         name, measures, licence: for reports.
 
     Raises:
         ValueError: several labels and none chosen, an unknown label, a head that needs its padding
-            on the other side, or a bad template.
+            on the other side, a bad template, weights that the files lack, or a tokenizer without
+            a vocabulary or with more ids than the model has embeddings.
+        TypeError: a model or pipeline of another task.
         OSError: nothing to load there.
     """
 
@@ -87,19 +92,29 @@ class SequenceClassifier:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         title = type(model).__name__
         loaded: Any = model
-        if not isinstance(model, torch.nn.Module):
+        if not isinstance(model, str | Path):
+            known = of_classifier(model, tokenizer) if extract is None else None
+            if known is not None:
+                loaded, tokenizer = known
+            title = type(loaded).__name__
+        else:
             title = Path(model).name
             found = {
                 "trust_remote_code": trust_remote_code,
                 "local_files_only": local_files_only,
                 "revision": revision,
             }
-            loaded, tokenizer = _load(model, tokenizer, dtype, found)
+            loaded, tokenizer = load_classifier(
+                model, tokenizer, dtype, found, whole=extract is None
+            )
+            dtype = None
         if tokenizer is None:
             raise ValueError("a loaded model also needs tokenizer=... of that model")
-        if dtype is not None and not isinstance(dtype, str):
-            loaded = loaded.to(dtype)
-        self.model: Any = loaded.to(device or "cpu").eval().requires_grad_(False)
+        if dtype is not None:
+            loaded = loaded.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+        if device is not None:
+            loaded = loaded.to(device)
+        self.model: Any = loaded.eval().requires_grad_(False)
         self.tokenizer, self.extract, self.batch_size = tokenizer, extract, batch_size
         self.label = _label(self.model.config, label) if extract is None else None
         if template == "auto":
@@ -107,6 +122,7 @@ class SequenceClassifier:
             template = "chat" if chat else "pair" if self.label is None else "answer"
         self.template = Template(template, tokenizer, system=system, reference=reference)
         score = getattr(self.model, "score", None)
+        score = getattr(score, "original_module", score)  # PEFT wraps a head it has trained
         self._last_token = extract is None and isinstance(score, torch.nn.Linear)
         movable = self._last_token or extract is not None
         self.padding_side = padding_side or ("left" if extract is not None else "right")
@@ -119,6 +135,10 @@ class SequenceClassifier:
             )
         self.max_length = max_length or _limit(self.model.config, tokenizer)
         self._table = _table(self.model.get_input_embeddings())
+        _check_vocabulary(tokenizer, len(self._table), name or title)
+        pad_id = tokenizer.pad_token_id
+        # Padding is masked, so that any id will do.
+        self._pad_id = pad_id if pad_id is not None and pad_id < len(self._table) else 0
         self.name = name or title
         what = "its score"
         if self.label is not None:
@@ -149,8 +169,8 @@ class SequenceClassifier:
             rows.append([*before, *self.template.answer(last_text(completion))[:room], *after])
             starts.append(len(before))
         scores = [0.0] * len(rows)
-        device, pad_id = self._table.device, self.tokenizer.pad_token_id or 0
-        for part, ids, mask in by_length(rows, self.batch_size, device, pad_id):
+        device = self._table.device
+        for part, ids, mask in by_length(rows, self.batch_size, device, self._pad_id):
             begins = torch.tensor([starts[i] for i in part], device=device)
             found = self._scores(mask.bool(), begins, input_ids=ids)
             for i, value in zip(part, found.tolist(), strict=True):
@@ -194,6 +214,17 @@ class SequenceClassifier:
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """`(B,)` of rows given as ids or embeddings; `begins` is where the answer does."""
+        if len(live) > 1 and not self._last_token and self.model.config.pad_token_id is None:
+            # Heads of decoders refuse a batch where the model knows no padding token.
+            each = [
+                self._scores(
+                    live[i : i + 1],
+                    begins[i : i + 1],
+                    **{k: v[i : i + 1] for k, v in inputs.items()},
+                )
+                for i in range(len(live))
+            ]
+            return torch.cat(each)
         mask, inputs = _packed(live, inputs, left=self.padding_side == "left")
         position = (mask.cumsum(-1) - 1).clamp_min(0)
         if self.template.second_from_answer:
@@ -233,20 +264,6 @@ def _packed(
     return live.gather(1, order).long(), moved
 
 
-def _load(
-    model: str | Path, tokenizer: Any, dtype: torch.dtype | str | None, found: dict[str, Any]
-) -> tuple[Any, Any]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    source = Path(model).expanduser() if isinstance(model, Path) else model
-    if tokenizer is None:
-        tokenizer = AutoTokenizer.from_pretrained(source, **found)
-    loaded = AutoModelForSequenceClassification.from_pretrained(
-        source, dtype=dtype or "auto", **found
-    )
-    return loaded, tokenizer
-
-
 def _names(config: Any) -> dict[int, str]:
     return {int(i): str(name) for i, name in config.id2label.items()}
 
@@ -267,11 +284,29 @@ def _label(config: Any, label: str | int | None) -> int | None:
     raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
 
 
+def _check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
+    """Raise `ValueError` where tokenizer and model do not belong together."""
+    vocabulary = tokenizer.get_vocab()
+    special = set(tokenizer.all_special_ids)
+    words = [token_id for token_id in vocabulary.values() if token_id not in special]
+    if not words:
+        raise ValueError(
+            f"the tokenizer of {name!r} has only {len(vocabulary)} special tokens: its "
+            "files are missing. Give tokenizer=..., or save it beside the model"
+        )
+    beyond = [token_id for token_id in words if token_id >= rows]
+    if beyond:
+        raise ValueError(
+            f"the tokenizer of {name!r} has ids up to {max(beyond)} and the model {rows} "
+            "embeddings: they do not belong together"
+        )
+
+
 def _limit(config: Any, tokenizer: Any) -> int:
     """Most tokens model and tokenizer allow."""
     positions = getattr(config, "max_position_embeddings", None) or 10**6
     if config.model_type in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
-        positions -= config.pad_token_id + 1  # their positions start after the padding's
+        positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
     return int(min(positions, tokenizer.model_max_length))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -180,3 +181,45 @@ def test_last_text_of_messages():
     assert last_text(chat) == "u"
     assert last_text("plain") == "plain"
     assert last_text([]) == ""
+
+
+def test_two_packages_that_give_one_name_are_named(monkeypatch, tmp_path):
+    from importlib.metadata import EntryPoint
+
+    from aps_rewards import list_rewards, loading
+
+    points = [
+        EntryPoint("mood", "aps_rewards.sentiment:Sentiment", "aps_text.rewards"),
+        EntryPoint("mood", "aps_rewards.valence:Valence", "aps_text.rewards"),
+        EntryPoint("tone", "aps_rewards.length:Length", "aps_text.rewards"),
+        EntryPoint("tone", "aps_rewards.length:Length", "aps_text.rewards"),  # installed twice
+    ]
+    monkeypatch.setattr(loading, "entry_points", lambda group: points)
+    with pytest.raises(ValueError, match=r"2 installed rewards are called 'mood': .*sentiment"):
+        load_reward("mood")
+    assert {one.name: bool(one.problem) for one in list_rewards()} == {"mood": True, "tone": False}
+    assert load_reward("tone") is not None
+
+
+def test_loading_changes_nothing_of_the_callers(tmp_path):
+    import random
+
+    import torch
+
+    file = tmp_path / "rude.py"
+    file.write_text(
+        "import os, random, torch\n"
+        "torch.set_default_dtype(torch.float64); torch.manual_seed(1); random.seed(1)\n"
+        "torch.set_grad_enabled(False); os.chdir('/')\n"
+        "def reward(completions, **kw): return [0.0] * len(completions)\n"
+    )
+    before = torch.get_rng_state(), random.getstate(), os.getcwd()
+    with torch.inference_mode():
+        weights = load_reward("relevance").encoder.get_input_embeddings().weight
+        load_reward(f"{file}:reward")
+        assert torch.is_inference_mode_enabled()
+    assert not weights.is_inference()  # else it could never steer by gradient
+    assert torch.get_default_dtype() == torch.float32
+    assert torch.is_grad_enabled()
+    assert before[0].equal(torch.get_rng_state())
+    assert before[1:] == (random.getstate(), os.getcwd())

@@ -1,0 +1,194 @@
+"""A sequence-classification model with its tokenizer, from a folder, a hub id or a PEFT adapter.
+
+Nothing is made up: weights that the files lack (the head of a causal language model, say) would be
+random and differ at every load, and a tokenizer without vocabulary files would read every text
+alike; both are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["load_classifier", "of_classifier", "quiet"]
+
+HEADS = ("score.weight", "classifier.weight", "classifier.out_proj.weight", "out_proj.weight")
+ADAPTER = "adapter_config.json"
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """transformers shows no progress bars of its own inside."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def load_classifier(
+    source: str | Path,
+    tokenizer: Any,
+    dtype: torch.dtype | str | None,
+    hub: dict[str, Any],
+    *,
+    whole: bool = True,
+) -> tuple[Any, Any]:
+    """Model and tokenizer.
+
+    Args:
+        source: a folder or a hub id. A folder with an `adapter_config.json` and no `config.json` is
+            a PEFT adapter: its base is loaded and the adapter merged into it.
+        tokenizer: given, or None: that of `source`, and of an adapter without one its base's.
+        dtype: of the weights; None as stored.
+        hub: `trust_remote_code`, `local_files_only`, `revision`.
+        whole: refuse a model whose files lack weights; False where its head is not used.
+
+    Raises:
+        ValueError: weights are missing (they are named), no tokenizer's vocabulary, or an adapter
+            that names no base or is of another task.
+        OSError: nothing to load there.
+    """
+    folder = Path(source).expanduser()
+    adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
+    place = str(folder if folder.is_dir() else source)
+    base = _base_of(folder) if adapter else place
+    with quiet():
+        options = dict(hub)
+        extra: dict[str, Any] = {}
+        if adapter:
+            options["revision"] = None  # it is the adapter's
+            extra = _head_of(folder, base, options)
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            base, dtype=dtype or "auto", output_loading_info=True, **options, **extra
+        )
+        missing = set(found["missing_keys"])
+        if adapter:
+            missing -= {_plain(name) for name in _tensors_of(folder)}
+            model = _merged(model, folder)
+        if missing and whole:
+            kinds = ", ".join(getattr(model.config, "architectures", None) or []) or "model"
+            raise ValueError(
+                f"{str(source)!r} is no reward model: it lacks {', '.join(sorted(missing)[:5])}"
+                f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (it says it is "
+                f"{kinds}); random weights would score at random. Give a model that was trained "
+                "for sequence classification"
+            )
+        if tokenizer is None:
+            own = adapter and not _has_vocabulary(folder)
+            place = base if own else place
+            if Path(place).is_dir() and not _has_vocabulary(Path(place)):
+                raise ValueError(
+                    f"{place!r} holds no tokenizer (no tokenizer.json, vocab.txt, ...); save "
+                    "it there with tokenizer.save_pretrained(folder), or give tokenizer=..."
+                )
+            tokenizer = AutoTokenizer.from_pretrained(place, **(options if own else hub))
+    return model, tokenizer
+
+
+def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
+    """A loaded Hugging Face model, or the model of a pipeline, with its tokenizer.
+
+    None where `model` is neither. Without `tokenizer` the model's own is loaded, from where the
+    model was.
+
+    Raises:
+        TypeError: a model or pipeline of another task.
+        ValueError: a model that does not say where it was loaded from, and no tokenizer.
+    """
+    if hasattr(model, "task") and hasattr(model, "model") and hasattr(model, "tokenizer"):
+        if model.task not in ("text-classification", "sentiment-analysis"):
+            raise TypeError(
+                f"a pipeline for {model.task!r} is no reward; use pipeline('text-classification')"
+            )
+        return model.model, tokenizer or model.tokenizer
+    if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
+        return None
+    inner: Any = model
+    if hasattr(inner, "get_base_model"):
+        inner = inner.get_base_model()
+    if not any("SequenceClassification" in kind.__name__ for kind in type(inner).__mro__):
+        raise TypeError(
+            f"a {type(inner).__name__} is no reward: it must score a text. Load the model with "
+            "AutoModelForSequenceClassification, or wrap it: SequenceClassifier(model, tokenizer, "
+            "extract=...)"
+        )
+    if tokenizer is None:
+        place = getattr(inner.config, "_name_or_path", "")
+        if not place:
+            raise ValueError(
+                f"this {type(inner).__name__} does not say where it was loaded from; give its "
+                "tokenizer: load_reward(model, tokenizer=...)"
+            )
+        from transformers import AutoTokenizer
+
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(place)
+    return inner, tokenizer
+
+
+def _has_vocabulary(folder: Path) -> bool:
+    names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
+    more = ("sentencepiece.bpe.model", "spm.model", "tiktoken.model", "bpe.codes")
+    return any((folder / name).is_file() for name in (*names, *more))
+
+
+def _base_of(folder: Path) -> str:
+    try:
+        settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        base, task = settings.get("base_model_name_or_path"), settings.get("task_type")
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / ADAPTER} is not a JSON object: {error}") from error
+    if not isinstance(base, str) or not base:
+        raise ValueError(f"{folder / ADAPTER} names no base_model_name_or_path")
+    if task not in (None, "SEQ_CLS"):
+        raise ValueError(
+            f"the adapter {str(folder)!r} is for task {task!r}; a reward model's is 'SEQ_CLS'"
+        )
+    return base
+
+
+def _tensors_of(folder: Path) -> dict[str, list[int]]:
+    """Names and shapes in an adapter's file."""
+    from safetensors import safe_open
+
+    file = folder / "adapter_model.safetensors"
+    if not file.is_file():
+        raise ValueError(f"the adapter {str(folder)!r} holds no adapter_model.safetensors")
+    with safe_open(file, framework="pt") as held:
+        return {name: list(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("base_model.model.")
+
+
+def _head_of(folder: Path, base: str, options: dict[str, Any]) -> dict[str, Any]:
+    """`num_labels` where the adapter brings a head of another width than the base's."""
+    from transformers import AutoConfig
+
+    for name, shape in _tensors_of(folder).items():
+        if "lora_" not in name and name.endswith(HEADS):
+            if AutoConfig.from_pretrained(base, **options).num_labels != shape[0]:
+                return {"num_labels": shape[0], "ignore_mismatched_sizes": True}
+            return {}
+    return {}
+
+
+def _merged(model: Any, folder: Path) -> Any:
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{str(folder)!r} is a PEFT adapter: pip install peft") from error
+    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()

@@ -1,0 +1,178 @@
+"""Models as rewards: loaded ones, pipelines, PEFT adapters; what is missing is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from aps_rewards import call_reward, load_reward
+from aps_rewards.sequence_classifier import SequenceClassifier
+from peft import LoraConfig, PeftModel, get_peft_model
+from test_rewards_sequence_classifier import (
+    ANSWERS,
+    PROMPTS,
+    SIZE,
+    build,
+    chat_tokenizer,
+    model_of,
+    pair_tokenizer,
+)
+from tiny import tiny_text_model
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    pipeline,
+)
+
+from aps_text import APSPipeline
+
+
+def qwen_config(tokenizer, **more):
+    pad = tokenizer.pad_token_id
+    sizes = {**SIZE, "vocab_size": len(tokenizer), "num_key_value_heads": 2, "pad_token_id": pad}
+    return Qwen2Config(**sizes, **more)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A causal model, reward models without a head or a tokenizer, an adapter."""
+    root = tmp_path_factory.mktemp("models")
+    tokenizer = chat_tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        Qwen2ForCausalLM(qwen_config(tokenizer)).save_pretrained(root / "causal")
+        tokenizer.save_pretrained(root / "causal")
+        whole = model_of(qwen_config(tokenizer, num_labels=1))
+        whole.save_pretrained(root / "whole")
+        tokenizer.save_pretrained(root / "whole")
+        whole.save_pretrained(root / "bare")
+        state = {k: v for k, v in whole.state_dict().items() if k != "score.weight"}
+        whole.save_pretrained(root / "headless", state_dict=state)
+        tokenizer.save_pretrained(root / "headless")
+        base = AutoModelForSequenceClassification.from_pretrained(root / "causal", num_labels=1)
+        lora = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["q_proj"])
+        adapted = get_peft_model(base, lora)
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight)
+        adapted.eval().save_pretrained(root / "adapter")
+    return root, adapted
+
+
+@pytest.mark.parametrize("name", ["causal", "headless"])
+def test_a_missing_head_is_named(folders, name):
+    with pytest.raises(ValueError, match=r"is no reward model: it lacks score\.weight of Qwen2"):
+        load_reward(str(folders[0] / name))
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path):
+    root, _ = folders
+    with pytest.raises(ValueError, match=r"holds no tokenizer \(no tokenizer.json"):
+        load_reward(str(root / "bare"))
+    reward = load_reward(str(root / "bare"), tokenizer=chat_tokenizer())
+    whole = load_reward(str(root / "whole"))
+    assert call_reward(reward, PROMPTS, ANSWERS) == call_reward(whole, PROMPTS, ANSWERS)
+    # What transformers makes of no files has special tokens only.
+    from transformers import BertTokenizerFast
+
+    empty = BertTokenizerFast(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4})
+    bert = model_of(BertConfig(**SIZE, vocab_size=112, max_position_embeddings=64, num_labels=1))
+    with pytest.raises(ValueError, match="has only 5 special tokens"):
+        SequenceClassifier(bert, empty)
+    small = model_of(BertConfig(**SIZE, vocab_size=50, max_position_embeddings=64, num_labels=1))
+    with pytest.raises(ValueError, match=r"has ids up to \d+ and the model 50 embeddings"):
+        SequenceClassifier(small, pair_tokenizer(True))
+
+
+def test_a_peft_adapter_is_a_reward(folders, tmp_path):
+    root, adapted = folders
+    reward = load_reward(str(root / "adapter"))  # base and its tokenizer from adapter_config.json
+    wrapped = load_reward(adapted, tokenizer=chat_tokenizer())  # the PeftModel itself
+    scores = call_reward(reward, PROMPTS, ANSWERS)
+    assert scores == pytest.approx(call_reward(wrapped, PROMPTS, ANSWERS), abs=1e-5)
+    base = AutoModelForSequenceClassification.from_pretrained(root / "causal", num_labels=1)
+    again = PeftModel.from_pretrained(base, root / "adapter").merge_and_unload().eval()
+    plain = call_reward(SequenceClassifier(again, chat_tokenizer()), PROMPTS, ANSWERS)
+    assert scores == pytest.approx(plain, abs=1e-5)
+    broken = tmp_path / "broken"
+    shutil.copytree(root / "adapter", broken)
+    config = json.loads((broken / "adapter_config.json").read_text())
+    for change, message in (
+        ({"task_type": "CAUSAL_LM"}, "is for task 'CAUSAL_LM'"),
+        ({"base_model_name_or_path": None}, "names no base_model_name_or_path"),
+    ):
+        (broken / "adapter_config.json").write_text(json.dumps({**config, **change}))
+        with pytest.raises(ValueError, match=message):
+            load_reward(str(broken))
+    (broken / "adapter_config.json").write_text(json.dumps(config))
+    (broken / "adapter_model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"holds no adapter_model\.safetensors"):
+        load_reward(str(broken))
+
+
+def test_a_loaded_model_and_a_pipeline_steer_as_they_are(folders):
+    root, _ = folders
+    model = AutoModelForSequenceClassification.from_pretrained(root / "whole")
+    classify = pipeline("text-classification", model=str(root / "whole"))
+    wanted = call_reward(load_reward(str(root / "whole")), PROMPTS, ANSWERS)
+    for given in (model, classify):
+        assert call_reward(load_reward(given), PROMPTS, ANSWERS) == pytest.approx(wanted, abs=1e-5)
+    pipe = APSPipeline(tiny_text_model())
+    options = {"steps": 2, "max_new_tokens": 4, "inner_steps": 1, "bridge": "rloo"}
+    out = pipe("what ?", reward=model, select=model, report=classify, **options)
+    assert out.cost.reward_calls > 0
+    assert len(pipe._rewards) == 2  # wrapped once, kept for the next call
+    with pytest.raises(TypeError, match="a Qwen2ForCausalLM is no reward"):
+        load_reward(Qwen2ForCausalLM(qwen_config(chat_tokenizer())))
+    nameless = model_of(qwen_config(chat_tokenizer(), num_labels=1))
+    with pytest.raises(ValueError, match="give its tokenizer"):
+        load_reward(nameless)
+    two = model_of(qwen_config(chat_tokenizer(), num_labels=2))
+    with pytest.raises(ValueError, match=r"has 2 labels.*choose one: label="):
+        load_reward(two, tokenizer=chat_tokenizer())
+    assert max(call_reward(load_reward(two, tokenizer=chat_tokenizer(), label=1), ["q"], ["a"])) < 0
+
+
+def test_a_loaded_model_stays_where_and_as_it_is():
+    moved = []
+
+    class Watched(type(build("qwen2").model)):
+        def to(self, *args, **kwargs):
+            moved.append(args)
+            return super().to(*args, **kwargs)
+
+    model = model_of(qwen_config(chat_tokenizer(), num_labels=1))
+    model.__class__ = Watched
+    SequenceClassifier(model, chat_tokenizer())
+    assert moved == []
+    assert SequenceClassifier(model, chat_tokenizer(), dtype="float64").model.dtype == torch.float64
+    SequenceClassifier(model, chat_tokenizer(), device="cpu")
+    assert moved == [(torch.float64,), ("cpu",)]
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "bert"])
+@pytest.mark.parametrize("pad", ["none", "outside"])
+def test_a_tokenizer_without_a_usable_pad_token_scores_a_batch_as_one_by_one(kind, pad):
+    reward = build(kind)
+    wanted = [call_reward(reward, [p], [a])[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+    tokenizer = chat_tokenizer() if kind == "qwen2" else pair_tokenizer(True)
+    tokenizer.pad_token = None
+    if pad == "outside":
+        tokenizer.add_special_tokens({"pad_token": "<outside>"})
+        assert tokenizer.pad_token_id >= len(reward.embedding_table())
+    model = reward.model
+    model.config.pad_token_id = tokenizer.pad_token_id
+    again = SequenceClassifier(model, tokenizer)
+    assert call_reward(again, PROMPTS, ANSWERS) == pytest.approx(wanted, abs=1e-5)
+    extract = SequenceClassifier(
+        model, tokenizer, extract=lambda out, mask: out.logits[:, 0], padding_side="right",
+        template=again.template.spec,
+    )  # fmt: skip
+    if pad == "none":
+        found = call_reward(extract, PROMPTS, ANSWERS)
+        alone = [call_reward(extract, [p], [a])[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
+        assert found == pytest.approx(alone, abs=1e-5)
