@@ -1,11 +1,13 @@
 """Lookup-free quantised image tokenizer: an image as L tokens of `bits` signs each.
 
-    z = E(x) in R^bits per token        c = sign(z) in {-1, +1}^bits        x^ = D(c)
+    z = E(x) / rms(E(x)) in R^bits per token      c = sign(z) in {-1, +1}^bits      x^ = D(c)
 
 The token id reads the signs as a binary number, most significant bit first (`core.codebook`).
-Training passes the gradient straight through the sign, and adds the entropy terms of lookup-free
-quantisation (Yu et al. 2023, "Language Model Beats Diffusion"): with `p = prod_b sigmoid(2 z_b)`
-over the 2^bits codes,
+Training passes the gradient straight through the sign. The rms of a token's numbers is 1, as it is
+of its signs (Zhao et al. 2024, "Binary Spherical Quantization"): without that most numbers end near
+0, where their signs flip, and some far out, where no gradient reaches them. Training adds the
+entropy terms of lookup-free quantisation (Yu et al. 2023, "Language Model Beats Diffusion"): with
+`p = prod_b sigmoid(2 z_b)` over the 2^bits codes,
 
     entropy = E_tokens[H(p)] - H(E_tokens[p])       decided tokens, and all codes in use
 
@@ -135,7 +137,7 @@ class LFQTokenizer(nn.Module):
         self.decoder = nn.Sequential(*grid)
 
     def project(self, images: Tensor) -> Tensor:
-        """`z`: images `(B, C, S, S)` -> `(B, L, bits)`, before the sign.
+        """`z`: images `(B, C, S, S)` -> `(B, L, bits)`, before the sign; of rms 1 in each token.
 
         Raises:
             ValueError: images of another shape.
@@ -146,7 +148,8 @@ class LFQTokenizer(nn.Module):
                 f"this tokenizer takes images (B, {config.channels}, {config.size}, "
                 f"{config.size}), got {tuple(images.shape)}"
             )
-        return self.encoder(images).flatten(2).transpose(1, 2)
+        z = self.encoder(images).flatten(2).transpose(1, 2).float()
+        return z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-6)
 
     def encode(self, images: Tensor) -> Tensor:
         """Token ids `(B, L)` of images `(B, C, S, S)` in [-1, 1]."""
@@ -172,10 +175,9 @@ class LFQTokenizer(nn.Module):
 
 
 def straight_through(z: Tensor) -> Tensor:
-    """`sign(z)` (0 -> -1) whose gradient is that of `clamp(z, -1, 1)`."""
-    soft = z.clamp(-1, 1)
-    hard = torch.where(z > 0, 1.0, -1.0).to(soft)
-    return soft + (hard - soft).detach()
+    """`sign(z)` (0 -> -1) whose gradient is that of `z`."""
+    hard = torch.where(z > 0, 1.0, -1.0).to(z)
+    return z + (hard - z).detach()
 
 
 def code_entropy(z: Tensor) -> tuple[Tensor, Tensor]:

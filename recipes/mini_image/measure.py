@@ -60,7 +60,7 @@ def reconstruction(tokenizer: LFQTokenizer, images: Images, batch: int = 64) -> 
 
 def oracle(tokenizer: LFQTokenizer, x: Tensor, steps: int = 150, rate: float = 0.05) -> float:
     """Mean PSNR of tokens fitted to the images `x`, from the encoder's; best step of each."""
-    z = tokenizer.project(x).detach().clamp(-1, 1).requires_grad_()
+    z = tokenizer.project(x).detach().requires_grad_()
     optimiser = torch.optim.Adam([z], rate)
     best = torch.full((len(x),), -torch.inf)
     for _ in range(steps):

@@ -51,12 +51,12 @@ SETS = {
     "garments": Plan(
         images=garments,
         tokenizer=TokenizerConfig(
-            size=32, channels=1, factor=4, bits=10, width=96, encoder_blocks=3, decoder_blocks=5
+            size=32, channels=1, factor=4, bits=10, width=96, encoder_blocks=5, decoder_blocks=5
         ),
         prior=PriorSize(width=192, layers=5, heads=3),
         classifier=32,
         recipes={
-            "tokenizer": Recipe(steps=12_000),
+            "tokenizer": Recipe(steps=20_000),
             "prior": Recipe(steps=8_000, warmup=200, weight_decay=0.03),
             "classifier": Recipe(steps=2_000, batch=64, decay=0.7),
         },

@@ -71,12 +71,21 @@ def test_tokens_stand_row_by_row_around_where_they_draw(config, reach):
     assert (int(columns.min()), int(columns.max())) == (column - 3, column + 3)
 
 
-def test_the_gradient_is_that_of_the_clamped_value():
+def test_the_gradient_passes_straight_through():
     z = torch.tensor([-3.0, -0.5, 0.0, 0.2, 1.5], requires_grad=True)
     code = straight_through(z)
     assert code.tolist() == [-1.0, -1.0, -1.0, 1.0, 1.0]
     code.backward(torch.arange(1.0, 6.0))
-    assert z.grad.tolist() == [0.0, 2.0, 3.0, 4.0, 0.0]
+    assert z.grad.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_token_s_numbers_have_rms_one_and_the_signs_of_the_encoder():
+    model = tokenizer()
+    x = torch.rand(3, 1, 16, 16) * 2 - 1
+    z = model.project(x)
+    assert torch.allclose(z.square().mean(-1), torch.ones(3, GRAY.tokens), atol=1e-3)
+    raw = model.encoder(x).flatten(2).transpose(1, 2)
+    assert torch.equal(z > 0, raw > 0)
 
 
 @pytest.mark.parametrize("bits", [2, 3, 6])
