@@ -38,7 +38,7 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "likelihood_weight": {
         "posterior (c)": {"likelihood_weight": "posterior"},
         "1": {"likelihood_weight": 1.0},
-        "slides (L)": {"likelihood_weight": "slides"},
+        "slides (L)": {"likelihood_weight": "length"},
     },
     "relaxation": {
         "expectation": {"estimator": "relaxed", "relaxation": "expectation"},

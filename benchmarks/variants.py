@@ -35,7 +35,7 @@ VARIANTS: list[dict] = [
     {"learning_rate": 0.03},
     {"beta": 0.2},
     {"beta": 0.01},
-    {"likelihood_weight": "slides"},
+    {"likelihood_weight": "length"},
     {"prior": "overlap"},
     {"prior": "none"},
     {"relaxation": "quantized"},

@@ -1,62 +1,149 @@
-"""What the fields of `APSConfig` may be, and the check of a number."""
+"""What a setting may be: the specification beside each field, and its check.
+
+    steps: int = number(16, low=1, whole=True)
+    schedule: str = choice("linear", "cosine")
+
+`check_fields` in a record's `__post_init__` applies them. Errors name the setting, the value and
+what is allowed. Any real number is taken (numpy's too) and stored as `int` or `float`.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import numbers
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CHOICES", "RANGES", "check_number"]
+__all__ = [
+    "MOST",
+    "Choice",
+    "Number",
+    "Switch",
+    "check_fields",
+    "check_number",
+    "choice",
+    "flat_name",
+    "number",
+    "switch",
+]
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": ("linear", "cosine"),
-    "counting": ("exact", "dream"),
-    "prior": ("overlap", "kl", "none"),
-    "relaxation": ("quantized", "expectation", "entropy", "gumbel"),
-    "quantizer": ("nearest", "argmax", "sample"),
-    "estimator": ("auto", "relaxed", "rloo", "remax"),
-    "bridge": ("restrict", "error", "zero", "unk", "rloo"),
-    "adapter": ("lora", "logits"),
-    "remasking": ("standard", "anchored", "low_confidence", "random"),
-    "candidate": ("sample", "quantized"),
-    "anchor_score": ("token", "bits"),
-    "standard_score": ("phi", "theta"),
-    "alg": ("maskgit_plus", "topk_margin", "entropy", "origin"),
-}
-"""The values of every field that is a name."""
+MOST = 1e9
+"""The upper limit of a setting that has no other: float32 squares it without overflow."""
 
-RANGES: dict[str, tuple[float, float, bool]] = {
-    "max_new_tokens": (1, math.inf, True),
-    "steps": (1, math.inf, True),
-    "inner_steps": (0, math.inf, True),
-    "beta": (0, math.inf, False),
-    "gumbel_temperature": (0, math.inf, False),
-    "num_samples": (2, math.inf, True),
-    "num_candidates": (1, math.inf, True),
-    "reward_timeout": (0, math.inf, False),
-    "lora_rank": (1, math.inf, True),
-    "lora_alpha": (0, math.inf, False),
-    "lora_layers": (1, math.inf, True),
-    "learning_rate": (0, math.inf, False),
-    "adam_eps": (0, math.inf, True),
-    "gradient_gate": (0, math.inf, True),
-    "trust_region": (0, math.inf, False),
-    "guidance_start": (0, 1, True),
-    "guidance_end": (0, 1, True),
-    "guidance_interval": (1, math.inf, True),
-    "threshold": (0, 1, False),
-    "alg_temp": (0, math.inf, True),
-    "cfg_scale": (0, math.inf, True),
-    "temperature": (0, math.inf, True),
-    "top_p": (0, 1, False),
-    "top_k": (1, math.inf, True),
-    "eos_penalty": (-math.inf, math.inf, True),
-    "min_new_tokens": (0, math.inf, True),
-    "block_length": (1, math.inf, True),
-    "prefix_reuse": (1, math.inf, True),
-    "num_return_sequences": (1, math.inf, True),
-    "seed": (0, 2**63 - 1, True),
-}
-"""(low, high, low is allowed) of every number."""
+
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A finite number.
+
+    Attributes:
+        low, high: the range; `above` leaves `low` itself out.
+        zero: 0 is allowed though it lies below `low`.
+        whole: an integer.
+        optional: None is allowed.
+        words: allowed in place of a number.
+    """
+
+    low: float = 0
+    high: float = MOST
+    above: bool = False
+    zero: bool = False
+    whole: bool = False
+    optional: bool = False
+    words: tuple[str, ...] = ()
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as `int`, `float`, None or a word.
+
+        Raises:
+            TypeError: not a number, or not an integer.
+            ValueError: outside the range, or no such word.
+        """
+        if value is None and self.optional:
+            return None
+        if isinstance(value, str) and self.words:
+            if value not in self.words:
+                words = " or ".join(map(repr, self.words))
+                raise ValueError(f"{name} is {words}, or a number; got {value!r}")
+            return value
+        kind = numbers.Integral if self.whole else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, kind):
+            raise TypeError(f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}")
+        found = int(value) if isinstance(value, numbers.Integral) else float(value)
+        inside = math.isfinite(found) and self.low <= found <= self.high
+        if not (inside and not (self.above and found == self.low)) and not (
+            self.zero and found == 0
+        ):
+            raise ValueError(f"{name} must be {self}, got {value!r}")
+        return found
+
+    def __str__(self) -> str:
+        """The range in words."""
+        low = f"{'>' if self.above else '>='} {_short(self.low)}"
+        low = f"0 or {low}" if self.zero else low
+        return low if self.high == math.inf else f"{low} and <= {_short(self.high)}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names."""
+
+    names: tuple[str, ...]
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value; raises `ValueError` unless it is one of the names."""
+        if not isinstance(value, str) or value not in self.names:
+            raise ValueError(f"{name} is one of {', '.join(self.names)}; got {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Switch:
+    """True or False."""
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value; raises `TypeError` for anything else."""
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} is True or False, got {value!r}")
+        return value
+
+
+def number(default: Any, low: float = 0, high: float = MOST, *, flat: str = "", **kind: Any) -> Any:
+    """A field that takes a `Number`; `flat` is its name at the surface where that differs."""
+    return _field(default, Number(low=low, high=high, **kind), flat)
+
+
+def choice(default: str, *others: str, flat: str = "") -> Any:
+    """A field that takes one of these names."""
+    return _field(default, Choice((default, *others)), flat)
+
+
+def switch(default: bool, *, flat: str = "") -> Any:
+    """A field that takes True or False."""
+    return _field(default, Switch(), flat)
+
+
+def _field(default: Any, takes: Any, flat: str) -> Any:
+    return dataclasses.field(default=default, metadata={"takes": takes, "flat": flat})
+
+
+def flat_name(field: dataclasses.Field[Any]) -> str:
+    """A field's name at the surface."""
+    return field.metadata.get("flat") or field.name
+
+
+def check_fields(record: Any) -> None:
+    """Check every specified field of a frozen record, and store numbers as `int` or `float`.
+
+    Raises:
+        ValueError, TypeError: naming the setting, the value and what it takes.
+    """
+    for field in dataclasses.fields(record):
+        if "takes" in field.metadata:
+            value = getattr(record, field.name)
+            checked = field.metadata["takes"].check(flat_name(field), value)
+            if checked is not value:
+                object.__setattr__(record, field.name, checked)
 
 
 def check_number(
@@ -64,13 +151,16 @@ def check_number(
 ) -> None:
     """Raise unless `value` is a finite number (an int if `whole`) within `limits`.
 
+    Args:
+        limits: (low, high, low itself is allowed).
+
     Raises:
         TypeError: not a number, or not an integer.
         ValueError: outside the range; the message has the range.
     """
-    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
-        raise TypeError(f"{name} is {'an integer' if whole else 'a number'}, got {value!r}")
     low, high, closed = limits
-    if not math.isfinite(value) or value < low or value > high or (value == low and not closed):
-        bound = f"{'>=' if closed else '>'} {low:g}" + (f" and <= {high:g}" if high < 1e18 else "")
-        raise ValueError(f"{name} must be {bound}, got {value!r}")
+    Number(low=low, high=high, above=not closed, whole=whole).check(name, value)
+
+
+def _short(value: float) -> str:
+    return f"{value:g}" if abs(value) < 1e6 or value in (1e6, MOST) else str(int(value))

@@ -45,8 +45,8 @@ def prior_term(
 
 
 def likelihood_weight(kind: str | float, fraction: Tensor, length: Tensor) -> Tensor:
-    """`w` per row, `(B,)`: `slides` = L (the row's `length`), `posterior` = c, or the number."""
-    if kind == "slides":
+    """`w` per row, `(B,)`: `length` = L (the row's `length`), `posterior` = c, or the number."""
+    if kind == "length":
         return length.to(fraction)
     if kind == "posterior":
         return fraction

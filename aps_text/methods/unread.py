@@ -1,17 +1,17 @@
 """Options that a method does not read: whoever typed one is told, instead of a silent no-op.
 
 Looked at are options given one by one, as keywords or flags, beside what
-`aps_text.core.idle` knows of any method. A whole configuration (`config=`) is never refused: it is
+`aps_text.core.config` refuses for any method. A whole configuration (`config=`) is never refused: it is
 how the same settings go to several methods, plain decoding among them.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from ..core.config import APSConfig
-from ..core.idle import WINDOW
+from ..core.names import renamed
+from ..core.routing import DEFAULTS, ineffective_options
 from ..core.sampler import Method
 from ..core.step import is_random_order
 from .ancestral import Ancestral, base_config
@@ -25,6 +25,8 @@ from .twisted_smc import TwistedSMC
 
 __all__ = ["refuse_unread", "unread"]
 
+WINDOW = ("guidance_start", "guidance_end", "guidance_interval")
+
 
 def refuse_unread(
     method: Method, options: dict[str, Any], preset: str | None = None, *, drafted: bool = False
@@ -35,25 +37,37 @@ def refuse_unread(
         options, preset: arguments of `APSConfig.make`.
         drafted: the canvas starts from a draft, which is masked by chance.
     """
-    usual = APSConfig.make(preset)
-    reasons = unread(method, APSConfig.make(preset, **options), drafted=drafted)
+    usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
+    config = APSConfig(preset, **options)
+    reasons = unread(method, config, drafted=drafted)
     for name, reason in reasons.items():
-        if name in options and options[name] != getattr(usual, name):
+        if name in options and options[name] != usual.get(name, DEFAULTS[name]):
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
+    sampler = in_force(method, config)[0].sampler
+    if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
+        window = sampler.window
+        raise ValueError(
+            f"no step is steered: none of the {sampler.steps} steps lies in "
+            f"[{window.start}, {window.end}) on its interval; widen the window"
+        )
 
 
 def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[str, str]:
-    """Fields of `config` that change nothing under this method, each with the reason."""
+    """Keywords of `config` that change nothing under this method, each with the reason."""
     inner = method.method if isinstance(method, BestOf) else method
     name = "method 'plain'" if isinstance(inner, Ancestral) else type(inner).__name__
     used, read = in_force(inner, config)
-    found = {}
-    for field in (f.name for f in dataclasses.fields(APSConfig)):
-        if getattr(used, field) != getattr(config, field):
-            found[field] = f"{name} has {getattr(used, field)!r} in its place"
-    for field in used.idle():
-        if field not in read:
-            found.setdefault(field, f"{name} does not read it")
+    values, found = used.flat(), {}
+    lost = ineffective_options(used.sampler, used.call, used.model)
+    if not used.sampler.steers:
+        lost |= dict.fromkeys(("beta", *WINDOW), "nothing steers")
+    for field, value in config.flat().items():
+        if field in read:
+            continue
+        if field not in values or field in lost:
+            found[field] = f"{name} does not read it"
+        elif values[field] != value:
+            found[field] = f"{name} has {values[field]!r} in its place"
     if is_greedy(used) and not drafted:
         mend = "temperature=0 draws nothing, so all are alike; use temperature > 0"
         found["num_return_sequences"] = mend

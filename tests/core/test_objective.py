@@ -75,7 +75,7 @@ def test_an_unknown_prior_is_an_error():
 
 def test_likelihood_weights():
     share, length = torch.tensor([0.25, 1.0]), torch.tensor([3, 8])
-    assert likelihood_weight("slides", share, length).tolist() == [3, 8]
+    assert likelihood_weight("length", share, length).tolist() == [3, 8]
     assert likelihood_weight("posterior", share, length).equal(share)
     assert likelihood_weight(0.7, share, length).tolist() == pytest.approx([0.7, 0.7])
 

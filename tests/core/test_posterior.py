@@ -211,11 +211,11 @@ def mean_field(log_theta: torch.Tensor, values: torch.Tensor, ratio: float) -> t
 
 
 @pytest.mark.parametrize(
-    ("weight", "beta"), [("slides", 4.0), ("posterior", 0.6), (0.7, 1.5), ("posterior", 3.0)]
+    ("weight", "beta"), [("length", 4.0), ("posterior", 0.6), (0.7, 1.5), ("posterior", 3.0)]
 )
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_mean_field_optimum_is_reached(weight, beta, count):
-    """`x_theta exp((w / c) E[log q])`: the likelihood to the power L/c under `slides`."""
+    """`x_theta exp((w / c) E[log q])`: the likelihood to the power L/c under `length`."""
     denoiser = TableDenoiser(joint_table(LENGTH, SYMBOLS, 6))
     reward = enumerated_reward(LENGTH, SYMBOLS, 7)
     config = EXACT.replace(beta=beta, likelihood_weight=weight, prior="kl")
@@ -224,7 +224,7 @@ def test_the_mean_field_optimum_is_reached(weight, beta, count):
         if count > masks:
             continue
         c = count / masks
-        ratio = {"slides": LENGTH / c, "posterior": 1.0}.get(weight, 0.7 / c)
+        ratio = {"length": LENGTH / c, "posterior": 1.0}.get(weight, 0.7 / c)
         given = [slice(0, SYMBOLS) if t == MASK else t for t in z[0].tolist()]
         where = (z == MASK).nonzero().unbind(-1)
         log_theta = denoiser.logits(z, where)[:, :SYMBOLS].log_softmax(-1)
@@ -238,7 +238,7 @@ def test_slides_is_the_likelihood_to_the_power_l_over_c():
     """At the first of T = L steps that is L * L: independent of every number in the code."""
     denoiser = factor_world(LENGTH, SYMBOLS, 2)
     terms = torch.randn(LENGTH, SYMBOLS, generator=torch.Generator().manual_seed(8)).double()
-    config = EXACT.replace(beta=5.0, likelihood_weight="slides")
+    config = EXACT.replace(beta=5.0, likelihood_weight="length")
     found = tilt_at(open_rows(), denoiser, additive_reward(terms), config).log_phi
     moved = found[:, :SYMBOLS] - denoiser.log_probs[0]
     moved = moved - moved.mean(-1, keepdim=True)
@@ -406,7 +406,7 @@ def test_gates_are_per_row(estimator, trust_region):
         torch.testing.assert_close(alone.log_phi, phi[row], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("weight", ["slides", "posterior", 0.5])
+@pytest.mark.parametrize("weight", ["length", "posterior", 0.5])
 @pytest.mark.parametrize("estimator", ["auto", "rloo"])
 def test_steered_rows_are_what_they_are_alone(weight, estimator):
     """float64, other lengths and finishing times beside them: 0 token differences."""
@@ -416,7 +416,7 @@ def test_steered_rows_are_what_they_are_alone(weight, estimator):
     config = PLAIN.replace(
         likelihood_weight=weight,
         estimator=estimator,
-        beta=2.0 if weight == "slides" else 0.3,
+        beta=2.0 if weight == "length" else 0.3,
         steps=5,
         trust_region=1.0,
         min_new_tokens=1,
@@ -548,7 +548,7 @@ def test_the_loss_terms_are_those_of_the_objective():
     denoiser = TableDenoiser(joint_table(LENGTH, SYMBOLS, 32))
     reward = enumerated_reward(LENGTH, SYMBOLS, 33)
     config = PLAIN.replace(inner_steps=1, relaxation="expectation", beta=0.25)
-    for weight, factor in (("slides", LENGTH), ("posterior", 1 / 3), (2.5, 2.5)):
+    for weight, factor in (("length", LENGTH), ("posterior", 1 / 3), (2.5, 2.5)):
         tilted = tilt_at(open_rows(), denoiser, reward, config.replace(likelihood_weight=weight))
         theta = tilted.log_theta.exp()
         law = math.prod(theta[a][ANSWERS[:, a]] for a in range(LENGTH))

@@ -1,0 +1,309 @@
+"""Flat keywords to the records of `settings`, and back.
+
+Every keyword goes to one record. Where a keyword chooses what there is (`inner_steps=0` fits no
+phi, `adapter="logits"` has no LoRA), the record of what there is not is not built, and a keyword
+that was typed for it is an error with that reason.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .limits import Choice, Number, flat_name
+from .settings import (
+    CallSettings,
+    Draw,
+    Fit,
+    Gradient,
+    Logits,
+    LoRA,
+    ModelSettings,
+    Order,
+    Ranked,
+    Relaxation,
+    RewardSettings,
+    SamplerSettings,
+    ScoreFunction,
+    Shuffled,
+    Window,
+)
+
+__all__ = ["DEFAULTS", "SETTINGS", "Options", "flatten", "ineffective_options", "settings_of"]
+
+RECORDS: tuple[Any, ...] = (
+    *(CallSettings, SamplerSettings, RewardSettings, ModelSettings, Draw, Window, Ranked),
+    *(ScoreFunction, Relaxation, Logits, LoRA, Fit),
+)
+FIELDS = [
+    (flat_name(field), field)
+    for record in RECORDS
+    for field in dataclasses.fields(record)
+    if field.metadata
+]
+
+# Keywords that choose a record, or mean something else to each record that has them.
+CHOOSING: dict[str, tuple[Any, Any]] = {
+    "beta": (Number(low=1e-9, optional=True), None),
+    "inner_steps": (Number(high=1e6, whole=True), 1),
+    "adapter": (Choice(("lora", "logits")), "lora"),
+    "learning_rate": (Number(above=True, optional=True), None),
+    "estimator": (Choice(("auto", "relaxed", "rloo", "remax")), "auto"),
+    "quantizer": (Choice(("nearest", "argmax", "sample")), "sample"),
+    "gumbel_temperature": (Number(low=1e-6), 1.0),
+    "remasking": (Choice(("anchored", "standard", "low_confidence", "random")), "anchored"),
+    "alg": (Choice(("maskgit_plus", "topk_margin", "entropy", "origin")), "maskgit_plus"),
+    "rank_by": (Choice(("theta", "phi")), "theta"),
+}
+
+SETTINGS: dict[str, Any] = {name: field.metadata["takes"] for name, field in FIELDS}
+SETTINGS |= {name: takes for name, (takes, _) in CHOOSING.items()}
+"""What every keyword takes, by name."""
+
+DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS}
+DEFAULTS |= {name: default for name, (_, default) in CHOOSING.items()}
+"""What every keyword is where nothing is said."""
+
+
+@dataclass
+class Options:
+    """Keywords on their way to records.
+
+    Attributes:
+        values: by name; those that are absent have their default.
+        used: the names that went to a record.
+        reasons: why a name did not.
+    """
+
+    values: Mapping[str, Any]
+    used: set[str] = dataclasses.field(default_factory=set)
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        """A keyword's value, checked."""
+        self.used.add(name)
+        return SETTINGS[name].check(name, self.values.get(name, DEFAULTS[name]))
+
+    def record(self, kind: Any, **others: Any) -> Any:
+        """A record: `others`, and the rest from the keywords of its fields."""
+        own = [f for f in dataclasses.fields(kind) if f.metadata and f.name not in others]
+        return kind(**{field.name: self[flat_name(field)] for field in own}, **others)
+
+    def leave_out(self, reason: str, *what: Any) -> None:
+        """Say why these keywords, or those of these records, go nowhere."""
+        for one in what:
+            for name in [one] if isinstance(one, str) else names_of(one):
+                self.reasons.setdefault(name, reason)
+
+
+def names_of(record: Any) -> list[str]:
+    """A record's keywords."""
+    return [flat_name(field) for field in dataclasses.fields(record) if field.metadata]
+
+
+def settings_of(
+    options: Options,
+) -> tuple[SamplerSettings, CallSettings, ModelSettings, RewardSettings]:
+    """The four records.
+
+    Raises:
+        ValueError, TypeError: naming a setting, its value and what it takes.
+    """
+    reward: RewardSettings = options.record(RewardSettings)
+    usual = SamplerSettings.__dataclass_fields__["beta"].default
+    return (
+        _sampler(options, usual if reward.beta is None else reward.beta),
+        options.record(CallSettings),
+        options.record(ModelSettings),
+        reward,
+    )
+
+
+def _sampler(options: Options, beta: float) -> SamplerSettings:
+    pool = options["pool_size"]
+    if options["candidate"] == "quantized" and pool is not None and pool > 1:
+        pool = None
+        options.used.remove("pool_size")
+        options.leave_out("candidate='quantized' draws none; use candidate='sample'", "pool_size")
+    made: SamplerSettings = options.record(
+        SamplerSettings,
+        pool_size=pool,
+        order=_order(options),
+        draw=_draw(options),
+        fit=_fit(options),
+        window=options.record(Window),
+        beta=beta,
+    )
+    return made
+
+
+def _fit(options: Options) -> Fit | None:
+    if options["inner_steps"] == 0:
+        records = Fit, LoRA, Logits, Relaxation, ScoreFunction
+        reason = "inner_steps=0 fits no phi; use inner_steps >= 1"
+        options.leave_out(reason, *records, "adapter", "estimator", "quantizer")
+        return None
+    kind: Any = LoRA
+    if options["adapter"] == "logits":
+        kind = Logits
+        reason = "has no LoRA and starts anew at each step; use adapter='lora'"
+        options.leave_out(f"adapter='logits' {reason}", LoRA)
+    rate = options["learning_rate"]
+    phi = options.record(kind, learning_rate=kind().learning_rate if rate is None else rate)
+    fit: Fit = options.record(Fit, phi=phi, gradient=_gradient(options))
+    return fit
+
+
+def _gradient(options: Options) -> Gradient:
+    estimator = options["estimator"]
+    if estimator == "relaxed":
+        reason = "estimator='relaxed' draws no answers; use 'auto' or 'rloo'"
+        options.leave_out(reason, ScoreFunction)
+        return Gradient(relaxation=_relaxation(options), score=None)
+    score = options.record(ScoreFunction, baseline="remax" if estimator == "remax" else "rloo")
+    if estimator == "auto":
+        return Gradient(relaxation=_relaxation(options), score=score)
+    reason = f"estimator={estimator!r} scores drawn answers and relaxes none; use estimator='auto'"
+    options.leave_out(reason, Relaxation, "quantizer")
+    return Gradient(relaxation=None, score=score)
+
+
+def _relaxation(options: Options) -> Relaxation:
+    kind = options["relaxation"]
+    hard = warmth = None
+    if kind in ("quantized", "entropy"):
+        hard = options["quantizer"]
+    else:
+        reason = "has no hard point; use relaxation='quantized' or 'entropy'"
+        options.leave_out(f"relaxation={kind!r} {reason}", "quantizer")
+    if kind == "gumbel":
+        warmth = options["gumbel_temperature"]
+    else:
+        reason = "draws no Gumbel noise; use relaxation='gumbel'"
+        options.leave_out(f"relaxation={kind!r} {reason}", "gumbel_temperature")
+    return Relaxation(kind=kind, quantizer=hard, gumbel_temperature=warmth)
+
+
+def _order(options: Options) -> Order:
+    alg, remasking = options["alg"], options["remasking"]
+    if remasking in ("low_confidence", "random") and alg != "maskgit_plus":
+        raise ValueError(
+            f"remasking={remasking!r} and alg={alg!r} are two orders; "
+            "use remasking='standard' with that alg"
+        )
+    random = {"alg='origin'": alg == "origin", "remasking='random'": remasking == "random"}
+    for name, chosen in random.items():
+        if chosen:
+            reason = f"{name} reveals in a random order, whatever the scores"
+            options.leave_out(reason, Ranked, "rank_by")
+            if alg == "origin":
+                options.leave_out(reason, "remasking")
+                options.used.discard("remasking")
+            return Shuffled(coins=alg == "origin")
+    if remasking != "anchored":
+        reason = f"remasking={remasking!r} keeps no anchors; use 'anchored'"
+        options.leave_out(reason, "anchor_score")
+        return _ranked(options, under=options["rank_by"], anchor_score="token")
+    options.leave_out("remasking='anchored' ranks by phi; use remasking='standard'", "rank_by")
+    if alg != "maskgit_plus":
+        reason = f"alg={alg!r} scores the anchors; use 'maskgit_plus'"
+        options.leave_out(reason, "anchor_score")
+        return _ranked(options, under="phi", anchor_score="token")
+    return _ranked(options, under="phi")
+
+
+def _ranked(options: Options, **known: Any) -> Ranked:
+    made: Ranked = options.record(Ranked, **known)
+    return made
+
+
+def _draw(options: Options) -> Draw:
+    if options["temperature"] == 0:
+        reason = "temperature=0 takes the likeliest token; use temperature > 0"
+        options.leave_out(reason, "top_p", "top_k")
+        return Draw(temperature=0.0)
+    made: Draw = options.record(Draw)
+    return made
+
+
+def ineffective_options(
+    sampler: SamplerSettings, call: CallSettings, model: ModelSettings
+) -> dict[str, str]:
+    """Keywords that have a record and yet change nothing beside these values, and why."""
+    found: dict[str, str] = {}
+
+    def add(reason: str, names: Iterable[str]) -> None:
+        for name in names:
+            found.setdefault(name, reason)
+
+    if sampler.steps == 1:
+        add("steps=1 writes everything at once; use more steps", (*names_of(Ranked), *ORDERING))
+    ranked = isinstance(sampler.order, Ranked)
+    if sampler.reveal_rule == "dream" and ranked and not sampler.remask:
+        add("reveal_rule='dream' has its own; use reveal_rule='exact'", ["schedule"])
+    relaxation = sampler.fit.gradient.relaxation if sampler.fit else None
+    hard_draws = relaxation is not None and relaxation.quantizer == "sample"
+    if sampler.candidate == "quantized" and not hard_draws:
+        reason = "candidate='quantized' draws no candidates; use candidate='sample'"
+        add(reason, names_of(Draw))
+    fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
+    if not fits_lora and model.prefix_reuse is None:
+        add("no LoRA is fitted and no prefix kept; use adapter='lora'", ["lora_layers"])
+    if call.block_length and call.max_new_tokens and call.block_length >= call.max_new_tokens:
+        add(f"max_new_tokens={call.max_new_tokens} is one block; use less", ["block_length"])
+    return found
+
+
+ORDERING = ("schedule", "reveal_rule", "remask", "remasking", "rank_by", "carry_over")
+ORDERING += ("block_length", "guidance_end", "guidance_interval")
+
+
+def flatten(*records: Any) -> dict[str, Any]:
+    """The keywords of records: those that have a record. A later record has the last word."""
+    found: dict[str, Any] = {}
+    for record in records:
+        for field in dataclasses.fields(record):
+            value = getattr(record, field.name)
+            if field.metadata:
+                found[flat_name(field)] = value
+            elif isinstance(value, Ranked | Shuffled):
+                found |= _flat_order(value)
+            elif isinstance(value, Draw | Window):
+                found |= flatten(value)
+            elif field.name == "fit":
+                found |= {"inner_steps": 0} if value is None else _flat_fit(value)
+    if found.get("temperature") == 0:
+        del found["top_p"], found["top_k"]
+    return found
+
+
+def _flat_order(order: Order) -> dict[str, Any]:
+    if isinstance(order, Shuffled):
+        return {"alg": "origin"} if order.coins else {"remasking": "random"}
+    found = flatten(order)
+    if order.alg != "maskgit_plus" or order.under == "theta":
+        del found["anchor_score"]
+    if order.under == "theta":
+        return {"remasking": "standard", "rank_by": "theta", **found}
+    return {"remasking": "anchored", **found}
+
+
+def _flat_fit(fit: Fit) -> dict[str, Any]:
+    found = flatten(fit)
+    found |= {"adapter": "lora" if isinstance(fit.phi, LoRA) else "logits", **flatten(fit.phi)}
+    if fit.phi.learning_rate == type(fit.phi)().learning_rate:
+        found["learning_rate"] = None  # another adapter has another
+    score, relaxation = fit.gradient.score, fit.gradient.relaxation
+    if score is None:
+        found["estimator"] = "relaxed"
+    else:
+        found |= {"estimator": "auto" if relaxation else score.baseline, **flatten(score)}
+    if relaxation is not None:
+        found["relaxation"] = relaxation.kind
+        if relaxation.quantizer is not None:
+            found["quantizer"] = relaxation.quantizer
+        if relaxation.gumbel_temperature is not None:
+            found["gumbel_temperature"] = relaxation.gumbel_temperature
+    return found

@@ -1,0 +1,319 @@
+"""The records of a call's settings: what is absent has no record, and no fields.
+
+    SamplerSettings   what the loop and the methods read
+        order         Ranked | Shuffled          which masked positions are written at a step
+        fit           Fit | None                 how phi is fitted; None fits none
+            phi       LoRA | Logits              what phi is
+            gradient  Gradient                   through a relaxation, a score function, or both
+        pool_size     int | None                 None draws every token by itself
+        draw          Draw                       temperature, top-p, top-k
+        window        Window                     the steps that are steered
+    CallSettings      length, blocks, answers, seed: read where a call becomes a canvas
+    ModelSettings     read where a model is bound to its prompts
+    RewardSettings    read where a reward becomes an operator
+
+`aps_text.core.config` documents every setting and builds these from flat keywords.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .limits import MOST, check_fields, choice, number, switch
+
+__all__ = [
+    "CallSettings",
+    "Draw",
+    "Fit",
+    "Gradient",
+    "LoRA",
+    "Logits",
+    "ModelSettings",
+    "Ranked",
+    "Relaxation",
+    "RewardSettings",
+    "SamplerSettings",
+    "ScoreFunction",
+    "Shuffled",
+    "Window",
+]
+
+COUNT = 1_000_000
+SMALLEST = 1e-6
+"""Dividing float32 logits by less than this overflows; 0 has its own meaning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """phi is a low-rank update of the layers above the trunk."""
+
+    rank: int = number(8, 1, COUNT, whole=True, flat="lora_rank")
+    alpha: float = number(16.0, above=True, flat="lora_alpha")
+    learning_rate: float = number(0.006, above=True)
+    adam_eps: float = number(0.1)
+    carry_over: bool = switch(True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logits:
+    """phi is an offset of the logits at the masked positions, new at every step."""
+
+    learning_rate: float = number(0.5, above=True)
+    adam_eps: float = number(0.1)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+Phi = LoRA | Logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relaxation:
+    """What the operator sees of x_phi.
+
+    Attributes:
+        kind: `quantized` and `entropy` have a hard point, `gumbel` a temperature of its own.
+        quantizer: the hard point; None where `kind` has none.
+        gumbel_temperature: None unless `kind` is `gumbel`.
+    """
+
+    kind: str = choice("expectation", "quantized", "entropy", "gumbel", flat="relaxation")
+    quantizer: Literal["nearest", "argmax", "sample"] | None = None
+    gumbel_temperature: float | None = number(None, SMALLEST, optional=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+        if (self.quantizer is not None) != (self.kind in ("quantized", "entropy")):
+            raise ValueError(f"relaxation={self.kind!r} with quantizer={self.quantizer!r}")
+        if (self.gumbel_temperature is not None) != (self.kind == "gumbel"):
+            raise ValueError(
+                f"relaxation={self.kind!r} with gumbel_temperature={self.gumbel_temperature!r}"
+            )
+
+    @property
+    def draws(self) -> bool:
+        """Whether what the operator sees is drawn."""
+        return self.kind == "gumbel" or self.quantizer == "sample"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFunction:
+    """Whole answers drawn from x_phi, untempered, each weighed by its reward less a baseline."""
+
+    samples: int = number(8, 2, COUNT, whole=True, flat="num_samples")
+    baseline: Literal["rloo", "remax"] = "rloo"
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient:
+    """How the reward's gradient is found: `relaxation` alone needs a differentiable reward, `score`
+    alone serves any, both together let each reward have what suits it."""
+
+    relaxation: Relaxation | None = Relaxation()
+    score: ScoreFunction | None = ScoreFunction()
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where there is no way, or a choice between two baselines."""
+        if self.relaxation is None and self.score is None:
+            raise ValueError("a gradient needs a relaxation, a score function, or both")
+        if self.relaxation and self.score and self.score.baseline != "rloo":
+            raise ValueError("ReMax is a choice for every reward: leave the relaxation out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """How phi is fitted at a guided step: the objective, its gradient, when a row stops."""
+
+    inner_steps: int = number(1, 1, COUNT, whole=True)
+    phi: Phi = LoRA()
+    gradient: Gradient = Gradient()
+    prior: str = choice("kl", "overlap", "none")
+    likelihood_weight: str | float = number("posterior", above=True, words=("length", "posterior"))
+    gradient_gate: float = number(1e-6)
+    trust_region: float | None = number(3.0, above=True, optional=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked:
+    """The positions with the highest scores are written first.
+
+    Attributes:
+        alg: the score.
+        under: whose probabilities it is of: `phi` (anchored remasking) or `theta` (standard).
+        anchor_score: `bits` scores LFQ bits under phi in the place of `maskgit_plus`.
+        alg_temp: draws the positions; None takes the best.
+        threshold: positions whose score reaches it are written too; None writes no more.
+    """
+
+    alg: str = choice("maskgit_plus", "topk_margin", "entropy")
+    under: Literal["phi", "theta"] = "phi"
+    anchor_score: str = choice("token", "bits")
+    alg_temp: float | None = number(None, SMALLEST, zero=True, optional=True)
+    threshold: float | None = number(None, 0, 1, above=True, optional=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+        if self.alg_temp == 0:  # Dream's way of saying None
+            object.__setattr__(self, "alg_temp", None)
+        if self.anchor_score == "bits" and (self.alg, self.under) != ("maskgit_plus", "phi"):
+            raise ValueError("anchor_score='bits' is of anchored remasking by maskgit_plus")
+        if self.threshold is not None and self.alg_temp is not None:
+            raise ValueError(
+                f"threshold={self.threshold} reads scores that alg_temp={self.alg_temp} makes "
+                "random; set one of them to None"
+            )
+        if self.threshold is not None and self.alg == "entropy":
+            raise ValueError(
+                f"threshold={self.threshold} is never reached by minus an entropy; "
+                "use alg='maskgit_plus' or 'topk_margin'"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shuffled:
+    """Positions are written in a random order; with `coins` their number is random too: each mask
+    is revealed by its own coin (ancestral sampling)."""
+
+    coins: bool = False
+
+
+Order = Ranked | Shuffled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """What a token is drawn from. At temperature 0 the likeliest is taken, and nothing is cut."""
+
+    temperature: float = number(0.7, SMALLEST, zero=True)
+    top_p: float = number(0.95, 0, 1, above=True)
+    top_k: int | None = number(None, 1, COUNT, whole=True, optional=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+        if self.temperature == 0:
+            object.__setattr__(self, "top_p", 1.0)
+            object.__setattr__(self, "top_k", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """Steered are the steps in `[start, end)` of the whole, every `interval`-th of all."""
+
+    start: float = number(0.0, 0, 1, flat="guidance_start")
+    end: float = number(1.0, 0, 1, flat="guidance_end")
+    interval: int = number(1, 1, COUNT, whole=True, flat="guidance_interval")
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+        if self.start > self.end:
+            raise ValueError(f"guidance_start={self.start} lies after guidance_end={self.end}")
+
+    def has(self, index: int, steps: int) -> bool:
+        """Whether step `index` of so many is steered."""
+        return self.start <= index / steps < self.end and index % self.interval == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerSettings:
+    """What the loop and the methods read; see the module, and `APSConfig` for each setting."""
+
+    steps: int = number(16, 1, COUNT, whole=True)
+    schedule: str = choice("linear", "cosine")
+    reveal_rule: str = choice("exact", "dream")
+    order: Order = Ranked()
+    remask: bool = switch(False)
+    candidate: str = choice("sample", "quantized")
+    pool_size: int | None = number(16, 1, COUNT, whole=True, optional=True)
+    draw: Draw = Draw()
+    fit: Fit | None = field(default=Fit())
+    window: Window = Window()
+    beta: float = number(0.02, 1e-9, MOST)
+    eos_penalty: float = number(0.0, -MOST)
+    min_new_tokens: int = number(1, 0, COUNT, whole=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+        if self.pool_size == 1:  # a pool of one answer is none
+            object.__setattr__(self, "pool_size", None)
+        if self.candidate == "quantized" and self.pool_size is not None:
+            raise ValueError(
+                f"candidate='quantized' draws nothing to choose from, so pool_size="
+                f"{self.pool_size} has no meaning; use None"
+            )
+
+    @property
+    def steers(self) -> bool:
+        """Whether guided steps differ from plain decoding's."""
+        return self.fit is not None or self.pool_size is not None
+
+    def is_guided(self, index: int) -> bool:
+        """Whether step `index` is steered."""
+        return self.steers and self.window.has(index, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallSettings:
+    """What is asked for: read where prompts become canvases."""
+
+    max_new_tokens: int | None = number(None, 1, COUNT, whole=True, optional=True)
+    block_length: int | None = number(None, 1, COUNT, whole=True, optional=True)
+    num_return_sequences: int = number(1, 1, COUNT, whole=True)
+    seed: int = number(0, 0, 2**63 - 1, whole=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """How the model is run: read where it is bound to its prompts.
+
+    Attributes:
+        lora_layers: how many layers lie above the trunk, which runs once a step; None is all.
+    """
+
+    lora_layers: int | None = number(2, 1, COUNT, whole=True, optional=True)
+    prefix_reuse: int | None = number(None, 1, COUNT, whole=True, optional=True)
+    cfg_scale: float = number(0.0)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSettings:
+    """How rewards are read: where they become operators.
+
+    Attributes:
+        beta: None takes the rewards' own scale (`aps_rewards.scale`).
+    """
+
+    beta: float | None = number(None, 1e-9, MOST, optional=True)
+    bridge: str = choice("restrict", "error", "zero", "unk", "rloo")
+    reward_timeout: float | None = number(None, above=True, optional=True)
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
