@@ -24,7 +24,7 @@ OPTIONS = {
     "preset": str,
     "steps": int,
     "inner_steps": int,
-    "num_candidates": int,
+    "pool_size": int,
     "beta": float,
     "adapter": str,
     "temperature": float,

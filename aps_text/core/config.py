@@ -18,8 +18,9 @@ class APSConfig:
 
     Every keyword goes to one record (`aps_text.core.settings`): `sampler` is what the loop and the
     methods read, `call`, `model` and `reward` are read where a call becomes a canvas, where the
-    model is bound, and where a reward becomes an operator. A keyword that changes nothing beside
-    the others is an error. Immutable; `replace` makes another.
+    model is bound, and where a reward becomes an operator. A keyword that chooses what there is not
+    (`adapter="logits"` has no LoRA) leaves the others of it without a record; `make`, a pipeline's
+    call and a command refuse them. Immutable; `replace` makes another.
 
     Args:
         preset: `fast`, `balanced` or `paper`; see `PRESETS`.
@@ -116,7 +117,7 @@ class APSConfig:
 
     Raises:
         TypeError: a keyword that is none (the message suggests one), or a value of a wrong type.
-        ValueError: an unknown preset, a value outside its range, or a keyword without effect.
+        ValueError: an unknown preset, or a value outside its range.
     """
 
     __slots__ = ("call", "model", "preset", "reward", "sampler")
@@ -128,22 +129,11 @@ class APSConfig:
     preset: str
 
     def __init__(self, preset: str | None = None, **options: Any) -> None:
-        preset = "balanced" if preset is None else preset
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {preset!r}")
-        self._route(preset, PRESETS[preset], options)
+        preset = find_preset(preset)
+        self._set(preset, {**PRESETS[preset], **checked(renamed(options))})
 
-    def _route(self, preset: str, base: Mapping[str, Any], typed: Mapping[str, Any]) -> None:
-        """Set every record from keywords; `base` may hold some without effect, `typed` not."""
-        typed = checked(renamed(typed))
-        options = Options({**base, **typed})
-        sampler, call, model, reward = settings_of(options)
-        lost = ineffective_options(sampler, call, model)
-        for name, value in typed.items():
-            if value == base.get(name, DEFAULTS[name]) or name in options.used - set(lost):
-                continue
-            reason = options.reasons.get(name) or lost.get(name, "nothing reads it")
-            raise ValueError(f"{name}={value!r} has no use here: {reason}")
+    def _set(self, preset: str, values: Mapping[str, Any]) -> None:
+        sampler, call, model, reward = settings_of(Options(values))
         made = {"sampler": sampler, "call": call, "model": model, "reward": reward}
         for name, record in {**made, "preset": preset}.items():
             object.__setattr__(self, name, record)
@@ -153,16 +143,34 @@ class APSConfig:
 
     @classmethod
     def make(cls, preset: str | None = None, **options: Any) -> APSConfig:
-        """The same as `APSConfig(preset, **options)`."""
-        return cls(preset, **options)
+        """`APSConfig(preset, **options)`, where every option must have an effect.
+
+        Raises:
+            ValueError, TypeError: as `APSConfig`; and for an option that changes nothing beside the
+                others (and is not what it is anyway).
+        """
+        made = cls(preset, **options)
+        for name, reason in cls(preset).ineffective(options).items():
+            raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
+        return made
+
+    def ineffective(self, options: Mapping[str, Any]) -> dict[str, str]:
+        """Which of these keywords would change nothing beside the rest, and why; one that has its
+        value anyway is none of them."""
+        typed, usual = checked(renamed(options, warn=False)), self.flat()
+        values = Options({**usual, **typed})
+        sampler, call, model, _ = settings_of(values)
+        lost = ineffective_options(sampler, call, model)
+        return {
+            name: values.reasons.get(name) or lost[name]
+            for name, value in typed.items()
+            if value != usual.get(name, DEFAULTS[name])
+            and (name not in values.used or name in lost)
+        }
 
     def replace(self, **options: Any) -> APSConfig:
         """A copy with some keywords changed, checked again."""
-        return self._with(self.flat(), options)
-
-    def changed(self, **options: Any) -> APSConfig:
-        """As `replace`, for whom it does not matter whether a keyword has an effect."""
-        return self._with({**self.flat(), **options}, {})
+        return _made(self.preset, {**self.flat(), **checked(renamed(options))})
 
     def __getattr__(self, name: str) -> Any:
         """Keywords as attributes, until every reader reads the records."""
@@ -177,9 +185,11 @@ class APSConfig:
             raise AttributeError(name)
         return self.flat().get(name, DEFAULTS[name])
 
-    def _with(self, base: Mapping[str, Any], typed: Mapping[str, Any]) -> APSConfig:
+    def _with(
+        self, base: Mapping[str, Any], typed: Mapping[str, Any], preset: str | None = None
+    ) -> APSConfig:
         made = object.__new__(type(self))
-        made._route(self.preset, base, typed)
+        made._route(preset or self.preset, base, typed)
         return made
 
     def flat(self) -> dict[str, Any]:
@@ -202,7 +212,7 @@ class APSConfig:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
-        return cls()._with(checked(renamed(values, warn=False)), {})
+        return _made("balanced", checked(renamed(values, warn=False)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, APSConfig) and self._records() == other._records()
@@ -225,12 +235,23 @@ class APSConfig:
         return f"APSConfig({', '.join([*named, *own])})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self.preset, self.flat())
+        return _made, (self.preset, self.flat())
 
 
-def _restore(preset: str, flat: dict[str, Any]) -> APSConfig:
-    """A pickled configuration."""
-    return APSConfig(preset)._with(flat, {})
+def _made(preset: str, values: Mapping[str, Any]) -> APSConfig:
+    """A configuration of these values, which started from a preset."""
+    made: APSConfig = object.__new__(APSConfig)
+    made._set(preset, values)
+    return made
+
+
+def find_preset(name: Any) -> str:
+    """A preset's name, `balanced` for None; raises `ValueError` naming what there is."""
+    if name is None:
+        return "balanced"
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {name!r}")
+    return name
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:

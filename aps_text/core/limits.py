@@ -38,7 +38,7 @@ class Number:
 
     Attributes:
         low, high: the range; `above` leaves `low` itself out.
-        zero: 0 is allowed though it lies below `low`.
+        least: numbers nearer to 0 than this are refused, since something is divided by them.
         whole: an integer.
         optional: None is allowed.
         words: allowed in place of a number.
@@ -47,7 +47,7 @@ class Number:
     low: float = 0
     high: float = MOST
     above: bool = False
-    zero: bool = False
+    least: float = 0
     whole: bool = False
     optional: bool = False
     words: tuple[str, ...] = ()
@@ -68,19 +68,20 @@ class Number:
             return value
         kind = numbers.Integral if self.whole else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
-            raise TypeError(f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}")
+            raise TypeError(
+                f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}"
+            )
         found = int(value) if isinstance(value, numbers.Integral) else float(value)
         inside = math.isfinite(found) and self.low <= found <= self.high
-        if not (inside and not (self.above and found == self.low)) and not (
-            self.zero and found == 0
-        ):
+        if not inside or (self.above and found == self.low):
             raise ValueError(f"{name} must be {self}, got {value!r}")
+        if found != 0 and abs(found) < self.least:
+            raise ValueError(f"{name} is at least {self.least:g} if not 0, got {value!r}")
         return found
 
     def __str__(self) -> str:
         """The range in words."""
         low = f"{'>' if self.above else '>='} {_short(self.low)}"
-        low = f"0 or {low}" if self.zero else low
         return low if self.high == math.inf else f"{low} and <= {_short(self.high)}"
 
 

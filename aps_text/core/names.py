@@ -128,7 +128,7 @@ def renamed(options: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
         word = WORDS.get((now, value), value) if isinstance(value, str) else value
         if warn and (now, word) != (name, value):
             old, new = (name, now) if now != name else (f"{name}={value!r}", f"{now}={word!r}")
-            warnings.warn(f"{old} is called {new} now", DeprecationWarning, stacklevel=4)
+            warnings.warn(f"{old} is called {new} now", DeprecationWarning, stacklevel=3)
         found[now] = word
     return found
 

@@ -8,7 +8,7 @@ that was typed for it is an error with that reason.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +46,13 @@ FIELDS = [
 
 # Keywords that choose a record, or mean something else to each record that has them.
 CHOOSING: dict[str, tuple[Any, Any]] = {
-    "beta": (Number(low=1e-9, optional=True), None),
-    "inner_steps": (Number(high=1e6, whole=True), 1),
+    "beta": (Number(above=True, least=1e-9, optional=True), None),
+    "inner_steps": (Number(high=10**6, whole=True), 1),
     "adapter": (Choice(("lora", "logits")), "lora"),
     "learning_rate": (Number(above=True, optional=True), None),
     "estimator": (Choice(("auto", "relaxed", "rloo", "remax")), "auto"),
     "quantizer": (Choice(("nearest", "argmax", "sample")), "sample"),
-    "gumbel_temperature": (Number(low=1e-6), 1.0),
+    "gumbel_temperature": (Number(above=True, least=1e-6), 1.0),
     "remasking": (Choice(("anchored", "standard", "low_confidence", "random")), "anchored"),
     "alg": (Choice(("maskgit_plus", "topk_margin", "entropy", "origin")), "maskgit_plus"),
     "rank_by": (Choice(("theta", "phi")), "theta"),
@@ -241,6 +241,9 @@ def ineffective_options(
     if sampler.steps == 1:
         add("steps=1 writes everything at once; use more steps", (*names_of(Ranked), *ORDERING))
     ranked = isinstance(sampler.order, Ranked)
+    if isinstance(sampler.order, Ranked) and sampler.order.alg == "entropy":
+        reason = "minus an entropy never reaches it; use alg='maskgit_plus' or 'topk_margin'"
+        add(reason, ["threshold"])
     if sampler.reveal_rule == "dream" and ranked and not sampler.remask:
         add("reveal_rule='dream' has its own; use reveal_rule='exact'", ["schedule"])
     relaxation = sampler.fit.gradient.relaxation if sampler.fit else None
@@ -275,7 +278,7 @@ def flatten(*records: Any) -> dict[str, Any]:
             elif field.name == "fit":
                 found |= {"inner_steps": 0} if value is None else _flat_fit(value)
     if found.get("temperature") == 0:
-        del found["top_p"], found["top_k"]
+        found = {name: value for name, value in found.items() if name not in ("top_p", "top_k")}
     return found
 
 

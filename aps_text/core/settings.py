@@ -86,7 +86,7 @@ class Relaxation:
 
     kind: str = choice("expectation", "quantized", "entropy", "gumbel", flat="relaxation")
     quantizer: Literal["nearest", "argmax", "sample"] | None = None
-    gumbel_temperature: float | None = number(None, SMALLEST, optional=True)
+    gumbel_temperature: float | None = number(None, above=True, least=SMALLEST, optional=True)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` or `TypeError` naming the setting."""
@@ -164,7 +164,7 @@ class Ranked:
     alg: str = choice("maskgit_plus", "topk_margin", "entropy")
     under: Literal["phi", "theta"] = "phi"
     anchor_score: str = choice("token", "bits")
-    alg_temp: float | None = number(None, SMALLEST, zero=True, optional=True)
+    alg_temp: float | None = number(None, least=SMALLEST, optional=True)
     threshold: float | None = number(None, 0, 1, above=True, optional=True)
 
     def __post_init__(self) -> None:
@@ -178,11 +178,6 @@ class Ranked:
             raise ValueError(
                 f"threshold={self.threshold} reads scores that alg_temp={self.alg_temp} makes "
                 "random; set one of them to None"
-            )
-        if self.threshold is not None and self.alg == "entropy":
-            raise ValueError(
-                f"threshold={self.threshold} is never reached by minus an entropy; "
-                "use alg='maskgit_plus' or 'topk_margin'"
             )
 
 
@@ -201,7 +196,7 @@ Order = Ranked | Shuffled
 class Draw:
     """What a token is drawn from. At temperature 0 the likeliest is taken, and nothing is cut."""
 
-    temperature: float = number(0.7, SMALLEST, zero=True)
+    temperature: float = number(0.7, least=SMALLEST)
     top_p: float = number(0.95, 0, 1, above=True)
     top_k: int | None = number(None, 1, COUNT, whole=True, optional=True)
 
@@ -246,7 +241,7 @@ class SamplerSettings:
     draw: Draw = Draw()
     fit: Fit | None = field(default=Fit())
     window: Window = Window()
-    beta: float = number(0.02, 1e-9, MOST)
+    beta: float = number(0.02, above=True, least=1e-9)
     eos_penalty: float = number(0.0, -MOST)
     min_new_tokens: int = number(1, 0, COUNT, whole=True)
 
@@ -310,7 +305,7 @@ class RewardSettings:
         beta: None takes the rewards' own scale (`aps_rewards.scale`).
     """
 
-    beta: float | None = number(None, 1e-9, MOST, optional=True)
+    beta: float | None = number(None, above=True, least=1e-9, optional=True)
     bridge: str = choice("restrict", "error", "zero", "unk", "rloo")
     reward_timeout: float | None = number(None, above=True, optional=True)
 

@@ -40,6 +40,6 @@ class Ancestral:
 def base_config(config: APSConfig) -> APSConfig:
     """The settings with which `config` decodes without a reward."""
     order = "standard" if config.remasking == "anchored" else config.remasking
-    return config.changed(
+    return config.replace(
         inner_steps=0, remasking=order, standard_score="theta", candidate="sample", num_candidates=1
     )

@@ -40,8 +40,7 @@ def ordered(config: APSConfig, order: str) -> APSConfig:
     """
     base = base_config(config)
     if order == "random":
-        return base.changed(alg="maskgit_plus", remasking="random")
+        return base.replace(alg="maskgit_plus", remasking="random")
     if order == "anchored":
-        return base.changed(alg="maskgit_plus", remasking="anchored")
-    threshold = None if order == "entropy" else base.threshold
-    return base.changed(alg=order, remasking="standard", threshold=threshold)
+        return base.replace(alg="maskgit_plus", remasking="anchored")
+    return base.replace(alg=order, remasking="standard")

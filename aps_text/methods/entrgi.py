@@ -54,7 +54,7 @@ class EntRGi:
 
     def settings(self, config: APSConfig) -> APSConfig:
         """The call's configuration with the authors' settings."""
-        return config.changed(
+        return config.replace(
             adapter="logits",
             prior="none",
             likelihood_weight=1.0,
@@ -70,7 +70,6 @@ class EntRGi:
             remasking="standard",
             standard_score="theta",
             alg=self.alg,
-            threshold=None if self.alg == "entropy" else config.threshold,
             candidate="sample",
             num_candidates=1,
         )

@@ -1,7 +1,7 @@
 """Options that a method does not read: whoever typed one is told, instead of a silent no-op.
 
 Looked at are options given one by one, as keywords or flags, beside what
-`aps_text.core.config` refuses for any method. A whole configuration (`config=`) is never refused: it is
+`APSConfig.make` refuses for any method. A whole configuration (`config=`) is never refused: it is
 how the same settings go to several methods, plain decoding among them.
 """
 
@@ -38,12 +38,13 @@ def refuse_unread(
         drafted: the canvas starts from a draft, which is masked by chance.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
-    config = APSConfig(preset, **options)
+    config = APSConfig.make(preset, **options)
     reasons = unread(method, config, drafted=drafted)
     for name, reason in reasons.items():
         if name in options and options[name] != usual.get(name, DEFAULTS[name]):
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
-    sampler = in_force(method, config)[0].sampler
+    inner = method.method if isinstance(method, BestOf) else method
+    sampler = in_force(inner, config)[0].sampler
     if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
         window = sampler.window
         raise ValueError(
@@ -96,7 +97,9 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
     if isinstance(method, APSSMC):
         beta = config.beta if method.beta is None else method.beta
         used = ordered(config, method.order)
-        return used.replace(inner_steps=config.inner_steps, beta=beta), ()
+        order = {"alg": used.alg, "remasking": used.remasking, "rank_by": "theta"}
+        base = {"pool_size": None, "candidate": "sample", "beta": beta}
+        return config.replace(**order, **base), ()
     return config, ()
 
 

@@ -1,205 +1,323 @@
-"""Every field is checked, documented and survives JSON."""
+"""Keywords are checked, go to one record each, come back, survive JSON, and are documented."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
+import pickle
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aps_text.core.config import PRESETS, APSConfig
-from aps_text.core.limits import CHOICES, RANGES
+from aps_text import APSConfig
+from aps_text.core.config import PRESETS, SETTINGS
+from aps_text.core.limits import Choice, Number, Switch
+from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
+from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, settings_of
 
-FIELDS = {f.name: f for f in dataclasses.fields(APSConfig)}
-BOOLS = ("carry_over", "revisable")
-# A value outside every numeric field's range, and the wrong types.
-OUTSIDE = {
-    "max_new_tokens": [0, -3],
-    "steps": [0, -1],
-    "block_length": [0, -4],
-    "prefix_reuse": [0, -2],
-    "inner_steps": [-1],
-    "num_candidates": [0, -2],
-    "beta": [0, -0.1, math.inf, math.nan],
-    "gumbel_temperature": [0, -1.0],
-    "num_samples": [1, 0],
-    "reward_timeout": [0, -1.0, math.inf],
-    "lora_rank": [0],
-    "lora_alpha": [0.0, -16.0],
-    "lora_layers": [0, -1],
-    "learning_rate": [0, -0.5],
-    "adam_eps": [-0.1],
-    "gradient_gate": [-1e-9, math.nan],
-    "trust_region": [0, -1.0],
-    "guidance_start": [-0.1, 1.1],
-    "guidance_end": [-0.1, 1.5],
-    "guidance_interval": [0],
-    "threshold": [0, 1.5],
-    "alg_temp": [-1.0, math.inf],
-    "cfg_scale": [-0.5, math.nan],
-    "temperature": [-0.1, math.inf, math.nan],
-    "top_p": [0, -0.2, 1.01],
-    "top_k": [0, -5],
-    "eos_penalty": [math.inf, math.nan],
-    "min_new_tokens": [-1],
-    "num_return_sequences": [0],
-    "seed": [-1, 2**63],
-    "likelihood_weight": [-0.5, math.inf, "slide"],
+NUMBERS = {name: takes for name, takes in SETTINGS.items() if isinstance(takes, Number)}
+CHOICES = {name: takes.names for name, takes in SETTINGS.items() if isinstance(takes, Choice)}
+SWITCHES = [name for name, takes in SETTINGS.items() if isinstance(takes, Switch)]
+# Beside which a keyword has a record.
+BESIDE = {
+    "quantizer": {"relaxation": "quantized"},
+    "gumbel_temperature": {"relaxation": "gumbel"},
+    "rank_by": {"remasking": "standard"},
 }
-WHOLE = [name for name in RANGES if "int" in str(FIELDS[name].type)]
 
 
-def test_the_tables_of_this_file_cover_every_field():
-    assert set(OUTSIDE) | set(CHOICES) | set(BOOLS) == set(FIELDS)
+def outside(takes: Number) -> list:
+    """Numbers it refuses."""
+    found = [math.inf, -math.inf, math.nan] if not takes.whole else []
+    step = 1 if takes.whole else 0.5
+    found += [takes.low - step] + ([takes.low] if takes.above else [])
+    found += [takes.least / 2, 1e-39] if takes.least else []
+    return [*found, takes.high + 1 if takes.whole else takes.high * 1.1]
 
 
-@pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in OUTSIDE.items() for v in vs])
-def test_a_value_outside_its_range_names_field_and_value(name, value):
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name in NUMBERS for value in outside(NUMBERS[name])]
+)
+def test_a_number_outside_its_range_names_setting_and_value(name, value):
     with pytest.raises(ValueError, match=rf"{name}.*{re.escape(repr(value))}"):
-        APSConfig(**{name: value})
+        APSConfig(**{name: value}, **BESIDE.get(name, {}))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["8", True, [1], {}, 1j])
+def test_a_number_of_the_wrong_type_names_setting_and_value(name, value):
+    if isinstance(value, str) and NUMBERS[name].words:
+        pytest.skip("it takes words")
+    with pytest.raises(TypeError, match=rf"{name}.*{re.escape(repr(value))}"):
+        APSConfig(**{name: value}, **BESIDE.get(name, {}))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_none_only_where_it_means_something(name):
+    if NUMBERS[name].optional:
+        assert APSConfig(**{name: None}).flat().get(name) is None
+    else:
+        with pytest.raises(TypeError, match=f"{name}.*None"):
+            APSConfig(**{name: None}, **BESIDE.get(name, {}))
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if NUMBERS[name].whole])
+def test_counts_are_whole_and_numpys_are_taken(name):
+    with pytest.raises(TypeError, match=rf"{name} is an integer, got 4\.0"):
+        APSConfig(**{name: 4.0})
+    flat = APSConfig(**{name: np.int64(4)}).flat()
+    assert type(flat[name]) is int
+    assert json.loads(json.dumps(flat))[name] == 4
 
 
 @pytest.mark.parametrize("name", CHOICES)
-@pytest.mark.parametrize("value", ["nonsense", "", None, 3, ["kl"]])
-def test_an_unknown_choice_names_field_value_and_what_there_is(name, value):
+@pytest.mark.parametrize("value", ["nonsense", "", None, 3, ["kl"], np.zeros(2)])
+def test_an_unknown_choice_names_setting_value_and_what_there_is(name, value):
     with pytest.raises(ValueError, match=re.escape(repr(value))) as caught:
         APSConfig(**{name: value})
     assert str(caught.value).startswith(name)
     assert all(choice in str(caught.value) for choice in CHOICES[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [(name, value) for name in RANGES for value in ("8", True, [1], {})]
-    + [("likelihood_weight", value) for value in (True, None, [1])],
-)
-def test_a_number_of_the_wrong_type_names_field_and_value(name, value):
-    with pytest.raises(TypeError, match=rf"{name}.*{re.escape(repr(value))}"):
-        APSConfig(**{name: value})
-
-
-@pytest.mark.parametrize("name", WHOLE)
-def test_counts_are_whole(name):
-    with pytest.raises(TypeError, match=rf"{name} is an integer, got 4\.0"):
-        APSConfig(**{name: 4.0})
-
-
-@pytest.mark.parametrize("name", RANGES)
-def test_none_only_where_it_means_something(name):
-    if "None" in str(FIELDS[name].type):
-        assert getattr(APSConfig(**{name: None}), name) is None
-    else:
-        with pytest.raises(TypeError, match=f"{name}.*None"):
-            APSConfig(**{name: None})
-
-
-@pytest.mark.parametrize("name", BOOLS)
+@pytest.mark.parametrize("name", SWITCHES)
 @pytest.mark.parametrize("value", [1, "true", None])
 def test_switches_are_true_or_false(name, value):
     with pytest.raises(TypeError, match=rf"{name}.*{re.escape(repr(value))}"):
         APSConfig(**{name: value})
 
 
-def test_the_guidance_window_is_ordered():
-    with pytest.raises(ValueError, match=r"guidance_start=0\.6.*guidance_end=0\.5"):
-        APSConfig(guidance_start=0.6, guidance_end=0.5)
+def test_likelihood_weight_takes_words_too():
+    assert APSConfig(likelihood_weight="length").sampler.fit.likelihood_weight == "length"
+    with pytest.raises(ValueError, match="'length' or 'posterior', or a number; got 'slide'"):
+        APSConfig(likelihood_weight="slide")
 
 
 def test_contradictions_are_errors():
+    with pytest.raises(ValueError, match=r"guidance_start=0\.6.*guidance_end=0\.5"):
+        APSConfig(guidance_start=0.6, guidance_end=0.5)
     with pytest.raises(ValueError, match=r"threshold=0\.9 .* alg_temp=0\.2"):
         APSConfig(threshold=0.9, alg_temp=0.2)
     with pytest.raises(ValueError, match="remasking='random' and alg='entropy' are two orders"):
         APSConfig(remasking="random", alg="entropy")
 
 
-def test_a_change_is_checked_again():
+def test_a_configuration_does_not_change():
+    config = APSConfig()
+    with pytest.raises(AttributeError, match="replace"):
+        config.steps = 3
+    with pytest.raises(AttributeError):
+        config.sampler.steps = 3
     with pytest.raises(ValueError, match="beta"):
-        APSConfig().replace(beta=0)
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        APSConfig().beta = 0.0
+        config.replace(beta=0)
+    assert config.replace(steps=3).sampler.steps == 3
+    assert config.sampler.steps == 16
+
+
+# Names
 
 
 @pytest.mark.parametrize(
-    ("typo", "meant"),
-    [("temprature", "temperature"), ("topp", "top_p"), ("innersteps", "inner_steps")],
+    ("typed", "meant"),
+    [
+        *(("temprature", "temperature"), ("topp", "top_p"), ("innersteps", "inner_steps")),
+        *(("Steps", "steps"), ("--lora-rank", "lora_rank"), ("rewrads", "reward")),
+        *THEIRS.items(),
+    ],
 )
-def test_an_unknown_option_suggests_the_nearest(typo, meant):
-    with pytest.raises(TypeError, match=f"'{typo}'; did you mean '{meant}'"):
-        APSConfig.make(**{typo: 1})
+def test_an_unknown_option_suggests_the_right_one(typed, meant):
+    with pytest.raises(TypeError, match=f"'{typed}'; did you mean '{meant}'"):
+        APSConfig(**{typed: 1})
+
+
+def test_the_names_suggested_exist_and_ours_are_not_among_theirs():
+    assert set(THEIRS.values()) <= {*SETTINGS, *CALL}
+    assert not set(THEIRS) & {*SETTINGS, *CALL, *RENAMED}
+    assert set(RENAMED.values()) <= set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_what_is_no_option_says_where_it_is(name):
+    with pytest.raises(TypeError, match=f"'{name}'; ") as caught:
+        APSConfig(**{name: 1})
+    assert "did you mean" not in str(caught.value)
 
 
 def test_an_option_like_no_other_lists_what_there_is():
     with pytest.raises(TypeError, match="qqqq") as caught:
-        APSConfig.make(qqqq=1)
-    assert all(name in str(caught.value) for name in FIELDS)
+        APSConfig(qqqq=1)
+    assert all(name in str(caught.value) for name in SETTINGS)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_earlier_names_work_with_a_warning(old):
+    new = RENAMED[old]
+    other = {"pool_size": 4, "reveal_rule": "dream", "rank_by": "phi", "remask": True}[new]
+    beside = {"remasking": "standard"} if new == "rank_by" else {}
+    with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
+        found = APSConfig.make(**{old: other}, **beside)
+    assert found == APSConfig(**{new: other}, **beside)
+    with pytest.raises(TypeError, match=f"{old} and {new} are one option"):
+        APSConfig(**{old: other, new: other}, **beside)
+    stored = json.dumps({old: other, **beside})
+    assert APSConfig.from_json(stored) == found
+
+
+def test_slides_is_called_length():
+    with pytest.warns(DeprecationWarning, match="likelihood_weight='length' now"):
+        assert APSConfig(likelihood_weight="slides") == APSConfig(likelihood_weight="length")
+
+
+# Presets
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_presets_validate_and_options_win(preset):
-    assert set(PRESETS[preset]) <= set(FIELDS)
-    config = APSConfig.make(preset, beta=0.5, steps=5)
-    assert (config.beta, config.steps) == (0.5, 5)
-    for name, value in PRESETS[preset].items():
-        if name != "steps":
-            assert getattr(config, name) == value
+def test_presets_hold_and_options_win(preset):
+    assert set(PRESETS[preset]) <= set(SETTINGS)
+    flat = APSConfig.make(preset, beta=0.5, steps=5).flat()
+    assert (flat["beta"], flat["steps"]) == (0.5, 5)
+    assert all(flat[name] == v for name, v in PRESETS[preset].items() if name != "steps")
 
 
 def test_presets_are_a_dial():
-    work = {p: (lambda c: c.steps * c.inner_steps)(APSConfig.make(p)) for p in PRESETS}
-    assert work["fast"] < work["balanced"] < work["paper"]
+    def work(preset):
+        flat = APSConfig(preset).flat()
+        return flat["steps"] * flat["inner_steps"]
+
+    assert work("fast") < work("balanced") < work("paper")
     assert APSConfig.make() == APSConfig.make("balanced") == APSConfig()
-    with pytest.raises(ValueError, match="'slow'"):
-        APSConfig.make("slow")
 
 
-def test_the_paper_preset_is_the_slides_objective():
-    paper = APSConfig.make("paper")
-    assert (paper.prior, paper.likelihood_weight) == ("overlap", "slides")
-    assert (paper.relaxation, paper.quantizer) == ("quantized", "nearest")
+@pytest.mark.parametrize("preset", ["slow", "", 3, ["fast"], {"fast"}, {}, np.zeros(2)])
+def test_a_preset_that_is_none_says_what_there_is(preset):
+    with pytest.raises(ValueError, match="fast, balanced, paper; got") as caught:
+        APSConfig.make(preset)
+    assert repr(preset) in str(caught.value)
 
 
-def test_the_learning_rate_in_force():
-    for adapter in CHOICES["adapter"]:  # the default in force is the one the documentation states
-        default = APSConfig(adapter=adapter).adapter_learning_rate
-        assert f"{default:g} for {adapter}" in APSConfig.__doc__
-    assert APSConfig(learning_rate=0.2).adapter_learning_rate == 0.2
+def test_the_paper_preset_is_the_slides_ingredients():
+    fit = APSConfig("paper").sampler.fit
+    relaxation = fit.gradient.relaxation
+    assert (fit.prior, fit.likelihood_weight) == ("overlap", "length")
+    assert (relaxation.kind, relaxation.quantizer) == ("quantized", "nearest")
+    assert APSConfig("paper").sampler.pool_size is None
 
 
-def numbers(name: str) -> st.SearchStrategy:
-    low, high, closed = RANGES[name]
-    if name in WHOLE:
-        values = st.integers(int(max(low, -(2**40))), int(min(high, 2**40)))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_repr_is_what_differs_from_the_preset_and_makes_the_same(preset):
+    config = APSConfig.make(preset, steps=7, beta=0.25)
+    shown = repr(config)
+    named = "" if preset == "balanced" else f"{preset!r}, "
+    assert shown == f"APSConfig({named}steps=7, beta=0.25)"
+    assert eval(shown, {"APSConfig": APSConfig}) == config
+
+
+# Properties
+
+
+def values_of(name: str) -> st.SearchStrategy:
+    takes = SETTINGS[name]
+    if isinstance(takes, Choice):
+        return st.sampled_from(takes.names)
+    if isinstance(takes, Switch):
+        return st.booleans()
+    if takes.whole:
+        found = st.integers(int(takes.low), int(takes.high))
     else:
-        values = st.floats(
-            max(low, -1e9), min(high, 1e9), exclude_min=not closed and low > -1e9, allow_nan=False
-        )
-    return values | st.none() if "None" in str(FIELDS[name].type) else values
+        low = max(takes.low, takes.least)
+        found = st.floats(low, takes.high, exclude_min=takes.above and low == takes.low)
+        found = found.filter(lambda value: value == 0 or abs(value) >= takes.least)
+        found = found | st.just(0.0) if takes.low == 0 and not takes.above else found
+    found = found | st.sampled_from(takes.words) if takes.words else found
+    return found | st.none() if takes.optional else found
 
 
 @st.composite
-def configs(draw):
-    values = {name: draw(numbers(name)) for name in RANGES}
-    start, end = values["guidance_start"], values["guidance_end"]
-    values["guidance_start"], values["guidance_end"] = min(start, end), max(start, end)
-    values |= {name: draw(st.sampled_from(allowed)) for name, allowed in CHOICES.items()}
-    values |= {name: draw(st.booleans()) for name in BOOLS}
-    if values["remasking"] in ("low_confidence", "random"):
-        values["alg"] = "maskgit_plus"
-    if values["threshold"] is not None:
-        values["alg_temp"] = None
-    values["likelihood_weight"] = draw(st.sampled_from(["slides", "posterior"]) | st.floats(0, 1e6))
-    return APSConfig(**values)
+def options(draw):
+    """Any keywords that do not contradict each other."""
+    names = draw(st.sets(st.sampled_from(sorted(SETTINGS))))
+    found = {name: draw(values_of(name)) for name in names}
+    start, end = (
+        found.get(f"guidance_{at}", usual) for at, usual in (("start", 0.0), ("end", 1.0))
+    )
+    found |= {"guidance_start": min(start, end), "guidance_end": max(start, end)}
+    if found.get("remasking") in ("low_confidence", "random"):
+        found["alg"] = "maskgit_plus"
+    if found.get("threshold") is not None:
+        found["alg_temp"] = None
+    return draw(st.sampled_from([None, *PRESETS])), found
 
 
-@given(configs())
-def test_json_round_trip(config):
-    text = config.to_json()
-    assert set(json.loads(text)) == set(FIELDS)
-    assert APSConfig.from_json(text) == config
+@given(options())
+def test_flat_to_records_and_back(made):
+    preset, typed = made
+    config = APSConfig(preset, **typed)
+    flat = config.flat()
+    for name, value in typed.items():
+        alias = (name, value) in ALIAS.items()
+        alias |= name == "pool_size" and typed.get("candidate") == "quantized"
+        if name in flat and not alias:
+            usual = {"pool_size": 1, "learning_rate": None, "alg_temp": 0}.get(name)
+            assert flat[name] == value or (flat[name] is None and usual in (value, None)), name
+    assert APSConfig(**flat) == config
+    assert APSConfig(**flat).flat() == flat
+    assert APSConfig(config.preset, **flat) == config
+    assert APSConfig.from_json(config.to_json()) == config == pickle.loads(pickle.dumps(config))
+    assert hash(APSConfig.from_json(config.to_json())) == hash(config)
+    assert eval(repr(config), {"APSConfig": APSConfig}) == config
+    assert config.replace() == config
+
+
+ALIAS = {"remasking": "low_confidence"}  # of `standard`
+
+
+@given(options())
+def test_every_keyword_goes_to_one_record_or_has_a_reason(made):
+    preset, typed = made
+    values = Options({**PRESETS[preset or "balanced"], **typed})
+    settings_of(values)
+    assert values.used <= set(SETTINGS)
+    assert not set(typed) - values.used - set(values.reasons)
+    kinds = {kind: names_of(kind) for kind in RECORDS}
+    for name in SETTINGS:
+        owners = [kind.__name__ for kind, names in kinds.items() if name in names]
+        if name == "beta":  # the reward's, from which the sampler's number is made
+            assert owners == ["SamplerSettings", "RewardSettings"]
+        elif name in ("learning_rate", "adam_eps"):  # of the one phi there is
+            assert owners == ["Logits", "LoRA"]
+        elif name not in (
+            "inner_steps",
+            "adapter",
+            "estimator",
+            "remasking",
+            "quantizer",
+            "rank_by",
+        ):
+            assert len(owners) == 1, name
+
+
+@given(options())
+def test_a_keyword_without_effect_leaves_the_records_as_they_are(made):
+    preset, typed = made
+    base = APSConfig(preset, **typed)
+    for name in SETTINGS:
+        for value in (DEFAULTS[name], *CHOICES.get(name, ())):
+            try:
+                lost = base.ineffective({name: value})
+            except ValueError:
+                continue
+            changed = base.replace(**{name: value})
+            if lost and lost[name] in ROUTED:
+                assert changed == base
+
+
+ROUTED = {
+    "inner_steps=0 fits no phi; use inner_steps >= 1",
+    "remasking='anchored' ranks by phi; use remasking='standard'",
+    "temperature=0 takes the likeliest token; use temperature > 0",
+}
 
 
 def test_json_that_is_no_configuration_is_an_error():
@@ -212,5 +330,30 @@ def test_json_that_is_no_configuration_is_an_error():
         APSConfig.from_json('{"beta": -2}')
 
 
-def test_every_field_is_documented():
-    assert all(re.search(rf"\b{name}\b", APSConfig.__doc__) for name in FIELDS)
+def test_a_file_of_before_with_every_field_is_read():
+    old = {**DEFAULTS, "beta": 0.02, "adapter": "logits", "lora_rank": 4, "num_candidates": 3}
+    old |= {"counting": "dream", "standard_score": "phi", "revisable": True}
+    for name in RENAMED.values():
+        del old[name]
+    config = APSConfig.from_json(json.dumps({**old, "likelihood_weight": "slides"}))
+    assert config == APSConfig(
+        beta=0.02,
+        adapter="logits",
+        pool_size=3,
+        reveal_rule="dream",
+        remask=True,
+        likelihood_weight="length",
+    )
+
+
+def test_every_keyword_is_documented():
+    assert all(re.search(rf"\b{name}\b", APSConfig.__doc__) for name in SETTINGS)
+
+
+def test_the_learning_rate_of_each_adapter_is_the_documented_one():
+    for adapter in CHOICES["adapter"]:
+        rate = APSConfig(adapter=adapter).sampler.fit.phi.learning_rate
+        assert f"{rate:g} for {adapter}" in APSConfig.__doc__
+    other = APSConfig(adapter="lora").replace(adapter="logits")
+    assert other == APSConfig(adapter="logits")
+    assert APSConfig(learning_rate=0.2).sampler.fit.phi.learning_rate == 0.2

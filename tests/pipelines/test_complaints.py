@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 import sys
@@ -19,9 +18,7 @@ from tiny import tiny_text_model
 from worlds import TableDenoiser, enumerated_reward, joint_table, noise_for, open_canvas
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.core.config import PRESETS
-from aps_text.core.idle import idle
-from aps_text.core.limits import CHOICES
+from aps_text.core.config import PRESETS, SETTINGS
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
@@ -161,9 +158,10 @@ def test_the_head_is_computed_at_masks_only_and_finished_rows_cost_nothing(model
 
 
 def test_nothing_inexact_is_on_by_default():
-    fields = {field.name: field.default for field in dataclasses.fields(APSConfig)}
-    for name in ("threshold", "block_length", "alg_temp", "prefix_reuse"):
-        assert fields.get(name) is None
+    for preset in PRESETS:
+        usual = APSConfig(preset).flat()
+        for name in ("threshold", "block_length", "alg_temp", "prefix_reuse"):
+            assert usual[name] is None
 
 
 # 7 batches
@@ -274,7 +272,7 @@ def equal(one, two):
 
 OTHER = {
     "schedule": "cosine",
-    "counting": "dream",
+    "reveal_rule": "dream",
     "threshold": 0.6,
     "block_length": 2,
     "prior": "overlap",
@@ -285,15 +283,15 @@ OTHER = {
     "gumbel_temperature": 0.2,
     "estimator": "rloo",
     "num_samples": 3,
-    "num_candidates": 3,
+    "pool_size": 3,
     "learning_rate": 0.05,
     "trust_region": 0.01,
     "guidance_start": 0.3,
     "guidance_end": 0.6,
     "guidance_interval": 2,
     "remasking": "standard",
-    "standard_score": "phi",
-    "revisable": True,
+    "rank_by": "phi",
+    "remask": True,
     "alg": "entropy",
     "alg_temp": 0.5,
     "temperature": 2.0,
@@ -303,10 +301,9 @@ OTHER = {
 BASES = {
     "default": {},
     "plain": {"inner_steps": 0},
-    "a pool": {"num_candidates": 4},
-    "a pool alone": {"inner_steps": 0, "num_candidates": 4},
-    "a pool, no weight": {"num_candidates": 4, "likelihood_weight": 0.0},
-    "a greedy pool": {"inner_steps": 0, "num_candidates": 4, "temperature": 0.0},
+    "a pool": {"pool_size": 4},
+    "a pool alone": {"inner_steps": 0, "pool_size": 4},
+    "a greedy pool": {"inner_steps": 0, "pool_size": 4, "temperature": 0.0},
     "no step in the window": {"guidance_start": 0.8, "guidance_end": 0.9},
     "one step": {"steps": 1},
     "greedy": {"temperature": 0.0},
@@ -314,19 +311,18 @@ BASES = {
     "relaxed": {"estimator": "relaxed"},
     "gumbel": {"relaxation": "gumbel"},
     "quantized": {"relaxation": "quantized"},
-    "no reward": {"likelihood_weight": 0.0},
     "random": {"remasking": "random"},
     "origin": {"alg": "origin"},
     "entropy": {"alg": "entropy"},
     "standard": {"remasking": "standard"},
     "standard entropy": {"remasking": "standard", "alg": "entropy"},
-    "dream counting": {"counting": "dream", "steps": 4},
+    "dream counting": {"reveal_rule": "dream", "steps": 4},
 }
 
 
 @pytest.mark.parametrize("case", BASES)
 def test_an_option_said_to_do_nothing_does_nothing_and_is_an_error(case):
-    usual = {"steps": 3, "inner_steps": 2, "num_candidates": 1, "adapter": "logits"}
+    usual = {"steps": 3, "inner_steps": 2, "pool_size": None, "adapter": "logits"}
     usual |= {"trust_region": None, **BASES[case]}
     base = APSConfig(**usual)
     want, silent = fill(base), []
@@ -338,24 +334,28 @@ def test_an_option_said_to_do_nothing_does_nothing_and_is_an_error(case):
         except ValueError:
             continue  # a contradiction, refused at once
         same = equal(want, fill(config))
-        if name in idle(config):
-            # A window without a step does do something: it ends all steering, and that is said.
-            assert same or "no step is steered" in idle(config)[name], name
-            with pytest.raises(ValueError, match="has no use here: "):
-                APSConfig.make(**{"steps": 3, "num_candidates": 1, **BASES[case], name: value})
+        if base.ineffective({name: value}):
+            assert same, name
         elif same:
             silent.append(name)
-    # Unsteered, `standard` is another name for `anchored`; with `origin` a count only weighs the
-    # loss, and Adam takes the same step for twice the loss.
-    assert set(silent) <= ({"counting"} if case == "origin" else {"remasking"})
+    assert set(silent) <= SILENT.get(case, {"remasking"}), silent
+
+
+# What is not refused by a configuration alone. Unsteered, `standard` is another name for
+# `anchored`, and whether anything steers is a question to the method; with `origin` a count only
+# weighs the loss, and Adam takes the same step for twice the loss.
+SILENT = {
+    "plain": {"remasking", "beta", "guidance_start", "guidance_end", "guidance_interval"},
+    "no step in the window": set(OTHER),
+    "one step": {"guidance_interval", "remasking"},
+    "origin": {"reveal_rule"},
+}
 
 
 def test_an_option_as_it_is_anyway_is_never_an_error():
     for preset in PRESETS:
-        base = APSConfig.make(preset)
-        unused = {name: getattr(base, name) for name in idle(base)}
-        assert unused
-        assert APSConfig.make(preset, **unused) == base
+        base = APSConfig(preset)
+        assert APSConfig.make(preset, **base.flat()) == base
 
 
 # [MASK] in an answer
@@ -363,11 +363,11 @@ def test_an_option_as_it_is_anyway_is_never_an_error():
 
 ORDERS = [
     {"alg": alg, "remasking": remasking}
-    for alg in CHOICES["alg"]
+    for alg in SETTINGS["alg"].names
     for remasking in ("anchored", "standard")
 ]
 ORDERS += [{"remasking": name} for name in ("low_confidence", "random")]
-VARIANTS = [{}, {"counting": "dream"}, {"block_length": 3}, {"revisable": True}, {"threshold": 0.2}]
+VARIANTS = [{}, {"reveal_rule": "dream"}, {"block_length": 3}, {"remask": True}, {"threshold": 0.2}]
 VARIANTS += [{"temperature": 0.0}, {"alg_temp": 0.5}, {"schedule": "cosine"}, {"cfg_scale": 1.5}]
 
 

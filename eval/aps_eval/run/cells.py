@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from aps_text.core.limits import RANGES
+from aps_text.core.config import SETTINGS
 
 from ..rows import reward_label
 from ..task import Task
@@ -75,7 +75,7 @@ class Cell:
     def least(self) -> int:
         """The smallest value its knob can have, from 1."""
         kind, _, name = (self.knob or "").partition(".")
-        return max(1, int(RANGES[name][0])) if kind == "config" else 1
+        return max(1, int(SETTINGS[name].low)) if kind == "config" else 1
 
 
 @dataclass(frozen=True)

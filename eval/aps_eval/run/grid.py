@@ -164,12 +164,12 @@ def _cell(
 
 def _check_knob(knob: str | None) -> None:
     """Raise unless it is None, a method's setting or a whole number of the configuration."""
-    from aps_text.core.config import APSConfig
+    from aps_text.core.config import SETTINGS
 
     kind, _, name = (knob or "").partition(".")
     if knob is not None and kind not in ("options", "config"):
         raise ValueError(f"a knob is options.NAME, config.NAME or null, got {knob!r}")
-    whole = [key for key, of in APSConfig.__annotations__.items() if "int" in str(of)]
+    whole = [key for key, takes in SETTINGS.items() if getattr(takes, "whole", False)]
     if kind == "config" and name not in whole:
         raise ValueError(f"knob {knob!r} is no whole number of APSConfig: {', '.join(whole)}")
 
