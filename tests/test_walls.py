@@ -26,7 +26,6 @@ LAYERS = [
 BESIDE = {("aps_text.models", "aps_text.text"), ("aps_eval", "aps_text.planning")}
 # Holes that stood when the walls were drawn. Who closes one deletes it here; nothing may be added.
 HOLES = {
-    "circle: aps_text.core.config, aps_text.core.idle",
     "circle: aps_text.planning.call, aps_text.planning.steps",
     "circle: recipes.word_knowledge.strata, recipes.word_knowledge.wordnet_qa",
 }
