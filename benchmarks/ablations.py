@@ -30,7 +30,7 @@ from comparison import tuning_rows
 
 from aps_text import APSPipeline
 
-BASE = {"inner_steps": 3, "num_candidates": 1}  # a fitted LoRA and no pool
+BASE = {"inner_steps": 3, "pool_size": 1}  # a fitted LoRA and no pool
 BETA = {"relevance": 0.01, "answer-quality": 1.0, "sentiment": 0.03}
 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
@@ -65,8 +65,8 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "remasking": {
         "anchored": {"remasking": "anchored"},
         "standard, by prior": {"remasking": "standard"},
-        "standard, by phi": {"remasking": "standard", "standard_score": "phi"},
-        "anchored, revisable": {"revisable": True},
+        "standard, by phi": {"remasking": "standard", "rank_by": "phi"},
+        "anchored, remask": {"remask": True},
         "random": {"remasking": "random"},
     },
     "inner_steps": {f"M = {m}": {"inner_steps": m} for m in (1, 3, 10)},
@@ -79,10 +79,10 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "pool": {
         "LoRA, no pool": {},
-        "no LoRA, 4": {"inner_steps": 0, "num_candidates": 4},
-        "no LoRA, 16": {"inner_steps": 0, "num_candidates": 16},
-        "no LoRA, 64": {"inner_steps": 0, "num_candidates": 64},
-        "LoRA M = 1, 16": {"inner_steps": 1, "num_candidates": 16},
+        "no LoRA, 4": {"inner_steps": 0, "pool_size": 4},
+        "no LoRA, 16": {"inner_steps": 0, "pool_size": 16},
+        "no LoRA, 64": {"inner_steps": 0, "pool_size": 64},
+        "LoRA M = 1, 16": {"inner_steps": 1, "pool_size": 16},
     },
 }
 

@@ -92,7 +92,7 @@ def ours(parts: ModelParts):
             alg=alg,
             temperature=temperature,
             top_p=top_p or 1.0,
-            counting="dream",
+            reveal_rule="dream",
             remasking="standard",
         )
         denoiser = TransformerDenoiser.bind(parts, prompt.tolist(), [length] * len(prompt), 1)

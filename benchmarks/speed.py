@@ -172,7 +172,7 @@ def main():
     config = APSConfig(
         lora_layers=args.layers,
         inner_steps=args.inner,
-        num_candidates=1,
+        pool_size=1,
         trust_region=None,
         gradient_gate=0.0,
     )

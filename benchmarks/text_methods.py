@@ -81,7 +81,7 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
     def best_of(n: int, methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
         return [{**one, "options": {"best_of": n}} for one in methods]
 
-    pool: dict[str, Any] = {"inner_steps": 0, "num_candidates": 16}
+    pool: dict[str, Any] = {"inner_steps": 0, "pool_size": 16}
     both = {**pool, "inner_steps": 1, "num_samples": 4}
     late = {"guidance_start": 0.5}
     found = {
@@ -113,8 +113,8 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
     for label, methods in found.items():
         for n, method in enumerate(methods):
             method["label"] = f"{label} {n}"
-            if "num_candidates" in method.get("config", {}) and "options" not in method:
-                method["knob"] = "config.num_candidates"
+            if "pool_size" in method.get("config", {}) and "options" not in method:
+                method["knob"] = "config.pool_size"
             elif "best_of" in method.get("options", {}):
                 method["knob"] = "options.best_of"
     return found
@@ -127,7 +127,7 @@ def grid_of(reward: str, methods: Sequence[dict[str, Any]], args, **more: Any) -
             "tasks": [{"task": "word-knowledge", "metrics": METRICS}],
             "rewards": [{"guide": [reward], "report": JUDGES[reward]}],
             "methods": list(methods),
-            "config": {"inner_steps": 3, "num_candidates": 1},
+            "config": {"inner_steps": 3, "pool_size": 1},
             "batch_size": 16,
             **more,
         }

@@ -62,7 +62,7 @@ class Canvas:
         Args:
             rows: B token lists.
             given: B bool lists; positions that must stay as they are (an infill's text). Other
-                tokens are a draft: they stay unless `revisable`, and a stop among them ends a row.
+                tokens are a draft: they stay unless `remask`, and a stop among them ends a row.
         """
         lengths = [len(row) for row in rows]
         if not lengths or min(lengths) < 1:

@@ -174,7 +174,7 @@ class APSConfig:
 
     def __getattr__(self, name: str) -> Any:
         """Keywords as attributes, until every reader reads the records."""
-        if name == "num_candidates":
+        if name in ("num_candidates", "pool_size"):
             return self.sampler.pool_size or 1
         if name == "beta":
             return self.sampler.beta

@@ -88,7 +88,7 @@ def denoise(
     """
     full, mask_id = canvas, denoiser.mask_id
     committed = None  # (B, L) the scores that committed tokens won by, if they compete again
-    if config.revisable:
+    if config.remask:
         committed = torch.zeros_like(canvas.z, dtype=torch.double)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
     for index in range(config.steps):
@@ -134,7 +134,7 @@ def denoise(
 
 def is_guided(index: int, config: APSConfig) -> bool:
     """Whether step `index` is steered: something steers, and the window holds the step."""
-    steers = config.inner_steps > 0 or config.num_candidates > 1
+    steers = config.inner_steps > 0 or config.pool_size > 1
     start, end = config.guidance_start, config.guidance_end
     return steers and in_window(index, config.steps, start, end, config.guidance_interval)
 

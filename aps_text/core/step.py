@@ -156,7 +156,7 @@ class Step:
         if canvas.block is not None:
             masks, (at, steps) = block_clock(masked, canvas.editable, canvas.block, index, steps)
         keep = keep_masked(1 - at / steps, 1 - (at + 1) / steps, config.schedule)
-        if config.counting == "dream":
+        if config.reveal_rule == "dream":
             count = dream_count(masks, at, steps)
         else:
             count = reveal_count(masks, keep)
@@ -170,10 +170,10 @@ class Step:
                 chance = chance[tossed[0]]
             coin = noise.uniform(*tossed, index, "order") < chance
             count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
-            if canvas.block is None and not config.revisable:
+            if canvas.block is None and not config.remask:
                 within = torch.zeros_like(within).index_put(tossed, coin)
-        may_reveal_none = config.alg == "origin" or config.counting == "dream"
-        if may_reveal_none and config.threshold is None and not config.revisable:
+        may_reveal_none = config.alg == "origin" or config.reveal_rule == "dream"
+        if may_reveal_none and config.threshold is None and not config.remask:
             within = within & (count > 0)[:, None]
         asked = masked if everywhere else within
         return cls(index, canvas, mask_id, asked, count, expected, noise, config)
@@ -246,7 +246,7 @@ class Step:
         if config.remasking == "anchored" and config.alg == "maskgit_plus":
             scores = anchor_scores(config.anchor_score, tilted.log_phi, candidates, codebook)
         else:
-            by_prior = config.remasking != "anchored" and config.standard_score == "theta"
+            by_prior = config.remasking != "anchored" and config.rank_by == "theta"
             ranked = tilted.log_theta if by_prior else tilted.log_phi
             if config.alg == "topk_margin" and ranked is tilted.log_phi:
                 scores = margin(tilted.likeliest[0])

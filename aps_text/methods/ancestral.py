@@ -41,5 +41,5 @@ def base_config(config: APSConfig) -> APSConfig:
     """The settings with which `config` decodes without a reward."""
     order = "standard" if config.remasking == "anchored" else config.remasking
     return config.replace(
-        inner_steps=0, remasking=order, standard_score="theta", candidate="sample", num_candidates=1
+        inner_steps=0, remasking=order, rank_by="theta", candidate="sample", pool_size=1
     )

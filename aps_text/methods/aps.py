@@ -44,7 +44,7 @@ class APS:
         tilt = pool = None
         if config.inner_steps > 0:
             tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
-        if config.num_candidates > 1 and config.candidate == "sample":
+        if config.pool_size > 1 and config.candidate == "sample":
             pool = AnswerPool(operator, config)
         return denoise(denoiser, operator, canvas, config, noise, tilt, pool)
 

@@ -91,7 +91,7 @@ class APSSMC:
         """States of the heaviest particle, the last one of the chosen particle.
 
         Raises:
-            ValueError: `revisable`.
+            ValueError: `remask`.
         """
         unmasking_only(config, "APS-SMC")
         beta = config.beta if self.beta is None else self.beta

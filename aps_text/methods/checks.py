@@ -6,7 +6,6 @@ import math
 
 from ..core.config import APSConfig
 from ..core.limits import check_number
-from .ancestral import base_config
 
 __all__ = ["check_filter", "check_number", "check_one_of", "ordered"]
 
@@ -38,7 +37,7 @@ def ordered(config: APSConfig, order: str) -> APSConfig:
     counts, `origin` draws both; `anchored` ranks candidates by their tilted probability, which
     biases the weights.
     """
-    base = base_config(config)
+    base = config.replace(rank_by="theta", candidate="sample", pool_size=None)
     if order == "random":
         return base.replace(alg="maskgit_plus", remasking="random")
     if order == "anchored":

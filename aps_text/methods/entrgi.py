@@ -68,10 +68,10 @@ class EntRGi:
             top_p=self.top_p,
             trust_region=None,
             remasking="standard",
-            standard_score="theta",
+            rank_by="theta",
             alg=self.alg,
             candidate="sample",
-            num_candidates=1,
+            pool_size=1,
         )
 
     def steps(

@@ -80,7 +80,7 @@ class FKSteering:
         """States of the heaviest particle, the last one of the chosen particle.
 
         Raises:
-            ValueError: `revisable`.
+            ValueError: `remask`.
         """
         unmasking_only(config, "FK steering")
         beta = config.beta if self.beta is None else self.beta

@@ -82,10 +82,10 @@ def unmasking_only(config: APSConfig, method: str) -> None:
     """Refuse settings under which a written token may be masked again.
 
     Raises:
-        ValueError: `revisable`.
+        ValueError: `remask`.
     """
-    if config.revisable:
+    if config.remask:
         raise ValueError(
-            f"revisable=True re-masks written tokens, and {method} weighs steps that only write; "
-            "use revisable=False"
+            f"remask=True re-masks written tokens, and {method} weighs steps that only write; "
+            "use remask=False"
         )

@@ -99,7 +99,7 @@ class AnswerPool:
             tokens = step.draw(tilted, self.operator.codebook)[:, None]
             gap = laws.gap_of(tokens)
         else:
-            more = self.config.num_candidates - (self._held is not None) - 1
+            more = self.config.pool_size - (self._held is not None) - 1
             tokens, gap = laws.fresh(step, more)
         if self._held is None:
             return tokens, gap

@@ -65,7 +65,7 @@ class SVDD:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """One state a step; refuses `revisable`."""
+        """One state a step; refuses `remask`."""
         unmasking_only(config, "SVDD")
         operator, config, many = guiding(operator), base_config(config), self.candidates
         alpha = config.beta if self.alpha is None else self.alpha

@@ -101,7 +101,7 @@ class TwistedSMC:
         """States of the heaviest particle, the last one of the chosen particle.
 
         Raises:
-            ValueError: `revisable`, or a guiding reward that is a black box.
+            ValueError: `remask`, or a guiding reward that is a black box.
         """
         unmasking_only(config, "twisted SMC")
         if not guiding(operator).differentiable:

@@ -93,13 +93,10 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
         return base_config(config), () if method.beta is not None else ("beta",)
     if isinstance(method, TwistedSMC):
         own = () if method.beta is not None else ("beta",)
-        return ordered(config, method.order), (*WINDOW, "trust_region", *own)
+        return ordered(config, method.order).replace(inner_steps=0), (*WINDOW, "trust_region", *own)
     if isinstance(method, APSSMC):
         beta = config.beta if method.beta is None else method.beta
-        used = ordered(config, method.order)
-        order = {"alg": used.alg, "remasking": used.remasking, "rank_by": "theta"}
-        base = {"pool_size": None, "candidate": "sample", "beta": beta}
-        return config.replace(**order, **base), ()
+        return ordered(config, method.order).replace(beta=beta), ()
     return config, ()
 
 
@@ -111,5 +108,5 @@ def draws_order(config: APSConfig) -> bool:
 def is_greedy(config: APSConfig) -> bool:
     """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
     drawn = config.temperature > 0 or draws_order(config)
-    fitted = config.inner_steps > 0 or config.num_candidates > 1
+    fitted = config.inner_steps > 0 or config.pool_size > 1
     return not fitted and config.candidate == "sample" and not drawn

@@ -57,7 +57,7 @@ def test_a_figure_and_a_table_of_an_ablation(bench, tmp_path):
 
 def test_the_step_that_speed_times_is_one_of_aps(bench):
     speed = bench("speed")
-    config = APSConfig(lora_layers=1, inner_steps=1, num_candidates=1)
+    config = APSConfig(lora_layers=1, inner_steps=1, pool_size=1)
     pipe = APSPipeline.from_pretrained("mini")
     tilted = speed.Setting(pipe, load_reward("relevance"), ["What is a dog?"], config).aps()
     assert tilted.log_phi.shape == (pipe.model.max_new_tokens, pipe.model.parts.vocab_size)

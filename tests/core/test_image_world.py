@@ -166,8 +166,8 @@ def test_steering_explains_the_measurement(world, anchor_score, relaxation):
 def test_quantised_candidates_are_untouched_by_the_pool(world, inner_steps):
     """The pool is of drawn answers: with the quantised expectation there is none, at no cost."""
     config = CONFIG.replace(inner_steps=inner_steps)
-    assert config.num_candidates > 1
-    alone = draw(APS(), world, config.replace(num_candidates=1))
+    assert config.pool_size > 1
+    alone = draw(APS(), world, config.replace(pool_size=1))
     beside = draw(APS(), world, config)
     assert beside.z.equal(alone.z)
     assert beside.cost.reward_forwards == alone.cost.reward_forwards

@@ -36,7 +36,7 @@ MASK, FILL = SYMBOLS, SYMBOLS + 1
 ANSWERS = all_answers(LENGTH, SYMBOLS)
 PLAIN = APSConfig(
     inner_steps=3,
-    num_candidates=1,
+    pool_size=1,
     adapter="logits",
     temperature=1.0,
     top_p=1.0,
@@ -259,7 +259,7 @@ ALGS = ("maskgit_plus", "topk_margin", "entropy", "origin")
         {},
         {"block_length": 1},
         {"block_length": 2, "steps": 2},
-        {"revisable": True, "schedule": "cosine", "standard_score": "phi"},
+        {"remask": True, "schedule": "cosine", "rank_by": "phi"},
         {"temperature": 0.7, "top_p": 0.8, "min_new_tokens": 1, "eos_penalty": 0.5},
         {"estimator": "rloo"},
     ],

@@ -114,7 +114,7 @@ def settings(draw):
         schedule=draw(st.sampled_from(["linear", "cosine"])),
         alg=draw(st.sampled_from(ALGS)),
         block_length=block,
-        revisable=draw(st.booleans()),
+        remask=draw(st.booleans()),
         min_new_tokens=draw(st.integers(0, 3)),
         temperature=draw(st.sampled_from([0.0, 0.7, 1.0])),
     )
@@ -144,15 +144,15 @@ def test_counts_blocks_and_stops_hold_for_uneven_rows(setting):
             if not canvas.stop_ids:
                 assert left.equal(masks - shown)
             assert (left <= masks - shown).all()
-            if not config.revisable:
+            if not config.remask:
                 assert state.revealed.sum(-1).equal(shown)
         assert not (state.revealed & (z != SYMBOLS)).any()
-        if config.block_length is not None and not config.revisable:
+        if config.block_length is not None and not config.remask:
             for row in range(batch):
                 if state.revealed[row].any():
                     last = canvas.block[row][state.revealed[row]].max()
                     assert not (state.z[row][canvas.block[row] < last] == SYMBOLS).any()
-        if not config.revisable:  # what is written stays written, until a stop is before it
+        if not config.remask:  # what is written stays written, until a stop is before it
             kept = (z != SYMBOLS) & (state.z != z)
             assert (state.z[kept] == canvas.fill_id).all()
         z = state.z
@@ -179,7 +179,7 @@ def test_origin_reveals_random_counts_in_random_order():
 
 @pytest.mark.parametrize(
     ("options", "blocks"),
-    [({"alg": "origin"}, None), ({"alg": "origin"}, 4), ({"counting": "dream"}, None)],
+    [({"alg": "origin"}, None), ({"alg": "origin"}, 4), ({"reveal_rule": "dream"}, None)],
     ids=["origin", "origin in blocks", "dream"],
 )
 def test_a_step_that_reveals_nothing_is_not_computed(options, blocks, monkeypatch):
@@ -239,7 +239,7 @@ def test_a_batch_gives_what_its_rows_give_alone(alg, block_length):
     lengths, batch = [7, 1, 4, 7, 2, 5, 6, 3], 8
     denoiser = factor_world(7, SYMBOLS, seed=6, batch=batch)
     config = PLAIN.replace(
-        alg=alg, steps=5, block_length=block_length, revisable=True, min_new_tokens=1
+        alg=alg, steps=5, block_length=block_length, remask=True, min_new_tokens=1
     )
     layout = {
         "mask_id": SYMBOLS,
@@ -319,7 +319,7 @@ def test_revision_changes_tokens_but_never_stops_or_given_text(order):
     z, editable = canvas.z.clone(), canvas.editable.clone()
     z[:, [2, 3]], editable[:, [2, 3]] = 3, False
     canvas = replace(canvas, z=z, editable=editable)
-    config = PLAIN.replace(steps=10, revisable=True, min_new_tokens=1, eos_penalty=2.0, **order)
+    config = PLAIN.replace(steps=10, remask=True, min_new_tokens=1, eos_penalty=2.0, **order)
     revised, before, stops = 0, canvas.z, torch.zeros_like(canvas.editable)
     for state in sample(denoiser, canvas, config).trajectory:
         reopened = (before != SYMBOLS) & (state.z == SYMBOLS)
@@ -330,7 +330,7 @@ def test_revision_changes_tokens_but_never_stops_or_given_text(order):
         before = state.z
     assert revised > 20
     assert not (before == SYMBOLS).any()
-    plain = sample(denoiser, canvas, config.replace(revisable=False)).trajectory
+    plain = sample(denoiser, canvas, config.replace(remask=False)).trajectory
     for one, two in itertools.pairwise(plain):
         assert not ((one.z != SYMBOLS) & (two.z == SYMBOLS)).any()
 
@@ -342,7 +342,7 @@ def test_a_random_order_revises_any_token_whenever_it_was_written(order):
     with probability 1/2, so a written token is masked again with probability 1/4."""
     rows, length = 20_000, 8
     denoiser = factor_world(length, SYMBOLS, seed=12).take(torch.zeros(rows, dtype=torch.long))
-    config = PLAIN.replace(steps=8, revisable=True, **order)
+    config = PLAIN.replace(steps=8, remask=True, **order)
     states = sample(denoiser, open_canvas(rows, length, SYMBOLS), config).trajectory
     since = torch.zeros(rows, length)
     for state in states[:4]:

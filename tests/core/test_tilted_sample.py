@@ -40,7 +40,7 @@ DECODING = [(1.0, 1.0, None), (0.7, 0.95, None), (0.7, 0.8, 3), (1.3, 0.9, None)
 # No adapter, the base sampler's own order: what is left is the pool.
 CONFIG = APSConfig(
     inner_steps=0,
-    num_candidates=4,
+    pool_size=4,
     adapter="logits",
     temperature=1.0,
     top_p=1.0,
@@ -103,7 +103,7 @@ def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, values, temperat
     """Started from exact draws, the chain stays exact: for any phi and as few as two answers, at
     any decoding, also where a pool's rewards are often all the same or -inf."""
     rows = 40_000
-    config = CONFIG.replace(num_candidates=count, temperature=temperature, top_p=top_p, top_k=top_k)
+    config = CONFIG.replace(pool_size=count, temperature=temperature, top_p=top_p, top_k=top_k)
     step, theta, tilted = first_step(config, rows, other_phi)
     reward = rewarding(values)
     theta = sampling_probs(theta, temperature, top_p, top_k).log()
@@ -125,7 +125,7 @@ def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, values, temperat
 def test_one_pool_comes_to_the_posterior_with_its_size(other_phi):
     rows, found = 20_000, []
     for count in (2, 8, 64):
-        config = CONFIG.replace(num_candidates=count)
+        config = CONFIG.replace(pool_size=count)
         step, theta, tilted = first_step(config, rows, other_phi)
         target = target_of(theta)
         law = shares(AnswerPool(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
@@ -137,7 +137,7 @@ def test_one_pool_comes_to_the_posterior_with_its_size(other_phi):
 @pytest.mark.parametrize("order", [{"remasking": "random"}, {"alg": "origin"}])
 def test_answers_follow_the_posterior_of_a_factorised_world(order):
     """The chain over the steps: nearer than one pool of that size, and near."""
-    rows, config = 20_000, CONFIG.replace(num_candidates=6, **order)
+    rows, config = 20_000, CONFIG.replace(pool_size=6, **order)
     world = factor_world(LENGTH, SYMBOLS, 2)
     target = target_of(world.log_probs[0])
     denoiser = world.take(torch.zeros(rows, dtype=torch.long))
@@ -164,7 +164,7 @@ def test_a_correlated_world_is_followed_as_far_as_the_base_sampler_follows_it():
                     denoiser,
                     REWARD,
                     canvas,
-                    CONFIG.replace(num_candidates=count, alg="entropy", remasking="standard"),
+                    CONFIG.replace(pool_size=count, alg="entropy", remasking="standard"),
                 ).z
             ),
             target,
@@ -226,7 +226,7 @@ def test_cost_is_t_forwards_and_the_fresh_answers_rewards(count):
     batch = 5
     denoiser, reward = factor_world(LENGTH, SYMBOLS, 0, batch), table_reward(LENGTH, SYMBOLS, 1, 5)
     canvas = open_canvas(batch, LENGTH, MASK)
-    cost = aps(denoiser, reward, canvas, CONFIG.replace(num_candidates=count)).cost
+    cost = aps(denoiser, reward, canvas, CONFIG.replace(pool_size=count)).cost
     assert (cost.trunk_forwards, cost.denoiser_forwards) == (batch * LENGTH,) * 2
     assert cost.reward_forwards == batch * (count + (LENGTH - 1) * (count - 1))
     assert cost.denoiser_backwards == cost.reward_backwards == 0
@@ -249,7 +249,7 @@ class Recorded(Arithmetic):
         return scores
 
 
-@pytest.mark.parametrize("options", [{}, {"revisable": True}, {"guidance_start": 0.4}])
+@pytest.mark.parametrize("options", [{}, {"remask": True}, {"guidance_start": 0.4}])
 def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
     batch, length = 40, 6
     denoiser = factor_world(length, SYMBOLS, seed=8, batch=batch)
@@ -273,7 +273,7 @@ def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
 def test_a_vetoed_answer_never_wins(inner):
     """Of rewards that are all alike but where they are -inf, no answer of -inf is returned; where
     all are vetoed there is still an answer."""
-    rows, config = 3000, CONFIG.replace(inner_steps=inner, num_candidates=8)
+    rows, config = 3000, CONFIG.replace(inner_steps=inner, pool_size=8)
     world = factor_world(LENGTH, SYMBOLS, 2)
     denoiser = world.take(torch.zeros(rows, dtype=torch.long))
     canvas = open_canvas(rows, LENGTH, MASK)
@@ -335,7 +335,7 @@ def test_pads_behind_a_stop_weigh_nothing():
     step, theta, tilted = first_step(CONFIG, rows, True)
     canvas = replace(step.canvas, stop_ids=(0,))
     step = replace(step, canvas=canvas)
-    tokens = AnswerPool(REWARD, CONFIG.replace(num_candidates=64))(tilted, step)[0]
+    tokens = AnswerPool(REWARD, CONFIG.replace(pool_size=64))(tilted, step)[0]
     ended = end_at_stop(tokens.view(rows, LENGTH), canvas.editable, (0,), canvas.fill_id)
     stopped = (ended[:, 0] == 0).double().mean()
     # Exactly: sum over answers of p(x) exp(r(ended x) / beta).

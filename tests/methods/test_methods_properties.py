@@ -151,7 +151,7 @@ def one_particle(order):
     [
         ("entropy", {"alg": "entropy"}),
         ("topk_margin", {"alg": "topk_margin", "block_length": 2}),
-        ("topk_margin", {"alg": "topk_margin", "counting": "dream"}),
+        ("topk_margin", {"alg": "topk_margin", "reveal_rule": "dream"}),
         ("origin", {"alg": "origin", "schedule": "cosine"}),
         ("random", {"remasking": "random", "temperature": 0.6, "top_p": 0.7}),
         ("entropy", {"alg": "entropy", "alg_temp": 0.4, "eos_penalty": 0.5, "top_k": 2}),
@@ -343,8 +343,8 @@ def test_what_a_method_cannot_do_is_refused():
     with pytest.raises(ValueError, match="black box; use method 'aps-smc' or 'fk'"):
         spent(TwistedSMC(2), black)
     for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2)):
-        with pytest.raises(ValueError, match="revisable=True re-masks written tokens"):
-            spent(method, revisable=True)
+        with pytest.raises(ValueError, match="remask=True re-masks written tokens"):
+            spent(method, remask=True)
 
 
 @every_method

@@ -70,7 +70,7 @@ def test_the_reference_notices_a_missing_shift_and_a_causal_mask(model, referenc
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy"])
 @pytest.mark.parametrize("case", CASES)
 def test_tokens_are_those_of_the_published_code_with_its_counting(model, reference, case, alg):
-    ours = decode(model, reference, case, alg=alg, steps=STEPS[case], counting="dream")
+    ours = decode(model, reference, case, alg=alg, steps=STEPS[case], reveal_rule="dream")
     assert torch.equal(ours, reference[f"{case}/tokens/{alg}"])
 
 
@@ -83,7 +83,7 @@ def test_the_published_code_emits_untrained_ids_and_ours_never(model, reference)
         for token in value.flatten().tolist()
     }
     assert published - known
-    ours = decode(model, reference, "steps", alg="entropy", steps=5, counting="dream")
+    ours = decode(model, reference, "steps", alg="entropy", steps=5, reveal_rule="dream")
     assert set(ours.flatten().tolist()) <= known - {model.parts.mask_id}
 
 
@@ -107,7 +107,7 @@ def test_the_published_code_counts_by_the_batch_average_and_ours_by_the_row(
     assert bool((alone != mask_id).all())
     assert not torch.equal(theirs, alone)
     for counting in ("dream", "exact"):
-        settings = {"infill": True, "alg": alg, "steps": STEPS[case], "counting": counting}
+        settings = {"infill": True, "alg": alg, "steps": STEPS[case], "reveal_rule": counting}
         ours = decode(model, reference, case, **settings)
         assert bool((ours != mask_id).all())
         assert torch.equal(ours[given], z[given])

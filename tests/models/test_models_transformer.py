@@ -36,7 +36,7 @@ def settings(**kw):
         **{
             "steps": 4,
             "inner_steps": 3,
-            "num_candidates": 1,
+            "pool_size": 1,
             "learning_rate": 0.05,
             "beta": 0.1,
             **kw,

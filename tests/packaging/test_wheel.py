@@ -30,7 +30,7 @@ out = pipe("What is a dog?", reward)
 reveal_type(pipe)
 reveal_type(out)
 reveal_type(out.text)
-reveal_type(APSConfig().steps)
+reveal_type(APSConfig().sampler.steps)
 wrong: int = out.text
 """
 

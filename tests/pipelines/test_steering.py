@@ -379,7 +379,7 @@ def test_samples_go_out_in_one_call_and_duplicates_once(pipe, estimator):
         batches.append(len(pairs))
         return vowels(prompts, completions)
 
-    options = {"inner_steps": 2, "num_samples": 6, "num_candidates": 1, "estimator": estimator}
+    options = {"inner_steps": 2, "num_samples": 6, "pool_size": 1, "estimator": estimator}
     options["trust_region"] = None
     out = pipe(QUESTIONS, counted, **options, **SMALL)
     assert len(batches) == out.cost.reward_calls

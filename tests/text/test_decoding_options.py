@@ -158,7 +158,7 @@ def test_dreams_counting_with_as_many_steps_as_masks_starts_with_none_and_ends_w
         counts.append(int(dream_count(left, index, 8)))
         left = left - counts[-1]
     assert (counts[0], counts[-1], sum(counts)) == (0, 2, 8)
-    config = APSConfig(steps=5, counting="dream", temperature=0.0)
+    config = APSConfig(steps=5, reveal_rule="dream", temperature=0.0)
     states = plain(config).trajectory
     assert [state.step for state in states] == [1, 2, 3, 4]  # what reveals none is not computed
     assert [int(state.revealed.sum()) for state in states] == [1, 1, 1, 2]

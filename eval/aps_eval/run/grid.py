@@ -137,8 +137,8 @@ def _cell(
         )
     usual = " ".join([name, *(f"{key}={value}" for key, value in {**options, **own}.items())])
     usual_knob = KNOBS.get(name, "options.best_of")
-    if name == "aps" and config.num_candidates > 1:
-        usual_knob = "config.num_candidates"
+    if name == "aps" and config.pool_size > 1:
+        usual_knob = "config.pool_size"
     knob = method.get("knob", usual_knob)
     _check_knob(knob)
     label = str(method.get("label", usual))
