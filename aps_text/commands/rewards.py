@@ -58,7 +58,10 @@ def rewards_command(args: argparse.Namespace) -> int:
         print(f"{one.name}: {info.measures}")
         print(f"  range     {_range(info.range)}, {side}")
         print(f"  licence   {info.licence or 'none stated'}")
+        if one.options:
+            print(f"  options   {', '.join(one.options)}")
     print('\nWhat one says: aps rewards try NAME "question" "answer"')
+    print("Options follow the name, then the weight: --reward keywords:present=king,queen=0.5")
     return 0
 
 
@@ -121,4 +124,5 @@ def _record(one: Any) -> dict[str, Any]:
         "range": _finite(info.range),
         "differentiable": info.differentiable,
         "licence": info.licence,
+        "options": one.options,
     }

@@ -107,6 +107,11 @@ def warnings_of(
     found: list[str] = []
     rewards = output.rewards
     for name, one in (stats or {}).items():
+        if _never_applied(stats, name):
+            found.append(
+                f"reward {name!r} applied to none of the {one.skipped} texts it was shown (it "
+                f"returned None), so it counts as 0 and steers nothing; {_try(name)}"
+            )
         known = any(not answer.varied.get(name, True) for answer in traces)  # below
         if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
             found.append(
@@ -116,6 +121,7 @@ def warnings_of(
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(traces) if name in one.after]
         still = [i for i in rows if not traces[i].varied[name]]
+        still = [] if _never_applied(stats, name) else still  # said above
         if still:
             value, where = traces[still[0]].after[name], _share(len(still), len(rows))
             found.append(
@@ -188,6 +194,11 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
                 f"{fmean(one):.3g} an answer{share}: that may be what was rewarded"
             )
     return found
+
+
+def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
+    one = (stats or {}).get(name)
+    return one is not None and bool(one.skipped) and not one.scored
 
 
 def _try(name: str) -> str:

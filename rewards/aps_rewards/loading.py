@@ -15,6 +15,7 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import json
 import math
 import re
 import sys
@@ -33,12 +34,13 @@ GROUP = "aps_text.rewards"
 
 @dataclass(frozen=True)
 class InstalledReward:
-    """One installed reward: its name, where it lives, and its metadata or why there is none."""
+    """One installed reward: name, place, metadata (or why there is none), and options."""
 
     name: str
     target: str
     info: RewardInfo | None
     problem: str = ""
+    options: tuple[str, ...] = ()
 
 
 def list_rewards() -> list[InstalledReward]:
@@ -47,12 +49,13 @@ def list_rewards() -> list[InstalledReward]:
     for name, points in sorted(_installed().items()):
         point = points[0]
         try:
-            info = describe(_only(name, points).load())
+            loaded = _only(name, points).load()
+            info = describe(loaded)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
             found.append(InstalledReward(name, point.value, None, problem))
         else:
-            found.append(InstalledReward(name, point.value, info))
+            found.append(InstalledReward(name, point.value, info, options=_options_of(loaded)))
     return found
 
 
@@ -61,7 +64,9 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
 
     Args:
         spec: a callable; an installed name (`relevance`); `package.module:attribute`;
-            `path/to/file.py:function`; a model's folder or hub id.
+            `path/to/file.py:function`; a model's folder or hub id. Options may stand in the text,
+            `keywords:present=king,lonely` or `file.py:function:words=4`: lists by commas where the
+            option is declared as a list, else JSON or text.
         options: keywords for the class or function, e.g. `reference="text"`; of a model, those of
             `aps_rewards.sequence_classifier.SequenceClassifier`.
 
@@ -71,6 +76,12 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
             packages that give one name, a model without weights or tokenizer, a bad option.
         ImportError: found, but its import failed (chained), or one of its packages is missing.
     """
+    if isinstance(spec, str):
+        spec, typed = _split(spec)
+        for name, _, value in (one.partition("=") for one in typed):
+            if name in options:
+                raise TypeError(f"option {name!r} is given twice, in {spec!r} and as a keyword")
+            options[name] = _Text(value)
     with undisturbed(), _gradients_possible():
         return _found(spec, options)
 
@@ -121,24 +132,76 @@ def _gradients_possible() -> contextlib.AbstractContextManager[Any]:
 def parse_reward_spec(spec: str) -> tuple[str, float]:
     """`"relevance=0.5"` -> `("relevance", 0.5)`; without a weight, 1. Negative weights are allowed.
 
-    A name that itself contains `=` needs its weight spelled out.
+    Options stay with the name, which `load_reward` takes as it is:
+    `"keywords:present=king,lonely=2"` -> `("keywords:present=king,lonely", 2.0)`. A name or a last
+    option that itself contains `=` needs its weight spelled out.
 
     Raises:
         ValueError: no name, no number after `=`, or one that is not finite.
     """
-    name, _, number = spec.rpartition("=") if "=" in spec else (spec, "", "1")
+    name, options = _split(spec)
+    if options:
+        last, _, number = options[-1].rpartition("=")
+        if "=" not in last or not _is_number(number):
+            last, number = options[-1], "1"
+        name = ":".join([name, *options[:-1], last])
+    else:
+        name, _, number = name.rpartition("=") if "=" in name else (name, "", "1")
     name = name.strip()
     if not name:
         raise ValueError(f"no reward name in {spec!r}; write NAME or NAME=WEIGHT, e.g. relevance=2")
-    try:
-        weight = float(number)
-    except ValueError:
-        raise ValueError(
-            f"weight {number!r} in {spec!r} is not a number; write e.g. {name}=0.5"
-        ) from None
+    if not _is_number(number):
+        raise ValueError(f"weight {number!r} in {spec!r} is not a number; write e.g. {name}=0.5")
+    weight = float(number)
     if not math.isfinite(weight):
         raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {name}=0.5")
     return name, weight
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _split(spec: str) -> tuple[str, list[str]]:
+    """`NAME:OPTION=VALUE:OPTION=VALUE` into the name and its options, a weight left in its place.
+
+    What follows `package.module` or `file.py` is an attribute (`pkg.mod:attr=0` has a weight and no
+    option); what follows an installed name, a model or an attribute are options.
+    """
+    name, *options = re.split(r":(?=[A-Za-z_]\w*=)", spec)
+    model = ("/" in name or Path(name).is_dir()) and not name.endswith(".py")
+    complete = ":" in name or model or name.strip() in _installed()
+    if options and not complete:
+        return ":".join([name, options[0]]), options[1:]
+    return name, options
+
+
+class _Text(str):
+    """An option's value as it was typed; what it is depends on the option."""
+
+    def as_for(self, parameter: inspect.Parameter) -> Any:
+        """A list where the option takes one, a text where it takes one, else JSON or a text."""
+        kind = "" if parameter.annotation is parameter.empty else str(parameter.annotation)
+        try:
+            value = json.loads(self)
+        except json.JSONDecodeError:
+            value = str(self)
+        if isinstance(value, list):
+            return value
+        alone = re.search(r"(^|\| )(str|float|int)\b", kind)  # a list or one: one
+        if re.search(r"Sequence|Iterable|list|tuple|set", kind) and not alone:
+            items = [item.strip() for item in self.split(",") if item.strip()]
+            return items if "str" in kind else [_Text(i).as_for(_UNTYPED) for i in items]
+        if "str" in kind and not isinstance(value, str) and not re.search("int|float|bool", kind):
+            return str(self)
+        return value
+
+
+_UNTYPED = inspect.Parameter("value", inspect.Parameter.KEYWORD_ONLY)
 
 
 def _installed() -> dict[str, list[EntryPoint]]:
@@ -217,16 +280,30 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
             f"reward {reward_name(found)!r} is already built and takes no options, "
             f"got {', '.join(options)}"
         )
-    parameters = inspect.signature(found).parameters.values()
-    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known = [name for name in named if name not in _ANSWERS]
+    parameters = list(inspect.signature(found).parameters.values())
+    known = _options_of(found)
     # A function's **kwargs take dataset columns, so they excuse no misspelt option.
     catches_all = is_class and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
         if option not in known and not catches_all:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
+    for p in parameters:
+        value = options.get(p.name)
+        if isinstance(value, _Text):
+            options = {**options, p.name: value.as_for(p)}
+    options = {k: v.as_for(_UNTYPED) if isinstance(v, _Text) else v for k, v in options.items()}
     return found(**options) if is_class else functools.partial(found, **options)
+
+
+def _options_of(found: Any) -> tuple[str, ...]:
+    """What a class or function can be given beside the answers."""
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # written in C
+        return ()
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    return tuple(name for name in named if name not in _ANSWERS)
 
 
 def _from_file(place: str) -> Any:

@@ -27,6 +27,7 @@ def test_every_installed_reward_is_listed(capsys):
     assert "-1 to 1, differentiable" in shown
     assert "-1 to 1, black box (steers by RLOO)" in shown
     assert "MIT (VADER lexicon)" in shown
+    assert "options   present, absent" in shown
     assert main(["rewards", "--json"]) == 0
     records = {r["name"]: r for r in json.loads(capsys.readouterr().out)}
     assert records["relevance"]["differentiable"]
@@ -37,6 +38,7 @@ def test_every_installed_reward_is_listed(capsys):
         "range": [-1.0, 1.0],
         "differentiable": False,
         "licence": "MIT (VADER lexicon)",
+        "options": [],
     }
 
 

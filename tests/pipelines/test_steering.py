@@ -500,3 +500,16 @@ def test_length_and_repetition_are_named_where_they_did_the_work():
         compare(longer, answers(["a"], [0.0]))
     looping = answers(["a b a b a b"] * 2, [0.0, 0.0])
     assert "all 2 answers repeat more than 30%" in warnings_of(looping, [])[0]
+
+
+@pytest.mark.parametrize("preset", ["fast", "balanced", "paper"])
+@pytest.mark.parametrize("method", ["aps", "best-of-n", "svdd"])
+def test_a_reward_that_applies_to_nothing_is_said_once(pipe, preset, method):
+    def nothing(completions, **columns):
+        return [None] * len(completions)
+
+    options = {"preset": preset} if method == "aps" else {}
+    out = pipe(QUESTIONS, nothing, method=method, **options, **SMALL)
+    said = [warning for warning in out.warnings if "'nothing'" in warning]
+    assert len(said) == 1
+    assert "applied to none of the" in said[0]

@@ -140,6 +140,14 @@ def test_options_for_something_already_built():
         (" sentiment =-2", ("sentiment", -2.0)),
         ("pkg.mod:attr=0", ("pkg.mod:attr", 0.0)),
         ("a=b/f.py:r=1e-1", ("a=b/f.py:r", 0.1)),
+        ("keywords:present=king,lonely", ("keywords:present=king,lonely", 1.0)),
+        ("keywords:present=king,lonely=-2", ("keywords:present=king,lonely", -2.0)),
+        ("length:words=12", ("length:words=12", 1.0)),
+        ("length:words=12=3", ("length:words=12", 3.0)),
+        ("f.py:r:limit=1", ("f.py:r:limit=1", 1.0)),
+        ("f.py:r:limit=1:other=a b=2", ("f.py:r:limit=1:other=a b", 2.0)),
+        ("owner/name:label=positive=2", ("owner/name:label=positive", 2.0)),
+        ("pattern:pattern=a:b", ("pattern:pattern=a:b", 1.0)),
     ],
 )
 def test_reward_specs(spec, expected):
@@ -153,6 +161,27 @@ def test_bad_reward_specs_name_the_value(spec):
     with pytest.raises(ValueError, match="write") as caught:
         parse_reward_spec(spec)
     assert repr(spec) in str(caught.value)
+
+
+def test_options_in_the_text_are_what_the_option_takes(tmp_path):
+    text = load_reward("keywords:present=king,lonely:absent=queen")
+    built = load_reward("keywords", present=["king", "lonely"], absent=["queen"])
+    assert (text.present, text.absent) == (built.present, built.absent)
+    assert load_reward("distinctness:sizes=1,2").sizes == (1, 2)
+    assert load_reward("exact-match:reference=12").reference == "12"
+    assert load_reward('exact-match:reference="a, b"').reference == "a, b"
+    assert load_reward("numeric-match:reference=12:tolerance=0.5").tolerance == 0.5
+    (tmp_path / "mine.py").write_text(
+        "def r(completions, *, words=2, tag='', **columns):\n"
+        "    return [float(len(c.split()) <= words) for c in completions]\n"
+    )
+    reward = load_reward(f"{tmp_path}/mine.py:r:words=1:tag=x, y")
+    assert reward.keywords == {"words": 1, "tag": "x, y"}
+    assert reward(completions=["a", "a b"]) == [1.0, 0.0]
+    with pytest.raises(TypeError, match="has no option 'words'; it has present, absent"):
+        load_reward("keywords:words=king")
+    with pytest.raises(TypeError, match="option 'present' is given twice"):
+        load_reward("keywords:present=king", present=["queen"])
 
 
 def test_describe_fills_in_what_a_function_does_not_state():

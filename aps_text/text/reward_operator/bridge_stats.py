@@ -30,6 +30,7 @@ class BridgeStats:
         texts: answers whose text was scored.
         changed: those that the reward's tokenizer cuts into other tokens than the bridge mapped.
         scored: answers given as text and scored, samples included.
+        skipped: answers to which the reward did not apply (None).
         low, high: the smallest and the largest of those scores.
     """
 
@@ -39,6 +40,7 @@ class BridgeStats:
     texts: int = 0
     changed: int = 0
     scored: int = 0
+    skipped: int = 0
     low: float = math.inf
     high: float = -math.inf
 
@@ -65,9 +67,12 @@ class BridgeStats:
         self.matched = self.matched + self.bridge.mass(probs).sum(dtype=torch.float32)
         self.text = self.text + self.bridge.text_mass(probs).sum(dtype=torch.float32)
 
-    def count_scores(self, values: Iterable[float]) -> None:
+    def count_scores(self, values: Iterable[float | None]) -> None:
         """Add scores of texts."""
         for value in values:
+            if value is None:
+                self.skipped += 1
+                continue
             self.scored += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
 
