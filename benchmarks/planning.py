@@ -64,9 +64,9 @@ def main():
             (shape, replace(call, carry_over=False, checkpointing=True, **small), None),
             (shape, replace(call, adapter="logits", **small), reward),
             (shape, replace(call, estimator="rloo", num_samples=6, **small), chat),
-            (shape, replace(call, inner_steps=0, num_candidates=4, **small), None),
-            (shape, replace(call, inner_steps=0, num_candidates=16, **small), chat),
-            (shape, replace(call, inner_steps=1, num_candidates=16, **small), reward),
+            (shape, replace(call, inner_steps=0, pool_size=4, **small), None),
+            (shape, replace(call, inner_steps=0, pool_size=16, **small), chat),
+            (shape, replace(call, inner_steps=1, pool_size=16, **small), reward),
         ]
     if args.big:
         call = replace(call, steps=2, inner_steps=1, lora_layers=4)
@@ -96,7 +96,7 @@ def main():
         words += ["logits"] if call.adapter == "logits" else []
         words += [call.estimator] if call.estimator != "relaxed" else []
         words += ["no phi"] if not call.inner_steps else []
-        words += [f"pool {call.num_candidates}"] if call.num_candidates > 1 else []
+        words += [f"pool {call.pool_size}"] if call.pool_size > 1 else []
         words += [f"+{reward.shape.layout}"] if reward else []
         print(
             f"{shape.name:<6}{shape.parameters / 1e6:>8.1f}M{call.batch:>3}"

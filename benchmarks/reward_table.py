@@ -2,7 +2,7 @@
 
     python benchmarks/reward_table.py [--rewards flesch length ...] [--questions 50] [--steps 16]
                                       [--tuning-questions 12] [--out results/reward_table.jsonl]
-                                      [--settings '{"inner_steps": 3, "num_candidates": 1}']
+                                      [--settings '{"inner_steps": 3, "pool_size": None}']
 
 For each reward, beta is chosen on tuning questions (other words than the test set, see
 `comparison.choose_beta`); then the held-out questions are answered plainly and by APS with the same
@@ -115,7 +115,7 @@ class Answers:
                     row = {
                         "key": keys[item.id],
                         "reward": name or "plain",
-                        "beta": config.beta if name else None,
+                        "beta": config.sampler.beta if name else None,
                         "question": item.id,
                         "text": text,
                         "seconds": round(seconds, 4),
@@ -215,7 +215,7 @@ def main() -> None:
     if judge is None:
         head.remove("NLL moved")
     changed = f" with {json.dumps(args.settings)}" if args.settings else ""
-    about = f"preset {args.preset}{changed}, {base.steps} steps, seed {base.seed}"
+    about = f"preset {args.preset}{changed}, {base.sampler.steps} steps, seed {base.call.seed}"
     print(f"\n{len(test)} questions, {about}:\n")
     print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
     print("\n".join(lines))

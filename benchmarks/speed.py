@@ -50,7 +50,7 @@ class Setting:
         self.config, self.length = config, model.max_new_tokens
         rows = len(questions)
         prompts = [model.encode(q) for q in questions]
-        self.denoiser = model.bind(prompts, [self.length] * rows, config.lora_layers)
+        self.denoiser = model.bind(prompts, [self.length] * rows, config.model.lora_layers)
         self.full = model.bind(prompts, [self.length] * rows, None)
         self.canvas = Canvas.open(
             [self.length] * rows,
@@ -90,7 +90,7 @@ class Setting:
 
     def floor(self):
         state = self.denoiser.trunk(self.canvas.z)
-        for _ in range(self.config.inner_steps):
+        for _ in range(self.config.sampler.fit.inner_steps):
             self.replay(self.denoiser, state, True)
         logits = self.replay(self.denoiser, state, False)
         self.reward(logits)
@@ -102,7 +102,7 @@ class Setting:
         ids = self.canvas.z.index_put((rows, cols), logits.argmax(-1))
         alive = torch.ones_like(ids, dtype=torch.bool)
         leaf = logits.softmax(-1).requires_grad_()
-        for _ in range(self.config.inner_steps):
+        for _ in range(self.config.sampler.fit.inner_steps):
             relaxed = Relaxed(ids, rows, cols, leaf, alive, "quantized", "argmax")
             scores: Scores = self.operator.log_prob(relaxed)
             torch.autograd.grad(scores.total.sum(), leaf)
@@ -172,7 +172,7 @@ def main():
     config = APSConfig(
         lora_layers=args.layers,
         inner_steps=args.inner,
-        pool_size=1,
+        pool_size=None,
         trust_region=None,
         gradient_gate=0.0,
     )
@@ -241,7 +241,7 @@ def main():
                 "   (goal >= 85%)"
             )
 
-    with section(f"per-prompt LoRA, {args.batch} rows, rank {config.lora_rank}"):
+    with section(f"per-prompt LoRA, {args.batch} rows, rank {config.sampler.fit.phi.rank}"):
         import copy
         from dataclasses import replace
 
@@ -253,7 +253,9 @@ def main():
                 head=other.cls,
             ),
         )
-        blocks = PeftBlocks(clone, args.batch, config.lora_rank, config.lora_alpha)
+        blocks = PeftBlocks(
+            clone, args.batch, config.sampler.fit.phi.rank, config.sampler.fit.phi.alpha
+        )
         took = medians(
             {"bmm hooks": setting.aps, "PEFT blocks": lambda: setting.aps(clone, phi=blocks)},
             args.repeats,

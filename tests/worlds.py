@@ -22,6 +22,12 @@ from aps_text.core.step import Step
 SUPPRESSED = -1e9
 
 
+def logits_adapter(batch, config):
+    """A logits phi at the configuration's rate; these worlds have no layers for another."""
+    phi = config.sampler.fit.phi
+    return LogitsAdapter(batch, phi.learning_rate, phi.adam_eps)
+
+
 def with_suppressed(log_probs: Tensor, columns: int) -> Tensor:
     """Append `columns` suppressed ids: `(N, K)` -> `(N, K + columns)`."""
     return torch.cat([log_probs, log_probs.new_full((len(log_probs), columns), SUPPRESSED)], -1)
@@ -63,7 +69,7 @@ class TableDenoiser:
         return with_suppressed((marginals / marginals.sum(-1, keepdim=True)).log(), self.suppressed)
 
     def new_adapter(self, config, noise):
-        return LogitsAdapter(len(self.table), config.adapter_learning_rate, config.adam_eps)
+        return logits_adapter(len(self.table), config)
 
 
 def _sum_but(joint: Tensor, axis: int) -> Tensor:
@@ -95,7 +101,7 @@ class FactorDenoiser:
         return with_suppressed(self.log_probs[where], 2)
 
     def new_adapter(self, config, noise):
-        return LogitsAdapter(len(self.log_probs), config.adapter_learning_rate, config.adam_eps)
+        return logits_adapter(len(self.log_probs), config)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .completions import draw_answers, fill_in, relax, scored_positions
 from .operator import Operator, OperatorSum, merge_terms, parts
+from .settings import Fit, Gradient, Relaxation, ScoreFunction
 from .step import Step
 from .token_sampling import sampling_probs
 
@@ -43,36 +44,40 @@ class Likelihood:
     terms: dict[str, Tensor] = field(default_factory=dict)
 
 
-def estimate(operator: Operator, log_phi: Tensor, step: Step, inner: int) -> Likelihood:
+def estimate(
+    operator: Operator, log_phi: Tensor, step: Step, inner: int, gradient: Gradient | None = None
+) -> Likelihood:
     """Estimate the likelihood part of the loss, per operator of a sum.
 
     Args:
         operator: bound to the step's B rows.
         log_phi: `(N, K)` normalised, on the graph of the logits.
         inner: the optimiser step; names the draws.
+        gradient: how; None is what the step's settings say.
 
     Raises:
         ValueError: `estimator="relaxed"` with an operator that is a black box.
     """
-    kind = step.config.estimator
+    if gradient is None:
+        gradient = (step.config.sampler.fit or Fit()).gradient
     through: list[tuple[float, Operator]] = []
     scored: list[tuple[float, Operator]] = []
     for weight, part in parts(operator):
         if weight == 0:
             continue
-        if kind == "relaxed" and not part.differentiable:
+        if gradient.score is None and not part.differentiable:
             raise ValueError(
                 "estimator='relaxed' needs differentiable rewards, and one of these is a black "
                 "box; use estimator='auto' or 'rloo'"
             )
-        relaxed = part.differentiable and kind in ("auto", "relaxed")
+        relaxed = part.differentiable and gradient.relaxation is not None
         (through if relaxed else scored).append((weight, part))
     zero = log_phi.new_zeros(len(step.canvas.z))
     found = Likelihood(zero, zero, torch.zeros_like(zero, dtype=torch.bool))
-    if through:
-        found = _add(found, _relaxed(through, log_phi, step, inner))
-    if scored:
-        found = _add(found, _sampled(scored, log_phi, step, inner))
+    if through and gradient.relaxation is not None:
+        found = _add(found, _relaxed(through, log_phi, step, inner, gradient.relaxation))
+    if scored and gradient.score is not None:
+        found = _add(found, _sampled(scored, log_phi, step, inner, gradient.score))
     return found
 
 
@@ -86,16 +91,21 @@ def _add(one: Likelihood, two: Likelihood) -> Likelihood:
 
 
 def _relaxed(
-    weighted: Sequence[tuple[float, Operator]], log_phi: Tensor, step: Step, inner: int
+    weighted: Sequence[tuple[float, Operator]],
+    log_phi: Tensor,
+    step: Step,
+    inner: int,
+    relaxation: Relaxation,
 ) -> Likelihood:
-    config, where, stream = step.config, step.where, f"relax{inner}"
+    where, stream = step.where, f"relax{inner}"
     log_hard = log_phi.detach()
     gumbel = None
-    if config.relaxation == "gumbel":
+    if relaxation.kind == "gumbel":
         gumbel = step.noise.gumbel(*where, step.index, stream, log_phi.shape[-1])
         hard = (log_hard + gumbel).argmax(-1)
-    elif config.quantizer == "sample" and config.relaxation != "expectation":
-        probs = sampling_probs(log_hard, config.temperature, config.top_p, config.top_k)
+    elif relaxation.quantizer == "sample":
+        draw = step.config.sampler.draw
+        probs = sampling_probs(log_hard, draw.temperature, draw.top_p, draw.top_k)
         hard = step.noise.categorical(probs, *where, step.index, stream)
     else:
         hard = log_hard.argmax(-1)
@@ -103,10 +113,10 @@ def _relaxed(
         step,
         log_phi.exp(),
         hard,
-        relaxation=config.relaxation,
-        quantizer=config.quantizer,
+        relaxation=relaxation.kind,
+        quantizer=relaxation.quantizer or "sample",
         gumbel=gumbel,
-        temperature=config.gumbel_temperature,
+        temperature=relaxation.gumbel_temperature or 1.0,
     )
     scores = OperatorSum(weighted).log_prob(relaxed)
     total = scores.total.to(log_phi)
@@ -114,13 +124,17 @@ def _relaxed(
 
 
 def _sampled(
-    weighted: Sequence[tuple[float, Operator]], log_phi: Tensor, step: Step, inner: int
+    weighted: Sequence[tuple[float, Operator]],
+    log_phi: Tensor,
+    step: Step,
+    inner: int,
+    score: ScoreFunction,
 ) -> Likelihood:
-    config, rows, cols = step.config, *step.where
+    rows, cols = step.where
     batch, length = step.canvas.z.shape
-    draws = config.num_samples
+    draws = score.samples
     hard = draw_answers(step, log_phi.detach().double().exp(), draws, f"score{inner}")
-    if config.estimator == "remax":
+    if score.baseline == "remax":
         hard = torch.cat([log_phi.detach().argmax(-1, keepdim=True), hard], -1)
     width = hard.shape[-1]
     ids = fill_in(step.canvas, step.where, hard)
@@ -132,7 +146,7 @@ def _sampled(
         name: value.view(batch, width)[:, -draws:].mean(1) for name, value in scored.terms.items()
     }
     sampled = rewards[:, -draws:]
-    if config.estimator == "remax":
+    if score.baseline == "remax":
         advantage = sampled - rewards[:, :1]
     else:
         advantage = (sampled - sampled.mean(1, keepdim=True)) * draws / (draws - 1)

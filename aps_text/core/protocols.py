@@ -50,7 +50,7 @@ class Denoiser(Protocol):
         ...
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        """A fresh phi of the kind `config.adapter` for these rows, equal to theta."""
+        """A fresh phi of the kind `config.sampler.fit.phi` for these rows, equal to theta."""
         ...
 
 

@@ -24,10 +24,9 @@ from .cost import Cost, MeteredDenoiser, metered
 from .noise import Noise
 from .operator import Operator
 from .protocols import Denoiser
-from .schedule import in_window
 from .step import Step, StepState, Tilted
 
-__all__ = ["CandidatePool", "Method", "Result", "Tilt", "denoise", "is_guided", "run"]
+__all__ = ["CandidatePool", "Method", "Result", "Tilt", "denoise", "run"]
 
 
 class Method(Protocol):
@@ -88,10 +87,11 @@ def denoise(
     """
     full, mask_id = canvas, denoiser.mask_id
     committed = None  # (B, L) the scores that committed tokens won by, if they compete again
-    if config.remask:
+    settings = config.sampler
+    if settings.remask:
         committed = torch.zeros_like(canvas.z, dtype=torch.double)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
-    for index in range(config.steps):
+    for index in range(settings.steps):
         busy = (canvas.z == mask_id).any(-1)
         if not bool(busy.all()):
             keep = busy.nonzero().squeeze(-1)
@@ -104,7 +104,7 @@ def denoise(
             for part in (tilt, pool):
                 if part is not None:
                     part.take(keep)
-        guided = (tilt is not None or pool is not None) and is_guided(index, config)
+        guided = (tilt is not None or pool is not None) and settings.is_guided(index)
         step = Step.open(canvas, mask_id, config, noise, index, everywhere=guided)
         if not len(step.where[0]):
             continue
@@ -121,7 +121,7 @@ def denoise(
                 candidates = step.draw(tilted, operator.codebook)
             scores = step.score(tilted, candidates, operator.codebook)
             again = None
-            if committed is not None and index + 1 < config.steps:
+            if committed is not None and index + 1 < settings.steps:
                 again, committed = step.remask_candidates(committed)
             move = step.write(candidates, scores, again, committed)
             if committed is not None:
@@ -130,13 +130,6 @@ def denoise(
             full = full.put(rows, canvas)
             state = step.report(full, rows, tilted, move, guided=guided)
         yield state  # outside of no_grad, which would otherwise hold in the caller's code too
-
-
-def is_guided(index: int, config: APSConfig) -> bool:
-    """Whether step `index` is steered: something steers, and the window holds the step."""
-    steers = config.inner_steps > 0 or config.pool_size > 1
-    start, end = config.guidance_start, config.guidance_end
-    return steers and in_window(index, config.steps, start, end, config.guidance_interval)
 
 
 @dataclass

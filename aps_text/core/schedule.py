@@ -26,7 +26,6 @@ __all__ = [
     "alpha",
     "block_clock",
     "dream_count",
-    "in_window",
     "keep_masked",
     "reveal_count",
     "time_grid",
@@ -118,8 +117,3 @@ def block_clock(
         torch.where(overdue, 0, at).double(),
         torch.where(overdue, 1, own).double(),
     )
-
-
-def in_window(index: int, steps: int, start: float, end: float, interval: int) -> bool:
-    """Whether step `index` lies in the part `[start, end)` of the steps and on the interval."""
-    return start <= index / steps < end and index % interval == 0

@@ -37,9 +37,10 @@ from .schedule import (
     reveal_count,
     time_grid,
 )
+from .settings import Order, Ranked, Shuffled
 from .token_sampling import draw_tokens, sampling_support, stop_bias, two_likeliest
 
-__all__ = ["Step", "StepState", "Tilted", "Transition", "is_random_order"]
+__all__ = ["Step", "StepState", "Tilted", "Transition"]
 
 
 @dataclass
@@ -152,17 +153,20 @@ class Step:
                 these there may be none.
         """
         masked = canvas.z == mask_id
-        masks, at, steps = masked.sum(-1), index, config.steps
+        settings = config.sampler
+        masks, at, steps = masked.sum(-1), index, settings.steps
         if canvas.block is not None:
             masks, (at, steps) = block_clock(masked, canvas.editable, canvas.block, index, steps)
-        keep = keep_masked(1 - at / steps, 1 - (at + 1) / steps, config.schedule)
-        if config.reveal_rule == "dream":
+        keep = keep_masked(1 - at / steps, 1 - (at + 1) / steps, settings.schedule)
+        if settings.reveal_rule == "dream":
             count = dream_count(masks, at, steps)
         else:
             count = reveal_count(masks, keep)
         expected = count
         within = writable(masked, canvas.block, count)
-        if config.alg == "origin":
+        order = settings.order
+        coins = isinstance(order, Shuffled) and order.coins
+        if coins:
             # Every mask is revealed by its own coin; a row may reveal none before the last step.
             tossed = positions_of(within)
             chance = 1 - keep
@@ -170,10 +174,10 @@ class Step:
                 chance = chance[tossed[0]]
             coin = noise.uniform(*tossed, index, "order") < chance
             count = torch.zeros_like(count).index_add(0, tossed[0], coin.long())
-            if canvas.block is None and not config.remask:
+            if canvas.block is None and not settings.remask:
                 within = torch.zeros_like(within).index_put(tossed, coin)
-        may_reveal_none = config.alg == "origin" or config.reveal_rule == "dream"
-        if may_reveal_none and config.threshold is None and not config.remask:
+        may_reveal_none = coins or settings.reveal_rule == "dream"
+        if may_reveal_none and _threshold(order) is None and not settings.remask:
             within = within & (count > 0)[:, None]
         asked = masked if everywhere else within
         return cls(index, canvas, mask_id, asked, count, expected, noise, config)
@@ -204,8 +208,8 @@ class Step:
     @cached_property
     def bias(self) -> Callable[[Tensor], Tensor]:
         """`eos_penalty` and `min_new_tokens`, applied to logits `(N, K)`."""
-        config = self.config
-        return stop_bias(self.canvas, self.where, config.eos_penalty, config.min_new_tokens)
+        settings = self.config.sampler
+        return stop_bias(self.canvas, self.where, settings.eos_penalty, settings.min_new_tokens)
 
     @torch.no_grad()
     def x_theta(self, denoiser: Denoiser) -> Tensor:
@@ -220,41 +224,39 @@ class Step:
         Raises:
             ValueError: `candidate="quantized"` without a codebook.
         """
-        config = self.config
-        if config.candidate == "quantized":
+        settings = self.config.sampler
+        order, law = settings.order, settings.draw
+        if settings.candidate == "quantized":
             if codebook is None:
                 raise ValueError(
                     "candidate='quantized' needs an operator with a codebook; "
                     "use candidate='sample'"
                 )
             return codebook.nearest(codebook.expect(tilted.log_phi.exp()))
-        if config.temperature == 0:
-            if config.alg == "topk_margin":
+        if law.temperature == 0:
+            if isinstance(order, Ranked) and order.alg == "topk_margin":
                 return tilted.likeliest[1]
             return tilted.log_phi.argmax(-1)
-        probs, ids = sampling_support(
-            tilted.log_phi, config.temperature, config.top_p, config.top_k
-        )
+        probs, ids = sampling_support(tilted.log_phi, law.temperature, law.top_p, law.top_k)
         return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate")
 
     def score(self, tilted: Tilted, candidates: Tensor, codebook: Codebook | None = None) -> Tensor:
         """What the candidates compete by, `(N,)`; with `alg_temp`, perturbed so that the best n are
         a draw from `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick)."""
-        config, (rows, cols) = self.config, self.where
-        if is_random_order(config):
+        order, (rows, cols) = self.config.sampler.order, self.where
+        if isinstance(order, Shuffled):
             return -self.noise.uniform(rows, cols, self.index, "order")
-        if config.remasking == "anchored" and config.alg == "maskgit_plus":
-            scores = anchor_scores(config.anchor_score, tilted.log_phi, candidates, codebook)
+        if order.under == "phi" and order.alg == "maskgit_plus":
+            scores = anchor_scores(order.anchor_score, tilted.log_phi, candidates, codebook)
         else:
-            by_prior = config.remasking != "anchored" and config.rank_by == "theta"
-            ranked = tilted.log_theta if by_prior else tilted.log_phi
-            if config.alg == "topk_margin" and ranked is tilted.log_phi:
+            ranked = tilted.log_theta if order.under == "theta" else tilted.log_phi
+            if order.alg == "topk_margin" and ranked is tilted.log_phi:
                 scores = margin(tilted.likeliest[0])
             else:
-                scores = confidence(config.alg, ranked, candidates)
-        if config.alg_temp is not None:
+                scores = confidence(order.alg, ranked, candidates)
+        if order.alg_temp is not None:
             gumbel = self.noise.gumbel(rows, cols, self.index, "alg_temp", 1).squeeze(-1)
-            scores = scores / config.alg_temp + gumbel
+            scores = scores / order.alg_temp + gumbel
         return scores
 
     def remask_candidates(self, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -264,7 +266,8 @@ class Step:
         tokens to re-mask and their new scores are both drawn. Stop tokens and what is behind them
         stay.
         """
-        canvas, config, grid = self.canvas, self.config, time_grid(self.config.steps)
+        canvas, settings = self.canvas, self.config.sampler
+        grid, shuffled = time_grid(settings.steps), isinstance(settings.order, Shuffled)
         t, s = grid[self.index], grid[self.index + 1]
         settled = canvas.editable & (canvas.z != self.mask_id) & (canvas.z != canvas.fill_id)
         settled &= ~is_stop(canvas.z, canvas.stop_ids)
@@ -273,12 +276,12 @@ class Step:
             where = positions_of(on)
             return scores.index_put(where, -self.noise.uniform(*where, self.index, stream))
 
-        if is_random_order(config):
+        if shuffled:
             scores = drawn(settled, "revise")
         again = weakest_committed(
-            scores, settled, alpha(t, config.schedule), alpha(s, config.schedule)
+            scores, settled, alpha(t, settings.schedule), alpha(s, settings.schedule)
         )
-        return again, drawn(again, "order") if is_random_order(config) else scores
+        return again, drawn(again, "order") if shuffled else scores
 
     def write(
         self,
@@ -297,8 +300,9 @@ class Step:
         canvas, asked, count = self.canvas, self.asked, self.count
         dense = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
         dense = dense.index_put(self.where, scores.double())
-        if self.config.threshold is not None:
-            sure = (dense >= self.config.threshold) & writable(asked, canvas.block, count)
+        threshold = _threshold(self.config.sampler.order)
+        if threshold is not None:
+            sure = (dense >= threshold) & writable(asked, canvas.block, count)
             count = count.maximum(sure.sum(-1))
         offered = asked
         if again is not None and committed_scores is not None:
@@ -362,7 +366,7 @@ class Step:
         )
         return StepState(
             step=self.index,
-            steps=self.config.steps,
+            steps=self.config.sampler.steps,
             z=canvas.z,
             written=canvas.written,
             revealed=spread(move.revealed, False),
@@ -421,9 +425,9 @@ def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return change(part) if isinstance(part, Tensor) else part
 
 
-def is_random_order(config: APSConfig) -> bool:
-    """Whether positions come in an order that is drawn, whatever the scores."""
-    return config.alg == "origin" or config.remasking == "random"
+def _threshold(order: Order) -> float | None:
+    """The score from which on a position is written anyway."""
+    return order.threshold if isinstance(order, Ranked) else None
 
 
 def writable(masked: Tensor, block: Tensor | None, count: Tensor) -> Tensor:

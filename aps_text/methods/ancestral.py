@@ -1,6 +1,6 @@
 """The base sampler: confidence or ancestral decoding of x_theta, no reward.
 
-`config.alg` is Dream's name for how positions are ranked; `origin` is ancestral sampling, every
+`alg` is Dream's name for how positions are ranked; `origin` is ancestral sampling, every
 mask revealed by its own coin with probability `1 - (1 - alpha_s) / (1 - alpha_t)` (Sahoo et al.
 2024, MDLM, https://arxiv.org/abs/2406.07524). Confidence decoders reveal per-row counts (Chang et
 al. 2022, MaskGIT, https://arxiv.org/abs/2202.04200; Ye et al. 2025, Dream,
@@ -17,6 +17,7 @@ from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
+from ..core.settings import Ranked
 from ..core.step import StepState
 
 __all__ = ["Ancestral", "base_config"]
@@ -39,7 +40,7 @@ class Ancestral:
 
 def base_config(config: APSConfig) -> APSConfig:
     """The settings with which `config` decodes without a reward."""
-    order = "standard" if config.remasking == "anchored" else config.remasking
-    return config.replace(
-        inner_steps=0, remasking=order, rank_by="theta", candidate="sample", pool_size=1
-    )
+    base = config.replace(inner_steps=0, candidate="sample", pool_size=None)
+    if isinstance(base.sampler.order, Ranked):
+        return base.replace(remasking="standard", rank_by="theta")
+    return base

@@ -22,6 +22,7 @@ from ..core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, t
 from ..core.operator import Operator
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import denoise
+from ..core.settings import Fit, Gradient
 from ..core.step import Step, StepState, Tilted
 from .pool import AnswerPool
 
@@ -42,9 +43,9 @@ class APS:
     ) -> Iterator[StepState]:
         """See `Method.steps`; `phi` is a warm start for every row."""
         tilt = pool = None
-        if config.inner_steps > 0:
+        if config.sampler.fit is not None:
             tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
-        if config.pool_size > 1 and config.candidate == "sample":
+        if config.sampler.pool_size is not None:
             pool = AnswerPool(operator, config)
         return denoise(denoiser, operator, canvas, config, noise, tilt, pool)
 
@@ -53,7 +54,8 @@ class PosteriorTilt:
     """M optimiser steps of phi on the surrogate objective, then x_phi within the trust region."""
 
     def __init__(self, operator: Operator, config: APSConfig, phi: Adapter) -> None:
-        self.operator, self.config, self.phi = operator, config, phi
+        self.operator, self.phi = operator, phi
+        self.fit, self.beta = config.sampler.fit or Fit(), config.sampler.beta
 
     def take(self, rows: Tensor) -> None:
         """See `Tilt.take`."""
@@ -61,7 +63,7 @@ class PosteriorTilt:
 
     def __call__(self, denoiser: Denoiser, step: Step) -> Tilted:
         """See `Tilt.__call__`: M+1 forwards (M+2 when phi is carried over)."""
-        config, where, bias, batch = self.config, step.where, step.bias, len(step.count)
+        fit, where, bias, batch = self.fit, step.where, step.bias, len(step.count)
         trunk = denoiser.trunk(step.canvas.z)
         theta = self.phi.begin(denoiser, trunk, where)
         log_theta = None if theta is None else bias(theta).log_softmax(-1)
@@ -71,7 +73,7 @@ class PosteriorTilt:
         log_phi: Tensor | None = None  # log x_phi; None once phi has moved on from it
         going = torch.ones(batch, dtype=torch.bool, device=step.count.device)
         fraction = step.reveal_fraction
-        for inner in range(config.inner_steps):
+        for inner in range(fit.inner_steps):
             with torch.enable_grad():
                 logits = self.phi.logits(denoiser, trunk, where)
             # The loss is differentiated at the logits first: a row whose gradient is nothing, or
@@ -83,38 +85,38 @@ class PosteriorTilt:
                 log_phi = log_leaf.detach()
                 if log_theta is None:
                     log_theta = log_phi
-                prior = prior_term(config.prior, log_leaf, log_theta, where[0], fraction)
-                if config.trust_region is not None:
-                    if config.prior == "kl":  # the gap is in the prior already
+                prior = prior_term(fit.prior, log_leaf, log_theta, where[0], fraction)
+                if fit.trust_region is not None:
+                    if fit.prior == "kl":  # the gap is in the prior already
                         gap = prior.detach() / (fraction * masked_count(where[0], fraction))
                     else:
                         gap = kl_rows(log_phi, log_theta, where[0], batch)
-                    going = going & (gap < config.trust_region)
+                    going = going & (gap < fit.trust_region)
                     if not bool(going.any()):
                         break
-                found = estimate(self.operator, log_leaf, step, inner)
-                weight = likelihood_weight(config.likelihood_weight, fraction, step.canvas.lengths)
-                total = prior - weight * found.surrogate / config.beta
+                found = estimate(self.operator, log_leaf, step, inner, fit.gradient)
+                weight = likelihood_weight(fit.likelihood_weight, fraction, step.canvas.lengths)
+                total = prior - weight * found.surrogate / self.beta
                 if not total.requires_grad:
                     break  # no prior and nothing that guides
                 (grad,) = torch.autograd.grad(total.sum(), leaf)
             norm = sum_rows(grad.square().sum(-1), where[0], batch).sqrt()
-            likelihood = (weight * found.value / config.beta).detach()
+            likelihood = (weight * found.value / self.beta).detach()
             loss = {"prior": prior.detach(), "likelihood": likelihood}
             rewards = {name: value.detach().to(leaf) for name, value in found.terms.items()}
-            gate = going & found.informative & (norm > config.gradient_gate)
+            gate = going & found.informative & (norm > fit.gradient_gate)
             if bool(gate.any()):
                 self.phi.update(logits, grad, gate)
                 log_phi = None
-            elif is_deterministic(config) and self.operator.differentiable:
+            elif is_deterministic(fit.gradient) and self.operator.differentiable:
                 break  # nothing moved, so the next inner step would find the same gradient
         with torch.no_grad():
             if log_phi is None:
                 log_phi = bias(self.phi.logits(denoiser, trunk, where)).log_softmax(-1)
             if log_theta is None:
                 log_theta = log_phi
-            if config.trust_region is not None:
-                log_phi = trust_region(log_phi, log_theta, where[0], batch, config.trust_region)
+            if fit.trust_region is not None:
+                log_phi = trust_region(log_phi, log_theta, where[0], batch, fit.trust_region)
         return Tilted(log_phi, log_theta, loss, rewards, norm)
 
 
@@ -123,9 +125,6 @@ def masked_count(rows: Tensor, like: Tensor) -> Tensor:
     return sum_rows(like.new_ones(len(rows)), rows, len(like)).clamp_min(1)
 
 
-def is_deterministic(config: APSConfig) -> bool:
+def is_deterministic(gradient: Gradient) -> bool:
     """Whether the gradient of a differentiable operator is the same until phi moves."""
-    draws = config.relaxation == "gumbel" or (
-        config.relaxation != "expectation" and config.quantizer == "sample"
-    )
-    return config.estimator in ("auto", "relaxed") and not draws
+    return gradient.relaxation is not None and not gradient.relaxation.draws

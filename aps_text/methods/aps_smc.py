@@ -36,7 +36,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
-from ..core.sampler import Tilt, is_guided
+from ..core.sampler import Tilt
 from ..core.step import StepState
 from .aps import PosteriorTilt
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
@@ -94,7 +94,7 @@ class APSSMC:
             ValueError: `remask`.
         """
         unmasking_only(config, "APS-SMC")
-        beta = config.beta if self.beta is None else self.beta
+        beta = config.sampler.beta if self.beta is None else self.beta
         settings = config.replace(beta=beta)
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
@@ -117,7 +117,7 @@ class APSSMC:
             beta=beta,
             log_twist=twist,
             tilt=tilt,
-            guided=lambda index: is_guided(index, settings),
+            guided=lambda index: settings.sampler.is_guided(index),
             every=self.every,
             resample=self.resample,
             final=self.final,

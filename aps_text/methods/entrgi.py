@@ -71,7 +71,7 @@ class EntRGi:
             rank_by="theta",
             alg=self.alg,
             candidate="sample",
-            pool_size=1,
+            pool_size=None,
         )
 
     def steps(

@@ -83,7 +83,7 @@ class FKSteering:
             ValueError: `remask`.
         """
         unmasking_only(config, "FK steering")
-        beta = config.beta if self.beta is None else self.beta
+        beta = config.sampler.beta if self.beta is None else self.beta
 
         def twist(reward: Operator, at: Proposal) -> Tensor:
             log_p, draws = at.log_p, self.draws

@@ -164,7 +164,7 @@ class ParticleFilter:
             tilt = self.tilt(
                 models.take(tilted_slots), reward.take(tilted_slots), own.take(tilted_slots)
             )
-        for index in range(self.config.steps):
+        for index in range(self.config.sampler.steps):
             active = busy.nonzero().squeeze(-1)
             if not len(active):
                 return
@@ -222,13 +222,13 @@ class ParticleFilter:
         else:
             log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
-        config = self.config
+        law = self.config.sampler.draw
         with torch.no_grad():
-            p = sampling_probs(tilted.log_theta, config.temperature, config.top_p, config.top_k)
+            p = sampling_probs(tilted.log_theta, law.temperature, law.top_p, law.top_k)
             log_p = log_q = p.log()
-            if tilt is not None and config.temperature > 0:
+            if tilt is not None and law.temperature > 0:
                 # The tilt acts inside the base sampler's own support: outside of it weights are 0.
-                inside = tilted.log_phi.masked_fill(p == 0, -torch.inf) / config.temperature
+                inside = tilted.log_phi.masked_fill(p == 0, -torch.inf) / law.temperature
                 log_q = ((1 - self.floor) * inside.softmax(-1) + self.floor * p).log()
         return Proposal(step, tilted, log_p, log_q)
 

@@ -84,7 +84,7 @@ def unmasking_only(config: APSConfig, method: str) -> None:
     Raises:
         ValueError: `remask`.
     """
-    if config.remask:
+    if config.sampler.remask:
         raise ValueError(
             f"remask=True re-masks written tokens, and {method} weighs steps that only write; "
             "use remask=False"

@@ -78,7 +78,7 @@ class AnswerPool:
         answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
         on = scored_positions(answers, step.canvas)[rows, :, cols]
         gap = sum_rows(torch.where(on, gap, 0.0), rows, batch)
-        log_weight = reward / self.config.beta - softplus(gap)
+        log_weight = reward / self.config.sampler.beta - softplus(gap)
         each = torch.arange(batch, device=rows.device)
         chosen = step.noise.categorical(
             log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
@@ -95,11 +95,11 @@ class AnswerPool:
     def _answers(self, laws: _Laws, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the
         base draw, the last the one held."""
-        if self.config.temperature == 0:
+        if self.config.sampler.draw.temperature == 0:
             tokens = step.draw(tilted, self.operator.codebook)[:, None]
             gap = laws.gap_of(tokens)
         else:
-            more = self.config.pool_size - (self._held is not None) - 1
+            more = (self.config.sampler.pool_size or 1) - (self._held is not None) - 1
             tokens, gap = laws.fresh(step, more)
         if self._held is None:
             return tokens, gap
@@ -143,11 +143,13 @@ class _Laws:
     @classmethod
     def of(cls, tilted: Tilted, config: APSConfig) -> _Laws:
         """p' of x_theta, and f' of x_phi inside its support."""
-        same, heat = tilted.log_phi is tilted.log_theta, config.temperature
+        same, heat = tilted.log_phi is tilted.log_theta, config.sampler.draw.temperature
         if heat == 0:
             p = tilted.log_theta.exp()
             return cls(p, p if same else tilted.log_phi.exp(), None)
-        p, ids = sampling_support(tilted.log_theta, heat, config.top_p, config.top_k)
+        p, ids = sampling_support(
+            tilted.log_theta, heat, config.sampler.draw.top_p, config.sampler.draw.top_k
+        )
         if same:
             return cls(p, p, ids)
         log_phi = tilted.log_phi if ids is None else tilted.log_phi.gather(-1, ids)

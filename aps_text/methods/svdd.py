@@ -68,7 +68,7 @@ class SVDD:
         """One state a step; refuses `remask`."""
         unmasking_only(config, "SVDD")
         operator, config, many = guiding(operator), base_config(config), self.candidates
-        alpha = config.beta if self.alpha is None else self.alpha
+        alpha = config.sampler.beta if self.alpha is None else self.alpha
 
         def look(z: Canvas, of: Tensor, own: Noise, index: int) -> tuple[Tensor, Step, Tensor]:
             """The rows of `z` with masks, their step, and x_theta there; `of` are the caller's."""
@@ -81,7 +81,7 @@ class SVDD:
 
         rows, ahead, log_theta = look(canvas, slots(len(canvas.z), 1, canvas.z.device), noise, 0)
         where = ahead.where
-        for index in range(config.steps):
+        for index in range(config.sampler.steps):
             if not len(rows):
                 return
             owners = slots(len(rows), many, rows.device)
@@ -114,7 +114,7 @@ class SVDD:
         if self.fill == "argmax":
             tokens = log_theta.argmax(-1, keepdim=True)
         else:
-            config = step.config
-            probs = sampling_probs(log_theta, config.temperature, config.top_p, config.top_k)
+            law = step.config.sampler.draw
+            probs = sampling_probs(log_theta, law.temperature, law.top_p, law.top_k)
             tokens = draw_answers(step, probs, 1)
         return fill_in(step.canvas, step.where, tokens)

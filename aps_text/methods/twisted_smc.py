@@ -28,7 +28,7 @@ from ..core.objective import trust_region
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
-from ..core.schedule import in_window
+from ..core.settings import Fit
 from ..core.step import Step, StepState, Tilted
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
@@ -109,14 +109,13 @@ class TwistedSMC:
                 "twisted SMC proposes by the reward's gradient, and one of these rewards is a "
                 "black box; use method 'aps-smc' or 'fk'"
             )
-        beta = config.beta if self.beta is None else self.beta
+        beta = config.sampler.beta if self.beta is None else self.beta
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
-            return GradientTilt(reward, beta, config.trust_region)
+            return GradientTilt(reward, beta, (config.sampler.fit or Fit()).trust_region)
 
         def guided(index: int) -> bool:
-            window = config.guidance_start, config.guidance_end, config.guidance_interval
-            return in_window(index, config.steps, *window)
+            return config.sampler.window.has(index, config.sampler.steps)
 
         def twist(reward: Operator, at: Proposal) -> Tensor | None:
             return at.tilted.log_twist

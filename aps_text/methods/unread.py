@@ -13,7 +13,7 @@ from ..core.config import APSConfig
 from ..core.names import renamed
 from ..core.routing import DEFAULTS, ineffective_options
 from ..core.sampler import Method
-from ..core.step import is_random_order
+from ..core.settings import Ranked
 from .ancestral import Ancestral, base_config
 from .aps_smc import APSSMC
 from .best_of_n import BestOf
@@ -74,7 +74,7 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
         found["num_return_sequences"] = mend
         if isinstance(method, BestOf | SVDD | FKSteering):
             found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
-    if used.candidate == "quantized" and not draws_order(used):
+    if used.sampler.candidate == "quantized" and not draws_order(used):
         found["num_return_sequences"] = (
             "candidate='quantized' draws no candidates, so all are alike; use candidate='sample'"
         )
@@ -95,18 +95,19 @@ def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, .
         own = () if method.beta is not None else ("beta",)
         return ordered(config, method.order).replace(inner_steps=0), (*WINDOW, "trust_region", *own)
     if isinstance(method, APSSMC):
-        beta = config.beta if method.beta is None else method.beta
+        beta = config.sampler.beta if method.beta is None else method.beta
         return ordered(config, method.order).replace(beta=beta), ()
     return config, ()
 
 
 def draws_order(config: APSConfig) -> bool:
     """Whether positions are drawn, and not ranked."""
-    return config.alg_temp is not None or is_random_order(config)
+    order = config.sampler.order
+    return not isinstance(order, Ranked) or order.alg_temp is not None
 
 
 def is_greedy(config: APSConfig) -> bool:
     """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
-    drawn = config.temperature > 0 or draws_order(config)
-    fitted = config.inner_steps > 0 or config.pool_size > 1
-    return not fitted and config.candidate == "sample" and not drawn
+    settings = config.sampler
+    drawn = settings.draw.temperature > 0 or draws_order(config)
+    return not settings.steers and settings.candidate == "sample" and not drawn

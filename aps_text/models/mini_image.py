@@ -30,6 +30,7 @@ from ..core.codebook import LFQCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
+from ..core.settings import Fit, Logits
 from .guided import GuidedDenoiser
 from .lora import LoraAdapter
 
@@ -247,8 +248,9 @@ class ImageDenoiser:
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map above the trunk, or logits."""
-        if config.adapter == "logits":
-            return LogitsAdapter(len(self.values), config.adapter_learning_rate, config.adam_eps)
+        phi = (config.sampler.fit or Fit()).phi
+        if isinstance(phi, Logits):
+            return LogitsAdapter(len(self.values), phi.learning_rate, phi.adam_eps)
         modules = {
             f"blocks.{index}.{name}": module
             for index in range(self.split, self.model.config.layers)
@@ -258,11 +260,11 @@ class ImageDenoiser:
         return LoraAdapter.fresh(
             modules,
             noise,
-            rank=config.lora_rank,
-            alpha=config.lora_alpha,
-            lr=config.adapter_learning_rate,
-            eps=config.adam_eps,
-            carry_over=config.carry_over,
+            rank=phi.rank,
+            alpha=phi.alpha,
+            lr=phi.learning_rate,
+            eps=phi.adam_eps,
+            carry_over=phi.carry_over,
         )
 
 

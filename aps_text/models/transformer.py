@@ -26,6 +26,7 @@ from ..core.adapters import LogitsAdapter
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
+from ..core.settings import Fit, Logits
 from .call_hooks import sweep
 from .forward_inputs import ForwardInputs, layer_calls
 from .lora import LoraAdapter
@@ -290,9 +291,9 @@ class TransformerDenoiser:
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
-        lr = config.adapter_learning_rate
-        if config.adapter == "logits":
-            return LogitsAdapter(len(self.prompt), lr, config.adam_eps)
+        phi = (config.sampler.fit or Fit()).phi
+        if isinstance(phi, Logits):
+            return LogitsAdapter(len(self.prompt), phi.learning_rate, phi.adam_eps)
         modules = {
             f"{self.parts.layers_path}.{index}.{name}": module
             for index, layer in enumerate(self._layers)
@@ -303,11 +304,11 @@ class TransformerDenoiser:
         return LoraAdapter.fresh(
             modules,
             noise,
-            rank=config.lora_rank,
-            alpha=config.lora_alpha,
-            lr=lr,
-            eps=config.adam_eps,
-            carry_over=config.carry_over,
+            rank=phi.rank,
+            alpha=phi.alpha,
+            lr=phi.learning_rate,
+            eps=phi.adam_eps,
+            carry_over=phi.carry_over,
         )
 
 

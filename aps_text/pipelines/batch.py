@@ -99,7 +99,9 @@ class Batch:
         phi = self.denoiser.new_adapter(config, self.noise)
         if warm_start is not None:
             if not isinstance(phi, LoraAdapter):
-                raise ValueError(f"warm_start needs adapter='lora', got {config.adapter!r}")
+                raise ValueError(
+                    f"warm_start needs adapter='lora', got {config.flat().get('adapter')!r}"
+                )
             phi = phi.load(warm_start)
         return method.steps(*bound, phi), phi
 
@@ -151,7 +153,7 @@ def bind(
         mask_id=model.parts.mask_id,
         fill_id=model.fill_id,
         stop_ids=model.stop_ids,
-        block_length=config.block_length,
+        block_length=config.call.block_length,
         group=owners,
         device=device,
     )
@@ -159,7 +161,7 @@ def bind(
     bound = ScoredRows(model.vocabulary, prompts, owners, request.columns, config, stats)
     guide = reward_operator(roles.guide, bound)
     fixed = {*model.parts.suppressed, *model.stop_ids, model.fill_id}
-    steering = controlled(guide, control, model.parts.vocab_size, fixed, config.seed)
+    steering = controlled(guide, control, model.parts.vocab_size, fixed, config.call.seed)
     judges: dict[int, Operator] = {}
     for _, weighted in roles.items():
         for name, _, reward in weighted:
@@ -187,11 +189,11 @@ def _denoiser(
     """The model with these prompts bound and counted, guided by their absence if asked for."""
 
     def bound(encoded: list[list[int]]) -> MeteredDenoiser:
-        denoiser = model.bind(encoded, lengths, config.lora_layers, config.prefix_reuse)
+        denoiser = model.bind(encoded, lengths, config.model.lora_layers, config.model.prefix_reuse)
         return MeteredDenoiser(denoiser, cost)
 
     encoded = [model.encode(prompt) for prompt in prompts]
-    if config.cfg_scale == 0:
+    if config.model.cfg_scale == 0:
         return bound(encoded)
     without = bound([[model.parts.mask_id] * len(ids) for ids in encoded])
-    return GuidedDenoiser(bound(encoded), without, config.cfg_scale)
+    return GuidedDenoiser(bound(encoded), without, config.model.cfg_scale)

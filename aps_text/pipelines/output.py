@@ -178,7 +178,7 @@ class APSOutput:
         if not self.adapters or not 0 <= index < len(self.text):
             raise ValueError(
                 f"no LoRA adapter for answer {index}: {len(self.text)} answers, "
-                f"adapter={self.config.adapter!r}"
+                f"adapter={self.config.flat().get('adapter')!r}"
             )
         batch, row = self.places[index]
         self.adapters[batch].save(folder, row)

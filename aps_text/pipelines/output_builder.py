@@ -9,6 +9,7 @@ from aps_rewards import RewardError
 from torch import Tensor
 
 from ..core.cost import Cost
+from ..core.settings import Fit
 from ..core.step import StepState
 from ..models.text_model import TextModel
 from ..text.decoding import answer_ids, decode_canvas
@@ -64,7 +65,9 @@ class OutputBuilder:
         for role, names in judged.names.items():
             out.rewards.assign(role, names)
         names = judged.names["guide"] if self.guided else []
-        self._traces += monitor.result(names, self.request.config.gradient_gate)
+        self._traces += monitor.result(
+            names, (self.request.config.sampler.fit or Fit()).gradient_gate
+        )
         self._chosen += [] if judged.chosen is None else judged.chosen.tolist()
 
     def fail(self, error: RewardError, rows: list[Row]) -> list[list[Row]]:

@@ -37,7 +37,7 @@ class Request:
         """What stands on the canvas of a row at the start."""
         noise = Noise(torch.tensor([self.seeds[prompt]]), torch.tensor([particle]))
         options = {name: values[prompt] for name, values in self.starts.items()}
-        length = self.config.max_new_tokens or model.max_new_tokens
+        length = self.config.call.max_new_tokens or model.max_new_tokens
         return draft(model.vocabulary, length, noise, **options)
 
 
@@ -64,13 +64,14 @@ def prepare(
     for name, values in {"seeds": seeds, **(columns or {}), **starts}.items():
         if values is not None and len(values) != len(asked):
             raise ValueError(f"{name!r} has {len(values)} values for {len(asked)} prompts")
-    length = settings.max_new_tokens or model.max_new_tokens
-    if settings.min_new_tokens >= length:
+    length = settings.call.max_new_tokens or model.max_new_tokens
+    least = settings.sampler.min_new_tokens
+    if least >= length:
         raise ValueError(
-            f"min_new_tokens={settings.min_new_tokens} leaves no room for a stop token on a "
-            f"canvas of {length}; use less"
+            f"min_new_tokens={least} leaves no room for a stop token on a canvas of {length}; "
+            "use less"
         )
-    own = list(seeds) if seeds is not None else [settings.seed] * len(asked)
+    own = list(seeds) if seeds is not None else [settings.call.seed] * len(asked)
     request = Request(asked, settings, own, columns or {}, starts)
     drafts = [request.draft(model, index, 0) for index in range(len(asked))]
     for index, (prompt, row) in enumerate(zip(asked, drafts, strict=True)):

@@ -193,7 +193,7 @@ class RestorationPipeline:
         if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
             raise ValueError(f"samples is an integer of at least 1, got {samples!r}")
         settings = config or self._settings(samples, method, options)
-        if samples > 1 and settings.candidate == "quantized":
+        if samples > 1 and settings.sampler.candidate == "quantized":
             raise ValueError(
                 f"candidate='quantized' makes {samples} images that are all alike; use "
                 "candidate='sample' or samples=1"
@@ -219,7 +219,7 @@ class RestorationPipeline:
             bound = metered(operator.take(rows), cost)
             canvas = self.model.canvas(len(rows))
             call = denoiser, bound, canvas, settings, noise
-            if isinstance(runner, APS) and settings.inner_steps > 0:
+            if isinstance(runner, APS) and settings.sampler.fit is not None:
                 phi = self._phi(operator.take(rows), tilt_rate, tilt_keep, tilt_start)
                 states = runner.steps(*call, phi)
             else:

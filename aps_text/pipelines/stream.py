@@ -72,7 +72,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         return self._work.output()
 
     def _run(self) -> Iterator[StepState]:
-        copies = self.request.config.num_return_sequences
+        copies = self.request.config.call.num_return_sequences
         asked = range(len(self.request.prompts))
         rows = [(prompt, particle) for prompt in asked for particle in range(copies)]
         for first in range(0, len(rows), self.batch_size):

@@ -107,8 +107,8 @@ class APSPipeline:
                 batches finished before it in `error.partial`; or `keep` going: the other prompts
                 are answered as if it had not been asked, and it is in `output.failures`.
             config: settings; or `preset` and single `options` (`APSConfig` fields).
-            seeds: one per prompt; default `config.seed` for each. A prompt and its seed decide its
-                answer, whatever the batch.
+            seeds: one per prompt; default the setting `seed` for each. A prompt and its seed decide
+                its answer, whatever the batch.
             columns: dataset columns for the rewards, one value per prompt, e.g. `reference`.
             start: what stands on the canvas before the first step: `prefix`, `suffix`, `template`,
                 `init_text`, `init_strength` (see `text.drafts`), each a value for all prompts or a

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..core.sampler import is_guided
 from ..core.schedule import block_clock, keep_masked, reveal_count
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def planned_steps(call: Call) -> list[PlannedStep]:
     settings: Any = call  # has the fields of a configuration that are read there
     found, again = [], False
     for index, (masks, after) in enumerate(pairwise([*left, 0])):
-        guided = is_guided(index, settings)
+        guided = settings.sampler.is_guided(index)
         asked = masks
         if not guided and call.block_length is not None:
             written = math.ceil((call.tokens - after) / call.block_length) * call.block_length

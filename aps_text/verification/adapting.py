@@ -93,7 +93,7 @@ class Fitting:
             self.step()
         moved, after = float((self.phi.adam.value - self.phi.start).abs().max()), self.score()
         figure = (
-            f"3 steps on {self.config.lora_layers} layers change phi by {moved:.2g} at most, "
+            f"3 steps on {self.config.model.lora_layers} layers change phi by {moved:.2g} at most, "
             f"log p from {before:.3f} to {after:.3f}"
         )
         return Check("lora moves", "PASS" if moved > 0 and after > before else "FAIL", figure)

@@ -166,13 +166,14 @@ def test_steering_explains_the_measurement(world, anchor_score, relaxation):
 def test_quantised_candidates_are_untouched_by_the_pool(world, inner_steps):
     """The pool is of drawn answers: with the quantised expectation there is none, at no cost."""
     config = CONFIG.replace(inner_steps=inner_steps)
-    assert config.pool_size > 1
-    alone = draw(APS(), world, config.replace(pool_size=1))
-    beside = draw(APS(), world, config)
-    assert beside.z.equal(alone.z)
-    assert beside.cost.reward_forwards == alone.cost.reward_forwards
-    drawn = draw(APS(), world, config.replace(candidate="sample"))
-    assert not drawn.z.equal(alone.z)
+    assert config.sampler.pool_size is None
+    alone = draw(APS(), world, config)
+    pooled = config.replace(candidate="sample", pool_size=4)
+    assert pooled.sampler.pool_size == 4
+    assert not draw(APS(), world, pooled).z.equal(alone.z)
+    assert draw(APS(), world, pooled.replace(candidate="quantized")).z.equal(alone.z)
+    with pytest.raises(ValueError, match="pool_size=4 has no use here: candidate='quantized'"):
+        APSConfig.make(candidate="quantized", pool_size=4)
 
 
 def test_sampled_candidates_explain_it_too(world):

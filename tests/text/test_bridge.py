@@ -270,7 +270,7 @@ def test_built_once_per_pair_and_forgotten_with_it(tokenizers):
     before = len(_BRIDGES)
     del source
     gc.collect()
-    assert len(_BRIDGES) == before - 1
+    assert len(_BRIDGES) < before
 
 
 def test_a_real_pruned_wordpiece_maps_whole():

@@ -400,7 +400,7 @@ def test_what_prefix_reuse_cannot_do_is_refused():
     denoiser = bind(parts_of_model("modernbert"), prefix_reuse=3)
     with pytest.raises(ValueError, match="ModernBertEncoderLayer does not"):
         denoiser.trunk(some_of()[0])
-    with pytest.raises(ValueError, match="prefix_reuse must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="prefix_reuse must be >= 1 and"):
         APSConfig(prefix_reuse=0)
     assert APSConfig().prefix_reuse is None
 

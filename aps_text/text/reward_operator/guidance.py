@@ -23,6 +23,7 @@ from aps_rewards.guard import described
 
 from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
+from ...core.settings import Fit
 from ..vocabulary import Vocabulary
 from .bridge_stats import BridgeStats
 from .embedding_scorer import attributed
@@ -82,15 +83,17 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
         return Combined(inner, combine, name, reward.differentiable)
     vocabulary, config = rows.vocabulary, rows.config
     asks = attributed(name, "estimator", lambda: getattr(reward, "estimator", "relaxed"))
-    sampled = config.estimator == "auto" and asks == "rloo"
+    gradient = (config.sampler.fit or Fit()).gradient
+    both = gradient.relaxation is not None and gradient.score is not None
+    sampled = both and asks == "rloo"
     return RewardOperator(
         reward,
         name,
         prompts=rows.prompts,
         vocabulary=vocabulary,
         columns={key: [values[i] for i in rows.owners] for key, values in rows.columns.items()},
-        policy="rloo" if sampled else config.bridge,
-        timeout=config.reward_timeout,
+        policy="rloo" if sampled else config.reward.bridge,
+        timeout=config.reward.reward_timeout,
         index=rows.owners,
         stats=rows.stats.setdefault(name, BridgeStats()),
     )

@@ -93,7 +93,7 @@ class PipelineLM(LM):
                 method=self.method,
                 select=self.select,
                 config=self.config.replace(max_new_tokens=length),
-                seeds=[self.config.seed + repeat for *_, repeat in part],
+                seeds=[self.config.call.seed + repeat for *_, repeat in part],
             )
             self.seconds += out.cost.seconds
             for (_, index, _, _), number in zip(part, range(len(part)), strict=True):
@@ -162,7 +162,7 @@ class PipelineLM(LM):
                 self._bind,
                 spans,
                 samples=self.samples,
-                seed=self.config.seed,
+                seed=self.config.call.seed,
                 batch_size=self.pipe.batch_size,
                 device=self.pipe.model.parts.device,
                 on_rows=bar.update,
@@ -193,7 +193,7 @@ class PipelineLM(LM):
     def _length(self, wanted: int | None) -> int:
         """Canvas length of an answer; at most half the context."""
         model = self.pipe.model
-        usual = self.config.max_new_tokens or model.max_new_tokens
+        usual = self.config.call.max_new_tokens or model.max_new_tokens
         return max(1, min(wanted or usual, model.context // 2))
 
     def _fitting(self, context: str, room: int) -> tuple[Any, list[int]]:

@@ -119,7 +119,7 @@ class Calibration:
         """Cost per prompt, the least of the repeats."""
         size = self.answerer.pipe.batch_size
         batches = [units[first : first + size] for first in range(0, len(units), size)]
-        kind = digest([cell.method, cell.rewards, cell.config.adapter])
+        kind = digest([cell.method, cell.rewards, cell.config.flat().get("adapter")])
         if self.unit == "seconds" and kind not in self._warm:
             cuda = self.answerer.pipe.model.parts.device.type == "cuda"
             self.answerer.call(batches[0] if cuda else batches[0][:1])  # caches, lazy imports

@@ -130,14 +130,14 @@ def _cell(
     own = dict(method.get("config") or {})
     shared = {**task.config, **(values.get("config") or {}), **block["config"], **own}
     config = APSConfig.make(values.get("preset")).replace(**{**shared, "seed": 0})
-    if config.num_return_sequences > 1 and not block["rewards"]["select"]:
+    if config.call.num_return_sequences > 1 and not block["rewards"]["select"]:
         raise ValueError(
-            f"num_return_sequences={config.num_return_sequences} needs `select`, a reward that "
-            "picks one; or use more seeds"
+            f"num_return_sequences={config.call.num_return_sequences} needs `select`, a reward "
+            "that picks one; or use more seeds"
         )
     usual = " ".join([name, *(f"{key}={value}" for key, value in {**options, **own}.items())])
     usual_knob = KNOBS.get(name, "options.best_of")
-    if name == "aps" and config.pool_size > 1:
+    if name == "aps" and config.sampler.pool_size is not None:
         usual_knob = "config.pool_size"
     knob = method.get("knob", usual_knob)
     _check_knob(knob)
