@@ -44,7 +44,7 @@ def faulty(texts: list[str]) -> set[int]:
     from aps_rewards.lint import Lint
 
     scores = Lint()(prompts=[""] * len(texts), completions=texts)
-    return {i for i, score in enumerate(scores) if score is None or score < 0}
+    return {i for i, score in enumerate(scores) if score is None or score < 1}
 
 
 def alike(one: str, two: str) -> bool:

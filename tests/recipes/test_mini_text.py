@@ -198,3 +198,14 @@ def test_a_corpus_has_no_twins_and_reads_as_it_was_written(tmp_path):
     write_corpus(kept[::-1], dropped, tmp_path)
     assert (tmp_path / "answers.jsonl.gz").read_bytes() == first
     assert json.loads((tmp_path / "card.json").read_text())["kept"] == 2
+
+
+def test_the_grammar_checker_throws_faults_away():
+    pytest.importorskip("harper")
+    found = [
+        ("what", "king", "A king is a man who rules a country.", 0.5),
+        ("meaning", "angry", "A angry person shouts at everyone.", 0.5),
+    ]
+    kept, dropped = choose(found)
+    assert [subject for _, subject, _ in kept] == ["king"]
+    assert dropped["grammar"] == 1
