@@ -20,7 +20,7 @@ export APS_VENV = $(value VENV)
 
 RUN := "$$APS_VENV/bin/python"
 
-.PHONY: ask mutants test eval lint types format wheel setup clean
+.PHONY: ask fuzz mutants test eval lint types format wheel setup clean
 .DEFAULT_GOAL := test
 
 ask: setup
@@ -29,6 +29,10 @@ ask: setup
 
 test: setup
 	$(RUN) -m pytest
+
+# Ten thousand generated inputs: each is answered or refused clearly, or the command fails.
+fuzz: setup
+	$(RUN) tests/fuzz 10000
 
 eval: setup
 	$(RUN) -m aps_text eval --grid eval/aps_eval/grids/small.yaml --out results/eval

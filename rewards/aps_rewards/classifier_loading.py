@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from .guard import PASSED_ON, described
 
 __all__ = ["load_classifier", "of_classifier", "quiet"]
 
@@ -58,42 +61,70 @@ def load_classifier(
             that names no base or is of another task.
         OSError: nothing to load there.
     """
+    try:
+        with quiet():
+            return _loaded(source, tokenizer, dtype, hub, whole)
+    except (*PASSED_ON, _Refused, OSError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # of transformers, safetensors, tokenizers, torch
+        raise ValueError(
+            f"{str(source)!r} cannot be loaded as a reward model: {described(error)}"
+        ) from error
+
+
+class _Refused(ValueError):
+    """An error of ours, which says what is to be done."""
+
+
+def _loaded(
+    source: str | Path,
+    tokenizer: Any,
+    dtype: torch.dtype | str | None,
+    hub: dict[str, Any],
+    whole: bool,
+) -> tuple[Any, Any]:
     folder = Path(source).expanduser()
     adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
     place = str(folder if folder.is_dir() else source)
+    _check_depth(folder)
     base = _base_of(folder) if adapter else place
-    with quiet():
-        options = dict(hub)
-        extra: dict[str, Any] = {}
-        if adapter:
-            options["revision"] = None  # it is the adapter's
-            extra = _head_of(folder, base, options)
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    options = dict(hub)
+    extra: dict[str, Any] = {}
+    if adapter:
+        options["revision"] = None  # it is the adapter's
+        extra = _head_of(folder, base, options)
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        model, found = AutoModelForSequenceClassification.from_pretrained(
-            base, dtype=dtype or "auto", output_loading_info=True, **options, **extra
+    model, found = AutoModelForSequenceClassification.from_pretrained(
+        base, dtype=dtype or "auto", output_loading_info=True, **options, **extra
+    )
+    missing = set(found["missing_keys"])
+    if adapter:
+        missing -= {_plain(name) for name in _tensors_of(folder)}
+        model = _merged(model, folder)
+    if missing and whole:
+        kinds = ", ".join(getattr(model.config, "architectures", None) or []) or "model"
+        raise _Refused(
+            f"{str(source)!r} is no reward model: it lacks {', '.join(sorted(missing)[:5])}"
+            f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (it says it is "
+            f"{kinds}); random weights would score at random. Give a model that was trained "
+            "for sequence classification"
         )
-        missing = set(found["missing_keys"])
-        if adapter:
-            missing -= {_plain(name) for name in _tensors_of(folder)}
-            model = _merged(model, folder)
-        if missing and whole:
-            kinds = ", ".join(getattr(model.config, "architectures", None) or []) or "model"
-            raise ValueError(
-                f"{str(source)!r} is no reward model: it lacks {', '.join(sorted(missing)[:5])}"
-                f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (it says it is "
-                f"{kinds}); random weights would score at random. Give a model that was trained "
-                "for sequence classification"
+    beyond = sorted(name for name in found["unexpected_keys"] if re.search(r"layers?\.\d+\.", name))
+    if beyond:
+        raise _Refused(
+            f"{str(source)!r} holds {len(beyond)} weights of layers that its config.json leaves "
+            f"out, e.g. {beyond[0]}"
+        )
+    if tokenizer is None:
+        own = adapter and not _has_vocabulary(folder)
+        place = base if own else place
+        if Path(place).is_dir() and not _has_vocabulary(Path(place)):
+            raise _Refused(
+                f"{place!r} holds no tokenizer (no tokenizer.json, vocab.txt, ...); save "
+                "it there with tokenizer.save_pretrained(folder), or give tokenizer=..."
             )
-        if tokenizer is None:
-            own = adapter and not _has_vocabulary(folder)
-            place = base if own else place
-            if Path(place).is_dir() and not _has_vocabulary(Path(place)):
-                raise ValueError(
-                    f"{place!r} holds no tokenizer (no tokenizer.json, vocab.txt, ...); save "
-                    "it there with tokenizer.save_pretrained(folder), or give tokenizer=..."
-                )
-            tokenizer = AutoTokenizer.from_pretrained(place, **(options if own else hub))
+        tokenizer = AutoTokenizer.from_pretrained(place, **(options if own else hub))
     return model, tokenizer
 
 
@@ -138,6 +169,26 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
     return inner, tokenizer
 
 
+def _check_depth(folder: Path) -> None:
+    """Refuse a configuration of more layers than the weights can hold, before they are built."""
+    files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
+    if not files:
+        return
+    from safetensors import safe_open
+
+    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    layers = settings.get("num_hidden_layers") or settings.get("n_layers")
+    held = 0
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            held += len(tensors.keys())
+    if isinstance(layers, int) and layers > held:
+        raise _Refused(
+            f"{str(folder)!r} says num_hidden_layers={layers} in config.json, and its weights are "
+            f"{held} tensors"
+        )
+
+
 def _has_vocabulary(folder: Path) -> bool:
     names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
     more = ("sentencepiece.bpe.model", "spm.model", "tiktoken.model", "bpe.codes")
@@ -149,11 +200,11 @@ def _base_of(folder: Path) -> str:
         settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
         base, task = settings.get("base_model_name_or_path"), settings.get("task_type")
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / ADAPTER} is not a JSON object: {error}") from error
+        raise _Refused(f"{folder / ADAPTER} is not a JSON object: {error}") from error
     if not isinstance(base, str) or not base:
-        raise ValueError(f"{folder / ADAPTER} names no base_model_name_or_path")
+        raise _Refused(f"{folder / ADAPTER} names no base_model_name_or_path")
     if task not in (None, "SEQ_CLS"):
-        raise ValueError(
+        raise _Refused(
             f"the adapter {str(folder)!r} is for task {task!r}; a reward model's is 'SEQ_CLS'"
         )
     return base
@@ -165,7 +216,7 @@ def _tensors_of(folder: Path) -> dict[str, list[int]]:
 
     file = folder / "adapter_model.safetensors"
     if not file.is_file():
-        raise ValueError(f"the adapter {str(folder)!r} holds no adapter_model.safetensors")
+        raise _Refused(f"the adapter {str(folder)!r} holds no adapter_model.safetensors")
     with safe_open(file, framework="pt") as held:
         return {name: list(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
 

@@ -255,6 +255,10 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
         return _built(SequenceClassifier, {"model": folder if local else spec, **chosen})
     except OSError as error:
         raise ValueError(f"{_unknown(spec)} As a model: {error}") from error
+    except (KeyError, IndexError, AttributeError, RuntimeError) as error:  # of a broken tokenizer
+        raise ValueError(
+            f"{spec!r} cannot be used as a reward model: {described(error)}"
+        ) from error
 
 
 def _of_model(found: Any, options: dict[str, Any]) -> Reward | None:
