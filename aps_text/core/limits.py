@@ -72,9 +72,14 @@ class Number:
                 f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}"
             )
         found = int(value) if isinstance(value, numbers.Integral) else float(value)
-        inside = math.isfinite(found) and self.low <= found <= self.high
+        try:
+            inside = math.isfinite(found) and self.low <= found <= self.high
+        except OverflowError:  # an integer that no float holds
+            inside = False
         if not inside or (self.above and found == self.low):
-            raise ValueError(f"{name} must be {self}, got {value!r}")
+            bits = found.bit_length() if isinstance(found, int) else 0
+            shown = f"an integer of {bits} bits" if bits > 64 else repr(value)
+            raise ValueError(f"{name} must be {self}, got {shown}")
         if found != 0 and abs(found) < self.least:
             raise ValueError(f"{name} is at least {self.least:g} if not 0, got {value!r}")
         return found

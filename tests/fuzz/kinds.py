@@ -205,8 +205,13 @@ def use_settings(case) -> str | None:
 
 
 def setting_cases() -> st.SearchStrategy:
+    """One or two settings: of another kind than they take, and often the value they have."""
+    from aps_text.core.config import DEFAULTS
+
     other = st.sampled_from(["max_length", "num_beams", "tempreature", "rewards", "generator"])
-    return st.dictionaries(st.sampled_from(setting_names()) | other, some, min_size=1, max_size=2)
+    wrong = st.tuples(st.sampled_from(setting_names()) | other, some)
+    usual = st.sampled_from(setting_names()).map(lambda name: (name, DEFAULTS[name]))
+    return st.lists(st.one_of(wrong, usual, usual), min_size=1, max_size=3).map(dict)
 
 
 # Evaluation files
