@@ -53,8 +53,15 @@ class Scores:
 class Operator(Protocol):
     """Something that scores canvases, bound to B rows (prompts or measurements)."""
 
-    differentiable: bool
-    codebook: Codebook | None
+    @property
+    def differentiable(self) -> bool:
+        """Whether `log_prob` has a gradient."""
+        ...
+
+    @property
+    def codebook(self) -> Codebook | None:
+        """Its codes of the tokens; None of a black box."""
+        ...
 
     def take(self, rows: Tensor) -> Operator:
         """The same operator on other rows: dropped, repeated or reordered, `(B',)` int64."""

@@ -112,7 +112,7 @@ def settings_of(
         ValueError, TypeError: naming a setting, its value and what it takes.
     """
     reward: RewardSettings = options.record(RewardSettings)
-    usual = SamplerSettings.__dataclass_fields__["beta"].default
+    usual: float = SamplerSettings().beta
     return (
         _sampler(options, usual if reward.beta is None else reward.beta),
         options.record(CallSettings),
@@ -259,7 +259,14 @@ def ineffective_options(
     return found
 
 
-ORDERING = ("schedule", "reveal_rule", "remask", "remasking", "rank_by", "carry_over")
+ORDERING: tuple[str, ...] = (
+    "schedule",
+    "reveal_rule",
+    "remask",
+    "remasking",
+    "rank_by",
+    "carry_over",
+)
 ORDERING += ("block_length", "guidance_end", "guidance_interval")
 
 

@@ -30,6 +30,7 @@ from .objective import kl_rows
 from .protocols import Denoiser, Where
 from .remasking import anchor_scores, choose, confidence, margin, weakest_committed
 from .schedule import (
+    Clock,
     alpha,
     block_clock,
     dream_count,
@@ -154,12 +155,14 @@ class Step:
         """
         masked = canvas.z == mask_id
         settings = config.sampler
-        masks, at, steps = masked.sum(-1), index, settings.steps
+        masks, steps = masked.sum(-1), settings.steps
+        clock: Clock = (index, steps)
         if canvas.block is not None:
-            masks, (at, steps) = block_clock(masked, canvas.editable, canvas.block, index, steps)
-        keep = keep_masked(1 - at / steps, 1 - (at + 1) / steps, settings.schedule)
+            masks, clock = block_clock(masked, canvas.editable, canvas.block, index, steps)
+        at, of = clock
+        keep = keep_masked(1 - at / of, 1 - (at + 1) / of, settings.schedule)
         if settings.reveal_rule == "dream":
-            count = dream_count(masks, at, steps)
+            count = dream_count(masks, at, of)
         else:
             count = reveal_count(masks, keep)
         expected = count
@@ -278,9 +281,8 @@ class Step:
 
         if shuffled:
             scores = drawn(settled, "revise")
-        again = weakest_committed(
-            scores, settled, alpha(t, settings.schedule), alpha(s, settings.schedule)
-        )
+        shares = (float(alpha(time, settings.schedule)) for time in (t, s))
+        again = weakest_committed(scores, settled, *shares)
         return again, drawn(again, "order") if shuffled else scores
 
     def write(

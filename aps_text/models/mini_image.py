@@ -135,14 +135,15 @@ class MaskedImageModel(nn.Module):
         self.codes_out = nn.Parameter(torch.zeros(size, width))
         self.bias = nn.Parameter(torch.zeros(size))
         for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
+            if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
-                if getattr(module, "bias", None) is not None:
-                    nn.init.zeros_(module.bias)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
         nn.init.normal_(self.positions, std=0.02)
         for block in self.blocks:
-            nn.init.normal_(block.out.weight, std=0.02 / (2 * config.layers) ** 0.5)
-            nn.init.normal_(block.down.weight, std=0.02 / (2 * config.layers) ** 0.5)
+            if isinstance(block, Block):
+                nn.init.normal_(block.out.weight, std=0.02 / (2 * config.layers) ** 0.5)
+                nn.init.normal_(block.down.weight, std=0.02 / (2 * config.layers) ** 0.5)
 
     def embed(self, z: Tensor, values: Tensor) -> Tensor:
         """Input of the first block, `(B, L, width)`."""

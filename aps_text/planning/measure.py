@@ -175,9 +175,9 @@ class Setting:
             num_candidates=call.num_candidates,
             lora_layers=call.lora_layers,
             lora_rank=call.lora_rank,
-            adapter=call.adapter,  # type: ignore[arg-type]
+            adapter=call.adapter,
             carry_over=call.carry_over,
-            schedule=call.schedule,  # type: ignore[arg-type]
+            schedule=call.schedule,
             guidance_start=call.guidance_start,
             guidance_end=call.guidance_end,
             guidance_interval=call.guidance_interval,

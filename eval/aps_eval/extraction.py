@@ -94,8 +94,9 @@ def _stated(text: str) -> tuple[str | None] | None:
             own = numerals(side)
             first = next(iter(own), None)
             rest = re.sub(r"\s", "", side[first.end :] if first else side)
-            lone = first is not None and not re.search(r"[\d+*/×÷√(^]", side[: first.start])
-            if lone and first.text is not None and not re.match(r"[-+*/×÷·^(\d]", rest):
+            if first is None or re.search(r"[\d+*/×÷√(^]", side[: first.start]):
+                continue
+            if first.text is not None and not re.match(r"[-+*/×÷·^(\d]", rest):
                 return (first.text,)
     if (spoken := re.match(r"\W*(?:exactly |about |a total of )?", text)) and re.match(
         rf"(?:{NUMBER_WORDS})\b(?! of\b)", text[spoken.end() :], flags=re.I

@@ -177,5 +177,5 @@ def _written(text: str) -> Any:
 
 
 def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", tuple: "a list", bytes: "bytes"}
+    kinds: dict[type, str] = {dict: "an object", list: "a list", tuple: "a list", bytes: "bytes"}
     return kinds.get(type(value), f"a {type(value).__name__}")

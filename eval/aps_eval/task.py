@@ -185,8 +185,8 @@ class Task:
     def _prompt(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
         """The template filled; around chat messages it goes into the last one."""
         wanted = [name for _, name, _, _ in string.Formatter().parse(self.prompt) if name]
-        chats = {name: as_messages(_field(values, name), name) for name in dict.fromkeys(wanted)}
-        chats = {name: chat for name, chat in chats.items() if chat}
+        found = {name: as_messages(_field(values, name), name) for name in dict.fromkeys(wanted)}
+        chats = {name: chat for name, chat in found.items() if chat}
         if len(chats) > 1:
             raise FieldError(f"the prompt has several chats: {', '.join(chats)}")
         texts = {
