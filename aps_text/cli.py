@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -14,6 +16,8 @@ from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from .core.sampler import StepState
     from .pipelines.output import APSOutput
     from .pipelines.text import APSPipeline
@@ -117,8 +121,9 @@ def ask_command(args: argparse.Namespace) -> int:
         options.setdefault("beta", 0.3)  # the best of answer-quality on tuning questions
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
-    rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
-    pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+    with waiting(f"Loading {args.model} and {', '.join(names)}"):
+        rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
+        pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"
@@ -129,17 +134,22 @@ def ask_command(args: argparse.Namespace) -> int:
         raise ValueError("--control is a way of steering; use it without --method plain")
     if args.control:
         runs[args.control] = {"method": method, "control": args.control}
-    for title, how in runs.items():
+    try:
+        for title, how in runs.items():
+            if shown is not None:
+                shown.title(title)
+            outputs[title] = pipe(
+                args.questions,
+                rewards,
+                select=args.select,
+                config=config,
+                **how,
+                on_step=shown.step if shown is not None else None,
+                progress=False if shown is not None else None,
+            )
+    finally:
         if shown is not None:
-            shown.title(title)
-        outputs[title] = pipe(
-            args.questions,
-            rewards,
-            select=args.select,
-            config=config,
-            **how,
-            on_step=shown.step if shown is not None else None,
-        )
+            shown.close()
     warnings = warnings_in(outputs[args.method], outputs["plain"])
     if args.json:
         found = outputs[args.method].as_dicts()
@@ -157,6 +167,19 @@ def ask_command(args: argparse.Namespace) -> int:
         for warning in warnings:
             print(f"warning: {warning}")
     return 0
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says on a terminal's error stream what is being waited for."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(f"{what} ..."):
+        yield
 
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
@@ -196,19 +219,45 @@ def show(outputs: dict[str, APSOutput]) -> None:
 
 
 class Canvas:
-    """Draws the first row of the canvas as it fills; what a step committed is bold."""
+    """Draws the first row of the canvas as it fills, redrawn in place on a terminal.
+
+    What a step committed is bold; behind it are the step and the rewards it was steered by.
+    """
 
     def __init__(self, pipe: APSPipeline) -> None:
         from rich.console import Console
+        from rich.live import Live
 
         self.pipe, self.console = pipe, Console(highlight=False)
+        self._live: Live | None = None
 
     def title(self, method: str) -> None:
         """A line above a method's steps."""
+        self.close()
         self.console.rule(method)
 
+    def close(self) -> None:
+        """Leave the last canvas where it stands."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
     def step(self, step: int, state: StepState) -> None:
-        """One line: open positions as dots, anchors of this step in bold green."""
+        """One canvas: open positions as dots, anchors of this step in bold green."""
+        from rich.live import Live
+
+        line = self._drawn(step, state)
+        if not self.console.is_terminal:
+            self.console.print(line)
+            return
+        if step == 0:  # the next batch begins below
+            self.close()
+        if self._live is None:
+            self._live = Live(console=self.console, auto_refresh=False)
+            self._live.start()
+        self._live.update(line, refresh=True)
+
+    def _drawn(self, step: int, state: StepState) -> Text:
         from rich.text import Text
 
         model = self.pipe.model
@@ -222,7 +271,9 @@ class Canvas:
             joined = word.startswith("##")
             line.append("" if joined else " ")
             line.append(word.removeprefix("##"), style="bold green" if anchor else "")
-        self.console.print(line)
+        for name, values in state.rewards.items():
+            line.append(f"   {name} {float(values[0]):.3f}", style="dim")
+        return line
 
 
 if __name__ == "__main__":

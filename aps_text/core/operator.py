@@ -212,7 +212,7 @@ class ZeroOperator(Arithmetic):
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
         """Zeros `(B,)`."""
-        zero = torch.zeros(len(ids), device=ids.device)
+        zero = torch.zeros(len(ids), dtype=torch.float32, device=ids.device)
         return Scores(zero, {"zero": zero})
 
 

@@ -206,7 +206,10 @@ class Step:
     @cached_property
     def reveal_fraction(self) -> Tensor:
         """`(B,)` c = expected / masks of the row, of a step that asks for all masks."""
-        return self.expected.clamp_min(1) / self.asked.sum(-1)
+        expected = self.expected.clamp_min(1)
+        if not expected.is_floating_point():  # two integers divide into the default dtype
+            expected = expected.float()
+        return expected / self.asked.sum(-1)
 
     @cached_property
     def bias(self) -> Callable[[Tensor], Tensor]:

@@ -39,7 +39,7 @@ def stop_bias(
     stops = torch.tensor(canvas.stop_ids, device=cols.device)
 
     def bias(logits: Tensor) -> Tensor:
-        shift = torch.where(early, SUPPRESSED, -eos_penalty).to(logits)
+        shift = logits.new_full(early.shape, -eos_penalty).masked_fill(early, SUPPRESSED)
         return logits.index_add(1, stops, shift[:, None].expand(-1, len(stops)))
 
     return bias

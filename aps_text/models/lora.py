@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..core.protocols import Denoiser, Where
 from .call_hooks import CallHook, attached
 from .modes import ordinary, outside_modes
 
-__all__ = ["LoraAdapter"]
+__all__ = ["FittedLora", "LoraAdapter"]
 
 
 class LoraAdapter:
@@ -43,6 +44,7 @@ class LoraAdapter:
         warm: bool = False,
         rows: Tensor | None = None,
         record: Tensor | None = None,
+        origin: Tensor | None = None,
     ) -> None:
         self.modules, self.start = dict(modules), start
         self.rank, self.alpha, self.lr, self.eps = rank, alpha, lr, eps
@@ -50,7 +52,8 @@ class LoraAdapter:
         self.equals_theta = not warm
         self.warm = warm
         self.adam = RowAdam(start, lr, eps=eps)
-        # Shared with every `take`: what phi last was in each row of the first batch.
+        # Shared with every `take`: what phi first and last was in each row of the first batch.
+        self.origin = start if origin is None else origin
         self.rows = torch.arange(len(start), device=start.device) if rows is None else rows
         self.record = start.clone() if record is None else record
 
@@ -164,41 +167,20 @@ class LoraAdapter:
             warm=self.warm,
             rows=self.rows[rows],
             record=self.record,
+            origin=self.origin,
         )
         other.adam, other.equals_theta = self.adam.take(rows), self.equals_theta
         return other
 
+    def fitted(self) -> FittedLora:
+        """What each row's phi was after its last update: all that is needed to save it."""
+        shapes = {name: (m.in_features, m.out_features) for name, m in self.modules.items()}
+        change = (self.record - self.origin).abs().amax(1)
+        return FittedLora(shapes, self.rank, self.alpha, self.record.cpu(), change.cpu())
+
     def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
-        """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
-
-        Args:
-            folder: created if it is not there.
-            row: which row's phi, as it was after its last update.
-            base: name or path of the base model, for the record.
-
-        Raises:
-            ValueError: no such row.
-        """
-        from peft import LoraConfig
-        from safetensors.torch import save_file
-
-        if not 0 <= row < len(self.record):
-            raise ValueError(f"row {row} of an adapter with {len(self.record)} rows")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {}
-        for name, (down, up) in self.maps(self.record[row : row + 1]).items():
-            key = f"base_model.model.{name}"
-            tensors[f"{key}.lora_A.weight"] = down[0].T.contiguous().cpu()
-            tensors[f"{key}.lora_B.weight"] = up[0].T.contiguous().cpu()
-        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
-        LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha,
-            target_modules=sorted(self.modules),
-            base_model_name_or_path=base,
-            inference_mode=True,
-        ).save_pretrained(str(folder))
+        """See `FittedLora.save`."""
+        self.fitted().save(folder, row, base)
 
     def load(self, folder: str | Path) -> LoraAdapter:
         """The same rows, all starting from a saved phi.
@@ -236,6 +218,58 @@ class LoraAdapter:
             carry_over=self.carry_over,
             warm=True,
         )
+
+
+@dataclass(frozen=True)
+class FittedLora:
+    """phi of B rows as it was fitted, away from the model and its optimiser.
+
+    Attributes:
+        shapes: (in, out) of each adapted module, by its name.
+        rank, alpha: r, and the scale times r.
+        record: `(B, P)` the maps, in the modules' order, on the CPU.
+        change: `(B,)` how far any number of a row moved from where it started; 0 was never fitted.
+    """
+
+    shapes: Mapping[str, tuple[int, int]]
+    rank: int
+    alpha: float
+    record: Tensor
+    change: Tensor
+
+    def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
+        """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
+
+        Args:
+            folder: created if it is not there.
+            row: which row's phi, as it was after its last update.
+            base: name or path of the base model, for the record.
+
+        Raises:
+            ValueError: no such row.
+        """
+        from peft import LoraConfig
+        from safetensors.torch import save_file
+
+        if not 0 <= row < len(self.record):
+            raise ValueError(f"row {row} of an adapter with {len(self.record)} rows")
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes = [size * self.rank for shape in self.shapes.values() for size in shape]
+        pieces = iter(self.record[row].split(sizes))
+        tensors = {}
+        for name, (width, height) in self.shapes.items():
+            for kind, shape in (("A", (self.rank, width)), ("B", (height, self.rank))):
+                piece = next(pieces).view(shape).clone()
+                tensors[f"base_model.model.{name}.lora_{kind}.weight"] = piece
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+        LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            target_modules=sorted(self.shapes),
+            base_model_name_or_path=base,
+            inference_mode=True,
+        ).save_pretrained(str(folder))
 
 
 class _AddLowRank(CallHook):

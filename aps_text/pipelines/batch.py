@@ -96,6 +96,10 @@ class Batch:
                     f"warm_start is of method 'aps', and {type(method).__name__} fits no LoRA"
                 )
             return method.steps(*bound), None
+        if config.sampler.fit is None:
+            if warm_start is not None:
+                raise ValueError("warm_start has no use with inner_steps=0, which fits no phi")
+            return method.steps(*bound), None
         phi = self.denoiser.new_adapter(config, self.noise)
         if warm_start is not None:
             if not isinstance(phi, LoraAdapter):
@@ -120,7 +124,10 @@ class Batch:
             for role, weighted in self.roles.items()
         }
         total, chosen = (
-            sum((w * scores[id(r)].total for _, w, r in weighted), torch.zeros(len(z)).to(z.device))
+            sum(
+                (w * scores[id(r)].total for _, w, r in weighted),
+                torch.zeros(len(z), dtype=torch.float32, device=z.device),
+            )
             if weighted
             else None
             for weighted in (self.roles.guide, self.roles.select)

@@ -36,12 +36,14 @@ class GuidanceTrace:
         before, after: at the first and the last guided step, relaxed or averaged over samples.
         varied: whether the value changed between guided steps (True where only one was seen).
         moved: whether a gradient ever passed the gate.
+        guided: how many steps were steered.
     """
 
     before: dict[str, float]
     after: dict[str, float]
     varied: dict[str, bool]
     moved: bool
+    guided: int = 1
 
 
 class GuidanceMonitor:
@@ -88,6 +90,7 @@ class GuidanceMonitor:
                     {name: column[-1] for name, column in values.items()},
                     {name: len(c) < 2 or max(c) > min(c) for name, c in values.items()},
                     any(norm > gate for _, norm in mine),
+                    len(mine),
                 )
             )
         return found
@@ -97,16 +100,25 @@ def warnings_of(
     output: APSOutput,
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats] | None = None,
+    steered: bool = False,
 ) -> list[str]:
     """Warnings about a steered call.
 
     Args:
         traces: one entry per answer of `output`.
         stats: statistics by the reward's name, for methods that choose among texts.
+        steered: whether the method steers step by step (APS does).
     """
     found: list[str] = []
     rewards = output.rewards
-    for name, one in (stats or {}).items():
+    stats = stats or {}
+    late = sum(one.guided == 0 for one in traces) if steered else 0
+    if late:
+        found.append(
+            f"{_share(late, len(traces))} were finished before any step was steered; lower "
+            "guidance_start, or take no more steps than tokens"
+        )
+    for name, one in stats.items():
         if _never_applied(stats, name):
             found.append(
                 f"reward {name!r} applied to none of the {one.skipped} texts it was shown (it "
@@ -120,7 +132,12 @@ def warnings_of(
             )
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(traces) if name in one.after]
-        still = [i for i in rows if not traces[i].varied[name]]
+        texts = stats.get(name)
+        still = [
+            i
+            for i in rows
+            if not traces[i].varied[name] and not (texts and texts.varied(output.index[i]))
+        ]
         still = [] if _never_applied(stats, name) else still  # said above
         if still:
             value, where = traces[still[0]].after[name], _share(len(still), len(rows))

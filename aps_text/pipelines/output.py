@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, overload
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.step import StepState
 
 if TYPE_CHECKING:
-    from ..models.lora import LoraAdapter
+    from ..models.lora import FittedLora
     from ..text.prompts import Prompt
 
-__all__ = ["APSOutput", "BridgeReport", "Failure", "RewardReport"]
+__all__ = ["APSOutput", "Answer", "BridgeReport", "Failure", "RewardReport"]
 
 Column = dict[str, list[float]]
 
@@ -40,12 +42,12 @@ class BridgeReport:
 
 @dataclass(frozen=True)
 class Failure:
-    """A prompt without an answer, because a reward failed on it (`on_error="keep"`).
+    """A prompt without an answer: a reward failed on it, or it cannot be asked (`on_error="keep"`).
 
     Attributes:
         index: of the prompt in the call.
         prompt: as it was asked.
-        reward: name of the reward at fault.
+        reward: name of the reward at fault; "" where the prompt is.
         error: what it said.
     """
 
@@ -53,6 +55,33 @@ class Failure:
     prompt: Prompt
     reward: str
     error: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer of an output.
+
+    Attributes:
+        text: what was answered; also what `str` and `print` give.
+        prompt: what was asked.
+        rewards: by name.
+        index: of the prompt in the call.
+    """
+
+    text: str
+    prompt: Prompt
+    rewards: dict[str, float]
+    index: int
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _asked(prompt: Prompt) -> str:
+    """A prompt on a line."""
+    if isinstance(prompt, str):
+        return prompt
+    return " | ".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 class RewardReport(Column):
@@ -116,9 +145,12 @@ class RewardReport(Column):
         return other
 
 
-@dataclass
+@dataclass(repr=False)
 class APSOutput:
     """Answers and what they cost; lists are prompt-major, `num_return_sequences` per prompt.
+
+    `out[0]` is an `Answer`, `out[:3]` an output of some, `len(out)` their number, and iterating
+    gives answers.
 
     Attributes:
         text: the answers.
@@ -129,7 +161,7 @@ class APSOutput:
         cost: what the whole call spent.
         config: the settings in force.
         trajectory: the step states of each batch of rows, if asked for.
-        adapters: each batch's LoRA adapter, if one was used; see `save_adapter`.
+        adapters: each batch's LoRA adapters, if any were used; see `save_adapter`.
         index: number of the prompt each answer belongs to.
         failures: prompts without an answer (`on_error="keep"`).
         warnings: what went wrong with the steering, in words; see `diagnosis`.
@@ -142,7 +174,7 @@ class APSOutput:
     cost: Cost
     config: APSConfig
     trajectory: list[list[StepState]] = field(default_factory=list)
-    adapters: list[LoraAdapter] = field(default_factory=list)
+    adapters: list[FittedLora] = field(default_factory=list)
     index: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -173,15 +205,63 @@ class APSOutput:
         """Write answer `index`'s phi, as it was after its last update, in PEFT's format.
 
         Raises:
-            ValueError: no such answer, or none was steered by LoRA.
+            ValueError: no such answer, or no LoRA was fitted to it.
         """
         if not self.adapters or not 0 <= index < len(self.text):
-            raise ValueError(
-                f"no LoRA adapter for answer {index}: {len(self.text)} answers, "
-                f"adapter={self.config.flat().get('adapter')!r}"
-            )
+            why = f"{len(self.text)} answers, adapter={self.config.flat().get('adapter')!r}"
+            if self.config.sampler.fit is None:
+                why += ", and inner_steps=0 fits none"
+            raise ValueError(f"no LoRA adapter for answer {index}: {why}")
         batch, row = self.places[index]
+        if not bool(self.adapters[batch].change[row]):
+            raise ValueError(
+                f"the LoRA adapter of answer {index} was never moved: no gradient of the reward "
+                "reached it, so there is nothing to save (see warnings)"
+            )
         self.adapters[batch].save(folder, row)
+
+    @overload
+    def __getitem__(self, which: int) -> Answer: ...
+
+    @overload
+    def __getitem__(self, which: slice) -> APSOutput: ...
+
+    def __getitem__(self, which: int | slice) -> Answer | APSOutput:
+        """One answer, or some of them."""
+        if isinstance(which, slice):
+            return self.take(list(range(len(self))[which]))
+        try:
+            i = range(len(self))[which]
+        except IndexError:
+            raise IndexError(f"answer {which} of {len(self)}") from None
+        rewards = {name: values[i] for name, values in self.rewards.items()}
+        return Answer(self.text[i], self.prompts[i], rewards, self.index[i])
+
+    def __iter__(self) -> Iterator[Answer]:
+        """The answers, one by one."""
+        for i in range(len(self)):
+            yield self[i]
+
+    def __repr__(self) -> str:
+        parts = [f"{len(self)} answer{'' if len(self) == 1 else 's'}"]
+        if self.failures:
+            parts.append(f"{len(self.failures)} failed")
+        if self.warnings:
+            parts.append(f"{len(self.warnings)} warning{'' if len(self.warnings) == 1 else 's'}")
+        means = {name: fmean(values) for name, values in self.rewards.items() if values}
+        parts += [f"{name} {mean:.3f}" for name, mean in means.items()]
+        return f"APSOutput({', '.join([*parts, f'{self.cost.seconds:.1f} s'])})"
+
+    def __str__(self) -> str:
+        """Prompts, answers and rewards to be read; then failures, warnings and the cost."""
+        lines: list[str] = []
+        for answer in self:
+            lines += [_asked(answer.prompt), f"  {answer.text}"]
+            if answer.rewards:
+                lines.append("  " + "  ".join(f"{k} {v:.3f}" for k, v in answer.rewards.items()))
+        lines += [f"failed: {failure.error}" for failure in self.failures]
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        return "\n".join([*lines, f"{len(self)} answers in {self.cost.seconds:.1f} s"])
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """One JSON-ready object per answer; `cost` is the whole call's."""

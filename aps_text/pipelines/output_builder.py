@@ -30,10 +30,14 @@ class OutputBuilder:
     Args:
         guided: whether the guiding rewards' values at the steps are the rewards' own (they are
             not under a shuffle).
+        steered: whether the method steers step by step.
     """
 
-    def __init__(self, model: TextModel, request: Request, roles: Roles, guided: bool) -> None:
-        self.model, self.request, self.roles, self.guided = model, request, roles, guided
+    def __init__(
+        self, model: TextModel, request: Request, roles: Roles, guided: bool, steered: bool
+    ) -> None:
+        self.model, self.request, self.roles = model, request, roles
+        self.guided, self.steered = guided, steered
         self.cost = Cost()
         self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []
@@ -70,27 +74,37 @@ class OutputBuilder:
         )
         self._chosen += [] if judged.chosen is None else judged.chosen.tolist()
 
+    @property
+    def answers(self) -> int:
+        """How many there are, those of failed prompts included."""
+        return len(self._answers)
+
+    def note(self, index: int, reward: str, why: str) -> None:
+        """Prompt `index` has no answer."""
+        failure = Failure(index, self.request.prompts[index], reward, why)
+        self._answers.failures.append(failure)
+
     def fail(self, error: RewardError, rows: list[Row]) -> list[list[Row]]:
         """Note the failure of a prompt; returns batches of the rows that are left to answer.
 
         An error that names no prompt of these is noted where there is only one; several prompts are
         first tried one by one, so that none is lost to another's failure.
         """
-        prompts = list(dict.fromkeys(prompt for prompt, _ in rows))
-        lost = error.index if error.index in prompts else None
-        if lost is None and len(prompts) > 1:
-            return [[row for row in rows if row[0] == prompt] for prompt in prompts]
-        lost = prompts[0] if lost is None else lost
-        self._answers.failures.append(
-            Failure(lost, self.request.prompts[lost], error.reward, str(error))
-        )
-        left = [row for row in rows if row[0] != lost]
+        own = dict.fromkeys(prompt for prompt, _ in rows)
+        if error.index not in own:
+            if len(own) > 1:
+                return [[row for row in rows if row[0] == prompt] for prompt in own]
+            error.index = next(iter(own))
+        self.note(error.index, error.reward, str(error))
+        left = [row for row in rows if row[0] != error.index]
         return [left] if left else []
 
     def output(self) -> APSOutput:
         """Everything so far."""
-        out, rewards = self._answers, self._answers.rewards
-        out.trajectory, out.adapters = self.trajectory, self.adapters
+        out = self._answers.take(list(range(len(self._answers))))  # what follows is not the user's
+        rewards = out.rewards
+        out.failures = list(out.failures)
+        out.trajectory, out.adapters = list(self.trajectory), list(self.adapters)
         for name in dict.fromkeys(name for one in self._traces for name in one.after):
             rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._traces]
             rewards.before[name] = [one.before.get(name, math.nan) for one in self._traces]
@@ -101,7 +115,7 @@ class OutputBuilder:
             for name, one in self.stats.items()
             if one.bridge is not None
         }
-        out.warnings = warnings_of(out, self._traces, self.stats)
+        out.warnings = warnings_of(out, self._traces, self.stats, self.steered)
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -11,8 +10,10 @@ import torch
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..models.text_model import TextModel
+from ..text.containers import kind_of
 from ..text.drafts import Draft, draft
-from ..text.prompts import Prompt, as_prompts
+from ..text.prompts import Prompt, prompt_items, read_prompt
+from .inputs import Columns, as_columns, as_seeds, as_starts
 
 __all__ = ["Request", "prepare"]
 
@@ -25,45 +26,59 @@ class Request:
         prompts, config, seeds: as they will be used.
         columns: dataset columns of the rewards.
         starts: what stands on the canvas at the start, arguments of `text.drafts.draft`.
+        unanswerable: by number, prompts that cannot be asked and why (`on_error="keep"`).
     """
 
     prompts: list[Prompt]
     config: APSConfig
     seeds: list[int]
-    columns: Mapping[str, Sequence[Any]]
-    starts: Mapping[str, list[Any]]
+    columns: Columns
+    starts: Columns
+    unanswerable: dict[int, str] = field(default_factory=dict)
 
     def draft(self, model: TextModel, prompt: int, particle: int) -> Draft:
         """What stands on the canvas of a row at the start."""
         noise = Noise(torch.tensor([self.seeds[prompt]]), torch.tensor([particle]))
         options = {name: values[prompt] for name, values in self.starts.items()}
         length = self.config.call.max_new_tokens or model.max_new_tokens
-        return draft(model.vocabulary, length, noise, **options)
+        return draft(model.vocabulary, length, noise, limit=model.context, **options)
 
 
 def prepare(
     model: TextModel,
-    prompts: Prompt | Iterable[Prompt],
+    prompts: Any,
     config: APSConfig | None,
     preset: str | None,
     options: dict[str, Any],
-    seeds: Sequence[int] | None = None,
-    columns: Mapping[str, Sequence[Any]] | None = None,
-    start: Mapping[str, Any] | None = None,
+    seeds: Any = None,
+    columns: Any = None,
+    start: Any = None,
+    on_error: str = "raise",
 ) -> Request:
     """Check everything that can be checked before work starts; arguments of the pipeline's call.
+
+    Under `on_error="keep"` a prompt that cannot be asked (empty, too long, no text) is left out and
+    noted; where all are of a wrong type, the first one's error is raised.
 
     Raises:
         ValueError, TypeError: naming the value and the mend.
     """
     if config is not None and (preset is not None or options):
         raise TypeError("pass either config=... or preset and options, not both")
-    settings = config or APSConfig.make(preset, **options)
-    asked = as_prompts(prompts)
-    starts = start_columns(start, len(asked))
-    for name, values in {"seeds": seeds, **(columns or {}), **starts}.items():
-        if values is not None and len(values) != len(asked):
-            raise ValueError(f"{name!r} has {len(values)} values for {len(asked)} prompts")
+    settings = APSConfig.make(preset, **options) if config is None else config
+    if not isinstance(settings, APSConfig):
+        raise TypeError(
+            f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "
+            "APSConfig.from_json(...), or pass its fields as keywords"
+        )
+    items = prompt_items(prompts)
+    request = Request(
+        items,
+        settings,
+        as_seeds(seeds, settings.call.seed, len(items)),
+        as_columns(columns, len(items)),
+        as_starts(start, len(items)),
+    )
     length = settings.call.max_new_tokens or model.max_new_tokens
     least = settings.sampler.min_new_tokens
     if least >= length:
@@ -71,37 +86,52 @@ def prepare(
             f"min_new_tokens={least} leaves no room for a stop token on a canvas of {length}; "
             "use less"
         )
-    own = list(seeds) if seeds is not None else [settings.call.seed] * len(asked)
-    request = Request(asked, settings, own, columns or {}, starts)
-    drafts = [request.draft(model, index, 0) for index in range(len(asked))]
-    for index, (prompt, row) in enumerate(zip(asked, drafts, strict=True)):
-        used, width = len(model.encode(prompt)), len(row.tokens)
-        if used + width > model.context:
-            raise ValueError(
-                f"prompt {index} has {used} tokens and the answer {width}, together more than "
-                f"the context of {model.name} ({model.context}); shorten the prompt "
-                "or max_new_tokens"
-            )
-    if any(row.closed for row in drafts):
-        if not all(row.closed for row in drafts):
+    if length > model.context and "template" not in request.starts:
+        raise ValueError(
+            f"max_new_tokens={length} is more than the context of {model.name} holds "
+            f"({model.context} tokens, the prompt's included); use less"
+        )
+    drafts: dict[int, Draft] = {}
+    errors: dict[int, Exception] = {}
+    for index, item in enumerate(items):
+        try:
+            request.prompts[index] = read_prompt(item, f"prompt {index}")
+            drafts[index] = checked(model, request, index)
+        except (TypeError, ValueError) as error:
+            if on_error == "raise":
+                raise
+            errors[index] = error
+    if all(isinstance(errors.get(index), TypeError) for index in range(len(items))):
+        raise errors[0]
+    if any(row.closed for row in drafts.values()):
+        if not all(row.closed for row in drafts.values()):
             raise ValueError("give every prompt a suffix (or closing text) or none of them")
         # The open span is to be filled, so no answer may stop in it.
         request = replace(request, config=settings.replace(min_new_tokens=model.context))
-    return request
+    return replace(request, unanswerable={index: str(error) for index, error in errors.items()})
 
 
-def start_columns(start: Mapping[str, Any] | None, prompts: int) -> dict[str, list[Any]]:
-    """`start` with one value per prompt.
+def checked(model: TextModel, request: Request, index: int) -> Draft:
+    """The canvas of a prompt at the start, once prompt and canvas are known to fit the model.
 
     Raises:
-        TypeError: an unknown key.
+        ValueError: they do not, or the model cannot read them; names the prompt.
     """
-    known = ("prefix", "suffix", "template", "init_text", "init_strength")
-    for name in start or {}:
-        if name not in known:
-            raise TypeError(f"unknown start {name!r}; known: {', '.join(known)}")
-    return {
-        name: list(value) if isinstance(value, list | tuple) else [value] * prompts
-        for name, value in (start or {}).items()
-        if value is not None
-    }
+    try:
+        row = request.draft(model, index, 0)
+    except ValueError as error:
+        raise ValueError(f"the start of prompt {index}: {error}") from error
+    try:
+        with model.lock:  # a tokenizer sets itself up when it is first used
+            used = len(model.encode(request.prompts[index]))
+    except Exception as error:  # a chat template may raise anything
+        what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"prompt {index} cannot be put to {model.name}: {what}") from error
+    width = len(row.tokens)
+    if used + width > model.context:
+        raise ValueError(
+            f"prompt {index} has {used} tokens and the answer {width}, together more than "
+            f"the context of {model.name} ({model.context}); shorten the prompt "
+            "or max_new_tokens"
+        )
+    return row

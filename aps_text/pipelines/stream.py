@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 from aps_rewards import RewardError
 
 from ..core.sampler import Method
 from ..core.step import StepState
+from ..methods.aps import APS
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
 from ..text.decoding import open_text
@@ -17,6 +21,7 @@ from .diagnosis import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
 from .request import Request
+from .surroundings import ordinary_surroundings
 
 __all__ = ["Stream"]
 
@@ -34,8 +39,9 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         control, on_error, keep_trajectory, warm_start: as `APSPipeline` takes them.
 
     Attributes:
-        states: the same steps without texts.
         rows: `(prompt, particle)` of each row in work.
+        states: the steps that are left, without texts.
+        finished: how many answers are there.
 
     Raises:
         RewardError: from the iteration, with the batches finished before it in `partial`, unless
@@ -58,25 +64,68 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
-        self._work = OutputBuilder(model, request, roles, guided=control != "shuffled")
+        steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
+        self._work = OutputBuilder(model, request, roles, control != "shuffled", steered)
+        for index, why in request.unanswerable.items():
+            self._work.note(index, "", why)
         self.rows: list[Row] = []
-        self.states = self._run()
+        self._steps = self._run()
+        self._turn = threading.RLock()
+        self._ended = False
+
+    @property
+    def finished(self) -> int:
+        """How many answers the finished batches have."""
+        return self._work.answers
+
+    @property
+    def states(self) -> Iterator[StepState]:
+        """The steps that are left, without texts."""
+        while (state := self._step()) is not None:
+            yield state
 
     def __next__(self) -> tuple[StepState, list[str]]:
         """The next step, and every row's text with `_` where it is open."""
-        state = next(self.states)
+        state = self._step()
+        if state is None:
+            raise StopIteration
         return state, [open_text(self.model.vocabulary, row) for row in state.z]
 
     def output(self) -> APSOutput:
-        """The answers of all finished batches; after the last step, of the call."""
-        return self._work.output()
+        """The answers of all finished batches; after the last step, of the call.
+
+        Before the last step the output says in `warnings` how many of the answers it has.
+        """
+        out = self._work.output()
+        if not self._ended:
+            copies = self.request.config.call.num_return_sequences
+            asked = (len(self.request.prompts) - len(self.request.unanswerable)) * copies
+            out.warnings.insert(
+                0, f"the stream is not at its end: {self.finished} of {asked} answers are there"
+            )
+        return out
+
+    def _step(self) -> StepState | None:
+        """One step, in surroundings that are the same for every caller; None after the last.
+
+        Threads that share a stream take turns. Where layers are checkpointed the backward pass runs
+        them again, hooks and all, so that the whole step needs the network to itself.
+        """
+        alone = self.model.lock if self.model.parts.checkpointing else nullcontext()
+        with self._turn, alone, ordinary_surroundings(self.model.parts.device):
+            state = next(self._steps, None)
+            self._ended = state is None
+            return state
 
     def _run(self) -> Iterator[StepState]:
-        copies = self.request.config.call.num_return_sequences
-        asked = range(len(self.request.prompts))
-        rows = [(prompt, particle) for prompt in asked for particle in range(copies)]
-        for first in range(0, len(rows), self.batch_size):
-            waiting = [rows[first : first + self.batch_size]]
+        asked = (
+            (prompt, particle)
+            for prompt in range(len(self.request.prompts))
+            if prompt not in self.request.unanswerable
+            for particle in range(self.request.config.call.num_return_sequences)
+        )
+        while batch := list(islice(asked, self.batch_size)):
+            waiting = [batch]
             while waiting:
                 self.rows = waiting.pop(0)
                 try:
@@ -105,4 +154,4 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         if self.keep_trajectory:
             work.trajectory.append(kept)
         if isinstance(phi, LoraAdapter):
-            work.adapters.append(phi)
+            work.adapters.append(phi.fitted())

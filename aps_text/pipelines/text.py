@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,17 @@ from ..methods.registry import PEERS
 from ..methods.unread import refuse_unread
 from ..models.registry import load, wrap
 from ..models.text_model import TextModel
-from ..text.prompts import Prompt
+from ..text.prompts import Prompt, prompt_items
 from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, load_rewards
 from .batch import Roles
 from .calibration import normalised_in, observe
+from .inputs import as_columns, as_count
 from .output import APSOutput
+from .progress import shown
 from .request import prepare
 from .stream import Stream
+from .surroundings import ordinary_surroundings
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
 
@@ -50,10 +55,10 @@ class APSPipeline:
             if tokenizer is None:
                 raise TypeError("APSPipeline(model=...) also needs tokenizer=... of that model")
             model = wrap(model, tokenizer)
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.model, self.batch_size = model, batch_size
+        self.model, self.batch_size = model, as_count("batch_size", batch_size)
         self._rewards: dict[str, Any] = {}  # loaded by name, kept for the next call
+        self._loading = threading.Lock()
+        self._source: tuple[str | Path, dict[str, Any]] | None = None
 
     @classmethod
     def from_pretrained(
@@ -70,7 +75,37 @@ class APSPipeline:
         `options` are those of `aps_text.models.registry.load`: `device_map`, `load_in_4bit`,
         `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, ...
         """
-        return cls(load(name, device=device, dtype=dtype, **options), batch_size=batch_size)
+        options = {"device": device, "dtype": dtype, **options}
+        with ordinary_surroundings(torch.device("cpu")), quiet_loading():
+            pipe = cls(load(name, **options), batch_size=batch_size)
+        pipe._source = name, options
+        return pipe
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go into the model."""
+        return self.model.parts.device
+
+    @property
+    def tokenizer(self) -> Any:
+        """The model's, a Hugging Face fast tokenizer."""
+        return self.model.tokenizer
+
+    def __repr__(self) -> str:
+        model = self.model
+        return (
+            f"APSPipeline({model.name!r}, {type(model.parts.model).__name__} on {self.device}, "
+            f"batch_size={self.batch_size})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pipeline is pickled as what it was loaded from: a worker loads it again."""
+        if self._source is None:
+            raise TypeError(
+                "this pipeline was made of objects, which it does not pickle; make it in the "
+                "worker, or load it by APSPipeline.from_pretrained(folder)"
+            )
+        return _loaded_again, (type(self), *self._source, self.batch_size)
 
     def __call__(
         self,
@@ -90,12 +125,14 @@ class APSPipeline:
         on_step: Callable[[int, StepState], None] | None = None,
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
+        progress: bool | None = None,
         **options: Any,
     ) -> APSOutput:
         """Answer prompts.
 
         Args:
-            prompts: a question, a list of chat messages, or an iterable of either.
+            prompts: a question, a list of chat messages, or any container of either (list, column,
+                Series, array, iterator), read in order.
             reward: what to steer by (see `RewardSpec`); None only with `method="plain"`.
             method: a name in `METHODS` (docs/methods.md), or a `Method` object with settings.
             select: of a prompt's `num_return_sequences` answers, return the one this reward (or
@@ -105,17 +142,20 @@ class APSPipeline:
                 report the reward itself.
             on_error: when a reward fails on a prompt, `raise` its `RewardError` at once, with the
                 batches finished before it in `error.partial`; or `keep` going: the other prompts
-                are answered as if it had not been asked, and it is in `output.failures`.
+                are answered as if it had not been asked, and it is in `output.failures`. So is a
+                prompt that cannot be asked (empty, too long, no text), which otherwise raises.
             config: settings; or `preset` and single `options` (`APSConfig` fields).
             seeds: one per prompt; default the setting `seed` for each. A prompt and its seed decide
                 its answer, whatever the batch.
-            columns: dataset columns for the rewards, one value per prompt, e.g. `reference`.
+            columns: dataset columns for the rewards, by name, one value per prompt in order, e.g.
+                `{"reference": df["gold"]}`; also a table (DataFrame, `Dataset`) or a row each.
             start: what stands on the canvas before the first step: `prefix`, `suffix`, `template`,
                 `init_text`, `init_strength` (see `text.drafts`), each a value for all prompts or a
                 list with one per prompt.
             on_step: called as `on_step(step, state)` after each denoising step of each batch.
             keep_trajectory: keep every step state in the output.
             warm_start: folder of a saved adapter every prompt starts from (`adapter="lora"`).
+            progress: a bar on the error stream; None shows it on a terminal.
 
         Raises:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
@@ -138,7 +178,7 @@ class APSPipeline:
             warm_start=warm_start,
             **options,
         )
-        for state in stream.states:
+        for state in shown(stream, method if isinstance(method, str) else "aps_text", progress):
             if on_step is not None:
                 on_step(state.step, state)
         return stream.output()
@@ -185,8 +225,10 @@ class APSPipeline:
             ValueError: nothing in `reward` is normalised.
         """
         found: list[Normalised] = normalised_in(load_reward(reward))
-        plain = self.generate(prompts, columns=columns, num_return_sequences=samples, **options)
-        observe(found, plain, columns or {})
+        items = prompt_items(prompts)
+        known = as_columns(columns, len(items))
+        plain = self.generate(items, columns=known, num_return_sequences=samples, **options)
+        observe(found, plain, known)
         return load_reward(reward)
 
     def _open(
@@ -209,16 +251,21 @@ class APSPipeline:
         **options: Any,
     ) -> Stream:
         """A call, checked, with its rewards loaded; nothing is computed yet."""
-        request = prepare(self.model, prompts, config, preset, options, seeds, columns, start)
-        runner = as_method(method, reward)
-        refuse_unread(runner, options, preset, drafted="init_text" in (start or {}))
         check_choices(control, on_error)
+        with ordinary_surroundings(self.device), quiet_loading():
+            request = prepare(
+                self.model, prompts, config, preset, options, seeds, columns, start, on_error
+            )
+            with self._loading:
+                loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
+        runner = as_method(method, reward)
+        refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(f"control={control!r} is a way of steering, which 'plain' does not")
         return Stream(
             self.model,
             request,
-            Roles(*(load_rewards(spec, self._rewards) for spec in (reward, select, report))),
+            Roles(*loaded),
             runner,
             batch_size=self.batch_size,
             control=control,
@@ -226,6 +273,27 @@ class APSPipeline:
             keep_trajectory=keep_trajectory,
             warm_start=warm_start,
         )
+
+
+def _loaded_again(
+    kind: type[APSPipeline], name: str | Path, options: dict[str, Any], batch_size: int
+) -> APSPipeline:
+    return kind.from_pretrained(name, batch_size=batch_size, **options)
+
+
+@contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Without the bars transformers draws while it loads weights."""
+    from transformers.utils import logging
+
+    if not logging.is_progress_bar_enabled():
+        yield
+        return
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.enable_progress_bar()
 
 
 def check_choices(control: str | None, on_error: str) -> None:

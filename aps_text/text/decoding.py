@@ -45,8 +45,11 @@ def decode_canvas(
 
 
 def open_text(vocabulary: Vocabulary, row: Tensor) -> str:
-    """A row `(L,)` that is not finished, as text: `_` where it is open, stops and fill left out."""
+    """A row `(L,)` as text: `_` where it is open; one without a mask is the answer's own text."""
     tokenizer, mask_id = vocabulary.tokenizer, vocabulary.mask_id
+    if not bool((row == mask_id).any()):
+        (text,) = decode_canvas(tokenizer, row[None], vocabulary.stop_ids, (vocabulary.fill_id,))
+        return vocabulary.finish(text)
     hidden = {vocabulary.pad_id, vocabulary.fill_id, *vocabulary.stop_ids} - {mask_id}
-    text: str = tokenizer.decode([token for token in row.tolist() if token not in hidden])
-    return text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_")
+    text = str(tokenizer.decode([token for token in row.tolist() if token not in hidden]))
+    return vocabulary.finish(text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_"))

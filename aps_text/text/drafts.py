@@ -17,7 +17,7 @@ from .vocabulary import Vocabulary
 
 __all__ = ["Draft", "draft"]
 
-_SPAN = re.compile(r"\[MASK(?::(\d+))?\]")
+_SPAN = re.compile(r"\[MASK(?::(\d{1,9}))?\]")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def draft(
     template: str | None = None,
     init_text: str | None = None,
     init_strength: float = 0.5,
+    limit: int | None = None,
 ) -> Draft:
     """The start of one row.
 
@@ -51,6 +52,7 @@ def draft(
         length: canvas length, for all but templates.
         noise: of this one row; which tokens of a draft are masked again is drawn from it.
         init_strength: share of the draft's tokens that is masked again, in (0, 1].
+        limit: most tokens there may be.
 
     Raises:
         ValueError: combinations that contradict each other, text that leaves no open position, a
@@ -64,6 +66,11 @@ def draft(
     if template is not None:
         if prefix or suffix or init_text:
             raise ValueError("a template stands alone: drop prefix, suffix and init_text")
+        wide = sum(int(span.group(1) or 1) for span in _SPAN.finditer(template))
+        if limit is not None and wide > limit:
+            raise ValueError(
+                f"the template has {wide} open positions, more than the context of {limit} tokens"
+            )
         tokens: list[int] = []
         given: list[bool] = []
         at = 0

@@ -3,30 +3,142 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
 from typing import Any, cast
 
 from aps_rewards.protocol import Message, Prompt
 
-__all__ = ["Message", "Prompt", "as_prompts", "prompt_encoder", "single_question"]
+from .containers import in_order, is_table, kind_of, table_columns
+
+__all__ = [
+    "Message",
+    "Prompt",
+    "as_prompts",
+    "prompt_encoder",
+    "prompt_items",
+    "read_prompt",
+    "single_question",
+]
 
 ROLES = ("system", "user", "assistant", "tool")
 
 
-def as_prompts(prompts: Prompt | Iterable[Prompt]) -> list[Prompt]:
-    """A list of prompts from one prompt or an iterable of them, none of them empty."""
-    if isinstance(prompts, str):
-        asked: list[Prompt] = [prompts]
-    else:
-        items = list(prompts)
-        one_chat = bool(items) and all(isinstance(item, Mapping) for item in items)
-        asked = cast(list[Prompt], [items] if one_chat else items)
-    if not asked:
+def prompt_items(prompts: Any) -> list[Any]:
+    """What `prompts` holds, in order, not yet looked at; one text or one chat is one item.
+
+    Raises:
+        TypeError: nothing that holds prompts.
+        ValueError: no prompts, or an iterator that raises.
+    """
+    if isinstance(prompts, str) or _is_message(prompts):
+        return [prompts]
+    if is_table(prompts):
+        columns = table_columns(prompts)
+        raise TypeError(
+            f"prompts are texts or chats, got a {type(prompts).__name__} with the columns "
+            f"{', '.join(map(str, columns))}; pass one of them, e.g. "
+            f"table[{str(columns[0]) if columns else 'question'!r}]"
+        )
+    if isinstance(prompts, Mapping | bytes | PurePath) or not isinstance(prompts, Iterable):
+        raise TypeError(_no_prompt("prompts", prompts))
+    items = in_order("prompts", prompts)
+    if not items:
         raise ValueError("no prompts were given; pass a question or a list of them")
-    for index, prompt in enumerate(asked):
-        texts = [prompt] if isinstance(prompt, str) else [m.get("content") for m in prompt]
-        if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-            raise ValueError(f"prompt {index} is empty: {prompt!r}; ask a question")
-    return asked
+    if all(isinstance(item, Mapping) for item in items) and any("role" in item for item in items):
+        return [items]
+    return items
+
+
+def read_prompt(item: Any, name: str = "the prompt") -> Prompt:
+    """One prompt: its text, or its messages as a new list that nobody else holds.
+
+    A message's content may come in parts, as chat interfaces send it: texts are joined.
+
+    Args:
+        name: for errors.
+
+    Raises:
+        TypeError: neither text nor messages.
+        ValueError: an empty text or chat, or a text that no tokenizer can read.
+    """
+    if isinstance(item, str):
+        return _text(item, name)
+    if _is_message(item):
+        item = [item]
+    if isinstance(item, Mapping | bytes | PurePath) or not isinstance(item, Iterable):
+        raise TypeError(_no_prompt(name, item))
+    messages: list[Any] = in_order(f"the messages of {name}", item)
+    if not messages:
+        raise ValueError(f"{name} is empty: a chat without messages; ask a question")
+    read: list[Message] = []
+    for at, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise TypeError(
+                f"{name} is a {type(item).__name__}, so a chat, but holds {kind_of(message)} where "
+                "a message {'role': ..., 'content': ...} belongs; several prompts are one flat list"
+            )
+        if not _is_message(message) or not isinstance(message["role"], str):
+            raise TypeError(
+                f"message {at} of {name} needs a 'role' and a 'content', got {dict(message)!r}"
+            )
+        content = _content(message["content"], f"message {at} of {name}")
+        read.append({**message, "content": _text(content, name)})
+    return read
+
+
+def as_prompts(prompts: Any) -> list[Prompt]:
+    """Prompts as a list: of one text or chat, or of any container of them, by position.
+
+    Raises:
+        TypeError, ValueError: of `prompt_items` and `read_prompt`, with the prompt's number.
+    """
+    return [read_prompt(item, f"prompt {i}") for i, item in enumerate(prompt_items(prompts))]
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and "role" in value and "content" in value
+
+
+def _content(content: Any, name: str) -> str:
+    """A message's text; parts `{"type": "text", "text": ...}` are joined."""
+    if isinstance(content, list | tuple):
+        parts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        if all(isinstance(part, str) for part in parts):
+            return "".join(cast(list[str], parts))
+    if not isinstance(content, str):
+        raise TypeError(f"the content of {name} is a text, got {kind_of(content)}")
+    return content
+
+
+def _text(text: str, name: str) -> str:
+    """The text as a plain `str`, checked."""
+    text = str.__str__(text)  # np.str_ and enumerations are strings of another kind
+    if not text.strip():
+        raise ValueError(f"{name} is empty: {text!r}; ask a question")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{name} has half of a surrogate pair, {text[error.start]!r} at character "
+            f"{error.start}, which no tokenizer reads; repair it: "
+            "text.encode('utf-8', 'replace').decode()"
+        ) from None
+    return text
+
+
+def _no_prompt(name: str, value: Any) -> str:
+    mend = "ask a question"
+    if isinstance(value, bytes):
+        mend = "decode it, e.g. by .decode('utf-8')"
+    elif isinstance(value, PurePath):
+        mend = "read the file, e.g. by .read_text(encoding='utf-8')"
+    elif isinstance(value, Mapping):
+        mend = "pass the value of the key that holds the question"
+    is_are = "are texts or chats" if name == "prompts" else "is no text or chat"
+    return (
+        f"{name} {is_are}: a string, or a list of messages {{'role': ..., 'content': ...}}; got "
+        f"{kind_of(value)}; {mend}"
+    )
 
 
 def single_question(prompt: Prompt) -> str:

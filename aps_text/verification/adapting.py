@@ -110,7 +110,7 @@ def check_steering(model: TextModel) -> Check:
     out = APSPipeline(model, batch_size=2)(
         QUESTIONS[:2], any_text, steps=2, max_new_tokens=8, inner_steps=1, lora_layers=layers
     )
-    moved = float((out.adapters[0].record - out.adapters[0].start).abs().max())
+    moved = float(out.adapters[0].change.max())
     figure = f"{len(out)} answers, {out.cost.denoiser_backwards} backwards, phi moved {moved:.2g}"
     fine = out.cost.denoiser_backwards > 0 and moved > 0
     return Check("steering", "PASS" if fine else "FAIL", figure)

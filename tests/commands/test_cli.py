@@ -72,3 +72,29 @@ def test_errors_name_the_value_and_the_mend(folder, capsys, args, message):
 def test_an_unknown_model_says_what_was_looked_for(capsys):
     assert main(["ask", "who?", "--model", "no-such-folder", "--reward", "sentiment"]) == 2
     assert "no model at 'no-such-folder'" in capsys.readouterr().err
+
+
+def test_show_redraws_in_place_on_a_terminal_with_the_reward_of_each_step():
+    import io
+
+    from rich.console import Console
+    from tiny import tiny_text_model
+
+    from aps_text import APSPipeline
+    from aps_text.cli import Canvas
+
+    pipe = APSPipeline(tiny_text_model())
+    screen = io.StringIO()
+    shown = Canvas(pipe)
+    shown.console = Console(file=screen, force_terminal=True, width=100)
+    shown.title("aps")
+
+    def vowels(prompts, completions, **columns):
+        return [sum(letter in "aeiou" for letter in text) / 8 for text in completions]
+
+    pipe("why?", vowels, on_step=shown.step, steps=4, max_new_tokens=8)
+    shown.close()
+    drawn = screen.getvalue()
+    assert drawn.count("vowels ") >= 3
+    assert drawn.count("\x1b[2K") >= 3  # the line is erased and written again
+    assert drawn.count("\n") <= 3

@@ -165,11 +165,11 @@ def test_adapters_are_saved_and_warm_start(pipe, tmp_path):
         (lambda p: p("why ?", many_vowels, stepz=3), TypeError, "did you mean 'steps'"),
         (lambda p: p("why ?", many_vowels, beta=0), ValueError, "beta must be > 0"),
         (lambda p: p("dog " * 60, many_vowels), ValueError, "prompt 0 has 62 tokens"),
-        (lambda p: p("why ?", many_vowels, seeds=[1, 2]), ValueError, "'seeds' has 2 values"),
+        (lambda p: p("why ?", many_vowels, seeds=[1, 2]), ValueError, "seeds has 2 values"),
         (
             lambda p: p("why ?", many_vowels, columns={"gold": []}),
             ValueError,
-            "'gold' has 0 values for 1 prompts",
+            "column 'gold' has 0 values for 1 prompts",
         ),
         (
             lambda p: p("why ?", many_vowels, config=APSConfig(), steps=3),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ class BridgeStats:
         scored: answers given as text and scored, samples included.
         skipped: answers to which the reward did not apply (None).
         low, high: the smallest and the largest of those scores.
+        ranges: the same of each prompt's, by its number in the call.
     """
 
     bridge: VocabularyBridge | None = None
@@ -43,6 +44,7 @@ class BridgeStats:
     skipped: int = 0
     low: float = math.inf
     high: float = -math.inf
+    ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def mass(self) -> float:
@@ -67,14 +69,21 @@ class BridgeStats:
         self.matched = self.matched + self.bridge.mass(probs).sum(dtype=torch.float32)
         self.text = self.text + self.bridge.text_mass(probs).sum(dtype=torch.float32)
 
-    def count_scores(self, values: Iterable[float | None]) -> None:
-        """Add scores of texts."""
-        for value in values:
+    def count_scores(self, values: Iterable[float | None], prompts: Iterable[int]) -> None:
+        """Add scores of texts, each with its prompt's number; None is no score."""
+        for value, prompt in zip(values, prompts, strict=True):
             if value is None:
                 self.skipped += 1
                 continue
             self.scored += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
+            low, high = self.ranges.get(prompt, (value, value))
+            self.ranges[prompt] = min(low, value), max(high, value)
+
+    def varied(self, prompt: int) -> bool:
+        """Whether two texts that answer this prompt were scored differently."""
+        low, high = self.ranges.get(prompt, (0.0, 0.0))
+        return low < high
 
     def count_texts(self, target: Any, answers: list[list[int]], texts: list[str]) -> None:
         """Add answers: their generator's ids, and their text as the reward's tokenizer cuts it."""

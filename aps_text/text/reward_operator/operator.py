@@ -188,7 +188,7 @@ class RewardOperator(Arithmetic):
                 values = call.result()
             except RewardError as error:
                 raise error.at(self.index) from error.__cause__
-            self.stats.count_scores(values)
+            self.stats.count_scores(values, self.index)
             numbers = [0.0 if value is None else value for value in values]
             total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
             applies = None

@@ -1,0 +1,167 @@
+"""What a call takes beside its prompts, one value per prompt: columns, seeds, starting texts.
+
+Each function takes whatever container there is (`text.containers`), and returns new lists.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from itertools import islice
+from numbers import Real
+from typing import Any
+
+from ..core.limits import check_number
+from ..text.containers import in_order, is_table, kind_of, table_columns
+
+__all__ = ["Columns", "as_columns", "as_count", "as_seeds", "as_starts"]
+
+Columns = dict[str, list[Any]]
+
+TEXTS = ("prefix", "suffix", "template", "init_text")
+STARTS = (*TEXTS, "init_strength")
+SEEDS = (0, 2**63 - 1, True)
+
+
+def as_count(name: str, value: Any) -> int:
+    """A whole number of at least 1; NumPy's are taken, True and texts are not.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: below 1.
+    """
+    if isinstance(value, bool):
+        raise TypeError(f"{name} is a whole number, got {value!r}")
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} is a whole number, got {kind_of(value)}") from None
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, got {count}")
+    return count
+
+
+def as_columns(columns: Any, prompts: int) -> Columns:
+    """Dataset columns by name, each with a value per prompt.
+
+    Args:
+        columns: a mapping of names to containers, a table (DataFrame, `Dataset`, Arrow), or rows:
+            one mapping per prompt, all with the same keys; None is no columns.
+        prompts: how many there are.
+
+    Raises:
+        TypeError: anything else, or a name that is not text.
+        ValueError: another number of values.
+    """
+    if columns is None:
+        return {}
+    if isinstance(columns, Mapping) or is_table(columns):
+        names = list(columns) if isinstance(columns, Mapping) else table_columns(columns)
+        values = {name: columns[name] for name in names}
+    else:
+        values = _by_name(columns, prompts)
+    for name in values:
+        if not isinstance(name, str):
+            raise TypeError(f"a column's name is text, got {kind_of(name)}")
+    return {
+        str(name): _per_prompt(f"column {name!r}", value, prompts) for name, value in values.items()
+    }
+
+
+def as_seeds(seeds: Any, default: int, prompts: int) -> list[int]:
+    """A whole number per prompt, from 0 to 2**63 - 1; `default` for all under None.
+
+    Raises:
+        TypeError: no container of whole numbers.
+        ValueError: another number of them, or one that is out of range.
+    """
+    if seeds is None:
+        return [default] * prompts
+    if isinstance(seeds, int):
+        raise TypeError(
+            f"seeds holds one seed per prompt, got {seeds!r}; for all prompts: seed={seeds!r}"
+        )
+    found = []
+    for at, seed in enumerate(_per_prompt("seeds", seeds, prompts)):
+        name = f"seed {at}"
+        if isinstance(seed, bool) or not hasattr(seed, "__index__"):
+            raise TypeError(f"{name} is a whole number, got {kind_of(seed)}")
+        found.append(operator.index(seed))
+        check_number(name, found[-1], SEEDS, whole=True)
+    return found
+
+
+def as_starts(start: Any, prompts: int) -> Columns:
+    """What stands on each prompt's canvas before the first step, arguments of `text.drafts.draft`.
+
+    Args:
+        start: `prefix`, `suffix`, `template`, `init_text` (texts) and `init_strength` (a number in
+            (0, 1]), each one value for all prompts or a container with one per prompt.
+
+    Raises:
+        TypeError: no mapping, an unknown key, a value of another type.
+        ValueError: another number of values, a strength out of range.
+    """
+    if start is None:
+        return {}
+    if not isinstance(start, Mapping):
+        raise TypeError(
+            f"start is a mapping with keys of {', '.join(STARTS)}; got {kind_of(start)}"
+        )
+    found: Columns = {}
+    for name, value in start.items():
+        if name not in STARTS:
+            raise TypeError(f"unknown start {name!r}; known: {', '.join(STARTS)}")
+        if value is None:
+            continue
+        alike = isinstance(value, (str, Real, Decimal))
+        values = [value] * prompts if alike else _per_prompt(f"start {name!r}", value, prompts)
+        read = _start_text if name in TEXTS else _strength
+        found[name] = [read(name, one) for one in values]
+    return found
+
+
+def _per_prompt(name: str, values: Any, prompts: int) -> list[Any]:
+    found = in_order(name, values, most=prompts)
+    if len(found) != prompts:
+        count = len(values) if hasattr(values, "__len__") else len(found)
+        more = "at least " if count > prompts and not hasattr(values, "__len__") else ""
+        raise ValueError(f"{name} has {more}{count} values for {prompts} prompts")
+    return found
+
+
+def _by_name(rows: Any, prompts: int) -> Columns:
+    """Columns out of rows, one mapping per prompt."""
+    wanted = (
+        "columns is a mapping of names to lists, a table, or one row (a mapping) per prompt; got "
+    )
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+        raise TypeError(wanted + kind_of(rows))
+    taken = list(islice(rows, prompts + 1))
+    names: list[Any] = []
+    for at, row in enumerate(taken):
+        if not isinstance(row, Mapping):
+            raise TypeError(f"{wanted}{kind_of(rows)} with {kind_of(row)} at {at}")
+        names = names or list(row)
+        if set(row) != set(names):
+            raise ValueError(f"row {at} of columns has the keys {list(row)}, and row 0 {names}")
+    if len(taken) != prompts:
+        raise ValueError(f"columns has {len(taken)} rows for {prompts} prompts")
+    return {name: [row[name] for row in taken] for name in names}
+
+
+def _start_text(name: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"start {name!r} is text, or one text per prompt; got {kind_of(value)}")
+    return str.__str__(value)
+
+
+def _strength(name: str, value: Any) -> float:
+    number = isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise TypeError(f"start {name!r} is a number in (0, 1], got {kind_of(value)}")
+    return float(value)

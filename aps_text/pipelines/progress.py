@@ -1,0 +1,50 @@
+"""A bar on the error stream for calls of more than a second: steps done, and what is left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from ..core.step import StepState
+from .stream import Stream
+
+__all__ = ["shown"]
+
+DELAY = 1.0  # seconds before there is a bar
+
+
+def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepState]:
+    """The stream's steps, with a bar.
+
+    Args:
+        name: in front of the bar.
+        progress: True shows it, False does not, None shows it on a terminal.
+    """
+    if progress not in (True, False, None):
+        raise TypeError(f"progress is True, False or None, got {progress!r}")
+    from tqdm import tqdm
+
+    request = stream.request
+    steps = request.config.sampler.steps
+    answers = (len(request.prompts) - len(request.unanswerable)) * (
+        request.config.call.num_return_sequences
+    )
+    hidden = None if progress is None else not progress
+    if hidden is None and not sys.stderr.isatty():
+        hidden = True
+    layout = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
+    with tqdm(
+        total=answers * steps,
+        desc=name,
+        disable=hidden,
+        delay=DELAY,
+        leave=False,
+        file=sys.stderr,
+        bar_format=layout,
+    ) as bar:
+        for state in stream.states:
+            done = stream.finished
+            if not bar.disable:
+                bar.set_postfix_str(f"{done} of {answers} answers", refresh=False)
+                bar.update(done * steps + len(stream.rows) * (state.step + 1) - bar.n)
+            yield state

@@ -1,0 +1,74 @@
+"""Lists out of whatever holds values in order: by position, never by an index or a label.
+
+Lists, tuples, iterators, NumPy arrays, tensors, pandas and polars Series, Arrow arrays, columns of
+`datasets`. A table (a DataFrame, a `Dataset`, an Arrow table) has named columns, each in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+from itertools import islice
+from typing import Any
+
+__all__ = ["in_order", "is_table", "kind_of", "table_columns"]
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for an error: its type and, if it is short, the value."""
+    if value is None:
+        return "None"
+    shown = type(value).__name__
+    if isinstance(value, (str, bytes, int, float)):
+        text = repr(value[:60] if isinstance(value, (str, bytes)) else value)
+        shown += f" {text[:60]}"
+    elif isinstance(value, Mapping):
+        shown += f" with the keys {', '.join(map(repr, list(value)[:6])) or '(none)'}"
+    return shown
+
+
+def is_table(value: Any) -> bool:
+    """Whether it has columns by name: a DataFrame, a `datasets.Dataset`, an Arrow table."""
+    if isinstance(value, Mapping):
+        return False
+    return hasattr(value, "column_names") or (
+        hasattr(value, "columns") and hasattr(value, "dtypes")
+    )
+
+
+def table_columns(table: Any) -> list[Any]:
+    """The names of a table's columns, in order."""
+    names = table.column_names if hasattr(table, "column_names") else table.columns
+    return [] if names is None else list(names)
+
+
+def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
+    """The values as a new list, by position.
+
+    Args:
+        name: for errors.
+        values: see the module.
+        most: no more than one value beyond so many is taken (an iterator may never end).
+
+    Raises:
+        TypeError: one value, or a container that has no order or names its values.
+        ValueError: an iterator that raises; the message has its exception.
+    """
+    wrong = TypeError(f"{name}: a list with one value per prompt is wanted, got {kind_of(values)}")
+    if isinstance(values, (str, bytes, bytearray, Mapping, Set)) or is_table(values):
+        raise wrong
+    for method in ("to_pylist", "to_list", "tolist"):  # Arrow; pandas and polars; arrays, tensors
+        if hasattr(values, method):
+            found = getattr(values, method)()
+            if not isinstance(found, list):
+                raise wrong
+            return found
+    if not isinstance(values, Iterable):
+        raise wrong
+    taken: list[Any] = []
+    try:
+        taken.extend(islice(iter(values), None if most is None else most + 1))
+    except Exception as error:
+        raise ValueError(
+            f"reading {name} raised {type(error).__name__} after {len(taken)} of them: {error}"
+        ) from error
+    return taken
