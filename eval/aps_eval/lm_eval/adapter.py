@@ -94,6 +94,7 @@ class PipelineLM(LM):
                 select=self.select,
                 config=self.config.replace(max_new_tokens=length),
                 seeds=[self.config.call.seed + repeat for *_, repeat in part],
+                progress=False,
             )
             self.seconds += out.cost.seconds
             for (_, index, _, _), number in zip(part, range(len(part)), strict=True):

@@ -117,6 +117,7 @@ class Answerer:
                 seeds=[unit.seed for unit in units],
                 columns=columns or None,
                 keep_trajectory=True,
+                progress=False,
             )
         cost = out.cost.as_dict()
         peak = cost.pop("peak_memory_mb")
