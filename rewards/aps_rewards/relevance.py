@@ -133,7 +133,9 @@ class Relevance:
         """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
         if not texts:
             return self._table.new_zeros(0, self._table.shape[1])
-        cut = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
+        cut = self.tokenizer(
+            texts, truncation=True, max_length=self.max_tokens, split_special_tokens=True
+        )["input_ids"]
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)

@@ -7,12 +7,14 @@
     f        a function `f(prompt, columns) -> (text before, text after)`
 
 Each text is cut by itself and without special tokens of its own: what a chat template writes is
-there once (no second BOS), and a pair's come from the tokenizer. The three pieces are then joined,
+there once (no second BOS), and a pair's come from the tokenizer. A user's text may hold what looks
+like a special token (`[SEP]`, `<|im_end|>`): it is cut into plain pieces. All are then joined,
 on the text side and on the embedding side alike, so both score the same tokens.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ __all__ = ["Template", "TemplateSpec"]
 TemplateSpec = str | Callable[[Prompt, Mapping[str, Any]], tuple[str, str]]
 
 _SLOT = "@@the-answer-goes-here@@"
+_CONTROL = re.compile(r"(@@control-token-\d+@@)")
 
 
 class Template:
@@ -62,6 +65,10 @@ class Template:
             raise ValueError(
                 f"template is chat, pair, answer or a text with one {{answer}}; got {spec!r}"
             )
+        special = {*tokenizer.all_special_tokens}
+        special |= {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
+        self._control = sorted(special, key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, self._control)) or "(?!)")
         alone = tokenizer("x")
         ids, part = alone["input_ids"], alone.sequence_ids(0)
         self._open = ids[: part.index(0)]
@@ -73,11 +80,14 @@ class Template:
         Raises:
             ValueError: a template that drops or repeats the answer, or no reference for one.
         """
+        prompt = self._as_text(prompt)
+        columns = {name: self._as_text(value) for name, value in columns.items()}
         if self.spec == "chat":
             before, after = self._chat(prompt)
             return self._ids(before), self._ids(after)
         if self.spec == "pair":
-            both = self.tokenizer(last_text(prompt), "x")
+            question = _CONTROL.sub(self._restored, last_text(prompt))
+            both = self.tokenizer(question, "x", split_special_tokens=True)
             ids, part = both["input_ids"], both.sequence_ids(0)
             return ids[: part.index(1)], ids[len(part) - part[::-1].index(1) :]
         if self.spec == "answer":
@@ -93,36 +103,67 @@ class Template:
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer."""
-        return self._ids(text)
+        return self._ids(self._as_text(text))
+
+    def _as_text(self, value: Any) -> Any:
+        """A user's text or messages with a slot for everything that looks like a special token."""
+        if isinstance(value, str):
+            return self._controls.sub(self._slot, value)
+        if isinstance(value, list):
+            return [self._as_text(one) for one in value]
+        if isinstance(value, dict) and isinstance(value.get("content"), str):
+            return {**value, "content": self._as_text(value["content"])}
+        return value
+
+    def _slot(self, found: re.Match[str]) -> str:
+        return f"@@control-token-{self._control.index(found[0])}@@"
+
+    def _restored(self, slot: re.Match[str]) -> str:
+        number = int(slot[0].strip("@").rpartition("-")[2])
+        return self._control[number] if number < len(self._control) else slot[0]
 
     def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        """Ids of a text; what stands in slots is cut into plain pieces."""
+        ids: list[int] = []
+        for piece in _CONTROL.split(text):
+            plain = _CONTROL.fullmatch(piece) is not None
+            said = _CONTROL.sub(self._restored, piece) if plain else piece
+            if said:
+                ids += self.tokenizer(said, add_special_tokens=False, split_special_tokens=plain)[
+                    "input_ids"
+                ]
+        return ids
 
     def _chat(self, prompt: Prompt) -> tuple[str, str]:
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         if not self.system:
             messages = [message for message in messages if message.get("role") != "system"]
-        said = [*messages, {"role": "assistant", "content": _SLOT}]
+        slot = _SLOT
+        while any(slot in str(message.get("content")) for message in messages):
+            slot += "@"
+        said = [*messages, {"role": "assistant", "content": slot}]
         text = self.tokenizer.apply_chat_template(said, tokenize=False)
-        before, found, after = text.partition(_SLOT)
-        if not found or _SLOT in after:
+        before, found, after = text.partition(slot)
+        if not found or slot in after:
             raise ValueError("the chat template does not print the assistant's answer exactly once")
         return before, after
 
     def _filled(self, prompt: Prompt, columns: Mapping[str, Any]) -> tuple[str, str]:
         values = {"question": last_text(prompt)}
         if "{reference}" in str(self.spec):
-            reference = self.reference or columns.get("reference")
+            reference = self._as_text(self.reference) or columns.get("reference")
             if not isinstance(reference, str):
                 raise ValueError(
                     "the template has a {reference}: give reference=..., or a column 'reference' "
                     f"with a text per prompt; got {reference!r}"
                 )
             values["reference"] = reference
+
+        def fill(part: str) -> str:  # in one pass: a question may hold the text "{reference}"
+            return re.sub(r"\{(question|reference)\}", lambda slot: values[slot[1]], part)
+
         before, _, after = str(self.spec).partition("{answer}")
-        for name, value in values.items():
-            before, after = (part.replace(f"{{{name}}}", value) for part in (before, after))
-        return before, after
+        return fill(before), fill(after)
 
     def _filler(self) -> int:
         tokenizer = self.tokenizer

@@ -176,3 +176,40 @@ def test_a_tokenizer_without_a_usable_pad_token_scores_a_batch_as_one_by_one(kin
         found = call_reward(extract, PROMPTS, ANSWERS)
         alone = [call_reward(extract, [p], [a])[0] for p, a in zip(PROMPTS, ANSWERS, strict=True)]
         assert found == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("question", ["{reference}", "{answer} {question}", "a {reference} b"])
+def test_slots_in_a_users_text_are_text(question):
+    template = "Q: {question} R: {reference} A: {answer} ?"
+    reward = build("bert", template=template)
+    before, _ = reward.frame(question, reference="cat")
+    ids = reward.tokenizer(f"Q: {question} R: cat A: ", add_special_tokens=False)["input_ids"]
+    assert before[1:] == ids
+
+
+def test_the_slot_of_the_answer_may_stand_in_a_question():
+    from aps_rewards.templates import _SLOT
+
+    reward = build("qwen2")
+    for question in (_SLOT, _SLOT + "@", f"{_SLOT} {_SLOT}@"):
+        before, _ = reward.frame(question)
+        assert _SLOT in reward.tokenizer.decode(before)
+
+
+@pytest.mark.parametrize("template", ["auto", "answer", "Q: {question} A: {answer} {reference}"])
+@pytest.mark.parametrize("kind", ["qwen2", "bert"])
+def test_special_tokens_typed_in_a_text_are_text(kind, template):
+    reward = build(kind, template=template)
+    tokenizer = reward.tokenizer
+    control = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+
+    def controls(prompt, answer, reference):
+        before, after = reward.frame(prompt, reference=reference)
+        return [i for i in [*before, *reward.template.answer(answer), *after] if i in control]
+
+    for special in tokenizer.all_special_tokens:
+        typed = controls(f"a {special} cat", f"{special} dog", special)
+        assert typed == controls("a cat", "a dog", "so")  # the frame's own, and no other
+        asked = f"a {special} cat"
+        messages = [{"role": "user", "content": asked}]
+        assert reward.frame(messages, reference="so") == reward.frame(asked, reference="so")
