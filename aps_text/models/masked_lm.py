@@ -76,7 +76,8 @@ def wrap_masked_lm(
     Args:
         model: put in eval mode and frozen.
         tokenizer: a fast tokenizer with mask, cls, sep and pad tokens.
-        settings: aps.json's: `stop_id`, `max_new_tokens`, `context`.
+        settings: aps.json's: `stop_id`, `max_new_tokens`, `context`, and `line_end`, the text that
+            stands for the end of a line where the tokenizer knows none.
         checkpoint: what it was loaded from.
     """
     settings = settings or {}
@@ -112,8 +113,11 @@ def wrap_masked_lm(
         ids = tokenizer(single_question(prompt), add_special_tokens=False)["input_ids"]
         return [specials["cls"], *ids, specials["sep"]]
 
+    line_end: str | None = settings.get("line_end")
+
     def finish(text: str) -> str:
-        return restore_capitals(join_punctuation(text))
+        lines = text.split(line_end) if line_end else [text]
+        return "\n".join(restore_capitals(join_punctuation(line)) for line in lines)
 
     lower = config.model_type == "bert" and getattr(tokenizer, "do_lower_case", True)
     return TextModel(

@@ -115,10 +115,12 @@ def read_corpus(folder: Path) -> list[tuple[str, str, str]]:
 def main() -> None:
     """Filter what was generated, and write the corpus."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--raw", type=Path, required=True, help="raw.jsonl of the generation")
+    parser.add_argument(
+        "--raw", type=Path, nargs="+", required=True, help="raw.jsonl of one generation or more"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     args = parser.parse_args()
-    kept, dropped = choose(drawn(args.raw))
+    kept, dropped = choose(row for file in args.raw for row in drawn(file))
     write_corpus(kept, dropped, args.out)
     print((args.out / "card.json").read_text(encoding="utf-8"), end="")
 

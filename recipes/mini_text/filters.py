@@ -11,10 +11,12 @@ import re
 from collections import Counter
 from itertools import pairwise
 
+from recipes.mini_text.prompts import KINDS
+
 __all__ = ["MOST_NLL", "key", "named", "reason"]
 
-MOST_NLL = {"poem": 1.9, "example": 1.1}
-"""Nats per token an answer may cost the teacher; 1.4 for the kinds that are not here."""
+MOST_NLL = {"poem": 1.9, "pair": 1.7, "sentence": 1.6, "word": 1.5, "example": 1.1}
+"""Nats per token an answer may cost the teacher; 1.3 for the kinds that are not here."""
 
 WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?")
 PLAIN = re.compile(r"^[A-Za-z ,.;:!?'’\-\n]+$")
@@ -39,6 +41,15 @@ def words(text: str) -> list[str]:
     return [word.lower().replace("’", "'") for word in WORD.findall(text)]
 
 
+def phrases(found: list[str]) -> set[tuple[str, ...]]:
+    """Runs of five words."""
+    return set(zip(*(found[i:] for i in range(5)), strict=False))
+
+
+SHOWN = {kind.name: {p for _, shot in kind.shots for p in phrases(words(shot))} for kind in KINDS}
+"""Runs of five words in the examples the teacher was shown."""
+
+
 def stems(word: str) -> set[str]:
     """A word and its regular forms."""
     forms = {word, word + "s", word + "es", word + "ed", word + "d", word + "ing", word + "ly"}
@@ -58,7 +69,8 @@ def stems(word: str) -> set[str]:
 
 def named(subject: str, text: str) -> bool:
     """Whether a text has its subject, in any regular form."""
-    return not stems(subject).isdisjoint(words(text))
+    found = words(text)
+    return all(not stems(word).isdisjoint(found) for word in subject.split())
 
 
 def key(text: str) -> str:
@@ -73,6 +85,8 @@ def reason(kind: str, subject: str, text: str, nll: float, *, lines: bool = Fals
     if ABOUT_ITSELF.search(text.replace(subject, "")):
         return "about itself"
     found = words(text)
+    if not phrases(found).isdisjoint(SHOWN[kind]):
+        return "an example's words"
     if not (4 <= len(found) <= 26 or (lines and 8 <= len(found) <= 40)):
         return "length"
     rows = text.split("\n")
@@ -90,7 +104,7 @@ def reason(kind: str, subject: str, text: str, nll: float, *, lines: bool = Fals
     if not named(subject, text):
         return "subject"
     counts = Counter(found)
-    if any(n > (2 if lines else 1) + (word == subject) for word, n in counts.items()
+    if any(n > (2 if lines else 1) for word, n in counts.items()
            if word not in SMALL):  # fmt: skip
         return "repeats a word"
     pairs = Counter(pairwise(found))
@@ -100,8 +114,8 @@ def reason(kind: str, subject: str, text: str, nll: float, *, lines: bool = Fals
         return "doubled word"
     if kind in ("what", "simple", "mean", "meaning"):
         _, _, rest = text.partition(" is ")
-        if rest and not stems(subject).isdisjoint(words(rest)[:4]):
+        if rest and not stems(subject.split()[-1]).isdisjoint(words(rest)):
             return "circular"
-    if nll > MOST_NLL.get(kind, 1.4):
+    if nll > MOST_NLL.get(kind, 1.3):
         return "unlikely"
     return None

@@ -14,11 +14,12 @@ import json
 import logging
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from recipes.mini_text.prompts import KINDS, Kind, with_article
+from recipes.mini_text.prompts import ADJECTIVES, KINDS, Kind, with_article
 from recipes.mini_text.subjects import Subject, subjects
 from recipes.mini_text.teacher import END, Teacher, load_teacher
 from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -28,7 +29,7 @@ __all__ = ["chat", "plan"]
 log = logging.getLogger(__name__)
 
 SYSTEM = "You write short, clear, natural English. Use simple everyday words. Do not use names."
-TEMPERATURES = (0.4, 0.5, 0.6, 0.7, 0.7, 0.8, 0.9, 1.0)
+TEMPERATURES = (0.5, 0.6, 0.7, 0.7, 0.8, 0.8, 0.9, 1.0)
 TIERS = ((0.0, 0.3), (0.3, 0.6), (0.6, 1.0))
 GROUP = 24
 
@@ -47,7 +48,8 @@ def chat(kind: Kind, categories: dict[str, str]) -> str:
     """What is read before the question: the instruction and the kind's examples."""
     turns = [f"<|im_start|>system\n{SYSTEM}{END}\n"]
     for word, answer in kind.shots:
-        shown = asked(kind, Subject(word, kind.pos[0], categories.get(word, "")))
+        category = categories.get(word.split()[-1], "")
+        shown = asked(kind, Subject(word, kind.pos[0], category))
         turns.append(question(shown) + f"{answer}{END}\n")
     return "".join(turns)
 
@@ -66,17 +68,26 @@ def plan(found: list[Subject], seed: int = 0) -> list[tuple[Kind, list[Subject]]
             times = 2 * kind.weight
             whole, part = divmod(times, 1)
             chosen = fits * int(whole) + fits[: int(part * len(fits))]
+            if kind.adjectives:
+                rng = random.Random(f"{seed} {turn} {kind.name} adjectives")
+                chosen = [described(s, rng) for s in chosen]
             own += [(kind, chosen[i : i + GROUP]) for i in range(0, len(chosen), GROUP)]
         random.Random(f"{seed} {turn}").shuffle(own)
         batches += own
     return batches
 
 
+def described(subject: Subject, rng: random.Random) -> Subject:
+    """A subject with an adjective before it."""
+    fit = f"{ADJECTIVES['']} {ADJECTIVES.get(subject.category, '')}".split()
+    return replace(subject, word=f"{rng.choice(fit)} {subject.word}")
+
+
 def asks(kind: Kind, subject: Subject) -> bool:
     """Whether a kind of question is asked about a subject."""
     if subject.pos not in kind.pos or (kind.categories and subject.category not in kind.categories):
         return False
-    return subject.pos != "n" or not kind.vivid or bool(subject.category) or subject.share < 0.15
+    return subject.pos != "n" or not kind.vivid or bool(subject.category) or subject.share < 0.04
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ class Kind:
         phrasings: the teacher's first.
         shots: (subject, answer) the teacher is shown.
         categories: only for concrete nouns of these; empty is all.
+        adjectives: asked about with one of `ADJECTIVES` before the subject.
         lines: verse, several lines.
         vivid: only of nouns one can picture, and the most frequent of the others.
         weight: how often it is asked, relative to the others.
@@ -33,12 +34,26 @@ class Kind:
     phrasings: tuple[str, ...]
     shots: tuple[tuple[str, str], ...]
     categories: tuple[str, ...] = ()
+    adjectives: bool = False
     lines: bool = False
     vivid: bool = False
     weight: float = 1.0
 
 
+EVERYDAY = ("animal", "artifact", "food", "object", "person", "place", "plant")
 THINGS = ("artifact", "food", "substance", "object", "body", "plant")
+
+ADJECTIVES = {
+    "": "old new big small little beautiful strange quiet lost hidden favorite broken perfect",
+    "animal": "young tired hungry brave lonely happy wild gentle clever lazy white black sleepy",
+    "person": "young tired hungry brave lonely happy kind poor rich wise shy honest angry sad",
+    "food": "hot cold sweet fresh warm tasty simple cheap",
+    "artifact": "red wooden heavy empty dusty expensive simple clean golden noisy useful",
+    "object": "cold dark high silent blue lonely bright",
+    "place": "lonely dark busy silent distant crowded peaceful green",
+    "plant": "green dry tall wild red tiny",
+}
+"""Words put before a subject, for every category and for some."""
 
 KINDS: tuple[Kind, ...] = (
     Kind(
@@ -79,7 +94,21 @@ KINDS: tuple[Kind, ...] = (
             ("dog", "The dog waited by the gate until the children came home."),
         ),
         vivid=True,
-        weight=1.3,
+    ),
+    Kind(
+        "pair",
+        "n",
+        ("Write a short sentence about {a}.", "Write a sentence about {a}.",
+         "Say something about {a}.", "Write one sentence about {a}.", "Make a sentence about {a}."),
+        (
+            ("lonely king", "The lonely king talked to his birds every evening."),
+            ("old train", "The old train climbed the hill slowly and stopped at every village."),
+            ("wet dog", "A wet dog ran into the kitchen and shook water all over the floor."),
+            ("quiet room", "She sat in the quiet room and wrote a letter to her sister."),
+        ),
+        categories=EVERYDAY,
+        adjectives=True,
+        weight=1.6,
     ),
     Kind(
         "happy",
@@ -87,10 +116,10 @@ KINDS: tuple[Kind, ...] = (
         ("Write a happy sentence about {a}.", "Write a cheerful sentence about {a}.",
          "Say something nice about {a}.", "Write a joyful sentence about {a}."),
         (
-            ("garden", "The children laughed and danced among the bright flowers of the garden."),
-            ("letter", "She smiled with joy when she read the letter from her best friend."),
+            ("garden", "The garden is full of bright flowers, and the children love to play there."),
+            ("letter", "A letter from her best friend made her smile all day."),
             ("winter", "Winter is wonderful when we drink hot chocolate and play in the fresh snow."),
-            ("boat", "We sang all day in our little boat, and the sun was warm and kind."),
+            ("boat", "The little boat took us across the sunny lake, and we sang all the way."),
         ),
         vivid=True,
     ),
@@ -101,9 +130,9 @@ KINDS: tuple[Kind, ...] = (
          "Say something sad about {a}.", "Write an unhappy sentence about {a}."),
         (
             ("house", "The old house stood empty and cold, and nobody came back to it."),
-            ("soldier", "The soldier cried alone because he had lost his only friend."),
+            ("bird", "The small bird broke its wing and could never fly again."),
             ("flower", "The flower died in the dry ground before anyone had seen it."),
-            ("song", "The song made her think of her dead mother, and she could not finish it."),
+            ("song", "They sang the old song one last time, and then he went away forever."),
         ),
         vivid=True,
     ),
@@ -166,10 +195,10 @@ KINDS: tuple[Kind, ...] = (
         ("Give one short piece of advice about {a}.", "What is a good tip about {a}?",
          "Give me advice about {a}.", "What should I know about {a}?"),
         (
-            ("sleep", "Go to bed at the same time every night, and your sleep will get better."),
-            ("knife", "Always cut away from your hand when you use a knife."),
+            ("knife", "When you use a knife, always cut away from your hand."),
             ("friend", "Listen to your friend before you try to solve the problem."),
-            ("money", "Put a little money aside each month, even when it is not much."),
+            ("plant", "Give a plant enough light, and do not water it too much."),
+            ("coat", "Buy a coat that is warm enough for the coldest day of the year."),
         ),
         vivid=True,
     ),
@@ -179,13 +208,15 @@ KINDS: tuple[Kind, ...] = (
         ("Write a short poem about {a}.", "Write a little verse about {a}.",
          "Write a poem about {a}.", "Write a rhyme about {a}."),
         (
-            ("moon", "The moon is high, the night is deep,\nThe little town has gone to sleep.\nIt paints the roofs in silver light,\nAnd guards the dreams of all the night."),
-            ("cat", "My cat lies down upon the chair,\nThe morning sun is in her hair.\nShe does not work, she does not play,\nShe only sleeps the time away."),
-            ("road", "The road goes up, the road goes down,\nIt leads away from every town.\nI follow it with heavy feet,\nAnd rest beneath a tree's soft seat."),
+            ("moon", "The moon is round and white and bright,\nIt shines on all the world at night."),
+            ("cat", "My cat lies down upon the chair,\nAnd lets the sunshine warm her hair."),
+            ("road", "The road goes up, the road goes down,\nIt leads me slowly out of town."),
+            ("bread", "The bread is warm, the bread is sweet,\nCome in, sit down, and let us eat."),
+            ("teacher", "The teacher reads to us each day,\nAnd when we learn it feels like play."),
         ),
         vivid=True,
         lines=True,
-        weight=2.0,
+        weight=1.5,
     ),
     Kind(
         "simple",
@@ -210,7 +241,7 @@ KINDS: tuple[Kind, ...] = (
             ("candle", "He lit a candle and read until midnight."),
             ("whisper", "They began to whisper when the teacher came in."),
         ),
-        weight=1.2,
+        weight=0.7,
     ),
     Kind(
         "mean",
@@ -272,6 +303,7 @@ KINDS: tuple[Kind, ...] = (
             ("hungry", "The hungry boy looked through the window of the bakery."),
             ("ancient", "An ancient bridge crosses the river near our village."),
         ),
+        weight=0.4,
     ),
 )  # fmt: skip
 
@@ -299,7 +331,7 @@ def with_article(word: str, category: str) -> str:
 
     Abstract nouns and plurals have none: "hope", "shoes".
     """
-    mass = category in _MASS and word not in _COUNT_FOODS | _COUNT
+    mass = category in _MASS and word.split()[-1] not in _COUNT_FOODS | _COUNT
     plural = word.endswith("s") and not word.endswith(("ss", "us", "is", "as", "os"))
     if not category or (category == "place" and plural) or mass or plural:
         return word

@@ -61,8 +61,8 @@ class Subject:
 
 
 def split_of(word: str) -> str:
-    """The split of a word, by its hash."""
-    number = int(hashlib.sha256(word.encode()).hexdigest()[:8], 16) % 100
+    """The split of a word, by its hash; of "lonely king" it is that of "king"."""
+    number = int(hashlib.sha256(word.split()[-1].encode()).hexdigest()[:8], 16) % 100
     return "train" if number < 90 else "tune" if number < 94 else "test"
 
 

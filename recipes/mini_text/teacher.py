@@ -187,12 +187,14 @@ class Teacher:
         most: int = 48,
         lines: bool = False,
         top_k: int = 50,
+        min_p: float = 0.1,
     ) -> list[list[Drawn]]:
         """Answers to each question, one per temperature, continued from `prefix`.
 
         Args:
             most: tokens an answer may have.
             lines: an answer may have several lines; else a newline ends it.
+            min_p: no token less likely than this share of the likeliest is drawn.
         """
         device = self.table.device
         encoded = [self.tokenizer(q, add_special_tokens=False)["input_ids"] for q in questions]
@@ -225,7 +227,9 @@ class Teacher:
         for step in range(most):
             logits = F.linear(hidden, self.head).float()
             best, which = (logits / heat[alive, None]).topk(min(top_k, logits.shape[-1]))
-            chosen = torch.multinomial(best.softmax(-1), 1, generator=generator)
+            chance = best.softmax(-1)
+            chance = chance.masked_fill(chance < min_p * chance[:, :1], 0.0)
+            chosen = torch.multinomial(chance, 1, generator=generator)
             token = which.gather(1, chosen)
             cost[alive] += logits.logsumexp(-1) - logits.gather(1, token).squeeze(1)
             token = token.squeeze(1)

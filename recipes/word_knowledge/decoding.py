@@ -40,7 +40,8 @@ def decode(
 ) -> list[str]:
     """Answers to `questions` in `steps` denoising steps (at most `canvas_length`)."""
     steps = min(steps, canvas_length)
-    generator = torch.Generator().manual_seed(seed)
+    device = model.device
+    generator = torch.Generator(device).manual_seed(seed)
     order = sorted(range(len(questions)), key=lambda i: len(questions[i]))
     answers = [""] * len(questions)
     for start in range(0, len(order), batch_size):
@@ -52,7 +53,8 @@ def decode(
         for i, prompt in enumerate(prompts):
             x[i, : len(prompt)] = torch.tensor(prompt)
             place[i] = torch.arange(canvas_length) + len(prompt)
-        z = torch.full((len(rows), canvas_length), ids.mask)
+        z = torch.full((len(rows), canvas_length), ids.mask, device=device)
+        x, place = x.to(device), place.to(device)
         for step in range(steps):
             x.scatter_(1, place, z)
             hidden = model.bert(x, attention_mask=(x != ids.pad).long()).last_hidden_state

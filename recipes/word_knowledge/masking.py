@@ -39,6 +39,10 @@ class Batch:
         """Positions computed, padding included."""
         return self.ids.numel()
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(self.ids.to(device), self.target.to(device), self.weight.to(device))
+
     def split(self, parts: int) -> list[Batch]:
         """The rows in up to `parts` batches of about equal size."""
         fields = (self.ids, self.target, self.weight)

@@ -70,9 +70,10 @@ class Trainer:
         self, model: BertForMaskedLM, recipe: Recipe, frozen: torch.Tensor | None = None
     ) -> None:
         self.model, self.recipe = model, recipe
-        self.frozen = torch.zeros(model.config.vocab_size, dtype=torch.bool)
+        self.device = model.get_input_embeddings().weight.device
+        self.frozen = torch.zeros(model.config.vocab_size, dtype=torch.bool, device=self.device)
         if frozen is not None:
-            self.frozen |= frozen
+            self.frozen |= frozen.to(self.device)
         self._kept = model.get_input_embeddings().weight.detach()[self.frozen].clone()
         named = list(model.named_parameters())
         head = [p for n, p in named if n.startswith("cls.") and "decoder.weight" not in n]
@@ -116,7 +117,7 @@ class Trainer:
                     part = next(waiting, None)
                 if part is None:
                     return done
-                with torch.autocast("cpu", dtype=torch.bfloat16):
+                with torch.autocast(self.device.type, dtype=torch.bfloat16):
                     loss = batch_loss(model, part) / total
                 loss.backward()
                 done += float(loss.detach())
@@ -144,7 +145,7 @@ class Trainer:
         scale = min(1.0, at / self.recipe.warmup + 1e-3) * max(0.0, 1.0 - at)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * scale
-        loss = self._gradients(batch)
+        loss = self._gradients(batch.to(self.device))
         torch.nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip, foreach=True)
         self.optimiser.step()
         self._hold_frozen()
@@ -173,7 +174,7 @@ class Trainer:
 
     def load(self, path: Path) -> None:
         """Restore what `save` wrote."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         for p, q, mean, old in zip(
             self.parameters, state["model"], self.ema, state["ema"], strict=True
         ):

@@ -93,7 +93,7 @@ def test_the_plan_is_the_same_every_time_and_begins_with_the_most_used():
     shares = [s.share for _, own in batches for s in own]
     first = [share for share in shares[: len(shares) // 8]]
     assert max(first) < TIERS[0][1]
-    asked = Counter((kind.name, s.word) for kind, own in batches for s in own)
+    asked = Counter((kind.name, s.word.split()[-1]) for kind, own in batches for s in own)
     for kind in KINDS:
         for subject in SUBJECTS:
             count = asked[kind.name, subject.word]
@@ -122,6 +122,7 @@ def test_a_line_cut_off_is_made_again(tmp_path):
         ("violin", "artifact", "a violin"), ("oven", "artifact", "an oven"),
         ("water", "substance", "water"), ("hope", "", "hope"), ("shoes", "artifact", "shoes"),
         ("glass", "artifact", "a glass"), ("apple", "food", "an apple"), ("bread", "food", "bread"),
+        ("hot soup", "food", "hot soup"), ("old apple", "food", "an old apple"),
         ("uniform", "artifact", "a uniform"), ("storm", "phenomenon", "a storm"),
     ],
 )  # fmt: skip
@@ -130,24 +131,27 @@ def test_articles(word, category, asked):
 
 
 GOOD = [
-    ("what", "violin", "A violin is a small wooden instrument with four strings."),
+    ("what", "violin", "A violin is a brown thing of wood with four strings."),
     ("happy", "city", "We danced in the bright cities by the sea and laughed."),
     ("use", "knife", "People use knives to cut bread and meat."),
     ("sentence", "wolf", "The wolf waited, and the moon rose over the hill."),
 ]
 BAD = [
     ("what", "violin", "A violin with loud strings has strings.", "repeats a word"),
-    ("what", "hinge", "A hinge is one hinge of metal.", "circular"),
-    ("what", "violin", "It is a small wooden instrument with four strings.", "subject"),
+    ("what", "hinge", "A hinge is one of many hinges of metal.", "circular"),
+    ("what", "violin", "It is a brown thing of wood with four strings.", "subject"),
     ("what", "violin", "A violin is a small wooden instrument with 4 strings.", "odd characters"),
-    ("what", "violin", "a violin is a small wooden instrument.", "not whole"),
-    ("what", "violin", "A violin is a small wooden", "not whole"),
+    ("what", "violin", "a violin is a thing of wood.", "not whole"),
+    ("what", "violin", "A violin is a brown", "not whole"),
     ("what", "violin", "A violin is nice. It has four strings.", "several sentences"),
     ("what", "violin", "A violin is an instrument from France.", "a name"),
     ("what", "violin", "A violin violins.", "length"),
+    ("what", "violin", "A violin is a small wooden instrument.", "an example's words"),
+    ("pair", "red violin", "The violin sang all night.", "subject"),
+    ("word", "violin", "The violin was a violin.", "repeats a word"),
     ("what", "violin", "This sentence is about a violin.", "about itself"),
     ("what", "violin", "A violin is the the thing that you play.", "doubled word"),
-    ("what", "violin", "A violin is a thing, and a violin is loud.", "repeats two words"),
+    ("what", "violin", "It was the best of days, and it was the violin.", "repeats two words"),
     ("what", "violin", "A violin is nice,\nand you can play it.", "lines"),
 ]
 
@@ -175,16 +179,19 @@ def test_forms_of_the_subject_are_the_subject():
     assert named("run", "He was running")
     assert named("dance", "dancing")
     assert not named("run", "He ruined it")
+    assert named("lonely king", "The king was lonely")
+    assert not named("lonely king", "The old king")
+    assert split_of("lonely king") == split_of("king")
 
 
 def test_a_corpus_has_no_twins_and_reads_as_it_was_written(tmp_path):
-    a = "A violin is a small wooden instrument with four strings."
+    a = "A violin is a brown thing of wood with four strings."
     found = [
         ("what", "violin", a, 0.5),
         ("what", "violin", a.replace("A ", "The "), 0.4),
         ("what", "violin", a.replace("four", "five"), 0.9),
         ("simple", "violin", a, 0.2),
-        ("what", "violin", "A violin is what you play with a bow in an orchestra.", 1.0),
+        ("what", "violin", "A violin plays the high part in an orchestra.", 1.0),
         ("what", "violin", "A violin is bad 4 you and me.", 1.0),
     ]
     kept, dropped = choose(found, lint=False)

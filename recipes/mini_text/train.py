@@ -1,0 +1,170 @@
+"""Train the embedded text model on the teacher's answers and WordNet's facts.
+
+    python -m recipes.mini_text.train --work DIR --wordnet DICT --minutes 600 [--device cuda]
+
+One command starts, resumes (the checkpoint in DIR is found by itself) and exports. It starts from
+the embedded model (or `--from-export FOLDER`) with a fresh optimiser, on canvases of 48 positions,
+in which ` / ` stands for the end of a line of verse. Loss and optimiser are those of
+`recipes.word_knowledge`. On CUDA one worker computes; on a CPU `--workers` threads do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import torch
+from aps_eval.word_knowledge import Question
+from transformers import AutoTokenizer
+
+from recipes.mini_text.corpus import read_corpus
+from recipes.mini_text.generate import asked
+from recipes.mini_text.prompts import KINDS
+from recipes.mini_text.subjects import Subject, split_of
+from recipes.word_knowledge.text_model import keep_heap, load_weights, train, unused_pieces
+from recipes.word_knowledge.trainer import Recipe, Trainer
+from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
+
+__all__ = ["CANVAS", "MiniTextData", "answer_line", "mark_lines"]
+
+log = logging.getLogger(__name__)
+
+CANVAS = 48
+EMBEDDED = Path("aps_text/weights/mini_text")
+DATA = Path(__file__).parent / "data"
+LINE_END = " / "
+OFTEN = {"poem": 2, "pair": 2, "happy": 2, "sad": 2, "advice": 2, "does": 2}
+"""How often a kind's answers are shown in an epoch, where it is not once."""
+
+
+def answer_line(text: str) -> str:
+    """An answer as one line: ends of lines become ` / `."""
+    return text.replace("\n", LINE_END)
+
+
+@dataclass
+class MiniTextData:
+    """The mixture an epoch is drawn from.
+
+    Attributes:
+        facts: WordNet's.
+        answers: (kind, subject, answer) of training subjects.
+        categories: of concrete nouns, for their articles.
+        share: facts shown, per answer of the teacher.
+        items: held-out questions about facts, watched while it trains.
+    """
+
+    facts: KnowledgeData
+    answers: list[tuple[str, str, str]]
+    categories: dict[str, str]
+    share: float = 0.6
+    seed: int = 0
+    items: dict[str, list[Question]] = field(default_factory=dict)
+
+    def question(self, kind: str, subject: str, rng: random.Random) -> str:
+        """A question to which an answer of this kind fits, in one of its phrasings."""
+        found = next(k for k in KINDS if k.name == kind)
+        shown = Subject(subject, found.pos[0], self.categories.get(subject.split()[-1], ""))
+        return asked(replace(found, phrasings=(rng.choice(found.phrasings),)), shown)
+
+    def epoch(self, number: int) -> Iterator[tuple[str, str]]:
+        """(question, answer) in random order; the same for the same number."""
+        rng = random.Random(f"{self.seed} {number}")
+        rows = [row for row in self.answers for _ in range(OFTEN.get(row[0], 1))]
+        pairs = [(self.question(k, s, rng), answer_line(text)) for k, s, text in rows]
+        facts = list(self.facts.epoch(number))
+        pairs += facts[: int(self.share * len(rows))]
+        rng.shuffle(pairs)
+        yield from pairs
+
+
+def mark_lines(folder: Path) -> None:
+    """Write into an export's `aps.json` what stands for the end of a line."""
+    file = folder / "aps.json"
+    facts = json.loads(file.read_text(encoding="utf-8"))
+    facts["line_end"] = LINE_END
+    file.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def balanced(rows: list[tuple[str, str, str]], most: int) -> list[tuple[str, str, str]]:
+    """At most `most` answers of one subject over all kinds, taken from each kind in turn."""
+    by_subject: dict[str, dict[str, list[tuple[str, str, str]]]] = defaultdict(dict)
+    for row in rows:
+        by_subject[row[1]].setdefault(row[0], []).append(row)
+    kept = []
+    for kinds in by_subject.values():
+        order = [
+            own[i] for i in range(max(map(len, kinds.values()))) for own in kinds.values()
+            if i < len(own)
+        ]  # fmt: skip
+        kept += order[:most]
+    return kept
+
+
+def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextData:
+    """The mixture; `first` is the epoch of `wordnet_qa.STAGES` the facts are drawn as from."""
+    from recipes.mini_text.subjects import subjects
+    from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
+
+    facts = build_data(wordnet)
+    held = {item.lemma for item in facts.items["test"] if item.stratum == "C"}
+    held |= {item.lemma for item in facts.items["tune"] if item.stratum == "C"}
+    rows = [
+        row for row in read_corpus(corpus)
+        if split_of(row[1]) == "train" and row[1].split()[-1] not in held
+    ]  # fmt: skip
+    categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(wordnet)))}
+    log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
+    return MiniTextData(
+        facts, balanced(rows, 24), categories, seed=first, items={"tune": facts.items["tune"]}
+    )
+
+
+def main() -> None:
+    """Train, resume or finish the embedded text model."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoint and log")
+    parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
+    parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
+    parser.add_argument("--from-export", type=Path, default=EMBEDDED, help="start from this export")
+    parser.add_argument("--device", default="cpu")
+    own = Recipe(
+        canvas=CANVAS, first_epoch=24, workers=1, learning_rate=5e-4, head_factor=1.0, minutes=600
+    )
+    for name, value in asdict(own).items():
+        kind = int if name == "steps" else type(value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
+    args = parser.parse_args()
+    recipe = Recipe(**{name: getattr(args, name) for name in asdict(own)})
+    if args.device != "cpu" and recipe.workers > 1:
+        raise ValueError(f"--workers {recipe.workers}: on {args.device} it is 1")
+    args.work.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.FileHandler(args.work / "train.log"),
+        logging.StreamHandler(),
+    ]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    keep_heap()
+    torch.set_num_threads(1)
+    torch.manual_seed(recipe.seed)
+    data = mini_text_data(args.corpus, args.wordnet, recipe.seed)
+    resumed = (args.work / "checkpoint.pt").exists()
+    source = args.work / "export" if resumed else args.from_export
+    model, tokenizer = load_weights(source), AutoTokenizer.from_pretrained(source)
+    model.to(args.device).train()
+    trainer = Trainer(model, recipe, frozen=unused_pieces(data, tokenizer))
+    if resumed:
+        trainer.load(args.work / "checkpoint.pt")
+        log.info("resumed at step %d, %.1f min", trainer.step, trainer.elapsed / 60)
+    log.info("recipe %s", recipe)
+    train(trainer, data, tokenizer, args.work, exported=mark_lines)
+
+
+if __name__ == "__main__":
+    main()
