@@ -273,3 +273,10 @@ class TestSudoku:
             Sudoku4("123")
         with pytest.raises(ValueError, match="16 cells of 0"):
             Sudoku4("5" * 16)
+
+
+def test_countdown_takes_each_number_as_often_as_it_is_given():
+    countdown = Countdown(numbers=[2, 2, 4], target=8)
+    right, once, thrice = countdown(["q"] * 3, ["2 * 2 + 4", "2 * 4", "2 * 2 * 2 + 4 - 4"])
+    assert right == 1.0
+    assert max(once, thrice) < 1.0

@@ -372,3 +372,28 @@ def test_decoding_stops_drops_and_trims():
     assert decode_canvas(GENERATOR, rows, ()) == ["cat lion cat cat", "lion"]
     with pytest.raises(ValueError, match=r"\(B, L\) ids, got shape \(6,\)"):
         decode_canvas(GENERATOR, rows[0], ())
+
+
+def test_a_row_to_which_a_reward_does_not_apply_counts_as_nothing():
+    def second_only(completions, **columns):
+        return [None, 3.0, None][: len(completions)]
+
+    found = operator(second_only).log_prob_ids(ids_of("the cat", "a lion", "so"))
+    assert found.total.tolist() == [0.0, 3.0, 0.0]
+    assert found.applies.tolist() == [False, True, False]
+
+
+def test_a_bridge_keeps_codes_for_one_state_of_one_table():
+    """Another table, dtype or shape, and the same table changed in place, give new codes."""
+    bridge, table = operator().bridge, TinyReward().embedding_table()
+    first = bridge.codebook(table)
+    assert bridge.codebook(table) is first
+    tables = [table + 1, table.float(), table[:, :-1], torch.cat([table, table[:1]])]
+    for other in tables:
+        ids = bridge.matched.nonzero()[:, 0]
+        assert bridge.codebook(other).embed(ids).equal(other[bridge.map[ids]])
+        assert bridge.codebook(table).embed(ids).equal(table[bridge.map[ids]])
+    changed = table.clone()
+    bridge.codebook(changed)
+    changed += 1
+    assert bridge.codebook(changed).embed(ids).equal(changed[bridge.map[ids]])

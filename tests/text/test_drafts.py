@@ -1,0 +1,53 @@
+"""The canvas before the first step: what is open, what is given, how much of a draft is kept."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import WORDS, tiny_text_model
+
+from aps_text.core.noise import Noise
+from aps_text.text.drafts import draft
+
+VOCABULARY = tiny_text_model().vocabulary
+MASK = VOCABULARY.mask_id
+texts = st.lists(st.sampled_from(WORDS[:40]), min_size=1, max_size=6).map(" ".join)
+
+
+def of(seed: int, length: int, **options):
+    return draft(VOCABULARY, length, Noise(torch.tensor([seed]), torch.tensor([0])), **options)
+
+
+@given(texts, texts, st.integers(1, 5))
+def test_given_text_stays_and_the_rest_is_open(prefix, suffix, room):
+    before, after = (
+        VOCABULARY.tokenizer(text, add_special_tokens=False)["input_ids"]
+        for text in (prefix, suffix)
+    )
+    length = len(before) + room + len(after)
+    row = of(0, length, prefix=prefix, suffix=suffix)
+    assert row.tokens == [*before, *[MASK] * room, *after]
+    assert row.given == [True] * len(before) + [False] * room + [True] * len(after)
+    assert row.closed
+    filled = of(0, length, template=f"{prefix} [MASK:{room}] {suffix}")
+    assert (filled.tokens, filled.given) == (row.tokens, row.given)
+
+
+@given(st.integers(0, 10**6), st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_stronger_start_masks_more_of_the_same_draft(seed, one, two):
+    low, high = sorted((one, two))
+    text = " ".join(WORDS[:20])
+    weak, strong = (of(seed, 24, init_text=text, init_strength=s).tokens for s in (low, high))
+    opened = [{i for i, token in enumerate(row) if token == MASK} for row in (weak, strong)]
+    assert opened[0] <= opened[1]
+    assert not any(of(seed, 24, init_text=text, init_strength=low).given)
+    assert set(of(seed, 24, init_text=text, init_strength=1.0).tokens) == {MASK}
+
+
+def test_the_share_that_is_masked_is_the_strength():
+    text, count = " ".join(WORDS[:20]), 0
+    for seed in range(200):
+        row = of(seed, 20, init_text=text, init_strength=0.2).tokens
+        count += row.count(MASK)
+    assert abs(count / 4000 - 0.2) < 0.03  # 4.7 standard deviations
