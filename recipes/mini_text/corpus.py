@@ -43,7 +43,7 @@ def faulty(texts: list[str]) -> set[int]:
     """Numbers of the texts in which the grammar checker finds a fault."""
     from aps_rewards.lint import Lint
 
-    scores = Lint()(prompts=[""] * len(texts), completions=texts)
+    scores = Lint()(prompts=[""] * len(texts), completions=list(texts))
     return {i for i, score in enumerate(scores) if score is None or score < 1}
 
 

@@ -34,9 +34,10 @@ TIERS = ((0.0, 0.3), (0.3, 0.6), (0.6, 1.0))
 GROUP = 24
 
 
-def asked(kind: Kind, subject: Subject) -> str:
-    """The teacher's question."""
-    return kind.phrasings[0].format(a=with_article(subject.word, subject.category), x=subject.word)
+def asked(kind: Kind, subject: Subject, phrasing: str | None = None) -> str:
+    """A question of a kind about a subject; by default in the teacher's phrasing."""
+    text = phrasing or kind.phrasings[0]
+    return text.format(a=with_article(subject.word, subject.category), x=subject.word)
 
 
 def question(text: str) -> str:

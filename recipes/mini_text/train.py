@@ -16,12 +16,12 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from aps_eval.word_knowledge import Question
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.generate import asked
@@ -71,7 +71,7 @@ class MiniTextData:
         """A question to which an answer of this kind fits, in one of its phrasings."""
         found = next(k for k in KINDS if k.name == kind)
         shown = Subject(subject, found.pos[0], self.categories.get(subject.split()[-1], ""))
-        return asked(replace(found, phrasings=(rng.choice(found.phrasings),)), shown)
+        return asked(found, shown, rng.choice(found.phrasings))
 
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
         """(question, answer) in random order; the same for the same number."""
@@ -105,6 +105,15 @@ def balanced(rows: list[tuple[str, str, str]], most: int) -> list[tuple[str, str
         ]  # fmt: skip
         kept += order[:most]
     return kept
+
+
+def fitting(
+    rows: list[tuple[str, str, str]], tokenizer: PreTrainedTokenizerBase, canvas: int
+) -> list[tuple[str, str, str]]:
+    """The answers that leave room for their stop token."""
+    lines = [answer_line(text) for _, _, text in rows]
+    ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
+    return [row for row, own in zip(rows, ids, strict=True) if len(own) < canvas]
 
 
 def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextData:
@@ -157,6 +166,7 @@ def main() -> None:
     resumed = (args.work / "checkpoint.pt").exists()
     source = args.work / "export" if resumed else args.from_export
     model, tokenizer = load_weights(source), AutoTokenizer.from_pretrained(source)
+    data.answers = fitting(data.answers, tokenizer, recipe.canvas)
     model.to(args.device).train()
     trainer = Trainer(model, recipe, frozen=unused_pieces(data, tokenizer))
     if resumed:

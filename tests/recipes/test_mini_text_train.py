@@ -9,7 +9,7 @@ import pytest
 
 from aps_text.models.registry import load
 from recipes.mini_text.prompts import KINDS
-from recipes.mini_text.train import OFTEN, MiniTextData, answer_line, balanced, mark_lines
+from recipes.mini_text.train import OFTEN, MiniTextData, answer_line, balanced, fitting, mark_lines
 from recipes.word_knowledge.articles import Articles
 from recipes.word_knowledge.wordnet import WordNet
 from recipes.word_knowledge.wordnet_facts import Fact
@@ -58,6 +58,13 @@ def test_no_subject_has_more_than_its_share():
     kept = balanced(rows, 3)
     assert {("why", "water", "w"), ("what", "tree", "t")} <= set(kept)
     assert len(kept) == 4
+
+
+def test_an_answer_has_room_for_its_stop_token():
+    tokenizer = load("mini").tokenizer
+    long = ("what", "sun", "sun " * 9)
+    assert fitting([long], tokenizer, 10) == [long]
+    assert fitting([long, ANSWERS[0]], tokenizer, 9) == [ANSWERS[0]]
 
 
 def test_lines_of_verse_come_back(tmp_path):
