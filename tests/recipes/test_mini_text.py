@@ -216,3 +216,22 @@ def test_the_grammar_checker_throws_faults_away():
     kept, dropped = choose(found)
     assert [subject for _, subject, _ in kept] == ["king"]
     assert dropped["grammar"] == 1
+
+
+def test_what_is_said_of_anything_is_said_twice_at_most():
+    text = "People care about {} because it makes us feel better."
+    found = [("why", w, text.format(w), 0.5) for w in ("dust", "rain", "bread", "salt", "slave")]
+    kept, dropped = choose(found, lint=False)
+    assert [subject for _, subject, _ in kept] == ["dust", "rain"]
+    assert dropped == {"said of anything": 2, "unwanted subject": 1}
+
+
+def test_an_answer_with_a_lint_is_not_kept():
+    pytest.importorskip("harper")
+    found = [
+        ("what", "desk", "A desk is a tabel that you work at.", 0.5),
+        ("what", "lamp", "A lamp is a light that stands on a table.", 0.5),
+    ]
+    kept, dropped = choose(found)
+    assert [subject for _, subject, _ in kept] == ["lamp"]
+    assert dropped["grammar"] == 1
