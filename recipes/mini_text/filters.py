@@ -55,7 +55,25 @@ def phrases(found: list[str]) -> set[tuple[str, ...]]:
     return set(zip(*(found[i:] for i in range(5)), strict=False))
 
 
-SHOWN = {kind.name: {p for _, shot in kind.shots for p in phrases(words(shot))} for kind in KINDS}
+# Examples that a part of the text was generated with and that are no longer shown.
+FORMER = (
+    "She smiled with joy when she read the letter from her best friend.",
+    "We sang all day in our little boat, and the sun was warm and kind.",
+    "The children laughed and danced among the bright flowers of the garden.",
+    "The song made her think of her dead mother, and she could not finish it.",
+    "The soldier cried alone because he had lost his only friend.",
+    "Go to bed at the same time every night, and your sleep will get better.",
+    "Put a little money aside each month, even when it is not much.",
+    "The moon is high, the night is deep, the little town has gone to sleep.",
+    "My cat lies down upon the chair, the morning sun is in her hair.",
+    "She does not work, she does not play, she only sleeps the time away.",
+    "I follow it with heavy feet, and rest beneath a tree's soft seat.",
+)
+SHOWN = {
+    kind.name: {p for _, shot in kind.shots for p in phrases(words(shot))}
+    | {p for shot in FORMER for p in phrases(words(shot))}
+    for kind in KINDS
+}
 """Runs of five words in the examples the teacher was shown."""
 
 

@@ -170,7 +170,7 @@ def measure(
             ]
     drawn = pipe.generate(questions, steps=16, temperature=0.8, seed=1, num_return_sequences=8).text
     groups = [drawn[i : i + 8] for i in range(0, len(drawn), 8)]
-    runs["8 at 0.8"] = judged([p for p in prompts for _ in range(8)], drawn, judges)
+    runs["T = 16, 0.8"] = judged(prompts, [group[0] for group in groups], judges)
     return {
         "prompts": len(prompts),
         "runs": {name: {k: mean(v) for k, v in run.items()} for name, run in runs.items()},

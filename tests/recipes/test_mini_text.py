@@ -10,11 +10,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recipes.mini_text.corpus import choose, read_corpus, write_corpus
-from recipes.mini_text.filters import named, reason
+from recipes.mini_text.filters import key, named, reason
 from recipes.mini_text.generate import TIERS, asks, plan, whole_lines
 from recipes.mini_text.prompts import KINDS, with_article
 from recipes.mini_text.subjects import SPLITS, Subject, split_of
 from recipes.mini_text.teacher import END, Teacher
+from recipes.mini_text.train import DATA
 
 
 class Letters:
@@ -235,3 +236,15 @@ def test_an_answer_with_a_lint_is_not_kept():
     kept, dropped = choose(found)
     assert [subject for _, subject, _ in kept] == ["lamp"]
     assert dropped["grammar"] == 1
+
+
+def test_the_committed_corpus_keeps_its_rules():
+    rows = read_corpus(DATA)
+    card = json.loads((DATA / "card.json").read_text(encoding="utf-8"))
+    assert len(rows) == card["kept"]
+    assert Counter(kind for kind, _, _ in rows) == card["by kind"]
+    assert set(card["by split"]) == set(SPLITS)
+    assert len({key(text) for _, _, text in rows}) == len(rows)
+    lines = {kind.name for kind in KINDS if kind.lines}
+    broken = [row for row in rows if reason(*row, 0.0, lines=row[0] in lines) is not None]
+    assert broken == []

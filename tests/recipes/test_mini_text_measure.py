@@ -74,7 +74,7 @@ def test_the_report_has_every_run_and_the_gap_to_the_teacher():
     prompts = choose_prompts(ROWS, {}, 6)
     judges = {"teacher's NLL a token": lambda texts: [float(len(t.split())) for t in texts]}
     results = measure(Echo(), prompts, judges, [16, None])
-    assert set(results["runs"]) == {"teacher", "T = 16", "T = L", "8 at 0.8"}
+    assert set(results["runs"]) == {"teacher", "T = 16", "T = L", "T = 16, 0.8"}
     gap = results["runs"]["T = 16"]["NLL beyond the teacher's"][0]
     expected = [len(p.question.split()) + 1 - len(p.gold[0].split()) for p in prompts]
     assert gap == pytest.approx(sum(expected) / 6, abs=1e-3)
