@@ -169,7 +169,7 @@ def test_bad_ones_are_not(kind, subject, text, why):
 
 
 def test_verse_has_lines():
-    verse = "The moon is high,\nThe night is deep,\nThe town has gone to sleep."
+    verse = "The moon is up,\nThe sea is blue,\nAnd all the town has slept."
     assert reason("poem", "moon", verse, 1.0, lines=True) is None
     assert reason("poem", "moon", verse.replace("\n", " "), 1.0, lines=True) == "lines"
 
