@@ -6,7 +6,8 @@
 
 One command starts, resumes (the newest checkpoint in DIR is found by itself), writes `DIR/export`
 and measures it (`DIR/export/metrics.json`). Learning rate and end are functions of the fraction of
-the wall time that is spent. Nothing is downloaded or reported.
+the wall time that is spent. `--corpus recipes/mini_text/data` adds pairs about open questions
+(`open_pairs.py`). Nothing is downloaded or reported.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from recipes.answer_quality.card import card
 from recipes.answer_quality.measure import held_out_sets, measure
 from recipes.answer_quality.model import export, starting_model
+from recipes.answer_quality.open_pairs import OpenPairs, Triple, accuracy
 from recipes.answer_quality.pairs import (
     Pair,
     PairMaker,
@@ -51,6 +53,7 @@ class Recipe:
 
     minutes: float = 30.0
     pairs: int = 120_000
+    open_pairs: int = 60_000
     batch_size: int = 64
     learning_rate: float = 2e-4
     weight_decay: float = 0.01
@@ -213,6 +216,23 @@ def train(
     return trainer.state.global_step * recipe.batch_size
 
 
+def open_sets(
+    corpus: Path, wordnet: str | None, which: str, recipe: Recipe, seed: int
+) -> tuple[list[Triple], list[Pair], list[Pair]]:
+    """Triples of test subjects, pairs of train subjects to learn from, pairs of tune subjects."""
+    from recipes.mini_text.corpus import read_corpus
+    from recipes.mini_text.subjects import subjects
+    from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
+
+    rows = read_corpus(corpus)
+    categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(wordnet)))}
+    train_on, watch, test = (
+        OpenPairs(rows, categories, which, split) for split in ("train", "tune", "test")
+    )
+    pairs = train_on.pairs(recipe.open_pairs, seed)
+    return test.triples(300, seed), pairs, watch.pairs(1000, seed)
+
+
 def main() -> None:
     """Train, resume or finish one of the answer-quality rewards, and measure it."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -220,6 +240,7 @@ def main() -> None:
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument("--which", choices=sorted(SEEDS), default="guide")
     parser.add_argument("--samples", type=Path, default=None, help="JSONL of answer_samples")
+    parser.add_argument("--corpus", type=Path, default=None, help="folder of mini_text answers")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
@@ -245,6 +266,10 @@ def main() -> None:
     if args.samples is not None:
         own = sampled_pairs(args.samples, {f.lemma for f in facts}, hidden)
         sets["own answers"] = sampled_pairs(args.samples, {f.lemma for f in validation}, hidden)
+    triples: list[Triple] = []
+    if args.corpus is not None:
+        triples, more, sets["open"] = open_sets(args.corpus, args.wordnet, args.which, recipe, seed)
+        pairs += more
     pairs = balanced(pairs + own * recipe.sample_passes, seed)
     log.info("%s, %d facts, %d pairs, %d own samples", recipe, len(facts), len(pairs), len(own))
     log.info("shortcuts %s", shortcuts(pairs))
@@ -264,6 +289,9 @@ def main() -> None:
     }
     reward = (AnswerQuality if args.which == "guide" else AnswerQualityReport)(folder)
     results |= measure(reward, sets)
+    if triples:
+        results["open triples"] = accuracy(reward, triples)
+        log.info("open triples %s", results["open triples"])
     text = json.dumps(results, indent=1)
     (folder / "metrics.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card(results), encoding="utf-8")

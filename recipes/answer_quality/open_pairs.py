@@ -1,0 +1,185 @@
+"""Preference pairs about open questions ("Write a happy sentence about a garden.").
+
+Chosen: a good answer of the teacher (`recipes/mini_text/data`). Rejected: a good answer about
+another subject (`other word`), the same answer with its subject exchanged (`exchanged`), a good
+answer of the same subject to a question of another tone or form (`other question`), or the answer
+with a fault of form; and, against one of the well-formed wrong ones, a faulty one (`graded`).
+
+A reward is trained on train subjects and measured on test subjects, in `triples`: right, wrong but
+well formed, broken. The reward that guides and the one that reports see other phrasings and faults.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from recipes.answer_quality.faults import FAULTS, spoil
+from recipes.answer_quality.pairs import Pair
+from recipes.mini_text.filters import named, stems, words
+from recipes.mini_text.generate import asked
+from recipes.mini_text.prompts import KINDS
+from recipes.mini_text.subjects import Subject, split_of
+from recipes.word_knowledge.phrases import normalise
+
+__all__ = ["OpenPairs", "Triple", "accuracy"]
+
+SHARES = {"other word": 0.22, "exchanged": 0.12, "other question": 0.12, "form": 0.42,
+          "graded": 0.12}  # fmt: skip
+# Kinds whose answers do not answer the others: of the same subject, one for another is wrong.
+FORM_OF = {
+    **dict.fromkeys(("what", "simple", "mean", "meaning"), "definition"),
+    **dict.fromkeys(("sentence", "word", "about", "pair"), "sentence"),
+    **{kind: kind for kind in ("happy", "sad", "use", "where", "why", "advice", "poem")},
+}
+PHRASINGS = {"guide": slice(0, None, 2), "report": slice(1, None, 2)}
+
+
+@dataclass(frozen=True)
+class Triple:
+    """A question, a good answer, a well-formed wrong one and a broken one."""
+
+    question: str
+    right: str
+    wrong: str
+    broken: str
+    kind: str
+
+
+class OpenPairs:
+    """Draws pairs and triples about the subjects of one split.
+
+    Args:
+        rows: (kind, subject, answer) of the corpus.
+        categories: of concrete nouns.
+        which: `guide` or `report`.
+        split: whose subjects.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[tuple[str, str, str]],
+        categories: dict[str, str],
+        which: str,
+        split: str = "train",
+    ) -> None:
+        self.which, self.categories = which, categories
+        self.rows = sorted(row for row in rows if split_of(row[1]) == split)
+        self.by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        self.by_subject: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for kind, subject, text in self.rows:
+            self.by_kind[kind].append((subject, text))
+            self.by_subject[subject].append((kind, text))
+        self.words = sorted({w for _, _, text in self.rows for w in words(text) if len(w) > 2})
+
+    def question(self, kind: str, subject: str, rng: random.Random) -> str:
+        """The kind's question about a subject, in a phrasing of this reward."""
+        found = next(k for k in KINDS if k.name == kind)
+        shown = Subject(subject, found.pos[0], self.categories.get(subject.split()[-1], ""))
+        return asked(found, shown, rng.choice(found.phrasings[PHRASINGS[self.which]]))
+
+    def other_word(self, kind: str, subject: str, rng: random.Random) -> str | None:
+        """A good answer of the same kind that does not name the subject."""
+        for _ in range(4):
+            other, text = rng.choice(self.by_kind[kind])
+            if other != subject and not named(subject, text):
+                return text
+        return None
+
+    def exchanged(self, kind: str, subject: str, text: str, rng: random.Random) -> str | None:
+        """The answer, another subject in the place of its own."""
+        other, _ = rng.choice(self.by_kind[kind])
+        own = stems(subject.split()[-1])
+        said = text.split(" ")
+        places = [i for i, w in enumerate(said) if w.strip(",.!?;:").lower() in own]
+        if not places or other.split()[-1] in own:
+            return None
+        for i in places:
+            bare = said[i].strip(",.!?;:\n")
+            word = other.split()[-1]
+            said[i] = said[i].replace(bare, word.capitalize() if bare[0].isupper() else word)
+        return " ".join(said)
+
+    def other_question(self, kind: str, subject: str, rng: random.Random) -> str | None:
+        """A good answer about the subject to a question of another form."""
+        form = FORM_OF.get(kind)
+        fits = [t for k, t in self.by_subject[subject] if form and FORM_OF.get(k, form) != form]
+        return rng.choice(fits) if fits else None
+
+    def wrong(self, kind: str, subject: str, text: str, how: str, rng: random.Random) -> str | None:
+        """A well-formed wrong answer."""
+        if how == "other word":
+            return self.other_word(kind, subject, rng)
+        if how == "exchanged":
+            return self.exchanged(kind, subject, text, rng)
+        return self.other_question(kind, subject, rng)
+
+    def broken(self, question: str, text: str, rng: random.Random) -> tuple[str, str | None]:
+        """The name of a fault, and the answer with it (None: it has none to show)."""
+        fault = rng.choice(FAULTS[self.which])
+        return fault.__name__, spoil(fault, question, text, rng, self.words)
+
+    def pairs(self, count: int, seed: int) -> list[Pair]:
+        """`count` pairs; a function of the corpus and the seed."""
+        rng = random.Random(f"{seed} {self.which}")
+        made: list[Pair] = []
+        while len(made) < count:
+            kind, subject, right = rng.choice(self.rows)
+            question = self.question(kind, subject, rng)
+            how = rng.choices(list(SHARES), list(SHARES.values()))[0]
+            chosen, rejected = right, None
+            if how == "form":
+                how, rejected = self.broken(question, right, rng)
+            elif how == "graded":
+                base = self.other_word(kind, subject, rng)
+                if base is None:
+                    continue
+                chosen, (_, rejected) = base, self.broken(question, rng.choice([base, right]), rng)
+            else:
+                rejected = self.wrong(kind, subject, right, how, rng)
+            if rejected is None or normalise(rejected) in (normalise(chosen), normalise(right)):
+                continue
+            made.append(Pair(question, chosen, rejected, how, kind, subject))
+        return made
+
+    def triples(self, count: int, seed: int) -> list[Triple]:
+        """`count` triples, the kinds in turn as far as they go."""
+        rng = random.Random(f"{seed} {self.which} triples")
+        kinds = sorted(kind for kind, own in self.by_kind.items() if len(own) > 1)
+        made: list[Triple] = []
+        for number in range(20 * count):
+            kind = kinds[number % len(kinds)]
+            subject, right = rng.choice(self.by_kind[kind])
+            question = self.question(kind, subject, rng)
+            how = rng.choice(["other word", "exchanged", "other question"])
+            wrong = self.wrong(kind, subject, right, how, rng)
+            _, broken = self.broken(question, right, rng)
+            if wrong is not None and broken is not None:
+                made.append(Triple(question, right, wrong, broken, kind))
+            if len(made) == count:
+                break
+        return made
+
+
+def accuracy(
+    score: Callable[[Any, Any], Sequence[float]], triples: Sequence[Triple]
+) -> dict[str, float]:
+    """How often right is above wrong, right above broken, and wrong above broken; ties are half."""
+    asked_of = [t.question for t in triples]
+    right, wrong, broken = (
+        score(asked_of, [getattr(t, side) for t in triples])
+        for side in ("right", "wrong", "broken")
+    )
+    sides = {
+        "right > wrong": (right, wrong),
+        "right > broken": (right, broken),
+        "wrong > broken": (wrong, broken),
+    }
+    return {
+        name: sum(0.5 if a == b else float(a > b) for a, b in zip(one, two, strict=True))
+        / len(triples)
+        for name, (one, two) in sides.items()
+    }

@@ -1,0 +1,75 @@
+"""Pairs about open questions: what is rejected is wrong in the way its name says."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from recipes.answer_quality.faults import FAULTS
+from recipes.answer_quality.open_pairs import FORM_OF, SHARES, OpenPairs, accuracy
+from recipes.mini_text.corpus import read_corpus
+from recipes.mini_text.filters import named
+from recipes.mini_text.prompts import KINDS
+from recipes.mini_text.subjects import split_of
+from recipes.mini_text.train import DATA
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return read_corpus(DATA)
+
+
+@pytest.fixture(scope="module", params=["guide", "report"])
+def maker(request, rows):
+    return OpenPairs(rows, {}, request.param, "train")
+
+
+def test_pairs_are_a_function_of_the_seed_and_of_their_split(maker):
+    pairs = maker.pairs(400, 3)
+    assert pairs == maker.pairs(400, 3)
+    assert {split_of(p.lemma) for p in pairs} == {"train"}
+    kinds = Counter(p.kind for p in pairs)
+    assert set(kinds) == set(SHARES) - {"form"} | {f.__name__ for f in FAULTS[maker.which]}
+
+
+def test_what_is_rejected_is_wrong(maker):
+    good = {(kind, subject): set() for kind, subject, _ in maker.rows}
+    for kind, subject, text in maker.rows:
+        good[kind, subject].add(text)
+    for p in maker.pairs(600, 4):
+        assert p.chosen != p.rejected
+        assert p.rejected not in good[p.type, p.lemma]
+        if p.kind != "graded":
+            assert p.chosen in good[p.type, p.lemma]
+        if p.kind == "other word":
+            assert not named(p.lemma, p.rejected)
+        if p.kind == "exchanged":
+            assert len(p.rejected.split(" ")) == len(p.chosen.split(" "))
+        if p.kind == "other question":
+            other = next(k for k, t in maker.by_subject[p.lemma] if t == p.rejected)
+            assert FORM_OF[other] != FORM_OF[p.type]
+
+
+def test_the_two_rewards_ask_in_other_phrasings(rows):
+    guide, report = (OpenPairs(rows, {}, which) for which in ("guide", "report"))
+    ask = {p.question for p in guide.pairs(300, 0)} & {p.question for p in report.pairs(300, 0)}
+    shared = {k.name for k in KINDS for a in k.phrasings[::2] if a in k.phrasings[1::2]}
+    assert not ask
+    assert not shared
+
+
+def test_triples_are_of_test_subjects_and_scored(rows):
+    maker = OpenPairs(rows, {}, "guide", "test")
+    triples = maker.triples(60, 1)
+    assert len(triples) == 60
+    assert len({t.kind for t in triples}) > 10
+    order = {t.right: 2.0 for t in triples}
+    wrong = {t.wrong: 1.0 for t in triples}
+
+    def oracle(questions, answers):
+        return [order.get(a, wrong.get(a, 0.0)) for a in answers]
+
+    found = accuracy(oracle, triples)
+    assert found["right > broken"] > 0.95
+    assert accuracy(lambda q, a: [0.0] * len(a), triples) == dict.fromkeys(found, 0.5)
