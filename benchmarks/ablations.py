@@ -65,7 +65,6 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "remasking": {
         "anchored": {"remasking": "anchored"},
         "standard, by prior": {"remasking": "standard"},
-        "standard, by phi": {"remasking": "standard", "rank_by": "phi"},
         "anchored, remask": {"remask": True},
         "random": {"remasking": "random"},
     },

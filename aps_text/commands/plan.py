@@ -19,16 +19,34 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "plan", help="passes, memory and estimated time of a call, and what to change if it is much"
     )
+    from ..core.routing import DEFAULTS as usual
+
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="a preset, a published name, or a folder")
     add("--tokens", type=int, default=128, help="new tokens (L)")
-    add("--steps", type=int, default=128, help="denoising steps (T)")
-    add("--inner-steps", type=int, default=3, help="optimiser steps per denoising step (M)")
-    add("--num-candidates", type=int, default=1, metavar="N", help="answers in a step's pool")
+    add("--steps", type=int, default=usual["steps"], help="denoising steps (T)")
+    add(
+        "--inner-steps",
+        type=int,
+        default=usual["inner_steps"],
+        help="optimiser steps per denoising step (M)",
+    )
+    add(
+        "--pool-size",
+        type=int,
+        default=usual["pool_size"],
+        metavar="N",
+        help="answers in a step's pool",
+    )
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--batch", type=int, default=1, help="answers in one pass")
     add("--adapter", default="lora", choices=["lora", "logits"])
-    add("--lora-layers", default="4", metavar="N", help="top layers adapted, or 'all'")
+    add(
+        "--lora-layers",
+        default=str(usual["lora_layers"]),
+        metavar="N",
+        help="top layers adapted, or 'all'",
+    )
     add("--lora-rank", type=int, default=8)
     add("--no-carry-over", action="store_true", help="phi starts anew at each step")
     add("--estimator", default="relaxed", choices=["relaxed", "rloo"])
@@ -70,7 +88,7 @@ def plan_command(args: argparse.Namespace) -> int:
         batch=args.batch,
         steps=args.steps,
         inner_steps=args.inner_steps,
-        num_candidates=args.num_candidates,
+        pool_size=args.pool_size,
         lora_layers=None if layers == "all" else int(layers),
         lora_rank=args.lora_rank,
         adapter=args.adapter,
@@ -115,8 +133,8 @@ def as_text(found: Plan) -> str:
     if call.inner_steps:
         adapter = f"LoRA rank {call.lora_rank} on {top} of {shape.layers} layers"
         means.append(adapter if call.adapter == "lora" else "phi = logits")
-    if call.num_candidates > 1:
-        means.append(f"pool of {call.num_candidates} answers")
+    if call.pool_size > 1:
+        means.append(f"pool of {call.pool_size} answers")
     lines = [
         f"{shape.name}: {shape.parameters / 1e9:.2f} B parameters, {kind} ({shape.source})",
         f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={call.steps}, "

@@ -1,9 +1,13 @@
-"""What is planned: a call of a model, and the reward model's part of it."""
+"""What is planned: a call of a model, and the reward model's part of it.
+
+Where nothing is said, settings are those of a call (`APSConfig`), on a canvas of 128 tokens.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..core.routing import DEFAULTS
 from .shape import ModelShape
 from .steps import planned_steps
 
@@ -18,7 +22,7 @@ class Call:
         prompt, tokens: positions of the prompt and of the canvas (L).
         batch: rows in one pass (prompts times answers each).
         steps, inner_steps: T and M.
-        num_candidates: whole answers in the pool of a steered step; 1 is no pool.
+        pool_size: whole answers in the pool of a steered step; 1 is no pool.
         lora_layers: adapted layers n; None adapts all.
         dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64).
         bits: 8 or 4 for a quantised base, None for none.
@@ -31,11 +35,11 @@ class Call:
     prompt: int = 64
     tokens: int = 128
     batch: int = 1
-    steps: int = 128
-    inner_steps: int = 3
-    num_candidates: int = 1
-    lora_layers: int | None = 4
-    lora_rank: int = 8
+    steps: int = DEFAULTS["steps"]
+    inner_steps: int = DEFAULTS["inner_steps"]
+    pool_size: int = DEFAULTS["pool_size"]
+    lora_layers: int | None = DEFAULTS["lora_layers"]
+    lora_rank: int = DEFAULTS["lora_rank"]
     adapter: str = "lora"
     carry_over: bool = True
     estimator: str = "relaxed"
@@ -56,7 +60,7 @@ class Call:
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the value and its range."""
         counts = ("tokens", "batch", "steps", "lora_rank", "num_samples", "guidance_interval")
-        for name in (*counts, "num_candidates", "block_length"):
+        for name in (*counts, "pool_size", "block_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
@@ -90,7 +94,7 @@ class Call:
     @property
     def steers(self) -> bool:
         """Whether the steps in the window differ from plain decoding's."""
-        return self.inner_steps > 0 or self.num_candidates > 1
+        return self.inner_steps > 0 or self.pool_size > 1
 
     @property
     def masked(self) -> bool:

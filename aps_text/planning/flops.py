@@ -64,7 +64,7 @@ def count_passes(call: Call, *, rewarded: bool = True) -> Passes:
     scored = guided * inner if rewarded else 0
     sampled = call.estimator == "rloo"
     # All are fresh at the first step; afterwards one is held, and its reward remembered.
-    pooled = 1 + guided * (call.num_candidates - 1) if rewarded and call.num_candidates > 1 else 0
+    pooled = 1 + guided * (call.pool_size - 1) if rewarded and call.pool_size > 1 else 0
     return Passes(
         trunk_forwards=rows * len(steps),
         denoiser_forwards=rows * forwards,

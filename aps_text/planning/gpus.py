@@ -107,7 +107,7 @@ def seconds_on(gpu: Gpu, shape: ModelShape, call: Call, reward: RewardCall | Non
         table *= 1 if passes.reward_backwards else 0
         # A row's samples are scored in one pass, and so is a step's pool.
         times = passes.guided * call.inner_steps + passes.reward_backwards / rows
-        times += passes.guided if call.num_candidates > 1 else 0
+        times += passes.guided if call.pool_size > 1 else 0
         rate = peak if reward.dtype_bytes == 2 else COMPUTE * gpu.fp32 * 1e12
         moved = times * (weights + table) / wide
         time += max((flops["reward"] + flops["bridge"]) / rate, moved)

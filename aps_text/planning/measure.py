@@ -172,7 +172,7 @@ class Setting:
         self.config = APSConfig(
             steps=call.steps,
             inner_steps=call.inner_steps,
-            num_candidates=call.num_candidates,
+            pool_size=call.pool_size,
             lora_layers=call.lora_layers,
             lora_rank=call.lora_rank,
             adapter=call.adapter,

@@ -215,17 +215,17 @@ def _pool(
     state: float,
 ) -> list[Memory]:
     """Where whole answers are filled in, scored and weighed; drawing their tokens needs less."""
-    if call.num_candidates == 1:
+    if call.pool_size == 1:
         return []
     rows, masks = call.batch, step.masks
     one = float(rows * masks * shape.vocab * max(4, call.dtype_bytes))
-    fresh = call.num_candidates - step.again
+    fresh = call.pool_size - step.again
     held = one
     if call.inner_steps > 0:
         held += one  # x_phi beside x_theta
         held += 0 if call.adapter == "lora" else 4 * one  # theta, the offset, its two moments
-    # Answers are filled in, and ended at their stop by running sums.
-    drawn = 8.0 * rows * fresh * masks
+    # Tokens, and how much likelier phi makes them; answers are ended by running sums.
+    drawn = 16.0 * rows * fresh * masks
     filled = drawn + 34.0 * rows * fresh * call.tokens
     scored = drawn + 8.0 * rows * fresh * call.tokens
     if reward is not None:

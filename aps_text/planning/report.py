@@ -168,8 +168,8 @@ def suggest(
 def _ladder(shape: ModelShape, call: Call) -> Iterator[list[_Setting]]:
     """Per kind of change, its settings from the least change to the most."""
     yield [(f"--batch {rows}", {"batch": rows}) for rows in _halves(call.batch)]
-    pools = [n for n in _halves(call.num_candidates) if n > 1]  # one answer is another method
-    yield [(f"--num-candidates {n}", {"num_candidates": n}) for n in pools]
+    pools = [n for n in _halves(call.pool_size) if n > 1]  # one answer is another method
+    yield [(f"--pool-size {n}", {"pool_size": n}) for n in pools]
     layers = _halves(call.adapted(shape))
     if call.adapter == "lora" and call.inner_steps:
         yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in layers]

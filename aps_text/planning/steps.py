@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..core.schedule import block_clock, keep_masked, reveal_count
+from ..core.settings import Window
 
 if TYPE_CHECKING:
     from .call import Call
@@ -59,10 +60,12 @@ def masks_left(
 def planned_steps(call: Call) -> list[PlannedStep]:
     """Every step that really happens: a row without masks is finished."""
     left = masks_left(call.tokens, call.steps, call.schedule, call.block_length)
-    settings: Any = call  # has the fields of a configuration that are read there
+    window = Window(
+        start=call.guidance_start, end=call.guidance_end, interval=call.guidance_interval
+    )
     found, again = [], False
     for index, (masks, after) in enumerate(pairwise([*left, 0])):
-        guided = settings.sampler.is_guided(index)
+        guided = call.steers and window.has(index, call.steps)
         asked = masks
         if not guided and call.block_length is not None:
             written = math.ceil((call.tokens - after) / call.block_length) * call.block_length

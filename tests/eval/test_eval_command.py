@@ -6,6 +6,7 @@ import re
 
 import pytest
 from aps_eval.run.grid import read_grid
+from aps_eval.sources import Record
 from aps_eval.task import load_task
 from eval_fixtures import lines
 from paths import ROOT
@@ -82,7 +83,7 @@ def test_the_files_in_the_documentation_are_what_it_says(tmp_path):
     (tmp_path / "grid.yaml").write_text(grid)
     found = load_task(str(tmp_path / "my-task.yaml"))
     record = {"question": "One and two?", "answer": "1 + 2 #### 3", "kind": "sum"}
-    item = found.item(record, 0)
+    item = found.item(Record("line 1", record), 0)
     assert (item.prompt, item.gold) == ("One and two? Answer with a number.", ["3"])
     read = read_grid(tmp_path / "grid.yaml")
     assert {cell.label for cell in read.cells} == {"plain", "aps", "FK", "APS logits"}

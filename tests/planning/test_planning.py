@@ -44,10 +44,11 @@ CALL = Call(
     batch=2,
     steps=4,
     inner_steps=2,
+    pool_size=1,
     lora_layers=2,
     dtype_bytes=4,
 )
-POOL = {"inner_steps": 0, "num_candidates": 4}
+POOL = {"inner_steps": 0, "pool_size": 4}
 
 
 def close(planned, measured, tolerance=0.1):
@@ -80,21 +81,21 @@ def close(planned, measured, tolerance=0.1):
         (BERT, {"steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
         (QWEN, {"inner_steps": 0, "block_length": 8, "steps": 8}, None),
         (QWEN, {"inner_steps": 0, "cfg_scale": 2.0, "schedule": "cosine"}, None),
-        (QWEN, {**POOL, "num_candidates": 2, "batch": 1}, None),
+        (QWEN, {**POOL, "pool_size": 2, "batch": 1}, None),
         (QWEN, {**POOL, "dtype_bytes": 2, "batch": 3}, CHAT),
         (QWEN, {**POOL, "adapter": "logits", "cfg_scale": 1.5}, CHAT),
         (QWEN, {**POOL, "steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
-        (BERT, {**POOL, "num_candidates": 64}, ENCODER),
-        (BERT, {**POOL, "num_candidates": 512, "tokens": 100}, None),
-        (BERT, {**POOL, "num_candidates": 1024, "tokens": 100, "guidance_start": 0.75}, None),
+        (BERT, {**POOL, "pool_size": 64}, ENCODER),
+        (BERT, {**POOL, "pool_size": 512, "tokens": 100}, None),
+        (BERT, {**POOL, "pool_size": 1024, "tokens": 100, "guidance_start": 0.75}, None),
         (BERT, {**POOL, "steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
         (MODERN, POOL, ENCODER),
-        (QWEN, {"inner_steps": 1, "num_candidates": 4}, CHAT),
-        (BERT, {"inner_steps": 2, "num_candidates": 16}, CHAT),
-        (QWEN, {"adapter": "logits", "num_candidates": 32}, CHAT),
-        (QWEN, {"inner_steps": 1, "num_candidates": 8, "estimator": "rloo"}, CHAT),
-        (BERT, {"num_candidates": 32, "steps": 8, "guidance_end": 0.5}, ENCODER),
-        (BERT, {"adapter": "logits", "num_candidates": 8, "estimator": "rloo"}, ENCODER),
+        (QWEN, {"inner_steps": 1, "pool_size": 4}, CHAT),
+        (BERT, {"inner_steps": 2, "pool_size": 16}, CHAT),
+        (QWEN, {"adapter": "logits", "pool_size": 32}, CHAT),
+        (QWEN, {"inner_steps": 1, "pool_size": 8, "estimator": "rloo"}, CHAT),
+        (BERT, {"pool_size": 32, "steps": 8, "guidance_end": 0.5}, ENCODER),
+        (BERT, {"adapter": "logits", "pool_size": 8, "estimator": "rloo"}, ENCODER),
     ],
 )
 def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
@@ -150,26 +151,26 @@ def test_steps_outside_of_the_window_are_planned_unsteered():
 def test_a_pool_adds_rewards_and_nothing_else_of_the_passes():
     plain, pool = count_passes(replace(CALL, inner_steps=0)), count_passes(replace(CALL, **POOL))
     assert pool == replace(plain, reward_forwards=2 * (4 + 3 * 3), guided=4)
-    fitted, both = count_passes(CALL), count_passes(replace(CALL, num_candidates=4))
+    fitted, both = count_passes(CALL), count_passes(replace(CALL, pool_size=4))
     assert both == replace(fitted, reward_forwards=fitted.reward_forwards + 2 * (4 + 3 * 3))
     unrewarded = count_passes(replace(CALL, **POOL), rewarded=False)
     assert unrewarded == replace(plain, guided=4)
     dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
     call = Call(inner_steps=0)
     times = [
-        seconds_on(GPUS["h100"], dream, replace(call, num_candidates=n), reward) for n in (1, 4, 64)
+        seconds_on(GPUS["h100"], dream, replace(call, pool_size=n), reward) for n in (1, 4, 64)
     ]
     assert times == sorted(set(times))
 
 
 def test_a_smaller_pool_is_proposed_before_fewer_layers():
     reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
-    pool = Call(inner_steps=0, num_candidates=4096)
+    pool = Call(inner_steps=0, pool_size=4096)
     changes = [change.what for change in plan(PRESETS["dream-7b"], pool, reward, "24GB").changes]
-    assert changes[0].startswith("--num-candidates")
+    assert changes[0].startswith("--pool-size")
     assert not any("layers" in what or "adapter" in what for what in changes)
-    smallest = plan(PRESETS["dream-7b"], replace(pool, num_candidates=4), reward, "1GB").changes
-    assert "--num-candidates 1" not in [change.what for change in smallest]
+    smallest = plan(PRESETS["dream-7b"], replace(pool, pool_size=4), reward, "1GB").changes
+    assert "--pool-size 1" not in [change.what for change in smallest]
 
 
 def test_operations_are_those_of_torchs_own_counter():
@@ -309,9 +310,9 @@ def test_a_faster_gpu_is_estimated_faster():
         (["--model", "dream-7b", "--threshold", "2"], r"threshold lies in [0, 1], got 2"),
         (["--model", "dream-7b", "--guidance-end", "1.5"], "guidance_end lies in [0, 1], got 1.5"),
         (["--model", "dream-7b", "--guidance-start", "1"], "no step is steered"),
-        (["--model", "dream-7b", "--num-candidates", "0"], "num_candidates must be at least 1"),
+        (["--model", "dream-7b", "--pool-size", "0"], "pool_size must be at least 1"),
         (
-            ["--model", "bert-base", "--inner-steps=0", "--num-candidates=4", "--guidance-start=1"],
+            ["--model", "bert-base", "--inner-steps=0", "--pool-size=4", "--guidance-start=1"],
             "or plan inner_steps=0, no pool",
         ),
         (["--model", "dream-7b", "--reward", "gpt-9"], "no shape for 'gpt-9'"),
@@ -340,10 +341,10 @@ def test_the_command_shows_parts_and_changes(capsys):
 @pytest.mark.parametrize(
     ("options", "shown"),
     [
-        (["--inner-steps", "0"], "M=0, plain\n"),
-        (["--inner-steps", "0", "--num-candidates", "16"], "M=0, pool of 16 answers\n"),
-        (["--num-candidates", "4"], "M=3, LoRA rank 8 on 4 of 28 layers, pool of 4 answers\n"),
-        (["--adapter", "logits"], "M=3, phi = logits\n"),
+        (["--inner-steps", "0", "--pool-size", "1"], "M=0, plain\n"),
+        (["--inner-steps", "0", "--pool-size", "16"], "M=0, pool of 16 answers\n"),
+        ([], "T=16, M=1, LoRA rank 8 on 2 of 28 layers, pool of 16 answers\n"),
+        (["--adapter", "logits", "--pool-size", "1"], "M=1, phi = logits\n"),
     ],
 )
 def test_the_command_says_what_steers(options, shown, capsys):
