@@ -10,6 +10,7 @@ Shapes: B rows, P tokens of examples, S of question and answer.
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,9 +130,8 @@ class Teacher:
         # (B, kv, group * T, keys): the queries of a group share their keys.
         bias = torch.where(mask, 0.0, -1e9)[:, None, None].expand(-1, -1, group, -1, -1)
         bias = bias.reshape(batch, 1, group * count, -1)
-        for layer, (keys, values), shared in zip(
-            self.layers, own, prefix or [None] * len(self.layers), strict=True
-        ):
+        ahead_of: Sequence[tuple[Tensor, Tensor] | None] = prefix or [None] * len(self.layers)
+        for layer, (keys, values), shared in zip(self.layers, own, ahead_of, strict=True):
             h = F.linear(self._norm(x, layer.before), layer.qkv)
             q, k, v = (
                 h.view(batch, count, -1, self.width)
