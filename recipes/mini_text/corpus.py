@@ -28,6 +28,8 @@ LINES = {kind.name for kind in KINDS if kind.lines}
 MOST = 5
 """Answers kept of one subject and kind, the likeliest first."""
 
+LEAST = 0.35
+"""Nats a token an answer must be likelier about its own subject than about others."""
 MOST_ALIKE = 2
 """Answers kept that are the same but for their subject."""
 
@@ -62,6 +64,19 @@ def alike(one: str, two: str) -> bool:
     """Whether two answers share three quarters of their words, articles aside."""
     a, b = set(key(one).split()), set(key(two).split())
     return len(a & b) > 0.75 * len(a | b)
+
+
+def scored(file: Path) -> dict[tuple[str, str, str], float]:
+    """What `specific.py` wrote: how much each answer says of its own subject."""
+    rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
+    return {(kind, subject, text): score for kind, subject, text, score in rows}
+
+
+def speaking(
+    kept: list[tuple[str, str, str]], scores: dict[tuple[str, str, str], float], least: float
+) -> list[tuple[str, str, str]]:
+    """The answers that say at least so much of their own subject; those not scored are left out."""
+    return [row for row in kept if scores.get(row, -1.0) >= least]
 
 
 def choose(
@@ -138,8 +153,14 @@ def main() -> None:
         "--raw", type=Path, nargs="+", required=True, help="raw.jsonl of one generation or more"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
+    parser.add_argument("--specific", type=Path, default=None, help="what `specific.py` wrote")
+    parser.add_argument("--least", type=float, default=LEAST, help="of its score")
     args = parser.parse_args()
     kept, dropped = choose(row for file in args.raw for row in drawn(file))
+    if args.specific is not None:
+        before = len(kept)
+        kept = speaking(kept, scored(args.specific), args.least)
+        dropped["says little of its subject"] = before - len(kept)
     write_corpus(kept, dropped, args.out)
     print((args.out / "card.json").read_text(encoding="utf-8"), end="")
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recipes.mini_text.corpus import choose, read_corpus, write_corpus
+from recipes.mini_text.corpus import choose, read_corpus, scored, speaking, write_corpus
 from recipes.mini_text.filters import key, named, reason
 from recipes.mini_text.generate import TIERS, asks, plan, whole_lines
 from recipes.mini_text.prompts import KINDS, with_article
@@ -248,3 +248,12 @@ def test_the_committed_corpus_keeps_its_rules():
     lines = {kind.name for kind in KINDS if kind.lines}
     broken = [row for row in rows if reason(*row, 0.0, lines=row[0] in lines) is not None]
     assert broken == []
+
+
+def test_answers_that_say_little_or_were_not_scored_are_left_out(tmp_path):
+    rows = [("what", "lamp", f"A lamp is {i}.") for i in range(4)]
+    file = tmp_path / "specific.jsonl"
+    scores = [0.9, 0.1, 0.5]
+    lines = [json.dumps([*row, s]) for row, s in zip(rows[:3], scores, strict=True)]
+    file.write_text("\n".join(lines) + "\n")
+    assert speaking(rows, scored(file), 0.5) == [rows[0], rows[2]]
