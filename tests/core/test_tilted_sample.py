@@ -175,6 +175,43 @@ def test_a_correlated_world_is_followed_as_far_as_the_base_sampler_follows_it():
     assert plain > found[2] > found[8] > found[32]
 
 
+def test_a_reward_of_combinations_the_model_never_makes_leads_astray():
+    """docs/methods.md's example: x_theta is a product of marginals, so at the first of T = L = 2
+    steps half of the pool's answers are 01 and 10, which p has at .002; their reward decides which
+    token comes first. The limit of a large pool is enumerated beside the run."""
+    rows, reward = 10_000, torch.tensor([1.0, 3.0, 3.0, 0.0]).double()
+    joint = torch.tensor([[0.499, 0.001], [0.001, 0.499]]).double()
+    target = joint.flatten() * reward.exp()
+    target = target / target.sum()
+    # Step 1: product of marginals times exp(r), one position is revealed; then p exp(r) given it.
+    first = (reward.exp() / 4).view(2, 2)
+    first = first / first.sum()
+    tilted = joint * reward.exp().view(2, 2)
+    limit = sum(
+        0.5 * first.sum(1 - axis).unsqueeze(1 - axis) * tilted / tilted.sum(1 - axis, keepdim=True)
+        for axis in (0, 1)
+    )
+    values = torch.zeros(4, 4).double()
+    values[:2, :2] = reward.view(2, 2)
+    canvas = open_canvas(rows, 2, 2)
+
+    def law(joint, method, count=256):
+        config = CONFIG.replace(beta=1.0, steps=2, num_candidates=count, remasking="random")
+        denoiser = TableDenoiser(joint.expand(rows, -1, -1))
+        z = aps(denoiser, EnumeratedReward(values), canvas, config, method=method).z
+        return torch.bincount(index_of(z, 2), minlength=4).double() / rows
+
+    assert distance(limit.flatten(), target) == pytest.approx(0.204, abs=0.001)
+    assert distance(joint.flatten(), target) == pytest.approx(0.236, abs=0.001)
+    assert distance(law(joint, APS()), target) == pytest.approx(0.217, abs=0.02)
+    assert distance(law(joint, APS(), 16), target) > 0.35
+    assert distance(law(joint, Ancestral()), joint.flatten()) < 0.01
+    # Of a product of marginals the same run is the target.
+    factorised = torch.outer(torch.tensor([0.3, 0.7]), torch.tensor([0.6, 0.4])).double()
+    target = factorised.flatten() * reward.exp()
+    assert distance(law(factorised, APS()), target / target.sum()) < 0.02
+
+
 ZERO = {
     "zero": ZeroOperator(),
     "weight 0": weighted_sum((0.0, table_reward(6, SYMBOLS, 1, batch=5))),
