@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .canvas import Canvas, alive_before_stop, end_at_stop
 from .codebook import Relaxed
+from .noise import inverted
 from .operator import Operator
 from .protocols import Where
 from .step import Step
@@ -18,9 +19,7 @@ __all__ = ["draw_answers", "fill_in", "relax", "rewards_of", "scored_positions"]
 
 def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead") -> Tensor:
     """Tokens for the step's masked positions, `(N, draws)`, from `probs (N, K)`."""
-    cumulative = probs.double().cumsum(-1)
-    u = step.noise.uniform(*step.where, step.index, stream, draws) * cumulative[:, -1:]
-    return torch.searchsorted(cumulative, u, right=True).clamp_max(probs.shape[-1] - 1)
+    return inverted(probs, step.noise.uniform(*step.where, step.index, stream, draws))
 
 
 def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:

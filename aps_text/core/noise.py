@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Noise"]
+__all__ = ["Noise", "inverted"]
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -96,11 +96,18 @@ class Noise:
         self, probs: Tensor, rows: Tensor, position: Tensor, step: int, stream: str
     ) -> Tensor:
         """One token id per distribution, by inverting the cumulative sum: `(N, K)` -> `(N,)`."""
-        cumulative = probs.double().cumsum(-1)
-        u = self.uniform(rows, position, step, stream)[:, None] * cumulative[:, -1:]
-        # right=True never lands on a token of probability 0.
-        return (
-            torch.searchsorted(cumulative, u, right=True)
-            .squeeze(-1)
-            .clamp_(max=probs.shape[-1] - 1)
-        )
+        u = self.uniform(rows, position, step, stream)
+        return inverted(probs, u[:, None]).squeeze(-1)
+
+
+def inverted(probs: Tensor, u: Tensor) -> Tensor:
+    """Token ids `(N, n)` by inverting the cumulative sum of `probs (N, K)` at `u (N, n)` in (0, 1).
+
+    Probabilities need not sum to 1; a token of probability 0 never comes out.
+    """
+    cumulative = probs.double().cumsum(-1)
+    total = cumulative[:, -1:]
+    # Rounding may take u * total to the total, behind which there is no token.
+    at = (u * total).minimum(total.nextafter(torch.zeros_like(total)))
+    found = torch.searchsorted(cumulative, at, right=True)
+    return found.clamp_max(probs.shape[-1] - 1)  # NaN lies behind all: reported with the step

@@ -102,7 +102,12 @@ class Weights:
         return Weights(log_weight, *(value[ancestors] for value in rest))
 
     def weigh(self, at: Tensor, value: Tensor, potential: str) -> None:
-        """Multiply the slots `at` by this step's potential of `value = log psi_t`."""
+        """Multiply the slots `at` by this step's potential of `value = log psi_t`.
+
+        Where every answer looked at is vetoed (-inf) nothing is known: a psi_t must be positive.
+        """
+        known = ~value.isneginf()
+        at, value = at[known], value[known]
         if potential == "difference":
             gain = value - self.log_potential[at]
         else:

@@ -37,9 +37,15 @@ def particle_noise(noise: Noise, count: int) -> Noise:
     return Noise(noise.row_seed[owners], noise.particle[owners] * count + number)
 
 
+def normalised(log_weights: Tensor) -> Tensor:
+    """Weights that sum to 1 along the last axis, double; where all are 0 they are even."""
+    dead = log_weights.isneginf().all(-1, keepdim=True)
+    return log_weights.double().masked_fill(dead, 0.0).softmax(-1)
+
+
 def effective_size(log_weights: Tensor) -> Tensor:
     """`1 / sum w^2` of normalised weights, `(B, k)` -> `(B,)` in [1, k]."""
-    return 1 / log_weights.softmax(-1).square().sum(-1)
+    return 1 / normalised(log_weights).square().sum(-1)
 
 
 def systematic(log_weights: Tensor, u: Tensor) -> Tensor:
@@ -49,7 +55,7 @@ def systematic(log_weights: Tensor, u: Tensor) -> Tensor:
     w has floor(k w) or ceil(k w) offspring.
     """
     count = log_weights.shape[-1]
-    cumulative = log_weights.double().softmax(-1).cumsum(-1)
+    cumulative = normalised(log_weights).cumsum(-1)
     points = (torch.arange(count, device=u.device) + u[:, None]) / count
     points = points * cumulative[:, -1:]
     return torch.searchsorted(cumulative, points, right=True).clamp_max(count - 1)
@@ -58,7 +64,7 @@ def systematic(log_weights: Tensor, u: Tensor) -> Tensor:
 def draw_one(log_weights: Tensor, noise: Noise, step: int, stream: str) -> Tensor:
     """One particle per group by its weight, `(B, k)` -> `(B,)` in 0..k-1."""
     rows = torch.arange(len(log_weights), device=log_weights.device)
-    probs = log_weights.double().softmax(-1)
+    probs = normalised(log_weights)
     return noise.categorical(probs, rows, torch.zeros_like(rows), step, stream)
 
 

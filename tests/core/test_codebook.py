@@ -240,3 +240,29 @@ def test_a_vector_codebook_tilts_what_it_has_codes_of():
     tilted = VectorCodebook(table, allowed).tilt(u)
     assert (tilted[:, 1] == 0).all()
     assert torch.equal(tilted[:, [0, 2, 3]], VectorCodebook(table).tilt(u)[:, [0, 2, 3]])
+
+
+@pytest.mark.parametrize("bits", [1, 3])
+def test_expected_codes_are_linear_in_the_probabilities(bits):
+    """Of any weights, also such that do not sum to 1: the gradient is the code itself."""
+    book = LFQCodebook(bits)
+    generator = torch.Generator().manual_seed(bits)
+    weights = torch.rand(5, 2**bits, generator=generator, dtype=torch.float64) * 3
+    codes = book.embed(torch.arange(2**bits)).double()
+    torch.testing.assert_close(book.expect(weights), weights @ codes)
+
+
+def test_the_entropy_weight_passes_no_gradient():
+    """x~ = xbar + w sg[x - xbar] with w = H(p) / log K a number: the gradient is that of xbar."""
+    book = VectorCodebook(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)).double())
+    start = torch.tensor([[0.5, 0.2, 0.1, 0.1, 0.1], [0.2, 0.2, 0.2, 0.2, 0.2]]).double()
+    grads = []
+    for relaxation in ("entropy", "expectation", "quantized"):
+        probs = start.clone().requires_grad_()
+        where = torch.tensor([0, 0]), torch.tensor([0, 1])
+        ids, alive = torch.tensor([[3, 1]]), torch.ones(1, 2, dtype=torch.bool)
+        relaxed = Relaxed(ids, *where, probs, alive, relaxation, "argmax")
+        weight = torch.arange(6.0).view(2, 3).double()
+        grads.append(torch.autograd.grad((relaxed.codes(book)[0] * weight).sum(), probs)[0])
+    assert grads[0].equal(grads[1])
+    assert grads[0].equal(grads[2])

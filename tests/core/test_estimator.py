@@ -317,3 +317,28 @@ def test_rows_are_estimated_as_if_alone():
             alone = estimate(operator.take(at), mine, step.take(at), 2)
             torch.testing.assert_close(alone.surrogate[0], together.surrogate[row])
             torch.testing.assert_close(alone.value[0], together.value[row])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"estimator": "rloo"},
+        {"estimator": "remax"},
+        {"relaxation": "quantized", "quantizer": "sample"},
+        {"relaxation": "entropy", "quantizer": "sample"},
+        {"relaxation": "gumbel"},
+    ],
+)
+def test_every_inner_step_and_every_step_draws_anew(options):
+    """The same logits at another inner step, or at another step, are other samples."""
+    canvas, operator = canvas_of(batch=50), table_reward(LENGTH, SYMBOLS, seed=6, batch=50)
+    log_phi = logits_at(canvas, seed=3).repeat(50, 1).log_softmax(-1)
+    config, noise = PLAIN.replace(**options), noise_for(range(50))
+    values = [
+        estimate(operator, log_phi, step_at(canvas, MASK, config, noise, index), inner).value
+        for index, inner in ((0, 0), (0, 1), (0, 2), (1, 0))
+    ]
+    for i, one in enumerate(values):
+        for two in values[:i]:
+            same = (one - two).abs() < 1e-12
+            assert same.double().mean() < 0.9

@@ -10,9 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import noise_for
 
-from aps_text.core.noise import Noise, _open_unit
+from aps_text.core.noise import Noise, _open_unit, inverted
 
 MANY = 200_000
+GOLDEN = [
+    [0.10379809367671655, 0.591139333713176, 0.2757857847540849],
+    [0.41120823336042844, 0.8661573710900673, 0.6856496902894692],
+    [0.5970685369045298, 0.48964444958461606, 0.09131831007499402],
+]
+GOLDEN_WIDE = [0.6625270055674385, 0.4961441282214901]
 
 
 def coordinates(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,3 +173,28 @@ def test_the_global_generator_is_not_touched():
     noise.normal(0, "n", 3)
     noise.gumbel(torch.tensor([0]), torch.tensor([0]), 0, "g", 3)
     assert torch.get_rng_state().equal(before)
+
+
+def test_draws_are_the_same_in_every_version():
+    """Golden values: a seed's answers stay what they are when the library changes."""
+    noise, rows, cols = noise_for([0, 5], [0, 3]), torch.tensor([0, 0, 1]), torch.tensor([0, 7, 7])
+    found = [noise.uniform(rows, cols, step, "candidate").tolist() for step in (0, 1, 100)]
+    assert found == [pytest.approx(one, abs=1e-15) for one in GOLDEN]
+    wide = noise.uniform(rows[:1], cols[:1], 2, "order", 2)[0].tolist()
+    assert wide == pytest.approx(GOLDEN_WIDE, abs=1e-15)
+
+
+def test_a_token_of_probability_0_never_comes_out():
+    """Whatever the uniform: at the ends of (0, 1) and where a sum is rounded, too."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        probs = torch.rand(1, 9, generator=generator, dtype=torch.float64)
+        probs = probs * (torch.rand(1, 9, generator=generator) < 0.5)
+        probs[0, 0], probs[0, -1] = 0, 0
+        if probs.sum() == 0:
+            continue
+        edges = (probs / probs.sum()).cumsum(-1)[0]
+        u = torch.cat([edges, edges.nextafter(torch.zeros(9).double())])
+        u = torch.cat([u, torch.tensor([2.0**-53, 1 - 2.0**-53]).double()])
+        u = u[(u > 0) & (u < 1)]
+        assert (probs[0, inverted(probs, u[None])[0]] > 0).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from worlds import (
     noise_for,
     open_canvas,
     product_table,
+    step_at,
     table_reward,
 )
 
@@ -558,3 +559,77 @@ def test_the_loss_terms_are_those_of_the_objective():
         )
         assert tilted.loss["prior"].item() == pytest.approx(0, abs=1e-12)
         assert tilted.rewards["enumerated"].item() == pytest.approx(expected.item())
+
+
+def test_a_row_beyond_the_trust_region_is_not_optimised_further():
+    """Its gate is shut from the inner step on at which its KL has reached the bound."""
+    batch, bound = 8, 0.2
+    denoiser = TableDenoiser(joint_table(LENGTH, SYMBOLS, 11, batch=batch))
+    operator = table_reward(LENGTH, SYMBOLS, 12, batch=batch)
+    config = PLAIN.replace(trust_region=bound, beta=0.05, inner_steps=12, learning_rate=0.2)
+    canvas, noise = open_canvas(batch, LENGTH, MASK), noise_for(range(batch))
+    for prior in ("kl", "overlap"):
+        settings = config.replace(prior=prior)
+        phi, seen = denoiser.new_adapter(settings, noise), []
+        update = phi.update
+
+        def watched(logits, grad, gate, update=update, phi=phi, seen=seen):
+            log_phi, log_theta = logits.log_softmax(-1), phi.theta.log_softmax(-1)
+            each = (log_phi.exp() * (log_phi - log_theta)).sum(-1).view(batch, LENGTH).mean(1)
+            seen.append((each, gate.clone()))
+            update(logits, grad, gate)
+
+        phi.update = watched
+        step = step_at(canvas, MASK, settings, noise)
+        PosteriorTilt(operator, settings, phi)(denoiser, step)
+        shut = torch.stack([each >= bound for each, _ in seen])
+        assert shut.any()
+        for each, gate in seen:
+            assert not (gate & (each >= bound)).any()
+        assert not torch.stack([gate for _, gate in seen])[shut.cummax(0).values].any()
+
+
+@dataclass
+class CarriedOffsets:
+    """A phi that is carried from step to step: an offset of the logits per row, `(B, K)`."""
+
+    value: torch.Tensor
+
+    def begin(self, denoiser, state, where):
+        return denoiser.logits(state, where)
+
+    def logits(self, denoiser, state, where):
+        self.rows = where[0]
+        return denoiser.logits(state, where) + self.value[self.rows]
+
+    def update(self, logits, grad, gate):
+        total = torch.zeros_like(self.value).index_add(0, self.rows, grad)
+        self.value = self.value - 0.1 * torch.where(gate[:, None], total, 0.0)
+
+    def take(self, rows):
+        return CarriedOffsets(self.value[rows])
+
+
+def test_a_carried_phi_follows_its_row_when_others_finish():
+    """Rows of other lengths, ended by stops at other steps: each as if alone."""
+    lengths = [7, 2, 5, 7, 1, 6]
+    denoiser = factor_world(7, SYMBOLS, 18, batch=len(lengths), sharp=0.7)
+    reward = table_reward(7, SYMBOLS, 19, batch=len(lengths))
+    config = PLAIN.replace(beta=0.2, steps=7, min_new_tokens=1, trust_region=1.0)
+    layout = {"mask_id": MASK, "fill_id": FILL, "stop_ids": [0]}
+
+    def answers(lengths, denoiser, reward, seeds):
+        phi = CarriedOffsets(torch.zeros(len(lengths), SYMBOLS + 2).double())
+        canvas = Canvas.open(lengths, **layout)
+        states = APS().steps(denoiser, reward, canvas, config, noise_for(seeds), phi)
+        return list(states)
+
+    together = answers(lengths, denoiser, reward, range(6))
+    plain = aps(denoiser, reward, Canvas.open(lengths, **layout), config, method=Ancestral())
+    assert not together[-1].z.equal(plain.z)
+    for row, length in enumerate(lengths):
+        at = torch.tensor([row])
+        alone = answers([length], denoiser.take(at), reward.take(at), [row])
+        assert alone[-1].z[0].equal(together[-1].z[row, :length])
+        for one, two in zip(alone, together, strict=False):
+            torch.testing.assert_close(one.tilted[0], two.tilted[row, :length])

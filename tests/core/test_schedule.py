@@ -185,3 +185,11 @@ def test_dreams_counts_in_blocks_are_those_of_each_block():
     assert found.tolist() == [
         int(dream_count(masked[i : i + 1], j, 4)) for i, j in ((0, 0), (1, 2), (2, 3))
     ]
+
+
+@given(masks=st.integers(1, 300), keep=st.floats(0, 1))
+def test_a_step_reveals_at_least_one_mask_and_never_more_than_there_are(masks, keep):
+    found = reveal_count(torch.tensor([masks, 0]), keep).tolist()
+    assert 1 <= found[0] <= masks
+    assert found[1] == 0
+    assert found[0] >= masks * (1 - keep) - 1e-6

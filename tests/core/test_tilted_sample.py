@@ -23,6 +23,7 @@ from worlds import (
 
 from aps_text.core.canvas import Canvas, end_at_stop
 from aps_text.core.config import APSConfig
+from aps_text.core.noise import Noise
 from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
 from aps_text.core.sampler import run
 from aps_text.core.step import Step, Tilted
@@ -380,3 +381,59 @@ def test_pads_behind_a_stop_weigh_nothing():
     law = product_table(theta).flatten() * (REWARD.log_prob_ids(whole).total / BETA).exp()
     exact = (law / law.sum())[ANSWERS[:, 0] == 0].sum()
     assert abs(stopped - exact) < 0.02
+
+
+def test_what_stands_behind_a_stop_weighs_nothing_at_all():
+    """Every answer stops at once, and behind the stop p'/f' spans tens of nats: they are all the
+    same answer, so the step is the base draw."""
+    rows, length, config = 50, 30, CONFIG.replace(num_candidates=6)
+    canvas = open_canvas(rows, length, MASK, stop_ids=[0])
+    step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    theta = torch.full((length, SYMBOLS), 1 / SYMBOLS).double().log()
+    phi = torch.tensor([0.97, 0.01, 0.01, 0.01]).double().log().repeat(length, 1)
+    theta[0] = phi[0] = torch.tensor([1.0, 1e-300, 1e-300, 1e-300]).double().log()
+    log_theta, log_phi = theta.repeat(rows, 1), phi.repeat(rows, 1)
+    pool = AnswerPool(ZeroOperator(), config)
+    pool._held = torch.ones(rows, length, dtype=torch.long)
+    pool._held[:, 0] = 0
+    pool._reward, pool._terms = torch.zeros(rows).double(), {"zero": torch.zeros(rows)}
+    tokens, _ = pool(Tilted(log_phi, log_theta), step)
+    draws = [step.draw(Tilted(log, log)).view(rows, length) for log in (log_phi, log_theta)]
+    found = tokens.view(rows, length)
+    assert all((found[i].equal(draws[0][i]) or found[i].equal(draws[1][i])) for i in range(rows))
+
+
+class Recorder(Noise):
+    """Noise that writes down what it is asked for."""
+
+    def uniform(self, rows, position, step, stream, count=None):
+        kind = "row" if len(rows) == len(self.row_seed) and not position.any() else "token"
+        ASKED.append((stream, kind))
+        return super().uniform(rows, position, step, stream, count)
+
+    def take(self, rows):
+        return Recorder(self.row_seed[rows], self.particle[rows])
+
+
+ASKED: list[tuple[str, str]] = []
+
+
+def test_no_two_draws_of_a_step_share_their_coordinates():
+    """The coin that says p' or f', the choice and the tokens each have a stream of their own."""
+    denoiser = factor_world(6, SYMBOLS, seed=1, batch=4)
+    reward = table_reward(6, SYMBOLS, 2, batch=4)
+    noise, config = noise_for(range(4)), CONFIG.replace(inner_steps=2, estimator="rloo", steps=3)
+    ASKED.clear()
+    states = APS().steps(
+        denoiser,
+        reward,
+        open_canvas(4, 6, MASK),
+        config,
+        Recorder(noise.row_seed, noise.particle),
+    )
+    next(iter(states))
+    rows = {stream for stream, kind in ASKED if kind == "row"}
+    tokens = {stream for stream, kind in ASKED if kind == "token"}
+    assert rows == {"proposal", "chosen"}
+    assert tokens == {"candidate", "pool", "score0", "score1"}
+    assert len([one for one in ASKED if one[1] == "row"]) == len(rows)
