@@ -258,6 +258,8 @@ def test_flat_to_records_and_back(made):
     for name, value in typed.items():
         alias = (name, value) in ALIAS.items()
         alias |= name == "remasking" and typed.get("rank_by") == "phi"  # anchored
+        # Ranked by phi, standard remasking is anchored, by the token's own probability.
+        alias |= name == "anchor_score" and typed.get("rank_by") == "phi"
         alias |= name == "pool_size" and typed.get("candidate") == "quantized"
         if name in flat and not alias:
             usual = {"pool_size": 1, "learning_rate": None, "alg_temp": 0}.get(name)
