@@ -31,6 +31,7 @@ def verify_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from ..models.checkpoint import find
+    from ..models.checkpoint_files import read_json
     from ..models.masked_lm import FOLDER
     from ..models.registry import load
     from ..verification.suite import verify
@@ -38,16 +39,16 @@ def verify_command(args: argparse.Namespace) -> int:
     options = loading_options(args)
     logging.disable_progress_bar()
     model = load(args.model, **options)
-    folder, config = find(
+    found = find(
         FOLDER if args.model == "mini" else args.model,
         lambda config: None,
         revision=args.revision,
         local_files_only=args.local_files_only,
     )
-    files = {"config.json": config}
-    generation = folder / "generation_config.json"
+    files = {"config.json": found.config}
+    generation = found.folder / "generation_config.json"
     if generation.is_file():
-        files[generation.name] = json.loads(generation.read_text())
+        files[generation.name] = read_json(generation)
     report = verify(
         model,
         files=files,

@@ -11,19 +11,24 @@ causal, and the blocks get no mask even where the model would have built a causa
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..text.prompts import prompt_encoder
-from .checkpoint import Checkpoint, answer_tokens, compile_layers, frozen
+from ..text.prompt_encoding import prompt_encoder
+from .answer_tokens import answer_tokens
+from .checkpoint import Checkpoint, compile_layers, frozen
+from .checkpoint_files import check_sizes
 from .parts import ModelParts
 from .text_model import TextModel
 
 __all__ = ["both_directions", "load_causal", "wrap_causal"]
 
 MAX_NEW_TOKENS = 128
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
+SIZES += ("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings")
 
 
 def load_causal(checkpoint: Checkpoint) -> TextModel:
@@ -39,7 +44,10 @@ def load_causal(checkpoint: Checkpoint) -> TextModel:
             f"{checkpoint.name!r} sets use_sliding_window; attention in both directions is full "
             "here, so set it to false if that is how the model was trained"
         )
-    config = getattr(transformers, f"{prefix}Config").from_dict({**fields, "use_cache": False})
+    check_sizes(fields, SIZES, checkpoint.name)
+    config = checkpoint.network_config(
+        getattr(transformers, f"{prefix}Config"), {**fields, "use_cache": False}
+    )
     tokenizer = checkpoint.tokenizer()
     # Asked for here too, because an ordinary causal model would otherwise be loaded first.
     answer_tokens(
@@ -68,24 +76,29 @@ def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
                 module.is_causal = False
         model.config.is_causal = False
 
-    def nothing_padded(real: Tensor) -> None:
-        if not bool(real.all()):
+    return _AttentionMask(kind, model.dtype)
+
+
+@dataclass(frozen=True)
+class _AttentionMask:
+    """`(B, S)` bool of real positions to the mask that an attention implementation takes."""
+
+    kind: str
+    dtype: torch.dtype
+
+    def __call__(self, real: Tensor) -> Tensor | None:
+        if self.kind != "eager" and bool(real.all()):
+            return None
+        if self.kind not in ("sdpa", "eager"):
             raise ValueError(
-                f"attn_implementation={kind!r} takes no padded batches; load with 'sdpa', "
+                f"attn_implementation={self.kind!r} takes no padded batches; load with 'sdpa', "
                 "or use batch_size=1"
             )
-
-    def keys(real: Tensor) -> Tensor:
-        return real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
-
-    def padded_keys(real: Tensor) -> Tensor | None:
-        return None if bool(real.all()) else keys(real)
-
-    def added(real: Tensor) -> Tensor:
-        zero = torch.zeros((), dtype=model.dtype, device=real.device)
-        return torch.where(keys(real), zero, torch.finfo(model.dtype).min)
-
-    return {"sdpa": padded_keys, "eager": added}.get(kind, nothing_padded)
+        keys = real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+        if self.kind == "sdpa":
+            return keys
+        zero = torch.zeros((), dtype=self.dtype, device=real.device)  # eager attention adds it
+        return torch.where(keys, zero, torch.finfo(self.dtype).min)
 
 
 def wrap_causal(
@@ -94,6 +107,7 @@ def wrap_causal(
     name: str = "causal",
     *,
     shift: int = 0,
+    special_tokens_in_text: bool = False,
     checkpoint: Checkpoint | None = None,
 ) -> TextModel:
     """A `Qwen2ForCausalLM`, `Qwen3ForCausalLM` or `LlamaForCausalLM` trained to fill in masks.
@@ -102,6 +116,7 @@ def wrap_causal(
         model: put in eval mode and frozen.
         tokenizer: a fast tokenizer.
         shift: 1 where position i is predicted by the head's output at i - 1 (Dream), else 0.
+        special_tokens_in_text: read control tokens that users type as such.
         checkpoint: what it was loaded from; gives the ids in its files precedence.
     """
     frozen(model)
@@ -128,12 +143,14 @@ def wrap_causal(
         checkpointing=checkpoint.checkpointing if checkpoint else False,
         compiled=compile_layers(network.model.layers, checkpoint.compiled if checkpoint else False),
     )
+    special_tokens = checkpoint.special_tokens_in_text if checkpoint else special_tokens_in_text
     longest = min(network.config.max_position_embeddings, tokenizer.model_max_length)
     return TextModel(
         name=name,
         parts=parts,
         tokenizer=tokenizer,
-        encode=prompt_encoder(tokenizer, checkpoint.chat if checkpoint else None),
+        encode=prompt_encoder(tokenizer, checkpoint.chat if checkpoint else None, special_tokens),
+        special_tokens_in_text=special_tokens,
         stop_ids=tokens.stop_ids,
         fill_id=tokens.fill_id,
         max_new_tokens=min(MAX_NEW_TOKENS, longest // 2),

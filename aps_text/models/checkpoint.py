@@ -9,23 +9,33 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from .checkpoint_files import (
+    Header,
+    check_headers,
+    check_memory,
+    layers_in,
+    read_headers,
+    read_json,
+    stored_dtype,
+)
 from .modes import outside_modes
+from .peft_folder import ADAPTER, base_of, with_adapter
 
-__all__ = ["Checkpoint", "answer_tokens", "compile_layers", "find", "frozen"]
+__all__ = ["Checkpoint", "compile_layers", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
-TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<|endoftext|>")
-MASKS = ("<|mask|>", "<|mdm_mask|>")
 
 
 @dataclass(frozen=True)
@@ -39,8 +49,10 @@ class Checkpoint:
         device, dtype: where the weights go, and as what; None is the CPU, and what the file stores.
         options: passed through to `from_pretrained` (`device_map`, `quantization_config`,
             `attn_implementation`).
-        chat: see `text.prompts.prompt_encoder`.
+        chat: see `text.prompt_encoding.prompt_encoder`.
+        special_tokens_in_text: see `text.prompt_encoding`.
         checkpointing, compiled: see `ModelParts`; `compiled` may name a backend of `torch.compile`.
+        adapter: folder of a PEFT adapter that belongs on top.
     """
 
     folder: Path
@@ -52,6 +64,8 @@ class Checkpoint:
     chat: bool | None = None
     checkpointing: bool = False
     compiled: bool | str = False
+    special_tokens_in_text: bool = False
+    adapter: Path | None = None
 
     def need(self, *keys: str) -> list[Any]:
         """Values of config.json that must be there.
@@ -70,7 +84,7 @@ class Checkpoint:
     def generation(self) -> dict[str, Any]:
         """generation_config.json, empty where there is none."""
         path = self.folder / "generation_config.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
 
     def tokenizer(self) -> Any:
         """Its tokenizer, by a class of transformers that reads the files that are there.
@@ -80,7 +94,10 @@ class Checkpoint:
         """
         from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2TokenizerFast
 
-        has = {file.name for file in self.folder.iterdir()}
+        folder = self.folder
+        if self.adapter is not None and (self.adapter / "tokenizer_config.json").is_file():
+            folder = self.adapter
+        has = {file.name for file in folder.iterdir()}
         if {"vocab.json", "merges.txt"} <= has and self.config.get("model_type") == "Dream":
             kind: Any = Qwen2TokenizerFast
         elif "tokenizer.json" in has and "auto_map" in self.config:
@@ -92,52 +109,186 @@ class Checkpoint:
                 f"{self.name!r} has no tokenizer (tokenizer.json, or vocab.json with merges.txt); "
                 "copy the published tokenizer files next to config.json"
             )
-        return kind.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+        try:
+            tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # whatever a broken file leads to
+            raise ValueError(
+                f"the tokenizer files of {self.name!r} cannot be read ({_first_line(error)}); "
+                "copy the published ones next to config.json"
+            ) from error
+        if not tokenizer.get_vocab():
+            raise ValueError(
+                f"the tokenizer of {self.name!r} has no words; copy the published files"
+            )
+        return tokenizer
 
-    @outside_modes
-    def model(self, kind: Any, config: Any, **options: Any) -> Any:
-        """The weights in the stock class `kind`, in eval mode and frozen.
+    def network_config(self, kind: Any, fields: Mapping[str, Any]) -> Any:
+        """A configuration of transformers, of class `kind`.
 
         Raises:
-            ValueError: no safetensors, or weights that are not those the layout names.
+            ValueError: fields that it does not take.
         """
-        self.check_weights()
-        for key, value in self.options.items():
-            options.setdefault(key, value)
-        stored = self.config.get("dtype") or self.config.get("torch_dtype")
+        act = fields.get("hidden_act")
+        if act is not None:
+            from transformers.activations import ACT2FN
+
+            if act not in ACT2FN:
+                raise ValueError(
+                    f"config.json of {self.name!r} has hidden_act={act!r}; known are "
+                    f"{', '.join(sorted(ACT2FN))}"
+                )
+        try:
+            return kind(**fields)
+        except Exception as error:  # whatever a broken field leads to
+            raise self._not_described(kind, error) from error
+
+    def _not_described(self, kind: Any, error: Exception) -> ValueError:
+        return ValueError(
+            f"config.json of {self.name!r} describes no {kind.__name__.removesuffix('Config')} "
+            f"({_first_line(error)}); compare it with the published file"
+        )
+
+    @outside_modes
+    def model(self, kind: Any, config: Any, key_mapping: Mapping[str, str] | None = None) -> Any:
+        """The weights in the stock class `kind`, in eval mode and frozen.
+
+        The headers of the files are compared with the configuration first, so that a checkpoint
+        that cannot work is refused before its weights take memory.
+
+        Args:
+            kind: a class of transformers.
+            config: its configuration.
+            key_mapping: patterns of names in the files, and what they are in `kind`.
+
+        Raises:
+            ValueError: no safetensors, files that are damaged or of another layout, weights that
+                are no numbers.
+        """
+        stored = stored_dtype(self.config, self.name)
+        headers = read_headers(self.folder, self.name)
+        self._check_layers(config, headers)
+        if "quantization_config" not in self.config:
+            check_headers(headers, self._expected(kind, config), renamer(key_mapping), self.name)
+        options = {"key_mapping": dict(key_mapping)} if key_mapping else {}
+        placed = {"device_map", "quantization_config"} & self.options.keys()
+        if not placed:
+            check_memory(headers, self.dtype.itemsize if self.dtype else None, self.name)
         if "quantization_config" in self.options:
             logging.getLogger("bitsandbytes.autograd._functions").addFilter(_Once())
-        dtype: Any = self.dtype or getattr(torch, str(stored), None) or "auto"
-        model, report = kind.from_pretrained(
-            self.folder,
-            config=config,
-            dtype=dtype,
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            **options,
-        )
+        with quiet():
+            try:
+                model, report = kind.from_pretrained(
+                    self.folder,
+                    config=config,
+                    dtype=self.dtype or stored or "auto",
+                    use_safetensors=True,
+                    local_files_only=True,
+                    output_loading_info=True,
+                    **options,
+                    **self.options,
+                )
+            except (ImportError, torch.OutOfMemoryError):
+                raise
+            except Exception as error:  # whatever else a broken file leads to
+                raise ValueError(
+                    f"the weights of {self.name!r} cannot be loaded as {kind.__name__} "
+                    f"({_first_line(error)}); compare config.json with the published one"
+                ) from error
         lacking = sorted(report["missing_keys"])
         if lacking:
             raise ValueError(
                 f"{self.name!r} lacks {len(lacking)} of the weights of {kind.__name__}, e.g. "
                 f"{lacking[0]!r}; its files are incomplete or of another layout"
             )
-        placed = {"device_map", "quantization_config"} & self.options.keys()
         if self.device is not None and not placed:
             model = model.to(self.device)
+        check_finite(model, self.name)
+        if self.adapter is not None:
+            model = with_adapter(
+                model, self.adapter, renamer(key_mapping), merge="quantization_config" not in placed
+            )
         return frozen(model)
 
-    def check_weights(self) -> None:
-        """Raise `ValueError` unless the folder holds safetensors."""
-        if any(self.folder.glob("*.safetensors")):
-            return
-        pickled = sorted(f.name for f in self.folder.iterdir() if f.suffix in (".bin", ".pt"))
-        found = f"only pickled weights ({pickled[0]})" if pickled else "no weights"
-        raise ValueError(
-            f"{self.name!r} has {found}; only safetensors are read. Convert them with "
-            "save_pretrained(folder), or take a revision that has *.safetensors"
-        )
+    def _check_layers(self, config: Any, headers: Mapping[str, Header]) -> None:
+        """Raise `ValueError` where the files hold another number of blocks than is stated."""
+        found, stated = layers_in(headers), config.num_hidden_layers
+        if found != stated:
+            raise ValueError(
+                f"config.json of {self.name!r} states {stated} layers and its files hold {found}; "
+                "they do not belong together"
+            )
+
+    def _expected(self, kind: Any, config: Any) -> dict[str, torch.Size]:
+        """Shapes of the network's weights by name; no memory is taken."""
+        try:
+            with torch.device("meta"):
+                return {
+                    name: value.shape
+                    for name, value in kind._from_config(copy.deepcopy(config)).named_parameters()
+                }
+        except Exception as error:  # whatever a broken field leads to
+            raise self._not_described(kind, error) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While open, transformers shows no bars of its own."""
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
+
+
+def renamer(mapping: Mapping[str, str] | None) -> Callable[[str], str]:
+    """Names in the files to names in the network, by `from_pretrained`'s `key_mapping`."""
+
+    def rename(name: str) -> str:
+        for pattern, replacement in (mapping or {}).items():
+            name, found = re.subn(pattern, replacement, name)
+            if found:
+                break
+        return name
+
+    return rename
+
+
+def check_finite(model: nn.Module, name: str) -> None:
+    """Raise `ValueError` for a weight that is NaN or infinite, naming the tensor."""
+    for key, value in model.named_parameters():
+        if not value.is_floating_point() or value.device.type == "meta":
+            continue
+        # The sum is looked at first: it is faster, and wrong only where something is not finite.
+        if not bool(
+            value.sum(
+                dtype=torch.float64 if value.dtype == torch.float64 else torch.float32
+            ).isfinite()
+        ):
+            bad = int((~value.isfinite()).sum())
+            if bad:
+                raise ValueError(
+                    f"{name!r}: {bad} of the {value.numel()} numbers in {key!r} are NaN or "
+                    "infinite; the file is damaged, or the dtype too narrow (use bfloat16 or "
+                    "float32)"
+                )
+
+
+def _first_line(error: Exception) -> str:
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where a checkpoint's files are, its config.json, and the adapter that goes on top."""
+
+    folder: Path
+    config: dict[str, Any]
+    adapter: Path | None = None
 
 
 def find(
@@ -147,8 +298,10 @@ def find(
     revision: str | None = None,
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
-) -> tuple[Path, dict[str, Any]]:
-    """Folder and config.json of a checkpoint; a hub id is downloaded, or found in the cache.
+) -> Found:
+    """A checkpoint's folder and config.json; a hub id is downloaded, or found in the cache.
+
+    A folder of a PEFT adapter is found by the base that its adapter_config.json names.
 
     Args:
         name: a folder, or a hub id `owner/name`.
@@ -168,17 +321,27 @@ def find(
         folder = _downloaded(str(name), TEXT_FILES, *where)
     elif revision is not None:
         raise ValueError(f"revision={revision!r} is of a hub id, and {str(name)!r} is a folder")
+    adapter = None
+    if not (folder / "config.json").is_file() and (folder / ADAPTER).is_file():
+        adapter = folder
+        if remote:
+            _downloaded(str(name), ("*.safetensors",), *where)
+        base = base_of(adapter)
+        nested = find(base, recognise, local_files_only=local_files_only, cache_dir=cache_dir)
+        if nested.adapter is not None:
+            raise ValueError(f"{base!r}, the base of {str(name)!r}, is an adapter itself")
+        return replace(nested, adapter=adapter)
     path = folder / "config.json"
     if not path.is_file():
         raise ValueError(
             f"no model at {str(name)!r}: expected 'mini', a folder with a config.json, "
             "or a hub id like 'Dream-org/Dream-v0-Instruct-7B'"
         )
-    config = json.loads(path.read_text())
+    config = read_json(path)
     recognise(config)
     if remote:
-        _downloaded(str(name), ("*.safetensors",), *where)
-    return folder, config
+        _downloaded(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
+    return Found(folder, config)
 
 
 def _downloaded(
@@ -206,73 +369,6 @@ def _downloaded(
             f"no model at {name!r}: not a folder, and not found {where}"
             f"{f' at revision {revision!r}' if revision else ''} ({type(error).__name__})"
         ) from error
-
-
-@dataclass(frozen=True)
-class AnswerTokens:
-    """What a causal layout's tokens mean, read from its files."""
-
-    mask_id: int
-    fill_id: int
-    stop_ids: tuple[int, ...]
-    suppressed: tuple[int, ...]
-
-
-def answer_tokens(
-    tokenizer: Any,
-    vocab_size: int,
-    config: Mapping[str, Any],
-    generation: Mapping[str, Any] | None = None,
-    name: str = "the model",
-) -> AnswerTokens:
-    """Mask, fill and stop tokens, and what is never an answer.
-
-    The mask and the fill (padding, else end of text) are config.json's, else
-    generation_config.json's, else the tokenizer's (its attribute, else a known name). Stops are the
-    ends of text of all three, and the ends of a turn that the tokenizer knows by name.
-
-    Args:
-        tokenizer: its vocabulary may be smaller than the head: ids it lacks are untrained.
-        vocab_size: the head's width K.
-
-    Raises:
-        ValueError: no mask token, no end of text, or a mask the head does not reach.
-    """
-    generation = generation or {}
-
-    def first(key: str) -> Any:
-        for value in (config.get(key), generation.get(key), getattr(tokenizer, key, None)):
-            if value is not None:
-                return value
-        return None
-
-    vocab = tokenizer.get_vocab()
-    mask_id = first("mask_token_id")
-    if mask_id is None:
-        mask_id = next((vocab[piece] for piece in MASKS if piece in vocab), None)
-    if mask_id is None:
-        raise ValueError(
-            f"{name!r} names no mask token, neither in config.json (mask_token_id) nor in its "
-            "tokenizer, so it is no masked diffusion model; a causal one cannot be steered here"
-        )
-    ends: list[int] = []
-    for value in (config, generation, {"eos_token_id": tokenizer.eos_token_id}):
-        eos = value.get("eos_token_id")
-        ends += eos if isinstance(eos, list) else [] if eos is None else [eos]
-    ends += [vocab[piece] for piece in TURN_ENDS if piece in vocab]
-    stops = tuple(dict.fromkeys(ends))
-    if not stops:
-        raise ValueError(f"{name!r} names no end of text (eos_token_id); add it to config.json")
-    pad = first("pad_token_id")
-    fill_id = stops[0] if pad is None or pad == mask_id else pad
-    if not max(mask_id, fill_id, *stops) < vocab_size:
-        raise ValueError(
-            f"{name!r}: mask {mask_id}, padding {fill_id} and stops {stops} must be below the "
-            f"vocabulary's size {vocab_size}; config.json and tokenizer do not belong together"
-        )
-    never = set(range(vocab_size)) - set(vocab.values()) - set(stops) | {mask_id}
-    never |= {fill_id} - set(stops)
-    return AnswerTokens(mask_id, fill_id, stops, tuple(sorted(never)))
 
 
 def frozen(model: nn.Module) -> nn.Module:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
+from .checkpoint_files import check_sizes
 from .text_model import TextModel
 
 __all__ = ["load_dream"]
@@ -36,19 +37,21 @@ def load_dream(checkpoint: Checkpoint) -> TextModel:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     sizes = dict(zip(SIZES, checkpoint.need(*SIZES), strict=True))
+    check_sizes(checkpoint.config, SIZES[:7], checkpoint.name)
     if checkpoint.config.get("use_sliding_window"):
         raise ValueError(
             f"{checkpoint.name!r} sets use_sliding_window, which no published Dream does; "
             "attention here is full"
         )
-    config = Qwen2Config(
+    fields = {
         **sizes,
-        hidden_act=checkpoint.config.get("hidden_act", "silu"),
-        rope_scaling=checkpoint.config.get("rope_scaling"),
-        tie_word_embeddings=bool(checkpoint.config.get("tie_word_embeddings", False)),
-        pad_token_id=checkpoint.config.get("pad_token_id"),
-        use_cache=False,
-    )
+        "hidden_act": checkpoint.config.get("hidden_act", "silu"),
+        "rope_scaling": checkpoint.config.get("rope_scaling"),
+        "tie_word_embeddings": bool(checkpoint.config.get("tie_word_embeddings", False)),
+        "pad_token_id": checkpoint.config.get("pad_token_id"),
+        "use_cache": False,
+    }
+    config = checkpoint.network_config(Qwen2Config, fields)
     tokenizer = checkpoint.tokenizer()
     model = checkpoint.model(Qwen2ForCausalLM, config)
     return wrap_causal(model, tokenizer, checkpoint.name, shift=1, checkpoint=checkpoint)

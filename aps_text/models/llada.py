@@ -14,6 +14,7 @@ from typing import Any
 
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
+from .checkpoint_files import check_sizes
 from .text_model import TextModel
 
 __all__ = ["RENAMED", "load_llada"]
@@ -75,22 +76,25 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
 
     given = checkpoint.config
     sizes = dict(zip(SIZES.values(), checkpoint.need(*SIZES), strict=True))
+    counts = (*list(SIZES)[:5], "n_kv_heads", "embedding_size", "vocab_size")
+    check_sizes(given, counts, checkpoint.name)
     for key, value in FIXED.items():
         if given.get(key, value) != value:
             raise ValueError(
                 f"{checkpoint.name!r} sets {key}={given[key]!r}; the published LLaDA models set "
                 f"{value!r}, and only that layout is supported"
             )
-    config = LlamaConfig(
+    fields = {
         **sizes,
-        vocab_size=given.get("embedding_size") or checkpoint.need("vocab_size")[0],
-        num_key_value_heads=given.get("n_kv_heads") or given["n_heads"],
-        tie_word_embeddings=bool(given.get("weight_tying", False)),
-        pad_token_id=given.get("pad_token_id"),
-        bos_token_id=given.get("bos_token_id"),
-        eos_token_id=given.get("eos_token_id"),
-        use_cache=False,
-    )
+        "vocab_size": given.get("embedding_size") or checkpoint.need("vocab_size")[0],
+        "num_key_value_heads": given.get("n_kv_heads") or given["n_heads"],
+        "tie_word_embeddings": bool(given.get("weight_tying", False)),
+        "pad_token_id": given.get("pad_token_id"),
+        "bos_token_id": given.get("bos_token_id"),
+        "eos_token_id": given.get("eos_token_id"),
+        "use_cache": False,
+    }
+    config = checkpoint.network_config(LlamaConfig, fields)
     tokenizer = checkpoint.tokenizer()
     model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
     return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)

@@ -199,7 +199,7 @@ class LoraAdapter:
                 ("A", (self.rank, module.in_features)),
                 ("B", (module.out_features, self.rank)),
             ):
-                key = f"base_model.model.{name}.lora_{kind}.weight"
+                key = f"base_model.model.{_plain(name)}.lora_{kind}.weight"
                 if key not in tensors or tensors[key].shape != shape:
                     found = tuple(tensors[key].shape) if key in tensors else "nothing"
                     raise ValueError(
@@ -261,15 +261,20 @@ class FittedLora:
         for name, (width, height) in self.shapes.items():
             for kind, shape in (("A", (self.rank, width)), ("B", (height, self.rank))):
                 piece = next(pieces).view(shape).clone()
-                tensors[f"base_model.model.{name}.lora_{kind}.weight"] = piece
+                tensors[f"base_model.model.{_plain(name)}.lora_{kind}.weight"] = piece
         save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
         LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
-            target_modules=sorted(self.shapes),
+            target_modules=sorted(map(_plain, self.shapes)),
             base_model_name_or_path=base,
             inference_mode=True,
         ).save_pretrained(str(folder))
+
+
+def _plain(name: str) -> str:
+    """A module's name in the base, where it stands in a `PeftModel`."""
+    return name.removesuffix(".base_layer")
 
 
 class _AddLowRank(CallHook):

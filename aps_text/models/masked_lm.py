@@ -9,8 +9,8 @@ answerer.
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,17 @@ import torch
 from torch import nn
 
 from ..text.capitals import join_punctuation, restore_capitals
-from ..text.prompts import Prompt, prompt_encoder, single_question
+from ..text.prompt_encoding import QuestionEncoder, prompt_encoder
+from ..text.prompts import Prompt
 from .checkpoint import Checkpoint, compile_layers, frozen
+from .checkpoint_files import check_sizes, read_json
 from .parts import ModelParts
 from .text_model import TextModel
 
 __all__ = ["FOLDER", "load_masked_lm", "masked_lm_layout", "wrap_masked_lm"]
 
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
+SIZES += ("num_attention_heads", "max_position_embeddings")
 FOLDER = Path(__file__).parent.parent / "weights" / "mini_text"
 
 
@@ -53,14 +57,18 @@ def load_masked_lm(checkpoint: Checkpoint) -> TextModel:
 
     `dtype` None is float32, whatever the file stores: these models are small.
     """
-    from transformers import AutoConfig, AutoModelForMaskedLM
+    from transformers import CONFIG_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
     file = checkpoint.folder / "aps.json"
-    settings = json.loads(file.read_text()) if file.is_file() else {}
-    config = AutoConfig.from_pretrained(checkpoint.folder, local_files_only=True)
+    settings = read_json(file) if file.is_file() else {}
+    check_sizes(settings, ("max_new_tokens", "context"), "aps.json")
+    check_sizes(checkpoint.config, SIZES, checkpoint.name)
+    fields = dict(checkpoint.config)
+    kind = CONFIG_MAPPING[fields.pop("model_type")]
+    config = checkpoint.network_config(kind, fields)
     tokenizer = checkpoint.tokenizer()
     checkpoint = replace(checkpoint, dtype=checkpoint.dtype or torch.float32)
-    model = checkpoint.model(AutoModelForMaskedLM, config)
+    model = checkpoint.model(MODEL_FOR_MASKED_LM_MAPPING[kind], config)
     return wrap_masked_lm(model, tokenizer, checkpoint.name, settings, checkpoint)
 
 
@@ -90,6 +98,12 @@ def wrap_masked_lm(
     if missing:
         raise ValueError(f"the tokenizer has no {missing[0]} token; a masked model needs one")
     stop_id, pad_id = settings.get("stop_id", specials["sep"]), specials["pad"]
+    for what, token in {**specials, "stop": stop_id}.items():
+        if not isinstance(token, int) or not 0 <= token < config.vocab_size:
+            raise ValueError(
+                f"{name!r}: the {what} token {token!r} must be below the vocabulary's size "
+                f"{config.vocab_size}; config.json and tokenizer do not belong together"
+            )
     never = {token for token in tokenizer.all_special_ids if token != stop_id}
     never |= set(range(config.vocab_size)) - set(tokenizer.get_vocab().values())
     parts = ModelParts(
@@ -105,20 +119,12 @@ def wrap_masked_lm(
         compile_layers(parts.layers, checkpoint.compiled)
         parts = replace(parts, compiled=True)
     chat = checkpoint.chat if checkpoint else None
-    templated = prompt_encoder(tokenizer, chat) if chat or tokenizer.chat_template else None
-
-    def encode(prompt: Prompt) -> list[int]:
-        if templated is not None and chat is not False:
-            return templated(prompt)
-        ids = tokenizer(single_question(prompt), add_special_tokens=False)["input_ids"]
-        return [specials["cls"], *ids, specials["sep"]]
-
-    line_end: str | None = settings.get("line_end")
-
-    def finish(text: str) -> str:
-        lines = text.split(line_end) if line_end else [text]
-        return "\n".join(restore_capitals(join_punctuation(line)) for line in lines)
-
+    special_tokens = bool(checkpoint and checkpoint.special_tokens_in_text)
+    encode: Callable[[Prompt], list[int]]
+    if chat or (tokenizer.chat_template and chat is not False):
+        encode = prompt_encoder(tokenizer, chat, special_tokens)
+    else:
+        encode = QuestionEncoder(tokenizer, specials["cls"], specials["sep"], special_tokens)
     lower = config.model_type == "bert" and getattr(tokenizer, "do_lower_case", True)
     return TextModel(
         name=name,
@@ -129,5 +135,17 @@ def wrap_masked_lm(
         fill_id=pad_id,
         max_new_tokens=settings.get("max_new_tokens", 24),
         context=settings.get("context", config.max_position_embeddings - parts.first_position),
-        finish=finish if lower else str,
+        finish=_Finish(settings.get("line_end")) if lower else str,
+        special_tokens_in_text=special_tokens,
     )
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """Capitals by rule; `line_end` is how the tokenizer writes the end of a line, if it does."""
+
+    line_end: str | None
+
+    def __call__(self, text: str) -> str:
+        lines = text.split(self.line_end) if self.line_end else [text]
+        return "\n".join(restore_capitals(join_punctuation(line)) for line in lines)

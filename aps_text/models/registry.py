@@ -43,12 +43,14 @@ def load(
     chat: bool | None = None,
     gradient_checkpointing: bool = False,
     compile: bool | str = False,
+    special_tokens_in_text: bool = False,
     **unknown: Any,
 ) -> TextModel:
     """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
 
     Args:
-        name: see `docs/models.md` for what is supported.
+        name: see `docs/models.md` for what is supported; also the folder or hub id of a PEFT
+            adapter (LoRA), whose adapter_config.json names the base.
         device: where the weights go; None is the CPU.
         dtype: of the weights; None is what the file stores (float32 for BERT).
         device_map: accelerate's placement, e.g. `"auto"`; then without `device`.
@@ -62,6 +64,8 @@ def load(
         gradient_checkpointing: less memory and about a third more time in steered passes.
         compile: `torch.compile` the layers (a string names the backend); under a LoRA they run
             eagerly, so what gains is the trunk, plain decoding and `adapter="logits"`.
+        special_tokens_in_text: read control tokens in prompts and given texts (`<|im_end|>`,
+            `[MASK]`) as such; by default what a user types is text.
 
     Raises:
         ValueError: nothing there, a layout that is not recognised, or options that exclude another.
@@ -85,24 +89,26 @@ def load(
     mini = str(name) == "mini"
     if mini and not (FOLDER / "config.json").is_file():
         raise ValueError("no model at 'mini': this installation lacks aps_text/weights/mini_text")
-    folder, config = find(
+    found = find(
         FOLDER if mini else name,
         _loader,
         revision=revision,
         local_files_only=local_files_only,
         cache_dir=cache_dir,
     )
-    return _loader(config)(
+    return _loader(found.config)(
         Checkpoint(
-            folder=folder,
+            folder=found.folder,
             name=Path(name).name if Path(name).is_dir() else str(name),
-            config=config,
+            config=found.config,
             device=device,
             dtype=dtype,
             options={key: value for key, value in options.items() if value is not None},
             chat=chat,
             checkpointing=gradient_checkpointing,
             compiled=compile,
+            special_tokens_in_text=special_tokens_in_text,
+            adapter=found.adapter,
         )
     )
 
@@ -138,14 +144,16 @@ LAYOUTS: dict[str, tuple[str, str, str | None]] = {
 def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
     """What loads a checkpoint with this config.json."""
     kind = config.get("model_type")
-    if kind not in LAYOUTS:
+    if not isinstance(kind, str) or kind not in LAYOUTS:
         raise ValueError(
             f"no adapter for model_type {kind!r}; supported: {', '.join(LAYOUTS)}. "
             "docs/models.md shows how to add one"
         )
     module, function, wanted = LAYOUTS[kind]
     found = config.get("architectures") or []
-    if wanted is not None and found and not any(wanted in name for name in found):
+    if not isinstance(found, list):
+        raise ValueError(f"config.json has architectures={found!r}; it is a list of class names")
+    if wanted is not None and found and not any(wanted in str(name) for name in found):
         raise ValueError(
             f"the checkpoint is a {found[0]} and has no token head for this; of model_type "
             f"{kind!r}, {'*' if wanted[0] == 'F' else ''}{wanted} is supported"
@@ -154,14 +162,35 @@ def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
     return loader
 
 
+def _base_network(model: Any) -> nn.Module:
+    """The network in a `PeftModel`, its adapter's maps among its modules; another as it is.
+
+    Raises:
+        TypeError: an adapter that puts tokens in front of the prompt.
+    """
+    configs = getattr(model, "peft_config", None)
+    if configs is None or not hasattr(model, "get_base_model"):
+        return cast(nn.Module, model)
+    for config in configs.values():
+        if config.is_prompt_learning:
+            raise TypeError(
+                f"a {config.peft_type} adapter puts tokens in front of the prompt, which is not "
+                "supported; LoRA and other adapters of linear maps are"
+            )
+    return cast(nn.Module, model.get_base_model())
+
+
 def wrap(model: nn.Module, tokenizer: Any) -> TextModel:
     """A `TextModel` around objects already loaded; the model is put in eval mode and frozen.
+
+    A `PeftModel` is taken with the adapter that is active in it.
 
     A Dream model in a `Qwen2ForCausalLM` needs `models.causal.wrap_causal(..., shift=1)`.
 
     Raises:
         TypeError: an architecture that has no adapter.
     """
+    model = _base_network(model)
     kind = type(model).__name__
     if kind in ("Qwen2ForCausalLM", "Qwen3ForCausalLM", "LlamaForCausalLM"):
         return wrap_causal(model, tokenizer, kind)

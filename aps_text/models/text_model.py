@@ -29,6 +29,7 @@ class TextModel:
         max_new_tokens: canvas length when none is asked for.
         context: most tokens of prompt and canvas together.
         finish: last touch on decoded text (capitals by rule, for lower-casing tokenizers).
+        special_tokens_in_text: whether control tokens that users type are read as such.
     """
 
     name: str
@@ -40,6 +41,7 @@ class TextModel:
     max_new_tokens: int
     context: int
     finish: Callable[[str], str] = str
+    special_tokens_in_text: bool = False
 
     @property
     def lock(self) -> RLock:
@@ -60,6 +62,7 @@ class TextModel:
             fill_id=self.fill_id,
             stop_ids=self.stop_ids,
             finish=self.finish,
+            special_tokens_in_text=self.special_tokens_in_text,
         )
 
     def bind(

@@ -299,7 +299,7 @@ class TransformerDenoiser:
             for index, layer in enumerate(self._layers)
             if index >= self.split
             for name, module in layer.named_modules()
-            if isinstance(module, nn.Linear)
+            if isinstance(module, nn.Linear) and ".lora_" not in name  # those of a PeftModel
         }
         return LoraAdapter.fresh(
             modules,

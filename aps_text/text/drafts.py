@@ -60,7 +60,7 @@ def draft(
     """
 
     def ids(text: str | None) -> list[int]:
-        return vocabulary.tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+        return vocabulary.encode(text) if text else []
 
     mask_id = vocabulary.mask_id
     if template is not None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from .prompt_encoding import encode_text
+
 __all__ = ["Vocabulary"]
 
 
@@ -21,6 +23,7 @@ class Vocabulary:
         fill_id: written after a stop token.
         stop_ids: tokens that end an answer.
         finish: last change to decoded text (capitals by rule, for lower-casing tokenizers).
+        special_tokens_in_text: whether control tokens that users type are read as such.
     """
 
     tokenizer: Any
@@ -30,3 +33,8 @@ class Vocabulary:
     fill_id: int
     stop_ids: tuple[int, ...]
     finish: Callable[[str], str] = str
+    special_tokens_in_text: bool = False
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text; what looks like a control token in it is text."""
+        return encode_text(self.tokenizer, text, special_tokens=self.special_tokens_in_text)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..core.protocols import SUPPRESSED
-from ..models.checkpoint import MASKS
+from ..models.answer_tokens import MASKS
 from ..models.text_model import TextModel
 from .logits import Sample
 from .report import Check
