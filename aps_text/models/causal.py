@@ -27,8 +27,10 @@ from .text_model import TextModel
 __all__ = ["both_directions", "load_causal", "wrap_causal"]
 
 MAX_NEW_TOKENS = 128
-SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
-SIZES += ("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings")
+SIZES = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings"),
+)
 
 
 def load_causal(checkpoint: Checkpoint) -> TextModel:

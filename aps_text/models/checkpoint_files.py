@@ -93,7 +93,7 @@ def stored_dtype(config: Mapping[str, Any], name: str) -> torch.dtype | None:
 
 @dataclass(frozen=True)
 class Header:
-    """What a safetensors file says of one tensor: its type as the format names it, and its shape."""
+    """What a file states of one tensor: its type as safetensors names it, and its shape."""
 
     file: str
     kind: str

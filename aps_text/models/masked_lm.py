@@ -27,8 +27,10 @@ from .text_model import TextModel
 
 __all__ = ["FOLDER", "load_masked_lm", "masked_lm_layout", "wrap_masked_lm"]
 
-SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers")
-SIZES += ("num_attention_heads", "max_position_embeddings")
+SIZES = (
+    *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
+    *("num_attention_heads", "max_position_embeddings"),
+)
 FOLDER = Path(__file__).parent.parent / "weights" / "mini_text"
 
 

@@ -75,7 +75,7 @@ def with_adapter(
         config.target_modules = sorted(
             {key.removeprefix(PREFIX).partition(".lora_")[0] for key in state if ".lora_" in key}
         )
-        adapted: Any = get_peft_model(model, config)  # type: ignore[arg-type]
+        adapted: Any = get_peft_model(model, config)
         unknown = set_peft_model_state_dict(adapted, state).unexpected_keys
     except Exception as error:  # whatever a broken file leads to
         text = " ".join(str(error).split())[:200]

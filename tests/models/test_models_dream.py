@@ -141,9 +141,11 @@ def test_system_prompts_and_turns_go_through_the_template(model):
         "<|im_start|>assistant\nA dog.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
         "<|im_start|>assistant\n"
     )
-    for wrong in ([{"role": "bot", "content": "x"}], turns[:3]):
-        with pytest.raises(ValueError, match="end with the user's; got"):
+    for wrong in ([{"role": "bot", "content": "x"}], turns[:1]):
+        with pytest.raises(ValueError, match=r"end with the user's, or .* got \['(bot|system)'\]"):
             model.encode(wrong)
+    begun = model.tokenizer.decode(model.encode(turns[:3]))
+    assert begun == text[: text.index("A dog.") + len("A dog.")]  # continued, not ended
 
 
 def test_base_models_read_plain_text(folder, tmp_path):
