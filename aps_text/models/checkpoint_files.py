@@ -142,6 +142,8 @@ def _weight_files(folder: Path, name: str) -> list[str]:
                 f"{index} names {file!r}; only safetensors are read. Convert it with "
                 "save_pretrained(folder)"
             )
+        if not any(folder.glob("*.safetensors")):
+            raise ValueError(_no_weights(folder, name))
         if not (folder / file).is_file():
             raise ValueError(f"{index} names {file!r}, which is not there; {AGAIN}")
     return files

@@ -339,7 +339,7 @@ def test_refuses_what_it_cannot_read_and_says_the_mend(folders, tmp_path):
         ("llada", {"alibi": True}, "sets alibi=True; the published LLaDA models set False"),
         ("llada", {"block_type": "sequential"}, "sets block_type='sequential'"),
         ("llada", {"mask_token_id": 5000}, "mask 5000.* do not belong together"),
-        ("dream", {"num_hidden_layers": 5}, "lacks 24 of the weights of Qwen2ForCausalLM"),
+        ("dream", {"num_hidden_layers": 5}, "states 5 layers and its files hold 3"),
     ],
 )
 def test_refuses_other_configurations(folders, tmp_path, kind, fields, message):
