@@ -140,7 +140,10 @@ CASES = {
     "size float": (config(vocab_size=331.5), r"vocab_size=331\.5, which is no size"),
     "size true": (config(num_attention_heads=True), "num_attention_heads=True, which is no"),
     "size huge": (config(hidden_size=10**12), "hidden_size=1000000000000, which is no size"),
-    "heads do not divide": (config(num_attention_heads=5), r"config\.json (of .*describes no|makes it \(30, 32\))"),
+    "heads do not divide": (
+        config(num_attention_heads=5),
+        r"config\.json (of .*describes no|makes it \(30, 32\))",
+    ),
     "a million layers": (config(num_hidden_layers=MANY), "states 1000000 layers and its files"),
     "fewer layers": (config(num_hidden_layers=2), "states 2 layers and its files hold 3"),
     "a million rows": (config(vocab_size=MANY), r"shape \(332, 32\), and config.json makes it"),
@@ -180,7 +183,7 @@ CASES = {
     "index is absolute": (indexed(...), "lie beside it, and nothing else is read"),
     "index names a bin": (indexed("weights.bin"), "only safetensors are read"),
     "index names a number": (indexed(7), "lie beside it, and nothing else is read"),
-    "index names nothing": (indexed("model-1.safetensors"), "no weights; only safetensors are read"),
+    "index names nothing": (indexed("model-1.safetensors"), "only safetensors are read"),
     # tokenizer
     "tokenizer broken": (
         lambda f: [(f / "vocab.json").unlink(), raw("tokenizer.json", "{oops")(f)],
