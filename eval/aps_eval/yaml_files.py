@@ -1,4 +1,8 @@
-"""YAML files of grids and tasks; `1e-3` and `3.0e9` are numbers, as YAML 1.2 has it."""
+"""YAML files of grids and tasks: small, without surprises, and nothing in them runs.
+
+`1e-3` and `3.0e9` are numbers, as YAML 1.2 has it; a key that stands twice is an error. A file that
+someone hands you may be anything: its size, its depth and what its aliases unfold to are bounded.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,16 @@ from typing import Any
 
 __all__ = ["read_yaml"]
 
+MOST_BYTES = 2**20
+MOST_NODES = 100_000
+"""Values of a file with its aliases written out."""
+
 
 def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
     """The mapping in a file.
 
     Raises:
-        ValueError: the file is no YAML, or no mapping of `what`.
+        ValueError: the file is no YAML, too large, or no mapping of `what`.
     """
     import yaml
 
@@ -22,10 +30,46 @@ def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
 
     number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
+    path = Path(path)
+    with path.open("rb") as file:
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes: no file of {what}")
     try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
+        loader = Loader(data.decode("utf-8-sig"))
+        node = loader.get_single_node()
+        if node is not None and _unfolded(node, {}) > MOST_NODES:
+            raise ValueError(f"{path} unfolds to more than {MOST_NODES:,} values; use no aliases")
+        values = loader.construct_document(node) if node is not None else None
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is not UTF-8: byte 0x{data[error.start]:02x} at place {error.start}"
+        ) from None
     except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deep") from None
+    except TypeError as error:  # a key that is a list
         raise ValueError(f"{path} is not YAML: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path} is no mapping of {what}")
     return values
+
+
+def _unfolded(node: Any, known: dict[int, float]) -> float:
+    """How many values a node holds with every alias written out; endless for one within itself."""
+    import yaml
+
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = float("inf")  # until it is known: who meets it meanwhile is inside of it
+    parts: list[Any] = []
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [key for key in keys if keys.count(key) > 1 and key != "<<"]:
+            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice{node.start_mark}")
+        parts = [one for pair in node.value for one in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        parts = node.value
+    known[id(node)] = 1 + sum(_unfolded(one, known) for one in parts)
+    return known[id(node)]

@@ -122,3 +122,30 @@ def test_strata_are_entries_of_their_own():
     assert found["x", "f1"] == pytest.approx(0.1)
     assert found["y", "f1"] == 1
     assert not any(e.stratum for e in summarise(rows))
+
+
+def test_rounding_and_identical_answers_are_ties():
+    one = {str(i): 5.0 + i for i in range(8)}
+    near = {item: value * (1 + 1e-6) for item, value in one.items()}
+    found = difference(near, one)
+    assert (found.mean, found.wins, found.p) == (0, 0.5, 1.0)
+    far = {item: value + 1 for item, value in one.items()}
+    assert difference(far, one).verdict == "better"
+    assert difference(far, one, same=set(one)).verdict == "no difference shown"
+
+
+def test_small_samples_are_tested_exactly():
+    base = {str(i): 1.0 for i in range(10)}
+    found = difference({**base, "0": 2.0, "1": 2.5, "2": 3.0}, base)
+    assert found.p == 0.25  # 2 of 8 choices of signs; the seven ties say nothing
+    assert found.verdict == "no difference shown"
+    for k in range(1, 12):
+        won = {str(i): 1.0 + (i < k) * (i + 1) for i in range(12)}
+        assert difference(won, dict.fromkeys(won, 1.0)).p == pytest.approx(2 / 2**k)
+
+
+def test_an_interval_of_95_percent_is_as_wide_as_that():
+    values = np.random.default_rng(0).normal(size=2000)
+    one = mean_interval(values)
+    wide = (one.high - one.low) / (2 * values.std() / np.sqrt(2000))
+    assert 1.90 < wide < 2.02  # of 90% it would be 1.645

@@ -123,7 +123,8 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
             gap = None
             if group != base and name in values.get(base, {}):
                 better = name not in LOWER_IS_BETTER | set(COSTS)
-                gap = difference(column, values[base][name], higher_is_better=better)
+                same = () if name in COSTS else _alike(own, groups[base])
+                gap = difference(column, values[base][name], higher_is_better=better, same=same)
             more: dict[str, Any] = {**common, "prompts": len(column)}
             entries.append(
                 Entry(
@@ -140,6 +141,16 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
         if texts:
             entries.append(Entry(**common, value="distinct_2 of all", mean=distinct_n(texts)))
     return entries
+
+
+def _alike(one: Sequence[Row], other: Sequence[Row]) -> set[str]:
+    """Items that both answered with the same words under the same seeds."""
+    said: list[dict[str, dict[int, str]]] = [defaultdict(dict), defaultdict(dict)]
+    for found, rows in zip(said, (one, other), strict=True):
+        for row in rows:
+            if row.error is None:
+                found[row.item][row.seed] = row.answer
+    return {item for item, answers in said[0].items() if answers == said[1].get(item)}
 
 
 def _adjusted(entries: list[Entry]) -> list[Entry]:

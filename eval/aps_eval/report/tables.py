@@ -40,13 +40,21 @@ def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def write_csv(entries: Sequence[Entry], path: Path) -> None:
-    """One line per value, method and block."""
-    rows = records(entries)
+    """One line per value, method and block; no cell is a spreadsheet's formula."""
+    rows = [{key: _cell(one) for key, one in record.items()} for record in records(entries)]
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["task"])
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, file.getvalue())
+
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def _cell(value: Any) -> Any:
+    """A text that a spreadsheet would calculate gets an apostrophe in front; numbers stay."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def write_json(entries: Sequence[Entry], about: dict[str, Any], path: Path) -> None:
@@ -66,7 +74,8 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
         own = [one for one in entries if (one.task, one.stratum, one.guide) == block]
         task, stratum, guide = block
         title = " / ".join(filter(None, [task, stratum]))
-        console.print(title + (f", guided by {guide}" if guide else ""), style="bold")
+        title += f", guided by {guide}" if guide else ""
+        console.print(title, style="bold", markup=False, soft_wrap=True)
         against = ", ".join(dict.fromkeys(one.against for one in own if one.against))
         lines = [
             ["", "method", "prompts", "mean [95%]", f"minus {against}" * bool(against), "won", ""]
@@ -93,7 +102,8 @@ def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> Non
     """Print what each method's setting became and what it was measured to cost."""
     if not matched:
         return
-    console.print(f"{matched[0]['unit']} per prompt, measured on tuning prompts", style="bold")
+    title = f"{matched[0]['unit']} per prompt, measured on tuning prompts"
+    console.print(title, style="bold", markup=False)
     lines = [["task", "guide", "method", "setting", "cost", "budget", "ratio"]]
     for one in matched:
         ratio = f"{one['ratio']:.2f}" + ("" if one["matched"] else "  !! NOT MATCHED !!")

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..files import explained
+from ..files import explained, locked, write_whole
 from ..items import Item
 from ..rows import digest
 from .answering import Answerer, Unit
@@ -43,10 +43,11 @@ class Calibration:
         self.answerer = Answerer(
             answerer.pipe, "tune", None, unit == "flops", answerer.fingerprint, answerer._rewards
         )
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
-        whole, end, torn = text.rpartition("\n")
-        if torn:
-            path.write_text(whole + end, encoding="utf-8")
+        with locked(path):
+            text = path.read_text(encoding="utf-8") if path.is_file() else ""
+            whole, end, torn = text.rpartition("\n")
+            if torn:
+                write_whole(path, whole + end)
         self.known: dict[str, float] = {}
         self._warm: set[str] = set()
         for number, line in enumerate(whole.splitlines(), 1):
@@ -99,7 +100,7 @@ class Calibration:
         }
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with locked(self.path), self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as error:
             raise explained(

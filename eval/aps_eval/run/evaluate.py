@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import write_whole
+from ..files import locked, write_whole
 from ..items import Item
 from ..report.summary import summarise
 from ..report.tables import show, show_matching, write_csv, write_json
@@ -112,7 +112,8 @@ def evaluate(
         _said(rows, new, time.perf_counter() - start, me, console)
         entries = summarise(rows, baseline, strata=strata)
         show(entries, console)
-        console.print(f"seeds {', '.join(map(str, grid.seeds))}; rows in {folder / 'rows.jsonl'}")
+        seeds = ", ".join(map(str, grid.seeds))
+        console.print(f"seeds {seeds}; rows in {folder / 'rows.jsonl'}", markup=False)
         write_csv(entries, folder / "summary.csv")
         write_json(entries, about, folder / "summary.json")
         if page:
@@ -146,7 +147,7 @@ def _judge(console: Console, me: Workers) -> Any:
         return FluencyJudge()
     except ImportError as error:
         if me.first:
-            console.print(f"nll is left out: {error}")
+            console.print(f"nll is left out: {error}", markup=False)
         return None
 
 
@@ -215,13 +216,18 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) 
 
 def _note(path: Path, about: dict[str, Any]) -> None:
     """Add this run to `run.json`: a list, the newest last."""
-    try:
-        runs = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}); remove it, it only tells of runs"
-        ) from None
-    write_whole(path, json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str) + "\n")
+    with locked(path):
+        runs = []
+        if path.is_file():
+            try:
+                runs = json.loads(path.read_text(encoding="utf-8"))
+                if not isinstance(runs, list):
+                    raise ValueError("no list")
+            except ValueError:  # it only tells of runs, and must stop none
+                runs = []
+                path.replace(path.with_name("run.json.broken"))
+        text = json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str)
+        write_whole(path, text + "\n")
 
 
 def _said(
@@ -239,10 +245,9 @@ def _said(
     for task in dict.fromkeys(row.task for row in rows if row.error is not None):
         own = [row for row in rows if row.task == task]
         errors = [row.error for row in own if row.error is not None]
-        console.print(
-            f"[red]{len(errors)} FAILED[/red] of {len(own)} of {task}, the first: ", end=""
-        )
-        console.print(str(errors[0]), markup=False, soft_wrap=True)
+        console.print(f"{len(errors)} FAILED", style="red", end="")
+        said = f" of {len(own)} of {task}, the first: {errors[0]}"
+        console.print(said, markup=False, soft_wrap=True)
 
 
 def _page(
@@ -251,7 +256,7 @@ def _page(
     from ..report.page import write_page
 
     write_page(rows, folder / "report.html", about, baseline=baseline)
-    console.print(f"page {folder / 'report.html'}")
+    console.print(f"page {folder / 'report.html'}", markup=False)
 
 
 class _Progress:
