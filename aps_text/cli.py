@@ -14,6 +14,8 @@ from .commands import eval as evaluation
 from .commands import models, plan, verify
 from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
+from .core.config import SETTINGS
+from .core.limits import Choice, Switch
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,20 +25,6 @@ if TYPE_CHECKING:
     from .pipelines.text import APSPipeline
 
 __all__ = ["main"]
-
-OPTIONS = {
-    "preset": str,
-    "steps": int,
-    "inner_steps": int,
-    "pool_size": int,
-    "beta": float,
-    "adapter": str,
-    "temperature": float,
-    "top_p": float,
-    "max_new_tokens": int,
-    "num_return_sequences": int,
-    "seed": int,
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -66,7 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME[=WEIGHT]",
-        help="what to steer by (default: answer-quality, at beta 0.3); weight 0 only reports",
+        help="what to steer by (default: answer-quality); weight 0 only reports",
     )
     ask.add_argument(
         "--select",
@@ -91,13 +79,39 @@ def build_parser() -> argparse.ArgumentParser:
     ask.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
     ask.add_argument("--json", action="store_true", help="for machines")
-    for name, kind in OPTIONS.items():
-        ask.add_argument(f"--{name.replace('_', '-')}", type=kind, default=None)
+    add_settings(ask)
     add_loading(ask)
     ask.set_defaults(run=ask_command)
     for command in (plan, models, reward_commands, verify, evaluation):
         command.add_parser(commands)
     return parser
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for every keyword of `APSConfig`; values are checked where they are used."""
+    parser.add_argument("--preset", default=None, help="fast, balanced or paper")
+    group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
+    for name, takes in SETTINGS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(takes, Switch):
+            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        elif isinstance(takes, Choice):
+            how = {"metavar": "NAME", "help": ", ".join(takes.names)}
+        else:
+            how = {"type": _number, "metavar": "N" if takes.whole else "X"}
+        group.add_argument(flag, default=argparse.SUPPRESS, **how)
+
+
+def _number(text: str) -> Any:
+    """An int, a float, None for `none`, or the text itself."""
+    if text.lower() == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def ask_command(args: argparse.Namespace) -> int:
@@ -113,12 +127,10 @@ def ask_command(args: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     as_prompts(args.questions)
-    options = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    options = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
     method = make_method(METHODS, args.method, args.method_option)
-    preset = options.pop("preset", None)
+    preset = args.preset
     refuse_unread(method, options, preset)
-    if not args.reward:
-        options.setdefault("beta", 0.3)  # the best of answer-quality on tuning questions
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
     with waiting(f"Loading {args.model} and {', '.join(names)}"):
@@ -212,7 +224,8 @@ def show(outputs: dict[str, APSOutput]) -> None:
         console.print(
             f"{method}: {cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
             f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
-            f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB",
+            f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB"
+            + ("" if method == "plain" else f", beta {output.config.sampler.beta:g}"),
             style="dim",
             soft_wrap=True,
         )

@@ -6,6 +6,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..models.registry import load, wrap
 from ..models.text_model import TextModel
 from ..text.prompts import Prompt, prompt_items
 from ..text.reward_operator.controls import CONTROLS
-from ..text.reward_operator.guidance import RewardSpec, load_rewards
+from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
 from .batch import Roles
 from .calibration import normalised_in, observe
 from .inputs import as_columns, as_count
@@ -262,6 +263,9 @@ class APSPipeline:
         refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(f"control={control!r} is a way of steering, which 'plain' does not")
+        if request.config.reward.beta is None and loaded[0]:
+            own = request.config.replace(beta=beta_of(loaded[0]))
+            request = replace(request, config=own)
         return Stream(
             self.model,
             request,

@@ -51,6 +51,8 @@ class DifferentiableReward(Protocol):
         range: `(low, high)`, possibly infinite.
         differentiable: True; a class that can be both sets it per instance.
         tokenizer: a Hugging Face FAST tokenizer, the one `embedding_table` belongs to.
+        steering_beta: optional, of any reward; the `beta` it steers well at, in its own units: the
+            default where a call names none.
         estimator: optional; "rloo" where samples steer better than the gradient: what
             `estimator="auto"` then takes. `estimator="relaxed"` still takes the gradient.
     """

@@ -23,16 +23,26 @@ from aps_rewards.guard import described
 
 from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
-from ...core.settings import Fit
+from ...core.settings import Fit, SamplerSettings
 from ..vocabulary import Vocabulary
 from .bridge_stats import BridgeStats
 from .embedding_scorer import attributed
 from .operator import RewardOperator
 
-__all__ = ["RewardSpec", "ScoredRows", "WeightedRewards", "load_rewards", "reward_operator"]
+__all__ = [
+    "RewardSpec",
+    "ScoredRows",
+    "WeightedRewards",
+    "beta_of",
+    "load_rewards",
+    "reward_operator",
+]
 
 RewardSpec = Any
 """A name, a callable, a (reward, weight) pair, a list of those, {reward: weight}, an Operator."""
+
+BETA: float = SamplerSettings().beta
+"""Of a reward that declares no `steering_beta`."""
 
 WeightedRewards = list[tuple[str, float, Any]]
 """(name, weight, reward) triples."""
@@ -57,6 +67,29 @@ class ScoredRows:
     columns: Mapping[str, Sequence[Any]]
     config: APSConfig
     stats: dict[str, BridgeStats] = field(default_factory=dict)
+
+
+def beta_of(rewards: WeightedRewards) -> float:
+    """The `beta` of a call that names none.
+
+    One reward: its `steering_beta`, whatever its weight (so a weight of 2 steers twice as hard).
+    Several: the mean of theirs, weighted by |weight|. A reward that declares none counts with
+    `BETA`.
+    """
+    total = sum(abs(weight) for _, weight, _ in rewards)
+    if total == 0:
+        return BETA
+    return sum(abs(weight) * _declared_beta(reward) for _, weight, reward in rewards) / total
+
+
+def _declared_beta(reward: Any) -> float:
+    try:
+        found = getattr(reward, "steering_beta", None)
+    except Exception:  # a user's object may raise anything; it is asked again when it is bound
+        return BETA
+    if isinstance(found, bool) or not isinstance(found, Real):
+        return BETA
+    return float(found) if 0 < found < math.inf else BETA
 
 
 def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
