@@ -50,9 +50,7 @@ def test_the_call_takes_the_rewards_beta_unless_one_is_typed():
     assert pipe("why ?", scaled(0.7), beta=0.2, **SMALL).config.sampler.beta == 0.2
     whole = pipe("why ?", scaled(0.7), config=APSConfig(**SMALL)).config
     assert whole == own
-    assert (
-        pipe("why ?", lambda prompts, completions, **_: [1.0], **SMALL).config.sampler.beta == BETA
-    )
+    assert pipe("why ?", scaled(None), **SMALL).config.sampler.beta == BETA
     assert (
         pipe("why ?", (scaled(0.7), 2.0), **SMALL).text
         == pipe("why ?", (scaled(0.7), 2.0), beta=0.7, **SMALL).text
