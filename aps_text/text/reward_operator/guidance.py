@@ -89,7 +89,8 @@ def _declared_beta(reward: Any) -> float:
         return BETA
     if isinstance(found, bool) or not isinstance(found, Real):
         return BETA
-    return float(found) if 0 < found < math.inf else BETA
+    beta = float(found)
+    return beta if 0 < beta < math.inf else BETA
 
 
 def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
