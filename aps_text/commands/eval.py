@@ -83,6 +83,11 @@ def add_parser(subparsers: Any) -> None:
     add("--no-page", action="store_true", help="do not write the HTML page")
     add("--retry-failed", action="store_true", help="try rows again that failed")
     add(
+        "--trust-code",
+        action="store_true",
+        help="let grid and task FILES name rewards that are code (docs/trust.md)",
+    )
+    add(
         "--lm-eval",
         nargs=argparse.REMAINDER,
         metavar="...",
@@ -96,7 +101,7 @@ def eval_command(args: argparse.Namespace) -> int:
     if args.lm_eval is not None:
         from aps_eval.lm_eval.command import main
 
-        return main(args.lm_eval)
+        return main([*args.lm_eval, *(["--trust-code"] if args.trust_code else [])])
     from aps_eval.run.evaluate import evaluate
     from aps_eval.run.grid import read_grid
     from aps_eval.task import load_task, task_names
@@ -108,7 +113,7 @@ def eval_command(args: argparse.Namespace) -> int:
         return 0
     logging.disable_progress_bar()
     rows = evaluate(
-        read_grid(grid_values(args)),
+        read_grid(grid_values(args), trust_code=args.trust_code),
         args.out,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         baseline=args.baseline,
@@ -125,13 +130,20 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     """The grid's keys: the file's, with what the flags say in their place.
 
     Raises:
-        ValueError: a flag that is not NAME=VALUE, field flags without a task.
+        ValueError: a flag that is not NAME=VALUE, field flags without a task, a file that names
+            code without `--trust-code` (what flags replace is not looked at).
     """
     values: dict[str, Any] = {}
     if args.grid:
+        from aps_eval.trust import check_file
         from aps_eval.yaml_files import read_yaml
 
         values = read_yaml(args.grid, "a grid's keys")
+        if not args.trust_code:
+            replaced = [
+                key for key in ("rewards", "select", "report", "tasks") if getattr(args, key)
+            ]
+            check_file({k: v for k, v in values.items() if k not in replaced}, args.grid)
     for name in (
         "model",
         "data",
@@ -164,6 +176,10 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
         values["methods"] = [_method(text) for text in args.methods]
     if args.config is not None:
         own = dict(_pair(text, "--set") for text in args.config)
+        if "seed" in own:
+            if args.seeds is not None:
+                raise ValueError(f"--set seed={own['seed']} and --seeds: give one of them")
+            values["seeds"] = [own.pop("seed")]
         values["config"] = {**(values.get("config") or {}), **own}
     if args.match is not None or args.budget is not None:
         match = values.get("match") or {}

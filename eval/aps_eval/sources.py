@@ -19,6 +19,7 @@ import gzip
 import io
 import json
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
@@ -79,6 +80,8 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
     if kind == "hub":
         found = from_hub(name, source)
     elif kind == "bundled":
+        if name not in bundled_names():
+            raise ValueError(f"bundled: no {name!r}; there are {', '.join(bundled_names())}")
         found = from_file(Path(str(files("aps_eval") / "data" / name)))
     else:
         found = from_file(find_file(name, data), source.get("records"), source.get("split"))
@@ -89,6 +92,12 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
             f"{name} has no record that can be read; {found[0].where} {found[0].problem}"
         )
     return found
+
+
+def bundled_names() -> list[str]:
+    """Data files that come with the library."""
+    folder = files("aps_eval") / "data"
+    return sorted(one.name for one in folder.iterdir() if one.name.endswith(TEXTS))
 
 
 def is_data(name: str) -> bool:
@@ -267,7 +276,15 @@ def from_saved(path: Path, split: str | None) -> list[Record]:
 
 
 def from_hub(name: str, source: Mapping[str, Any]) -> list[Record]:
-    """A hub dataset by its name."""
+    """A hub dataset by its name, or a folder of data files laid out like one.
+
+    Raises:
+        ValueError: a name without an owner: `datasets` takes such names for ways of reading the
+            working folder's files (older versions unpickle them by the name `pandas`).
+        ImportError: `datasets` is missing.
+    """
+    if not Path(name).is_absolute() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
+        raise ValueError(f"hub: {name!r} is no dataset; write OWNER/NAME, or `path: FILE`")
     try:
         from datasets import load_dataset
     except ImportError as error:

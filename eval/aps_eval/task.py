@@ -30,6 +30,7 @@ from .fields import FieldError, as_column, as_messages, as_text, as_texts
 from .items import Item
 from .measures import check_measures
 from .sources import Record, is_data, read_records
+from .trust import check_file
 from .yaml_files import read_yaml
 
 __all__ = ["Task", "load_task", "task_names"]
@@ -81,6 +82,7 @@ class Task:
         try:
             check_extraction(self.extract)
             check_measures(self.metrics)
+            _check_template(self.prompt)
             for pattern in self.capture.values():
                 re.compile(pattern)
         except (ValueError, re.error) as error:
@@ -195,12 +197,27 @@ class Task:
             else ", ".join(as_texts(_field(values, name), name))
             for name in wanted
         }
-        text = self.prompt.format(**texts)
+        text = "".join(
+            fixed + (texts[name] if name else "")
+            for fixed, name, _, _ in string.Formatter().parse(self.prompt)
+        )
         for chat in chats.values():
             if len(chat) == 1 and chat[0]["role"] == "user":
                 break  # that is a question
             return [*chat[:-1], {**chat[-1], "content": text}]
         return text
+
+
+def _check_template(prompt: str) -> None:
+    """Raise `ValueError` unless it is text with `{field}`s: no attributes, no widths, no places."""
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt is a text with {{field}}s, got {prompt!r:.60}")
+    for _, name, form, conversion in string.Formatter().parse(prompt):
+        if name is not None and (not name.strip() or form or conversion):
+            raise ValueError(
+                f"prompt: {{{name}{'!' if conversion else ''}{conversion or ''}"
+                f"{':' if form else ''}{form:.40}}} is no {{field}}; write a brace itself twice"
+            )
 
 
 def _field(values: Mapping[str, Any], name: str) -> Any:
@@ -215,14 +232,15 @@ def task_names() -> list[str]:
     return sorted(one.name[:-5] for one in folder.iterdir() if one.name.endswith(".yaml"))
 
 
-def load_task(spec: str, **fields: Any) -> Task:
+def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     """A task by name, from a task file (.yaml), a data file or `hub:NAME[:CONFIG[:SPLIT]]`.
 
     Args:
+        trust_code: a task file may name rewards that are code (see `aps_eval.trust`).
         fields: `Task` fields to set; a data file or hub dataset needs `prompt`.
 
     Raises:
-        ValueError: no such task, an unknown field, a field missing.
+        ValueError: no such task, an unknown field, a field missing, a file that would run code.
     """
     path = Path(spec).expanduser()
     if spec.startswith("hub:"):
@@ -235,6 +253,8 @@ def load_task(spec: str, **fields: Any) -> Task:
         values = {"name": Path(name).stem, "source": {"path": spec}}
     else:
         values = _read(path if path.suffix == ".yaml" else Path(str(files("aps_eval"))), spec)
+        if not trust_code:
+            check_file(values, spec)
     values |= {key: value for key, value in fields.items() if value is not None}
     known = {f.name for f in dataclasses.fields(Task)}
     if unknown := sorted(set(values) - known):

@@ -27,7 +27,15 @@ from typing import Any
 from .guard import described, undisturbed
 from .protocol import Reward, RewardInfo, describe, reward_name
 
-__all__ = ["GROUP", "InstalledReward", "list_rewards", "load_reward", "parse_reward_spec"]
+__all__ = [
+    "GROUP",
+    "InstalledReward",
+    "installed_names",
+    "list_rewards",
+    "load_reward",
+    "parse_reward_spec",
+    "split_options",
+]
 
 GROUP = "aps_text.rewards"
 
@@ -156,6 +164,18 @@ def parse_reward_spec(spec: str) -> tuple[str, float]:
     if not math.isfinite(weight):
         raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {name}=0.5")
     return name, weight
+
+
+def installed_names() -> list[str]:
+    """Names of the installed rewards; none is imported."""
+    return sorted(_installed())
+
+
+def split_options(spec: str) -> tuple[str, dict[str, str]]:
+    """A reward's text without a weight as its name and the options typed in it."""
+    name, typed = _split(spec)
+    pairs = (one.partition("=") for one in typed)
+    return name, {option: value for option, _, value in pairs}
 
 
 def _is_number(text: str) -> bool:

@@ -126,3 +126,21 @@ def test_tasks_are_listed(capsys):
     assert main(["eval", "--list-tasks"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert any(line.startswith("gsm8k: ") for line in said)
+
+
+def test_a_seed_that_is_set_is_the_seed(tmp_path):
+    """A17: `--set seed=5` answers with seed 5; two sayings are an error."""
+    file = tmp_path / "grid.yaml"
+    file.write_text("tasks: [open]\nmethods: [plain]\nseeds: [0, 1]\n")
+    assert read_grid(values("--method", "plain", "--set", "seed=5")).seeds == [5]
+    assert read_grid(values("--grid", str(file), "--set", "seed=5", "steps=4")).seeds == [5]
+    assert read_grid({"config": {"seed": 7}, "methods": ["plain"]}).seeds == [7]
+    with pytest.raises(ValueError, match="--set seed=5 and --seeds"):
+        values("--set", "seed=5", "--seeds", "1")
+    with pytest.raises(ValueError, match="give one"):
+        read_grid({"config": {"seed": 7}, "seeds": [1], "methods": ["plain"]})
+    with pytest.raises(ValueError, match="method: config has a seed"):
+        read_grid({"methods": [{"method": "plain", "config": {"seed": 1}}]})
+    for wrong in (1.5, True, "x"):
+        with pytest.raises(ValueError, match="a seed is a whole number"):
+            read_grid({"seeds": [wrong], "methods": ["plain"]})

@@ -164,7 +164,15 @@ def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypat
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
     command = ["--tasks", "tiny_choice,tiny_answer", "tiny_text", "--include-path", str(folder)]
-    command += ["--model", str(folder / "model"), "--method", "aps", "--reward", "sentiment"]
+    command += [
+        "--trust-code",
+        "--model",
+        str(folder / "model"),
+        "--method",
+        "aps",
+        "--reward",
+        "sentiment",
+    ]
     command += ["--set", "steps=3", "inner_steps=1", "--likelihood-samples", "3"]
     out = folder / "found.json"
     assert main([*command, "--out", str(out)]) == 0
@@ -182,7 +190,7 @@ def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypat
 
 @pytest.mark.slow
 def test_the_command_itself_runs_a_local_task_offline(folder, tmp_path):
-    command = [sys.executable, "-m", "aps_text.cli", "eval", "--lm-eval"]
+    command = [sys.executable, "-m", "aps_text.cli", "eval", "--trust-code", "--lm-eval"]
     command += ["--tasks", "tiny_choice,tiny_answer", "--include-path", str(folder)]
     command += ["--model", str(folder / "model"), "--method", "best-of-n:samples=2"]
     command += ["--reward", "sentiment", "--set", "steps=2", "--likelihood-samples", "2"]

@@ -1,10 +1,11 @@
 """`aps eval --lm-eval`: tasks of lm-evaluation-harness, answered by any method and reward.
 
     aps eval --lm-eval --tasks gsm8k --method aps --reward answer-quality --limit 20
-    aps eval --lm-eval --tasks my_task --include-path folder --method plain
+    aps eval --lm-eval --tasks my_task --include-path folder --trust-code --method plain
 
 Needs `pip install "aps-text[lm-eval]"`. Tasks that load data sets by name need the network; a task
-file with `dataset_path: json` and `data_files` runs offline.
+file with `dataset_path: json` and `data_files` runs offline. The harness's task files may hold code
+(`!function`, templates without a sandbox), so those of yours need `--trust-code`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ def lm_eval_parser() -> argparse.ArgumentParser:
         prog="aps eval --lm-eval", description="Tasks of lm-evaluation-harness."
     )
     parser.add_argument("--tasks", nargs="+", required=True, metavar="NAME")
-    parser.add_argument("--include-path", metavar="FOLDER", help="where task files lie")
+    parser.add_argument(
+        "--include-path", metavar="FOLDER", help="where task files lie; they run code"
+    )
+    parser.add_argument(
+        "--trust-code", action="store_true", help="task files of yours may run their code"
+    )
     parser.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
     parser.add_argument(
         "--method",
@@ -77,6 +83,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
 
+    from ..trust import check_harness_file
     from .adapter import PipelineLM
 
     config = APSConfig.make(args.preset, **dict(map(_setting, args.config)))
@@ -86,6 +93,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     if name != "plain" and not rewards:
         raise ValueError(f"method {name!r} steers by a reward and got none; use --reward")
     names = [name for text in args.tasks for name in text.split(",") if name]
+    if not args.trust_code:
+        for place in (args.include_path, *(n for n in names if Path(n).exists())):
+            if place is not None:
+                check_harness_file(place)
     # To index the harness's thousands of files takes seconds; one's own folder may be enough.
     own = args.include_path is not None
     manager = TaskManager(include_path=args.include_path, include_defaults=not own)

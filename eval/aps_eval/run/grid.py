@@ -22,6 +22,7 @@ from typing import Any
 
 from ..rows import ROLES
 from ..task import Task, load_task
+from ..trust import check_file
 from ..yaml_files import read_yaml
 from .cells import Cell, Grid, Match
 
@@ -45,16 +46,23 @@ KEYS = (
 )
 
 
-def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
+def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = False) -> Grid:
     """A grid from a YAML file or the same as a mapping.
 
+    Args:
+        trust_code: files, this one and those of tasks, may name rewards that are code. A mapping's
+            own rewards are yours and always may.
+
     Raises:
+        UntrustedError: a file names code (see `aps_eval.trust`).
         ValueError, TypeError: an unknown key, task, method, setting or reward role, two methods of
             one label, a steered method without a reward; everything before a model is loaded.
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source, "a grid's keys")
     _known(values, KEYS, "a grid")
-    tasks = [_task(one) for one in _listed(values.get("tasks")) or ["word-knowledge"]]
+    if not isinstance(source, Mapping) and not trust_code:
+        check_file(values, source)
+    tasks = [_task(one, trust_code) for one in _listed(values.get("tasks")) or ["word-knowledge"]]
     methods = [
         _mapping(one, "method") for one in _listed(values.get("methods")) or ["plain", "aps"]
     ]
@@ -70,9 +78,7 @@ def read_grid(source: str | Path | Mapping[str, Any]) -> Grid:
     seen = [(cell.block, cell.label) for cell in cells]
     if len(set(seen)) < len(seen):
         raise ValueError("two blocks have the same task and guiding rewards; run them apart")
-    seeds = [int(seed) for seed in _listed(values.get("seeds")) or [0]]
-    if len(set(seeds)) < len(seeds):
-        raise ValueError(f"a seed occurs twice: {seeds}")
+    seeds = _seeds(values)
     match = values.get("match")
     if match is not None:
         match = {"unit": match} if isinstance(match, str) else dict(match)
@@ -128,6 +134,12 @@ def _cell(
     _known(method, ("method", "label", "options", "config", "knob", "controls"), "a method")
     name, options = str(method["method"]), dict(method.get("options") or {})
     own = dict(method.get("config") or {})
+    for where, some in (("task", task.config), ("rewards", block["config"]), ("method", own)):
+        if "seed" in some:
+            raise ValueError(
+                f"{where}: config has a seed; all methods share the seeds of `seeds` (or of the "
+                "grid's own config)"
+            )
     shared = {**task.config, **(values.get("config") or {}), **block["config"], **own}
     config = APSConfig.make(values.get("preset")).replace(**{**shared, "seed": 0})
     if config.call.num_return_sequences > 1 and not block["rewards"]["select"]:
@@ -204,9 +216,24 @@ def _controls(values: Mapping[str, Any], method: Mapping[str, Any]) -> tuple[str
     return found
 
 
-def _task(one: Any) -> Task:
+def _task(one: Any, trust_code: bool) -> Task:
     fields = _mapping(one, "task")
-    return load_task(str(fields.pop("task")), **fields)
+    return load_task(str(fields.pop("task")), trust_code=trust_code, **fields)
+
+
+def _seeds(values: Mapping[str, Any]) -> list[int]:
+    """Those of `seeds`, or the one of `config`."""
+    seeds = _listed(values.get("seeds"))
+    if "seed" in (values.get("config") or {}):
+        if seeds:
+            raise ValueError(f"seeds={seeds} and config seed={values['config']['seed']}: give one")
+        seeds = [values["config"]["seed"]]
+    for seed in seeds:
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise ValueError(f"a seed is a whole number, got {seed!r}")
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed occurs twice: {seeds}")
+    return seeds or [0]
 
 
 def _listed(value: Any) -> list[Any]:
