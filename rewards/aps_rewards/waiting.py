@@ -65,6 +65,21 @@ def start(
     return finish
 
 
+class Clock:
+    """What time limits are measured by; a test puts one of its own in the place of `CLOCK`."""
+
+    def now(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    def wait(self, done: threading.Event, seconds: float) -> bool:
+        """Wait for an event, at most so long; whether it came."""
+        return done.wait(seconds)
+
+
+CLOCK = Clock()
+
+
 async def _awaited(call: Callable[[], Awaitable[Any]], read: Callable[[Any], Any]) -> Any:
     return read(await call())
 
@@ -142,21 +157,21 @@ def _background(work: Awaitable[Any], timeout: float | None) -> Callable[[], Any
     if threading.current_thread() is mine.thread:  # a reward that calls rewards: no waiting here
         return lambda: _value(_in_thread(lambda: asyncio.run(outcome()), timeout))
     future = asyncio.run_coroutine_threadsafe(outcome(), mine.loop)
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
 
     def finish() -> Any:
-        end = None if timeout is None else time.monotonic() + timeout
+        end = None if timeout is None else CLOCK.now() + timeout
         while True:
-            left = 1.0 if end is None else min(1.0, end - time.monotonic())
-            try:
-                return _value(future.result(max(0.0, left)))
-            except CancelledError:
-                raise RuntimeError("the reward's event loop cancelled it") from None
-            except TimeoutError:
-                if future.done():
+            left = 1.0 if end is None else min(1.0, end - CLOCK.now())
+            if CLOCK.wait(done, max(0.0, left)) or done.is_set():
+                try:
                     return _value(future.result())
+                except CancelledError:
+                    raise RuntimeError("the reward's event loop cancelled it") from None
             if not mine.thread.is_alive():
                 raise RuntimeError("the reward's event loop ended before it answered")
-            if end is not None and time.monotonic() >= end:
+            if end is not None and CLOCK.now() >= end:
                 future.cancel()
                 _SHARED.give_up(mine)
                 raise RewardTimeout(f"no answer within {timeout:g} s")
@@ -174,6 +189,7 @@ def _value(outcome: tuple[Any, BaseException | None]) -> Any:
 def _in_thread(work: Callable[[], Any], timeout: float | None) -> Any:
     found: list[Any] = []
     failed: list[BaseException] = []
+    done = threading.Event()
     # A new thread starts with the default grad mode, autocast and context variables.
     surroundings, context = Surroundings.now(), contextvars.copy_context()
 
@@ -183,10 +199,15 @@ def _in_thread(work: Callable[[], Any], timeout: float | None) -> Any:
             found.append(context.run(work))
         except BaseException as error:
             failed.append(error)
+        finally:
+            done.set()
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(timeout)
+    if timeout is None:
+        done.wait()
+    else:
+        CLOCK.wait(done, timeout)
     if failed:
         raise failed[0]
     if not found:

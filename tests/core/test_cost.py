@@ -133,7 +133,7 @@ def test_metering_changes_no_number():
 
 def test_time_and_memory_are_measured():
     cost = spent(table_reward(LENGTH, SYMBOLS, 1, batch=BATCH))
-    assert 0 < cost.seconds < 60
+    assert cost.seconds > 0
     assert cost.peak_memory_mb > 10
     assert set(cost.as_dict()) == {
         "trunk_forwards",

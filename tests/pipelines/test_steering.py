@@ -16,7 +16,9 @@ from aps_rewards import (
     Threshold,
     WeightedSum,
     call_reward,
+    waiting,
 )
+from clocks import StandingClock
 from test_reward_operator import TinyReward
 from tiny import tiny_text_model
 
@@ -224,14 +226,19 @@ def failing(on):
     return picky
 
 
+CLOCK = StandingClock()
+
+
 def hanging(prompts, completions, **columns):
     if QUESTIONS[1] in prompts:
+        CLOCK.hangs.set()
         time.sleep(30)
     return vowels(prompts, completions)
 
 
 async def hanging_async(prompts, completions, **columns):
     if QUESTIONS[1] in prompts:
+        CLOCK.hangs.set()
         await asyncio.sleep(30)
     return vowels(prompts, completions)
 
@@ -272,6 +279,7 @@ class BrokenGradient(TinyReward):
             return scores.to("meta") if bool(bad.any()) else scores
         if self.result == "hang":
             if bool(bad.any()):
+                CLOCK.hangs.set()
                 time.sleep(30)
             return scores
         if self.result == "cut":
@@ -295,8 +303,9 @@ class BrokenGradient(TinyReward):
 )
 @pytest.mark.parametrize("seed_rows", [1, 2])
 def test_a_failure_names_reward_and_prompt_and_the_others_are_answered(
-    pipe, reward, message, seed_rows
+    pipe, reward, message, seed_rows, monkeypatch
 ):
+    monkeypatch.setattr(waiting, "CLOCK", CLOCK)
     options = {"num_return_sequences": seed_rows, "inner_steps": 1, "reward_timeout": 0.3}
     if reward not in (hanging, hanging_async) and getattr(reward, "result", None) != "hang":
         del options["reward_timeout"]
