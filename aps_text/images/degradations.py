@@ -24,6 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .kernels import check_kernel, convolve, gaussian_kernel, motion_kernel
+from .masks import box_mask, drop_mask
+
 __all__ = [
     "TASKS",
     "Blur",
@@ -36,12 +39,8 @@ __all__ = [
     "NonlinearBlur",
     "SuperResolution",
     "adjoint",
-    "box_mask",
     "degradation_from_state",
-    "drop_mask",
-    "gaussian_kernel",
     "make_task",
-    "motion_kernel",
 ]
 
 
@@ -330,6 +329,14 @@ class Compose:
         return {"name": self.name, "parts": [part.state() for part in self.parts]}
 
 
+def cosines(size: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) `(size, size)`, double."""
+    at = torch.arange(size, dtype=torch.double)
+    table = torch.cos(math.pi / size * (at + 0.5) * at[:, None]) * math.sqrt(2 / size)
+    table[0] /= math.sqrt(2)
+    return table
+
+
 def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
     """`A^T y` of a linear degradation, in the shape of the images `like (B, C, H, W)`.
 
@@ -342,106 +349,6 @@ def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
         x = torch.zeros_like(like).requires_grad_()
         (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
     return found
-
-
-def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """`k * x` per channel, mirrored at the border (edges are repeated where x is too small)."""
-    high, wide = kernel.shape
-    pad = (wide // 2, wide // 2, high // 2, high // 2)
-    fits = x.shape[-1] > pad[0] and x.shape[-2] > pad[2]
-    padded = F.pad(x, pad, mode="reflect" if fits else "replicate")
-    channels = x.shape[1]
-    weight = kernel.to(x).flip(0, 1).expand(channels, 1, high, wide)
-    return F.conv2d(padded, weight, groups=channels)
-
-
-def cosines(size: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II) `(size, size)`, double."""
-    at = torch.arange(size, dtype=torch.double)
-    table = torch.cos(math.pi / size * (at + 0.5) * at[:, None]) * math.sqrt(2 / size)
-    table[0] /= math.sqrt(2)
-    return table
-
-
-def check_kernel(kernel: Tensor) -> None:
-    """Raise `ValueError` unless a kernel is `(h, w)`, odd, finite and sums to 1."""
-    if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape):
-        raise ValueError(f"a kernel is (h, w) with odd sides, got {tuple(kernel.shape)}")
-    total = float(kernel.sum())
-    if not bool(kernel.isfinite().all()) or abs(total - 1) > 1e-3:
-        raise ValueError(f"a kernel is finite and sums to 1, got a sum of {total:g}")
-
-
-def gaussian_kernel(std: float) -> Tensor:
-    """A Gaussian of `std` pixels > 0, cut at 4 standard deviations: `(2r + 1, 2r + 1)`."""
-    if not (math.isfinite(std) and std > 0):
-        raise ValueError(f"std is in pixels and > 0, got {std!r}")
-    radius = max(1, math.ceil(4 * std))
-    at = torch.arange(-radius, radius + 1, dtype=torch.double)
-    line = torch.exp(-at.square() / (2 * std**2))
-    plane = torch.outer(line, line)
-    return (plane / plane.sum()).float()
-
-
-def motion_kernel(size: int, generator: torch.Generator, intensity: float = 0.5) -> Tensor:
-    """The path of a shaken camera: a walk whose direction drifts, `(size, size)`, size odd.
-
-    Args:
-        intensity: in [0, 1]; 0 is a straight line, 1 a crooked one.
-    """
-    if size < 3 or size % 2 == 0:
-        raise ValueError(f"size is odd and at least 3, got {size}")
-    if not 0 <= intensity <= 1:
-        raise ValueError(f"intensity must be in [0, 1], got {intensity!r}")
-    points = 16 * size
-    start = torch.rand((), generator=generator, dtype=torch.double) * 2 * math.pi
-    turns = torch.randn(points, generator=generator, dtype=torch.double)
-    angle = start + intensity * turns.cumsum(0) * math.pi / math.sqrt(points)
-    path = torch.stack([angle.sin(), angle.cos()], -1).cumsum(0)
-    path = path - (path.amax(0) + path.amin(0)) / 2
-    path = path / path.abs().max().clamp_min(1e-9) * (size - 1) / 2 * 0.95 + (size - 1) / 2
-    kernel = torch.zeros(size, size, dtype=torch.double)
-    low = path.floor().long().clamp(0, size - 2)
-    part = path - low
-    for down in (0, 1):
-        for right in (0, 1):
-            share = (part[:, 0] if down else 1 - part[:, 0]) * (
-                part[:, 1] if right else 1 - part[:, 1]
-            )
-            kernel.index_put_((low[:, 0] + down, low[:, 1] + right), share, accumulate=True)
-    return (kernel / kernel.sum()).float()
-
-
-def drop_mask(
-    size: tuple[int, int], generator: torch.Generator, low: float = 0.7, high: float | None = None
-) -> Tensor:
-    """`(H, W)` bool, a share of pixels dropped: `low`, or drawn from U(low, high)."""
-    high = low if high is None else high
-    if not 0 <= low <= high < 1:
-        raise ValueError(f"shares to drop are 0 <= low <= high < 1, got {low!r} and {high!r}")
-    share = low + (high - low) * float(torch.rand((), generator=generator, dtype=torch.double))
-    count = size[0] * size[1]
-    kept = count - round(share * count)
-    order = torch.randperm(count, generator=generator)
-    mask = torch.zeros(count, dtype=torch.bool)
-    mask[order[:kept]] = True
-    return mask.view(size)
-
-
-def box_mask(size: tuple[int, int], generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """`(H, W)` bool, a box of `share` of each side hidden, inside by at least a sixteenth."""
-    if not 0 < share < 1:
-        raise ValueError(f"the box's share of a side is in (0, 1), got {share!r}")
-    mask = torch.ones(size, dtype=torch.bool)
-    spans = []
-    for side in size:
-        box = max(1, round(share * side))
-        margin = min(side // 16, (side - box) // 2)
-        room = side - box - 2 * margin
-        first = margin + int(torch.randint(room + 1, (), generator=generator))
-        spans.append(slice(first, first + box))
-    mask[spans[0], spans[1]] = False
-    return mask
 
 
 def blur_std(size: int) -> float:

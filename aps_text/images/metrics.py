@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .degradations import gaussian_kernel
+from .kernels import gaussian_kernel
 
 __all__ = ["calibration", "psnr", "ssim"]
 

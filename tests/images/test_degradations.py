@@ -21,13 +21,11 @@ from aps_text.images.degradations import (
     NonlinearBlur,
     SuperResolution,
     adjoint,
-    box_mask,
     degradation_from_state,
-    drop_mask,
-    gaussian_kernel,
     make_task,
-    motion_kernel,
 )
+from aps_text.images.kernels import gaussian_kernel, motion_kernel
+from aps_text.images.masks import box_mask, drop_mask
 from aps_text.images.measurement import (
     Measurement,
     model_sigma_of,
