@@ -78,7 +78,7 @@ class APSConfig:
         carry_over: keep a LoRA phi from one denoising step to the next (one more forward each):
             tilts further at one price, and rounding grows from step to step, so in float32 another
             batch may change a steered answer (benchmarks/batch_invariance.py); without it, or in
-            float64, none did. A logits phi always starts anew.
+            float64 (the reward's numbers, too), none did. A logits phi always starts anew.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
