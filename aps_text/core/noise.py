@@ -100,14 +100,41 @@ class Noise:
         return inverted(probs, u[:, None]).squeeze(-1)
 
 
+BLOCK, LARGE = 512, 32_768
+"""Tokens of a block of `inverted`, and the vocabulary from which on it works by blocks."""
+
+
 def inverted(probs: Tensor, u: Tensor) -> Tensor:
     """Token ids `(N, n)` by inverting the cumulative sum of `probs (N, K)` at `u (N, n)` in (0, 1).
 
-    Probabilities need not sum to 1; a token of probability 0 never comes out.
+    Probabilities need not sum to 1; a token of probability 0 never comes out. Of a large vocabulary
+    the block is found first and then the token in it, so that no running sum of all tokens is
+    made.
     """
-    cumulative = probs.double().cumsum(-1)
-    total = cumulative[:, -1:]
-    # Rounding may take u * total to the total, behind which there is no token.
-    at = (u * total).minimum(total.nextafter(torch.zeros_like(total)))
-    found = torch.searchsorted(cumulative, at, right=True)
-    return found.clamp_max(probs.shape[-1] - 1)  # NaN lies behind all: reported with the step
+    size = probs.shape[-1]
+    if size < LARGE:
+        cumulative = probs.double().cumsum(-1)
+        at = _below(u * cumulative[:, -1:], cumulative[:, -1:])
+        found = torch.searchsorted(cumulative, at, right=True)
+        return found.clamp_max(size - 1)  # NaN lies behind all: reported with the step
+    whole = size // BLOCK * BLOCK
+    blocks = probs[:, :whole].unflatten(-1, (-1, BLOCK)).sum(-1, dtype=torch.double)
+    if whole < size:
+        rest = probs[:, whole:].sum(-1, keepdim=True, dtype=torch.double)
+        blocks = torch.cat([blocks, rest], -1)
+    cumulative = blocks.cumsum(-1)
+    at = _below(u * cumulative[:, -1:], cumulative[:, -1:])
+    chosen = torch.searchsorted(cumulative, at, right=True).clamp_max(blocks.shape[-1] - 1)
+    inside = at - (cumulative - blocks).gather(-1, chosen)
+    ids = chosen[..., None] * BLOCK + torch.arange(BLOCK, device=probs.device)
+    own = probs.gather(-1, ids.clamp_max(size - 1).flatten(1)).view(ids.shape).double()
+    own = own.masked_fill(ids >= size, 0.0)
+    running = own.cumsum(-1)
+    last = running[..., -1:]
+    token = torch.searchsorted(running, _below(inside[..., None].clamp_min(0), last), right=True)
+    return (chosen * BLOCK + token.squeeze(-1)).clamp_max(size - 1)
+
+
+def _below(at: Tensor, end: Tensor) -> Tensor:
+    """`at`, or the number before `end`: rounding may reach the end, behind which nothing is."""
+    return at.minimum(end.nextafter(torch.zeros_like(end)))

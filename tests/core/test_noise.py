@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import noise_for
 
+from aps_text.core import noise as noise_module
 from aps_text.core.noise import Noise, _open_unit, inverted
 
 MANY = 200_000
@@ -198,3 +199,22 @@ def test_a_token_of_probability_0_never_comes_out():
         u = torch.cat([u, torch.tensor([2.0**-53, 1 - 2.0**-53]).double()])
         u = u[(u > 0) & (u < 1)]
         assert (probs[0, inverted(probs, u[None])[0]] > 0).all()
+
+
+@pytest.mark.parametrize("size", [513, 1024, 1500, 40_000])
+def test_a_large_vocabulary_is_drawn_from_by_blocks_and_alike(size, monkeypatch):
+    generator = torch.Generator().manual_seed(size)
+    probs = (3 * torch.randn(6, size, generator=generator)).softmax(-1)
+    probs[:, ::3] = 0
+    probs[1] = 0
+    probs[1, size // 2] = 2.0  # one token, not normalised
+    probs[2, : size - 1] = 0  # the last
+    u = torch.rand(6, 50, generator=generator, dtype=torch.double)
+    u[:, 0], u[:, 1] = 1e-300, 1 - 2.0**-53
+    monkeypatch.setattr(noise_module, "LARGE", 10**9)
+    whole = inverted(probs, u)
+    monkeypatch.setattr(noise_module, "LARGE", 1)
+    blocks = inverted(probs, u)
+    assert torch.equal(blocks, whole)
+    assert (probs.gather(1, blocks) > 0)[[0, 1, 3, 4, 5]].all()
+    assert (inverted(torch.full((1, size), torch.nan), u[:1]) == size - 1).all()
