@@ -13,10 +13,13 @@ import sys
 import pytest
 import torch
 from aps_eval.lm_eval.likelihood import Span, greedy, log_likelihoods, masked_sets
-from tiny import tiny_text_model, word_tokenizer
+from tiny import tiny_bert, tiny_text_model, word_tokenizer
 from worlds import TableDenoiser, all_answers, joint_table
 
 from aps_text import APSPipeline
+from aps_text.core.config import APSConfig
+from aps_text.methods.fk_steering import FKSteering
+from aps_text.models.registry import wrap
 
 LENGTH, SYMBOLS = 3, 4
 TABLE = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
@@ -232,11 +235,11 @@ def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():
 
     model = tiny_text_model()
     lm = PipelineLM(APSPipeline(model))
-    prompt, ids = lm._fitting("dog " * 100 + "what is a cat ?", 10)
+    prompt, ids = lm.contexts.fitting("dog " * 100 + "what is a cat ?", 10)
     assert prompt.endswith("what is a cat ?")
     assert len(ids) + 10 == model.context
     with pytest.raises(ValueError, match="do not fit behind a prompt"):
-        lm._fitting("why ?", model.context)
+        lm.contexts.fitting("why ?", model.context)
     with pytest.raises(ValueError, match="has no token to score"):
         lm._span("why ?", "  ")
 
@@ -259,6 +262,193 @@ def test_a_rolling_likelihood_scores_every_token_once():
         assert len(span.prompt) + len(span.given) + len(span.target) <= model.context
     assert value < 0
     assert math.isfinite(value)
+
+
+def test_the_cache_of_one_method_is_not_served_to_another(tmp_path):
+    """A4, by the harness's own cache: model, method, reward and settings part answers."""
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import CachingLM
+
+    pipe = APSPipeline(tiny_text_model(dtype=torch.float64), batch_size=4)
+    tokenizer = word_tokenizer()
+    other = wrap(tiny_bert(tokenizer, dtype=torch.float64, seed=1), tokenizer)
+    small = APSConfig.make(None, steps=3, inner_steps=1, max_new_tokens=6)
+    asked = ["who ?", "why ?", "what is a dog ?"]
+    requests = [
+        Instance("generate_until", {}, (text, {"until": [], "do_sample": False}), i)
+        for i, text in enumerate(asked)
+    ]
+    kinds = {
+        "plain": (pipe, {}),
+        "aps": (pipe, {"method": "aps", "reward": "sentiment"}),
+        "reward": (pipe, {"method": "aps", "reward": "length"}),
+        "weight": (pipe, {"method": "aps", "reward": ["length=-1"]}),
+        "method": (pipe, {"method": "fk", "reward": "length"}),
+        "option": (pipe, {"method": FKSteering(particles=2), "reward": "length"}),
+        "config": (pipe, {"config": small.replace(temperature=0.1)}),
+        "seed": (pipe, {"config": small.replace(seed=3)}),
+        "model": (APSPipeline(other, batch_size=4), {}),
+    }
+
+    def made(name):
+        by, how = kinds[name]
+        return PipelineLM(by, **{"config": small, **how})
+
+    file = str(tmp_path / "cache.db")
+    fresh = {name: made(name).generate_until(requests, disable_tqdm=True) for name in kinds}
+    assert len({tuple(found) for found in fresh.values()}) > 4  # else nothing could be mistaken
+    for turn in range(2):
+        for name in kinds:
+            lm = made(name)
+            cached = CachingLM(lm, file)
+            if turn:
+                lm.generate_until = None  # everything is there
+            assert cached.generate_until(requests) == fresh[name]
+            cached.dbdict.close()
+
+
+def test_a_reward_that_is_an_object_is_cached_for_itself_alone(tmp_path, caplog):
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.model import CachingLM
+
+    pipe = APSPipeline(tiny_text_model())
+
+    def table(reward, **key):
+        lm = PipelineLM(pipe, method="fk", reward=reward, **key)
+        cached = CachingLM(lm, str(tmp_path / "cache.db"))
+        name = cached.dbdict.tablename
+        cached.dbdict.close()
+        return name
+
+    def one(prompts, completions):
+        return [0.0] * len(completions)
+
+    assert table("length") == table("length") != table("sentiment")
+    assert table(one) != table(one)
+    assert "cached answers of function are not used again" in caplog.text
+    assert table(one, cache_key="mine") == table(one, cache_key="mine") != table("length")
+
+
+@pytest.mark.parametrize(
+    "name", ["max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens"]
+)
+def test_the_length_of_an_answer_goes_by_all_its_names(name, caplog):
+    """A5: the tokens that a task asks for, not the model's usual number."""
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+
+    pipe = APSPipeline(tiny_text_model(dtype=torch.float64))
+    lm = PipelineLM(pipe)
+    for length in (2, 4):
+        asked = ("what is a dog ?", {"until": [], name: length})
+        (answer,) = lm.generate_until([Instance("x", {}, asked, 0)], disable_tqdm=True)
+        assert answer == pipe(asked[0], method="plain", max_new_tokens=length).text[0]
+    assert lm._length({name: "6"}) == 6
+    assert lm._length({name: 6, "max_gen_toks": 5}) == 5  # the harness's order
+    assert lm._length({}) == pipe.model.max_new_tokens
+    for wrong in (0, -1, "x", [3]):
+        with pytest.raises(ValueError, match=f"{name} is a number from 1"):
+            lm._length({name: wrong})
+    assert caplog.text == ""
+    lm._length({"top_p": 0.5, "do_sample": False})
+    lm._length({"top_p": 0.5})
+    assert caplog.text.count("the task's top_p is not read") == 1
+
+
+CHAT = [
+    {"role": "system", "content": "a big dog ."},
+    {"role": "user", "content": "who ?"},
+    {"role": "assistant", "content": "the cat"},
+    {"role": "user", "content": "why ?"},
+]
+
+
+def test_turns_are_joined_on_a_model_without_them_and_it_says_so_once(caplog):
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+
+    pipe = APSPipeline(tiny_text_model(dtype=torch.float64))
+    lm = PipelineLM(pipe)
+    text = "a big dog .\n\nwho ? the cat\n\nwhy ?"
+    context = lm.apply_chat_template(CHAT)
+    assert lm.contexts.read(context) == [{"role": "user", "content": text}]
+    asked = (context, {"until": [], "max_gen_toks": 4})
+    answers = lm.generate_until([Instance("x", {}, asked, i) for i in range(2)], disable_tqdm=True)
+    assert answers[0] == pipe(text, method="plain", max_new_tokens=4).text[0]
+    assert caplog.text.count("joined into one question") == 1
+    assert caplog.text.count("(system, user, assistant, user)") == 1
+    one = lm.apply_chat_template(CHAT[-1:])
+    assert lm.contexts.read(one) == CHAT[-1:]
+    with pytest.raises(ValueError, match="roles"):
+        PipelineLM(pipe).contexts.read(lm.apply_chat_template([{"role": "x", "content": "why ?"}]))
+
+
+def test_an_answer_that_is_begun_is_continued():
+    """`gen_prefix` with a chat template: behind the question, by generation and by likelihood."""
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+
+    model = tiny_text_model(dtype=torch.float64)
+    pipe = APSPipeline(model)
+    lm = PipelineLM(pipe, samples=3)
+    begun = [*CHAT, {"role": "assistant", "content": "the"}]
+    context = lm.apply_chat_template(begun, add_generation_prompt=False)
+    prompt = lm.contexts.read(context)
+    assert [one["role"] for one in prompt] == ["user", "assistant"]
+    assert prompt[1]["content"] == "the"
+    the = model.tokenizer("the", add_special_tokens=False)["input_ids"]
+    assert model.encode(prompt)[-1:] == the
+    asked = (context, {"until": [], "max_gen_toks": 4})
+    (answer,) = lm.generate_until([Instance("x", {}, asked, 0)], disable_tqdm=True)
+    assert answer == pipe([prompt], method="plain", max_new_tokens=4).text[0]
+    span = lm._span(context, " house")
+    assert span.prompt == tuple(model.encode(prompt))
+    assert span.target == lm._tokens("house")
+    long = [{"role": "user", "content": "dog " * 200 + "why ?"}, *begun[-1:]]
+    cut, ids = lm.contexts.fitting(lm.apply_chat_template(long), 5)
+    assert len(ids) == model.context - 5
+    assert (ids[-1:], cut[1]["content"], cut[0]["content"][-5:]) == (the, "the", "why ?")
+
+
+def test_turns_stay_where_the_model_has_them():
+    """A chat template gets its turns; none are joined."""
+    from aps_eval.lm_eval.adapter import PipelineLM
+
+    tokenizer = word_tokenizer()
+    tokenizer.chat_template = (
+        "{% for m in messages %}[CLS]{{ m.content }}[SEP]{% endfor %}"
+        "{% if add_generation_prompt %}[CLS]{% endif %}"
+    )
+    model = wrap(tiny_bert(tokenizer), tokenizer)
+    lm = PipelineLM(APSPipeline(model))
+    assert lm.contexts.read(lm.apply_chat_template(CHAT)) == CHAT
+    assert model.encode(CHAT).count(tokenizer.sep_token_id) == len(CHAT)
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-fewshot-as-multiturn"]])
+def test_the_harness_with_a_chat_template_few_shots_and_a_cache(folder, flags, monkeypatch, caplog):
+    from aps_eval.lm_eval.command import main
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    text = (folder / "tiny_answer.yaml").read_text().replace("tiny_answer", "tiny_chat")
+    text = text.replace("max_gen_toks: 6", "max_new_tokens: 5") + 'gen_prefix: "the"\n'
+    (folder / "tiny_chat.yaml").write_text(text + "description: a big dog .\n")
+    found = {}
+    for method in ("plain", "best-of-n:samples=9", "plain"):
+        command = ["--tasks", "tiny_chat", "tiny_choice", "--include-path", str(folder)]
+        command += ["--trust-code", "--model", str(folder / "model"), "--method", method]
+        command += ["--reward", "length:low=1:high=2"] if method != "plain" else []
+        command += ["--set", "steps=2", "--likelihood-samples", "2", "--num-fewshot", "1", *flags]
+        command += ["--apply_chat_template", "--system-instruction", "who ?"]
+        command += ["--use-cache", str(folder / f"answers{len(flags)}")]
+        assert main([*command, "--out", str(folder / "found.json")]) == 0
+        whole = json.loads((folder / "found.json").read_text())
+        answers = [one["resps"][0][0] for one in whole["samples"]["tiny_chat"]]
+        assert found.setdefault(method, answers) == answers
+    assert len({tuple(answers) for answers in found.values()}) == 2
+    assert "joined into one question" in caplog.text
 
 
 @pytest.mark.slow  # the last one indexes all of the harness's tasks

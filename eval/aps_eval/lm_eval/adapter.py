@@ -7,7 +7,9 @@ read, its `max_gen_toks` is, as far as the context allows. `loglikelihood` and
 `loglikelihood_rolling` are the BASE model's, whatever the method, by `lm_eval_likelihood`; no stop
 token is scored, and the canvas is as long as what is scored.
 
-A context that does not fit loses its beginning, as in the harness's own models.
+How contexts become prompts, `--apply_chat_template` and `gen_prefix` among them: `contexts`. In the
+harness's `use_cache`, answers of one model, method, reward and setting are kept apart from those of
+others: `caching`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.model import LM
@@ -25,11 +27,19 @@ from aps_text.core.config import APSConfig
 from aps_text.core.sampler import Method
 from aps_text.text.reward_operator.guidance import RewardSpec
 
+from ..fingerprint import fingerprint
+from .caching import identity, keep_apart
+from .contexts import Contexts, begun
 from .likelihood import Span, greedy, log_likelihoods
 
 __all__ = ["PipelineLM"]
 
 logger = logging.getLogger(__name__)
+
+LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+"""What tasks call the length of an answer; the first one given counts, as in the harness."""
+READ = ("until", "do_sample", "temperature")
+"""Options that are read, or that the module says are not."""
 
 
 class PipelineLM(LM):
@@ -40,6 +50,8 @@ class PipelineLM(LM):
         method, reward, select: as in its call.
         config: settings of every answer; `max_new_tokens` where a task asks for none.
         samples: forwards per continuation of `loglikelihood`; LLaDA's figure is 128.
+        cache_key: JSON-ready; what the harness's cache knows method and rewards by, where they are
+            objects that have no name.
     """
 
     def __init__(
@@ -51,17 +63,29 @@ class PipelineLM(LM):
         select: RewardSpec = None,
         config: APSConfig | None = None,
         samples: int = 32,
+        cache_key: Any = None,
     ) -> None:
         super().__init__()
         self.pipe, self.method, self.reward, self.select = pipe, method, reward, select
         self.config, self.samples = config or APSConfig(), samples
-        self.seconds = 0.0
-        self._cut = False
+        self.seconds, self.cache_key = 0.0, cache_key
+        self.contexts = Contexts(pipe.model)
+        self._unread: set[str] = set()
 
     @property
     def tokenizer_name(self) -> str:
         """For the harness's caches."""
         return self.pipe.model.name
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Called where the harness caches answers; it looks them up in the same table."""
+        super().set_cache_hook(cache_hook)
+        if cache_hook.dbdict is not None:
+            answered = self.cache_key
+            if answered is None:
+                answered = identity([self.method, self.reward, self.select])
+            settings = [json.loads(self.config.to_json()), self.samples]
+            keep_apart(cache_hook.dbdict, [fingerprint(self.pipe.model), answered, settings])
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
@@ -78,7 +102,7 @@ class PipelineLM(LM):
         asked = []
         for index, request in enumerate(requests):
             context, options = request.args
-            length = self._length(options.get("max_gen_toks"))
+            length = self._length(options)
             asked.append((length, index, context, repeats[id(request)]))
             repeats[id(request)] += 1
         asked.sort(key=lambda one: one[0])  # one length per call
@@ -88,7 +112,7 @@ class PipelineLM(LM):
             part = [one for one in asked[: self.pipe.batch_size] if one[0] == length]
             asked = asked[len(part) :]
             out = self.pipe(
-                [self._fitting(context, length)[0] for _, _, context, _ in part],
+                [self.contexts.fitting(context, length)[0] for _, _, context, _ in part],
                 self.reward,
                 method=self.method,
                 select=self.select,
@@ -181,49 +205,38 @@ class PipelineLM(LM):
         Raises:
             ValueError: it has no token, or does not fit.
         """
-        model = self.pipe.model
-        plain = self._tokens(context)[-1:]
+        read = self.contexts.read(context)
+        plain = self._tokens(begun(read))[-1:]
         # Behind a template an answer does not begin with the blank that parts words in a text.
-        framed = tuple(model.encode(context or ""))[-1:] != plain or not plain
+        framed = tuple(self.pipe.model.encode(read))[-1:] != plain or not plain
         target = self._tokens(continuation.lstrip() if framed else continuation)
         if not target:
             raise ValueError(f"the continuation {continuation!r} has no token to score")
-        prompt = self._fitting(context, len(target))[1]
+        prompt = self.contexts.fitting(context, len(target))[1]
         return Span(tuple(prompt), (), target)
 
-    def _length(self, wanted: int | None) -> int:
-        """Canvas length of an answer; at most half the context."""
-        model = self.pipe.model
-        usual = self.config.call.max_new_tokens or model.max_new_tokens
-        return max(1, min(wanted or usual, model.context // 2))
-
-    def _fitting(self, context: str, room: int) -> tuple[Any, list[int]]:
-        """The prompt and its ids, shortened from the front to leave `room` tokens.
+    def _length(self, options: Mapping[str, Any]) -> int:
+        """Canvas length of an answer; at most half the context.
 
         Raises:
-            ValueError: chat messages, or an answer, that do not fit.
+            ValueError: a length that is no positive number.
         """
         model = self.pipe.model
-        prompt = messages_of(context)
-        ids = model.encode(prompt)
-        over = len(ids) + room - model.context
-        if over > 0 and isinstance(prompt, str):
-            if not self._cut:
-                logger.warning("contexts of more than %d tokens lose their start", model.context)
-            self._cut = True
-            while over > 0 and prompt:
-                offsets = model.tokenizer(
-                    prompt, add_special_tokens=False, return_offsets_mapping=True
-                )["offset_mapping"]
-                prompt = prompt[offsets[over][0] :] if over < len(offsets) else ""
-                ids = model.encode(prompt)
-                over = len(ids) + room - model.context
-        if over > 0:
-            raise ValueError(
-                f"{room} tokens of an answer do not fit behind a prompt of {len(ids)} into the "
-                f"context of {model.name} ({model.context})"
-            )
-        return prompt, ids
+        named = [name for name in LENGTHS if options.get(name) is not None]
+        wanted: int | None = None
+        if named:
+            try:
+                wanted = int(options[named[0]])
+            except (TypeError, ValueError):
+                wanted = 0
+            if wanted < 1:
+                raise ValueError(f"{named[0]} is a number from 1, got {options[named[0]]!r}")
+        for name in options:
+            if name not in (*LENGTHS, *READ) and name not in self._unread:
+                self._unread.add(name)
+                logger.warning("the task's %s is not read; settings come from --set", name)
+        usual = self.config.call.max_new_tokens or model.max_new_tokens
+        return max(1, min(wanted or usual, model.context // 2))
 
 
 def until(text: str, stops: str | Sequence[str] | None) -> str:
@@ -232,13 +245,3 @@ def until(text: str, stops: str | Sequence[str] | None) -> str:
         if stop:
             text = text.split(stop, 1)[0]
     return text
-
-
-def messages_of(context: str) -> Any:
-    """Chat messages, where the context is what `apply_chat_template` made, else the text itself."""
-    if context.startswith('[{"role": '):
-        try:
-            return json.loads(context)
-        except json.JSONDecodeError:
-            return context
-    return context

@@ -51,7 +51,18 @@ def lm_eval_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, help="items per task")
     parser.add_argument("--num-fewshot", type=int)
-    parser.add_argument("--apply-chat-template", action="store_true")
+    parser.add_argument(
+        *("--apply-chat-template", "--apply_chat_template"),
+        action="store_true",
+        help="few-shot and system turns as a chat; joined where the model has no turns",
+    )
+    parser.add_argument(
+        "--fewshot-as-multiturn", action=argparse.BooleanOptionalAction, default=True
+    )
+    parser.add_argument("--system-instruction", metavar="TEXT")
+    parser.add_argument(
+        "--use-cache", metavar="FILE", help="keep answers here (a pickle: use files of your own)"
+    )
     parser.add_argument("--likelihood-samples", type=int, default=32)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--out", type=Path, help="write results and samples here, as JSON")
@@ -113,6 +124,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         reward=rewards or None,
         config=config,
         samples=args.likelihood_samples,
+        cache_key=[args.method, args.reward],
     )
     found: dict[str, Any] = simple_evaluate(
         lm,
@@ -121,6 +133,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         limit=args.limit,
         task_manager=manager,
         apply_chat_template=args.apply_chat_template,
+        fewshot_as_multiturn=args.fewshot_as_multiturn,
+        system_instruction=args.system_instruction,
+        use_cache=args.use_cache,
     )
     found["aps"] = {
         "model": lm.pipe.model.name,
