@@ -35,6 +35,9 @@ from .yaml_files import read_yaml
 
 __all__ = ["Task", "load_task", "task_names"]
 
+MEASURED = ("words", "empty")
+"""Of every task that names no metrics."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -53,7 +56,8 @@ class Task:
         choices: a field with a list, or the list itself.
         columns: reward column -> field.
         extract: how the answer is found in the text (`eval.extraction`).
-        metrics: names in `eval.measures`.
+        metrics: names in `eval.measures`; None is `words` and `empty`, and where there is a gold
+            answer `exact` and `f1` (and `accuracy`, where something is extracted).
         config: `APSConfig` fields this task needs, e.g. `max_new_tokens`.
         rewards: by role; used where the grid names none.
     """
@@ -73,12 +77,14 @@ class Task:
     choices: str | list[str] | None = None
     columns: dict[str, str] = field(default_factory=dict)
     extract: str | dict[str, str] = "text"
-    metrics: list[str] = field(default_factory=lambda: ["words", "empty"])
+    metrics: list[str] = None  # type: ignore[assignment]  # a list once it is made
     config: dict[str, Any] = field(default_factory=dict)
     rewards: dict[str, list[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the task, the value and the mend."""
+        if self.metrics is None:
+            object.__setattr__(self, "metrics", self._usual())
         try:
             check_extraction(self.extract)
             check_measures(self.metrics)
@@ -87,6 +93,15 @@ class Task:
                 re.compile(pattern)
         except (ValueError, re.error) as error:
             raise ValueError(f"task {self.name!r}: {error}") from None
+
+    @property
+    def usual_metrics(self) -> bool:
+        """Are they the ones taken where none are named?"""
+        return self.metrics == self._usual()
+
+    def _usual(self) -> list[str]:
+        gold = ["exact", "f1"] if self.gold else []
+        return [*gold, *(["accuracy"] if gold and self.extract != "text" else []), *MEASURED]
 
     def measured(self) -> dict[str, Any]:
         """What decides an answer's measures beside the item."""

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import re
 
 import pytest
 from aps_eval.run.answering import Answerer
+from aps_eval.run.evaluate import evaluate
 from aps_eval.run.grid import read_grid
 from aps_eval.run.runner import even, planned, run
 from aps_eval.store import RowStore, read_rows
-from eval_tiny import run_tiny, tiny_grid, tiny_pipe
+from eval_fixtures import lines
+from eval_tiny import run_tiny, tiny_grid, tiny_pipe, tiny_values
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def test_the_report(first):
     assert runs[-1]["versions"]["torch"]
     assert "seeds 0, 7" in said
     assert "40 rows, 40 of them new" in said
-    assert "asked: 5 items\n" in said
+    assert "asked: 5 items; measured: f1, words\n" in said
     assert "GUIDED BY IT" not in said
 
 
@@ -301,3 +305,53 @@ def test_a_steered_method_without_a_reward(tmp_path):
     with pytest.raises(ValueError, match="steers by a reward and task 'asked' has none"):
         read_grid(values)
     assert len(read_grid({**values, "methods": ["plain"]}).cells) == 1
+
+
+def test_a_gold_field_alone_is_scored_and_it_says_so(tmp_path):
+    """I8: gold answers are compared, not ignored, where no metrics are named."""
+    path = str(lines(tmp_path / "own.jsonl", [{"q": f"why {i} ?", "a": "dog"} for i in range(5)]))
+    task = {"task": path, "prompt": "{q}", "tune_every": 0}
+    for more, metrics in [
+        ({"gold": "a"}, ["exact", "f1", "words", "empty"]),
+        ({"gold": "a", "extract": "number"}, ["exact", "f1", "accuracy", "words", "empty"]),
+        ({"gold": "a", "metrics": ["contains"]}, ["contains"]),
+        ({}, ["words", "empty"]),
+    ]:
+        values = {**tiny_values(tmp_path), "tasks": [{**task, **more}], "methods": ["plain"]}
+        rows, said = run_tiny(read_grid(values), tmp_path / "out", page=False)
+        assert [name for name in rows[0].metrics if name != "not found"] == metrics
+        assert f"own: 5 items; measured: {', '.join(metrics)}" in said
+        asked = "its gold answers are 'a'; --metrics names others" in said
+        assert asked == ("gold" in more and "metrics" not in more)
+
+
+def test_matching_on_a_whole_large_task_asks_how_much(tmp_path):
+    """I8: nobody waits for hours unasked; the number of items allows it."""
+    match = {"unit": "flops", "budget": ["aps", 1e9]}
+    values = tiny_values(tmp_path, 201, match=match, seeds=[0, 1])
+    said = "asked has 201 items, which are about 1,608 answers at matched cost.*--limit 201 for all"
+    with pytest.raises(ValueError, match=said):
+        run_tiny(read_grid({**values, "methods": ["plain", "aps"]}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    some = read_grid({**values, "limit": 1, "seeds": [0], "match": "flops"})
+    assert run_tiny(some, tmp_path / "out", page=False)[0]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_takes_long_is_said_on_a_terminal_and_in_a_file(tmp_path, terminal):
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal)
+    values = tiny_values(tmp_path, 40, match="flops", limit=40)
+    evaluate(read_grid(values), tmp_path / "out", pipe=tiny_pipe(3), console=console)
+    said = console.file.getvalue()
+    for what in ("reading asked", "loading mini", "measuring costs", "comparing", "drawing the"):
+        assert what in said
+    counts = [int(one) for one in re.findall(r"answers (\d+)/80", said)]
+    if terminal:
+        assert "80/80" in said
+        assert counts == []
+    else:
+        assert (counts[0], counts[-1], len(counts)) == (0, 80, 11)
+        assert "measuring costs: asked, eval_tiny:Vowels: aps" in said
+        assert "\x1b" not in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,11 +17,13 @@ from ..report.summary import summarise
 from ..report.tables import show, show_matching, write_csv, write_json
 from ..rows import Row
 from ..store import RowStore
+from ..task import Task
 from .answering import Answerer
 from .calibration import Calibration
 from .cells import Cell, Grid, with_controls
 from .matching import Matched, match_cells
 from .processes import Workers, workers
+from .progress import Answers, waiting
 from .runner import even, planned, run, shown
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+LARGE = 200
+"""Items of a task above which a run at matched cost asks how many to take."""
 PACKAGES = ("aps-text", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
 
 
@@ -75,21 +79,28 @@ def evaluate(
     _check_baseline(baseline, grid)
     folder = Path(out)
     tasks = {cell.task.name: cell.task for cell in grid.cells}
-    items = {
-        name: task.items("test", grid.limit, grid.data, offset=grid.offset)
-        for name, task in tasks.items()
-    }
+    with waiting(console, f"reading {', '.join(tasks)}", me.first):
+        items = {
+            name: task.items("test", grid.limit, grid.data, offset=grid.offset)
+            for name, task in tasks.items()
+        }
+    _check_size(grid, items)
     if me.first:
         for name, task in tasks.items():
-            kept = task.tune_every if task.tune is None else 0
-            tuning = f"; one record in {kept} is kept for tuning" if kept else ""
-            console.print(f"{name}: {len(items[name])} items{tuning}", markup=False)
-    answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
-    if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
-        answerer.judge = _judge(console, me)
-    for cell in grid.cells:  # whatever cannot be loaded is said now
-        for specs in cell.rewards.values():
-            answerer.loaded(specs)
+            console.print(_described(task, len(items[name])), markup=False, soft_wrap=True)
+    with waiting(console, f"loading {grid.model}", me.first) as loading:
+        answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
+        if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
+            loading("the fluency judge")
+            answerer.judge = _judge(console, me)
+        known: set[str] = set()
+        for cell in grid.cells:  # whatever cannot be loaded is said now
+            for specs in cell.rewards.values():
+                for one in specs:
+                    if one["name"] not in known:
+                        known.add(one["name"])
+                        loading(one["name"])
+                answerer.loaded(specs)
     cells, matched = _matched(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
     store = RowStore(folder / "rows.jsonl")
@@ -102,7 +113,7 @@ def evaluate(
     keys = [unit.key for units in plan for unit in units]
     before = {key for key in keys if store.done(key, retry=retry)}
     shard = me.number, me.size
-    with _Progress(me, console) as on_batch:
+    with Answers(console, me.first) as on_batch:
         run(answerer, plan, store, retry=retry, shard=shard, on_batch=on_batch)
     me.wait()
     store.refresh()
@@ -110,7 +121,8 @@ def evaluate(
     if me.first:
         new = list({row.key: row for row in rows if row.key not in before}.values())
         _said(rows, new, time.perf_counter() - start, me, console)
-        entries = summarise(rows, baseline, strata=strata)
+        with waiting(console, "comparing"):
+            entries = summarise(rows, baseline, strata=strata)
         show(entries, console)
         seeds = ", ".join(map(str, grid.seeds))
         console.print(f"seeds {seeds}; rows in {folder / 'rows.jsonl'}", markup=False)
@@ -129,6 +141,31 @@ def _check_baseline(baseline: str, grid: Grid) -> None:
         raise ValueError(
             f"baseline: no method is called {baseline!r}; there are {', '.join(labels)}"
         )
+
+
+def _check_size(grid: Grid, items: Mapping[str, Sequence[Item]]) -> None:
+    """Raise `ValueError` where costs are matched on whole large tasks, which takes hours."""
+    if grid.match is None or grid.limit is not None:
+        return
+    most = max(items, key=lambda name: len(items[name]))
+    size = len(items[most])
+    if size <= LARGE:
+        return
+    cells = sum(cell.task.name == most for cell in with_controls(grid.cells))
+    budgets = len(grid.match.budgets)
+    answers = size * cells * budgets * len(grid.seeds)
+    raise ValueError(
+        f"{most} has {size:,} items, which are about {answers:,} answers at matched cost; say how "
+        f"many items to take: --limit 24 (or limit: in a grid), --limit {size} for all"
+    )
+
+
+def _described(task: Task, count: int) -> str:
+    kept = task.tune_every if task.tune is None else 0
+    tuning = f"; one record in {kept} is kept for tuning" if kept else ""
+    why = f" (its gold answers are {task.gold!r}; --metrics names others)"
+    measures = ", ".join(task.metrics) + (why if task.usual_metrics and task.gold else "")
+    return f"{task.name}: {count} items{tuning}; measured: {measures}"
 
 
 def _pipeline(grid: Grid, me: Workers) -> APSPipeline:
@@ -162,8 +199,6 @@ def _matched(
     """Cells at matched cost; the first process measures, the others read what it found."""
     if grid.match is None:
         return grid.cells, []
-    from rich.markup import escape
-
     match = grid.match
 
     def count(name: str) -> int:
@@ -175,13 +210,9 @@ def _matched(
     def work() -> tuple[list[Cell], list[Matched]]:
         tasks = {cell.task.name: cell.task for cell in grid.cells}
         asked = {name: task.items("tune", count(name), grid.data) for name, task in tasks.items()}
-        with console.status("measuring costs", refresh_per_second=1) as status:
+        with waiting(console, "measuring costs", me.first) as on_try:
             calibration = Calibration(
-                folder / "calibration.jsonl",
-                answerer,
-                match.unit,
-                match.repeats,
-                lambda what: status.update(f"measuring costs: {escape(what)}"),
+                folder / "calibration.jsonl", answerer, match.unit, match.repeats, on_try
             )
             return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
 
@@ -255,36 +286,6 @@ def _page(
 ) -> None:
     from ..report.page import write_page
 
-    write_page(rows, folder / "report.html", about, baseline=baseline)
+    with waiting(console, "drawing the page"):
+        write_page(rows, folder / "report.html", about, baseline=baseline)
     console.print(f"page {folder / 'report.html'}", markup=False)
-
-
-class _Progress:
-    """A bar with the time left, on the first process; a callable for `run`."""
-
-    def __init__(self, me: Workers, console: Console) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-            TimeRemainingColumn,
-        )
-
-        columns = (
-            *(TextColumn("answers"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()),
-            *(TextColumn("left"), TimeRemainingColumn()),
-        )
-        # Cells take turns, so the mean speed is the honest one.
-        self.bar = Progress(
-            *columns, console=console, disable=not me.first, speed_estimate_period=1e6
-        )
-        self.task = self.bar.add_task("answers", total=None)
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self.bar.start()
-        return lambda done, total: self.bar.update(self.task, completed=done, total=total)
-
-    def __exit__(self, *error: Any) -> None:
-        self.bar.stop()
