@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import random
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -11,7 +13,9 @@ from aps_eval.report.curves import Point, Series, chart, number, ticks
 from aps_eval.report.page import write_page
 from aps_eval.report.panels import families_of
 from aps_eval.report.summary import summarise
+from aps_eval.report.winner import judged_by, winner
 from eval_tiny import run_tiny, tiny_grid
+from test_eval_statistics import answers
 
 VOID = {"meta", "br"}
 
@@ -229,3 +233,107 @@ def test_ticks_are_round_and_inside():
     assert ticks(0.3, 8.2, whole=True) == [2, 4, 6, 8]
     assert ticks(5, 5) == [5]
     assert all(-3.1 <= t <= 2.9 for t in ticks(-3.1, 2.9))
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 10, 100])
+def test_it_says_how_many_prompts_of_how_many_are_shown(tmp_path, count):
+    rows = [
+        replace(row, question=f"asked {row.item} ?", gold=["a dog", "<hound>", "a dog"])
+        for label in ("plain", "aps")
+        for row in answers(label, [0.0] * count)
+    ]
+    write_page(rows, tmp_path / "p.html", shown=6)
+    _, text = read(tmp_path / "p.html")
+    some = f"6 of {count} prompts, evenly spread" if count > 6 else f"all {count}"
+    assert f"Shown: {some}, first seed" in text
+    asked = [row.item for row in rows[:count]]
+    shown = [item for item in asked if f"asked {item} ?" in text]
+    assert len(shown) == min(6, count)
+    places = [asked.index(item) for item in shown]
+    gaps = [b - a for a, b in itertools.pairwise(places)]
+    assert max(gaps, default=1) - min(gaps, default=1) <= 1
+    assert text.count("expected: a dog or <hound>") == len(shown)
+
+
+def block(**values):
+    """Rows of methods by their values of each prompt."""
+    rows = [
+        replace(row, scores={"report": {"j": row.metrics["f1"]}})
+        for label, numbers in values.items()
+        for row in answers(label, numbers)
+    ]
+    return [one for one in summarise(rows) if not one.stratum]
+
+
+UP = [0.1 * i + 1 for i in range(12)]
+ZERO = [0.0] * 12
+MIXED = [(-1.0) ** i for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"plain": ZERO, "aps": UP},
+            r"^aps won by .*: \+1\.550 \[.*\] against plain, better on 100%",
+        ),
+        (
+            {"plain": ZERO, "aps": MIXED},
+            r"^Nobody won by .*: no difference to plain is shown of aps",
+        ),
+        (
+            {"plain": ZERO, "aps": ZERO},
+            r"^Nobody won by .*aps \(\+0\.000 \[\+0\.000, \+0\.000\]\)\.$",
+        ),
+        ({"plain": UP, "aps": ZERO}, r"^plain won by .*: aps \(-1\.550 .* is worse\.$"),
+        (
+            {"plain": ZERO, "aps": UP, "fk": UP},
+            r"^aps \(.*\) and fk \(.*\) are better than plain .*not",
+        ),
+        (
+            {"plain": UP, "aps": ZERO, "fk": UP},
+            r"^Nobody won .* of fk \(.*\); aps \(.*\) is worse\.$",
+        ),
+        ({"plain": ZERO[:5], "aps": UP[:5]}, "^Nobody won by"),  # five prompts show nothing
+        ({"aps": UP}, "^Nobody won by .*: there is no baseline"),
+    ],
+)
+def test_it_says_who_won_by_the_verdict(values, said, tmp_path):
+    entries = block(**values)
+    assert re.search(said, winner(entries))
+    assert winner(entries).count(". ") == 0  # one sentence
+
+
+def test_the_page_and_the_terminal_say_who_won(run):
+    folder, rows = run
+    entries = [one for one in summarise(rows) if not one.stratum]
+    assert judged_by(entries) == "report:letters"  # vowels guided, and are no judge of themselves
+    assert winner(entries) in read(folder / "out" / "report.html")[1]
+    alone = [one for one in entries if one.value.startswith("guide:")]
+    assert "which guided and is no independent judge" in winner(alone)
+    gold = [one for one in entries if one.value in ("f1", "guide:vowels", "words")]
+    assert judged_by(gold) == "f1"
+    assert judged_by([one for one in entries if one.value in ("words", "seconds")]) is None
+
+
+def test_axes_hold_what_they_show_and_no_more():
+    """Zeros have no axis below 0, values that are alike no ticks that read alike."""
+    draw = random.Random(0)
+    cases = [[0.0] * 3, [0.5] * 3, [-2.0] * 3, [1e-9] * 2, [100.01, 100.03], [5.0, 5.0 + 1e-9]]
+    cases += [[draw.gauss(0, 10**k) for _ in range(4)] for k in range(-6, 6)]
+    cases += [[abs(v) for v in case] for case in cases] + [[1e6, 1e6 + 1]]
+    for values in cases:
+        points = tuple(Point(i + 1, value) for i, value in enumerate(values))
+        drawn = chart([Series("s", 0, points)], across="seconds", up="r")
+        texts = re.findall(r'text-anchor="end">([^<]*)<', drawn)
+        assert len(texts) > 1
+        assert len(set(texts)) == len(texts), texts
+        numbers = [float(text.replace(",", "")) for text in texts]
+        if min(values) >= 0:
+            assert min(numbers) >= 0
+        if max(values) <= 0 > min(values):
+            assert max(numbers) <= 0
+        heights = [float(v) for v in re.findall(r'cy="([-\d.]+)"', drawn)]
+        assert all(0 <= height <= 220 for height in heights)
+        if max(values) == min(values) == 0:
+            assert (numbers[0], numbers[-1]) == (0, 1)

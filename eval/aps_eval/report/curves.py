@@ -77,8 +77,6 @@ def chart(series: Sequence[Series], *, across: str, up: str, dots: bool = True) 
     ends = [v for p in points for v in (p.y, p.low, p.high) if v is not None]
     bottom, top = _padded(min(ends), max(ends))
     left, right = _padded(min(p.x for p in points), max(p.x for p in points))
-    if min(p.x for p in points) >= 0:
-        left = max(0.0, left)
 
     def x_of(x: float) -> float:
         return LEFT + (x - left) / (right - left) * (WIDTH - LEFT - RIGHT)
@@ -90,11 +88,11 @@ def chart(series: Sequence[Series], *, across: str, up: str, dots: bool = True) 
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" role="img" aria-label="{label}">'
     ]
-    for y in ticks(bottom, top):
+    for y, text in _labelled(ticks(bottom, top)):
         parts.append(_line(LEFT, y_of(y), WIDTH - RIGHT, y_of(y), "axis"))
-        parts.append(_text(LEFT - 6, y_of(y) + 4, number(y), "end"))
-    for x in ticks(left, right, whole=all(p.x == int(p.x) for p in points)):
-        parts.append(_text(x_of(x), HEIGHT - BOTTOM + 16, number(x), "middle"))
+        parts.append(_text(LEFT - 6, y_of(y) + 4, text, "end"))
+    for x, text in _labelled(ticks(left, right, whole=all(p.x == int(p.x) for p in points))):
+        parts.append(_text(x_of(x), HEIGHT - BOTTOM + 16, text, "middle"))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 4, across, "middle"))
     for one in series:
         ordered = sorted(one.points, key=lambda p: p.x)
@@ -134,8 +132,26 @@ def lines(series: Sequence[Series]) -> str:
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
-    gap = (high - low) * 0.08 or abs(high) * 0.1 or 1.0
-    return low - gap, high + gap
+    """An axis around its values; it crosses 0 only where they do.
+
+    Values that are alike (within rounding) stand in the middle of an axis from 0, zeros at its end.
+    """
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        return (min(0.0, 2 * low), max(0.0, 2 * high)) if high else (0.0, 1.0)
+    gap = (high - low) * 0.08
+    return (
+        max(0.0, low - gap) if low >= 0 else low - gap,
+        min(0.0, high + gap) if high <= 0 else high + gap,
+    )
+
+
+def _labelled(places: Sequence[float]) -> list[tuple[float, str]]:
+    """Ticks with texts that differ: more digits where three do not tell them apart."""
+    texts = [number(place) for place in places]
+    digits = 4
+    while len(set(texts)) < len(texts) and digits < 15:
+        texts, digits = [f"{place:.{digits}g}" for place in places], digits + 1
+    return list(zip(places, texts, strict=True))
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:

@@ -26,21 +26,25 @@ def compared(rows: Sequence[Row], best_peer: str | None) -> list[str]:
     return [*found, best_peer] if best_peer is not None else found
 
 
-def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> str:
-    """`count` prompts of a block, every so many, with the answers of `labels`."""
+def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> tuple[str, int]:
+    """`count` prompts of a block, evenly spread, with the answers of `labels`; and their number."""
     seed = min(row.seed for row in rows)
     shown = {(r.item, r.label): r for r in rows if r.seed == seed and not r.control}
-    items = list(dict.fromkeys(row.item for row in rows))
-    items = items[:: max(1, len(items) // count)][:count]
+    items = [
+        item
+        for item in dict.fromkeys(row.item for row in rows)
+        if any((item, label) in shown for label in labels)
+    ]
+    count = min(count, len(items))
+    items = [items[i * len(items) // count] for i in range(count)]
     parts = []
     for item in items:
         own = [shown[item, label] for label in labels if (item, label) in shown]
-        if not own:
-            continue
-        gold = f'<p class="soft">expected: {escape(own[0].gold[0])}</p>' if own[0].gold else ""
+        golds = " or ".join(map(escape, dict.fromkeys(own[0].gold)))
+        gold = f'<p class="soft">expected: {golds}</p>' if golds else ""
         cards = "".join(map(answer, own))
         parts.append(f"<h3>{escape(own[0].question)}</h3>{gold}<div class='examples'>{cards}</div>")
-    return "".join(parts)
+    return "".join(parts), count
 
 
 def answer(row: Row) -> str:

@@ -1,6 +1,6 @@
 """The report as one HTML page: no script, no font, no image and no address from elsewhere.
 
-Per block (task and guiding reward): the differences that are shown, value against cost, the table
+Per block (task and guiding reward): who won, value against cost, the table
 of every value with its paired 95% interval, rewards over steps, and answers side by side. All
 text from models and files is escaped, and a content security policy forbids loading anything.
 """
@@ -22,6 +22,7 @@ from .page_tables import failures, matching, title_of, values
 from .panels import against_cost, families_of, over_steps
 from .style import STYLE
 from .summary import COSTS, Entry, summarise
+from .winner import winner
 
 __all__ = ["write_page"]
 
@@ -112,6 +113,7 @@ def _block(
     names.sort(key=lambda name: not name.startswith(("guide", "report", "select")))
     titles = dict.fromkeys(families[title_of(one)] for one in entries)
     parts = [f"<h2>{escape(task)}{f', guided by {escape(guide)}' if guide else ''}</h2>"]
+    parts.append(f'<p class="won"><b>{escape(winner(entries))}</b></p>')
     unit = "flops" if any(one.value == "flops" for one in entries) else "seconds"
     figures = against_cost(entries, names, unit, families)
     over = over_steps(rows, families)
@@ -126,10 +128,13 @@ def _block(
     peer = _best_peer(entries, rows, names)
     labels = compared(rows, peer)
     said = f"the best peer here is {peer}" if peer else "no peer ran"
+    cards, count = examples(rows, labels, shown)
+    prompts = len({row.item for row in rows})
+    some = f"{count} of {prompts} prompts, evenly spread" if count < prompts else f"all {prompts}"
     parts.append(
-        f"<h3>Answers side by side</h3><p class='soft'>Every so many of the prompts, first seed; "
+        f"<h3>Answers side by side</h3><p class='soft'>Shown: {some}, first seed; "
         f"{escape(said)}. A token's colour is the step that committed it, first"
-        '<span class="scale"></span>last.</p>' + examples(rows, labels, shown)
+        f'<span class="scale"></span>last.</p>{cards}'
     )
     return "".join(parts)
 

@@ -15,6 +15,7 @@ from ..files import locked, write_whole
 from ..items import Item
 from ..report.summary import summarise
 from ..report.tables import show, show_matching, write_csv, write_json
+from ..report.winner import winner
 from ..rows import Row
 from ..store import RowStore
 from ..task import Task
@@ -124,6 +125,9 @@ def evaluate(
         with waiting(console, "comparing"):
             entries = summarise(rows, baseline, strata=strata)
         show(entries, console)
+        for block in dict.fromkeys((one.task, one.guide) for one in entries if not one.stratum):
+            own = [e for e in entries if (e.task, e.guide) == block and not e.stratum]
+            console.print(f"{block[0]}: {winner(own)}", markup=False, soft_wrap=True)
         seeds = ", ".join(map(str, grid.seeds))
         console.print(f"seeds {seeds}; rows in {folder / 'rows.jsonl'}", markup=False)
         write_csv(entries, folder / "summary.csv")
