@@ -96,6 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of raw.jsonl")
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
+    parser.add_argument("--first", type=int, default=0, help="batches that were made elsewhere")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -106,7 +107,7 @@ def main() -> None:
     found = subjects(read_wordnet(find_wordnet(args.wordnet)))
     categories = {s.word: s.category for s in found}
     batches, file = plan(found), args.out / "raw.jsonl"
-    done = whole_lines(file)
+    done = args.first + whole_lines(file)
     log.info("%d subjects, %d batches, %d done", len(found), len(batches), done)
     teacher = load_teacher(device=args.device)
     work(teacher, batches[done:], done, file, categories, time.monotonic() + 60 * args.minutes)

@@ -81,7 +81,7 @@ def specific(rows: Sequence[Row], by_kind: dict[str, list[str]], read: Read) -> 
 
 
 def teacher_reader(device: str = "cpu", batch_size: int = 32) -> Read:
-    """Reads with SmolLM2 in bf16."""
+    """Reads with SmolLM2."""
     from importlib.util import find_spec
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -94,7 +94,7 @@ def teacher_reader(device: str = "cpu", batch_size: int = 32) -> Read:
     file = next(Path(spec.origin).parent.rglob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.bfloat16
+        file.parent, gguf_file=file.name, dtype=fast_dtype(device)
     )
     return reader(model.to(device).eval(), tokenizer, batch_size)
 

