@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .names import RENAMED, hint, renamed
 from .routing import DEFAULTS, SETTINGS, Options, flatten, ineffective_options, settings_of
@@ -172,25 +172,14 @@ class APSConfig:
         """A copy with some keywords changed, checked again."""
         return _made(self.preset, {**self.flat(), **checked(renamed(options))})
 
-    def __getattr__(self, name: str) -> Any:
-        """Keywords as attributes, until every reader reads the records."""
-        if name in ("num_candidates", "pool_size"):
-            return self.sampler.pool_size or 1
-        if name == "beta":
-            return self.sampler.beta
-        if name == "adapter_learning_rate":
-            return self.sampler.fit.phi.learning_rate if self.sampler.fit else 0.006
-        name = RENAMED.get(name, name)
-        if name.startswith("_") or name not in SETTINGS:
-            raise AttributeError(name)
-        return self.flat().get(name, DEFAULTS[name])
+    if not TYPE_CHECKING:  # our own code reads the records, and mypy holds it to that
 
-    def _with(
-        self, base: Mapping[str, Any], typed: Mapping[str, Any], preset: str | None = None
-    ) -> APSConfig:
-        made = object.__new__(type(self))
-        made._route(preset or self.preset, base, typed)
-        return made
+        def __getattr__(self, name: str) -> Any:
+            """A keyword's value, for reading at a prompt."""
+            name = RENAMED.get(name, name)
+            if name.startswith("_") or name not in SETTINGS:
+                raise AttributeError(f"a configuration has no {name!r}{hint(name, SETTINGS)}")
+            return self.flat().get(name, DEFAULTS[name])
 
     def flat(self) -> dict[str, Any]:
         """Every keyword that has a record here, by name."""

@@ -26,11 +26,15 @@ from .operator import Operator
 from .protocols import Denoiser
 from .step import Step, StepState, Tilted
 
-__all__ = ["CandidatePool", "Method", "Result", "Tilt", "denoise", "run"]
+__all__ = ["CandidatePool", "Declares", "Method", "Result", "Tilt", "denoise", "run"]
 
 
 class Method(Protocol):
-    """A sampling method: an iterator of step states, which streams and can be stopped."""
+    """A sampling method: an iterator of step states, which streams and can be stopped.
+
+    A method that runs the loop with other settings than the call's says so by the attributes of
+    `Declares`; one without them is taken to read every setting.
+    """
 
     def steps(
         self,
@@ -41,6 +45,24 @@ class Method(Protocol):
         noise: Noise,
     ) -> Iterator[StepState]:
         """Fill the canvas; the last state holds the sample."""
+        ...
+
+
+class Declares(Protocol):
+    """What a method says of the settings it reads, so that one typed in vain can be refused."""
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """The settings its loop runs with, made of the call's."""
+        ...
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Keywords it reads of the call's own settings beside those."""
+        ...
+
+    @property
+    def selects(self) -> bool:
+        """Whether it chooses among draws, which are all alike at temperature 0."""
         ...
 
 

@@ -26,6 +26,14 @@ __all__ = ["Ancestral", "base_config"]
 class Ancestral:
     """See `Method`; the operator is carried along and never scored."""
 
+    name = "method 'plain'"
+    reads: tuple[str, ...] = ()
+    selects = False
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return base_config(config)
+
     def steps(
         self,
         denoiser: Denoiser,
@@ -35,7 +43,7 @@ class Ancestral:
         noise: Noise,
     ) -> Iterator[StepState]:
         """T forwards, fewer when rows finish early."""
-        return denoise(denoiser, operator, canvas, base_config(config), noise)
+        return denoise(denoiser, operator, canvas, self.settings(config), noise)
 
 
 def base_config(config: APSConfig) -> APSConfig:

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -73,12 +73,26 @@ class APSSMC:
     floor: float = 0.05
     final: Literal["weight", "reward"] = "reward"
 
+    selects: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         check_filter(self.particles, self.beta, self.every, self.resample, self.final)
         check_one_of("order", self.order, ORDERS)
         check_one_of("twist", self.twist, ("elbo", "prior"))
         check_number("draws", self.draws, (1, float("inf"), True), whole=True)
         check_number("floor", self.floor, (0, 1, True))
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return ordered(config, self.order).replace(beta=self._beta(config))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return ()
+
+    def _beta(self, config: APSConfig) -> float:
+        return config.sampler.beta if self.beta is None else self.beta
 
     def steps(
         self,
@@ -94,7 +108,7 @@ class APSSMC:
             ValueError: `remask`.
         """
         unmasking_only(config, "APS-SMC")
-        beta = config.sampler.beta if self.beta is None else self.beta
+        beta = self._beta(config)
         settings = config.replace(beta=beta)
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
@@ -113,7 +127,7 @@ class APSSMC:
 
         particle_filter = ParticleFilter(
             particles=self.particles,
-            config=ordered(config, self.order),
+            config=self.settings(config),
             beta=beta,
             log_twist=twist,
             tilt=tilt,

@@ -9,6 +9,7 @@ from ..core.limits import check_number
 
 __all__ = ["check_filter", "check_number", "check_one_of", "ordered"]
 
+WINDOW = ("guidance_start", "guidance_end", "guidance_interval")
 ORDERS = ("entropy", "topk_margin", "random", "origin", "anchored")
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
@@ -47,6 +47,9 @@ class EntRGi:
     temperature: float = 0.7
     top_p: float = 0.95
     alg: Literal["maskgit_plus", "topk_margin", "entropy", "origin"] = "entropy"
+
+    reads: ClassVar[tuple[str, ...]] = ()
+    selects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Raises what `APSConfig` raises of bad values."""

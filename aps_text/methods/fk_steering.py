@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -64,10 +64,21 @@ class FKSteering:
     resample: float = 0.5
     final: Literal["weight", "reward"] = "reward"
 
+    selects: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_filter(self.particles, self.beta, self.every, self.resample, self.final)
         check_one_of("potential", self.potential, ("difference", "max", "sum"))
         check_number("draws", self.draws, (1, float("inf"), True), whole=True)
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return base_config(config)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return () if self.beta is not None else ("beta",)
 
     def steps(
         self,
@@ -91,7 +102,7 @@ class FKSteering:
 
         particle_filter = ParticleFilter(
             particles=self.particles,
-            config=base_config(config),
+            config=self.settings(config),
             beta=beta,
             log_twist=twist,
             potential=self.potential,

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -51,11 +51,22 @@ class SVDD:
     alpha: float | None = None
     fill: Literal["argmax", "sample"] = "argmax"
 
+    selects: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         check_number("candidates", self.candidates, (1, math.inf, True), whole=True)
         if self.alpha is not None:
             check_number("alpha", self.alpha, (0, math.inf, True))
         check_one_of("fill", self.fill, ("argmax", "sample"))
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return base_config(config)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return () if self.alpha is not None else ("beta",)
 
     def steps(
         self,
@@ -67,8 +78,8 @@ class SVDD:
     ) -> Iterator[StepState]:
         """One state a step; refuses `remask`."""
         unmasking_only(config, "SVDD")
-        operator, config, many = guiding(operator), base_config(config), self.candidates
         alpha = config.sampler.beta if self.alpha is None else self.alpha
+        operator, config, many = guiding(operator), self.settings(config), self.candidates
 
         def look(z: Canvas, of: Tensor, own: Noise, index: int) -> tuple[Tensor, Step, Tensor]:
             """The rows of `z` with masks, their step, and x_theta there; `of` are the caller's."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.settings import Fit
 from ..core.step import Step, StepState, Tilted
-from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
+from .checks import ORDERS, WINDOW, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
 
@@ -85,10 +85,21 @@ class TwistedSMC:
     floor: float = 0.05
     final: Literal["weight", "reward"] = "reward"
 
+    selects: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         check_filter(self.particles, self.beta, self.every, self.resample, self.final)
         check_one_of("order", self.order, ORDERS)
         check_number("floor", self.floor, (0, 1, True))
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return ordered(config, self.order).replace(inner_steps=0)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return (*WINDOW, "trust_region", *(() if self.beta is not None else ("beta",)))
 
     def steps(
         self,
@@ -122,7 +133,7 @@ class TwistedSMC:
 
         particle_filter = ParticleFilter(
             particles=self.particles,
-            config=ordered(config, self.order),
+            config=self.settings(config),
             beta=beta,
             log_twist=twist,
             tilt=tilt,

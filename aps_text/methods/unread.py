@@ -14,18 +14,10 @@ from ..core.names import renamed
 from ..core.routing import DEFAULTS, ineffective_options
 from ..core.sampler import Method
 from ..core.settings import Ranked
-from .ancestral import Ancestral, base_config
-from .aps_smc import APSSMC
 from .best_of_n import BestOf
-from .checks import ordered
-from .entrgi import EntRGi
-from .fk_steering import FKSteering
-from .svdd import SVDD
-from .twisted_smc import TwistedSMC
+from .checks import WINDOW
 
 __all__ = ["refuse_unread", "unread"]
-
-WINDOW = ("guidance_start", "guidance_end", "guidance_interval")
 
 
 def refuse_unread(
@@ -56,7 +48,7 @@ def refuse_unread(
 def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[str, str]:
     """Keywords of `config` that change nothing under this method, each with the reason."""
     inner = method.method if isinstance(method, BestOf) else method
-    name = "method 'plain'" if isinstance(inner, Ancestral) else type(inner).__name__
+    name = getattr(inner, "name", type(inner).__name__)
     used, read = in_force(inner, config)
     values, found = used.flat(), {}
     lost = ineffective_options(used.sampler, used.call, used.model)
@@ -72,7 +64,7 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
     if is_greedy(used) and not drafted:
         mend = "temperature=0 draws nothing, so all are alike; use temperature > 0"
         found["num_return_sequences"] = mend
-        if isinstance(method, BestOf | SVDD | FKSteering):
+        if isinstance(method, BestOf) or getattr(method, "selects", False):
             found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
     if used.sampler.candidate == "quantized" and not draws_order(used):
         found["num_return_sequences"] = (
@@ -82,22 +74,12 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
 
 
 def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, ...]]:
-    """The settings a method runs the loop with, and what else it reads of `config`."""
-    if isinstance(method, Ancestral):
-        return base_config(config), ()
-    if isinstance(method, EntRGi):
-        return method.settings(config), ()
-    if isinstance(method, SVDD):
-        return base_config(config), () if method.alpha is not None else ("beta",)
-    if isinstance(method, FKSteering):
-        return base_config(config), () if method.beta is not None else ("beta",)
-    if isinstance(method, TwistedSMC):
-        own = () if method.beta is not None else ("beta",)
-        return ordered(config, method.order).replace(inner_steps=0), (*WINDOW, "trust_region", *own)
-    if isinstance(method, APSSMC):
-        beta = config.sampler.beta if method.beta is None else method.beta
-        return ordered(config, method.order).replace(beta=beta), ()
-    return config, ()
+    """The settings a method runs the loop with, and what else it reads of `config`.
+
+    `Declares`, with the call's own settings for a method that declares nothing.
+    """
+    settings = getattr(method, "settings", None)
+    return (settings(config) if settings else config), tuple(getattr(method, "reads", ()))
 
 
 def draws_order(config: APSConfig) -> bool:
