@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 from recipes.word_knowledge.wordnet_facts import Fact
-
-if TYPE_CHECKING:
-    from recipes.word_knowledge.wordnet_qa import KnowledgeData
 
 __all__ = ["choose_reversed", "choose_unseen"]
 
@@ -18,23 +15,31 @@ MAX_MENTIONS = 4
 
 
 def choose_unseen(
-    data: KnowledgeData,
+    facts: Sequence[Fact],
+    categories: Mapping[str, Iterable[str]],
     counts: dict[str, int],
     share: float,
     used: set[str],
     rng: random.Random,
 ) -> list[Fact]:
-    """Facts of words nothing of which will be trained; each word serves one to three types."""
+    """Facts of words nothing of which will be trained; each word serves one to three types.
+
+    Args:
+        facts: all there are.
+        categories: word -> what it is a kind of; words that name a category are not chosen.
+        counts: kind of fact -> how many, times `share`.
+        used: words taken before; those chosen are added.
+    """
     mentions: Counter[str] = Counter()
-    for fact in data.facts:
+    for fact in facts:
         mentions.update(Fact(fact.kind, fact.lemma, fact.slots).words() - {fact.lemma})
-    named = {w for names in data.categories.values() for h in names for w in h.split()}
+    named = {w for names in categories.values() for h in names for w in h.split()}
     chosen: list[Fact] = []
     lemmas: set[str] = set()
     for kind, count in counts.items():
         pool = [
             f
-            for f in data.facts
+            for f in facts
             if f.kind == kind and f.lemma not in used | named and mentions[f.lemma] <= MAX_MENTIONS
         ]
         pool = list({f.lemma: f for f in pool}.values())
@@ -48,7 +53,7 @@ def choose_unseen(
 
 
 def choose_reversed(
-    data: KnowledgeData,
+    facts: Sequence[Fact],
     counts: dict[str, int],
     share: float,
     used: set[str],
@@ -58,10 +63,14 @@ def choose_reversed(
 
     Opposites and synonyms: `y -> x` stays in training, everything asked about `x` in that type
     goes. Examples of a category: its members' kind-of facts stay, the category's own go.
+
+    Args:
+        facts: that may be trained.
+        counts, used: as in `choose_unseen`.
     """
     chosen = []
     for kind, count in counts.items():
-        of_kind = [f for f in data.facts if f.kind == kind]
+        of_kind = [f for f in facts if f.kind == kind]
         answers = {(f.lemma, f.slots.get("y")) for f in of_kind}
         pool = []
         for fact in of_kind:

@@ -27,6 +27,7 @@ from recipes.word_knowledge.articles import Articles
 from recipes.word_knowledge.categories import categories_of, derived_facts
 from recipes.word_knowledge.more_phrases import MORE
 from recipes.word_knowledge.pruned_tokenizer import minilm_folder
+from recipes.word_knowledge.strata import choose_reversed, choose_unseen
 from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 from recipes.word_knowledge.wordnet_facts import (
     MORE_NOUNS,
@@ -183,13 +184,12 @@ def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) 
 
     Returns the words of stratum C.
     """
-    from recipes.word_knowledge.strata import choose_reversed, choose_unseen
-
     shares = {"test": 1.0, "tune": 0.2}
     used: set[str] = set()
     everything = list(data.facts)
     unseen = {
-        name: choose_unseen(data, C_COUNTS, share, used, rng) for name, share in shares.items()
+        name: choose_unseen(data.facts, data.categories, C_COUNTS, share, used, rng)
+        for name, share in shares.items()
     }
     hidden = {f.lemma for facts in unseen.values() for f in facts}
     data.facts = [f for f in data.facts if not _shows(f, hidden)]
@@ -202,7 +202,7 @@ def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) 
         for fact in unseen[name]:
             keys = wide[fact.lemma] if fact.kind == "kind" else fact.keys
             rows.append(_item(whole, Fact(fact.kind, fact.lemma, fact.slots, keys), "C", rng))
-        reverse = choose_reversed(trained, B_COUNTS, share, used, rng)
+        reverse = choose_reversed(trained.facts, B_COUNTS, share, used, rng)
         gone = {(f.kind, f.lemma) for f in reverse}
         trained.facts = [f for f in trained.facts if (f.kind, f.lemma) not in gone]
         rows += [_item(trained, f, "B", rng) for f in reverse]
