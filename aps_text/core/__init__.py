@@ -1,1 +1,1 @@
-"""The method on tensors and Protocols: needs torch only."""
+"""The sampler on tensors and Protocols; the only third-party import is torch."""

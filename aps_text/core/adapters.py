@@ -1,13 +1,13 @@
-"""Two kinds of phi without a pass back through the model, and the optimiser all kinds share.
+"""Adapters (phi) that need no backward pass through the model, and the optimiser all kinds share.
 
-    logits   log x_phi = log x_theta + o_l[k] - log Z_l          K numbers a position
-    codes    log x_phi = log x_theta + <u_l, c_k> - log Z_l      d numbers a position
+    logits   log x_phi = log x_theta + o_l[k] - log Z_l          K parameters per position
+    codes    log x_phi = log x_theta + <u_l, c_k> - log Z_l      d parameters per position
 
 For an operator that sees probabilities only through the expected code `sum_k p_k c_k`, the optimum
 of `c KL(x_phi || x_theta) - (w / beta) log q` lies in the second family: its stationary points are
 `log x_phi = log x_theta + (w / (c beta)) <grad, c_k>`, up to normalisation.
 
-LoRA is in `aps_text.models.lora`; what an adapter is, in `protocols.Adapter`.
+The LoRA adapter is in `aps_text.models.lora`; the interface is `protocols.Adapter`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ __all__ = ["CodeTilt", "LogitsAdapter", "RowAdam"]
 class RowAdam:
     """Adam (Kingma & Ba 2015) on one tensor with a leading row axis, gated per row.
 
-    Its eps is relative: `eps * rms(gradient of the row)`, so that the step does not depend on the
-    scale of the reward and a gradient of rounding noise is not blown up to a full step within a
-    row that has a real one. Where the value's rows are parts of a prompt's row (positions), `scale`
-    gives the rms over the prompt's.
+    eps is relative: `eps * rms`, with the root mean square of the row's gradient. So the step does
+    not depend on the reward's scale, and an entry whose gradient is rounding noise beside the
+    row's other entries moves by much less than the learning rate.
     """
 
     def __init__(
@@ -48,11 +47,14 @@ class RowAdam:
 
     @torch.no_grad()
     def step(self, grad: Tensor, gate: Tensor, scale: Tensor | None = None) -> None:
-        """Descend along `grad` (the value's shape) in the rows where `gate (B,)` is True; `scale`
-        `(B,)` is the gradient's rms, by default over each row."""
+        """Descend along `grad` (the value's shape) in the rows where `gate (B,)` is True.
+
+        Args:
+            scale: `(B,)` the gradient's rms; None computes it over all entries of each row.
+        """
         shape = (-1,) + (1,) * (grad.ndim - 1)
         one, two = self.betas
-        # In place, then put back where the gate is closed: a step touches each number few times.
+        # Update in place and restore the closed rows afterwards: fewer passes over memory.
         closed = (~gate).nonzero().squeeze(-1)
         kept = self.value[closed], self.mean[closed], self.square[closed]
         self.count += gate.long()
@@ -76,9 +78,10 @@ class RowAdam:
 
 
 class LogitsAdapter:
-    """phi = an offset of the logits at the masked positions, new at every denoising step.
+    """phi = an offset of the logits at the masked positions, reset to 0 at every denoising step.
 
-    No pass back through the denoiser: M inner steps cost one forward. The authors' text code.
+    No backward pass through the denoiser: M inner steps cost one forward. The APS authors' text
+    code uses this adapter.
     """
 
     def __init__(self, batch: int, lr: float, eps: float = 0.1) -> None:
@@ -105,21 +108,21 @@ class LogitsAdapter:
         self.adam.step(grad, gate[self.rows], (square / count).sqrt()[self.rows])
 
     def take(self, rows: Tensor) -> LogitsAdapter:
-        """Nothing outlives a step."""
+        """A new adapter for `len(rows)` rows: no parameter outlives a step."""
         return LogitsAdapter(len(rows), self.lr, self.eps)
 
 
 class CodeTilt:
     """phi = a tilt `<u_l, c_k>` towards codes, `u (B, L, d)`, kept from one step to the next.
 
-    A step costs one forward, however many inner steps it has, and the optimiser holds d numbers a
-    position in place of K.
+    A denoising step costs one forward, however many inner steps it has, and the optimiser holds d
+    numbers per position instead of K.
 
     Args:
-        start: `(B, L, d)`, where u begins.
-        codebook: of the operator that guides.
-        lr, eps: Adam's; see `RowAdam`. Its moments begin anew at every step.
-        keep: share of u that a step takes over from the one before, in [0, 1].
+        start: `(B, L, d)`, the initial u.
+        codebook: that of the guiding operator.
+        lr, eps: of Adam, see `RowAdam`. Its moments are reset at every denoising step.
+        keep: factor in [0, 1] applied to u at the start of every denoising step.
     """
 
     def __init__(
@@ -128,7 +131,7 @@ class CodeTilt:
         self.u, self.codebook, self.lr, self.eps, self.keep = start, codebook, lr, eps, keep
 
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
-        """See `Adapter.begin`: one forward, of theta, which phi needs anyway."""
+        """See `Adapter.begin`; one forward, which `logits` reuses."""
         with torch.no_grad():
             self.theta = denoiser.logits(state, where)
             self.u = self.keep * self.u.to(self.theta)

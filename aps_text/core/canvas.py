@@ -1,7 +1,8 @@
-"""The canvas: what a method fills. Only the answer is on it; the prompt is bound in the denoiser.
+"""The canvas: the token rows a method fills in. It holds the answer, not the prompt.
 
 Shapes: B rows of L positions. Rows may be shorter than L: positions past a row's length hold
 `fill_id` and are not editable. After a committed stop token the rest of the row becomes `fill_id`.
+The prompt is bound in the denoiser.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ class Canvas:
     Attributes:
         z: `(B, L)` int64 tokens, `mask_id` where open.
         editable: `(B, L)` bool; positions a method may write (an infill's given text is not).
-        block: `(B, L)` int64; blocks are completed in rising order (semi-autoregressive). None
-            where all is one block.
+        block: `(B, L)` int64; blocks are completed in ascending order (semi-autoregressive). None
+            is a single block.
         stop_ids: tokens that end a row; empty for images.
         fill_id: written after a stop token and past a row's length.
         group: `(B,)` int64; which prompt a row (a particle) belongs to.
-        written: `(B, L)` int64; the step that wrote what stands there, -1 for none.
+        written: `(B, L)` int64; index of the step that wrote the token, -1 for none.
     """
 
     z: Tensor
@@ -41,7 +42,7 @@ class Canvas:
 
     @classmethod
     def open(cls, lengths: Sequence[int], *, mask_id: int, **kwargs: Any) -> Canvas:
-        """All masks: row b has `lengths[b] >= 1` open positions; `of`'s other arguments."""
+        """Rows of masks: row b has `lengths[b] >= 1` open positions; `kwargs` go to `of`."""
         return cls.of([[mask_id] * n for n in lengths], mask_id=mask_id, **kwargs)
 
     @classmethod
@@ -57,12 +58,18 @@ class Canvas:
         group: Sequence[int] | None = None,
         device: torch.device | str | None = None,
     ) -> Canvas:
-        """Rows of tokens, `mask_id` where open, of any lengths >= 1.
+        """A canvas of token rows, `mask_id` where open.
 
         Args:
-            rows: B token lists.
+            rows: B token lists, each of length >= 1.
+            fill_id, stop_ids: see the class.
             given: B bool lists; positions that must stay as they are (an infill's text). Other
                 tokens are a draft: they stay unless `remask`, and a stop among them ends a row.
+            block_length: positions of a block, >= 1; None makes one block.
+            group: B prompt numbers; None gives every row its own.
+
+        Raises:
+            ValueError: no rows, or an empty row.
         """
         lengths = [len(row) for row in rows]
         if not lengths or min(lengths) < 1:
@@ -91,7 +98,7 @@ class Canvas:
 
     @property
     def lengths(self) -> Tensor:
-        """`(B,)` int64 positions of each row, without the padding behind a shorter one."""
+        """`(B,)` int64 positions of each row, padding not counted."""
         return (self.editable | (self.z != self.fill_id)).sum(-1)
 
     def take(self, rows: Tensor) -> Canvas:
@@ -106,8 +113,8 @@ class Canvas:
         )
 
     def put(self, rows: Tensor, canvas: Canvas) -> Canvas:
-        """The same canvas with what a step wrote: row i of `canvas` at `rows[i]`, which rise."""
-        if len(rows) == len(self.z):  # all of them
+        """This canvas with row i of `canvas` written over row `rows[i]`; `rows` ascend."""
+        if len(rows) == len(self.z):
             return canvas
         return replace(
             self,
@@ -123,7 +130,7 @@ def positions_of(on: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def is_stop(z: Tensor, stop_ids: Sequence[int]) -> Tensor:
-    """Where stop tokens stand, bool of `z`'s shape."""
+    """Which positions hold a stop token, bool of `z`'s shape."""
     hit = torch.zeros_like(z, dtype=torch.bool)
     for stop in stop_ids:
         hit |= z == stop

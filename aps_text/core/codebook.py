@@ -1,4 +1,4 @@
-"""Codes `c_k` and the quantised expectation: how a reward's gradient reaches a categorical.
+"""Codes `c_k` and the quantised expectation, which carry a reward's gradient to the distributions.
 
     xbar^l = sum_k c_k x_phi^l[k]        expected code
     x^l    = Q(xbar^l)                   quantised to a code of the book (or argmax, or a sample)
@@ -88,8 +88,8 @@ class VectorCodebook:
 class LFQCodebook:
     """Lookup-free quantiser: token id k is `bits` signs in {-1, +1}, most significant bit first.
 
-    `xbar` stores `bits` numbers; `Q` is the sign, with 0 -> -1. The nearest token may have almost
-    no prior mass: that is the point of it.
+    `xbar` has `bits` entries; `Q` is the sign, with 0 -> -1. The token nearest to `xbar` may have
+    almost no probability under the prior; that is intended.
 
     Attributes:
         codes: `(K, bits)` float32, every code. Expected codes are one product with it.
@@ -119,7 +119,7 @@ class LFQCodebook:
     def _codes(self, like: Tensor) -> Tensor:
         key = (like.device, like.dtype)
         if key not in self._placed:
-            with torch.inference_mode(False):  # kept for calls that need gradients, too
+            with torch.inference_mode(False):  # the cache also serves calls that need gradients
                 self._placed[key] = self.codes.to(like)
         return self._placed[key]
 
@@ -131,7 +131,7 @@ class LFQCodebook:
 
 @dataclass
 class Relaxed:
-    """A canvas whose masked positions are distributions, as an operator is given it.
+    """A canvas whose masked positions are distributions: the input of `Operator.log_prob`.
 
     Each operator embeds it with its OWN codebook, so two rewards with two tokenizers see two x~.
 
@@ -141,7 +141,8 @@ class Relaxed:
         probs: `(N, K)`; `x_phi` there, carrying the gradient.
         alive: `(B, L)` bool; positions before the row's stop token.
         relaxation: `quantized | expectation | entropy | gumbel`.
-        quantizer: `nearest` quantises `xbar` in the codebook; `argmax` and `sample` use `ids`.
+        quantizer: for `quantized` and `entropy`: `nearest` quantises `xbar` in the codebook;
+            `argmax` and `sample` use `ids`.
         gumbel: `(N, K)` Gumbel noise, for `relaxation="gumbel"` only.
         temperature: of the Gumbel-softmax, > 0.
     """

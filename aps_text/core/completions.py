@@ -1,4 +1,4 @@
-"""Whole answers at a step: drawn from its distributions, or relaxed; and what they are worth."""
+"""Whole answers at a step: drawn from its distributions or relaxed, and their rewards."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead
 
 
 def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:
-    """Whole answers: tokens `(N, n)` at the masked positions, ended at their stop, `(B * n, L)`.
+    """Whole answers `(B * n, L)`: tokens `(N, n)` at the masked positions, ended at their stop.
 
-    Committed tokens are kept; a row's n answers stand together.
+    Committed tokens are kept; the n answers of a row are adjacent.
     """
     count = tokens.shape[-1]
     ids = canvas.z[:, None].repeat(1, count, 1)
@@ -39,7 +39,7 @@ def relax(step: Step, probs: Tensor, hard: Tensor, **how: Any) -> Relaxed:
 
     Args:
         probs: `(N, K)`, carrying the gradient.
-        hard: `(N,)` a token each; the first stop token among them ends the row.
+        hard: `(N,)` one token per position; the first stop token among them ends the row.
         how: fields of `Relaxed`: relaxation, quantizer, gumbel, temperature.
     """
     canvas, (rows, cols) = step.canvas, step.where
@@ -60,7 +60,7 @@ def rewards_of(operator: Operator, step: Step, tokens: Tensor) -> Tensor:
 
 
 def scored_positions(ids: Tensor, canvas: Canvas) -> Tensor:
-    """Positions of `(B, n, L)` that decide an answer: its tokens, and the stop that ends it."""
+    """Which positions of `ids (B, n, L)` belong to an answer: its tokens and its stop; bool."""
     on = torch.ones_like(ids, dtype=torch.bool)
     if canvas.stop_ids:
         on[..., 1:] = alive_before_stop(ids, canvas.stop_ids)[..., :-1]

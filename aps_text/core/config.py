@@ -1,4 +1,4 @@
-"""`APSConfig`: the settings of a call, flat at the surface, records inside; JSON; presets."""
+"""`APSConfig`: the settings of a call as flat keywords, stored as records; JSON; presets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["PRESETS", "SETTINGS", "APSConfig"]
 class APSConfig:
     """Settings of one call: a preset (default `balanced`) with single keywords changed.
 
-    Every keyword goes to one record (`aps_text.core.settings`): `sampler` is what the loop and the
-    methods read, `call`, `model` and `reward` are read where a call becomes a canvas, where the
-    model is bound, and where a reward becomes an operator. A keyword that chooses what there is not
-    (`adapter="logits"` has no LoRA) leaves the others of it without a record; `make`, a pipeline's
-    call and a command refuse them. Immutable; `replace` makes another.
+    Every keyword goes to one record (`aps_text.core.settings`): the loop and the methods read
+    `sampler`; `call` is read when prompts become a canvas, `model` when the model is bound to
+    them, `reward` when a reward becomes an operator. A keyword of a feature that another keyword
+    turns off (`lora_rank` with `adapter="logits"`) has no record: `APSConfig` ignores it, while
+    `make`, a pipeline's call and a command refuse it. Immutable; `replace` makes a changed copy.
 
     Args:
         preset: `fast`, `balanced` or `paper`; see `PRESETS`.
@@ -33,90 +33,92 @@ class APSConfig:
             or `dream` (its own rounding).
         threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
             with steps = max_new_tokens it saves forwards where the model is sure. None is off.
-        block_length: fill blocks of this many positions left to right, each in its equal share of
+        block_length: fill blocks of this many positions left to right, each in an equal share of
             the steps (LLaDA's rule, docs/decoding.md); None is one block.
         prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
             steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
             computes them at every step.
 
     Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
-        inner_steps: optimiser steps M per denoising step; 0 fits no phi, and steers only by
-            `pool_size`.
+        inner_steps: optimiser steps M per guided denoising step; 0 fits no phi, so only
+            `pool_size` steers.
         prior: `overlap` (-c log <x_phi, x_theta>, the paper's; it sharpens the model even without a
             reward), `kl` (c KL(x_phi || x_theta); without a reward it leaves the base sampler
             exactly), `none`. c is the share of the row's masks revealed at this step.
         likelihood_weight: w. `length` is L (the canvas length, as in the slides); `posterior` is c,
             for which the KL prior's optimum is the tilted posterior in the mean-field sense; or a
             number above 0.
-        beta: temperature of the reward, `q = exp(r / beta)`; smaller steers harder. In the
-            reward's own units: always report it. None is the scale of the rewards that guide
-            (docs/rewards.md), 0.02 where they declare none.
+        beta: temperature of the reward, `q = exp(r / beta)`, in the reward's own units; smaller
+            steers harder. Report it with every result. None takes the scale that the guiding
+            rewards declare (docs/rewards.md), 0.02 where they declare none.
 
     Gradient:
         relaxation: what the operator sees: `quantized` (straight-through), `expectation` (soft),
             `entropy` (EntRGi's entropy-weighted mix), `gumbel` (straight-through Gumbel-softmax).
-        quantizer: the hard point of `quantized` and `entropy`: `nearest` code to the expected
-            code, the `argmax` token, or a `sample` at the decoding temperature and top-p.
+        quantizer: the token that `quantized` and `entropy` round to: the code `nearest` to the
+            expected code, the `argmax` token, or a `sample` under the decoding settings.
         gumbel_temperature: of the Gumbel-softmax.
         estimator: `relaxed` (through the relaxation), `rloo`, `remax` (score function, for black
             boxes), `auto` (per operator: relaxed where differentiable and the reward does not ask
             for samples, rloo elsewhere).
         num_samples: answers drawn per row for rloo / remax, untempered.
-        bridge: what becomes of the generator's tokens a differentiable reward's tokenizer lacks:
-            `restrict` (they leave the mixture), `error`, `zero`, `unk`, or `rloo` (steer without
-            the reward's gradient); see `text.reward_operator.bridge`.
-        reward_timeout: seconds a reward may take to score one batch, of texts or of relaxed
-            answers (not to pass a gradient back through them); None waits for ever.
+        bridge: treatment of the generator's tokens that a differentiable reward's tokenizer lacks:
+            `restrict` (their probability is removed), `error`, `zero`, `unk`, or `rloo` (steer
+            without the reward's gradient); see `text.reward_operator.bridge`.
+        reward_timeout: seconds a reward may take for the forward pass of one batch, of texts or of
+            relaxed answers; the backward pass is not timed. None is no limit.
 
     Adapter (phi):
-        adapter: `lora` (weights of the model) or `logits` (cheap: no pass back through the model).
+        adapter: `lora` (weights of the model) or `logits` (cheap: no backward pass through it).
         lora_rank, lora_alpha: rank r and scale alpha / r.
-        lora_layers: adapt the top n layers, the trunk below runs once a step; None adapts all.
+        lora_layers: adapt the top n layers; the layers below (the trunk) run once per step. None
+            adapts all layers.
         learning_rate: Adam's; None is 0.006 for lora and 0.5 for logits.
         adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
-            the learning rate, large is gradient descent.
-        carry_over: keep a LoRA phi from one denoising step to the next (one more forward each):
-            tilts further at one price, and rounding grows from step to step, so in float32 another
-            batch may change a steered answer (benchmarks/batch_invariance.py); without it, or in
-            float64 (the reward's numbers, too), none did. A logits phi always starts anew.
+            the learning rate, a large eps approaches gradient descent.
+        carry_over: keep a LoRA phi from one denoising step to the next: it tilts further for one
+            more forward per step. Rounding errors then grow from step to step: in float32 a
+            steered answer may change with its batch (benchmarks/batch_invariance.py); none did
+            without it, or in float64 (the reward's numbers, too). A logits phi is never kept.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
             beyond it stops optimising and is pulled back onto the bound. None is no bound.
         guidance_start, guidance_end: steer during this part of the steps, in [0, 1].
-        guidance_interval: steer every so many steps.
+        guidance_interval: of that part, steer the steps whose index is a multiple of this.
 
     Remasking and decoding:
         remasking: `anchored` keeps the candidates with the highest TILTED probability; `standard`
             keeps them by `alg` under `rank_by`; `low_confidence` and `random` are LLaDA's names:
             standard by `maskgit_plus`, and a random order with the same counts.
         candidate: `sample` from x_phi (text) or the `quantized` expectation (image tokens), which
-            is one answer: there is no pool to choose from.
-        pool_size: the candidates of a guided step are those of one whole answer, chosen by
-            `exp(r / beta)` among so many: fresh draws from x_phi, and the one chosen at the step
-            before (`methods.pool`). It needs no gradient, so with `inner_steps=0` it steers at the
-            price of plain decoding and these rewards. None (or 1) draws each token by itself.
+            is a single answer and so excludes `pool_size`.
+        pool_size: take the candidates of a guided step from one whole answer, chosen by
+            `exp(r / beta)` among this many: fresh draws, and the one chosen at the step before
+            (`methods.pool`). It needs no gradient: with `inner_steps=0` steering costs plain
+            decoding and these rewards. None (or 1) draws every token independently.
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
-        rank_by: whose probability standard remasking ranks by, `theta` (the prior) or `phi` (then
-            it is anchored remasking by another name).
-        remask: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them),
-            those of the lowest score; in a random order any of them, with a new draw.
+        rank_by: whose probability standard remasking ranks by, `theta` (the prior) or `phi`
+            (equivalent to anchored remasking).
+        remask: committed tokens compete again (ReMDM: at most (1 - alpha_s) / alpha_t of them, and
+            at most half), those of the lowest score; in a random order, ones drawn at random.
         alg: confidence of plain decoding and standard remasking, by Dream's names: `maskgit_plus`
             (probability), `topk_margin`, `entropy`, `origin` (random order, random count).
             Always untempered, so temperature never changes the decoding order by itself.
-        alg_temp: draw the positions instead of taking the best: `softmax(score / alg_temp)`
-            without replacement, Dream's knob. None is off, and so is Dream's own 0.
-        cfg_scale: classifier-free guidance by the prompt masked out, `(1 + w) cond - w uncond`,
-            LLaDA's knob (diffusers' `guidance_scale` is 1 + w); one more forward a step. 0 is off.
+        alg_temp: Dream's option: draw the positions from `softmax(score / alg_temp)` without
+            replacement instead of taking the best. None and 0 take the best.
+        cfg_scale: LLaDA's w of classifier-free guidance, `(1 + w) cond - w uncond`, where uncond
+            masks out the prompt (diffusers' `guidance_scale` is 1 + w); one more forward per step.
+            0 is off.
         temperature, top_p, top_k: of the candidate's draw; temperature 0 takes the argmax.
         eos_penalty: subtracted from the stop tokens' logits.
         min_new_tokens: no stop token before this many positions; 1 forbids empty answers.
         num_return_sequences: answers per prompt, each with its own draws.
         seed: of every prompt's draws. The same prompt and seed give the same answer in any batch
-            (steered: but for rounding, see `carry_over`).
+            (steered answers: up to rounding, see `carry_over`).
 
     Raises:
-        TypeError: a keyword that is none (the message suggests one), or a value of a wrong type.
+        TypeError: an unknown keyword (the message suggests one), or a value of a wrong type.
         ValueError: an unknown preset, or a value outside its range.
     """
 
@@ -146,8 +148,9 @@ class APSConfig:
         """`APSConfig(preset, **options)`, where every option must have an effect.
 
         Raises:
-            ValueError, TypeError: as `APSConfig`; and for an option that changes nothing beside the
-                others (and is not what it is anyway).
+            ValueError, TypeError: as `APSConfig`.
+            ValueError: an option that differs from its default and has no effect together with
+                the others.
         """
         made = cls(preset, **options)
         for name, reason in cls(preset).ineffective(options).items():
@@ -155,8 +158,10 @@ class APSConfig:
         return made
 
     def ineffective(self, options: Mapping[str, Any]) -> dict[str, str]:
-        """Which of these keywords would change nothing beside the rest, and why; one that has its
-        value anyway is none of them."""
+        """The given keywords that would have no effect in this configuration, with the reason.
+
+        A keyword given with the value that it has anyway is not reported.
+        """
         typed, usual = checked(renamed(options, warn=False)), self.flat()
         values = Options({**usual, **typed})
         sampler, call, model, _ = settings_of(values)
@@ -169,34 +174,34 @@ class APSConfig:
         }
 
     def replace(self, **options: Any) -> APSConfig:
-        """A copy with some keywords changed, checked again."""
+        """A copy with some keywords changed; raises what the class raises."""
         return _made(self.preset, {**self.flat(), **checked(renamed(options))})
 
-    if not TYPE_CHECKING:  # our own code reads the records, and mypy holds it to that
+    if not TYPE_CHECKING:  # the library reads the records; mypy reports attributes by keyword
 
         def __getattr__(self, name: str) -> Any:
-            """A keyword's value, for reading at a prompt."""
+            """A keyword's value, for interactive use; its default where it has no record."""
             name = RENAMED.get(name, name)
             if name.startswith("_") or name not in SETTINGS:
                 raise AttributeError(f"a configuration has no {name!r}{hint(name, SETTINGS)}")
             return self.flat().get(name, DEFAULTS[name])
 
     def flat(self) -> dict[str, Any]:
-        """Every keyword that has a record here, by name."""
+        """The keywords that have a record, by name."""
         return flatten(self.sampler, self.call, self.model, self.reward)
 
     def to_json(self) -> str:
-        """One flat JSON object, a key per keyword that has a record here."""
+        """One flat JSON object of the keywords that have a record."""
         return json.dumps(self.flat(), indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> APSConfig:
-        """The inverse of `to_json`. Missing keywords take their defaults; those without effect are
-        dropped, so files of earlier versions, which held all of them, can be read.
+        """The inverse of `to_json`. Missing keywords take their defaults, those without effect are
+        dropped.
 
         Raises:
-            TypeError: not an object, or a keyword that is none.
-            ValueError: a value outside its range.
+            TypeError: not a JSON object, an unknown keyword, or a value of a wrong type.
+            ValueError: not JSON, or a value outside its range.
         """
         values = json.loads(text)
         if not isinstance(values, dict):
@@ -228,14 +233,14 @@ class APSConfig:
 
 
 def _made(preset: str, values: Mapping[str, Any]) -> APSConfig:
-    """A configuration of these values, which started from a preset."""
+    """A configuration of these values; `preset` is only remembered."""
     made: APSConfig = object.__new__(APSConfig)
     made._set(preset, values)
     return made
 
 
 def find_preset(name: Any) -> str:
-    """A preset's name, `balanced` for None; raises `ValueError` naming what there is."""
+    """The preset's name, `balanced` for None; raises `ValueError` listing the presets."""
     if name is None:
         return "balanced"
     if not isinstance(name, str) or name not in PRESETS:
@@ -244,10 +249,10 @@ def find_preset(name: Any) -> str:
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with numbers as `int` and `float`.
+    """The options, checked, with numbers as `int` and `float`.
 
     Raises:
-        TypeError: an option that does not exist, or a value of a wrong type.
+        TypeError: an unknown option, or a value of a wrong type.
         ValueError: a value outside its range.
     """
     for name in options:
@@ -256,13 +261,13 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: SETTINGS[name].check(name, value) for name, value in options.items()}
 
 
-# One steered answer costs several plain ones; the presets are the dial.
+# A steered answer costs several times a plain one; a preset sets how much.
 PRESETS: dict[str, dict[str, Any]] = {
-    # No phi: a pool of answers re-weighted by the reward inside plain decoding, in its second half.
+    # No phi: a pool of answers, weighted by the reward, in the second half of the steps.
     "fast": {"inner_steps": 0, "guidance_start": 0.5},
     "balanced": {},
-    # The slides' objective, weight, relaxation and candidates one by one; steps and adapter are
-    # ours.
+    # Objective, weight, relaxation and independent candidates as in the slides; the number of
+    # steps and the adapter are not theirs.
     "paper": {
         "steps": 32,
         "inner_steps": 10,
@@ -274,4 +279,4 @@ PRESETS: dict[str, dict[str, Any]] = {
         "lora_layers": None,
     },
 }
-"""Presets by name: what each changes of `balanced`."""
+"""Presets by name, each as its differences from `balanced`."""

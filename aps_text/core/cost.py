@@ -1,7 +1,7 @@
-"""Cost, counted in one place: proxies around the denoiser and the operator that every method uses.
+"""Cost counters: proxies around the denoiser and the operator, the same for every method.
 
-Units are ROWS: a batched pass over B rows counts B. A backward is counted when a gradient really
-arrives at the logits or at the score.
+Units are ROWS: a batched pass over B rows counts B. A backward is counted when a gradient arrives
+at the logits or at the score.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Cost", "MeteredDenoiser", "MeteredOperator", "metered"]
 
 @dataclass
 class Cost:
-    """What a run spent.
+    """What a run cost.
 
     Attributes:
         trunk_forwards: row passes through the part the adapter does not change.
         denoiser_forwards: row passes that produced logits.
         denoiser_backwards: row passes back through the adapted part.
         reward_forwards, reward_backwards: rows scored, and differentiated.
-        reward_calls: how many times a reward was asked, each time for a whole batch.
+        reward_calls: batches scored by a reward.
         seconds: wall time.
         peak_memory_mb: peak memory in MiB: allocated on the accelerator, else the process's peak.
     """
@@ -50,7 +50,7 @@ class Cost:
     started: float = field(default_factory=time.perf_counter, repr=False)
 
     def stop(self, device: torch.device | str = "cpu") -> Cost:
-        """Set `seconds` and `peak_memory_mb` from now; returns itself."""
+        """Set `seconds` (since construction) and `peak_memory_mb`; returns itself."""
         self.seconds = time.perf_counter() - self.started
         if torch.device(device).type == "cuda":
             self.peak_memory_mb = torch.cuda.max_memory_allocated(device) / 2**20

@@ -29,7 +29,7 @@ __all__ = ["Likelihood", "estimate"]
 
 @dataclass
 class Likelihood:
-    """What an estimator found.
+    """The result of an estimator.
 
     Attributes:
         surrogate: `(B,)`; its gradient at the logits estimates that of log q.
@@ -52,8 +52,8 @@ def estimate(
     Args:
         operator: bound to the step's B rows.
         log_phi: `(N, K)` normalised, on the graph of the logits.
-        inner: the optimiser step; names the draws.
-        gradient: how; None is what the step's settings say.
+        inner: index of the optimiser step, a coordinate of the counted noise.
+        gradient: which estimators to use; None reads the step's settings.
 
     Raises:
         ValueError: `estimator="relaxed"` with an operator that is a black box.

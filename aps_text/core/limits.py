@@ -1,10 +1,10 @@
-"""What a setting may be: the specification beside each field, and its check.
+"""The allowed values of a setting: a specification beside each field, and its check.
 
     steps: int = number(16, low=1, whole=True)
     schedule: str = choice("linear", "cosine")
 
 `check_fields` in a record's `__post_init__` applies them. Errors name the setting, the value and
-what is allowed. Any real number is taken (numpy's too) and stored as `int` or `float`.
+what is allowed. Any real number is accepted (numpy's too) and stored as `int` or `float`.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Number:
         found = int(value) if isinstance(value, numbers.Integral) else float(value)
         try:
             inside = math.isfinite(found) and self.low <= found <= self.high
-        except OverflowError:  # an integer that no float holds
+        except OverflowError:  # an integer too large for a float
             inside = False
         if not inside or (self.above and found == self.low):
             bits = found.bit_length() if isinstance(found, int) else 0
@@ -115,12 +115,12 @@ class Switch:
 
 
 def number(default: Any, low: float = 0, high: float = MOST, *, flat: str = "", **kind: Any) -> Any:
-    """A field that takes a `Number`; `flat` is its name at the surface where that differs."""
+    """A field that takes a `Number`; `flat` is its name as a keyword where that differs."""
     return _field(default, Number(low=low, high=high, **kind), flat)
 
 
 def choice(default: str, *others: str, flat: str = "") -> Any:
-    """A field that takes one of these names."""
+    """A field that takes one of these names; the first is the default."""
     return _field(default, Choice((default, *others)), flat)
 
 
@@ -134,7 +134,7 @@ def _field(default: Any, takes: Any, flat: str) -> Any:
 
 
 def flat_name(field: dataclasses.Field[Any]) -> str:
-    """A field's name at the surface."""
+    """A field's name as a keyword."""
     return field.metadata.get("flat") or field.name
 
 

@@ -1,4 +1,4 @@
-"""Names people type: earlier ones of ours, and those of other libraries."""
+"""Alternative names of settings: deprecated ones, and those of other libraries (for hints)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ RENAMED = {
     "standard_score": "rank_by",
     "revisable": "remask",
 }
-"""Names of version 0.1's first drafts; they work until the next version, with a warning."""
+"""Deprecated names: accepted with a warning."""
 
 WORDS = {("likelihood_weight", "slides"): "length"}
-"""Values that have another name now."""
+"""Deprecated values, by setting."""
 
 CALL = (
     *("prompts", "reward", "method", "select", "report", "control", "on_error", "config"),
     *("preset", "seeds", "columns", "start", "on_step", "keep_trajectory", "warm_start"),
 )
-"""Arguments of a pipeline's call that are no settings."""
+"""Arguments of a pipeline's call that are not settings; suggested in hints, too."""
 
 THEIRS = {
     # transformers
@@ -93,7 +93,7 @@ THEIRS = {
     "candidates": "pool_size",
     "callbacks": "on_step",
 }
-"""Other libraries' names for what we have under another name."""
+"""Other libraries' names, and ours for the same option."""
 
 ELSEWHERE = {
     "batch_size": "pass it to APSPipeline, or to from_pretrained",
@@ -115,10 +115,10 @@ ELSEWHERE = {
 
 
 def renamed(options: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
-    """Options with the names of now in the place of earlier ones.
+    """The options with deprecated names and values replaced; warns about each if `warn`.
 
     Raises:
-        TypeError: an option under both its names.
+        TypeError: an option given under both its names.
     """
     found: dict[str, Any] = {}
     for name, value in options.items():
@@ -134,7 +134,7 @@ def renamed(options: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """What to write in the place of an unknown option."""
+    """The end of an error message about an unknown option: what to use instead."""
     plain = name.strip().lower().lstrip("-").replace("-", "_")
     if plain in ELSEWHERE:
         return f"; {ELSEWHERE[plain]}"

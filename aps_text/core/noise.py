@@ -40,7 +40,7 @@ def _mix(state: Tensor, value: Tensor | int) -> Tensor:
 
 
 def _open_unit(state: Tensor) -> Tensor:
-    """64 random bits to (0, 1), float64. With 52 of them `n + 1/2` is exact: 1 never comes out."""
+    """64 random bits to (0, 1), float64. Only 52 are used: then `n + 1/2` is exact and never 1."""
     return (_shift(state, 12).double() + 0.5) * 2.0**-52
 
 
@@ -101,22 +101,22 @@ class Noise:
 
 
 BLOCK, LARGE = 512, 32_768
-"""Tokens of a block of `inverted`, and the vocabulary from which on it works by blocks."""
+"""`inverted` searches blocks of BLOCK tokens if the vocabulary has at least LARGE."""
 
 
 def inverted(probs: Tensor, u: Tensor) -> Tensor:
     """Token ids `(N, n)` by inverting the cumulative sum of `probs (N, K)` at `u (N, n)` in (0, 1).
 
-    Probabilities need not sum to 1; a token of probability 0 never comes out. Of a large vocabulary
-    the block is found first and then the token in it, so that no running sum of all tokens is
-    made.
+    Probabilities need not sum to 1; a token of probability 0 is never drawn. For a large vocabulary
+    the block is found first and then the token in it, which avoids a cumulative sum over all
+    tokens.
     """
     size = probs.shape[-1]
     if size < LARGE:
         cumulative = probs.double().cumsum(-1)
         at = _below(u * cumulative[:, -1:], cumulative[:, -1:])
         found = torch.searchsorted(cumulative, at, right=True)
-        return found.clamp_max(size - 1)  # NaN lies behind all: reported with the step
+        return found.clamp_max(size - 1)  # NaN is found past the end; Step.report raises
     whole = size // BLOCK * BLOCK
     blocks = probs[:, :whole].unflatten(-1, (-1, BLOCK)).sum(-1, dtype=torch.double)
     if whole < size:
@@ -136,5 +136,5 @@ def inverted(probs: Tensor, u: Tensor) -> Tensor:
 
 
 def _below(at: Tensor, end: Tensor) -> Tensor:
-    """`at`, or the number before `end`: rounding may reach the end, behind which nothing is."""
+    """`at`, but strictly below `end`, which rounding may otherwise reach."""
     return at.minimum(end.nextafter(torch.zeros_like(end)))

@@ -1,4 +1,4 @@
-"""The operator `q(y|x)`: the only way anything is measured, a reward and a camera alike.
+"""The operator `q(y|x)`: the one interface to whatever scores a canvas, rewards and measurements.
 
 An operator owns its codebook (reward embeddings through a vocabulary bridge, an LFQ decoder), and
 operators add and scale: `relevance + 0.3 * sentiment`; `Combined` is any other function of several
@@ -38,7 +38,7 @@ class Scores:
     """Log-likelihoods of a batch.
 
     Attributes:
-        total: `(B,)`, what the sampler climbs.
+        total: `(B,)`, what the sampler increases.
         terms: unweighted values by name, each `(B,)`; for reports.
         applies: `(B,)` bool, the rows the operator says anything about (0 in the others); None is
             all of them.
@@ -60,7 +60,7 @@ class Operator(Protocol):
 
     @property
     def codebook(self) -> Codebook | None:
-        """Its codes of the tokens; None of a black box."""
+        """Its codes of the tokens; None if it is a black box."""
         ...
 
     def take(self, rows: Tensor) -> Operator:
@@ -78,7 +78,7 @@ class Operator(Protocol):
 
 @runtime_checkable
 class Startable(Protocol):
-    """An operator that can begin to score without waiting: several then work at the same time."""
+    """An operator that can start scoring without waiting, so that several run concurrently."""
 
     def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
         """Begin `log_prob_ids(ids)`; the returned function waits for its scores."""
@@ -86,7 +86,7 @@ class Startable(Protocol):
 
 
 def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
-    """Begin `operator.log_prob_ids(ids)` if it can, else do it when it is waited for."""
+    """Start `operator.log_prob_ids(ids)`; of one not `Startable`, the returned call computes it."""
     if isinstance(operator, Startable):
         return operator.start_ids(ids)
     return lambda: operator.log_prob_ids(ids)
@@ -107,8 +107,8 @@ class Arithmetic:
 
 
 class OperatorSum(Arithmetic):
-    """`sum_i w_i log q_i`: weights may be negative; weight 0 is reported and never computed in
-    the gradient. Built by `weighted_sum`, nested sums are flattened."""
+    """`sum_i w_i log q_i`: weights may be negative; a part of weight 0 is reported by
+    `log_prob_ids` and left out of `log_prob`. Build it with `weighted_sum`, which flattens."""
 
     def __init__(self, weighted: Sequence[tuple[float, Operator]]) -> None:
         self.weighted = [(float(w), op) for w, op in weighted]
@@ -142,7 +142,7 @@ class Combined(Arithmetic):
 
     Args:
         operators: n of them, bound to the same rows.
-        combine: n tensors `(B,)` to one `(B,)`, differentiable where it can be.
+        combine: maps n tensors `(B,)` to one `(B,)`.
         name: of its term; the operators' own terms are reported beside it.
         differentiable: False where `combine` has no useful gradient.
     """
@@ -166,7 +166,7 @@ class Combined(Arithmetic):
         return self.of([op.take(rows) for op in self.operators])
 
     def of(self, operators: Sequence[Operator]) -> Combined:
-        """The same function of other operators."""
+        """The same function applied to other operators."""
         return Combined(operators, self.combine, self.name, self.differentiable)
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
@@ -196,7 +196,7 @@ class Combined(Arithmetic):
 
 
 class ZeroOperator(Arithmetic):
-    """`q = 1`: the control that must leave the base sampler unchanged (with the KL prior)."""
+    """`q = 1`: a control that leaves the base sampler unchanged (with the KL prior)."""
 
     differentiable = True
     codebook: Codebook | None = None
@@ -217,12 +217,12 @@ class ZeroOperator(Arithmetic):
 
 
 def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
-    """Weighted total; terms keep their own units, equal names are numbered."""
+    """The weighted sum of several scores; terms stay unweighted, equal names are numbered."""
     weight, first = weighted[0]
     total = weight * first.total
     terms: dict[str, Tensor] = {}
     known = [scores.applies for _, scores in weighted if scores.applies is not None]
-    partly = len(known) == len(weighted)  # else one part says something about every row
+    partly = len(known) == len(weighted)  # else one part applies to every row
     applies = torch.stack([one.to(total.device) for one in known]).any(0) if partly else None
     for weight, scores in weighted:
         if scores is not first:
@@ -232,7 +232,7 @@ def add_scores(weighted: Sequence[tuple[float, Scores]]) -> Scores:
 
 
 def merge_terms(one: dict[str, Tensor], two: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Both; a name of `two` that is taken is numbered: `fluency`, `fluency_2`, ..."""
+    """The terms of both; a name of `two` that `one` has is numbered: `fluency`, `fluency_2`."""
     terms = dict(one)
     for name, value in two.items():
         unique, count = name, 2
@@ -253,6 +253,6 @@ def weighted_sum(*weighted: tuple[float, Operator]) -> OperatorSum:
 
 
 def guiding(operator: Operator) -> Operator:
-    """The parts with a non-zero weight: those of weight 0 are reported and never steer."""
+    """The sum of the parts with a non-zero weight (the others are only reported)."""
     weighted = [(weight, part) for weight, part in parts(operator) if weight != 0]
     return weighted_sum(*weighted) if weighted else ZeroOperator()

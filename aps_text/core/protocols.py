@@ -1,6 +1,7 @@
-"""What the sampler is given from outside: a denoiser bound to a batch of rows, and its phi.
+"""The Protocols `Denoiser`, a model bound to a batch of rows, and `Adapter`, its phi.
 
-What it measures with is `operator.Operator`; what plugs into its loop is in `sampler`.
+The Protocol of rewards and measurements is `operator.Operator`; those of the loop's parts are in
+`sampler`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .noise import Noise
 __all__ = ["SUPPRESSED", "Adapter", "Denoiser", "Where"]
 
 SUPPRESSED = -1e9
-"""A logit that is never drawn; finite, so that differences of two stay 0 and not nan."""
+"""The logit of a token that is never drawn; finite, so that differences are 0 and not nan."""
 
 Where = tuple[Tensor, Tensor]
 """Canvas positions `(rows, cols)`, each `(N,)` int64, ordered by row."""
@@ -24,7 +25,8 @@ Where = tuple[Tensor, Tensor]
 class Denoiser(Protocol):
     """`x_theta`: a model with its condition (prompts, guidance, padding) bound for B rows.
 
-    Logits are aligned (a shift undone) and float; the mask and untrained ids are suppressed.
+    Logits are floating point and aligned: those at a position predict the token there, also for a
+    model that predicts the next one. The mask token and untrained ids get the logit `SUPPRESSED`.
     """
 
     @property
@@ -42,11 +44,11 @@ class Denoiser(Protocol):
         ...
 
     def trunk(self, z: Tensor) -> Any:
-        """The part no adapter changes, run once per step on the canvas `(B, L)`."""
+        """Run the part that no adapter changes on the canvas `(B, L)`; once per denoising step."""
         ...
 
     def logits(self, state: Any, where: Where, phi: Any = None) -> Tensor:
-        """Logits `(N, K)` at the canvas positions asked for, under `phi` (None: `x_theta`)."""
+        """Logits `(N, K)` at the positions `where`, under `phi` (None: `x_theta`)."""
         ...
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
@@ -63,7 +65,7 @@ class Adapter(Protocol):
     """
 
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
-        """Start a denoising step; returns theta's logits, or None where phi equals theta now."""
+        """Start a denoising step; returns theta's logits `(N, K)`, or None if phi equals theta."""
         ...
 
     def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:

@@ -3,8 +3,8 @@
 `anchored` ranks candidates by their TILTED probability and keeps the highest as anchors; `standard`
 ranks them by the marginal's confidence (MaskGIT, Chang et al. 2022, https://arxiv.org/abs/2202.04200;
 Dream, Ye et al. 2025, https://arxiv.org/abs/2508.15487). ReMDM lets committed tokens compete again
-(Wang et al. 2025, https://arxiv.org/abs/2503.00307). Scores use untempered probabilities: tempering
-first makes ties, and ties decode left to right.
+(Wang et al. 2025, https://arxiv.org/abs/2503.00307). Scores use untempered probabilities: tempered
+ones have ties, and ties are kept left to right.
 
 Invariants of `choose`: exactly `count[b]` of row b's offered positions are kept; a lower block
 comes before any higher one; equal scores go left to right.
@@ -38,7 +38,7 @@ def confidence(kind: str, log_probs: Tensor, candidates: Tensor) -> Tensor:
 
 
 def margin(two: Tensor) -> Tensor:
-    """The gap between the two best probabilities, whose logarithms are `two (N, 2)`."""
+    """The gap `(N,)` between the two highest probabilities, given as logarithms `two (N, 2)`."""
     best = two.exp()
     return best[:, 0] - best[:, 1]
 
@@ -46,10 +46,13 @@ def margin(two: Tensor) -> Tensor:
 def anchor_scores(
     kind: str, log_probs: Tensor, candidates: Tensor, codebook: Codebook | None
 ) -> Tensor:
-    """`anchor_score` of quantised or sampled candidates, `(N,)`.
+    """Scores of quantised or sampled candidates by the setting `anchor_score`, `(N,)`.
 
     `token` is x_phi[candidate]. `bits` is the product over LFQ bits of max(q_b, 1 - q_b) with
-    q_b = (1 + xbar_b) / 2: a quantised expectation may have almost no mass as a token.
+    q_b = (1 + xbar_b) / 2, since a quantised expectation may have almost no probability as a token.
+
+    Raises:
+        ValueError: `bits` with a codebook that is not an LFQ codebook.
     """
     if kind == "token":
         return log_probs.gather(-1, candidates[:, None]).squeeze(-1).exp()
@@ -74,7 +77,7 @@ def choose(
     Args:
         scores: `(B, L)`, read where `offered`.
         offered: `(B, L)` bool; the competing positions.
-        block: `(B, L)` int64; lower blocks first. None where all is one block.
+        block: `(B, L)` int64; lower blocks first. None is a single block.
         count: `(B,)` int64, at most the offered positions of the row.
         committed: `(B, L)` bool; offered positions that already hold a token compete as if they
             were in the row's lowest block.
@@ -96,8 +99,8 @@ def choose(
 def weakest_committed(score: Tensor, committed: Tensor, alpha_t: float, alpha_s: float) -> Tensor:
     """Committed positions that must compete again, bool `(B, L)` (ReMDM's remasking rate).
 
-    At most a share `(1 - alpha_s) / alpha_t` (and at most half) of a row's committed tokens, the
-    ones committed with the lowest score.
+    Those of the lowest `score (B, L)`: the fraction `(1 - alpha_s) / alpha_t` of a row's committed
+    tokens, at most half of them, rounded down.
     """
     if alpha_t <= 0:
         return torch.zeros_like(committed)

@@ -1,8 +1,8 @@
-"""Flat keywords to the records of `settings`, and back.
+"""Conversion of flat keywords to the records of `settings`, and back.
 
-Every keyword goes to one record. Where a keyword chooses what there is (`inner_steps=0` fits no
-phi, `adapter="logits"` has no LoRA), the record of what there is not is not built, and a keyword
-that was typed for it is an error with that reason.
+Every keyword goes to one record. Some keywords turn features off (`inner_steps=0` fits no phi,
+`adapter="logits"` has no LoRA): the feature's record is then not built, and `Options.reasons` says
+why its other keywords have no effect.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FIELDS = [
     if field.metadata
 ]
 
-# Keywords that choose a record, or mean something else to each record that has them.
+# Keywords that choose a record, or whose range or default depends on the record.
 CHOOSING: dict[str, tuple[Any, Any]] = {
     "beta": (Number(above=True, least=1e-9, optional=True), None),
     "inner_steps": (Number(high=10**6, whole=True), 1),
@@ -64,17 +64,17 @@ SETTINGS |= {name: takes for name, (takes, _) in CHOOSING.items()}
 
 DEFAULTS: dict[str, Any] = {name: field.default for name, field in FIELDS}
 DEFAULTS |= {name: default for name, (_, default) in CHOOSING.items()}
-"""What every keyword is where nothing is said."""
+"""Every keyword's default, by name."""
 
 
 @dataclass
 class Options:
-    """Keywords on their way to records.
+    """Keywords that are being converted to records.
 
     Attributes:
-        values: by name; those that are absent have their default.
-        used: the names that went to a record.
-        reasons: why a name did not.
+        values: by name; absent ones have their default.
+        used: the names that were read for a record.
+        reasons: for names that have no effect, why.
     """
 
     values: Mapping[str, Any]
@@ -87,26 +87,26 @@ class Options:
         return SETTINGS[name].check(name, self.values.get(name, DEFAULTS[name]))
 
     def record(self, kind: Any, **others: Any) -> Any:
-        """A record: `others`, and the rest from the keywords of its fields."""
+        """A record of type `kind`: `others` as given, the remaining fields from keywords."""
         own = [f for f in dataclasses.fields(kind) if f.metadata and f.name not in others]
         return kind(**{field.name: self[flat_name(field)] for field in own}, **others)
 
     def leave_out(self, reason: str, *what: Any) -> None:
-        """Say why these keywords, or those of these records, go nowhere."""
+        """Record why these keywords (or those of these record types) have no effect."""
         for one in what:
             for name in [one] if isinstance(one, str) else names_of(one):
                 self.reasons.setdefault(name, reason)
 
 
 def names_of(record: Any) -> list[str]:
-    """A record's keywords."""
+    """The keywords of a record type."""
     return [flat_name(field) for field in dataclasses.fields(record) if field.metadata]
 
 
 def settings_of(
     options: Options,
 ) -> tuple[SamplerSettings, CallSettings, ModelSettings, RewardSettings]:
-    """The four records.
+    """The four records of a configuration.
 
     Raises:
         ValueError, TypeError: naming a setting, its value and what it takes.
@@ -126,7 +126,8 @@ def _sampler(options: Options, beta: float) -> SamplerSettings:
     if options["candidate"] == "quantized" and pool is not None and pool > 1:
         pool = None
         options.used.remove("pool_size")
-        options.leave_out("candidate='quantized' draws none; use candidate='sample'", "pool_size")
+        reason = "candidate='quantized' is one answer, no pool; use candidate='sample'"
+        options.leave_out(reason, "pool_size")
     made: SamplerSettings = options.record(
         SamplerSettings,
         pool_size=pool,
@@ -231,7 +232,7 @@ def _draw(options: Options) -> Draw:
 def ineffective_options(
     sampler: SamplerSettings, call: CallSettings, model: ModelSettings
 ) -> dict[str, str]:
-    """Keywords that have a record and yet change nothing beside these values, and why."""
+    """Keywords that have a record but no effect together with these values, and why."""
     found: dict[str, str] = {}
 
     def add(reason: str, names: Iterable[str]) -> None:
@@ -242,10 +243,10 @@ def ineffective_options(
         add("steps=1 writes everything at once; use more steps", (*names_of(Ranked), *ORDERING))
     ranked = isinstance(sampler.order, Ranked)
     if isinstance(sampler.order, Ranked) and sampler.order.alg == "entropy":
-        reason = "minus an entropy never reaches it; use alg='maskgit_plus' or 'topk_margin'"
+        reason = "alg='entropy' has scores below 0; use alg='maskgit_plus' or 'topk_margin'"
         add(reason, ["threshold"])
     if sampler.reveal_rule == "dream" and ranked and not sampler.remask:
-        add("reveal_rule='dream' has its own; use reveal_rule='exact'", ["schedule"])
+        add("reveal_rule='dream' has its own schedule; use reveal_rule='exact'", ["schedule"])
     relaxation = sampler.fit.gradient.relaxation if sampler.fit else None
     hard_draws = relaxation is not None and relaxation.quantizer == "sample"
     if sampler.candidate == "quantized" and not hard_draws:
@@ -255,7 +256,8 @@ def ineffective_options(
     if not fits_lora and model.prefix_reuse is None:
         add("no LoRA is fitted and no prefix kept; use adapter='lora'", ["lora_layers"])
     if call.block_length and call.max_new_tokens and call.block_length >= call.max_new_tokens:
-        add(f"max_new_tokens={call.max_new_tokens} is one block; use less", ["block_length"])
+        reason = f"max_new_tokens={call.max_new_tokens} fits into one block; use a shorter block"
+        add(reason, ["block_length"])
     return found
 
 
@@ -271,7 +273,7 @@ ORDERING += ("block_length", "guidance_end", "guidance_interval")
 
 
 def flatten(*records: Any) -> dict[str, Any]:
-    """The keywords of records: those that have a record. A later record has the last word."""
+    """The keywords of these records and their values; a later record overrides an earlier one."""
     found: dict[str, Any] = {}
     for record in records:
         for field in dataclasses.fields(record):
@@ -304,7 +306,7 @@ def _flat_fit(fit: Fit) -> dict[str, Any]:
     found = flatten(fit)
     found |= {"adapter": "lora" if isinstance(fit.phi, LoRA) else "logits", **flatten(fit.phi)}
     if fit.phi.learning_rate == type(fit.phi)().learning_rate:
-        found["learning_rate"] = None  # another adapter has another
+        found["learning_rate"] = None  # the default differs between adapters
     score, relaxation = fit.gradient.score, fit.gradient.relaxation
     if score is None:
         found["estimator"] = "relaxed"

@@ -3,10 +3,10 @@
     z_t -> x_theta(z_t) -> M times [ relax or sample -> operator -> step of phi ] -> x_phi(z_t)
         -> candidates -> the highest kept, the rest re-masked -> z_s
 
-`denoise` is the loop, `step` one turn of it. A `Tilt` turns the prior of a step into the
-distribution candidates are drawn from, a `CandidatePool` chooses them among whole answers; without
-either this is the base sampler. What rows finish when, blocks, stop tokens and counts are the same
-for all methods.
+`denoise` is the loop, the module `step` one iteration of it. A `Tilt` turns the prior of a step
+into the distribution candidates are drawn from, a `CandidatePool` takes the candidates from whole
+answers; without either this is the base sampler. Blocks, reveal counts, stop tokens and the end of
+a row are the same for all methods.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = ["CandidatePool", "Declares", "Method", "Result", "Tilt", "denoise", "
 
 
 class Method(Protocol):
-    """A sampling method: an iterator of step states, which streams and can be stopped.
+    """A sampling method: an iterator of step states, so a caller can stream and stop it.
 
-    A method that runs the loop with other settings than the call's says so by the attributes of
-    `Declares`; one without them is taken to read every setting.
+    A method that runs the loop with settings other than the call's declares them by the attributes
+    of `Declares`; a method without these attributes is assumed to read every setting.
     """
 
     def steps(
@@ -108,7 +108,7 @@ def denoise(
         pool: chooses the guided steps' candidates; without one each token is drawn by itself.
     """
     full, mask_id = canvas, denoiser.mask_id
-    committed = None  # (B, L) the scores that committed tokens won by, if they compete again
+    committed = None  # (B, L) scores of the committed tokens, if these may be re-masked
     settings = config.sampler
     if settings.remask:
         committed = torch.zeros_like(canvas.z, dtype=torch.double)
@@ -151,17 +151,17 @@ def denoise(
             canvas = move.canvas
             full = full.put(rows, canvas)
             state = step.report(full, rows, tilted, move, guided=guided)
-        yield state  # outside of no_grad, which would otherwise hold in the caller's code too
+        yield state  # outside of no_grad, which would otherwise stay active in the caller's code
 
 
 @dataclass
 class Result:
-    """A drained run.
+    """The result of `run`.
 
     Attributes:
         z: `(B, L)` the sample.
-        cost: what it took.
-        trajectory: the step states, if they were asked for.
+        cost: of the run.
+        trajectory: the step states, if `keep_trajectory`, else empty.
     """
 
     z: Tensor
@@ -180,7 +180,7 @@ def run(
     on_step: Callable[[int, StepState], None] | None = None,
     keep_trajectory: bool = False,
 ) -> Result:
-    """Drain a method, counting its cost; `on_step(step, state)` is called after every step."""
+    """Run a method to its end and count its cost; calls `on_step(index, state)` after each step."""
     cost = Cost()
     states = method.steps(
         MeteredDenoiser(denoiser, cost), metered(operator, cost), canvas, config, noise

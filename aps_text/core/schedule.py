@@ -4,13 +4,13 @@
 with probability `(1 - alpha_s) / (1 - alpha_t)`; confidence decoders fix the NUMBER revealed to
 the expectation of that. Counts are per row and sum exactly to the row's masks.
 
-In blocks (semi-autoregressive decoding) the T steps are shared out evenly among a row's blocks, the
-first ones taking one more where that does not come out even, and every block has its own grid from
-t=1 to t=0 on its steps: with the linear schedule a block of m masks and S steps reveals `m // S` a
-step, and one more at the first `m % S`. That is LLaDA's rule (Nie et al. 2025,
-https://arxiv.org/abs/2502.09992), which asks for lengths and steps that come out even. A row that
-is ahead (a block was given, or a threshold revealed more) spreads its block over the steps up to
-the block's end.
+In blocks (semi-autoregressive decoding) the T steps are divided evenly among a row's blocks; the
+remainder goes to the first blocks, one step each. Every block has its own grid from t=1 to t=0 on
+its steps: with the linear schedule a block of m masks and S steps reveals `m // S` per step, and
+one more at the first `m % S`. That is LLaDA's rule (Nie et al. 2025,
+https://arxiv.org/abs/2502.09992), which requires that these divisions have no remainder. A row
+that is ahead (a block was given, or a threshold revealed more) spreads its block over the steps up
+to the block's end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 Clock = tuple[int | Tensor, int | Tensor]
-"""(index, steps), of a canvas or `(B,)` double each of the rows' blocks: t = 1 - index / steps."""
+"""(index, steps) of the grid, t = 1 - index / steps: two ints for whole canvases, two `(B,)` double
+tensors where rows decode in blocks."""
 
 
 def alpha(t: float | Tensor, schedule: str = "linear") -> float | Tensor:
@@ -63,12 +64,12 @@ def keep_masked(t: float | Tensor, s: float | Tensor, schedule: str = "linear") 
 
 
 def reveal_count(masked: Tensor, keep: float | Tensor) -> Tensor:
-    """How many of a row's masks to reveal now: `masked - floor(masked * keep)`, int64 `(B,)`.
+    """How many of each row's masks a step reveals: `masked - floor(masked * keep)`, int64 `(B,)`.
 
     At least one while a row has masks, and all of them when `keep` is 0, so over a grid that ends
     at t=0 the counts of every row sum exactly to its masks, whatever finished early in between.
     """
-    # A tolerance, because 12 * (3/4) must keep 9 masks and not 8.999...
+    # The tolerance: 12 * (3/4) must keep 9 masks, not floor(8.999...).
     kept = torch.floor(masked.double() * keep + 1e-9).long()
     return masked - torch.minimum(kept, (masked - 1).clamp_min(0))
 
@@ -76,7 +77,7 @@ def reveal_count(masked: Tensor, keep: float | Tensor) -> Tensor:
 def dream_count(
     masked: Tensor, index: int | Tensor, steps: int | Tensor, eps: float = 1e-3
 ) -> Tensor:
-    """Dream's own counting at step `index` of `steps`, per row, for comparisons with its code.
+    """The reveal count of Dream's code at step `index` of `steps`, `(B,)`, for comparisons.
 
     `floor(masked * (1 - s/t))` on a grid from 1 to `eps`, and everything at the last step: with as
     many steps as masks the first step reveals none and the last two.
@@ -90,7 +91,7 @@ def dream_count(
 def block_clock(
     masked: Tensor, editable: Tensor, block: Tensor, index: int, steps: int
 ) -> tuple[Tensor, Clock]:
-    """The masks due at step `index` of `steps`, `(B,)`, and where their block stands in its grid.
+    """The masks `(B,)` of the block in work at step `index` of `steps`, and its place in its grid.
 
     Args:
         masked, editable: `(B, L)` bool; blocks without an editable position get no steps.
@@ -98,7 +99,7 @@ def block_clock(
     """
     count = torch.zeros_like(block).scatter_add(1, block, editable.long())
     masks = torch.zeros_like(block).scatter_add(1, block, masked.long())
-    rank = (count > 0).cumsum(1) - 1  # of each block among those of its row
+    rank = (count > 0).cumsum(1) - 1  # of each block among its row's blocks with editable positions
     many = rank[:, -1:] + 1
     each, more = steps // many, steps % many
     begin = rank * each + rank.minimum(more)
@@ -106,7 +107,7 @@ def block_clock(
     crowded = many > steps  # several blocks share a step
     end = torch.where(crowded, rank * steps // many + 1, end)
     begin = torch.where(crowded, end - 1, begin)
-    # What must be done after this step; where that is nothing, the first block with a mask.
+    # `late` masks must be gone after this step; without any, work on the first block with a mask.
     late = torch.where(end <= index + 1, masks, 0).sum(1)
     first = (masks > 0).long().argmax(1, keepdim=True)
     begin, end, open_masks = (x.gather(1, first).squeeze(1) for x in (begin, end, masks))

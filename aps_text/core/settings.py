@@ -1,4 +1,4 @@
-"""The records of a call's settings: what is absent has no record, and no fields.
+"""The records of a call's settings; a feature that is off is None instead of a record.
 
     SamplerSettings   what the loop and the methods read
         order         Ranked | Shuffled          which masked positions are written at a step
@@ -41,7 +41,7 @@ __all__ = [
 
 COUNT = 1_000_000
 SMALLEST = 1e-6
-"""Dividing float32 logits by less than this overflows; 0 has its own meaning."""
+"""The smallest temperature other than 0: dividing float32 logits by less overflows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class LoRA:
 
 @dataclass(frozen=True, kw_only=True)
 class Logits:
-    """phi is an offset of the logits at the masked positions, new at every step."""
+    """phi is an offset of the logits at the masked positions, reset at every step."""
 
     learning_rate: float = number(0.5, above=True)
     adam_eps: float = number(0.1)
@@ -76,12 +76,12 @@ Phi = LoRA | Logits
 
 @dataclass(frozen=True, kw_only=True)
 class Relaxation:
-    """What the operator sees of x_phi.
+    """How x_phi is presented to the operator.
 
     Attributes:
-        kind: `quantized` and `entropy` have a hard point, `gumbel` a temperature of its own.
-        quantizer: the hard point; None where `kind` has none.
-        gumbel_temperature: None unless `kind` is `gumbel`.
+        kind: see `codebook.Relaxed`.
+        quantizer: the token that `quantized` and `entropy` round to; None for the other kinds.
+        gumbel_temperature: > 0 for `gumbel`; None for the other kinds.
     """
 
     kind: str = choice("expectation", "quantized", "entropy", "gumbel", flat="relaxation")
@@ -100,13 +100,14 @@ class Relaxation:
 
     @property
     def draws(self) -> bool:
-        """Whether what the operator sees is drawn."""
+        """Whether the operator's input is random."""
         return self.kind == "gumbel" or self.quantizer == "sample"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreFunction:
-    """Whole answers drawn from x_phi, untempered, each weighed by its reward less a baseline."""
+    """Score-function gradient: answers drawn from x_phi, untempered, each weighted by its reward
+    minus a baseline."""
 
     samples: int = number(8, 2, COUNT, whole=True, flat="num_samples")
     baseline: Literal["rloo", "remax"] = "rloo"
@@ -118,14 +119,17 @@ class ScoreFunction:
 
 @dataclass(frozen=True, kw_only=True)
 class Gradient:
-    """How the reward's gradient is found: `relaxation` alone needs a differentiable reward, `score`
-    alone serves any, both together let each reward have what suits it."""
+    """How the reward's gradient is estimated.
+
+    With `relaxation` alone every reward must be differentiable; `score` alone works for any reward;
+    with both, differentiable rewards use the relaxation and the others the score function.
+    """
 
     relaxation: Relaxation | None = Relaxation()
     score: ScoreFunction | None = ScoreFunction()
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where there is no way, or a choice between two baselines."""
+        """Raises `ValueError` if both are None, or for ReMax beside a relaxation."""
         if self.relaxation is None and self.score is None:
             raise ValueError("a gradient needs a relaxation, a score function, or both")
         if self.relaxation and self.score and self.score.baseline != "rloo":
@@ -134,7 +138,7 @@ class Gradient:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """How phi is fitted at a guided step: the objective, its gradient, when a row stops."""
+    """How phi is fitted at a guided step: objective, gradient, and when a row stops."""
 
     inner_steps: int = number(1, 1, COUNT, whole=True)
     phi: Phi = LoRA()
@@ -155,10 +159,10 @@ class Ranked:
 
     Attributes:
         alg: the score.
-        under: whose probabilities it is of: `phi` (anchored remasking) or `theta` (standard).
-        anchor_score: `bits` scores LFQ bits under phi in the place of `maskgit_plus`.
-        alg_temp: draws the positions; None takes the best.
-        threshold: positions whose score reaches it are written too; None writes no more.
+        under: whose probabilities are scored: `phi` (anchored remasking) or `theta` (standard).
+        anchor_score: `bits` replaces the score `maskgit_plus` under phi by that of the LFQ bits.
+        alg_temp: draw the positions at this temperature; None takes the best.
+        threshold: also write every position whose score reaches it, in (0, 1]; None is off.
     """
 
     alg: str = choice("maskgit_plus", "topk_margin", "entropy")
@@ -170,7 +174,7 @@ class Ranked:
     def __post_init__(self) -> None:
         """Raises `ValueError` or `TypeError` naming the setting."""
         check_fields(self)
-        if self.alg_temp == 0:  # Dream's way of saying None
+        if self.alg_temp == 0:  # what Dream's code calls None
             object.__setattr__(self, "alg_temp", None)
         if self.anchor_score == "bits" and (self.alg, self.under) != ("maskgit_plus", "phi"):
             raise ValueError("anchor_score='bits' is of anchored remasking by maskgit_plus")
@@ -194,7 +198,7 @@ Order = Ranked | Shuffled
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """What a token is drawn from. At temperature 0 the likeliest is taken, and nothing is cut."""
+    """How a token is drawn; temperature 0 takes the likeliest, whatever top-p and top-k are."""
 
     temperature: float = number(0.7, least=SMALLEST)
     top_p: float = number(0.95, 0, 1, above=True)
@@ -210,7 +214,7 @@ class Draw:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Steered are the steps in `[start, end)` of the whole, every `interval`-th of all."""
+    """The guided steps: index / steps in `[start, end)`, index a multiple of `interval`."""
 
     start: float = number(0.0, 0, 1, flat="guidance_start")
     end: float = number(1.0, 0, 1, flat="guidance_end")
@@ -223,7 +227,7 @@ class Window:
             raise ValueError(f"guidance_start={self.start} lies after guidance_end={self.end}")
 
     def has(self, index: int, steps: int) -> bool:
-        """Whether step `index` of so many is steered."""
+        """Whether step `index` of `steps` is guided."""
         return self.start <= index / steps < self.end and index % self.interval == 0
 
 
@@ -248,7 +252,7 @@ class SamplerSettings:
     def __post_init__(self) -> None:
         """Raises `ValueError` or `TypeError` naming the setting."""
         check_fields(self)
-        if self.pool_size == 1:  # a pool of one answer is none
+        if self.pool_size == 1:  # one answer leaves nothing to choose
             object.__setattr__(self, "pool_size", None)
         if self.candidate == "quantized" and self.pool_size is not None:
             raise ValueError(
@@ -262,13 +266,13 @@ class SamplerSettings:
         return self.fit is not None or self.pool_size is not None
 
     def is_guided(self, index: int) -> bool:
-        """Whether step `index` is steered."""
+        """Whether step `index` is guided."""
         return self.steers and self.window.has(index, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallSettings:
-    """What is asked for: read where prompts become canvases."""
+    """Lengths, blocks, number of answers and seed: read when prompts become canvases."""
 
     max_new_tokens: int | None = number(None, 1, COUNT, whole=True, optional=True)
     block_length: int | None = number(None, 1, COUNT, whole=True, optional=True)
@@ -282,10 +286,11 @@ class CallSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSettings:
-    """How the model is run: read where it is bound to its prompts.
+    """How the model is run: read when it is bound to its prompts.
 
     Attributes:
-        lora_layers: how many layers lie above the trunk, which runs once a step; None is all.
+        lora_layers: layers above the trunk, which runs once per step; None is all layers.
+        prefix_reuse, cfg_scale: see `APSConfig`.
     """
 
     lora_layers: int | None = number(2, 1, COUNT, whole=True, optional=True)
@@ -299,10 +304,11 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardSettings:
-    """How rewards are read: where they become operators.
+    """Read when rewards become operators.
 
     Attributes:
-        beta: None takes the rewards' own scale (`aps_rewards.scale`).
+        beta: None takes the scale that the rewards declare (`aps_rewards.scale`).
+        bridge, reward_timeout: see `APSConfig`.
     """
 
     beta: float | None = number(None, above=True, least=1e-9, optional=True)

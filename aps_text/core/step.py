@@ -3,11 +3,11 @@
     open      z_t -> the masked positions, and how many of them each row reveals
     x_theta   the denoiser's distributions there; a method may tilt them into x_phi
     draw      a candidate token for each: a draw from x_phi, or the quantised expectation
-    score     what the candidates compete by
+    score     the scores by which candidates are ranked
     write     the best are revealed, the rest stays masked: z_s
-    report    what happened, for whoever watches
+    report    the step's `StepState`, for callbacks and trajectories
 
-Every method takes its steps here, so counts, orders, blocks and stop tokens are the same for all.
+Every method uses this step, so counts, orders, blocks and stop tokens are the same for all.
 Shapes: B rows of L positions, N masked positions of all rows together, K tokens.
 """
 
@@ -49,8 +49,8 @@ class Tilted:
     """A step's distributions at its masked positions, normalised log-probabilities `(N, K)`.
 
     Attributes:
-        log_phi, log_theta: what candidates are drawn from, and the prior; the same object where
-            nothing is tilted.
+        log_phi, log_theta: the distributions candidates are drawn from, and the prior; one object
+            if the step is not tilted.
         loss: the objective's terms `(B,)` at the last inner step.
         rewards: unweighted rewards `(B,)` by name, relaxed or averaged over samples.
         gradient_norm: `(B,)` L2 norm of the loss's gradient at the logits.
@@ -66,11 +66,11 @@ class Tilted:
 
     @cached_property
     def likeliest(self) -> tuple[Tensor, Tensor]:
-        """`two_likeliest` of x_phi: the candidates at temperature 0, and their margin."""
+        """`two_likeliest` of x_phi: two log-probabilities, and the candidates at temperature 0."""
         return two_likeliest(self.log_phi)
 
     def take(self, rows: Tensor, entries: Tensor) -> Tilted:
-        """Those of other rows `(B',)`, whose positions are `entries (N',)` of these."""
+        """The distributions of other rows `(B',)`; `entries (N',)` index their positions here."""
         log_phi = self.log_phi[entries]
         same = self.log_theta is self.log_phi
         return Tilted(
@@ -89,8 +89,8 @@ class Transition:
 
     Attributes:
         canvas: z_s.
-        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
-        scores: `(B, L)` double; what they competed by.
+        candidates: `(B, L)` the proposed tokens, `fill_id` where there was none.
+        scores: `(B, L)` double; their scores.
         revealed: `(B, L)` bool; the positions chosen.
     """
 
@@ -101,12 +101,14 @@ class Transition:
 
     @property
     def decided(self) -> Tensor:
-        """`(B, L)` bool: the chosen positions that no stop token before them threw away. The rest
-        is integrated out of the transition's probability."""
+        """`(B, L)` bool: the chosen positions that are not cut off by a stop token before them.
+
+        The transition's probability is a product over these; those cut off are integrated out.
+        """
         return self.revealed & (self.canvas.z == self.candidates)
 
     def take(self, rows: Tensor) -> Transition:
-        """What it wrote in other rows, `(B',)`."""
+        """The transition of other rows, `(B',)` int64."""
         return Transition(
             self.canvas.take(rows), self.candidates[rows], self.scores[rows], self.revealed[rows]
         )
@@ -114,15 +116,15 @@ class Transition:
 
 @dataclass
 class Step:
-    """A step's coordinates for the rows still at work, which all have masks.
+    """The inputs of one step, for the rows that still have masks.
 
     Attributes:
         index: from 0.
         canvas: z_t.
-        mask_id: what is open in it.
-        asked: `(B, L)` bool; the masked positions that logits are asked for.
+        mask_id: the mask token.
+        asked: `(B, L)` bool; the masked positions at which logits are computed.
         count: `(B,)` how many each row reveals.
-        expected: `(B,)` the mean of `count`; not the same where coins decide (`alg='origin'`).
+        expected: `(B,)` the mean of `count`, which is random with `alg='origin'`.
         noise: the rows' noise.
         config: the settings of the call.
     """
@@ -150,8 +152,8 @@ class Step:
         """Step `index` of rows that all have masks.
 
         Args:
-            everywhere: ask for all masked positions, not only for those that can be written; of
-                these there may be none.
+            everywhere: ask for all masked positions, not only for those that this step can write
+                (which may be none).
         """
         masked = canvas.z == mask_id
         settings = config.sampler
@@ -205,7 +207,7 @@ class Step:
 
     @cached_property
     def reveal_fraction(self) -> Tensor:
-        """`(B,)` c = expected / masks of the row, of a step that asks for all masks."""
+        """`(B,)` c = expected / masks of the row; only for a step opened with `everywhere`."""
         expected = self.expected.clamp_min(1)
         if not expected.is_floating_point():  # two integers divide into the default dtype
             expected = expected.float()
@@ -221,7 +223,7 @@ class Step:
     def x_theta(self, denoiser: Denoiser) -> Tensor:
         """`log x_theta(z_t)` at `where`, `(N, K)`: one forward of a denoiser bound to the rows."""
         trunk = denoiser.trunk(self.canvas.z)
-        # One expression: a name would keep the unbiased logits beside the biased ones.
+        # One expression: a variable would keep the unbiased logits in memory.
         return self.bias(denoiser.logits(trunk, self.where)).log_softmax(-1)
 
     def draw(self, tilted: Tilted, codebook: Codebook | None = None) -> Tensor:
@@ -247,8 +249,11 @@ class Step:
         return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate")
 
     def score(self, tilted: Tilted, candidates: Tensor, codebook: Codebook | None = None) -> Tensor:
-        """What the candidates compete by, `(N,)`; with `alg_temp`, perturbed so that the best n are
-        a draw from `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick)."""
+        """The scores `(N,)` by which candidates are ranked.
+
+        With `alg_temp` they are perturbed so that the n best are a draw from
+        `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick).
+        """
         order, (rows, cols) = self.config.sampler.order, self.where
         if isinstance(order, Shuffled):
             return -self.noise.uniform(rows, cols, self.index, "order")
@@ -269,8 +274,8 @@ class Step:
         """Committed positions that compete again `(B, L)` bool, and their scores `(B, L)`.
 
         `scores (B, L)` are those they were committed with. A random order stores no scores: the
-        tokens to re-mask and their new scores are both drawn. Stop tokens and what is behind them
-        stay.
+        tokens to re-mask and their new scores are both drawn. Stop tokens and the fill after them
+        are never re-masked.
         """
         canvas, settings = self.canvas, self.config.sampler
         grid, shuffled = time_grid(settings.steps), isinstance(settings.order, Shuffled)
@@ -299,8 +304,8 @@ class Step:
 
         Args:
             candidates, scores: `(N,)` at `where`.
-            again, committed_scores: `(B, L)`; what `remask_candidates` gave. Those which lose are
-                masked.
+            again, committed_scores: `(B, L)`; the result of `remask_candidates`. Tokens that are
+                not kept are masked again.
         """
         canvas, asked, count = self.canvas, self.asked, self.count
         dense = torch.zeros(canvas.z.shape, dtype=torch.double, device=canvas.z.device)
@@ -332,14 +337,19 @@ class Step:
         *,
         guided: bool = True,
     ) -> StepState:
-        """What the step did to all B rows of `canvas`; its own are `active (B',)`, rising.
+        """What the step did, spread over all B rows of `canvas`.
+
+        Args:
+            canvas: after the step, with the rows that had finished before.
+            active: `(B',)` int64, ascending; the row in `canvas` of each of the step's rows.
+            guided: whether the step was steered.
 
         Raises:
-            RuntimeError: the probabilities are no numbers.
+            RuntimeError: a probability is NaN.
         """
 
         def spread(values: Tensor, empty: float) -> Tensor:
-            if len(active) == len(canvas.z):  # nobody has finished
+            if len(active) == len(canvas.z):  # no row has finished
                 return values
             out = values.new_full((len(canvas.z), *values.shape[1:]), empty)
             return out.index_put((active,), values)
@@ -391,12 +401,12 @@ class StepState:
     """What one denoising step did, over all B rows (rows that had finished hold zeros).
 
     Attributes:
-        step, steps: index from 0, and the most there can be.
+        step, steps: index from 0, and the call's number of steps (a run may end earlier).
         z: `(B, L)` the canvas after the step.
-        written: `(B, L)` int64; the step that wrote what stands there, -1 for none. It follows a
-            sample through resampling and selection, where the states before may show others.
-        revealed: `(B, L)` bool; committed at this step (the anchors, when anchored).
-        candidates: `(B, L)` the proposed tokens, `fill_id` where none was.
+        written: `(B, L)` int64; index of the step that wrote the token, -1 for none. It belongs to
+            this sample also after resampling or selection, when earlier states may show others.
+        revealed: `(B, L)` bool; committed at this step (the anchors, in anchored remasking).
+        candidates: `(B, L)` the proposed tokens, `fill_id` where there was none.
         tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
         guided: whether the step was steered.
         loss, rewards, gradient_norm: see `Tilted`.
@@ -424,19 +434,20 @@ class StepState:
 
 
 def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """A tensor changed, or every tensor of a dict; what holds none stays as it is."""
+    """`change` applied to a tensor, or to every tensor of a dict; anything else unchanged."""
     if isinstance(part, dict):
         return {name: change(value) for name, value in part.items()}
     return change(part) if isinstance(part, Tensor) else part
 
 
 def _threshold(order: Order) -> float | None:
-    """The score from which on a position is written anyway."""
+    """The score at which a position is written in addition to `count`; None is off."""
     return order.threshold if isinstance(order, Ranked) else None
 
 
 def writable(masked: Tensor, block: Tensor | None, count: Tensor) -> Tensor:
-    """Masks whose block can be written at this step: logits are needed nowhere else."""
+    """The masks `(B, L)` in blocks that a step of `count (B,)` can write; the others need no
+    logits."""
     if block is None:
         return masked
     far = torch.iinfo(torch.long).max

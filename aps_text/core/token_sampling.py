@@ -1,4 +1,4 @@
-"""What a candidate token is drawn from: stop bias, temperature, top-k, top-p, and the draw.
+"""How a candidate token is drawn: stop bias, temperature, top-k, top-p, and the draw.
 
     p' ~ nucleus_{top_p}( top_k( softmax(log p / temperature) ) )
 
@@ -30,7 +30,7 @@ __all__ = [
 def stop_bias(
     canvas: Canvas, where: Where, eos_penalty: float, min_new_tokens: int
 ) -> Callable[[Tensor], Tensor]:
-    """`eos_penalty` and `min_new_tokens` as a change of logits `(N, K)`, prior and phi alike."""
+    """`eos_penalty` and `min_new_tokens` as a function of logits `(N, K)`, of theta and of phi."""
     if not canvas.stop_ids or (eos_penalty == 0 and min_new_tokens == 0):
         return lambda logits: logits
     rows, cols = where
@@ -48,7 +48,7 @@ def stop_bias(
 def draw_tokens(
     noise: Noise, where: Where, index: int, probs: Tensor, ids: Tensor | None, stream: str
 ) -> Tensor:
-    """One token a position `(N,)`, from `probs (N, W)` over `ids (N, W)` (None: all tokens)."""
+    """One token per position `(N,)` from `probs (N, W)` over `ids (N, W)` (None: all tokens)."""
     drawn = noise.categorical(probs, *where, index, stream)
     return drawn if ids is None else ids.gather(-1, drawn[:, None]).squeeze(-1)
 
@@ -74,9 +74,9 @@ def sampling_support(
 ) -> tuple[Tensor, Tensor | None]:
     """Probabilities `(N, W)` and token ids `(N, W)` of `sampling_probs` where it is not 0.
 
-    Ids rise along a row, probabilities sum to 1, and what a short row leaves empty has
-    probability 0. Without top-k and top-p that is every token, and ids are None. The vocabulary is
-    not sorted; `temperature` > 0.
+    Ids ascend along a row and probabilities sum to 1; rows with fewer than W tokens are padded
+    with probability 0. Without top-k and top-p all tokens are returned, W = K, and ids are None.
+    `temperature` must be > 0.
     """
     size = log_probs.shape[-1]
     limited = top_k is not None and top_k < size
@@ -95,9 +95,9 @@ def sampling_support(
 
 
 def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """The likeliest tokens that together reach `top_p`, `(N, W)` twice; the rest of a row is 0.
+    """Probabilities and ids `(N, W)` of the likeliest tokens that reach `top_p`; padded with 0.
 
-    A row that its 64 likeliest do not fill is looked at again, eight times as wide.
+    A row whose 64 likeliest tokens do not reach `top_p` is searched again, eight times as wide.
     """
     norm = logits.logsumexp(-1, keepdim=True)
     rows = torch.arange(len(logits), device=logits.device)
