@@ -49,20 +49,20 @@ class Method(Protocol):
 
 
 class Declares(Protocol):
-    """What a method says of the settings it reads, so that one typed in vain can be refused."""
+    """The settings a method reads, so that an option without effect can be refused."""
 
     def settings(self, config: APSConfig) -> APSConfig:
-        """The settings its loop runs with, made of the call's."""
+        """The settings its loop runs with, derived from the call's."""
         ...
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Keywords it reads of the call's own settings beside those."""
+        """Further keywords that it reads from the call's own settings."""
         ...
 
     @property
     def selects(self) -> bool:
-        """Whether it chooses among draws, which are all alike at temperature 0."""
+        """Whether it selects among draws (which are identical at temperature 0)."""
         ...
 
 

@@ -1,1 +1,1 @@
-"""Sampling methods, one a file, all with the signature of `aps_text.core.sampler.Method`."""
+"""Sampling methods, one per file, all with the signature of `aps_text.core.sampler.Method`."""

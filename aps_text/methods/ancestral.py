@@ -1,8 +1,8 @@
 """The base sampler: confidence or ancestral decoding of x_theta, no reward.
 
-`alg` is Dream's name for how positions are ranked; `origin` is ancestral sampling, every
-mask revealed by its own coin with probability `1 - (1 - alpha_s) / (1 - alpha_t)` (Sahoo et al.
-2024, MDLM, https://arxiv.org/abs/2406.07524). Confidence decoders reveal per-row counts (Chang et
+`alg`, Dream's name, is how positions are ranked; `origin` is ancestral sampling: every mask is
+revealed independently with probability `1 - (1 - alpha_s) / (1 - alpha_t)` (Sahoo et al. 2024,
+MDLM, https://arxiv.org/abs/2406.07524). Confidence decoders reveal per-row counts (Chang et
 al. 2022, MaskGIT, https://arxiv.org/abs/2202.04200; Ye et al. 2025, Dream,
 https://arxiv.org/abs/2508.15487).
 """
@@ -24,7 +24,7 @@ __all__ = ["Ancestral", "base_config"]
 
 
 class Ancestral:
-    """See `Method`; the operator is carried along and never scored."""
+    """The base sampler as a `Method`; the operator is never scored."""
 
     name = "method 'plain'"
     reads: tuple[str, ...] = ()
@@ -42,12 +42,12 @@ class Ancestral:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """T forwards, fewer when rows finish early."""
+        """See `Method.steps`; at most T forwards, fewer when rows finish early."""
         return denoise(denoiser, operator, canvas, self.settings(config), noise)
 
 
 def base_config(config: APSConfig) -> APSConfig:
-    """The settings with which `config` decodes without a reward."""
+    """`config` without its guidance: no phi, no pool, tokens sampled and ranked by x_theta."""
     base = config.replace(inner_steps=0, candidate="sample", pool_size=None)
     if isinstance(base.sampler.order, Ranked):
         return base.replace(remasking="standard", rank_by="theta")

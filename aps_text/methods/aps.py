@@ -1,10 +1,11 @@
-"""Anchored posterior sampling: phi is fitted at every guided step, then its anchors are kept.
+"""Anchored posterior sampling (APS): phi is fitted at every guided step, its anchors are kept.
 
     minimise over phi   L_t(phi) = prior(x_phi, x_theta) - w log q(y | x~_phi) / beta    M times
     then draw candidates from x_phi(z_t) and keep those with the highest tilted probability
 
 The loss is differentiated at the logits `(N, K)` first, so the adapter (LoRA or logits), the
-estimator (through the relaxation or a score function) and the operator know nothing of each other.
+estimator (through the relaxation or a score function) and the operator are independent of each
+other.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class APS:
         noise: Noise,
         phi: Adapter | None = None,
     ) -> Iterator[StepState]:
-        """See `Method.steps`; `phi` is a warm start for every row."""
+        """See `Method.steps`; `phi` is the adapter to start from (for all rows), None a new one."""
         tilt = pool = None
         if config.sampler.fit is not None:
             tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
@@ -62,7 +63,11 @@ class PosteriorTilt:
         self.operator, self.phi = self.operator.take(rows), self.phi.take(rows)
 
     def __call__(self, denoiser: Denoiser, step: Step) -> Tilted:
-        """See `Tilt.__call__`: M+1 forwards (M+2 when phi is carried over)."""
+        """See `Tilt.__call__`.
+
+        Forwards of the denoiser: 1 with an offset of the logits; M+1 with LoRA, M+2 if its phi is
+        carried over (less when every row stops early).
+        """
         fit, where, bias, batch = self.fit, step.where, step.bias, len(step.count)
         trunk = denoiser.trunk(step.canvas.z)
         theta = self.phi.begin(denoiser, trunk, where)
@@ -70,14 +75,14 @@ class PosteriorTilt:
         loss: dict[str, Tensor] = {}
         rewards: dict[str, Tensor] = {}
         norm: Tensor | None = None
-        log_phi: Tensor | None = None  # log x_phi; None once phi has moved on from it
+        log_phi: Tensor | None = None  # log x_phi; None after an update of phi
         going = torch.ones(batch, dtype=torch.bool, device=step.count.device)
         fraction = step.reveal_fraction
         for inner in range(fit.inner_steps):
             with torch.enable_grad():
                 logits = self.phi.logits(denoiser, trunk, where)
-            # The loss is differentiated at the logits first: a row whose gradient is nothing, or
-            # that left the trust region, must not be moved, and then nothing is back-propagated.
+            # The loss is differentiated at the logits first: a row with a negligible gradient, or
+            # outside the trust region, is not updated; if all are, no backward pass is needed.
             leaf = bias(logits.detach()).requires_grad_()
             fraction = fraction.to(leaf)
             with torch.enable_grad():
@@ -87,7 +92,7 @@ class PosteriorTilt:
                     log_theta = log_phi
                 prior = prior_term(fit.prior, log_leaf, log_theta, where[0], fraction)
                 if fit.trust_region is not None:
-                    if fit.prior == "kl":  # the gap is in the prior already
+                    if fit.prior == "kl":  # the prior term is c times the summed KL
                         gap = prior.detach() / (fraction * masked_count(where[0], fraction))
                     else:
                         gap = kl_rows(log_phi, log_theta, where[0], batch)
@@ -98,7 +103,7 @@ class PosteriorTilt:
                 weight = likelihood_weight(fit.likelihood_weight, fraction, step.canvas.lengths)
                 total = prior - weight * found.surrogate / self.beta
                 if not total.requires_grad:
-                    break  # no prior and nothing that guides
+                    break  # no prior and no guiding reward
                 (grad,) = torch.autograd.grad(total.sum(), leaf)
             norm = sum_rows(grad.square().sum(-1), where[0], batch).sqrt()
             likelihood = (weight * found.value / self.beta).detach()
@@ -109,7 +114,7 @@ class PosteriorTilt:
                 self.phi.update(logits, grad, gate)
                 log_phi = None
             elif is_deterministic(fit.gradient) and self.operator.differentiable:
-                break  # nothing moved, so the next inner step would find the same gradient
+                break  # no row was updated, so the next inner step would have the same gradient
         with torch.no_grad():
             if log_phi is None:
                 log_phi = bias(self.phi.logits(denoiser, trunk, where)).log_softmax(-1)
@@ -121,7 +126,7 @@ class PosteriorTilt:
 
 
 def masked_count(rows: Tensor, like: Tensor) -> Tensor:
-    """How many masked positions each row has, `(B,)`, at least 1."""
+    """The number of masked positions of each row, `(B,)` like `like`, at least 1."""
     return sum_rows(like.new_ones(len(rows)), rows, len(like)).clamp_min(1)
 
 

@@ -1,9 +1,9 @@
-"""APS-SMC (ours): particles proposed by x_phi, with importance weights.
+"""APS-SMC: particles proposed by x_phi, with importance weights (new here, not in the APS paper).
 
 Target: `pi(x) ~ p(x) exp(r(x)/beta)`, where p is the law of the BASE SAMPLER: x_theta with the
 call's temperature, top-p, stop bias, time grid, reveal counts, blocks, and the order policy
 `order`. It is not the law of the data, nor of another grid or order: with few steps the base
-sampler reveals several tokens at once from a product of marginals, and p is what that gives.
+sampler reveals several tokens at once from a product of marginals, and p includes that error.
 
     revealed set  from the base policy: ranks of x_theta (`entropy`, `topk_margin`), or random
                   (`random`, `origin`); a function of z_t and of draws independent of the candidates
@@ -11,12 +11,12 @@ sampler reveals several tokens at once from a product of marginals, and p is wha
     weights       prod over the revealed tokens of x_theta/q, times psi_s/psi_t,
                   psi_T = exp(r(x)/beta), psi_1 = 1
 
-A revealed token behind a stop token that is written at the same step is thrown away by both laws
-and is not weighed. `order="anchored"` keeps the candidates with the highest tilted probability, as
-APS does: the revealed set then depends on the candidates, the weights leave that out, and the
-result is BIASED; it is offered under its own name and not as a sampler of the target.
+A token revealed after a stop token of the same step is discarded under both p and q and does not
+enter the weight. `order="anchored"` keeps the candidates with the highest tilted probability, as
+APS does: the revealed set then depends on the candidates, the weights ignore this, and the result
+is BIASED: it does not sample the target.
 
-x_phi is fitted per particle by the objective of `posterior` under the call's settings (prior, M,
+x_phi is fitted per particle by the objective of `methods.aps` under the call's settings (prior, M,
 adapter, ...). Cost per returned sample, k particles, with `adapter="logits"`: k*T forwards, k*T*M
 rewards forward and backward (black boxes: times `num_samples`, forward only), and
 k * draws * (ceil(T/every) - 1) + k rewards for the weights; LoRA adds its k*T*M passes of the
@@ -52,14 +52,16 @@ class APSSMC:
     """See `Method`.
 
     Attributes:
-        particles: k.
+        particles: k >= 1.
         order: `entropy | topk_margin | random | origin` are exact, `anchored` is biased.
         beta: of the objective and of the weights; None is the call's `beta`.
-        twist: psi_t from answers drawn from x_phi (`elbo`) or x_theta (`prior`), see `lookahead`.
-        draws: answers per look and particle.
-        every: steps between two looks (and chances to resample).
-        resample: a group is resampled when its effective sample size is below this share of k.
-        floor: share of x_theta in the proposal; no revealed token's weight exceeds 1/floor.
+        twist: psi_t from answers drawn from x_phi (`elbo`) or x_theta (`prior`), see
+            `methods.twist`.
+        draws: answers drawn per estimate of psi_t, >= 1.
+        every: steps between two estimates of psi_t (resampling happens only there).
+        resample: a group is resampled when its effective sample size is below this fraction of k.
+        floor: fraction of x_theta in the proposal, in [0, 1]; no revealed token's weight exceeds
+            1/floor.
         final: return a particle by its `weight` (the target's law) or by the highest `reward`.
     """
 
@@ -102,10 +104,10 @@ class APSSMC:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """States of the heaviest particle, the last one of the chosen particle.
+        """States of the particle with the largest weight; the last state is the chosen particle's.
 
         Raises:
-            ValueError: `remask`.
+            ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "APS-SMC")
         beta = self._beta(config)

@@ -1,10 +1,9 @@
-"""Best of N: N samples of any method, the one with the highest reward is returned.
+"""Best of N: of N samples of any method, the one with the highest reward is returned.
 
-Open to every method alike: `BestOf(samples=8)` is best-of-N of the base sampler,
-`BestOf(FKSteering(), 4)` selects among four runs of FK steering, `BestOf(EntRGi(), 4)` is EntRGi
-with its authors' four trajectories; on a command line that is the setting `best_of=4` of any
-method. It selects by the rewards that guide; to select by others, ask
-the pipeline for several sequences and give it `select=`.
+`BestOf(samples=8)` is best-of-N of the base sampler, `BestOf(FKSteering(), 4)` selects among four
+runs of FK steering, `BestOf(EntRGi(), 4)` is EntRGi with its authors' four trajectories; on a
+command line that is the setting `best_of=4` of any method. The selection uses the guiding rewards;
+to select by other rewards, pass `num_return_sequences` and `select=` to the pipeline.
 
 The law of the result is `P(x) = F(r(x))^N - F(r(x)-)^N` over distinct rewards, F being the
 distribution function of the reward under the inner method. Cost per returned sample: N times the
@@ -37,8 +36,8 @@ class BestOf:
     """See `Method`.
 
     Attributes:
-        method: what draws the samples.
-        samples: N >= 1; ties go to the earlier one.
+        method: draws the samples.
+        samples: N >= 1; of equal rewards the earlier sample is returned.
     """
 
     method: Method = field(default_factory=Ancestral)

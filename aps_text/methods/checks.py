@@ -1,4 +1,4 @@
-"""Checks of the methods' own settings; they name the field, the value and what is allowed."""
+"""Checks of the methods' own settings; errors name the field, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 def check_filter(
     particles: int, beta: float | None, every: int, resample: float, final: str
 ) -> None:
-    """The fields all particle filters share; raises `ValueError` or `TypeError`."""
+    """Check the fields that all particle filters share; raises `ValueError` or `TypeError`."""
     check_number("particles", particles, (1, math.inf, True), whole=True)
     check_number("every", every, (1, math.inf, True), whole=True)
     check_number("resample", resample, (0, math.inf, True))
@@ -32,11 +32,11 @@ def check_filter(
 
 
 def ordered(config: APSConfig, order: str) -> APSConfig:
-    """The base settings with an order policy that does not look at the candidates.
+    """The call's settings with an order policy, independent candidates and no pool.
 
     `entropy` and `topk_margin` rank positions by x_theta, `random` draws the order and keeps the
-    counts, `origin` draws both; `anchored` ranks candidates by their tilted probability, which
-    biases the weights.
+    counts, `origin` draws both. `anchored` is the one policy that depends on the candidates: it
+    ranks them by their tilted probability, which biases the weights.
     """
     base = config.replace(rank_by="theta", candidate="sample", pool_size=None)
     if order == "random":

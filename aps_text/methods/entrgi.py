@@ -1,19 +1,21 @@
-"""EntRGi, and its Expectation and APS-logits variants: reward gradients at the logits alone.
+"""EntRGi and its Expectation and APS-logits variants: reward gradients on an offset of the logits.
 
-    phi = logits at the masked positions, new at every step;  M times:
+    phi = logits at the masked positions, reset at every step;  M times:
         x~  = xbar + w sg[x_hard - xbar],   x_hard ~ x_phi (tempered, top-p)
         phi = Adam(phi, - grad r(x~))
     w = H(x_phi)/log K per position (EntRGi) | 0 (Expectation) | 1 (APS-logits)
 
-These are settings of `aps`, no loop of their own: no prior term, no trust region, the authors' Adam
-(rate and eps), M, temperature and top-p, and their order: positions are ranked by the entropy of
-the prior x_theta, tokens are drawn from x_phi. Adam divides by the gradient's scale, so without a
-prior term beta has no effect; with so small an eps the first step moves every logit by the rate,
-whatever its gradient. Cost per sample: T forwards, T*M rewards forward and backward.
+These run `methods.aps` with the authors' settings: no prior term, no trust region, their Adam
+(learning rate and eps), M, temperature and top-p, and their order: positions are ranked by the
+entropy of the prior x_theta, tokens are drawn from x_phi. Adam divides by the gradient's scale, so
+without a prior term beta has no effect; with so small an eps the first step moves every logit by
+the learning rate, whatever its gradient. Cost per sample: T forwards, T*M rewards forward and
+backward.
 
-Source: Tejaswi, Rout et al. 2026, https://arxiv.org/abs/2602.05000, and its code. Differences: the
-soft code is of the untempered x_phi, theirs of the tempered; eps is relative to the rms of the
-gradient; counts are per row. Their K = 4 trajectories are `BestOf(EntRGi(), 4)`.
+Source: Tejaswi, Rout et al. 2026, https://arxiv.org/abs/2602.05000, and its code. Differences: here
+xbar is the expected code of the untempered x_phi, there of the tempered one; here eps is relative
+to the rms of the gradient; here reveal counts are per row. Their K = 4 trajectories are
+`BestOf(EntRGi(), 4)`.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ __all__ = ["EntRGi", "aps_logits", "expectation"]
 
 @dataclass(frozen=True)
 class EntRGi:
-    """See `Method`. Fields are those of `APSConfig` that the authors fixed, at their values.
+    """EntRGi as a `Method`; the fields are settings of `APSConfig`, with the authors' values.
 
     All other settings (steps, length, blocks, guidance window, seeds) are the call's.
     """

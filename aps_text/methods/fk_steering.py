@@ -6,15 +6,16 @@
     the last potential is exp(lambda r(x)) / prod of the earlier ones, for all three
 
 so the product along every path is exactly exp(lambda r(x)), and the particles target
-`p(x) exp(r(x)/beta)` with p the law of the base sampler, whatever its order policy. `r_t` is
-`log psi_t` of `lookahead` with answers drawn from x_theta (the log-mean-exp of `draws` rewards).
+`p(x) exp(r(x)/beta)` with p the law of the base sampler, whatever its order policy. `lambda r_t` is
+`log psi_t` of `methods.twist` with answers drawn from x_theta (the log-mean-exp of `draws`
+rewards over beta).
 
 Source: Singhal et al. 2025, "A General Framework for Inference-time Scaling and Steering of
-Diffusion Models", and its code for masked diffusion text. Differences: their code ends `max` with
-the running maximum and not the final reward, and forgets the weights of a step at which adaptive
-resampling does not resample, so there the product is not exp(lambda r); resampling is systematic
-here, theirs multinomial. Cost per returned sample: k*T forwards,
-k * draws * (ceil(T/every) - 1) + k rewards.
+Diffusion Models", https://arxiv.org/abs/2501.06848, and its code for masked diffusion text.
+Differences: their code ends `max` with the running maximum instead of the final reward, and drops
+the weights of a step at which adaptive resampling does not resample, so that the product is not
+exp(lambda r); resampling is systematic here and multinomial there. Cost per returned sample: k*T
+forwards, k * draws * (ceil(T/every) - 1) + k rewards.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ class FKSteering:
     """See `Method`.
 
     Attributes:
-        particles: k.
+        particles: k >= 1.
         potential: `difference | max | sum`.
         beta: 1/lambda; None is the call's `beta`.
-        every: steps between two looks at the reward (and chances to resample).
-        draws: answers drawn per look and particle.
-        resample: a group is resampled when its effective sample size is below this share of k;
-            above 1 it always is, 0 is never (importance sampling).
+        every: steps between two evaluations of r_t (resampling happens only there).
+        draws: answers drawn per evaluation and particle, >= 1.
+        resample: a group is resampled when its effective sample size is below this fraction of k;
+            above 1 is always, 0 is never (importance sampling).
         final: return a particle by its `weight` (the target's law) or the one with the highest
             `reward` (as the authors do).
     """
@@ -88,10 +89,10 @@ class FKSteering:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """States of the heaviest particle, the last one of the chosen particle.
+        """States of the particle with the largest weight; the last state is the chosen particle's.
 
         Raises:
-            ValueError: `remask`.
+            ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "FK steering")
         beta = config.sampler.beta if self.beta is None else self.beta

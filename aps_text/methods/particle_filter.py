@@ -1,4 +1,4 @@
-"""The particle filter under FK steering, twisted SMC and APS-SMC: sequential importance resampling.
+"""Sequential importance resampling: the particle filter of FK steering, twisted SMC and APS-SMC.
 
     a step   z_s ~ q(. | z_t)                         proposal: x_theta, or a tilted x_phi
     weight   log w += log p(z_s | z_t) - log q(z_s | z_t)      over the tokens revealed
@@ -8,11 +8,11 @@
 
 so that the weighted particles target `p(x) exp(r(x)/beta)` whatever the psi_t and the proposal are
 (Wu et al. 2023, TDS, https://arxiv.org/abs/2306.17775; Singhal et al. 2025, FK steering,
-https://arxiv.org/abs/2501.06848). A group is resampled (systematically) when its effective sample
-size falls below a share of k. One particle of a group is returned, by its weight, or the one with
-the highest reward.
+https://arxiv.org/abs/2501.06848). The k particles of a row are a group; it is resampled
+(systematically) when its effective sample size is below a fraction of k. One particle of a group
+is returned: drawn by weight, or the one with the highest reward.
 
-Shapes: B rows of the caller, k particles each, B*k slots; a finished particle waits in its slot.
+Shapes: B rows of the caller, k particles each, B*k slots. A finished particle keeps its slot.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ __all__ = ["ParticleFilter", "Proposal", "Weights"]
 
 @dataclass
 class Proposal:
-    """A step's distributions for the rows in work, all `(N, K)` over all their masks.
+    """A step's distributions for the unfinished slots, all `(N, K)` over their masked positions.
 
     Attributes:
-        step: its coordinates.
+        step: the step's inputs.
         tilted: x_phi and x_theta.
-        log_p, log_q: what the base sampler and the proposal draw from (tempered, top-p); the same
-            object where nothing is tilted.
+        log_p, log_q: the distributions that the base sampler and the proposal draw from (tempered,
+            top-k, top-p); one object if the step is not tilted.
     """
 
     step: Step
@@ -56,11 +56,11 @@ class Proposal:
 
     @property
     def guided(self) -> bool:
-        """Whether it is tilted."""
+        """Whether the step is tilted."""
         return self.log_q is not self.log_p
 
     def take(self, source: Tensor, step: Step) -> Proposal:
-        """The distributions of other rows `source`, at the step opened for their new slots."""
+        """The distributions of rows `source (B',)`; `step` was opened for their new slots."""
         entries, _ = take_ragged(self.step.where, source)
         log_p = self.log_p[entries]
         log_q = self.log_q[entries] if self.guided else log_p
@@ -68,19 +68,19 @@ class Proposal:
 
 
 Twist = Callable[[Operator, Proposal], Tensor | None]
-"""`log psi_t` of the rows in work, `(B,)`, given the guiding operator bound to them; None where
-nothing is known at this step, and the last value stays."""
+"""Maps the guiding operator, bound to the unfinished slots, and their proposal to `log psi_t (B,)`;
+None leaves the weights of this step unchanged."""
 
 
 @dataclass
 class Weights:
-    """What the slots are worth, each `(B*k,)` double.
+    """The weights of all slots, each `(B*k,)` double.
 
     Attributes:
-        log_weight: since the last resampling.
+        log_weight: accumulated since the last resampling.
         log_potential: the sum of log G over the particle's whole path.
-        running: the maximum or the sum of log psi_t so far, of the potentials of that name.
-        reward: the finished particle's, 0 before.
+        running: the maximum or the sum of log psi_t so far, for the potentials `max` and `sum`.
+        reward: of a finished particle; 0 before.
     """
 
     log_weight: Tensor
@@ -90,21 +90,22 @@ class Weights:
 
     @classmethod
     def even(cls, slots: int, potential: str, device: torch.device) -> Weights:
-        """Of particles that all stand at the start."""
+        """The weights before the first step."""
         zero = torch.zeros(slots, dtype=torch.double, device=device)
         running = torch.full_like(zero, -torch.inf) if potential == "max" else zero.clone()
         return cls(zero, zero.clone(), running, zero.clone())
 
     def take(self, ancestors: Tensor, resampled: Tensor) -> Weights:
-        """Of the slots' `ancestors (B*k,)`; where `resampled (B*k,)` the weights are even again."""
+        """Those of `ancestors (B*k,)`; `log_weight` is reset to 0 where `resampled (B*k,)`."""
         log_weight = self.log_weight[ancestors].masked_fill(resampled, 0.0)
         rest = (self.log_potential, self.running, self.reward)
         return Weights(log_weight, *(value[ancestors] for value in rest))
 
     def weigh(self, at: Tensor, value: Tensor, potential: str) -> None:
-        """Multiply the slots `at` by this step's potential of `value = log psi_t`.
+        """Multiply the weights of slots `at` by this step's potential of `value = log psi_t`.
 
-        Where every answer looked at is vetoed (-inf) nothing is known: a psi_t must be positive.
+        Slots with `value` -inf (every drawn answer has reward -inf) are left unchanged, since psi_t
+        must be positive.
         """
         known = ~value.isneginf()
         at, value = at[known], value[known]
@@ -118,27 +119,27 @@ class Weights:
         self.log_potential[at] += gain
 
     def finish(self, at: Tensor, reward: Tensor, beta: float) -> None:
-        """The last potential of the slots `at`, which makes the product `exp(reward / beta)`."""
+        """Apply the last potential to slots `at`: their product becomes `exp(reward / beta)`."""
         self.reward[at] = reward
         self.log_weight[at] += reward / beta - self.log_potential[at]
 
 
 @dataclass
 class ParticleFilter:
-    """A run's fixed parts.
+    """A particle filter; see the module.
 
     Attributes:
         particles: k per row.
         config: settings of the base sampler; its `alg` and `remasking` are the order policy.
-        beta: temperature of the reward.
-        log_twist: `log psi_t`; asked at every `every`-th step but the first.
-        tilt: makes x_phi from x_theta at the steps `guided` names; None proposes from x_theta.
-        guided: whether a step is tilted.
-        potential: how psi_t enters.
-        every: see `log_twist`; resampling happens there.
-        resample: a group is resampled when its effective size is below this share of k.
-        final: `weight` or `reward`.
-        floor: share of x_theta mixed into the proposal; bounds a token's weight by 1/floor.
+        beta: temperature of the reward, > 0.
+        log_twist: computes `log psi_t` at every `every`-th step except the first.
+        tilt: makes the `Tilt` used at guided steps; None proposes from x_theta at every step.
+        guided: whether the step of an index is tilted.
+        potential: `difference | max | sum`: how psi_t enters the weights.
+        every: see `log_twist`; resampling happens only at these steps.
+        resample: a group is resampled when its effective size is below this fraction of k.
+        final: return a particle drawn by `weight`, or the one with the highest `reward`.
+        floor: fraction of x_theta mixed into the proposal; bounds a token's weight by 1/floor.
     """
 
     particles: int
@@ -156,7 +157,7 @@ class ParticleFilter:
     def run(
         self, denoiser: Denoiser, operator: Operator, canvas: Canvas, noise: Noise
     ) -> Iterator[StepState]:
-        """Fill the canvas; states are those of each row's heaviest, then chosen, particle."""
+        """Fill the canvas; each row's states are those of `_shown`'s particle."""
         mask_id, k = denoiser.mask_id, self.particles
         owners = slots(len(canvas.z), k, canvas.z.device)
         own, cloud = particle_noise(noise, k), canvas.take(owners)
@@ -221,7 +222,7 @@ class ParticleFilter:
         )
 
     def _propose(self, denoiser: Denoiser, step: Step, tilt: Tilt | None) -> Proposal:
-        """x_theta, x_phi and what is drawn from: one forward without a tilt."""
+        """x_theta, x_phi and the two sampling distributions; one forward if there is no tilt."""
         if tilt is not None:
             tilted = tilt(denoiser, step)
         else:
@@ -232,7 +233,7 @@ class ParticleFilter:
             p = sampling_probs(tilted.log_theta, law.temperature, law.top_p, law.top_k)
             log_p = log_q = p.log()
             if tilt is not None and law.temperature > 0:
-                # The tilt acts inside the base sampler's own support: outside of it weights are 0.
+                # Tokens outside the base sampler's support would have weight 0: not proposed.
                 inside = tilted.log_phi.masked_fill(p == 0, -torch.inf) / law.temperature
                 log_q = ((1 - self.floor) * inside.softmax(-1) + self.floor * p).log()
         return Proposal(step, tilted, log_p, log_q)
@@ -253,7 +254,7 @@ class ParticleFilter:
         return (chosen + rows[:, None] * k).flatten(), poor.repeat_interleave(k)
 
     def _move(self, proposal: Proposal, reward: Operator) -> tuple[Transition, Tensor]:
-        """Draw, order and write; the step's log p - log q per row."""
+        """Draw, rank and write; returns the transition and its log p - log q per row."""
         step, (rows, cols) = proposal.step, proposal.step.where
         tokens = step.noise.categorical(proposal.log_q.exp(), rows, cols, step.index, "candidate")
         move = step.write(tokens, step.score(proposal.tilted, tokens, reward.codebook))
@@ -264,7 +265,8 @@ class ParticleFilter:
         return move, sum_rows(kept, rows, len(step.count))
 
     def _shown(self, weights: Weights, busy: Tensor, noise: Noise) -> Tensor:
-        """The slot of each row's chosen particle, or of its heaviest while it has masks, `(B,)`."""
+        """The slot to show of each row, `(B,)`: the chosen particle once all are finished, before
+        that the one with the largest weight."""
         k = self.particles
         log_weight = weights.log_weight.view(-1, k)
         if self.final == "reward":

@@ -1,8 +1,8 @@
 """Particles: a row's parallel samples as rows of one batch; weights, resampling, selection.
 
-Row b of the caller becomes slots b*k .. b*k + k-1. A slot's noise is that of particle
-`p * k + slot` of the row's seed (p is the row's own particle), so a row's draws depend neither on
-its neighbours nor on other returned sequences, and with k = 1 they are the base sampler's.
+Row b of the caller becomes slots b*k .. b*k + k-1. Slot i of a row takes the noise of particle
+`p * k + i` of the row's seed (p is the row's own particle number), so a row's draws depend neither
+on other rows nor on other returned sequences, and with k = 1 they are the base sampler's.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = [
 
 
 def slots(rows: int, count: int, device: torch.device) -> Tensor:
-    """The caller's row of each slot, `(rows * count,)`."""
+    """The caller's row of each slot, `(rows * count,)` int64."""
     return torch.arange(rows, device=device).repeat_interleave(count)
 
 
 def particle_noise(noise: Noise, count: int) -> Noise:
-    """Noise of every slot."""
+    """The noise of `count` slots per row."""
     owners = slots(len(noise.row_seed), count, noise.row_seed.device)
     number = torch.arange(len(owners), device=owners.device) % count
     return Noise(noise.row_seed[owners], noise.particle[owners] * count + number)
 
 
 def normalised(log_weights: Tensor) -> Tensor:
-    """Weights that sum to 1 along the last axis, double; where all are 0 they are even."""
+    """Weights that sum to 1 along the last axis, double; uniform where all weights are 0."""
     dead = log_weights.isneginf().all(-1, keepdim=True)
     return log_weights.double().masked_fill(dead, 0.0).softmax(-1)
 
@@ -62,16 +62,16 @@ def systematic(log_weights: Tensor, u: Tensor) -> Tensor:
 
 
 def draw_one(log_weights: Tensor, noise: Noise, step: int, stream: str) -> Tensor:
-    """One particle per group by its weight, `(B, k)` -> `(B,)` in 0..k-1."""
+    """Draw one particle per group by weight, `(B, k)` -> `(B,)` in 0..k-1."""
     rows = torch.arange(len(log_weights), device=log_weights.device)
     probs = normalised(log_weights)
     return noise.categorical(probs, rows, torch.zeros_like(rows), step, stream)
 
 
 def take_ragged(where: Where, ancestors: Tensor) -> tuple[Tensor, Where]:
-    """Entries of other rows of a ragged `(N, ...)` whose rows are `where`, ordered by row.
+    """Reindex a ragged `(N, ...)` tensor, whose entries lie at `where`, to rows `ancestors (B',)`.
 
-    Returns the index into N, and the new `where`; `ancestors (B',)` names old rows.
+    Returns the index into N, `(N',)`, and the new `where`, ordered by row.
     """
     rows, cols = where
     highest = int(ancestors.max()) + 1 if len(ancestors) else 0
@@ -88,10 +88,10 @@ def unmasking_only(config: APSConfig, method: str) -> None:
     """Refuse settings under which a written token may be masked again.
 
     Raises:
-        ValueError: `remask`.
+        ValueError: `remask` is True.
     """
     if config.sampler.remask:
         raise ValueError(
-            f"remask=True re-masks written tokens, and {method} weighs steps that only write; "
-            "use remask=False"
+            f"remask=True masks written tokens again, and the weights of {method} do not cover "
+            "that; use remask=False"
         )

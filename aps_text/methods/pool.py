@@ -1,30 +1,30 @@
-"""A pool of whole answers: candidates that fit together, chosen by what the answers are worth.
+"""A pool of whole answers, one of which is chosen by its reward and gives a step's candidates.
 
-x_phi is a product over positions; the reward judges the answer as a whole. So at every guided step
-n answers stand in a pool: fresh draws, of p' or of f' as a coin says, and the answer that was
-chosen at the step before, whose anchors z_t holds. One of them is chosen by its weight
+x_phi is a product over positions, while the reward judges the whole answer. So at every guided
+step n answers form a pool: fresh draws, each from p' or f' with probability 1/2, and the answer
+chosen at the step before, some of whose tokens are the anchors in z_t. One is drawn by its weight
 
     w(x) = exp(r(x) / beta) * p'(x) / (p'(x)/2 + f'(x)/2)
 
-    p'(x) = prod_l p'^l[x^l]   x_theta as candidates are drawn from it: tempered, top-k, top-p
-    f'(x) = prod_l f'^l[x^l]   x_phi tempered alike, inside the support of p'
+    p'(x) = prod_l p'^l[x^l]   x_theta after temperature, top-k and top-p
+    f'(x) = prod_l f'^l[x^l]   x_phi at the same temperature, inside the support of p'
 
 and its tokens are the step's candidates. This is a step of iterated sampling-importance-resampling
 (Tjelmeland 2004; Andrieu, Lee, Vihola 2018, https://arxiv.org/abs/1312.6432): a Markov kernel that
-leaves `p'(x0 | z_t) exp(r(x0) / beta)` as it is, for any phi and any n >= 2, and forgets where it
-started the sooner the larger n and the better phi. Re-masking makes the next step's x_theta see
-the anchors, so the chain follows the posterior while it sharpens. A step costs no more forwards of
-the denoiser than x_phi itself does, n - 1 rewards (n at the first), and no gradient; the kept
-answer's reward is remembered, so rewards must not change from call to call.
+leaves `p'(x0 | z_t) exp(r(x0) / beta)` invariant for any phi and any n >= 2, and mixes faster the
+larger n and the better phi. The next step's x_theta is conditioned on the anchors that are kept, so
+the target of the kernel follows the posterior given them. A step costs no forward of the denoiser
+beyond those of x_phi, n - 1 rewards (n at the first step) and no gradient. The reward of the
+answer kept from the step before is not computed again, so rewards must be deterministic.
 
-Draws of f' alone would not do: over many positions p'/f' spans many nats, an answer that x_phi has
-moved away from outweighs every reward, and the chain stands still. With draws of p' among them no
-weight exceeds 2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
+With draws from f' alone the chain would stall: over many positions p'/f' spans many nats, and an
+answer that x_phi has moved away from would outweigh any reward. With the mixture no weight exceeds
+2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
 
-Where a row's answers all weigh the same, the reward says nothing and the step is the base sampler's
-own draw, token for token. An answer whose reward is -inf is never chosen where another is worth
-anything. Positions behind an answer's stop token are no part of its weight. At temperature 0
-nothing is drawn: the pool compares x_phi's likeliest answer with the one held.
+If all answers of a row have the same weight, the step makes the base sampler's draw, token for
+token. An answer with reward -inf is chosen only if all have -inf. Positions after an answer's stop
+token do not enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's likeliest
+answer and the one kept.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ from ..core.token_sampling import sampling_support
 __all__ = ["AnswerPool"]
 
 ALIKE = 1e-4
-"""Log-weights this near are the same: rounding must not move what no reward moves."""
+"""Log-weights that differ by at most this count as equal, so that rounding decides nothing."""
 
 
 class AnswerPool:
-    """The chain of B rows: the answer each holds, and what it is worth; see `CandidatePool`."""
+    """The Markov chain of B rows: each row's kept answer and its reward; see `CandidatePool`."""
 
     def __init__(self, operator: Operator, config: APSConfig) -> None:
         self.operator, self.config = guiding(operator), config
@@ -74,7 +74,7 @@ class AnswerPool:
         laws = _Laws.of(tilted, self.config)
         tokens, gap = self._answers(laws, tilted, step)
         reward, terms = self._worth(step, tokens)
-        # Behind its stop an answer has no tokens that could weigh anything.
+        # Positions after an answer's stop token do not enter its weight.
         answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
         on = scored_positions(answers, step.canvas)[rows, :, cols]
         gap = sum_rows(torch.where(on, gap, 0.0), rows, batch)
@@ -94,7 +94,7 @@ class AnswerPool:
 
     def _answers(self, laws: _Laws, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the
-        base draw, the last the one held."""
+        base sampler's draw, the last the one kept from the step before."""
         if self.config.sampler.draw.temperature == 0:
             tokens = step.draw(tilted, self.operator.codebook)[:, None]
             gap = laws.gap_of(tokens)
@@ -107,7 +107,7 @@ class AnswerPool:
         return torch.cat([tokens, held], 1), torch.cat([gap, laws.gap_of(held)], 1)
 
     def _worth(self, step: Step, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rewards of the answers `(B, n)` double, and their terms; the held one's are known."""
+        """Rewards of the answers `(B, n)` double, and their terms; the kept one's are stored."""
         batch = len(step.canvas.z)
         fresh = tokens.shape[1] - (self._held is not None)
         owners = torch.arange(batch, device=tokens.device).repeat_interleave(fresh)
@@ -117,7 +117,7 @@ class AnswerPool:
         terms = {name: value.view(batch, fresh) for name, value in scores.terms.items()}
         if self._held is None:
             return reward, terms
-        # A step outside of the window may have written other tokens: then it is no candidate.
+        # An unguided step may have written tokens that the kept answer does not have: exclude it.
         now = fill_in(step.canvas, step.where, self._held[step.where][:, None])
         before = end_at_stop(
             self._held, step.canvas.editable, step.canvas.stop_ids, step.canvas.fill_id
@@ -131,9 +131,9 @@ class AnswerPool:
 
 @dataclass(frozen=True)
 class _Laws:
-    """What answers are drawn from, `(N, W)` over the tokens `ids` (None: all of them).
+    """The distributions p' and f' of answers, `(N, W)` over the tokens `ids` (None: all tokens).
 
-    At temperature 0 these are x_theta and x_phi themselves.
+    At temperature 0 they are x_theta and x_phi themselves.
     """
 
     p: Tensor
@@ -156,8 +156,8 @@ class _Laws:
         return cls(p, (log_phi / heat).masked_fill(p == 0, -torch.inf).softmax(-1), ids)
 
     def fresh(self, step: Step, more: int) -> tuple[Tensor, Tensor]:
-        """`1 + more` answers' tokens and their log f'/p', `(N, 1 + more)`; the first is the draw
-        that the base sampler makes."""
+        """Tokens of `1 + more` answers and their log f'/p', `(N, 1 + more)`; the first answer, if
+        drawn from p', is the base sampler's draw."""
 
         def drawn(probs: Tensor) -> Tensor:
             one = step.noise.categorical(probs, *step.where, step.index, "candidate")
@@ -177,7 +177,7 @@ class _Laws:
         """log f'/p' of given tokens `(N, 1)`; inf where p' is 0."""
         if self.ids is None:
             return self._gap(self.p.gather(-1, tokens), self.f.gather(-1, tokens))
-        hit = (self.ids == tokens).to(self.p)  # where a row is short its ids repeat, p' being 0
+        hit = (self.ids == tokens).to(self.p)  # padding repeats ids, but has p' = 0
         p, f = ((law * hit).sum(-1, keepdim=True) for law in (self.p, self.f))
         return self._gap(p, f)
 

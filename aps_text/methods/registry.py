@@ -1,7 +1,7 @@
-"""The methods to compare APS with, by the names `method=` and `--method` take; see docs/methods.md.
+"""The methods APS is compared with, by their names in `method=` and `--method`; docs/methods.md.
 
-Settings are constructor arguments: `METHODS["fk"](particles=8, potential="max")`; command lines
-and the evaluation go through `make_method` and `build_method`.
+A method's settings are constructor arguments: `METHODS["fk"](particles=8, potential="max")`.
+Command lines use `make_method`, which parses NAME=VALUE, the evaluation `build_method`.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PEERS: dict[str, Callable[..., Method]] = {
 def make_method(
     known: Mapping[str, Callable[..., Method]], name: str, texts: Iterable[str] = ()
 ) -> Method:
-    """`build_method` with settings as a command line gives them: `["particles=8", "best_of=4"]`.
+    """`build_method` with settings from a command line: `["particles=8", "best_of=4"]`.
 
-    Values are read as JSON (numbers, `null`), and as words where they are not.
+    A value that is JSON (a number, `null`) is parsed, any other is taken as a string.
 
     Raises:
-        ValueError, TypeError: a text without `=`, and what `build_method` raises.
+        ValueError, TypeError: a setting without `=`, and what `build_method` raises.
     """
     options: dict[str, Any] = {}
     for text in texts:
@@ -60,11 +60,12 @@ def build_method(
 ) -> Method:
     """A method by name with settings.
 
-    `best_of` is a setting of every method: so many runs of it, and the one whose answer the guiding
-    rewards like best (see `best_of_n`).
+    `best_of` is a setting of every method: the number of runs, of which the answer with the highest
+    guiding reward is returned (see `best_of_n`).
 
     Raises:
-        ValueError, TypeError: no such name, a setting the method lacks or refuses.
+        ValueError: an unknown name, or a value outside its range.
+        TypeError: a setting that the method does not have, or a value of a wrong type.
     """
     if name not in known:
         raise ValueError(f"method is one of {', '.join(known)}; got {name!r}")

@@ -1,15 +1,15 @@
-"""SVDD-PM: per step, M candidates of z_s; one is kept by the reward of the answer it promises.
+"""SVDD-PM: per step, M candidates of z_s, one of which is kept by the reward of its x0_hat.
 
     z_s^1..M ~ p_theta(. | z_t);   v_m = r(x0_hat(z_s^m));   keep m ~ softmax(v / alpha)
 
 `x0_hat` keeps the committed tokens and fills the masks from x_theta(z_s). For M -> infinity a step
-is a draw from `p_theta(z_s | z_t) exp(v(z_s)/alpha)`, normalised per step: that is the target only
-where v/alpha is the true soft value. `alpha=0` keeps the best (SVDD's greedy form).
+is a draw from `p_theta(z_s | z_t) exp(v(z_s)/alpha)`, normalised per step; the samples follow the
+target only if v/alpha is the true soft value. `alpha=0` keeps the best (SVDD's greedy form).
 
 Source: Li et al. 2024, https://arxiv.org/abs/2408.08252 (the posterior-mean variant, without a
-trained value). A text reward takes no mean of tokens, so x0_hat is the likeliest answer or a draw.
-Cost per returned sample: the kept candidate's logits are the next step's, so 1 + M*(T-1) forwards;
-M*T rewards.
+trained value). A text reward cannot score a mean of tokens, so x0_hat is the likeliest answer or a
+draw. Cost per returned sample: the kept candidate's logits are reused by the next step, so
+1 + M*(T-1) forwards; M*T rewards.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class SVDD:
     """See `Method`.
 
     Attributes:
-        candidates: M per step.
-        alpha: temperature of the choice, in the reward's units; None is the call's `beta`.
+        candidates: M >= 1 per step.
+        alpha: temperature of the choice, >= 0, in the reward's units; None is the call's `beta`.
         fill: x0_hat is the `argmax` answer or a `sample` from x_theta(z_s).
     """
 
@@ -76,13 +76,17 @@ class SVDD:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """One state a step; refuses `remask`."""
+        """See `Method.steps`.
+
+        Raises:
+            ValueError: the call's `remask` is True.
+        """
         unmasking_only(config, "SVDD")
         alpha = config.sampler.beta if self.alpha is None else self.alpha
         operator, config, many = guiding(operator), self.settings(config), self.candidates
 
         def look(z: Canvas, of: Tensor, own: Noise, index: int) -> tuple[Tensor, Step, Tensor]:
-            """The rows of `z` with masks, their step, and x_theta there; `of` are the caller's."""
+            """The rows of `z` with masks, their step and x_theta; `of` has their caller's rows."""
             open_rows = (z.z == denoiser.mask_id).any(-1).nonzero().squeeze(-1)
             z, own = z.take(open_rows), own.take(open_rows)
             step = Step.open(z, denoiser.mask_id, config, own, index, everywhere=True)

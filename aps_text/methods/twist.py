@@ -1,11 +1,12 @@
-"""The twisting function `log psi_t(z_t)`: an estimate of `log E[exp(r/beta) | z_t]` at a canvas.
+"""The twisting function `log psi_t(z_t)`: an estimate of `log E[exp(r/beta) | z_t]`.
 
     prior:  log mean_k exp(r(x_k)/beta),                       x_k ~ x_theta(z_t) on the masks
     elbo:   mean_k r(x_k)/beta - sum_l KL(x_phi^l || x_theta^l),  x_k ~ x_phi(z_t)
 
-`prior` has the right expectation (of psi under the product of marginals) and a large variance;
-`elbo` is a lower bound of it that is tight where x_phi is the mean-field posterior. Either may be
-noisy: a particle keeps the value it was weighed with, so the weights of its path telescope.
+With `prior`, psi is unbiased (under the product of marginals) and has a large variance; `elbo` is
+in expectation a lower bound, tight if x_phi is the mean-field posterior. Noise in the estimate
+does not bias the filter: a particle keeps the value it was weighted with, so the weights along its
+path telescope.
 Twisting functions: Wu et al. 2023, https://arxiv.org/abs/2306.17775.
 """
 
@@ -41,12 +42,13 @@ def log_twist(
     draws: int,
     beta: float,
 ) -> Tensor:
-    """`log psi_t` per row, `(B,)` double; `draws` rewards a row.
+    """`log psi_t` per row, `(B,)` double; costs `draws` rewards per row.
 
     Args:
         operator: bound to the step's rows.
-        step: whose `where` are all masks of its canvas.
-        log_p, log_q: `(N, K)` what the base sampler and the proposal draw candidates from.
+        step: opened with `everywhere`, so that `where` are all masks of its canvas.
+        log_p, log_q: `(N, K)`, the distributions candidates are drawn from by the base sampler and
+            by the proposal.
         kind: `prior | elbo`.
     """
     probs = (log_p if kind == "prior" else log_q).exp()

@@ -1,14 +1,15 @@
-"""Twisted SMC with gradient proposals: one gradient of the reward tilts the proposal and weighs it.
+"""Twisted SMC with gradient proposals: one reward gradient per step gives proposal and weight.
 
-    q^l[k] ~ x_theta^l[k] exp( d r(xbar) / d p^l[k] / beta ),     p = x_theta(z_t), xbar its codes
+    q^l[k] ~ x_theta^l[k] exp( d r(xbar) / d p^l[k] / beta ),     p = x_theta(z_t), xbar = p @ C
     log w += log p - log q + log psi_s - log psi_t,               log psi_t = r(xbar)/beta
 
 The tilt is the first-order expansion of r around the expected code, pulled back into the trust
-region; q stays inside the base sampler's support. Target, order policies and what is not weighed
-are those of `aps_smc`. Source: Wu et al. 2023 (TDS), Grathwohl et al. 2021 (gradients as discrete
-proposals); for masked diffusion, Pani et al. 2025. Differences: the psi_t of the tilt is also the
-weight's (one pass of the reward for both), no Gumbel-softmax, a trust region. Cost per returned
-sample: k*T forwards, k*T rewards forward and backward, and k rewards at the end.
+region; q stays inside the base sampler's support. Target, order policies and the treatment of
+tokens after a stop are those of `aps_smc`. Source: Wu et al. 2023 (TDS), Grathwohl et al. 2021
+(gradients as discrete proposals); for masked diffusion, Pani et al. 2025. Differences: the same
+r(xbar) gives the tilt and the weight (one pass of the reward for both), no Gumbel-softmax, a trust
+region. Cost per returned sample: k*T forwards, k*T rewards forward and backward, and k rewards at
+the end.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = ["GradientTilt", "TwistedSMC"]
 
 
 class GradientTilt:
-    """x_theta tilted by one gradient of the reward at the expected code; see `Tilt`."""
+    """A `Tilt` of x_theta by one gradient of the reward at the expected code."""
 
     def __init__(self, operator: Operator, beta: float, bound: float | None) -> None:
         self.operator, self.beta, self.bound = operator, beta, bound
@@ -68,12 +69,12 @@ class TwistedSMC:
     """See `Method`; every guiding reward must be differentiable.
 
     Attributes:
-        particles: k.
+        particles: k >= 1.
         order: as in `APSSMC`.
         beta: None is the call's `beta`.
         every: steps between two updates of the weights by psi (and chances to resample).
-        resample: a group is resampled when its effective sample size is below this share of k.
-        floor: share of x_theta in the proposal.
+        resample: a group is resampled when its effective sample size is below this fraction of k.
+        floor: fraction of x_theta in the proposal, in [0, 1].
         final: return a particle by its `weight` (the target's law) or by the highest `reward`.
     """
 
@@ -109,16 +110,16 @@ class TwistedSMC:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """States of the heaviest particle, the last one of the chosen particle.
+        """States of the particle with the largest weight; the last state is the chosen particle's.
 
         Raises:
-            ValueError: `remask`, or a guiding reward that is a black box.
+            ValueError: the call's `remask` is True, or a guiding reward is a black box.
         """
         unmasking_only(config, "twisted SMC")
         if not guiding(operator).differentiable:
             raise ValueError(
-                "twisted SMC proposes by the reward's gradient, and one of these rewards is a "
-                "black box; use method 'aps-smc' or 'fk'"
+                "twisted SMC needs the reward's gradient, and one of these rewards is a black "
+                "box; use method 'aps-smc' or 'fk'"
             )
         beta = config.sampler.beta if self.beta is None else self.beta
 

@@ -1,8 +1,8 @@
-"""Options that a method does not read: whoever typed one is told, instead of a silent no-op.
+"""Errors for options that were passed but that the chosen method ignores.
 
-Looked at are options given one by one, as keywords or flags, beside what
-`APSConfig.make` refuses for any method. A whole configuration (`config=`) is never refused: it is
-how the same settings go to several methods, plain decoding among them.
+Only options given one by one, as keywords or flags, are checked, in addition to what
+`APSConfig.make` refuses for any method. A whole configuration (`config=`) is never refused, so that
+the same settings can go to several methods, plain decoding among them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,17 @@ __all__ = ["refuse_unread", "unread"]
 def refuse_unread(
     method: Method, options: dict[str, Any], preset: str | None = None, *, drafted: bool = False
 ) -> None:
-    """Raise `ValueError` for an option that was given, is not what it is anyway, and is not read.
+    """Raise `ValueError` for an option that was passed but that this method ignores.
+
+    An option passed with the preset's own value is accepted.
 
     Args:
         options, preset: arguments of `APSConfig.make`.
-        drafted: the canvas starts from a draft, which is masked by chance.
+        drafted: the canvas starts from a draft, positions of which are masked at random.
+
+    Raises:
+        ValueError: an ignored option, or a guidance window without a step.
+        TypeError: as `APSConfig.make`.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
     config = APSConfig.make(preset, **options)
@@ -40,13 +46,14 @@ def refuse_unread(
     if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
         window = sampler.window
         raise ValueError(
-            f"no step is steered: none of the {sampler.steps} steps lies in "
-            f"[{window.start}, {window.end}) on its interval; widen the window"
+            f"no step is steered: none of the {sampler.steps} steps lies in guidance_start="
+            f"{window.start} to guidance_end={window.end} at guidance_interval="
+            f"{window.interval}; widen the window"
         )
 
 
 def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[str, str]:
-    """Keywords of `config` that change nothing under this method, each with the reason."""
+    """The keywords of `config` that have no effect under this method, each with the reason."""
     inner = method.method if isinstance(method, BestOf) else method
     name = getattr(inner, "name", type(inner).__name__)
     used, read = in_force(inner, config)
@@ -74,22 +81,22 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
 
 
 def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, ...]]:
-    """The settings a method runs the loop with, and what else it reads of `config`.
+    """The settings a method runs the loop with, and the other keywords it reads of `config`.
 
-    `Declares`, with the call's own settings for a method that declares nothing.
+    Both are declared by the method (`Declares`); one that declares nothing runs with `config`.
     """
     settings = getattr(method, "settings", None)
     return (settings(config) if settings else config), tuple(getattr(method, "reads", ()))
 
 
 def draws_order(config: APSConfig) -> bool:
-    """Whether positions are drawn, and not ranked."""
+    """Whether the positions to reveal are drawn at random."""
     order = config.sampler.order
     return not isinstance(order, Ranked) or order.alg_temp is not None
 
 
 def is_greedy(config: APSConfig) -> bool:
-    """Whether answers to one prompt are all alike: nothing in the loop is drawn."""
+    """Whether all answers to one prompt are identical, because the loop draws nothing."""
     settings = config.sampler
     drawn = settings.draw.temperature > 0 or draws_order(config)
     return not settings.steers and settings.candidate == "sample" and not drawn

@@ -343,7 +343,7 @@ def test_what_a_method_cannot_do_is_refused():
     with pytest.raises(ValueError, match="black box; use method 'aps-smc' or 'fk'"):
         spent(TwistedSMC(2), black)
     for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2)):
-        with pytest.raises(ValueError, match="remask=True re-masks written tokens"):
+        with pytest.raises(ValueError, match="remask=True masks written tokens again"):
             spent(method, remask=True)
 
 
