@@ -7,6 +7,7 @@ found on its modules goes, and `sweep` removes what an interrupted removal left.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,15 +17,15 @@ from torch import nn
 __all__ = ["CallHook", "attached", "sweep"]
 
 
-class CallHook:
+class CallHook(ABC):
     """A callable of its own class, so that it is known among other people's hooks."""
 
     before = False
     """Whether it is called before the module's forward, with keyword arguments, or after it."""
 
+    @abstractmethod
     def __call__(self, *args: Any) -> Any:
         """As torch calls a forward hook."""
-        raise NotImplementedError
 
 
 @contextmanager

@@ -19,13 +19,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..core.adapters import RowAdam
+from ..core.adapters import LogitsAdapter, RowAdam
+from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.protocols import Denoiser, Where
+from ..core.protocols import Adapter, Denoiser, Where
+from ..core.settings import Fit, Logits
 from .call_hooks import CallHook, attached
 from .modes import ordinary, outside_modes
 
-__all__ = ["FittedLora", "LoraAdapter"]
+__all__ = ["FittedLora", "LoraAdapter", "new_adapter"]
 
 
 class LoraAdapter:
@@ -287,3 +289,32 @@ class _AddLowRank(CallHook):
         x = args[0].to(self.down.dtype)
         low = torch.bmm(x, self.down.to(x.device))
         return out + self.scale * torch.bmm(low, self.up.to(x.device)).to(out.dtype)
+
+
+def new_adapter(
+    config: APSConfig, noise: Noise, blocks: Mapping[str, nn.Module], rows: int
+) -> Adapter:
+    """The call's phi of a transformer: logits, or LoRA on every linear map of these blocks.
+
+    Args:
+        blocks: by their paths in the model, the adapted ones only.
+        rows: B, for phi as logits.
+    """
+    phi = (config.sampler.fit or Fit()).phi
+    if isinstance(phi, Logits):
+        return LogitsAdapter(rows, phi.learning_rate, phi.adam_eps)
+    modules = {
+        f"{path}.{name}": module
+        for path, block in blocks.items()
+        for name, module in block.named_modules()
+        if isinstance(module, nn.Linear) and ".lora_" not in name  # those of a PeftModel
+    }
+    return LoraAdapter.fresh(
+        modules,
+        noise,
+        rank=phi.rank,
+        alpha=phi.alpha,
+        lr=phi.learning_rate,
+        eps=phi.adam_eps,
+        carry_over=phi.carry_over,
+    )

@@ -25,14 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..core.adapters import LogitsAdapter
 from ..core.codebook import LFQCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
-from ..core.settings import Fit, Logits
 from .guided import GuidedDenoiser
-from .lora import LoraAdapter
+from .lora import new_adapter
 
 __all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig", "load_prior"]
 
@@ -249,24 +247,11 @@ class ImageDenoiser:
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map above the trunk, or logits."""
-        phi = (config.sampler.fit or Fit()).phi
-        if isinstance(phi, Logits):
-            return LogitsAdapter(len(self.values), phi.learning_rate, phi.adam_eps)
-        modules = {
-            f"blocks.{index}.{name}": module
+        own = {
+            f"blocks.{index}": self.model.blocks[index]
             for index in range(self.split, self.model.config.layers)
-            for name, module in self.model.blocks[index].named_modules()
-            if isinstance(module, nn.Linear)
         }
-        return LoraAdapter.fresh(
-            modules,
-            noise,
-            rank=phi.rank,
-            alpha=phi.alpha,
-            lr=phi.learning_rate,
-            eps=phi.adam_eps,
-            carry_over=phi.carry_over,
-        )
+        return new_adapter(config, noise, own, len(self.values))
 
 
 def load_prior(folder: Path, device: str | torch.device = "cpu") -> MaskedImageModel:

@@ -22,14 +22,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..core.adapters import LogitsAdapter
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
-from ..core.settings import Fit, Logits
 from .call_hooks import sweep
 from .forward_inputs import ForwardInputs, layer_calls
-from .lora import LoraAdapter
+from .lora import new_adapter
 from .modes import ordinary, outside_modes
 from .partial_forward import Block, first_of, gathered, run_at
 from .parts import ModelParts
@@ -291,25 +289,9 @@ class TransformerDenoiser:
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
-        phi = (config.sampler.fit or Fit()).phi
-        if isinstance(phi, Logits):
-            return LogitsAdapter(len(self.prompt), phi.learning_rate, phi.adam_eps)
-        modules = {
-            f"{self.parts.layers_path}.{index}.{name}": module
-            for index, layer in enumerate(self._layers)
-            if index >= self.split
-            for name, module in layer.named_modules()
-            if isinstance(module, nn.Linear) and ".lora_" not in name  # those of a PeftModel
-        }
-        return LoraAdapter.fresh(
-            modules,
-            noise,
-            rank=phi.rank,
-            alpha=phi.alpha,
-            lr=phi.learning_rate,
-            eps=phi.adam_eps,
-            carry_over=phi.carry_over,
-        )
+        path = self.parts.layers_path
+        own = {f"{path}.{i}": self._layers[i] for i in range(self.split, len(self._layers))}
+        return new_adapter(config, noise, own, len(self.prompt))
 
 
 def _attached(phi: Any) -> AbstractContextManager[Any]:
