@@ -201,7 +201,7 @@ class Draw:
     """How a token is drawn; temperature 0 takes the likeliest, whatever top-p and top-k are."""
 
     temperature: float = number(0.7, least=SMALLEST)
-    top_p: float = number(0.95, 0, 1, above=True)
+    top_p: float = number(1.0, 0, 1, above=True)
     top_k: int | None = number(None, 1, COUNT, whole=True, optional=True)
 
     def __post_init__(self) -> None:

@@ -126,19 +126,24 @@ def check_shift(model: TextModel) -> Check:
         scores[shift] = torch.cat([_pseudo_likelihood(other, q, a) for q, a in PLAIN])
     right, wrong = scores[declared], scores[1 - declared]
     better = right - wrong
-    error = float(better.std()) / math.sqrt(len(better))
+    error = _standard_error(better)
     figure = (
         f"shift {declared}: {float(right.mean()):.2f} nats a token, shift {1 - declared}: "
         f"{float(wrong.mean()):.2f} ({len(better)} tokens, difference {float(better.mean()):.2f} "
         f"+- {error:.2f})"
     )
     # Weights that know nothing of English prefer one of the two by chance.
-    chance = -math.log(model.parts.vocab_size)
-    if not max(float(right.mean()), float(wrong.mean())) > 0.6 * chance:
+    known = max(right, wrong, key=lambda scores: float(scores.mean()))
+    uniform = -math.log(model.parts.vocab_size)
+    if not float(known.mean()) > uniform + 3 * _standard_error(known):
         return Check("shift", "SKIP", f"cannot tell: these weights know no English; {figure}")
     if not abs(float(better.mean())) > 3 * error:
         return Check("shift", "SKIP", f"cannot tell: {figure}")
     return Check("shift", "PASS" if float(better.mean()) > 0 else "FAIL", figure)
+
+
+def _standard_error(values: Tensor) -> float:
+    return float(values.std()) / math.sqrt(len(values))
 
 
 def _pseudo_likelihood(model: TextModel, question: str, answer: str) -> Tensor:
