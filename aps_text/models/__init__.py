@@ -1,1 +1,1 @@
-"""Denoisers: the embedded models and adapters over published checkpoints."""
+"""Denoisers: the embedded models, and layouts that read published checkpoints."""

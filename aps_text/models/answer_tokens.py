@@ -1,4 +1,4 @@
-"""What a checkpoint's special tokens mean: mask, fill, stops, and what is never an answer."""
+"""The special tokens of a checkpoint: mask, fill, stops, and those that are never drawn."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ MASKS = ("<|mask|>", "<|mdm_mask|>")
 
 @dataclass(frozen=True)
 class AnswerTokens:
-    """What a causal layout's tokens mean, read from its files."""
+    """The special tokens of a causal layout.
+
+    Attributes:
+        mask_id: the mask token.
+        fill_id: written after a stop token.
+        stop_ids: tokens that end an answer.
+        suppressed: ids that are never drawn: the mask, the fill unless it is a stop, and the ids
+            that the tokenizer lacks.
+    """
 
     mask_id: int
     fill_id: int
@@ -29,15 +37,17 @@ def answer_tokens(
     generation: Mapping[str, Any] | None = None,
     name: str = "the model",
 ) -> AnswerTokens:
-    """Mask, fill and stop tokens, and what is never an answer.
+    """Mask, fill and stop tokens, and the ids that are never drawn.
 
-    The mask and the fill (padding, else end of text) are config.json's, else
-    generation_config.json's, else the tokenizer's (its attribute, else a known name). Stops are the
-    ends of text of all three, and the ends of a turn that the tokenizer knows by name.
+    The mask and the fill (padding, else end of text) are taken from config.json, else from
+    generation_config.json, else from the tokenizer (its attribute, else a known name). Stops are
+    the end-of-text tokens of all three, and the end-of-turn tokens that the tokenizer has.
 
     Args:
-        tokenizer: its vocabulary may be smaller than the head: ids it lacks are untrained.
+        tokenizer: its vocabulary may be smaller than the head; the ids it lacks are untrained.
         vocab_size: the head's width K.
+        config, generation: the contents of config.json and generation_config.json.
+        name: of the model, for errors.
 
     Raises:
         ValueError: no mask token, no end of text, or a mask the head does not reach.
@@ -57,7 +67,7 @@ def answer_tokens(
     if mask_id is None:
         raise ValueError(
             f"{name!r} names no mask token, neither in config.json (mask_token_id) nor in its "
-            "tokenizer, so it is no masked diffusion model; a causal one cannot be steered here"
+            "tokenizer, so it is not a masked diffusion model; a causal one cannot be steered here"
         )
     ends: list[int] = []
     for value in (config, generation, {"eos_token_id": tokenizer.eos_token_id}):

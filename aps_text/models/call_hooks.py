@@ -1,8 +1,8 @@
-"""Forward hooks that belong to one call: they leave the network with it, whatever ends it.
+"""Forward hooks that belong to one call and are removed when it ends, also by an exception.
 
-An interrupt may fall between any two lines, also between the registration of a hook and the note of
-its handle. So hooks are not removed by their handles but by what they are: whatever of the call is
-found on its modules goes, and `sweep` removes what an interrupted removal left.
+An interrupt may occur between any two lines, also after a hook is registered and before its handle
+is stored. So hooks are removed by their class and identity instead of by handles; `sweep` removes
+those that an interrupted removal left behind.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["CallHook", "attached", "sweep"]
 
 
 class CallHook(ABC):
-    """A callable of its own class, so that it is known among other people's hooks."""
+    """A forward hook of a class of its own, which tells it from hooks that others registered."""
 
     before = False
-    """Whether it is called before the module's forward, with keyword arguments, or after it."""
+    """True: called before the module's forward, with keyword arguments. False: after it."""
 
     @abstractmethod
     def __call__(self, *args: Any) -> Any:
-        """As torch calls a forward hook."""
+        """Called by torch with the arguments of a forward (pre-)hook."""
 
 
 @contextmanager
 def attached(hooks: Sequence[tuple[nn.Module, CallHook]]) -> Iterator[None]:
-    """While open, each hook is on its module; on any exit they are gone."""
+    """Context in which each hook is registered on its module; any exit removes them."""
     try:
         for module, hook in hooks:
             if hook.before:
@@ -45,7 +45,7 @@ def attached(hooks: Sequence[tuple[nn.Module, CallHook]]) -> Iterator[None]:
 
 
 def sweep(modules: Iterable[nn.Module]) -> None:
-    """Remove every hook of a call. Only where no call is open: hold the network's lock."""
+    """Remove every `CallHook` of these modules; hold the network's lock so that no call is open."""
     for module in modules:
         if module._forward_hooks or module._forward_pre_hooks:
             _remove(module, None)

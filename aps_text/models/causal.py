@@ -2,10 +2,10 @@
 
     A[b, 0, q, k] = 1 iff key k of row b is real          (B, 1, S, S), for every query q
 
-The stock classes take a 4-D mask as it is and add no causal one. Padded keys are masked, padded
-queries see what all others see, and nothing reads their output. Without padding we pass no mask:
-fused attention kernels are faster that way. The attention modules are then told that they are not
-causal, and the blocks get no mask even where the model would have built a causal one.
+The stock classes use a 4-D mask as it is and add no causal one. Padded keys are masked; padded
+queries attend like all others, and their output is not used. Without padding we pass no mask:
+fused attention kernels are faster that way. The attention modules are then marked as not causal,
+and the blocks get no mask even where the model would have built a causal one.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ SIZES = (
 
 
 def load_causal(checkpoint: Checkpoint) -> TextModel:
-    """A Qwen2, Qwen3 or Llama made bidirectional, without a shift; its files name a mask token."""
+    """A Qwen2, Qwen3 or Llama checkpoint as a bidirectional denoiser, without a shift.
+
+    Raises:
+        ValueError: its files name no mask token, or it sets `use_sliding_window`.
+    """
     import transformers
 
     kind = str(checkpoint.config["model_type"]).removeprefix("a2d-")
@@ -51,7 +55,7 @@ def load_causal(checkpoint: Checkpoint) -> TextModel:
         getattr(transformers, f"{prefix}Config"), {**fields, "use_cache": False}
     )
     tokenizer = checkpoint.tokenizer()
-    # Asked for here too, because an ordinary causal model would otherwise be loaded first.
+    # Checked before the weights are loaded: an ordinary causal model has no mask token.
     answer_tokens(
         tokenizer, config.vocab_size, checkpoint.config, checkpoint.generation(), checkpoint.name
     )
@@ -60,7 +64,7 @@ def load_causal(checkpoint: Checkpoint) -> TextModel:
 
 
 def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
-    """The mask of `model` by its attention implementation: `(B, S)` bool to what its forward takes.
+    """Make `model` bidirectional; returns the function from `(B, S)` bool to its attention mask.
 
     Raises:
         ValueError: an implementation that is not `sdpa`, `eager` or a flash attention; when called,
@@ -72,7 +76,7 @@ def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
             f"attn_implementation={kind!r} takes no mask of keys; use 'sdpa', 'eager' "
             "or 'flash_attention_2' (unpadded batches only)"
         )
-    if kind != "eager":  # what a kernel that gets no mask asks; eager attention adds what it gets
+    if kind != "eager":  # without a mask these kernels read is_causal; eager attention does not
         for module in model.modules():
             if hasattr(module, "is_causal"):
                 module.is_causal = False
@@ -83,7 +87,7 @@ def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
 
 @dataclass(frozen=True)
 class _AttentionMask:
-    """`(B, S)` bool of real positions to the mask that an attention implementation takes."""
+    """Maps `(B, S)` bool of real positions to the mask that an attention implementation takes."""
 
     kind: str
     dtype: torch.dtype
@@ -99,7 +103,7 @@ class _AttentionMask:
         keys = real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
         if self.kind == "sdpa":
             return keys
-        zero = torch.zeros((), dtype=self.dtype, device=real.device)  # eager attention adds it
+        zero = torch.zeros((), dtype=self.dtype, device=real.device)  # eager adds the mask
         return torch.where(keys, zero, torch.finfo(self.dtype).min)
 
 
@@ -117,9 +121,11 @@ def wrap_causal(
     Args:
         model: put in eval mode and frozen.
         tokenizer: a fast tokenizer.
-        shift: 1 where position i is predicted by the head's output at i - 1 (Dream), else 0.
-        special_tokens_in_text: read control tokens that users type as such.
-        checkpoint: what it was loaded from; gives the ids in its files precedence.
+        name: for reports and errors.
+        shift: 1 if position i is predicted by the head's output at i - 1 (Dream), else 0.
+        special_tokens_in_text: parse control tokens that users type, instead of reading them as
+            text.
+        checkpoint: the one it was loaded from; the token ids in its files take precedence.
     """
     frozen(model)
     network: Any = model

@@ -1,6 +1,6 @@
-"""A published checkpoint: found in a folder or on the hub, read natively, never by its own code.
+"""A published checkpoint, found in a folder or on the hub and read without running its own code.
 
-    config.json                     says what the model is (`model_type`, `architectures`)
+    config.json                     names the model (`model_type`, `architectures`)
     *.safetensors                   weights; pickled ones (.bin, .pt) are never opened
     tokenizer files, generation_config.json
 
@@ -40,19 +40,19 @@ TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder with a config.json, and how its weights are to be loaded.
+    """A folder with a config.json, and how to load its weights.
 
     Attributes:
-        folder: where the files are.
-        name: what the user asked for.
-        config: config.json.
-        device, dtype: where the weights go, and as what; None is the CPU, and what the file stores.
-        options: passed through to `from_pretrained` (`device_map`, `quantization_config`,
+        folder: of the files.
+        name: as the user gave it.
+        config: the contents of config.json.
+        device, dtype: of the loaded weights; None is the CPU, and the dtype stored in the file.
+        options: passed on to `from_pretrained` (`device_map`, `quantization_config`,
             `attn_implementation`).
         chat: see `text.prompt_encoding.prompt_encoder`.
         special_tokens_in_text: see `text.prompt_encoding`.
         checkpointing, compiled: see `ModelParts`; `compiled` may name a backend of `torch.compile`.
-        adapter: folder of a PEFT adapter that belongs on top.
+        adapter: folder of a PEFT adapter to apply to the model.
     """
 
     folder: Path
@@ -68,10 +68,10 @@ class Checkpoint:
     adapter: Path | None = None
 
     def need(self, *keys: str) -> list[Any]:
-        """Values of config.json that must be there.
+        """The values of required keys of config.json.
 
         Raises:
-            ValueError: naming the ones that are not.
+            ValueError: naming the missing ones.
         """
         missing = [key for key in keys if self.config.get(key) is None]
         if missing:
@@ -82,15 +82,15 @@ class Checkpoint:
         return [self.config[key] for key in keys]
 
     def generation(self) -> dict[str, Any]:
-        """generation_config.json, empty where there is none."""
+        """The contents of generation_config.json; empty if there is no such file."""
         path = self.folder / "generation_config.json"
         return read_json(path) if path.is_file() else {}
 
     def tokenizer(self) -> Any:
-        """Its tokenizer, by a class of transformers that reads the files that are there.
+        """The checkpoint's tokenizer, in the transformers class that fits its files.
 
         Raises:
-            ValueError: no tokenizer files.
+            ValueError: no tokenizer files, or unreadable or empty ones.
         """
         from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen2TokenizerFast
 
@@ -111,22 +111,22 @@ class Checkpoint:
             )
         try:
             tokenizer = kind.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # whatever a broken file leads to
+        except Exception as error:  # a damaged file may raise anything
             raise ValueError(
                 f"the tokenizer files of {self.name!r} cannot be read ({_first_line(error)}); "
                 "copy the published ones next to config.json"
             ) from error
         if not tokenizer.get_vocab():
             raise ValueError(
-                f"the tokenizer of {self.name!r} has no words; copy the published files"
+                f"the tokenizer of {self.name!r} has an empty vocabulary; copy the published files"
             )
         return tokenizer
 
     def network_config(self, kind: Any, fields: Mapping[str, Any]) -> Any:
-        """A configuration of transformers, of class `kind`.
+        """A transformers configuration of class `kind` with these fields.
 
         Raises:
-            ValueError: fields that it does not take.
+            ValueError: fields or values that the class refuses.
         """
         act = fields.get("hidden_act")
         if act is not None:
@@ -139,7 +139,7 @@ class Checkpoint:
                 )
         try:
             return kind(**fields)
-        except Exception as error:  # whatever a broken field leads to
+        except Exception as error:  # a wrong field may raise anything
             raise self._not_described(kind, error) from error
 
     def _not_described(self, kind: Any, error: Exception) -> ValueError:
@@ -153,16 +153,16 @@ class Checkpoint:
         """The weights in the stock class `kind`, in eval mode and frozen.
 
         The headers of the files are compared with the configuration first, so that a checkpoint
-        that cannot work is refused before its weights take memory.
+        that does not fit is refused before its weights take memory.
 
         Args:
             kind: a class of transformers.
             config: its configuration.
-            key_mapping: patterns of names in the files, and what they are in `kind`.
+            key_mapping: regular expressions of names in the files, and their names in `kind`.
 
         Raises:
             ValueError: no safetensors, files that are damaged or of another layout, weights that
-                are no numbers.
+                are NaN or infinite.
         """
         stored = stored_dtype(self.config, self.name)
         headers = read_headers(self.folder, self.name)
@@ -189,7 +189,7 @@ class Checkpoint:
                 )
             except (ImportError, torch.OutOfMemoryError):
                 raise
-            except Exception as error:  # whatever else a broken file leads to
+            except Exception as error:  # a damaged file may raise anything
                 raise ValueError(
                     f"the weights of {self.name!r} cannot be loaded as {kind.__name__} "
                     f"({_first_line(error)}); compare config.json with the published one"
@@ -210,7 +210,7 @@ class Checkpoint:
         return frozen(model)
 
     def _check_layers(self, config: Any, headers: Mapping[str, Header]) -> None:
-        """Raise `ValueError` where the files hold another number of blocks than is stated."""
+        """Raise `ValueError` if the files hold another number of blocks than config.json states."""
         found, stated = layers_in(headers), config.num_hidden_layers
         if found != stated:
             raise ValueError(
@@ -219,20 +219,20 @@ class Checkpoint:
             )
 
     def _expected(self, kind: Any, config: Any) -> dict[str, torch.Size]:
-        """Shapes of the network's weights by name; no memory is taken."""
+        """Shapes of the network's weights by name, without allocating them."""
         try:
             with torch.device("meta"):
                 return {
                     name: value.shape
                     for name, value in kind._from_config(copy.deepcopy(config)).named_parameters()
                 }
-        except Exception as error:  # whatever a broken field leads to
+        except Exception as error:  # a wrong field may raise anything
             raise self._not_described(kind, error) from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """While open, transformers shows no bars of its own."""
+    """Context in which transformers shows no progress bars."""
     from transformers.utils import logging as bars
 
     shown = bars.is_progress_bar_enabled()
@@ -245,7 +245,7 @@ def quiet() -> Iterator[None]:
 
 
 def renamer(mapping: Mapping[str, str] | None) -> Callable[[str], str]:
-    """Names in the files to names in the network, by `from_pretrained`'s `key_mapping`."""
+    """The function from names in the files to names in the network, as `key_mapping` defines it."""
 
     def rename(name: str) -> str:
         for pattern, replacement in (mapping or {}).items():
@@ -263,7 +263,7 @@ def check_finite(model: nn.Module, name: str) -> None:
         if not value.is_floating_point() or value.device.type == "meta":
             continue
         wide = torch.promote_types(value.dtype, torch.float32)
-        if bool(value.sum(dtype=wide).isfinite()):  # faster than to look at every number
+        if bool(value.sum(dtype=wide).isfinite()):  # faster than testing every number
             continue
         bad = int((~value.isfinite()).sum())
         if bad:
@@ -280,7 +280,7 @@ def _first_line(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a checkpoint's files are, its config.json, and the adapter that goes on top."""
+    """A checkpoint's folder, its config.json, and the folder of the adapter to apply, if any."""
 
     folder: Path
     config: dict[str, Any]
@@ -297,18 +297,18 @@ def find(
 ) -> Found:
     """A checkpoint's folder and config.json; a hub id is downloaded, or found in the cache.
 
-    A folder of a PEFT adapter is found by the base that its adapter_config.json names.
+    For a PEFT adapter the folder is that of the base its adapter_config.json names.
 
     Args:
         name: a folder, or a hub id `owner/name`.
-        recognise: called with config.json before weights are downloaded; raises if it is of no
-            supported model.
+        recognise: called with config.json before weights are downloaded; must raise if the model
+            is not supported.
         revision: branch, tag or commit of the hub repository; pin a commit to repeat a result.
         local_files_only: never download.
         cache_dir: of downloads; None is the hub's default.
 
     Raises:
-        ValueError: nothing there.
+        ValueError: nothing is found, a revision for a folder, or an adapter of an adapter.
     """
     folder, remote = Path(name), isinstance(name, str) and name.count("/") == 1
     remote = remote and not folder.is_dir()
@@ -316,7 +316,9 @@ def find(
     if remote:
         folder = _downloaded(str(name), TEXT_FILES, *where)
     elif revision is not None:
-        raise ValueError(f"revision={revision!r} is of a hub id, and {str(name)!r} is a folder")
+        raise ValueError(
+            f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
+        )
     adapter = None
     if not (folder / "config.json").is_file() and (folder / ADAPTER).is_file():
         adapter = folder
@@ -325,7 +327,10 @@ def find(
         base = base_of(adapter)
         nested = find(base, recognise, local_files_only=local_files_only, cache_dir=cache_dir)
         if nested.adapter is not None:
-            raise ValueError(f"{base!r}, the base of {str(name)!r}, is an adapter itself")
+            raise ValueError(
+                f"{base!r}, the base of {str(name)!r}, is an adapter itself; merge it into its "
+                "base and name the result"
+            )
         return replace(nested, adapter=adapter)
     path = folder / "config.json"
     if not path.is_file():
@@ -368,11 +373,14 @@ def _downloaded(
 
 
 def frozen(model: nn.Module) -> nn.Module:
-    """In eval mode and without gradients of its own; what goes through it keeps its gradient.
+    """The model in eval mode, its parameters without gradients; gradients still flow through it.
 
-    bitsandbytes converts 4-bit maps on a CPU, in eval mode, for kernels that have no way back (its
-    0.50 loses the gradient there without an error); such maps stay in training mode, which changes
-    nothing else in them.
+    On a CPU bitsandbytes converts 4-bit layers that are in eval mode for kernels without a backward
+    pass (version 0.50 drops the gradient without an error). Such layers stay in training mode,
+    which changes nothing else in them.
+
+    Raises:
+        ValueError: a parameter was made under `torch.inference_mode()`.
     """
     if any(p.is_inference() for p in model.parameters()):
         raise ValueError(
@@ -387,7 +395,10 @@ def frozen(model: nn.Module) -> nn.Module:
 
 
 def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:
-    """Compile each block's forward in place (`torch.compile`, any shapes); whether it was asked."""
+    """Compile each block's forward in place (`torch.compile`, dynamic shapes) if `compiled`.
+
+    Returns whether they were compiled.
+    """
     if not compiled:
         return False
     backend = compiled if isinstance(compiled, str) else "inductor"
@@ -397,7 +408,7 @@ def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:
 
 
 class _Once(logging.Filter):
-    """Lets a message through once: bitsandbytes repeats one in every pass of every 8-bit map."""
+    """Passes a message once: bitsandbytes repeats one in every pass of every 8-bit layer."""
 
     def __init__(self) -> None:
         super().__init__()

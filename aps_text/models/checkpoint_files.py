@@ -1,8 +1,8 @@
-"""The files of a checkpoint, judged before anything is computed or much memory is taken.
+"""Checks of a checkpoint's files, made before anything is computed or much memory is taken.
 
-    config.json ...     UTF-8, a JSON object, sizes that are counts
-    index               names files of the folder itself, safetensors only
-    *.safetensors       the header: names, types and shapes, and that all the bytes are there
+    config.json ...     is UTF-8 and a JSON object; sizes are positive integers
+    index               names safetensors files in the same folder only
+    *.safetensors       the header has names, types and shapes, and the file all the bytes it states
 
 A safetensors file is 8 bytes (the length n of the header), n bytes of JSON, and the tensors' bytes.
 Every error is a `ValueError` that names the file and what to do.
@@ -33,16 +33,18 @@ AGAIN = "download it again, or take it from where the other files came from"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object.
+    """The JSON object in a file.
 
     Raises:
-        ValueError: not there, not UTF-8, no JSON, nested too deeply, or something else than an
+        ValueError: no such file, too large, not UTF-8, not JSON, nested too deeply, or not an
             object.
     """
     if not path.is_file():
         raise ValueError(f"{path} is not there")
     if path.stat().st_size > LARGEST_JSON:
-        raise ValueError(f"{path} has {path.stat().st_size} bytes, which no configuration has")
+        raise ValueError(
+            f"{path} has {path.stat().st_size} bytes, too large for a configuration; {AGAIN}"
+        )
     try:
         found = json.loads(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -56,28 +58,28 @@ def read_json(path: Path) -> dict[str, Any]:
         what = "is empty" if not path.stat().st_size else f"is not JSON ({error})"
         raise ValueError(f"{path} {what}; {AGAIN}") from error
     if not isinstance(found, dict):
-        raise ValueError(f"{path} holds a {type(found).__name__} where an object belongs; {AGAIN}")
+        raise ValueError(f"{path} holds a {type(found).__name__} instead of an object; {AGAIN}")
     return found
 
 
 def check_sizes(config: Mapping[str, Any], keys: Iterable[str], name: str) -> None:
-    """Raise `ValueError` for a size in config.json that is there and is no count."""
+    """Raise `ValueError` if one of these keys is in config.json and is not a positive integer."""
     for key in keys:
         value = config.get(key)
         if value is None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
             raise ValueError(
-                f"config.json of {name!r} has {key}={value!r}, which is no size (a whole number, "
-                "at least 1); correct it after the published file"
+                f"config.json of {name!r} has {key}={value!r}, which is no size (an integer, at "
+                "least 1); compare it with the published file"
             )
 
 
 def stored_dtype(config: Mapping[str, Any], name: str) -> torch.dtype | None:
-    """The type config.json says the weights have; None where it says nothing.
+    """The dtype that config.json states for the weights; None if it states none.
 
     Raises:
-        ValueError: it is none of the floating types.
+        ValueError: it is not a floating-point dtype.
     """
     stored = config.get("dtype") or config.get("torch_dtype")
     if stored in (None, "auto"):
@@ -93,7 +95,7 @@ def stored_dtype(config: Mapping[str, Any], name: str) -> torch.dtype | None:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file states of one tensor: its type as safetensors names it, and its shape."""
+    """A tensor's entry in a file's header: the file, safetensors' name of its type, its shape."""
 
     file: str
     kind: str
@@ -109,8 +111,8 @@ def read_headers(folder: Path, name: str) -> dict[str, Header]:
     """The tensors of a checkpoint by name, from the headers of the files that would be loaded.
 
     Raises:
-        ValueError: no safetensors, an index that leads out of the folder or to other files, a file
-            that is cut off or is none.
+        ValueError: no safetensors, an index that names a file outside the folder or of another
+            format, a file that is truncated or not a safetensors file.
     """
     found: dict[str, Header] = {}
     for file in _weight_files(folder, name):
@@ -134,8 +136,8 @@ def _weight_files(folder: Path, name: str) -> list[str]:
     for file in files:
         if not isinstance(file, str) or file != Path(file).name or "\\" in file:
             raise ValueError(
-                f"{index} names {file!r}; the files of a checkpoint lie beside it, and nothing "
-                "else is read"
+                f"{index} names {file!r}; only files in the index's own folder are read. Move it "
+                "there and correct the index"
             )
         if not file.endswith(".safetensors"):
             raise ValueError(
@@ -198,7 +200,7 @@ def _header(path: Path) -> dict[str, Header]:
 
 
 def layers_in(names: Iterable[str]) -> int:
-    """How many numbered blocks these names of tensors belong to."""
+    """The number of transformer blocks that these tensor names belong to."""
     numbers = [int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))]
     return 1 + max(numbers, default=-1)
 
@@ -214,7 +216,7 @@ def check_headers(
     Args:
         headers: of the files.
         expected: shapes of the network's tensors by name.
-        rename: a name in the files to the network's.
+        rename: maps a name in the files to the network's.
         name: of the checkpoint, for errors.
 
     Raises:
@@ -239,7 +241,13 @@ def check_headers(
 
 
 def check_memory(headers: Mapping[str, Header], bytes_each: int | None, name: str) -> None:
-    """Raise `ValueError` where the weights are larger than this machine's memory."""
+    """Raise `ValueError` if the weights are larger than this machine's memory.
+
+    Args:
+        headers: of the files.
+        bytes_each: bytes of a number once loaded; None is that of its type in the file.
+        name: of the checkpoint, for errors.
+    """
     total = 0
     for header in headers.values():
         count = bytes_each or FLOATS.get(header.kind, 1)
@@ -248,7 +256,7 @@ def check_memory(headers: Mapping[str, Header], bytes_each: int | None, name: st
         total += count
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on every system
+    except (AttributeError, ValueError, OSError):  # sysconf is not on every system
         return
     if total > memory:
         raise ValueError(

@@ -1,6 +1,6 @@
 """Dream, Dream-Coder and DiffuCoder: the stock Qwen2 in both directions, its output shifted by one.
 
-    x_theta(z)_i = softmax(head(h_{i-1}))        the first position of all is predicted by itself
+    x_theta(z)_i = softmax(head(h_{i-1}))        position 0 of the row uses its own h_0
 
 (Ye et al. 2025, Dream 7B; Gong et al. 2025, DiffuCoder.) Weights and names are Qwen2's, so nothing
 is renamed. The shift is undone in one place, `TransformerDenoiser.logits`.
@@ -32,7 +32,7 @@ def load_dream(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint of `model_type` Dream.
 
     Raises:
-        ValueError: fields this layout needs are missing, or features Qwen2 has no counterpart of.
+        ValueError: fields this layout needs are missing, or features that Qwen2 does not have.
     """
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
@@ -40,8 +40,8 @@ def load_dream(checkpoint: Checkpoint) -> TextModel:
     check_sizes(checkpoint.config, SIZES[:7], checkpoint.name)
     if checkpoint.config.get("use_sliding_window"):
         raise ValueError(
-            f"{checkpoint.name!r} sets use_sliding_window, which no published Dream does; "
-            "attention here is full"
+            f"{checkpoint.name!r} sets use_sliding_window, which no published Dream does, and "
+            "attention is full here; set it to false if that is how the model was trained"
         )
     fields = {
         **sizes,

@@ -1,7 +1,7 @@
-"""How a model calls its blocks: what a forward attends to, and the arguments each block gets then.
+"""The inputs of a forward, and the arguments that a model passes to its blocks for them.
 
-The model's own forward is stopped by a hook in front of the last block asked about. In front of
-block 0 that keeps the embeddings and what comes with them (mask, rotary embeddings), so masks and
+The model's own forward runs until a hook stops it before the last block asked for. Stopped before
+block 0 it yields the embeddings and their companions (mask, rotary embeddings), so masks and
 positions are exactly the model's.
 """
 
@@ -23,13 +23,13 @@ Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass
 class ForwardInputs:
-    """What a forward attends to.
+    """Mask and positions of a forward.
 
     Attributes:
         width: canvas columns that some row attends to; the others are not computed.
-        mask: as the model takes it; None where nothing is padded, if the model can be told so.
+        mask: as the model takes it; None without padding, if the model accepts None.
         positions: `(B, P + width)` position ids.
-        known: the arguments of layer 0 beside its hidden state, once they are.
+        known: the arguments of layer 0 other than its hidden state; None until they are recorded.
     """
 
     width: int
@@ -41,10 +41,10 @@ class ForwardInputs:
 def layer_calls(
     parts: ModelParts, ids: Tensor, inputs: ForwardInputs, layers: Sequence[nn.Module]
 ) -> list[Call]:
-    """The arguments the model calls these layers with for `ids (B, S)`; the last is never run.
+    """The arguments with which the model calls these layers for `ids (B, S)`; the last never runs.
 
     Raises:
-        RuntimeError: the model's forward does not reach them.
+        RuntimeError: the model's forward does not call them.
     """
     calls: list[Call] = []
     listening = [(layer, _Listener(calls, last=layer is layers[-1])) for layer in layers]
@@ -65,11 +65,11 @@ def layer_calls(
 
 
 class _Reached(Exception):
-    """Ends the model's forward where the last arguments looked for are known."""
+    """Raised to end the model's forward once the last arguments are recorded."""
 
 
 class _Listener(CallHook):
-    """Notes the arguments a layer is called with; the call of the last one stops the model."""
+    """Records the arguments a layer is called with; at the last layer it stops the model."""
 
     before = True
 

@@ -1,9 +1,9 @@
-"""Classifier-free guidance as a denoiser around two: the prompt as it is, and masked out.
+"""Classifier-free guidance: a denoiser made of one with the prompt and one with the prompt masked.
 
     logits = (1 + w) cond - w uncond        w = cfg_scale (Ho & Salimans 2022; LLaDA's convention)
 
-An adapter changes the conditional side only; the unconditional one is x_theta's, computed once per
-step and kept.
+An adapter changes the conditional logits only; the unconditional ones are those of x_theta,
+computed once per step and reused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["GuidedDenoiser"]
 
 @dataclass
 class GuidedState:
-    """Both sides' trunks, and the unconditional logits once they are known."""
+    """The trunks of both denoisers, and the unconditional logits computed so far, by positions."""
 
     conditional: Any
     unconditional: Any
@@ -32,10 +32,11 @@ class GuidedState:
 
 @dataclass(frozen=True)
 class GuidedDenoiser:
-    """See the module; both denoisers are bound to the same rows.
+    """A denoiser with classifier-free guidance; see the module.
 
     Attributes:
-        conditional, unconditional: with the prompts, and with masks in their place.
+        conditional, unconditional: denoisers of the same rows, with the prompts and with masks in
+            their place.
         scale: w >= 0.
     """
 
@@ -60,7 +61,7 @@ class GuidedDenoiser:
         )
 
     def trunk(self, z: Tensor) -> GuidedState:
-        """See `Denoiser.trunk`; twice the price."""
+        """See `Denoiser.trunk`; runs both trunks."""
         return GuidedState(self.conditional.trunk(z), self.unconditional.trunk(z))
 
     def logits(self, state: GuidedState, where: Where, phi: Any = None) -> Tensor:

@@ -19,7 +19,7 @@ from .text_model import TextModel
 
 __all__ = ["RENAMED", "load_llada"]
 
-# From its names to Llama's, as patterns for `from_pretrained(key_mapping=)`.
+# LLaDA's weight names to Llama's, as patterns for `from_pretrained(key_mapping=)`.
 RENAMED = {
     r"^model\.transformer\.wte\.": "model.embed_tokens.",
     r"^model\.transformer\.ln_f\.": "model.norm.",
@@ -50,7 +50,7 @@ SIZES = {
     "rope_theta": "rope_theta",
 }
 
-# What the published models set, and Llama does; anything else would silently be another model.
+# The published models' values, which Llama implements; with others the outputs would be wrong.
 FIXED: dict[str, Any] = {
     "block_type": "llama",
     "activation_type": "silu",
@@ -70,7 +70,7 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint of `model_type` llada.
 
     Raises:
-        ValueError: fields this layout needs are missing, or set to what Llama does not do.
+        ValueError: fields this layout needs are missing, or have values Llama does not implement.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 

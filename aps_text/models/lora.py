@@ -1,11 +1,11 @@
-"""Per-prompt LoRA: every row of the batch has its own low-rank maps, in one pass.
+"""Per-prompt LoRA: every row of the batch has its own low-rank maps, computed in one pass.
 
     y_b = W x_b + (alpha / r) B_b A_b x_b        A_b (r, in), B_b (out, r), B_b = 0 at the start
 
-(Hu et al. 2022.) The maps are added by forward hooks on the base's linear modules and live outside
-the model, in one flat tensor `(rows, P)`: the base's weights and module tree are never touched, so
-they are bit-identical afterwards whatever happens, quantised linear maps work as they are, and one
-elementwise Adam with per-row gates moves everything. `save` writes PEFT's own format.
+(Hu et al. 2022.) Forward hooks on the base's linear modules add the maps, which are stored outside
+the model in one flat tensor `(rows, P)`. The base's weights and module tree are never changed,
+quantised linear layers work as they are, and one elementwise Adam with per-row gates updates all
+maps. `save` writes PEFT's own format.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["FittedLora", "LoraAdapter", "new_adapter"]
 
 
 class LoraAdapter:
-    """phi for B rows; build with `fresh`, `take` rows, `save` and `load` one."""
+    """phi for B rows as low-rank maps (see `Adapter`); build it with `fresh`."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class LoraAdapter:
         self.equals_theta = not warm
         self.warm = warm
         self.adam = RowAdam(start, lr, eps=eps)
-        # Shared with every `take`: what phi first and last was in each row of the first batch.
+        # Shared with every `take`: the first and the last phi of each row of the first batch.
         self.origin = start if origin is None else origin
         self.rows = torch.arange(len(start), device=start.device) if rows is None else rows
         self.record = start.clone() if record is None else record
@@ -72,7 +72,7 @@ class LoraAdapter:
         eps: float = 0.1,
         carry_over: bool,
     ) -> LoraAdapter:
-        """Start at theta: A uniform as PEFT draws it (Kaiming, a = sqrt 5), B zero.
+        """An adapter equal to theta: A uniform as in PEFT (Kaiming, a = sqrt 5), B zero.
 
         A is drawn from the row's own counted noise, so a row's phi never depends on its batch.
         """
@@ -89,7 +89,7 @@ class LoraAdapter:
         return cls(modules, start, rank=rank, alpha=alpha, lr=lr, eps=eps, carry_over=carry_over)
 
     def sizes(self) -> list[int]:
-        """Numbers per row of A and B of every module, in order."""
+        """Parameters per row of A and of B of every module, in order; they sum to P."""
         return [
             size * self.rank
             for module in self.modules.values()
@@ -108,18 +108,18 @@ class LoraAdapter:
         }
 
     def open(self) -> Tensor:
-        """The maps `(rows, P)` as a leaf that the next `update` differentiates."""
+        """The maps `(rows, P)` as a new leaf tensor; the next `update` uses its gradient."""
         self.leaf = self.adam.value.detach()
         if torch.is_grad_enabled():
             self.leaf.requires_grad_()
         return self.leaf
 
     def attached(self) -> AbstractContextManager[None]:
-        """While open, the base's linear maps answer for x_phi; hooks are removed on any exit."""
+        """Context in which the base's linear layers add phi's maps; any exit removes the hooks."""
         return self.hooked(self.open())
 
     def hooked(self, leaf: Tensor) -> AbstractContextManager[None]:
-        """`attached` with the maps of an `open` before: a checkpointed layer runs twice."""
+        """`attached` with maps from an earlier `open`, since a checkpointed layer runs twice."""
         scale = self.alpha / self.rank
         return attached(
             [
@@ -129,7 +129,8 @@ class LoraAdapter:
         )
 
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
-        """Back to the start, unless phi is carried over; then theta needs its own forward."""
+        """See `Adapter.begin`: resets phi to its start unless `carry_over`; one forward of theta if
+        phi differs from it."""
         if not self.carry_over:
             self.adam = RowAdam(self.start, self.lr, eps=self.eps)
             self.equals_theta = not self.warm
@@ -139,7 +140,7 @@ class LoraAdapter:
             return denoiser.logits(state, where)
 
     def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
-        """The replayed layers under phi."""
+        """See `Adapter.logits`; one forward of the layers above the trunk."""
         return denoiser.logits(state, where, self)
 
     @outside_modes
@@ -147,8 +148,8 @@ class LoraAdapter:
         """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step."""
         if not self.leaf.requires_grad:
             raise RuntimeError(
-                "phi was opened where gradients are off, so it cannot be moved; "
-                "leave torch.no_grad() or torch.inference_mode() around a steered call"
+                "gradients are disabled, so phi cannot be updated; do not make a steered call "
+                "inside torch.no_grad() or torch.inference_mode()"
             )
         (flat,) = torch.autograd.grad(logits, self.leaf, ordinary(grad))
         self.adam.step(flat, gate.to(flat.device))
@@ -175,7 +176,7 @@ class LoraAdapter:
         return other
 
     def fitted(self) -> FittedLora:
-        """What each row's phi was after its last update: all that is needed to save it."""
+        """Each row's phi after its last update, detached from the model, for saving."""
         shapes = {name: (m.in_features, m.out_features) for name, m in self.modules.items()}
         change = (self.record - self.origin).abs().amax(1)
         return FittedLora(shapes, self.rank, self.alpha, self.record.cpu(), change.cpu())
@@ -194,7 +195,9 @@ class LoraAdapter:
 
         path = Path(folder) / "adapter_model.safetensors"
         if not path.is_file():
-            raise ValueError(f"no adapter_model.safetensors in {str(folder)!r}")
+            raise ValueError(
+                f"no adapter_model.safetensors in {str(folder)!r}; give a folder written by save"
+            )
         tensors, blocks = load_file(path), []
         for name, module in self.modules.items():
             for kind, shape in (
@@ -224,13 +227,13 @@ class LoraAdapter:
 
 @dataclass(frozen=True)
 class FittedLora:
-    """phi of B rows as it was fitted, away from the model and its optimiser.
+    """The fitted phi of B rows, without the model and the optimiser.
 
     Attributes:
         shapes: (in, out) of each adapted module, by its name.
         rank, alpha: r, and the scale times r.
         record: `(B, P)` the maps, in the modules' order, on the CPU.
-        change: `(B,)` how far any number of a row moved from where it started; 0 was never fitted.
+        change: `(B,)` largest absolute change of a parameter of the row; 0 if it was never updated.
     """
 
     shapes: Mapping[str, tuple[int, int]]
@@ -245,7 +248,7 @@ class FittedLora:
         Args:
             folder: created if it is not there.
             row: which row's phi, as it was after its last update.
-            base: name or path of the base model, for the record.
+            base: name or path of the base model, written to adapter_config.json.
 
         Raises:
             ValueError: no such row.
@@ -254,7 +257,9 @@ class FittedLora:
         from safetensors.torch import save_file
 
         if not 0 <= row < len(self.record):
-            raise ValueError(f"row {row} of an adapter with {len(self.record)} rows")
+            raise ValueError(
+                f"row={row} is not below the adapter's number of rows, {len(self.record)}"
+            )
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         sizes = [size * self.rank for shape in self.shapes.values() for size in shape]
@@ -275,7 +280,7 @@ class FittedLora:
 
 
 def _plain(name: str) -> str:
-    """A module's name in the base, where it stands in a `PeftModel`."""
+    """A module's name without the prefixes that a `PeftModel` adds."""
     return name.removesuffix(".base_layer")
 
 
@@ -294,11 +299,13 @@ class _AddLowRank(CallHook):
 def new_adapter(
     config: APSConfig, noise: Noise, blocks: Mapping[str, nn.Module], rows: int
 ) -> Adapter:
-    """The call's phi of a transformer: logits, or LoRA on every linear map of these blocks.
+    """A transformer's new phi: an offset of the logits, or LoRA on the linear layers of `blocks`.
 
     Args:
-        blocks: by their paths in the model, the adapted ones only.
-        rows: B, for phi as logits.
+        config: its `sampler.fit.phi` chooses the kind.
+        noise: of the B rows.
+        blocks: the adapted blocks, by their paths in the model.
+        rows: B.
     """
     phi = (config.sampler.fit or Fit()).phi
     if isinstance(phi, Logits):
@@ -307,7 +314,7 @@ def new_adapter(
         f"{path}.{name}": module
         for path, block in blocks.items()
         for name, module in block.named_modules()
-        if isinstance(module, nn.Linear) and ".lora_" not in name  # those of a PeftModel
+        if isinstance(module, nn.Linear) and ".lora_" not in name  # a PeftModel's own maps
     }
     return LoraAdapter.fresh(
         modules,

@@ -1,10 +1,10 @@
-"""Masked language models as answerers: the embedded model, BERT, ModernBERT, RoBERTa.
+"""The layout of masked language models: the embedded model, BERT, ModernBERT, RoBERTa.
 
     [CLS] question [SEP] canvas        [SEP] ends an answer; [PAD], not attended, fills the rest
 
-The embedded model (card: `aps_text/weights/mini_text/README.md`) was trained that way. A masked
-model that was only pre-trained fills the canvas with what often follows: a base to steer, no
-answerer.
+The embedded model (card: `aps_text/weights/mini_text/README.md`) was trained on this format. A
+masked model that was only pre-trained does not answer questions: it fills the canvas with frequent
+continuations.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FOLDER = Path(__file__).parent.parent / "weights" / "mini_text"
 
 
 def masked_lm_layout(model: Any) -> dict[str, Any]:
-    """Where a masked language model keeps its blocks and its head: fields of `ModelParts`."""
+    """The fields of `ModelParts` that locate a masked language model's blocks and head."""
     kind = model.config.model_type
     if kind == "bert":
         return {"layers_path": "bert.encoder.layer", "final": nn.Identity(), "head": model.cls}
@@ -50,14 +50,14 @@ def masked_lm_layout(model: Any) -> dict[str, Any]:
         "layers_path": "model.layers",
         "final": model.model.final_norm,
         "head": nn.Sequential(model.head, model.decoder),
-        "alike": False,  # its layers attend globally and locally in turn
+        "alike": False,  # its layers alternate between global and local attention
     }
 
 
 def load_masked_lm(checkpoint: Checkpoint) -> TextModel:
-    """config.json, model.safetensors, tokenizer files, and optionally aps.json.
+    """The model of a checkpoint whose folder may hold an aps.json (see `wrap_masked_lm`).
 
-    `dtype` None is float32, whatever the file stores: these models are small.
+    A `dtype` of None is float32, whatever the file stores: these models are small.
     """
     from transformers import CONFIG_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
 
@@ -86,9 +86,13 @@ def wrap_masked_lm(
     Args:
         model: put in eval mode and frozen.
         tokenizer: a fast tokenizer with mask, cls, sep and pad tokens.
-        settings: aps.json's: `stop_id`, `max_new_tokens`, `context`, and `line_end`, the text that
-            stands for the end of a line where the tokenizer knows none.
-        checkpoint: what it was loaded from.
+        name: for reports and errors.
+        settings: the contents of aps.json: `stop_id`, `max_new_tokens`, `context`, and `line_end`,
+            the text that encodes a line break if the tokenizer has no token for it.
+        checkpoint: the one it was loaded from.
+
+    Raises:
+        ValueError: the tokenizer lacks one of these tokens, or has ids beyond the vocabulary.
     """
     settings = settings or {}
     frozen(model)
@@ -98,7 +102,10 @@ def wrap_masked_lm(
     }
     missing = [name for name, token in specials.items() if token is None]
     if missing:
-        raise ValueError(f"the tokenizer has no {missing[0]} token; a masked model needs one")
+        raise ValueError(
+            f"the tokenizer of {name!r} has no {missing[0]} token, which a masked model needs; add "
+            "it to the tokenizer's files"
+        )
     stop_id, pad_id = settings.get("stop_id", specials["sep"]), specials["pad"]
     for what, token in {**specials, "stop": stop_id}.items():
         if not isinstance(token, int) or not 0 <= token < config.vocab_size:
@@ -144,7 +151,7 @@ def wrap_masked_lm(
 
 @dataclass(frozen=True)
 class _Finish:
-    """Capitals by rule; `line_end` is how the tokenizer writes the end of a line, if it does."""
+    """Post-processes decoded text: capitals by rule, and `line_end`, if set, as line breaks."""
 
     line_end: str | None
 

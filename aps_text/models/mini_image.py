@@ -1,12 +1,13 @@
 """A small masked transformer over the tokens of an image, conditional on attributes.
 
-    x_theta^l = softmax(h_l . (e_k + W c_k))        h = transformer(z, attributes)
+    x_theta^l = softmax_k(norm(h_l) . (e_k + W c_k) + b_k)        h = transformer(z, attributes)
 
-A token enters as a learned vector plus a linear map of its `bits` signs c_k, and leaves through
-another such table, so codes that share signs share statistics. Each block is local mixing on the
-grid (depthwise 3x3), then attention and a feed-forward net (squared ReLU) behind RMS norms. The
-embeddings of the attributes are added at every position; a withheld attribute adds nothing, which
-is also the unconditional side of classifier-free guidance.
+The input embedding of token k is a learned vector plus a linear map of its `bits` signs c_k; the
+output table (e_k + W c_k) is another one of this form, so tokens that share signs share
+parameters. Each block is a depthwise 3x3 convolution on the grid, then attention and a
+feed-forward net (squared ReLU), each after an RMS norm. The embeddings of the attributes are added
+at every position; a withheld attribute adds nothing. Withholding all attributes gives the
+unconditional logits of classifier-free guidance.
 
 Shapes: canvas `(B, L)` row-major over the grid, mask id `2^bits`; attribute values `(B, A)`, -1
 where withheld; positions `(N,)`.
@@ -40,9 +41,9 @@ class PriorConfig:
     """Sizes of a prior.
 
     Attributes:
-        grid: tokens a side; L = grid^2.
-        bits: signs a token; K = 2^bits.
-        width, layers, heads: of the transformer.
+        grid: tokens per side; L = grid^2.
+        bits: signs per token; K = 2^bits.
+        width, layers, heads: of the transformer; heads divide width.
         attributes: names of the values of each attribute, by the attribute's name.
     """
 
@@ -55,13 +56,13 @@ class PriorConfig:
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
-            raise ValueError(f"heads={self.heads} do not divide width={self.width}")
+            raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
 
     def values(self, chosen: Mapping[str, str]) -> Tensor:
         """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
 
         Raises:
-            ValueError: an attribute or a value that this prior does not know.
+            ValueError: an unknown attribute or value.
         """
         unknown = sorted(chosen.keys() - self.attributes.keys())
         if unknown:
@@ -78,7 +79,7 @@ class PriorConfig:
 
 
 class Block(nn.Module):
-    """Local mixing, attention, feed-forward."""
+    """A transformer block: depthwise convolution, attention, feed-forward."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -92,25 +93,21 @@ class Block(nn.Module):
         self.down = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(B, L, width)`."""
+        """`(B, L, width)` -> `(B, L, width)`."""
         batch, length, _ = x.shape
         side = round(length**0.5)
         cells = x.transpose(1, 2).unflatten(2, (side, side))
         x = x + self.local(cells).flatten(2).transpose(1, 2)
         qkv = self.qkv(self.norm_attention(x)).view(batch, length, 3, self.heads, -1)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        # With few tokens, plain products train several times faster on a CPU than a fused kernel.
+        # With few tokens, matrix products train several times faster on a CPU than a fused kernel.
         weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1).to(v.dtype)
         x = x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
         return x + self.down(F.relu(self.up(self.norm_feed(x))).square())
 
 
 class MaskedImageModel(nn.Module):
-    """See the module.
-
-    Args:
-        config: the sizes.
-    """
+    """The network; see the module."""
 
     signs: Tensor
 
@@ -155,12 +152,12 @@ class MaskedImageModel(nn.Module):
         return x
 
     def head(self, x: Tensor) -> Tensor:
-        """Logits `(N, K)` of states `(N, width)` behind the last block."""
+        """Logits `(N, K)` of states `(N, width)` after the last block."""
         table = self.codes_out + self.bits_out(self.signs)
         return F.linear(self.norm(x), table, self.bias)
 
     def forward(self, z: Tensor, values: Tensor) -> Tensor:
-        """States `(B, L, width)` behind the last block, of a canvas and its attributes."""
+        """States `(B, L, width)` after the last block, of a canvas and its attributes."""
         x = self.embed(z, values)
         for block in self.blocks:
             x = block(x)
@@ -189,11 +186,14 @@ class ImageDenoiser:
         cfg_scale: float = 0.0,
         adapted_layers: int | None = None,
     ) -> Denoiser:
-        """Bind attributes `(B, A)`; with `cfg_scale` w > 0, classifier-free guidance around it.
+        """Bind attributes `(B, A)`; with `cfg_scale` w > 0, with classifier-free guidance.
+
+        Args:
+            adapted_layers: blocks that LoRA adapts, from the top; None is all.
 
         Raises:
-            ValueError: values of another shape or range, more adapted layers than there are, or
-                a negative scale.
+            ValueError: values of another shape or range, more adapted layers than the model has,
+                or a negative scale.
         """
         config = model.config
         sizes = [len(known) for known in config.attributes.values()]
@@ -223,7 +223,7 @@ class ImageDenoiser:
 
     @property
     def vocab_size(self) -> int:
-        """See `Denoiser`; the mask id lies behind it."""
+        """See `Denoiser`; the mask id is K, one beyond the tokens."""
         return self.model.mask_id
 
     def take(self, rows: Tensor) -> ImageDenoiser:
@@ -232,7 +232,7 @@ class ImageDenoiser:
 
     @torch.no_grad()
     def trunk(self, z: Tensor) -> Tensor:
-        """See `Denoiser.trunk`: `(B, L, width)` in front of the adapted blocks."""
+        """See `Denoiser.trunk`: the input `(B, L, width)` of the adapted blocks."""
         x = self.model.embed(z, self.values)
         for block in self.model.blocks[: self.split]:
             x = block(x)
@@ -246,7 +246,7 @@ class ImageDenoiser:
         return self.model.head(state[where]).float()
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        """See `Denoiser.new_adapter`: LoRA on every linear map above the trunk, or logits."""
+        """See `Denoiser.new_adapter`: LoRA on the linear layers above the trunk, or logits."""
         own = {
             f"blocks.{index}": self.model.blocks[index]
             for index in range(self.split, self.model.config.layers)
@@ -255,7 +255,7 @@ class ImageDenoiser:
 
 
 def load_prior(folder: Path, device: str | torch.device = "cpu") -> MaskedImageModel:
-    """Read `prior.json` and `prior.safetensors`; frozen, in eval mode, float32."""
+    """The prior in a folder's `prior.json` and `prior.safetensors`; frozen, eval mode, float32."""
     from safetensors.torch import load_file
 
     config = json.loads((folder / "prior.json").read_text(encoding="utf-8"))

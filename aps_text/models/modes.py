@@ -1,8 +1,8 @@
-"""Modes of torch that a caller has switched on, and that must not reach what outlives the call.
+"""Protection of cached tensors from the caller's `torch.inference_mode` and `torch.autocast`.
 
 A tensor made under `torch.inference_mode` can never be saved for a backward pass, and under
 `torch.autocast` products are rounded to 16 bit: a cache filled that way would break or change a
-later call. `torch.no_grad` is left as it is: what it does ends with it.
+later call. `torch.no_grad` leaves no trace in tensors and stays in force.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ R = TypeVar("R")
 
 
 def ordinary(tensor: Tensor) -> Tensor:
-    """The tensor, copied if it was made under inference mode."""
+    """The tensor; a copy of it if it was made under inference mode."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
 def outside_modes(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, run as if the caller had opened neither inference mode nor autocast."""
+    """`function` with inference mode and autocast switched off while it runs."""
 
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         if torch.is_inference_mode_enabled():
-            with torch.inference_mode(False):  # which switches gradients on again
+            with torch.inference_mode(False):  # this also enables gradients
                 return run(*args, **kwargs)
         for device in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(device):

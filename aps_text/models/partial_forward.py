@@ -1,15 +1,15 @@
-"""Blocks run at some of their positions while attending to all: nothing else is needed there.
+"""Transformer blocks run at a subset of positions, which attend to all positions.
 
     run_at(layer, hidden, ..., index)      (B, S, d) -> (B, Q, d)    at positions index (B, Q)
-    recorded(layer, hidden, ..., width)    (B, S, d) -> (B, S, d)    and the first keys, to be kept
+    recorded(layer, hidden, ..., width)    (B, S, d) -> (B, S, d)    returns the first keys, too
     run_after(layer, hidden, ..., known)   (B, C, d) -> (B, C, d)    after positions with known keys
 
-Between its projections and its attention a stock block asks the cache it is given which keys and
-values to attend to, `cache.update(k, v, layer_index, ...)`. A stand-in that answers otherwise makes
-the block attend to keys it did not compute itself, with the block's own code for all the rest
-(norms, rotary embedding, hooks of an adapter, MLP). Keys and values are `(B, H, S, d_h)`.
-`run_at` runs a block twice: once for keys and values, once for the rest. Each run skips the linear
-maps that only the other one reads (`Block`); the maps are known by their names.
+Between its projections and its attention a stock block calls `cache.update(k, v, layer_index, ...)`
+of the cache it is given and attends to the keys and values returned. We pass a replacement cache
+(`_Cache`) that returns other keys and values; everything else (norms, rotary embedding, hooks of an
+adapter, MLP) is the block's own code. Keys and values are `(B, H, S, d_h)`. `run_at` runs a block
+twice: once for keys and values, once for the output. Each run skips the linear layers that only the
+other one needs (`Block`); these layers are recognised by name.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ KEYS = ("k_proj", "v_proj", "key", "value")
 
 @dataclass(frozen=True)
 class Block:
-    """A transformer block, and it without one part of its projections.
+    """A transformer block, and two copies that skip part of its projections.
 
     Attributes:
         layer: the block itself.
-        keys_only: the block with query maps that answer nothing: it makes keys and values.
-        queries_only: the block with key and value maps that answer nothing: it makes the rest.
+        keys_only: a copy without the query projection: it computes keys and values.
+        queries_only: a copy without the key and value projections: it computes the output.
 
-    Both stand-ins share every tensor, hook and untouched submodule with the block, and nothing of
-    the block is changed: they are made of copied module objects along the way to the maps.
+    The copies share every tensor, hook and unchanged submodule with the block; only the module
+    objects on the path to a replaced projection are copied. The block itself is not changed.
     """
 
     layer: nn.Module
@@ -51,12 +51,12 @@ class Block:
 
     @classmethod
     def of(cls, layer: nn.Module) -> Block:
-        """Maps are found by name; where names are others nothing is left out."""
+        """The copies of `layer`; projections with unknown names are not skipped."""
         return cls(layer, _without(layer, QUERIES), _without(layer, KEYS))
 
 
 def _without(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
-    """`module` with the linear maps of these names replaced; itself where it has none."""
+    """`module` with the linear layers of these names replaced; the module itself if it has none."""
     replaced: dict[str, nn.Module] = {}
     for name, child in module.named_children():
         width = getattr(child, "out_features", None)
@@ -71,7 +71,7 @@ def _without(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
 
 
 class _Nothing(nn.Module):
-    """Stands in for a linear map whose output nobody reads."""
+    """Replaces a linear layer whose output is not used."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -83,36 +83,36 @@ class _Nothing(nn.Module):
 
 
 class _Known(Exception):
-    """Ends a block's forward once its keys and values are known."""
+    """Raised to end a block's forward once its keys and values are computed."""
 
 
 class _Cache:
-    """Stands in for a cache: answers `update` by a function of the block's own keys and values."""
+    """Replaces a cache: `update` returns `answer` of the block's own keys and values."""
 
     def __init__(self, answer: Callable[[Tensor, Tensor], Keys]) -> None:
         self.answer = answer
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> Keys:
-        """What the block will attend to."""
+        """The keys and values that the block attends to."""
         return self.answer(keys, values)
 
 
 def takes_cache(kwargs: Mapping[str, Any]) -> bool:
-    """Whether a block called with these keyword arguments asks a cache (ModernBERT's do not)."""
+    """Whether a block with these keyword arguments uses a cache (ModernBERT's do not)."""
     return CACHE in kwargs
 
 
 def first_of(output: Any) -> Tensor:
-    """The hidden state of what a block returns (older transformers return a tuple)."""
+    """The hidden state in a block's return value (a tuple in older versions of transformers)."""
     found: Tensor = output[0] if isinstance(output, tuple) else output
     return found
 
 
 def gathered(value: Any, index: Tensor) -> Any:
-    """An argument of a block at query positions `index (B, Q)`.
+    """A block's argument restricted to query positions `index (B, Q)`.
 
-    Masks `(B, 1, S, S)`, rotary embeddings `((B, S, d_h), ...)`, ids `(B, S)`; anything else, and
-    what is one for all positions, stays as it is.
+    Masks `(B, 1, S, S)`, rotary embeddings `((B, S, d_h), ...)` and ids `(B, S)` are indexed;
+    anything else, and a size of 1 for all positions, is returned unchanged.
     """
     if isinstance(value, tuple):
         return tuple(gathered(part, index) for part in value)
@@ -122,7 +122,7 @@ def gathered(value: Any, index: Tensor) -> Any:
     if value.shape[axis] == 1:
         return value
     index = index.to(value.device)
-    if len(index) == 1 and len(value) == 1:  # the same, by a faster kernel
+    if len(index) == 1 and len(value) == 1:  # the same result from a faster kernel
         return value.index_select(axis, index[0])
     rows = torch.arange(len(index), device=value.device)[:, None]
     value = value.expand(len(index), *value.shape[1:])
@@ -139,9 +139,10 @@ def run_at(
     index: Tensor,
     block: Block | None = None,
 ) -> Tensor:
-    """The block's output `(B, Q, d)` at `index (B, Q)`: keys and values everywhere, the rest there.
+    """The block's output `(B, Q, d)` at `index (B, Q)`; keys and values are computed everywhere.
 
-    A block without a cache runs everywhere. `block` is `Block.of(layer)`, made once.
+    A block without a cache is run at all positions. `block` is `Block.of(layer)`, if it was made
+    before.
     """
     block = block or Block.of(layer)
     index = index.to(hidden.device)
@@ -155,7 +156,7 @@ def run_at(
 
     with suppress(_Known):
         block.keys_only(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
-    if not known:  # it never asked
+    if not known:  # the block did not use the cache
         return gathered(first_of(layer(hidden, *args, **kwargs)), index)
     here = {name: gathered(value, index) for name, value in kwargs.items()}
     here[CACHE] = _Cache(lambda keys, values: known[0])
@@ -172,7 +173,7 @@ def recorded(
     """The block's output everywhere, and its keys and values at the first `width` positions.
 
     Raises:
-        ValueError: a block that asks no cache.
+        ValueError: a block that does not use a cache.
     """
     known: list[Keys] = []
 

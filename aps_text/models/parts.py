@@ -1,4 +1,4 @@
-"""Where a Hugging Face model keeps its parts: what `TransformerDenoiser` needs to know of it."""
+"""`ModelParts`: where a Hugging Face model keeps what `TransformerDenoiser` uses of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 __all__ = ["ModelParts", "padding_mask"]
 
 
-# One lock for each network, whoever wraps it. They are kept beside the networks and not in them, so
+# One lock per network, shared by all its wrappers. The locks are not attributes of the networks, so
 # that a network can still be copied and pickled.
 _LOCKS: WeakKeyDictionary[nn.Module, RLock] = WeakKeyDictionary()
 _LOCKS_LOCK = Lock()
 
 
 def _after_fork() -> None:
-    """A forked child starts without locks: their owners are threads it does not have."""
+    """Drop all locks in a forked child: the threads that may hold them do not exist there."""
     global _LOCKS_LOCK
     _LOCKS_LOCK = Lock()
     _LOCKS.clear()
@@ -33,31 +33,31 @@ if hasattr(os, "register_at_fork"):
 
 
 def padding_mask(real: Tensor) -> Tensor | None:
-    """`(B, S)` bool as encoders take it; None without padding, where fused kernels are faster."""
+    """The mask encoders take, from `(B, S)` bool; None (faster fused kernels) without padding."""
     return None if bool(real.all()) else real.long()
 
 
 @dataclass(frozen=True)
 class ModelParts:
-    """Where a model keeps its parts, and what its tokens mean.
+    """A model's network, the location of its blocks and head, and its special tokens.
 
     Attributes:
         model: called as `model(input_ids=, attention_mask=, position_ids=, **options)`.
         layers_path: dotted name of the transformer blocks, e.g. `bert.encoder.layer`.
-        final: `(N, d) -> (N, d)`, what follows the last block (a norm, or nothing).
+        final: `(N, d) -> (N, d)`, applied after the last block (a norm, or the identity).
         head: `(N, d) -> (N, K)`.
-        mask_id, pad_id: the mask token, and the id written where nothing is attended.
+        mask_id, pad_id: the mask token, and the id written at positions that are not attended.
         vocab_size: K, the head's width.
-        suppressed: ids that are never an answer (mask, padding, ids beyond the tokenizer).
+        suppressed: ids that are never drawn (mask, padding, ids beyond the tokenizer).
         attend_fill: whether positions after a stop token are attended (Dream, LLaDA) or not.
         shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
-        attention: what `model` takes as its mask, from the `(B, S)` bool of real positions.
+        attention: maps the `(B, S)` bool of real positions to the model's attention mask.
         options: further arguments of `model`, e.g. `use_cache=False`.
         first_position: position id of a row's first token.
         alike: whether all blocks are called with the same arguments.
-        embed: `(B, S)` ids to the first block's hidden state, where that is all of its arguments
-            that depends on the ids: the others are then looked up once for all steps.
-        checkpointing: keep only the replayed layers' inputs for the backward pass.
+        embed: maps ids `(B, S)` to the first block's hidden state. Give it only if no other
+            argument of that block depends on the ids: those are then computed once for all steps.
+        checkpointing: in the backward pass, recompute the layers above the trunk from their inputs.
         compiled: whether the blocks' forwards are compiled; under phi they run eagerly.
     """
 
@@ -89,14 +89,14 @@ class ModelParts:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go in."""
+        """The device of the input embeddings, on which token ids are expected."""
         return next(self.model.parameters()).device
 
     @property
     def lock(self) -> RLock:
-        """Held while the network computes, so that the hooks of one call never run in another's.
+        """Held while the network computes, so that one call's hooks never run in another call.
 
-        Reentrant, and one for each network: whoever wraps the same network shares it.
+        Reentrant; all wrappers of one network share it.
         """
         with _LOCKS_LOCK:
             return _LOCKS.setdefault(self.model, RLock())

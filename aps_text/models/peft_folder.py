@@ -1,10 +1,10 @@
-"""A PEFT adapter's folder: the base it names, and its low-rank maps on top of that base.
+"""A PEFT adapter's folder: reads the base it names and applies its low-rank maps to that base.
 
     adapter_config.json            names the base (`base_model_name_or_path`) and the kind
     adapter_model.safetensors      base_model.model.<module>.lora_A.weight, .lora_B.weight
 
 The maps are merged into the base's weights, W + (alpha / r) B A; on a quantised base they stay
-beside them. A pickled adapter_model.bin is never opened.
+separate. A pickled adapter_model.bin is never opened.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ PREFIX = "base_model.model."
 
 
 def base_of(folder: Path) -> str:
-    """The base model that an adapter names: a folder, also relative to the adapter, or a hub id.
+    """The base model an adapter names: a folder, possibly relative to the adapter's, or a hub id.
 
     Raises:
-        ValueError: it names none.
+        ValueError: the adapter's configuration names none.
     """
     base = read_json(folder / ADAPTER).get("base_model_name_or_path")
     if not isinstance(base, str) or not base.strip():
@@ -43,16 +43,16 @@ def base_of(folder: Path) -> str:
 def with_adapter(
     model: nn.Module, folder: Path, rename: Callable[[str], str], *, merge: bool
 ) -> nn.Module:
-    """The network with an adapter's maps.
+    """The network with an adapter applied.
 
     Args:
-        model: of transformers.
-        folder: the adapter's.
-        rename: a module's name in the adapter to the network's.
-        merge: into the weights, instead of beside them.
+        model: a transformers model.
+        folder: of the adapter.
+        rename: maps a module's name in the adapter to the network's.
+        merge: add the maps to the weights instead of keeping them as separate modules.
 
     Raises:
-        ValueError: no weights, an adapter that is no LoRA, or of another network.
+        ValueError: no weights, an adapter that is not LoRA, or one of another network.
     """
     from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -65,25 +65,31 @@ def with_adapter(
         )
     stated = read_json(folder / ADAPTER)
     if stated.get("peft_type") != "LORA":
-        raise ValueError(f"{folder} is a {stated.get('peft_type')!r} adapter; only LORA is read")
+        raise ValueError(
+            f"{folder} is a {stated.get('peft_type')!r} adapter and only LORA is read; merge it "
+            "into its base with PEFT and load the result"
+        )
     try:
         config: Any = LoraConfig.from_pretrained(str(folder))
         state = {}
         for key, value in load_file(folder / WEIGHTS).items():
             state[PREFIX + rename(key.removeprefix(PREFIX))] = value
-        # By full name, because a layout may call its modules otherwise than the adapter does.
+        # By full name, because the network's module names may differ from the adapter's.
         config.target_modules = sorted(
             {key.removeprefix(PREFIX).partition(".lora_")[0] for key in state if ".lora_" in key}
         )
         adapted: Any = get_peft_model(model, config)
         unknown = set_peft_model_state_dict(adapted, state).unexpected_keys
-    except Exception as error:  # whatever a broken file leads to
+    except Exception as error:  # a damaged file may raise anything
         text = " ".join(str(error).split())[:200]
         raise ValueError(
             f"the adapter in {folder} does not fit its base ({type(error).__name__}: {text}); "
             f"{ADAPTER} must name the base it was trained on"
         ) from error
     if unknown:
-        raise ValueError(f"the adapter in {folder} does not fit its base: {unknown[0]!r} is extra")
+        raise ValueError(
+            f"the adapter in {folder} does not fit its base, which has no {unknown[0]!r}; "
+            f"{ADAPTER} must name the base it was trained on"
+        )
     merged: nn.Module = adapted.merge_and_unload() if merge else adapted.get_base_model()
     return merged

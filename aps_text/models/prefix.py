@@ -1,13 +1,13 @@
-"""Prompt-prefix reuse: the prompt's keys and values are computed once in n steps.
+"""Prompt-prefix reuse: the prompt's keys and values are computed once every n steps.
 
-    step 0, n, 2n ...   every block of the trunk on prompt and canvas; the prompt's keys, values and
-                        last hidden state are kept
-    between             the blocks run on the canvas only, attending to the kept keys
+    step 0, n, 2n ...   every block of the trunk runs on prompt and canvas; the prompt's keys,
+                        values and last hidden state are kept
+    other steps         the blocks run on the canvas only, attending to the kept keys and values
 
-(Fast-dLLM, Wu et al. 2025; dKV-Cache, Ma et al. 2025.) In a model that reads in both directions the
-prompt's states depend on the canvas, so between refreshes the logits are approximate: what is kept
-saw an earlier canvas. The layers above the trunk are computed as ever, from the kept hidden state
-of the prompt, so steering and its gradient work as without.
+(Fast-dLLM, Wu et al. 2025; dKV-Cache, Ma et al. 2025.) In a bidirectional model the prompt's states
+depend on the canvas, so between refreshes the logits are approximate: the kept states were computed
+with an earlier canvas. The layers above the trunk run as usual, from the kept hidden state of the
+prompt, so steering and its gradient need no change.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ __all__ = ["Prefix"]
 
 @dataclass
 class Prefix:
-    """What is kept of the prompts of B rows; serves one run, whose steps it counts.
+    """The kept states of the prompts of B rows; serves a single run, whose steps it counts.
 
     Attributes:
-        every: n >= 1; 1 keeps nothing from one step to the next.
+        every: n >= 1; 1 recomputes at every step.
         step: trunks computed so far.
-        hidden: `(B, P, d)` what the last block of the trunk made of the prompt.
-        keys: of each block, `(B, H, P, d_h)` twice.
+        hidden: `(B, P, d)` the prompt's hidden state after the trunk's last block.
+        keys: keys and values of each block, both `(B, H, P, d_h)`.
     """
 
     every: int
@@ -41,7 +41,7 @@ class Prefix:
     keys: list[Keys] = field(default_factory=list)
 
     def take(self, rows: Tensor, first: int) -> Prefix:
-        """What is kept of other rows `(B',)`, without the first columns."""
+        """The kept states of other rows `(B',)`, without the columns before `first`."""
         if self.hidden is None:
             return replace(self)
         return replace(
@@ -58,8 +58,16 @@ class Prefix:
         kwargs: dict[str, Any],
         width: int,
     ) -> Tensor:
-        """The trunk's hidden state `(B, S, d)` from the embeddings `hidden`; the first `width`
-        columns are the prompt's."""
+        """Run the trunk's blocks on the embeddings `hidden (B, S, d)`, reusing the prompt's states.
+
+        Args:
+            layers: the trunk's blocks.
+            args, kwargs: of every block, for all S positions.
+            width: P, the columns of the prompt.
+
+        Returns:
+            The hidden state `(B, S, d)` after the last block.
+        """
         step, self.step = self.step, self.step + 1
         if self.hidden is None or step % self.every == 0:
             self.keys = []

@@ -1,4 +1,4 @@
-"""Which model is loaded by what: `load` a name, a folder or a hub id, `wrap` what is loaded.
+"""Loading of models: `load` by name, folder or hub id, `wrap` for objects already loaded.
 
 A new model is one file with a function that returns a `TextModel`, and one line in `LAYOUTS`.
 """
@@ -21,7 +21,7 @@ from .text_model import TextModel
 __all__ = ["LAYOUTS", "load", "wrap"]
 
 INSTEAD = {
-    "trust_remote_code": "no code of a checkpoint is ever run here, so leave it out",
+    "trust_remote_code": "a checkpoint's own code is never run, so leave it out",
     "torch_dtype": "use dtype",
     "use_flash_attention_2": "use attn_implementation",
 }
@@ -46,30 +46,30 @@ def load(
     special_tokens_in_text: bool = False,
     **unknown: Any,
 ) -> TextModel:
-    """The embedded model `"mini"`, a folder, or a hub id; recognised by its config.json.
+    """Load a model; its config.json selects the layout.
 
     Args:
-        name: see `docs/models.md` for what is supported; also the folder or hub id of a PEFT
-            adapter (LoRA), whose adapter_config.json names the base.
-        device: where the weights go; None is the CPU.
-        dtype: of the weights; None is what the file stores (float32 for BERT).
-        device_map: accelerate's placement, e.g. `"auto"`; then without `device`.
-        quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA comes on top.
-        load_in_8bit, load_in_4bit: short for it (bitsandbytes; 4 bit is NF4, computed in `dtype`
-            or bfloat16).
+        name: `"mini"` (the embedded model), a folder, or a hub id, of a model that `docs/models.md`
+            lists, or of a PEFT adapter (LoRA), whose adapter_config.json names the base.
+        device: of the weights; None is the CPU.
+        dtype: of the weights; None is the dtype stored in the file (float32 for BERT).
+        device_map: accelerate's placement, e.g. `"auto"`; excludes `device`.
+        quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA works on it.
+        load_in_8bit, load_in_4bit: a `quantization_config` of bitsandbytes (4 bit is NF4, computed
+            in `dtype` or bfloat16).
         attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
         revision, local_files_only, cache_dir: of a hub id; see `checkpoint.find`.
         chat: True for the chat template, False for plain text, None for the template if there is
             one.
         gradient_checkpointing: less memory and about a third more time in steered passes.
-        compile: `torch.compile` the layers (a string names the backend); under a LoRA they run
-            eagerly, so what gains is the trunk, plain decoding and `adapter="logits"`.
-        special_tokens_in_text: read control tokens in prompts and given texts (`<|im_end|>`,
-            `[MASK]`) as such; by default what a user types is text.
+        compile: `torch.compile` the layers (a string names the backend). Under a LoRA they run
+            eagerly, so only the trunk, plain decoding and `adapter="logits"` get faster.
+        special_tokens_in_text: parse control tokens in prompts and given texts (`<|im_end|>`,
+            `[MASK]`); by default they are read as text.
 
     Raises:
-        ValueError: nothing there, a layout that is not recognised, or options that exclude another.
-        TypeError: an option that does not exist; those of transformers are told what to use here.
+        ValueError: no model found, an unsupported layout, or options that exclude each other.
+        TypeError: an unknown option; for options of transformers the message names the substitute.
     """
     for option in unknown:
         raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
@@ -77,9 +77,11 @@ def load(
         raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")
     if load_in_8bit or load_in_4bit:
         if quantization_config is not None or (load_in_8bit and load_in_4bit):
-            raise ValueError("give one of load_in_8bit, load_in_4bit, quantization_config")
+            raise ValueError(
+                "load_in_8bit, load_in_4bit and quantization_config exclude each other; give one"
+            )
         quantization_config = _bits(load_in_8bit, dtype)
-    if quantization_config is not None and device is not None:  # quantised where it is placed
+    if quantization_config is not None and device is not None:  # quantise on the target device
         device, device_map = None, {"": device}
     options = {
         "device_map": device_map,
@@ -88,7 +90,10 @@ def load(
     }
     mini = str(name) == "mini"
     if mini and not (FOLDER / "config.json").is_file():
-        raise ValueError("no model at 'mini': this installation lacks aps_text/weights/mini_text")
+        raise ValueError(
+            "no model at 'mini': this installation lacks aps_text/weights/mini_text; install the "
+            "published wheel, or give a folder or a hub id"
+        )
     found = find(
         FOLDER if mini else name,
         _loader,
@@ -125,7 +130,7 @@ def _bits(eight: bool, dtype: torch.dtype | None) -> Any:
     )
 
 
-# model_type: (the module here, what it calls, `architectures` it reads; None is any).
+# model_type: (module in this folder, its loader, the `architectures` it reads; None is any).
 LAYOUTS: dict[str, tuple[str, str, str | None]] = {
     "Dream": ("dream", "load_dream", "DreamModel"),
     "llada": ("llada", "load_llada", "LLaDAModelLM"),
@@ -142,7 +147,7 @@ LAYOUTS: dict[str, tuple[str, str, str | None]] = {
 
 
 def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
-    """What loads a checkpoint with this config.json."""
+    """The function that loads a checkpoint with this config.json; raises `ValueError` if none."""
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in LAYOUTS:
         raise ValueError(
@@ -155,7 +160,7 @@ def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
         raise ValueError(f"config.json has architectures={found!r}; it is a list of class names")
     if wanted is not None and found and not any(wanted in str(name) for name in found):
         raise ValueError(
-            f"the checkpoint is a {found[0]} and has no token head for this; of model_type "
+            f"the checkpoint is a {found[0]}, whose head is not read here; of model_type "
             f"{kind!r}, {'*' if wanted[0] == 'F' else ''}{wanted} is supported"
         )
     loader: Callable[[Any], TextModel] = getattr(import_module(f".{module}", __package__), function)
@@ -163,10 +168,10 @@ def _loader(config: Mapping[str, Any]) -> Callable[[Any], TextModel]:
 
 
 def _base_network(model: Any) -> nn.Module:
-    """The network in a `PeftModel`, its adapter's maps among its modules; another as it is.
+    """The network inside a `PeftModel`, with the adapter's modules; any other model unchanged.
 
     Raises:
-        TypeError: an adapter that puts tokens in front of the prompt.
+        TypeError: an adapter that prepends tokens to the prompt.
     """
     configs = getattr(model, "peft_config", None)
     if configs is None or not hasattr(model, "get_base_model"):
@@ -183,12 +188,11 @@ def _base_network(model: Any) -> nn.Module:
 def wrap(model: nn.Module, tokenizer: Any) -> TextModel:
     """A `TextModel` around objects already loaded; the model is put in eval mode and frozen.
 
-    A `PeftModel` is taken with the adapter that is active in it.
-
-    A Dream model in a `Qwen2ForCausalLM` needs `models.causal.wrap_causal(..., shift=1)`.
+    A `PeftModel` is used with its active adapter. A Dream model in a `Qwen2ForCausalLM` needs
+    `models.causal.wrap_causal(..., shift=1)` instead.
 
     Raises:
-        TypeError: an architecture that has no adapter.
+        TypeError: an unsupported architecture, or a PEFT adapter that prepends tokens.
     """
     model = _base_network(model)
     kind = type(model).__name__

@@ -1,4 +1,4 @@
-"""What a pipeline needs to know of a text model: parts, tokenizer, encoding, stops, sizes."""
+"""`TextModel`: a text model as a pipeline uses it: parts, tokenizer, encoding, stops, sizes."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["TextModel"]
 
 @dataclass(frozen=True)
 class TextModel:
-    """Everything the pipeline needs to know of a model.
+    """A text model and its tokenizer, as a pipeline uses them.
 
     Attributes:
         name: for reports.
         parts: the transformer's parts.
         tokenizer: a Hugging Face fast tokenizer.
-        encode: a prompt (text or chat messages) to token ids, template included.
+        encode: maps a prompt (text or chat messages) to token ids, chat template included.
         stop_ids: tokens that end an answer.
         fill_id: written after a stop token.
-        max_new_tokens: canvas length when none is asked for.
-        context: most tokens of prompt and canvas together.
-        finish: last touch on decoded text (capitals by rule, for lower-casing tokenizers).
-        special_tokens_in_text: whether control tokens that users type are read as such.
+        max_new_tokens: default length of the canvas, in tokens.
+        context: maximal number of tokens of prompt and canvas together.
+        finish: post-processing of decoded text (capitals by rule, for lower-casing tokenizers).
+        special_tokens_in_text: whether control tokens that users type are parsed.
     """
 
     name: str
@@ -45,15 +45,15 @@ class TextModel:
 
     @property
     def lock(self) -> RLock:
-        """Held by whoever computes with the network: hooks of one call must not run in another's.
+        """Held while computing with the network, so that one call's hooks never run in another.
 
-        Reentrant, and one for each network: two pipelines around one network share it.
+        Reentrant; two pipelines around one network share it.
         """
         return self.parts.lock
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """Its tokens, as text needs to know them."""
+        """The tokenizer's vocabulary, mapped to text."""
         return Vocabulary(
             tokenizer=self.tokenizer,
             size=self.parts.vocab_size,

@@ -1,12 +1,13 @@
 """A denoiser around any Hugging Face transformer with a token head.
 
     trunk    embeddings and layers 0 .. N-n-1, once per denoising step, without gradient
-    logits   layers N-n .. N-1, norm and head, replayed under phi; the head and the last layer only
-             where asked, but for its keys and values
-             (checkpointing: each replayed layer is computed again in the backward pass)
+    logits   layers N-n .. N-1, norm and head, under phi; the head and the last layer only at the
+             positions asked for (the last layer's keys and values everywhere)
+             (checkpointing: each of these layers is computed again in the backward pass)
 
-The layers are called as the model calls them (`inputs`); where they take different arguments
-(ModernBERT), the trunk is the model's own forward too, and the upper layers run once to tell.
+The layers are called with the arguments that the model itself passes to them (`forward_inputs`).
+If these differ between layers (ModernBERT), the trunk is the model's own forward, in which the
+upper layers run once so that their arguments can be recorded.
 Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
 """
 
@@ -40,9 +41,13 @@ MASK = "attention_mask"
 
 @dataclass
 class TrunkState:
-    """The hidden state in front of layer N-n, and how the layers from there are called.
+    """The input of layer N-n, and the arguments of the layers from there on.
 
-    `own` holds each layer's keyword arguments where they differ; None where `kwargs` serves all.
+    Attributes:
+        hidden: `(B, S, d)`, the input of layer N-n.
+        args, kwargs: the other arguments of these layers.
+        offset: columns of the prompt, P.
+        own: keyword arguments per layer if they differ; None if `kwargs` serves all.
     """
 
     hidden: Tensor
@@ -58,10 +63,10 @@ class TransformerDenoiser:
 
     Attributes:
         parts: the model's parts.
-        prompt, prompt_mask: `(B, P)` ids, left-padded, and where they are real.
+        prompt, prompt_mask: `(B, P)` ids, left-padded, and bool, True where not padding.
         lengths: `(B,)` canvas positions of each row; the rest is padding.
-        split: how many layers the trunk holds, N - n.
-        prefix: what is kept of the prompts between steps; None computes them at each.
+        split: number of layers in the trunk, N - n.
+        prefix: states of the prompts kept between steps; None recomputes them at every step.
     """
 
     parts: ModelParts
@@ -86,7 +91,8 @@ class TransformerDenoiser:
         With `prefix_reuse` the denoiser serves one run (see `Prefix`).
 
         Raises:
-            ValueError: more adapted layers than the model has, or nothing to reuse a prefix in.
+            ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
+                with compiled layers.
         """
         depth = len(parts.layers)
         top = depth if adapted_layers is None else adapted_layers
@@ -132,7 +138,7 @@ class TransformerDenoiser:
 
     @outside_modes
     def take(self, rows: Tensor) -> TransformerDenoiser:
-        """See `Denoiser.take`; columns that no remaining prompt uses are dropped."""
+        """See `Denoiser.take`; drops the prompt columns that are padding in all remaining rows."""
         mask = self.prompt_mask[rows]
         first = int(mask.any(0).long().argmax()) if mask.shape[1] else 0
         return replace(
@@ -159,7 +165,7 @@ class TransformerDenoiser:
 
     @cached_property
     def _starts(self) -> Tensor:
-        """`(B,)` where each row's prompt begins."""
+        """`(B,)` the column at which each row's prompt begins."""
         return self.prompt.shape[1] - self.prompt_mask.sum(-1)
 
     @cached_property
@@ -171,7 +177,7 @@ class TransformerDenoiser:
         return self._inputs(self._within)
 
     def _inputs(self, real: Tensor) -> ForwardInputs:
-        """Of the prompts and the canvas positions `real (B, W)`."""
+        """Mask and positions for the prompts and the canvas positions `real (B, W)`."""
         width = int(real.any(0).nonzero().max()) + 1
         mask = torch.cat([self.prompt_mask, real[:, :width]], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
@@ -181,7 +187,7 @@ class TransformerDenoiser:
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
-        if self.parts.attend_fill:  # what is attended to does not depend on the tokens
+        if self.parts.attend_fill:  # the mask does not depend on the tokens
             inputs = self._whole
         else:
             within = self._within
@@ -192,7 +198,7 @@ class TransformerDenoiser:
 
     def _below(self, ids: Tensor, inputs: ForwardInputs) -> TrunkState:
         """The layers of the trunk on `ids (B, S)`."""
-        if not self.parts.alike and self.prefix is None:  # which refuses such layers
+        if not self.parts.alike and self.prefix is None:  # `recorded` refuses such layers
             calls = layer_calls(self.parts, ids, inputs, self._layers[self.split :])
             (hidden, *args), kwargs = calls[0]
             own = [call for _, call in calls]
@@ -200,7 +206,7 @@ class TransformerDenoiser:
         if inputs.known is None or self.parts.embed is None:
             ((hidden, *args), kwargs) = layer_calls(self.parts, ids, inputs, self._layers[:1])[0]
             if inputs.mask is None and MASK in kwargs:
-                kwargs = {**kwargs, MASK: None}  # a causal model may have made one of its own
+                kwargs = {**kwargs, MASK: None}  # drop a causal mask that the model may have built
             inputs.known = tuple(args), kwargs
         else:
             hidden = self.parts.embed(ids)
@@ -211,7 +217,7 @@ class TransformerDenoiser:
         """The embeddings `hidden (B, S, d)` through the layers of the trunk."""
         trunk = self._layers[: self.split]
         if self.prefix is not None:
-            # A shifted model predicts the first canvas position at the prompt's last.
+            # A shifted model predicts the first canvas position at the prompt's last position.
             width = max(0, self.prompt.shape[1] - self.parts.shift)
             return self.prefix.through(trunk, hidden, args, kwargs, width)
         for layer in trunk:
@@ -219,7 +225,7 @@ class TransformerDenoiser:
         return hidden
 
     def attention(self, mask: Tensor) -> Tensor | None:
-        """The mask as the model takes it, from the `(B, S)` bool of real positions."""
+        """The model's attention mask, from the `(B, S)` bool of real positions."""
         return self.parts.attention(mask)
 
     @outside_modes
@@ -233,12 +239,12 @@ class TransformerDenoiser:
         else:
             count = rows.bincount(minlength=len(self.prompt))
             most = max(1, int(count.max()))
-            if most * len(count) == len(rows):  # as many in every row
+            if most * len(count) == len(rows):  # the same number in every row
                 index = index.view(-1, most)
             else:
                 slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
                 index = index.new_zeros(len(count), most).index_put((rows, slot), index)
-        # A row whose prompt is empty has nothing in front of its first position.
+        # With an empty prompt, a shift would lead to the column before the row's first.
         with self.parts.lock:
             hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
         if slot is None:
@@ -261,7 +267,7 @@ class TransformerDenoiser:
             layer, kwargs = layers[number], keywords[number]
             if number + 1 < len(layers):
                 return first_of(layer(hidden, *state.args, **kwargs))
-            if everywhere:  # compiled for one width, and other widths would be compiled again
+            if everywhere:  # run_at has varying widths, which would be compiled again
                 return gathered(first_of(layer(hidden, *state.args, **kwargs)), index)
             return run_at(layer, hidden, state.args, kwargs, index, self._last)
 
@@ -282,13 +288,13 @@ class TransformerDenoiser:
         return hidden
 
     def _eager(self) -> AbstractContextManager[Any]:
-        """Compiled code does not see hooks that come and go, so under phi it is not used."""
+        """Context that disables compiled code, which ignores the hooks of phi."""
         if not self.parts.compiled:
             return nullcontext()
         return torch.compiler.set_stance("force_eager")
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        """See `Denoiser.new_adapter`: LoRA on every linear map of the layers above the trunk."""
+        """See `Denoiser.new_adapter`: LoRA on the linear layers above the trunk, or logits."""
         path = self.parts.layers_path
         own = {f"{path}.{i}": self._layers[i] for i in range(self.split, len(self._layers))}
         return new_adapter(config, noise, own, len(self.prompt))

@@ -122,8 +122,8 @@ NORM = "model.norm.weight"
 
 CASES = {
     # config.json
-    "list": (raw("config.json", "[]"), r"config\.json holds a list where an object belongs"),
-    "text": (raw("config.json", '"Dream"'), "holds a str where an object"),
+    "list": (raw("config.json", "[]"), r"config\.json holds a list instead of an object"),
+    "text": (raw("config.json", '"Dream"'), "holds a str instead of an object"),
     "empty": (raw("config.json", ""), r"config\.json is empty"),
     "not json": (raw("config.json", "{oops"), r"config\.json is not JSON"),
     "too deep": (raw("config.json", DEEP), r"config\.json is nested too deeply"),
@@ -179,10 +179,13 @@ CASES = {
     "no offsets": (raw(WEIGHTS, struct.pack("<Q", 8) + b'{"a": 1}'), "'a' has no shape"),
     "a million empty rows": (table_of_a_million, "cut off or damaged"),
     "pickle": (pickled, r"only pickled weights \(pytorch_model\.bin\); only safetensors"),
-    "index leads out": (indexed("../../outside.safetensors"), "lie beside it, and nothing else"),
-    "index is absolute": (indexed(...), "lie beside it, and nothing else is read"),
+    "index leads out": (
+        indexed("../../outside.safetensors"),
+        "only files in the index.s own folder are read",
+    ),
+    "index is absolute": (indexed(...), "only files in the index.s own folder are read"),
     "index names a bin": (indexed("weights.bin"), "only safetensors are read"),
-    "index names a number": (indexed(7), "lie beside it, and nothing else is read"),
+    "index names a number": (indexed(7), "only files in the index.s own folder are read"),
     "index names nothing": (indexed("model-1.safetensors"), "only safetensors are read"),
     # tokenizer
     "tokenizer broken": (

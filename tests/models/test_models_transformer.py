@@ -256,7 +256,7 @@ def test_a_warm_start_of_another_rank_is_refused(model, tmp_path):
         other.load(tmp_path)
     with pytest.raises(ValueError, match=r"no adapter_model.safetensors"):
         other.load(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="row 3 of an adapter with 1 rows"):
+    with pytest.raises(ValueError, match="row=3 is not below the adapter's number of rows, 1"):
         other.save(tmp_path, row=3)
 
 

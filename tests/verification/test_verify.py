@@ -233,7 +233,7 @@ def test_a_failure_is_the_exit_status(folder, tmp_path, capsys):
         (["mini", "--tokens", "2"], "tokens must be at least 4, got 2"),
         (["mini", "--tokens", "500"], "tokens=500, but the context of mini leaves"),
         (["mini", "--device", "quantum"], "no device 'quantum' here"),
-        (["mini", "--revision", "v1"], "revision='v1' is of a hub id"),
+        (["mini", "--revision", "v1"], "revision='v1' needs a hub id"),
         (["mini", "--device", "cpu", "--device-map", "auto"], "give one of them"),
     ],
 )
