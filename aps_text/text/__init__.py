@@ -1,1 +1,1 @@
-"""Text in and out: prompts, the vocabulary bridge, the operator around a reward."""
+"""Text input and output: prompts, drafts, decoding, and rewards on text as operators."""

@@ -1,8 +1,8 @@
 """Capitals and spacing by rule, for text that a lower-casing tokenizer produced.
 
-`restore_capitals` raises the first letter of each sentence, the pronoun "I" and a short list of
-words that are always proper (days, months, nations). It knows nothing else: an unusual name
-stays lower-case. `join_punctuation` undoes the spaces WordPiece puts around punctuation.
+`restore_capitals` capitalises the first letter of each sentence, the pronoun "I" and a short list
+of proper words (days, months, nations); any other name stays lower-case. `join_punctuation`
+removes the spaces WordPiece puts around punctuation.
 """
 
 from __future__ import annotations

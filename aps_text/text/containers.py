@@ -1,7 +1,8 @@
-"""Lists out of whatever holds values in order: by position, never by an index or a label.
+"""Conversion of ordered containers to lists, by position (never by an index or a label).
 
-Lists, tuples, iterators, NumPy arrays, tensors, pandas and polars Series, Arrow arrays, columns of
-`datasets`. A table (a DataFrame, a `Dataset`, an Arrow table) has named columns, each in order.
+Accepted are lists, tuples, iterators, NumPy arrays, tensors, pandas and polars Series, Arrow arrays
+and columns of `datasets`. A table (a DataFrame, a `Dataset`, an Arrow table) is not a container of
+values but has named columns, each of which is.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ __all__ = ["in_order", "is_table", "kind_of", "table_columns"]
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, for an error: its type and, if it is short, the value."""
+    """A value's type and, for a string or number, its beginning; for error messages."""
     if value is None:
         return "None"
     shown = type(value).__name__
@@ -27,7 +28,7 @@ def kind_of(value: Any) -> str:
 
 
 def is_table(value: Any) -> bool:
-    """Whether it has columns by name: a DataFrame, a `datasets.Dataset`, an Arrow table."""
+    """Whether a value has named columns: a DataFrame, a `datasets.Dataset`, an Arrow table."""
     if isinstance(value, Mapping):
         return False
     return hasattr(value, "column_names") or (
@@ -47,13 +48,14 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
     Args:
         name: for errors.
         values: see the module.
-        most: no more than one value beyond so many is taken (an iterator may never end).
+        most: take at most `most + 1` values from an iterator, which may be infinite; None takes
+            all.
 
     Raises:
-        TypeError: one value, or a container that has no order or names its values.
-        ValueError: an iterator that raises; the message has its exception.
+        TypeError: not a container, or one without an order or with named values.
+        ValueError: the iterator raised; the message has its exception.
     """
-    wrong = TypeError(f"{name}: a list with one value per prompt is wanted, got {kind_of(values)}")
+    wrong = TypeError(f"{name} must be a list with one value per prompt, got {kind_of(values)}")
     if isinstance(values, (str, bytes, bytearray, Mapping, Set)) or is_table(values):
         raise wrong
     for method in ("to_pylist", "to_list", "tolist"):  # Arrow; pandas and polars; arrays, tensors

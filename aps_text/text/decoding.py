@@ -1,4 +1,4 @@
-"""From a canvas of ids back to text, in one place, so that what is scored is what is shown."""
+"""Decoding of a canvas of ids to text: one function, so that the text scored is the text shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["answer_ids", "decode_canvas", "open_text"]
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:
-    """Ids before each row's first stop token, those in `drop` left out: `(B, L)` -> B lists."""
+    """Ids before each row's first stop token, without those in `drop`: `(B, L)` -> B lists."""
     stops, dropped = set(stop_ids), set(drop)
     answers = []
     for row in ids.tolist():
@@ -35,6 +35,9 @@ def decode_canvas(
         ids: `(B, L)` int64.
         stop_ids: tokens that end a row.
         drop: further ids that are never text, e.g. the fill token after a stop.
+
+    Raises:
+        ValueError: `ids` is not a matrix.
     """
     if ids.ndim != 2:
         raise ValueError(f"a canvas is (B, L) ids, got shape {tuple(ids.shape)}")
@@ -45,7 +48,7 @@ def decode_canvas(
 
 
 def open_text(vocabulary: Vocabulary, row: Tensor) -> str:
-    """A row `(L,)` as text: `_` where it is open; one without a mask is the answer's own text."""
+    """A row `(L,)` as text, with `_` at each mask; a row without masks as the answer's text."""
     tokenizer, mask_id = vocabulary.tokenizer, vocabulary.mask_id
     if not bool((row == mask_id).any()):
         (text,) = decode_canvas(tokenizer, row[None], vocabulary.stop_ids, (vocabulary.fill_id,))

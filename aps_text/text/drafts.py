@@ -1,8 +1,8 @@
-"""The canvas of an answer before the first step: empty, with given text, or with a draft.
+"""The initial canvas of an answer: empty, with given text, or with a draft.
 
 prefix + open + suffix    given text around an open span; the canvas has `length` tokens
-template                  given text with [MASK] or [MASK:n] spans, which decide the length
-init_text                 a draft: a share of its tokens is masked again, the rest is kept
+template                  given text with [MASK] or [MASK:n] spans; its length is the canvas's
+init_text                 a draft: a random fraction of its tokens is masked, the rest is kept
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ _SPAN = re.compile(r"\[MASK(?::(\d{1,9}))?\]")
 
 @dataclass(frozen=True)
 class Draft:
-    """One row: tokens (`mask_id` where open), and which of them must stay."""
+    """One row of a canvas.
+
+    Attributes:
+        tokens: token ids, `mask_id` where open.
+        given: for each token, whether it must stay.
+    """
 
     tokens: list[int]
     given: list[bool]
 
     @property
     def closed(self) -> bool:
-        """Whether given text stands behind the last open position, so that none may stop."""
+        """Whether given text follows the last open position, so that no stop may be written."""
         return bool(self.given) and self.given[-1]
 
 
@@ -45,18 +50,22 @@ def draft(
     init_strength: float = 0.5,
     limit: int | None = None,
 ) -> Draft:
-    """The start of one row.
+    """The initial canvas of one row; see the module.
 
     Args:
         vocabulary: the generator's tokens.
-        length: canvas length, for all but templates.
-        noise: of this one row; which tokens of a draft are masked again is drawn from it.
-        init_strength: share of the draft's tokens that is masked again, in (0, 1].
-        limit: most tokens there may be.
+        length: canvas length in tokens; not used with a template.
+        noise: of this one row; the tokens of a draft to mask are drawn from it.
+        prefix, suffix: given text before and after the open span.
+        template: given text with spans; excludes prefix, suffix and init_text.
+        init_text: a draft of the open span.
+        init_strength: probability with which each token of the draft is masked, in (0, 1]; at
+            least one position is open.
+        limit: maximal number of open positions in a template; None is no limit.
 
     Raises:
-        ValueError: combinations that contradict each other, text that leaves no open position, a
-            template without a span, a strength outside (0, 1].
+        ValueError: a template with other text, given text that leaves no open position, a template
+            without a span, a strength outside (0, 1].
     """
 
     def ids(text: str | None) -> list[int]:
@@ -65,11 +74,14 @@ def draft(
     mask_id = vocabulary.mask_id
     if template is not None:
         if prefix or suffix or init_text:
-            raise ValueError("a template stands alone: drop prefix, suffix and init_text")
+            raise ValueError(
+                "template excludes prefix, suffix and init_text; leave those out, or the template"
+            )
         wide = sum(int(span.group(1) or 1) for span in _SPAN.finditer(template))
         if limit is not None and wide > limit:
             raise ValueError(
-                f"the template has {wide} open positions, more than the context of {limit} tokens"
+                f"the template has {wide} open positions, more than the context of {limit} tokens; "
+                "use shorter spans"
             )
         tokens: list[int] = []
         given: list[bool] = []
@@ -89,8 +101,8 @@ def draft(
     room = length - len(before) - len(after)
     if room < 1:
         raise ValueError(
-            f"prefix and suffix have {len(before) + len(after)} tokens and the canvas {length}; "
-            "raise max_new_tokens"
+            f"prefix and suffix have {len(before) + len(after)} tokens and the canvas {length}, so "
+            "nothing is open; raise max_new_tokens"
         )
     middle = [mask_id] * room
     if init_text is not None:
@@ -107,7 +119,7 @@ def draft(
         middle[: len(text)] = [
             mask_id if drop else token for token, drop in zip(text, again.tolist(), strict=True)
         ]
-        if mask_id not in middle:  # a short draft that fills its canvas: something must be open
+        if mask_id not in middle:  # nothing was masked in a draft that fills the canvas: mask one
             middle[int(noise.uniform(row, positions, 0, "draft").argmin())] = mask_id
     sides = [True] * len(before), [False] * room, [True] * len(after)
     return Draft([*before, *middle, *after], [*sides[0], *sides[1], *sides[2]])

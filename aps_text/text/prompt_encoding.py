@@ -1,8 +1,8 @@
-"""How a model reads a prompt: by its tokenizer's chat template, as plain text, or as one question.
+"""Encoding of prompts: by the tokenizer's chat template, as plain text, or `[CLS] question [SEP]`.
 
-What a user typed is text: `<|im_end|>` or `[SEP]` in it is encoded as the characters it consists of
-and never as the control token, unless `special_tokens_in_text` asks for that. A conversation that
-ends with the assistant's turn is continued (prefill).
+A control token such as `<|im_end|>` or `[SEP]` in a user's text is encoded as ordinary characters,
+unless `special_tokens_in_text` is set. A conversation that ends with the assistant's turn is
+continued (prefill).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from aps_rewards.protocol import Message, Prompt
 __all__ = ["ChatEncoder", "PlainEncoder", "QuestionEncoder", "encode_text", "prompt_encoder"]
 
 ROLES = ("system", "user", "assistant", "tool")
-TEMPLATE_LINES = 2_000_000  # most lines of a chat template that may run for one prompt
+TEMPLATE_LINES = 2_000_000  # limit on the lines that a chat template may run for one prompt
 
-# A fast tokenizer keeps the choice as a state between the call that sets it and the encoding.
+# A fast tokenizer stores split_special_tokens as state, so concurrent calls must not interleave.
 _ENCODING = Lock()
 
 
@@ -35,7 +35,7 @@ def encode_text(
     Args:
         tokenizer: a Hugging Face fast tokenizer.
         text: what a user typed, or a part of it.
-        special_tokens: whether control tokens written in the text are read as such.
+        special_tokens: whether control tokens written in the text are parsed.
         framed: whether the tokenizer adds its own tokens around it (beginning of text, ...).
     """
     if not text and not framed:
@@ -50,17 +50,17 @@ def encode_text(
 def prompt_encoder(
     tokenizer: Any, chat: bool | None = None, special_tokens_in_text: bool = False
 ) -> Callable[[Prompt], list[int]]:
-    """Prompts to token ids by the tokenizer's chat template, or as plain text without one.
+    """A function from prompts to token ids, by the tokenizer's chat template or as plain text.
 
     Args:
         tokenizer: a Hugging Face fast tokenizer.
-        chat: True asks for the template, False for plain text (a base model whose tokenizer has a
-            template all the same); None takes the template if there is one.
-        special_tokens_in_text: read control tokens in prompts as such.
+        chat: True uses the template, False plain text (for a base model whose tokenizer has a
+            template nevertheless); None uses the template if there is one.
+        special_tokens_in_text: parse control tokens in prompts.
 
     Raises:
         ValueError: `chat=True` without a template, or a template that cannot be rendered; when
-            encoding, roles that make no conversation, or several messages in plain text.
+            encoding, an invalid order of roles, or several messages in plain text.
     """
     template = bool(getattr(tokenizer, "chat_template", None))
     if chat and not template:
@@ -74,7 +74,7 @@ def prompt_encoder(
 
 @dataclass(frozen=True)
 class PlainEncoder:
-    """One question as the tokenizer frames a text."""
+    """Encodes one question as plain text, with the tokens the tokenizer adds around any text."""
 
     tokenizer: Any
     special_tokens: bool = False
@@ -88,7 +88,7 @@ class PlainEncoder:
 
 @dataclass(frozen=True)
 class QuestionEncoder:
-    """`[CLS] question [SEP]`, and the beginning of an answer where one is given."""
+    """Encodes `[CLS] question [SEP]`, followed by the beginning of an answer if one is given."""
 
     tokenizer: Any
     cls_id: int
@@ -105,10 +105,10 @@ class QuestionEncoder:
 
 
 def question_of(prompt: Prompt) -> tuple[str, str]:
-    """The question of a prompt and what the answer begins with, for a model without turns.
+    """The question of a prompt and the given beginning of its answer, for a model without turns.
 
     Raises:
-        ValueError: messages other than one from the user and, after it, one to be continued.
+        ValueError: messages other than one of the user and, after it, one to be continued.
     """
     if isinstance(prompt, str):
         return prompt, ""
@@ -123,7 +123,7 @@ def question_of(prompt: Prompt) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ChatEncoder:
-    """A conversation by the tokenizer's chat template."""
+    """Encodes a conversation by the tokenizer's chat template."""
 
     tokenizer: Any
     special_tokens: bool = False
@@ -132,7 +132,7 @@ class ChatEncoder:
         """Token ids.
 
         Raises:
-            ValueError: roles that make no conversation, or a template that refuses them.
+            ValueError: unknown roles, an invalid order of them, or a template that fails.
         """
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         roles = [message.get("role") for message in messages]
@@ -146,7 +146,7 @@ class ChatEncoder:
         return self._apart(messages)
 
     def _apart(self, messages: Sequence[Message]) -> list[int]:
-        """The template's control tokens as such, and those that users typed as text."""
+        """Token ids with control tokens from the template parsed and those in messages as text."""
         marks = _unused(_all_text(messages))
         stood: dict[str, str] = {}
 
@@ -171,18 +171,19 @@ class ChatEncoder:
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
-        """Any control token of the tokenizer, the longest first."""
+        """A pattern that matches any control token of the tokenizer, the longest first."""
         added = getattr(self.tokenizer, "added_tokens_decoder", {}).values()
         names = {str(token) for token in added if token.special}
         names |= set(self.tokenizer.all_special_tokens)
         return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or "(?!)")
 
     def rendered(self, messages: Sequence[Message]) -> str:
-        """The conversation as text. A system message that the template does not take is put in
-        front of the first user message.
+        """The conversation as text.
+
+        If the template refuses a system message, its text is prepended to the first user message.
 
         Raises:
-            ValueError: the template fails or does not end, with its own words.
+            ValueError: the template fails (the message has its error) or does not end.
         """
         failure: Exception | None = None
         try:
@@ -208,7 +209,7 @@ class ChatEncoder:
     def _template(self, messages: Sequence[Message]) -> str:
         prefill = messages[-1].get("role") == "assistant"
         with _Budget(TEMPLATE_LINES):
-            # Qwen3's template opens a chain of thought unless told not to; others ignore the word.
+            # Qwen3's template opens a chain of thought by default; other templates ignore this.
             text: str = self.tokenizer.apply_chat_template(
                 list(messages),
                 add_generation_prompt=not prefill,
@@ -220,7 +221,7 @@ class ChatEncoder:
 
 
 class _Budget:
-    """Ends a template that would run for ever: lines of templates are counted, not seconds."""
+    """Context that stops an endless template after a number of executed template lines."""
 
     def __init__(self, lines: int) -> None:
         self.left = lines
@@ -238,12 +239,12 @@ class _Budget:
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
         self.left -= 1
         if self.left < 0:
-            raise RuntimeError(f"it does not end ({TEMPLATE_LINES} lines of it have run)")
+            raise RuntimeError(f"it did not end within {TEMPLATE_LINES} lines")
         return self._line
 
 
 def _folded(messages: Sequence[Message]) -> list[Message]:
-    """Without a system message: its text goes in front of the first user message."""
+    """The messages with the system message's text prepended to the first user message."""
     system, *rest = (dict(message) for message in messages)
     for message in rest:
         if message.get("role") == "user":
@@ -262,7 +263,7 @@ def _all_text(value: Any) -> str:
 
 
 def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    """The message with every string changed but its role."""
+    """The message with `change` applied to every string except its role."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):
@@ -271,7 +272,7 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _unused(text: str) -> Iterator[str]:
-    """Private-use characters that do not occur in the text, one for each control token in it."""
+    """Private-use characters that do not occur in the text."""
     for code in (*range(0xE000, 0xF900), *range(0xF0000, 0x10FFFE)):
         if chr(code) not in text:
             yield chr(code)

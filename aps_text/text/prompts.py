@@ -1,4 +1,4 @@
-"""Prompts: a question, or a list of chat messages."""
+"""Prompts, each a question (text) or a list of chat messages: reading and checking them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = [
 
 
 def prompt_items(prompts: Any) -> list[Any]:
-    """What `prompts` holds, in order, not yet looked at; one text or one chat is one item.
+    """The items of `prompts` in order, not yet checked; a single text or chat is one item.
 
     Raises:
-        TypeError: nothing that holds prompts.
+        TypeError: neither a prompt nor a container of prompts.
         ValueError: no prompts, or an iterator that raises.
     """
     if isinstance(prompts, str) or _is_message(prompts):
@@ -32,7 +32,7 @@ def prompt_items(prompts: Any) -> list[Any]:
         columns = table_columns(prompts)
         raise TypeError(
             f"prompts are texts or chats, got a {type(prompts).__name__} with the columns "
-            f"{', '.join(map(str, columns))}; pass one of them, e.g. "
+            f"{', '.join(map(str, columns))}; pass one column, e.g. "
             f"table[{str(columns[0]) if columns else 'question'!r}]"
         )
     if isinstance(prompts, Mapping | bytes | PurePath) or not isinstance(prompts, Iterable):
@@ -46,16 +46,16 @@ def prompt_items(prompts: Any) -> list[Any]:
 
 
 def read_prompt(item: Any, name: str = "the prompt") -> Prompt:
-    """One prompt: its text, or its messages as a new list that nobody else holds.
+    """One prompt, checked: its text, or a copy of its messages.
 
-    A message's content may come in parts, as chat interfaces send it: texts are joined.
+    A message's content may be a list of text parts (as in chat APIs); they are joined.
 
     Args:
         name: for errors.
 
     Raises:
         TypeError: neither text nor messages.
-        ValueError: an empty text or chat, or a text that no tokenizer can read.
+        ValueError: an empty text or chat, or a text with half of a surrogate pair.
     """
     if isinstance(item, str):
         return _text(item, name)
@@ -83,10 +83,10 @@ def read_prompt(item: Any, name: str = "the prompt") -> Prompt:
 
 
 def as_prompts(prompts: Any) -> list[Prompt]:
-    """Prompts as a list: of one text or chat, or of any container of them, by position.
+    """Checked prompts as a list, from one text or chat or from a container of them, by position.
 
     Raises:
-        TypeError, ValueError: of `prompt_items` and `read_prompt`, with the prompt's number.
+        TypeError, ValueError: as `prompt_items` and `read_prompt`, with the prompt's number.
     """
     return [read_prompt(item, f"prompt {i}") for i, item in enumerate(prompt_items(prompts))]
 
@@ -108,7 +108,7 @@ def _content(content: Any, name: str) -> str:
 
 def _text(text: str, name: str) -> str:
     """The text as a plain `str`, checked."""
-    text = str.__str__(text)  # np.str_ and enumerations are strings of another kind
+    text = str.__str__(text)  # np.str_ and string enumerations become a plain str
     if not text.strip():
         raise ValueError(f"{name} is empty: {text!r}; ask a question")
     try:

@@ -1,4 +1,4 @@
-"""A generator's tokens, as far as text needs to know them; every text model has a `Vocabulary`."""
+"""`Vocabulary`: a generator's tokenizer and special tokens; every text model has one."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Vocabulary"]
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What turns text into a canvas of token ids and back.
+    """What is needed to turn text into a canvas of token ids and back.
 
     Attributes:
         tokenizer: a Hugging Face fast tokenizer.
         size: K, the width of the generator's distributions.
-        mask_id: stands at open positions.
+        mask_id: the token at open positions.
         pad_id: pads prompts.
         fill_id: written after a stop token.
         stop_ids: tokens that end an answer.
-        finish: last change to decoded text (capitals by rule, for lower-casing tokenizers).
-        special_tokens_in_text: whether control tokens that users type are read as such.
+        finish: post-processing of decoded text (capitals by rule, for lower-casing tokenizers).
+        special_tokens_in_text: whether control tokens that users type are parsed.
     """
 
     tokenizer: Any
@@ -36,5 +36,5 @@ class Vocabulary:
     special_tokens_in_text: bool = False
 
     def encode(self, text: str) -> list[int]:
-        """The tokens of a text; what looks like a control token in it is text."""
+        """The token ids of a text; control tokens in it are parsed if `special_tokens_in_text`."""
         return encode_text(self.tokenizer, text, special_tokens=self.special_tokens_in_text)

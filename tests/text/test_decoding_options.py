@@ -78,7 +78,7 @@ def test_a_draft_keeps_what_is_not_masked_again(pipe):
     ("start", "error", "message"),
     [
         ({"template": "no span"}, ValueError, r"no \[MASK\] or \[MASK:n\] span"),
-        ({"template": "a [MASK]", "prefix": "x"}, ValueError, "a template stands alone"),
+        ({"template": "a [MASK]", "prefix": "x"}, ValueError, "template excludes prefix"),
         ({"prefix": "a " * 8}, ValueError, "prefix and suffix have 8 tokens and the canvas 8"),
         ({"init_text": "a " * 9}, ValueError, "init_text has 9 tokens for 8 open positions"),
         ({"init_text": "a", "init_strength": 0}, ValueError, r"lies in \(0, 1\], got 0"),

@@ -282,7 +282,7 @@ def test_a_black_box_and_the_rloo_policy_have_no_gradient():
     for op in (operator(length), operator(policy="rloo")):
         assert not op.differentiable
         assert op.codebook is None
-        with pytest.raises(ValueError, match="'tiny' has no gradient; estimate it with rloo"):
+        with pytest.raises(ValueError, match="'tiny' has no gradient; use estimator='rloo'"):
             op.log_prob(relaxed_of(IDS, MASKED, mixture(int(MASKED.sum()))))
     assert operator(length).log_prob_ids(IDS).total.tolist() == [17.0, 8.0, 30.0]
     taken = operator(length).take(torch.tensor([1]))

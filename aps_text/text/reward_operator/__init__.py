@@ -1,1 +1,1 @@
-"""A reward on text as an operator on tokens."""
+"""Rewards on text as operators on canvases of tokens."""

@@ -1,25 +1,25 @@
-"""The vocabulary bridge: which piece of a reward's tokenizer stands for a generator's token.
+"""The vocabulary bridge: maps each token of a generator to a token of a reward's tokenizer.
 
     map[k] = id in the reward's vocabulary, or -1
 
-Exact strings first, where both tokenizers mark words the same way; then normalised forms: the
-text a piece stands for and its ROLE, whether it begins a word or continues one. `Ġviolin` (byte
-BPE), `▁violin` (SentencePiece) and `violin` (WordPiece) begin a word; `in`, `in` and `##in`
+If both tokenizers mark words in the same way, equal strings are matched first. Then tokens are
+matched by form: the text of the token and whether it begins a word or continues one. `Ġviolin`
+(byte BPE), `▁violin` (SentencePiece) and `violin` (WordPiece) begin a word; `in`, `in` and `##in`
 continue one. Text goes through the target's own normaliser (lower case, accents). Byte-level
-pieces are decoded; those that hold part of a character match nothing.
+tokens are decoded; those that hold part of a character match nothing.
 
-Left over under the two word-mark styles without a continuation mark (byte BPE, SentencePiece): an
-unmarked piece also opens a text, a line or a quotation, so it may fall back to the target's
-word-initial piece; and punctuation does so FIRST where the target splits it off (WordPiece). A
-word-initial piece never falls back to a continuation, which would glue words together.
+In byte BPE and SentencePiece an unmarked token may also begin a text, a line or a quotation, so it
+falls back to the target's word-initial token. Punctuation takes the word-initial token first if
+the target splits it off (WordPiece). A word-initial token never falls back to a continuation,
+which would join two words (single punctuation marks excepted).
 
-Special tokens of the generator (mask, padding, stop) are unmatched by design. What happens to the
-probability on unmatched tokens is the policy's business:
+Special tokens of the generator (mask, padding, stop) are never matched. The policy decides what
+happens to the probability on unmatched tokens:
 
-    error     refuse to build
-    restrict  take them out of the mixture and renormalise the rest
-    zero      they embed as 0
-    unk       they embed as the reward's unknown token
+    error     refuse to build the bridge
+    restrict  remove their probability and renormalise the rest
+    zero      embed them as 0
+    unk       embed them as the reward's unknown token
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 class VocabularyBridge:
-    """A map from a generator's tokens to a reward's, built once for a pair of fast tokenizers.
+    """The map from a generator's tokens to a reward's, for a pair of fast tokenizers.
 
     Args:
         source_tokenizer: the generator's Hugging Face fast tokenizer.
@@ -51,15 +51,15 @@ class VocabularyBridge:
         vocab_size: K, the width of the generator's distributions; ids past its tokenizer are
             unmatched.
         policy: `error | restrict | zero | unk`.
-        exclude: further generator ids that are never text (a stop or fill token that its
-            tokenizer does not call special).
+        exclude: further generator ids that are never text (a stop or fill token that is not among
+            its tokenizer's special tokens).
 
     Attributes:
         map: `(K,)` int64, id in the target or -1.
         matched: `(K,)` bool.
         special: `(K,)` bool, ids that are never text; the others are text.
-        matched_share: matched share of the text tokens, in [0, 1]. The MASS they carry is what
-            counts in a run, see `mass`.
+        matched_share: fraction of the text tokens that are matched, in [0, 1]. How much a reward
+            sees in a run depends on their probability, see `mass`.
 
     Raises:
         ValueError: an unknown policy, a slow tokenizer, no match at all, unmatched text tokens
@@ -122,7 +122,7 @@ class VocabularyBridge:
         return probs @ self._on(probs.device)[0].to(probs.dtype)
 
     def text_mass(self, probs: Tensor) -> Tensor:
-        """Probability on text tokens, matched or not: `(N, K)` -> `(N,)`; 1 minus the specials'."""
+        """Probability on text tokens, matched or not: `(N, K)` -> `(N,)`."""
         return probs @ self._on(probs.device)[1].to(probs.dtype)
 
     def _on(self, device: torch.device) -> Tensor:
@@ -131,9 +131,12 @@ class VocabularyBridge:
         return self._placed[device]
 
     def codebook(self, table: Tensor) -> VectorCodebook:
-        """The generator's K tokens as codes: rows of the reward's `(V, d)` table, by the policy.
+        """Codes of the generator's K tokens: rows of the reward's `(V, d)` table, by the policy.
 
-        The last codebook is kept: the same table gives the same object.
+        The last codebook is cached: the same table gives the same object.
+
+        Raises:
+            ValueError: the table has fewer rows than the ids that the map uses.
         """
         if self._codebook is not None:
             kept, version, book = self._codebook
@@ -170,7 +173,7 @@ def bridge_between(
     policy: str = "restrict",
     exclude: Sequence[int] = (),
 ) -> VocabularyBridge:
-    """A `VocabularyBridge`, built once per pair of tokenizer objects for as long as both live."""
+    """A `VocabularyBridge`, cached per pair of tokenizer objects while both exist."""
     pairs = _BRIDGES.setdefault(source_tokenizer, weakref.WeakKeyDictionary())
     built = pairs.setdefault(target_tokenizer, {})
     key = (vocab_size, policy, tuple(sorted(set(exclude))))
@@ -210,15 +213,15 @@ def _match(source: TokenForms, target: TokenForms, vocab_size: int, exclude: set
 
 
 def _candidates(form: Form, source: TokenForms, target: TokenForms) -> list[Form]:
-    """Forms to look for in the target, best first."""
+    """The forms to look for in the target, in order of preference."""
     text = target.normalised(form.text)
     if not text:
         return []
     if target.marks == "##" and stands_alone(text):
-        return [Form(text, True)]  # WordPiece cuts before and after it, whatever was written
+        return [Form(text, True)]  # WordPiece makes punctuation a word of its own
     if form.initial:
-        # A text may begin without a space in the target, where no word-initial piece exists for
-        # punctuation that is glued on both sides of it.
+        # The target may have no word-initial token for a punctuation mark; the mark alone may
+        # fall back to a continuation.
         return [Form(text, True), *([Form(text, False)] if stands_alone(text) else [])]
     forms = [Form(text, False)]
     if source.marks != "##" or stands_alone(text):

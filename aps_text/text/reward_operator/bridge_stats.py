@@ -1,7 +1,7 @@
-"""Running statistics of one reward: how much probability its vocabulary bridge carried, how often
-the reward's tokenizer cuts a text differently, and the range of the scores.
+"""Running statistics of one reward: the probability on tokens that its vocabulary bridge matched,
+how often the reward's tokenizer splits a text differently, and the range of the scores.
 
-Sums stay on the device; reading a property is what waits for it.
+Sums stay on the device; only reading a property synchronises with it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ class BridgeStats:
     Attributes:
         bridge: the vocabulary bridge; None for a black box.
         matched: probability mass on matched tokens, summed over positions.
-        text: mass on text tokens (the stop token's is not text), summed over positions.
-        texts: answers whose text was scored.
-        changed: those that the reward's tokenizer cuts into other tokens than the bridge mapped.
-        scored: answers given as text and scored, samples included.
-        skipped: answers to which the reward did not apply (None).
-        low, high: the smallest and the largest of those scores.
-        ranges: the same of each prompt's, by its number in the call.
+        text: mass on text tokens (a stop token is not text), summed over positions.
+        texts: answers compared with the reward's own tokenisation.
+        changed: those of `texts` that it splits into other tokens than the bridge's.
+        scored: answers scored as text, samples included.
+        skipped: answers for which the reward returned None (it does not apply).
+        low, high: the lowest and the highest score.
+        ranges: the lowest and the highest score of each prompt, by its number in the call.
     """
 
     bridge: VocabularyBridge | None = None
@@ -48,21 +48,21 @@ class BridgeStats:
 
     @property
     def mass(self) -> float:
-        """Share of the text mass that was carried, in [0, 1]; 1 where nothing was seen."""
+        """Fraction of the text mass on matched tokens, in [0, 1]; 1 if nothing was counted."""
         text = float(self.text)
         return float(self.matched) / text if text > 0 else 1.0
 
     @property
     def retokenised(self) -> float:
-        """Share of the answers whose own tokenisation differs from the mapped tokens, in [0, 1].
+        """Fraction of the answers whose tokenisation differs from the mapped tokens, in [0, 1].
 
-        Where it differs, the relaxed score and the text's are scores of different tokens.
+        For those the relaxed score and the text's score are computed from different tokens.
         """
         return self.changed / self.texts if self.texts else 0.0
 
     @torch.no_grad()
     def count_mass(self, probs: Tensor) -> None:
-        """Add the distributions `(N, K)` of a relaxed answer."""
+        """Add the distributions `(N, K)` of a relaxed canvas."""
         if self.bridge is None:
             return
         probs = probs.detach()
@@ -70,7 +70,7 @@ class BridgeStats:
         self.text = self.text + self.bridge.text_mass(probs).sum(dtype=torch.float32)
 
     def count_scores(self, values: Iterable[float | None], prompts: Iterable[int]) -> None:
-        """Add scores of texts, each with its prompt's number; None is no score."""
+        """Add scores of texts, each with its prompt's number; None counts as skipped."""
         for value, prompt in zip(values, prompts, strict=True):
             if value is None:
                 self.skipped += 1
@@ -81,12 +81,13 @@ class BridgeStats:
             self.ranges[prompt] = min(low, value), max(high, value)
 
     def varied(self, prompt: int) -> bool:
-        """Whether two texts that answer this prompt were scored differently."""
+        """Whether two answers to this prompt had different scores."""
         low, high = self.ranges.get(prompt, (0.0, 0.0))
         return low < high
 
     def count_texts(self, target: Any, answers: list[list[int]], texts: list[str]) -> None:
-        """Add answers: their generator's ids, and their text as the reward's tokenizer cuts it."""
+        """Compare the generator's ids of each answer, mapped, with the tokens that the reward's
+        tokenizer `target` makes of its text."""
         if self.bridge is None:
             return
         cut = target(texts, add_special_tokens=False)["input_ids"]

@@ -1,11 +1,11 @@
-"""Controls: the same call, steered by a reward that should not help.
+"""Controls: the same call, steered by a modified reward that should not help.
 
     zero       q = 1; with the KL prior this is the base sampler, token for token
     shuffled   q = exp(r(pi(x)) / beta), pi a fixed permutation of the text tokens: a reward of the
-               same make and scale that knows nothing of what the answer says
+               same scale that does not depend on the answer's meaning
     flipped    q = exp(-r(x) / beta): the reward must FALL
 
-What is reported is always the reward itself. A gain that a shuffled reward brings as well comes
+The reported reward is always the unmodified one. A gain that the shuffled reward also yields comes
 from steering as such (length, repetition, lower temperature), not from what the reward measures.
 """
 
@@ -28,11 +28,13 @@ CONTROLS = ("zero", "shuffled", "flipped")
 def controlled(
     operator: Operator, control: str | None, vocab_size: int, fixed: Iterable[int], seed: int
 ) -> Operator:
-    """What steers under a control; `operator` itself under None.
+    """The operator that steers under a control; `operator` itself if it is None.
 
     Args:
+        operator: the guiding operator.
+        control: `zero | shuffled | flipped` or None.
         vocab_size: K of the denoiser.
-        fixed: token ids a shuffle leaves where they are (special tokens, stop, fill).
+        fixed: token ids that the permutation leaves unchanged (special tokens, stop, fill).
         seed: of the permutation.
 
     Raises:
@@ -51,7 +53,7 @@ def controlled(
 
 
 def token_permutation(vocab_size: int, fixed: Iterable[int], seed: int) -> Tensor:
-    """`pi (K,)` int64: a random permutation of the tokens that are not `fixed`."""
+    """`pi (K,)` int64: a random permutation of the token ids that keeps the `fixed` ones."""
     free = torch.ones(vocab_size, dtype=torch.bool)
     free[[token for token in set(fixed) if token < vocab_size]] = False
     ids = free.nonzero().squeeze(-1)
@@ -62,7 +64,7 @@ def token_permutation(vocab_size: int, fixed: Iterable[int], seed: int) -> Tenso
 
 
 class Shuffled(Arithmetic):
-    """`r(pi(x))`: an operator that reads every token as another one, always the same."""
+    """`r(pi(x))`: the operator `inner` on the canvas with every token x replaced by pi(x)."""
 
     def __init__(self, inner: Operator, permutation: Tensor) -> None:
         self.inner, self.permutation = inner, permutation
@@ -78,7 +80,7 @@ class Shuffled(Arithmetic):
         return Shuffled(self.inner.take(rows), self.permutation)
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
-        """See `Operator.log_prob`: probabilities and ids move together."""
+        """See `Operator.log_prob`; the ids and the probabilities are permuted alike."""
         inverse = self.inverse.to(relaxed.probs.device)
         moved = replace(
             relaxed,
@@ -94,7 +96,7 @@ class Shuffled(Arithmetic):
 
 
 class _ShuffledCodebook:
-    """Code k is the code of token pi(k)."""
+    """A codebook whose code k is the code of token pi(k) in `inner`."""
 
     def __init__(self, inner: Codebook, permutation: Tensor, inverse: Tensor) -> None:
         self.inner, self.permutation, self.inverse = inner, permutation, inverse

@@ -1,8 +1,8 @@
-"""Calling a reward's embedding side without trusting it: framed answers in, scores `(B,)` out.
+"""Checked calls of a reward's `score_embeds`: framed answers `(B, S, d)` to scores `(B,)`.
 
-What goes wrong, in the forward or in the backward pass, is a `RewardError` that names the reward
-and the prompt, as on the text side. A time limit covers the forward pass, until its numbers can be
-read; the backward pass cannot be interrupted.
+Whatever goes wrong in the reward's forward or backward pass becomes a `RewardError` that names the
+reward and the prompt, as for scores of text. The timeout covers the forward pass (on a GPU until
+its result is computed); the backward pass cannot be interrupted.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ T = TypeVar("T")
 
 
 def attributed(name: str, where: str, work: Callable[[], T]) -> T:
-    """`work()`, a piece of a reward's own code; `where` says which in an error.
+    """The result of `work()`, which calls a reward's code; `where` names that code in errors.
 
     Raises:
-        RewardError: it raised.
+        RewardError: `work` raised.
     """
     try:
         with undisturbed():
@@ -40,14 +40,14 @@ def attributed(name: str, where: str, work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True)
 class EmbeddingScorer:
-    """B rows of a batch, scored by a reward's `score_embeds`.
+    """Scores B rows of a batch by a reward's `score_embeds`.
 
     Attributes:
         name: of the reward.
-        prompts: of each row.
+        prompts: the prompt of each row.
         columns: dataset columns, B values each.
-        index: the number that errors give each prompt.
-        timeout: seconds a forward may take; None waits for ever.
+        index: each prompt's number in errors.
+        timeout: seconds a forward pass may take, > 0; None is no limit.
     """
 
     name: str
@@ -60,9 +60,9 @@ class EmbeddingScorer:
         """Scores `(B,)` of framed answers: `embeds (B, S, d)`, `mask (B, S)` int64.
 
         Raises:
-            RewardError: it raised, took too long, cut the gradient, or returned a wrong shape,
-                another device's tensor, NaN or inf. Later, from the backward pass: it raised, or
-                its gradient is NaN or inf.
+            RewardError: the reward raised, took too long, detached the gradient, or returned a
+                wrong shape, a tensor on another device, NaN or inf. Later, from the backward pass:
+                it raised, or its gradient is NaN or inf.
         """
         call = _Call(self, guide, mask)
         if embeds.requires_grad and torch.is_grad_enabled():
@@ -93,7 +93,7 @@ class _Call:
         return scores
 
     def backward(self, scores: Tensor, embeds: Tensor, grad: Tensor) -> Tensor | None:
-        """The gradient of `grad . scores` in `embeds`, both as `forward` had them."""
+        """The gradient of `grad . scores` with respect to `embeds`; `scores` is of `forward`."""
         try:
             with undisturbed():
                 (found,) = torch.autograd.grad(scores, embeds, grad, allow_unused=True)
@@ -123,7 +123,7 @@ class _Call:
 
     def _score(self, embeds: Tensor, part: slice) -> Tensor:
         rows, mask = self.rows, self.mask[part]
-        # The CUDA stream belongs to a thread, and under a timeout this is another.
+        # A CUDA stream is set per thread, and with a timeout `forward` runs in another thread.
         stream = torch.cuda.current_stream(embeds.device) if embeds.is_cuda else None
 
         def forward() -> Tensor:
@@ -136,7 +136,7 @@ class _Call:
                     **{key: copied(values[part]) for key, values in rows.columns.items()},
                 )
             if stream is not None and rows.timeout is not None:
-                stream.synchronize()  # a GPU is only asked so far: wait for it inside
+                stream.synchronize()  # the kernels are only queued: the timeout covers their run
             return found
 
         found: Tensor = within(rows.timeout, forward)
@@ -181,7 +181,7 @@ class _Call:
     def _blame(
         self, where: str, alone: Callable[[slice], None], error: BaseException
     ) -> RewardError:
-        """The row that fails alone, or the whole batch if none does."""
+        """The error of the first row that fails when scored alone, or of the batch if none does."""
         rows = self.rows
         verb, what = failure(error)
         for row, prompt in enumerate(rows.prompts):
@@ -198,7 +198,7 @@ class _Call:
 
 
 class _Scored(torch.autograd.Function):
-    """`call.forward` with its own graph, so that an error of the way back is the reward's."""
+    """`call.forward` in a graph of its own, so that errors of its backward pass can be caught."""
 
     @staticmethod
     def forward(ctx: Any, embeds: Tensor, call: _Call) -> Tensor:
@@ -211,7 +211,7 @@ class _Scored(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None]:
-        scores, ctx.scores = ctx.scores, None  # its graph is freed by its first use
+        scores, ctx.scores = ctx.scores, None  # the graph is freed by its first backward pass
         if scores is None:
             with torch.enable_grad():
                 scores = ctx.call.forward(ctx.leaf)

@@ -1,4 +1,4 @@
-"""From what a user calls a reward to the operator a method is steered by."""
+"""Conversion of a user's reward specification to the operator that guides a method."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ RewardSpec = Any
 """A name, a callable, a (reward, weight) pair, a list of those, {reward: weight}, an Operator."""
 
 BETA: float = SamplerSettings().beta
-"""Of a reward that declares no `steering_beta`."""
+"""The beta of a reward that declares no `steering_beta`."""
 
 WeightedRewards = list[tuple[str, float, Any]]
 """(name, weight, reward) triples."""
@@ -50,14 +50,14 @@ WeightedRewards = list[tuple[str, float, Any]]
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """The rows of a batch whose answers are to be scored.
+    """The rows of a batch whose answers are scored.
 
     Attributes:
-        vocabulary: the tokens of the generator whose answers are scored.
+        vocabulary: of the generator.
         prompts: the prompt of each row.
-        owners: which of the call's prompts each row belongs to.
-        columns: dataset columns, a value per prompt of the call.
-        config: the bridge's policy and the timeout.
+        owners: the number of each row's prompt in the call.
+        columns: dataset columns, one value per prompt of the call.
+        config: gives the bridge's policy, the timeout and the estimator.
         stats: the statistics of each reward by its name; binding a reward adds its entry.
     """
 
@@ -70,11 +70,11 @@ class ScoredRows:
 
 
 def beta_of(rewards: WeightedRewards) -> float:
-    """The `beta` of a call that names none.
+    """The default `beta` of a call with these rewards.
 
-    One reward: its `steering_beta`, whatever its weight (so a weight of 2 steers twice as hard).
-    Several: the mean of theirs, weighted by |weight|. A reward that declares none counts with
-    `BETA`.
+    Of one reward it is its `steering_beta`, whatever the weight (so a weight of 2 steers twice as
+    hard); of several, the mean of theirs, weighted by |weight|. A reward that declares none counts
+    with `BETA`.
     """
     total = sum(abs(weight) for _, weight, _ in rewards)
     if total == 0:
@@ -85,7 +85,7 @@ def beta_of(rewards: WeightedRewards) -> float:
 def _declared_beta(reward: Any) -> float:
     try:
         found = getattr(reward, "steering_beta", None)
-    except Exception:  # a user's object may raise anything; it is asked again when it is bound
+    except Exception:  # a user's object may raise anything; binding it will report the error
         return BETA
     if isinstance(found, bool) or not isinstance(found, Real):
         return BETA
@@ -94,10 +94,10 @@ def _declared_beta(reward: Any) -> float:
 
 
 def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
-    """The weighted sum of `rewards`, bound to rows; without any, the operator that says nothing.
+    """The weighted sum of `rewards`, bound to rows; a `ZeroOperator` if there are none.
 
     Raises:
-        ValueError: a `Normalised` reward that knows no scale yet, and what the bridge raises.
+        ValueError: a `Normalised` reward whose scale is not set, or what the bridge raises.
     """
     if not rewards:
         return ZeroOperator()
@@ -105,14 +105,14 @@ def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
 
 
 def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
-    """One reward bound to rows: a composed one as the same function of its parts' operators."""
+    """One reward bound to rows; a composed one becomes the same function of its parts."""
     if isinstance(reward, Operator):
         return reward.take(torch.tensor(rows.owners))
     if isinstance(reward, Composed):
         inner = [_bound(part, reward_name(part), rows) for part in reward.parts]
         if isinstance(reward, WeightedSum):
             return weighted_sum(*zip(reward.weights, inner, strict=True))
-        reward.combine([torch.zeros(1)] * len(inner))  # without a scale it says so here
+        reward.combine([torch.zeros(1)] * len(inner))  # raises here if a scale is missing
         combine = _attributed_combination(name, reward)
         return Combined(inner, combine, name, reward.differentiable)
     vocabulary, config = rows.vocabulary, rows.config
@@ -136,7 +136,7 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
 def _attributed_combination(
     name: str, reward: Composed
 ) -> Callable[[Sequence[torch.Tensor]], torch.Tensor]:
-    """`reward.combine`, whose errors are the reward's."""
+    """`reward.combine` with its errors turned into `RewardError`."""
 
     def combine(values: Sequence[torch.Tensor]) -> torch.Tensor:
         found = attributed(name, "combine", lambda: reward.combine(values))
@@ -150,14 +150,16 @@ def _attributed_combination(
 
 
 def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> WeightedRewards:
-    """`RewardSpec` to (name, weight, reward) triples; names load by `aps_rewards.load_reward`.
+    """(name, weight, reward) triples of a `RewardSpec`; names load by `aps_rewards.load_reward`.
 
-    A `aps_rewards.WeightedSum` becomes its parts, so that each steers in its own way.
-    `loaded` remembers rewards by name, and models that became one, from one call to the next.
+    A `aps_rewards.WeightedSum` is split into its parts, so that each uses its own estimator.
+
+    Args:
+        loaded: cache of rewards loaded by name or built from a model, kept between calls.
 
     Raises:
-        ValueError, TypeError: no reward, a weight that is no finite number, the name `total`, and
-            what `load_reward` raises.
+        ValueError, TypeError: an empty specification, a weight that is not a finite number, a
+            reward named `total`, or what `load_reward` raises.
     """
     if spec is None:
         return []
@@ -169,7 +171,7 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
     else:
         items = [spec if isinstance(spec, tuple) else (spec, None)]
     if not items:
-        raise ValueError(f"{spec!r} names no reward; give one, or None for none")
+        raise ValueError(f"reward={spec!r} has no rewards; give one, or None to steer by none")
     found: WeightedRewards = []
     for item in items:
         if len(item) != 2:
@@ -191,13 +193,13 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
 
 
 def _built(given: Any, loaded: dict[Any, Any]) -> Any:
-    """`load_reward(given)`, once for an object that is not a reward yet, such as a model."""
+    """`load_reward(given)`, cached for an object that is not a reward itself, such as a model."""
     key = "object", id(given)
     if key not in loaded:
         built = load_reward(given)
         if built is given or isinstance(given, type):
             return built
-        loaded[key] = given, built  # the object is kept, so that its id stays its own
+        loaded[key] = given, built  # holds the object, so that its id is not reused
     return loaded[key][1]
 
 

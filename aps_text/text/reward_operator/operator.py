@@ -1,13 +1,13 @@
-"""A reward as an operator: `log q(y | x) = r(x)`, the sampler divides by beta.
+"""A reward as an operator: `log q(y | x) = r(x)`; the sampler divides by beta.
 
     relaxed:  x~ = [prefix | codes of the canvas | suffix]  in the REWARD's embeddings -> (B,)
     ids:      decode to text up to the stop token, call the reward on it               -> (B,)
 
-Frames are left-padded before and right-padded after, dead positions (after a stop token) get
-attention 0 and `position_ids = cumsum(mask) - 1`, so that a row's score depends neither on its
-neighbours nor on its padding. Committed special tokens are skipped, as they are in the text, and
-so is, under `restrict`, a committed token the bridge cannot carry. The reward may live on another
-device than the denoiser.
+The prefix is left-padded and the suffix right-padded, positions after a stop token get attention 0,
+and `position_ids = cumsum(mask) - 1`, so that a row's score depends neither on other rows nor on
+padding. Committed special tokens get attention 0, too, since the text does not have them, and so,
+under `restrict`, do committed tokens without a match. The reward may be on another device than the
+denoiser.
 """
 
 from __future__ import annotations
@@ -47,27 +47,29 @@ class RewardOperator(Arithmetic):
     Args:
         reward: a plain reward (black box) or a `DifferentiableReward`.
         name: of its term in reports.
-        prompts: B strings or message lists, as the user gave them. For messages the reward gets
-            its completions as messages too.
-        vocabulary: the generator's tokens; `finish` applies, so that scored text is shown text.
+        prompts: B strings or message lists, as the user gave them. For a message list the reward
+            gets its completions as messages, too.
+        vocabulary: of the generator; its `finish` is applied, so that the scored text is the text
+            shown.
         columns: further arguments of the reward by name, B values each.
-        policy: `error | restrict | zero | unk` for tokens the bridge cannot carry, or `rloo`: do
-            without the reward's gradient.
-        timeout: seconds the reward may take to score a batch of texts, and to score a batch of
-            relaxed answers (the forward; see `embedding_scorer`); None waits for ever.
-        index: what errors call each prompt's number; default 0 to B-1.
-        stats: statistics of the call's earlier batches, to continue; default: new ones.
+        policy: `error | restrict | zero | unk` for tokens that the bridge does not match, or
+            `rloo`: do not use the reward's gradient.
+        timeout: seconds the reward may take for a batch of texts, and for the forward pass of a
+            batch of relaxed answers (see `embedding_scorer`); None is no limit.
+        index: each prompt's number in errors; default 0 to B-1.
+        stats: statistics of the call's earlier batches, to be continued; default: new ones.
 
     Attributes:
         differentiable: whether `log_prob` carries a gradient; False for black boxes and `rloo`.
         codebook: the reward's embeddings per generator token; None unless differentiable.
-        bridge: likewise.
-        stats: running statistics, shared with everything `take` returned.
+        bridge: the vocabulary bridge; None unless differentiable.
+        stats: running statistics, shared with the operators that `take` returns.
 
     Raises:
-        ValueError: no prompts, a column of another length, an unknown policy, and the bridge's.
-        TypeError: a reward that says it is differentiable and is not.
-        RewardError: its `frame` raised; names the prompt.
+        ValueError: no prompts, a column of another length, an unknown policy, or what the bridge
+            raises.
+        TypeError: a reward that declares itself differentiable but lacks the methods.
+        RewardError: its `frame`, `tokenizer` or `embedding_table` raised or is invalid.
     """
 
     def __init__(
@@ -91,7 +93,8 @@ class RewardOperator(Arithmetic):
         for key, values in self.columns.items():
             if len(values) != len(self.prompts):
                 raise ValueError(
-                    f"column {key!r} has {len(values)} values for {len(self.prompts)} prompts"
+                    f"column {key!r} has {len(values)} values for {len(self.prompts)} prompts; "
+                    "give one per prompt"
                 )
         self.vocabulary = vocabulary
         self.timeout = timeout
@@ -113,7 +116,7 @@ class RewardOperator(Arithmetic):
             self.stats.bridge = self.bridge
             table = self._table(guide)
             self.codebook = self.bridge.codebook(table)
-            # Committed, these are no text, or (restrict) text the reward has no embedding for.
+            # Committed tokens with attention 0: special ones, and under restrict unmatched ones.
             unread = ~self.bridge.matched if policy == "restrict" else self.bridge.special
             self._unread = unread.to(table.device)
             frames = self._frames(guide)
@@ -142,7 +145,7 @@ class RewardOperator(Arithmetic):
             RewardError: what `EmbeddingScorer.scores` raises; names the prompt.
         """
         if self._guide is None or self.bridge is None or self.codebook is None:
-            raise ValueError(f"reward {self.name!r} has no gradient; estimate it with rloo")
+            raise ValueError(f"reward {self.name!r} has no gradient; use estimator='rloo'")
         self._same_rows(relaxed.ids)
         self.stats.count_mass(relaxed.probs)
         codes = relaxed.codes(self.codebook)
@@ -156,11 +159,11 @@ class RewardOperator(Arithmetic):
         return Scores(total, {self.name: total.detach()})
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
-        """See `Operator.log_prob_ids`: the checked reward on the decoded text, float32."""
+        """See `Operator.log_prob_ids`; calls the reward on the decoded text, float32."""
         return self.start_ids(ids)()
 
     def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
-        """See `Startable`: an `async` reward is at work before it is waited for.
+        """See `Startable`; an `async` reward starts before the returned function is called.
 
         Raises:
             RewardError: from the returned function; names the reward and the prompt.
@@ -199,19 +202,19 @@ class RewardOperator(Arithmetic):
         return wait
 
     def texts(self, ids: Tensor) -> list[str]:
-        """The answers on canvases `(B, L)`, as they are scored and shown."""
+        """The texts of canvases `(B, L)`, as they are scored and shown."""
         known = self.vocabulary
         texts = decode_canvas(known.tokenizer, ids, known.stop_ids, (known.fill_id,))
         return [known.finish(text) for text in texts]
 
     def _live(self, relaxed: Relaxed) -> Tensor:
-        """Positions the reward sees, `(B, L)`: alive, and open or committed to a token it reads."""
+        """Positions `(B, L)` with attention 1: before the stop, and not an `_unread` token."""
         unread = self._unread.to(relaxed.ids.device)[relaxed.ids]
         index = (relaxed.rows, relaxed.cols)
         return relaxed.alive & ~unread.index_put(index, unread.new_zeros(()))
 
     def _frames(self, reward: DifferentiableReward) -> list[tuple[list[int], list[int]]]:
-        """Each prompt's tokens around the answer; a frame that takes columns gets its row's."""
+        """Each prompt's token ids before and after the answer, from the reward's `frame`."""
         parameters = attributed(
             self.name, "frame", lambda: inspect.signature(reward.frame).parameters.values()
         )

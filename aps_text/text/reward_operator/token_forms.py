@@ -1,8 +1,8 @@
-"""What the pieces of a tokenizer stand for: their text, and whether they begin a word.
+"""The form of a tokenizer's pieces: their text, and whether they begin a word.
 
-Three ways of marking words are told apart: `Ġ` (byte-level BPE: the mark is a space, every
-character a byte), `▁` (SentencePiece, unigram or BPE) and `##` (WordPiece: the mark is on what
-CONTINUES a word).
+Tokenizers mark words in three ways: `Ġ` (byte-level BPE: the mark is a space, every character a
+byte), `▁` (SentencePiece, unigram or BPE) and `##` (WordPiece: the mark is on pieces that CONTINUE
+a word).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ __all__ = ["Form", "TokenForms", "stands_alone"]
 
 
 class Form(NamedTuple):
-    """What a piece stands for: its text, and whether it begins a word."""
+    """The text of a piece, and whether it begins a word (`initial`)."""
 
     text: str
     initial: bool
 
 
 def stands_alone(text: str) -> bool:
-    """Punctuation, symbols and Chinese characters: one character, a word of its own in BERT."""
+    """Whether `text` is one punctuation mark, symbol or Chinese character: a word in BERT."""
     return len(text) == 1 and (
         unicodedata.category(text)[0] in "PS" or "\u4e00" <= text <= "\u9fff"
     )
@@ -33,8 +33,8 @@ class TokenForms:
     """The text pieces of a Hugging Face fast tokenizer.
 
     Attributes:
-        text: pieces by id, special tokens left out.
-        marks: how it marks words, `Ġ`, `▁` or `##`.
+        text: pieces by id, without special tokens.
+        marks: how the tokenizer marks words: `Ġ`, `▁` or `##`.
 
     Raises:
         ValueError: not a fast tokenizer.
@@ -62,7 +62,8 @@ class TokenForms:
         self.text = {i: piece for i, piece in vocabulary if i not in special}
 
     def form(self, piece: str) -> Form | None:
-        """Text and role of a piece; None for whitespace alone and for parts of characters."""
+        """The form of a piece; None for white space (other than a line feed or a tab) and for
+        parts of characters."""
         if self.marks == "##":
             text = piece.removeprefix(self._prefix)
             initial = text == piece
@@ -78,7 +79,7 @@ class TokenForms:
         return Form(text, initial) if text.strip() or text in ("\n", "\t") else None
 
     def normalised(self, text: str) -> str:
-        """`text` as this tokenizer's normaliser leaves it, without word marks."""
+        """`text` after this tokenizer's normaliser, without word marks."""
         if self._backend.normalizer is None:
             return text
         changed = self._backend.normalizer.normalize_str(text).replace("▁", " ")
@@ -86,7 +87,7 @@ class TokenForms:
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes."""
+    """GPT-2's printable characters for the 256 bytes, and the byte of each."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [b for b in range(256) if b not in printable]
     return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
@@ -96,7 +97,7 @@ _BYTES = _byte_alphabet()
 
 
 def _decode_bytes(piece: str) -> str | None:
-    """The text of a byte-level piece, or None where it is not whole characters."""
+    """The text of a byte-level piece, or None if it is not made of whole characters."""
     try:
         return bytes(_BYTES[c] for c in piece).decode("utf-8")
     except (KeyError, UnicodeDecodeError):
@@ -104,6 +105,6 @@ def _decode_bytes(piece: str) -> str | None:
 
 
 def _byte_piece(piece: str) -> str | None:
-    """SentencePiece's byte fallback: `<0x0A>` stands for a line feed; ASCII only."""
+    """The character of a SentencePiece byte-fallback piece (`<0x0A>`: line feed); ASCII only."""
     match = re.fullmatch("<0x([0-7][0-9A-F])>", piece)
     return chr(int(match[1], 16)) if match else None
