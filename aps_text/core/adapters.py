@@ -130,11 +130,23 @@ class CodeTilt:
     ) -> None:
         self.u, self.codebook, self.lr, self.eps, self.keep = start, codebook, lr, eps, keep
 
+    @classmethod
+    def fresh(
+        cls, rows: int, codebook: Codebook, lr: float, eps: float = 0.1, keep: float = 1.0
+    ) -> CodeTilt:
+        """No tilt in any position of `rows` canvases; it grows to their length when one is read."""
+        none = torch.zeros((), dtype=torch.long)
+        start = torch.zeros(rows, 0, codebook.embed(none).shape[-1])
+        return cls(start, codebook, lr, eps, keep)
+
     def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
         """See `Adapter.begin`; one forward, which `logits` reuses."""
         with torch.no_grad():
             self.theta = denoiser.logits(state, where)
             self.u = self.keep * self.u.to(self.theta)
+            beyond = int(where[1].max()) + 1 - self.u.shape[1] if len(where[1]) else 0
+            if beyond > 0:
+                self.u = torch.nn.functional.pad(self.u, (0, 0, 0, beyond))
         self.adam = RowAdam(self.u, self.lr, eps=self.eps)
         self.where = where
         return self.theta if bool(self.u[where].any()) else None

@@ -23,7 +23,7 @@ class APSConfig:
     `make`, a pipeline's call and a command refuse it. Immutable; `replace` makes a changed copy.
 
     Args:
-        preset: `fast`, `balanced` or `paper`; see `PRESETS`.
+        preset: `fast`, `balanced` or `paper` for text, `restore` for images; see `PRESETS`.
 
     Length and time:
         max_new_tokens: positions on the canvas; None takes the model's own default.
@@ -69,17 +69,21 @@ class APSConfig:
             relaxed answers; the backward pass is not timed. None is no limit.
 
     Adapter (phi):
-        adapter: `lora` (weights of the model) or `logits` (cheap: no backward pass through it).
+        adapter: `lora` (weights of the model), `logits` (cheap: no backward pass through it) or
+            `codes` (as cheap: a tilt towards the codes of what guides, of image tokens).
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers; the layers below (the trunk) run once per step. None
             adapts all layers.
-        learning_rate: Adam's; None is 0.006 for lora and 0.5 for logits.
+        learning_rate: Adam's; None is 0.006 for lora, 0.5 for logits, 0.3 for codes.
         adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
             the learning rate, a large eps approaches gradient descent.
         carry_over: keep a LoRA phi from one denoising step to the next: it tilts further for one
             more forward per step. Rounding errors then grow from step to step: in float32 a
             steered answer may change with its batch (benchmarks/batch_invariance.py); none did
             without it, or in float64 (the reward's numbers, too). A logits phi is never kept.
+        tilt_keep: the share of a codes phi that a denoising step takes over from the one before.
+        tilt_start: where a codes phi starts, in units of the codes of `A^T y`: 0 is no start; about
+            1.5 helps where A averages (super-resolution), and hurts in holes.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
@@ -277,6 +281,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "relaxation": "quantized",
         "quantizer": "nearest",
         "lora_layers": None,
+    },
+    # Image tokens: phi tilts towards the tokenizer's codes, candidates are quantised expectations.
+    "restore": {
+        "adapter": "codes",
+        "inner_steps": 5,
+        "relaxation": "quantized",
+        "quantizer": "nearest",
+        "candidate": "quantized",
+        "pool_size": None,
+        "beta": 1.0,
+        "trust_region": None,
+        "temperature": 1.0,
+        "min_new_tokens": 0,
     },
 }
 """Presets by name, each as its differences from `balanced`."""

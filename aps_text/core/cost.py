@@ -104,6 +104,9 @@ class MeteredOperator:
     def __init__(self, inner: Operator, cost: Cost) -> None:
         self.inner, self.cost = inner, cost
         self.differentiable, self.codebook = inner.differentiable, inner.codebook
+        guess = getattr(inner, "guess", None)
+        if guess is not None:  # see `Guessing`
+            self.guess: Callable[[], Tensor] = guess
 
     def take(self, rows: Tensor) -> MeteredOperator:
         """See `Operator.take`."""

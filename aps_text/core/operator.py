@@ -92,6 +92,14 @@ def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
     return lambda: operator.log_prob_ids(ids)
 
 
+class Guessing(Protocol):
+    """What an operator may have beside `Operator`: a first guess of the answer."""
+
+    def guess(self) -> Tensor:
+        """Codes of the guess `(B, L, d)`, e.g. of `A^T y`."""
+        ...
+
+
 class Arithmetic:
     """`a + b` and `0.3 * a` for operators, as weighted sums."""
 

@@ -15,6 +15,7 @@ from typing import Any
 from .limits import Choice, Number, flat_name
 from .settings import (
     CallSettings,
+    Codes,
     Draw,
     Fit,
     Gradient,
@@ -35,7 +36,7 @@ __all__ = ["DEFAULTS", "SETTINGS", "Options", "flatten", "ineffective_options", 
 
 RECORDS: tuple[Any, ...] = (
     *(CallSettings, SamplerSettings, RewardSettings, ModelSettings, Draw, Window, Ranked),
-    *(ScoreFunction, Relaxation, Logits, LoRA, Fit),
+    *(ScoreFunction, Relaxation, Logits, Codes, LoRA, Fit),
 )
 FIELDS = [
     (flat_name(field), field)
@@ -44,11 +45,13 @@ FIELDS = [
     if field.metadata
 ]
 
+ADAPTERS: dict[str, Any] = {"lora": LoRA, "logits": Logits, "codes": Codes}
+
 # Keywords that choose a record, or whose range or default depends on the record.
 CHOOSING: dict[str, tuple[Any, Any]] = {
     "beta": (Number(above=True, least=1e-9, optional=True), None),
     "inner_steps": (Number(high=10**6, whole=True), 1),
-    "adapter": (Choice(("lora", "logits")), "lora"),
+    "adapter": (Choice(("lora", "logits", "codes")), "lora"),
     "learning_rate": (Number(above=True, optional=True), None),
     "estimator": (Choice(("auto", "relaxed", "rloo", "remax")), "auto"),
     "quantizer": (Choice(("nearest", "argmax", "sample")), "sample"),
@@ -142,15 +145,20 @@ def _sampler(options: Options, beta: float) -> SamplerSettings:
 
 def _fit(options: Options) -> Fit | None:
     if options["inner_steps"] == 0:
-        records = Fit, LoRA, Logits, Relaxation, ScoreFunction
+        records = Fit, LoRA, Logits, Codes, Relaxation, ScoreFunction
         reason = "inner_steps=0 fits no phi; use inner_steps >= 1"
         options.leave_out(reason, *records, "adapter", "estimator", "quantizer")
         return None
-    kind: Any = LoRA
-    if options["adapter"] == "logits":
-        kind = Logits
+    adapter = options["adapter"]
+    kind: Any = ADAPTERS[adapter]
+    if adapter != "codes":
+        reason = f"adapter={adapter!r} tilts towards no codes; use adapter='codes'"
+        options.leave_out(reason, "tilt_keep", "tilt_start")
+    if adapter != "lora":
         reason = "has no LoRA and starts anew at each step; use adapter='lora'"
-        options.leave_out(f"adapter='logits' {reason}", LoRA)
+        if adapter == "codes":
+            reason = "has no LoRA, and keeps `tilt_keep` of its tilt; use adapter='lora'"
+        options.leave_out(f"adapter={adapter!r} {reason}", LoRA)
     rate = options["learning_rate"]
     phi = options.record(kind, learning_rate=kind().learning_rate if rate is None else rate)
     fit: Fit = options.record(Fit, phi=phi, gradient=_gradient(options))
@@ -304,7 +312,8 @@ def _flat_order(order: Order) -> dict[str, Any]:
 
 def _flat_fit(fit: Fit) -> dict[str, Any]:
     found = flatten(fit)
-    found |= {"adapter": "lora" if isinstance(fit.phi, LoRA) else "logits", **flatten(fit.phi)}
+    names = {kind: name for name, kind in ADAPTERS.items()}
+    found |= {"adapter": names[type(fit.phi)], **flatten(fit.phi)}
     if fit.phi.learning_rate == type(fit.phi)().learning_rate:
         found["learning_rate"] = None  # the default differs between adapters
     score, relaxation = fit.gradient.score, fit.gradient.relaxation

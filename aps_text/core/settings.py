@@ -71,7 +71,26 @@ class Logits:
         check_fields(self)
 
 
-Phi = LoRA | Logits
+@dataclass(frozen=True, kw_only=True)
+class Codes:
+    """phi is a tilt towards the guiding operator's codes; see `core.adapters.CodeTilt`.
+
+    Attributes:
+        keep: share of the tilt that a step takes over from the step before.
+        start: the tilt of the first step, in units of the codes of the operator's guess; 0 is none.
+    """
+
+    learning_rate: float = number(0.3, above=True)
+    adam_eps: float = number(0.1)
+    keep: float = number(1.0, 0, 1, flat="tilt_keep")
+    start: float = number(0.0, flat="tilt_start")
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` or `TypeError` naming the setting."""
+        check_fields(self)
+
+
+Phi = LoRA | Logits | Codes
 
 
 @dataclass(frozen=True, kw_only=True)

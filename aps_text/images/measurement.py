@@ -41,6 +41,7 @@ class Measurement(Arithmetic):
         y: `(B, C', H', W')`; entries that are not measured are ignored, and may be anything finite.
         sigma: standard deviation of the noise, > 0, on the range [-1, 1].
         decode, codebook: of the image tokenizer; needed to score tokens, not images.
+        encode, shape: of the image tokenizer: images to token ids, and (C, H, W); needed to guess.
         model_sigma: see the module, >= 0.
         name: of its term in reports.
     """
@@ -51,6 +52,8 @@ class Measurement(Arithmetic):
     decode: Decoder | None = None
     codebook: Codebook | None = None
     model_sigma: float = 0.0
+    encode: Callable[[Tensor], Tensor] | None = None
+    shape: tuple[int, int, int] | None = None
     name: str = "measurement"
     differentiable: bool = field(default=True, init=False)
 
@@ -145,16 +148,27 @@ class Measurement(Arithmetic):
         """See `Operator.log_prob_ids`."""
         return self._scores(self._codebook().embed(ids))
 
-    def start(self, encode: Callable[[Tensor], Tensor], like: Tensor) -> Tensor:
-        """Codes of a first guess, `encode(A^T y)`: `(B, L, d)`, in images shaped as `like`.
+    def guess(self) -> Tensor:
+        """Codes of a first guess, `encode(A^T y)`: `(B, L, d)`; see `Guessing`.
 
         `A^T y` is scaled so that a constant image keeps its value. It helps where A averages
         (super-resolution) and not where it hides (a hole reads grey).
+
+        Raises:
+            ValueError: no `encode` or no `shape`, or a degradation that is not linear.
         """
+        if self.encode is None or self.shape is None:
+            raise ValueError(
+                "this measurement guesses nothing: give it encode= of the tokenizer and shape= "
+                "(C, H, W) of the images"
+            )
+        like = self.y.new_zeros(len(self.y), *self.shape)
         back = adjoint(self.degradation, self.y, like)
         ones = torch.ones_like(like)
         weight = adjoint(self.degradation, self.degradation(ones), like)
-        return encode((back / weight.clamp_min(1e-6)).clamp(-1, 1))
+        with torch.no_grad():
+            ids = self.encode((back / weight.clamp_min(1e-6)).clamp(-1, 1))
+            return self._codebook().embed(ids)
 
     def _decoder(self) -> Decoder:
         self._codebook()

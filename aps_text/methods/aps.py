@@ -3,9 +3,9 @@
     minimise over phi   L_t(phi) = prior(x_phi, x_theta) - w log q(y | x~_phi) / beta    M times
     then draw candidates from x_phi(z_t) and keep those with the highest tilted probability
 
-The loss is differentiated at the logits `(N, K)` first, so the adapter (LoRA or logits), the
-estimator (through the relaxation or a score function) and the operator are independent of each
-other.
+The loss is differentiated at the logits `(N, K)` first, so the adapter (LoRA, logits or a tilt
+towards codes), the estimator (through the relaxation or a score function) and the operator are
+independent of each other.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from ..core.adapters import CodeTilt
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.estimator import estimate
@@ -23,11 +24,11 @@ from ..core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, t
 from ..core.operator import Operator
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import denoise
-from ..core.settings import Fit, Gradient
+from ..core.settings import Codes, Fit, Gradient
 from ..core.step import Step, StepState, Tilted
 from .pool import AnswerPool
 
-__all__ = ["APS", "PosteriorTilt"]
+__all__ = ["APS", "PosteriorTilt", "new_phi"]
 
 
 class APS:
@@ -45,10 +46,40 @@ class APS:
         """See `Method.steps`; `phi` is the adapter to start from (for all rows), None a new one."""
         tilt = pool = None
         if config.sampler.fit is not None:
-            tilt = PosteriorTilt(operator, config, phi or denoiser.new_adapter(config, noise))
+            if phi is None:
+                phi = new_phi(denoiser, operator, config, noise)
+            tilt = PosteriorTilt(operator, config, phi)
         if config.sampler.pool_size is not None:
             pool = AnswerPool(operator, config)
         return denoise(denoiser, operator, canvas, config, noise, tilt, pool)
+
+
+def new_phi(denoiser: Denoiser, operator: Operator, config: APSConfig, noise: Noise) -> Adapter:
+    """A fresh phi of the kind `config.sampler.fit.phi`: the model's own, or a tilt towards codes.
+
+    Raises:
+        ValueError: `adapter="codes"` with an operator that has no codes, or `tilt_start` with one
+            that guesses nothing.
+    """
+    phi = (config.sampler.fit or Fit()).phi
+    if not isinstance(phi, Codes):
+        return denoiser.new_adapter(config, noise)
+    book = operator.codebook
+    if book is None:
+        raise ValueError(
+            "adapter='codes' tilts towards the codes of what guides, and these rewards have none "
+            "(they are black boxes); use adapter='logits' or 'lora'"
+        )
+    if not phi.start:
+        rows = len(noise.row_seed)
+        return CodeTilt.fresh(rows, book, phi.learning_rate, phi.adam_eps, phi.keep)
+    guess = getattr(operator, "guess", None)
+    if guess is None:
+        raise ValueError(
+            f"tilt_start={phi.start} starts from a guess, which only a measurement of images "
+            "makes; use tilt_start=0"
+        )
+    return CodeTilt(phi.start * guess(), book, phi.learning_rate, phi.adam_eps, phi.keep)
 
 
 class PosteriorTilt:

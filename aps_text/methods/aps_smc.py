@@ -38,7 +38,7 @@ from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.step import StepState
-from .aps import PosteriorTilt
+from .aps import PosteriorTilt, new_phi
 from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
 from .particle_filter import ParticleFilter, Proposal
 from .particles import unmasking_only
@@ -114,7 +114,7 @@ class APSSMC:
         settings = config.replace(beta=beta)
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
-            return PosteriorTilt(reward, settings, model.new_adapter(settings, own))
+            return PosteriorTilt(reward, settings, new_phi(model, reward, settings, own))
 
         def twist(reward: Operator, at: Proposal) -> Tensor:
             return log_twist(

@@ -23,7 +23,7 @@ from ..core.adapters import LogitsAdapter, RowAdam
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
-from ..core.settings import Fit, Logits
+from ..core.settings import Fit, Logits, LoRA
 from .call_hooks import CallHook, attached
 from .modes import ordinary, outside_modes
 
@@ -310,6 +310,8 @@ def new_adapter(
     phi = (config.sampler.fit or Fit()).phi
     if isinstance(phi, Logits):
         return LogitsAdapter(rows, phi.learning_rate, phi.adam_eps)
+    if not isinstance(phi, LoRA):
+        raise TypeError(f"phi of kind {type(phi).__name__} is not the model's; see methods.aps")
     modules = {
         f"{path}.{name}": module
         for path, block in blocks.items()

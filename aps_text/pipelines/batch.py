@@ -17,7 +17,7 @@ from ..core.operator import Operator, Scores, merge_terms, start_ids
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import Method
 from ..core.step import StepState
-from ..methods.aps import APS
+from ..methods.aps import APS, new_phi
 from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
@@ -100,7 +100,7 @@ class Batch:
             if warm_start is not None:
                 raise ValueError("warm_start has no use with inner_steps=0, which fits no phi")
             return method.steps(*bound), None
-        phi = self.denoiser.new_adapter(config, self.noise)
+        phi = new_phi(self.denoiser, self.operator, config, self.noise)
         if warm_start is not None:
             if not isinstance(phi, LoraAdapter):
                 raise ValueError(

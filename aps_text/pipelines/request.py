@@ -65,6 +65,11 @@ def prepare(
     """
     if config is not None and (preset is not None or options):
         raise TypeError("pass either config=... or preset and options, not both")
+    if preset == "restore":
+        raise ValueError(
+            "preset='restore' is for images (RestorationPipeline); text takes 'fast', 'balanced' "
+            "or 'paper'"
+        )
     settings = APSConfig.make(preset, **options) if config is None else config
     if not isinstance(settings, APSConfig):
         raise TypeError(

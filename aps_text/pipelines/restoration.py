@@ -16,12 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.adapters import CodeTilt
 from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
-from ..core.protocols import Adapter
 from ..core.sampler import Method, StepState
+from ..core.settings import LoRA
 from ..images.degradations import Degradation, make_task
 from ..images.measurement import Measurement
 from ..methods.ancestral import Ancestral
@@ -29,24 +28,7 @@ from ..methods.aps import APS
 from ..methods.registry import PEERS
 from .image_model import ImageModel, load_image_model
 
-__all__ = ["RESTORE", "RestorationOutput", "RestorationPipeline"]
-
-RESTORE: dict[str, Any] = {
-    "steps": 16,
-    "inner_steps": 5,
-    "prior": "kl",
-    "likelihood_weight": "posterior",
-    "beta": 1.0,
-    "relaxation": "quantized",
-    "quantizer": "nearest",
-    "candidate": "quantized",
-    "adapter": "logits",
-    "trust_region": None,
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "min_new_tokens": 0,
-}
-"""The settings of `preset="restore"`, beside the tilt's own (`RestorationPipeline.__call__`)."""
+__all__ = ["RestorationOutput", "RestorationPipeline"]
 
 
 @dataclass
@@ -148,9 +130,15 @@ class RestorationPipeline:
         return self.bound(made)
 
     def bound(self, measurement: Measurement) -> Measurement:
-        """The measurement with this model's decoder and codes."""
+        """The measurement with this model's tokenizer."""
         tokenizer = self.model.tokenizer
-        return replace(measurement, decode=tokenizer.decode, codebook=tokenizer.codebook)
+        return replace(
+            measurement,
+            decode=tokenizer.decode,
+            codebook=tokenizer.codebook,
+            encode=tokenizer.encode,
+            shape=self.size,
+        )
 
     def __call__(
         self,
@@ -160,11 +148,6 @@ class RestorationPipeline:
         method: str | Method = "aps",
         samples: int = 1,
         seeds: Sequence[int] | None = None,
-        seed: int = 0,
-        tilt_rate: float = 0.3,
-        tilt_keep: float = 1.0,
-        tilt_start: float = 0.0,
-        cfg_scale: float = 0.0,
         config: APSConfig | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
         **options: Any,
@@ -177,13 +160,10 @@ class RestorationPipeline:
             method: a name in `METHODS`, or an object.
             samples: n per measurement, each with its own draws; above 1, candidates are drawn
                 (`candidate="sample"`), since the quantised expectation is the same every time.
-            seeds, seed: one per measurement, or the same for all. A measurement and its seed decide
-                its images, whatever the batch.
-            tilt_rate, tilt_keep, tilt_start: of the tilt (`core.adapters.CodeTilt`): Adam's rate,
-                the share a step keeps, and where it starts, in units of the codes of `A^T y`: 0 is
-                no start; about 1.5 helps where A averages (super-resolution), and hurts in holes.
-            cfg_scale: classifier-free guidance towards the attributes.
-            config: settings; or single `options` on top of `RESTORE`.
+            seeds: one per measurement; default the setting `seed` for each. A measurement and its
+                seed decide its images, whatever the batch.
+            config: settings; or single `options` (`APSConfig`'s keywords) on top of
+                `preset="restore"`. `cfg_scale` guides towards the attributes.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
@@ -199,11 +179,13 @@ class RestorationPipeline:
                 "candidate='sample' or samples=1"
             )
         count = len(measurement.y)
-        own = [seed] * count if seeds is None else [int(one) for one in seeds]
+        own = [settings.call.seed] * count if seeds is None else [int(one) for one in seeds]
         if len(own) != count:
             raise ValueError(f"seeds has {len(own)} values for {count} measurements")
         operator, runner = self.bound(measurement), _method(method)
         values = self._values(attributes, count)
+        fit = settings.sampler.fit
+        layers = settings.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
         cost, found = Cost(), []
         pairs = [(row, draw) for row in range(count) for draw in range(samples)]
         for first in range(0, len(pairs), self.batch_size):
@@ -213,19 +195,14 @@ class RestorationPipeline:
                 torch.tensor([own[row] for row, _ in part]),
                 torch.tensor([draw for _, draw in part]),
             )
+            scale = settings.model.cfg_scale
             denoiser = MeteredDenoiser(
-                self.model.denoiser(values[rows], len(rows), cfg_scale), cost
+                self.model.denoiser(values[rows], len(rows), scale, layers), cost
             )
             bound = metered(operator.take(rows), cost)
             canvas = self.model.canvas(len(rows))
-            call = denoiser, bound, canvas, settings, noise
-            if isinstance(runner, APS) and settings.sampler.fit is not None:
-                phi = self._phi(operator.take(rows), tilt_rate, tilt_keep, tilt_start)
-                states = runner.steps(*call, phi)
-            else:
-                states = runner.steps(*call)
             z = canvas.z
-            for state in states:
+            for state in runner.steps(denoiser, bound, canvas, settings, noise):
                 z = state.z
                 if on_step is not None:
                     on_step(state.step, state)
@@ -244,10 +221,9 @@ class RestorationPipeline:
         )
 
     def _settings(self, samples: int, method: str | Method, options: dict[str, Any]) -> APSConfig:
-        usual = dict(RESTORE)
         if samples > 1 or method != "aps":
-            usual["candidate"] = "sample"
-        return APSConfig(**usual).replace(**options)
+            options = {"candidate": "sample", **options}
+        return APSConfig.make("restore", **options)
 
     def _values(
         self, attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None, count: int
@@ -258,17 +234,6 @@ class RestorationPipeline:
         if len(attributes) != count:
             raise ValueError(f"{len(attributes)} attributes for {count} measurements")
         return torch.cat([prior.values(one) for one in attributes])
-
-    def _phi(self, measurement: Measurement, rate: float, keep: float, start: float) -> Adapter:
-        tokenizer = self.model.tokenizer
-        shape = len(measurement.y), tokenizer.config.tokens, tokenizer.config.bits
-        u = torch.zeros(shape, device=measurement.y.device)
-        if start:
-            like = torch.zeros(len(measurement.y), *self.size, device=measurement.y.device)
-            with torch.no_grad():
-                ids = measurement.start(tokenizer.encode, like)
-            u = start * tokenizer.codebook.embed(ids)
-        return CodeTilt(u, tokenizer.codebook, rate, keep=keep)
 
 
 METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **PEERS}

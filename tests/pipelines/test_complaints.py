@@ -383,3 +383,15 @@ def test_no_answer_holds_a_mask_or_an_untrained_id(model, order):
             assert model.parts.mask_id not in row
             assert set(row) <= known - set(model.parts.suppressed)
             assert row
+
+
+def test_a_tilt_towards_codes_needs_codes():
+    pipe = APSPipeline.from_pretrained("mini")
+    found = pipe("What is a dog?", reward="relevance", adapter="codes", steps=2, max_new_tokens=6)
+    assert found.cost.reward_backwards > 0
+    with pytest.raises(ValueError, match=r"have none .they are black boxes.; use adapter='logits'"):
+        pipe("What is a dog?", reward=lambda prompts, completions, **_: [1.0], adapter="codes")
+    with pytest.raises(ValueError, match=r"only a measurement of images makes; use tilt_start=0"):
+        pipe("What is a dog?", reward="relevance", adapter="codes", tilt_start=1.0)
+    with pytest.raises(ValueError, match=r"is for images .RestorationPipeline."):
+        pipe("What is a dog?", reward="relevance", preset="restore")

@@ -75,6 +75,13 @@ def test_a_start_is_used(pipe, measured):
     assert not torch.equal(plain.ids, started.ids)
 
 
+def test_each_kind_of_phi_runs_and_explains_more_than_the_prior(pipe, measured):
+    plain = pipe(measured, method="plain", steps=4).chi2
+    for options in ({"adapter": "codes"}, {"adapter": "logits"}, {"lora_layers": 1}):
+        found = pipe(measured, **{"adapter": "lora", **options}, **FEW)
+        assert found.chi2.mean() < plain.mean(), options
+
+
 def test_a_saved_measurement_is_restored_alike(pipe, measured, tmp_path):
     write_measurement(measured, tmp_path / "y.safetensors")
     again = read_measurement(tmp_path / "y.safetensors")
@@ -88,6 +95,7 @@ BAD = [
     (lambda p, m: p(m, {"size": "a"}), ValueError, "no attribute 'size'"),
     (lambda p, m: p(m, [{}]), ValueError, "1 attributes for 3 measurements"),
     (lambda p, m: p(m, seeds=[1]), ValueError, "seeds has 1 values for 3"),
+    (lambda p, m: p(m, adapter="logits", tilt_keep=0.5), ValueError, "use adapter='codes'"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),
     (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), "zoom"), ValueError, "task is one of"),
