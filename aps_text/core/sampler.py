@@ -98,6 +98,9 @@ def denoise(
     noise: Noise,
     tilt: Tilt | None = None,
     pool: CandidatePool | None = None,
+    *,
+    first: int = 0,
+    end: int | None = None,
 ) -> Iterator[StepState]:
     """Fill the canvas step by step; rows leave the batch when they have no mask left.
 
@@ -106,6 +109,7 @@ def denoise(
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
         pool: chooses the guided steps' candidates; without one each token is drawn by itself.
+        first, end: run steps `first` to `end - 1` of the call's grid only; None is its last.
     """
     full, mask_id = canvas, denoiser.mask_id
     committed = None  # (B, L) scores of the committed tokens, if these may be re-masked
@@ -113,7 +117,7 @@ def denoise(
     if settings.remask:
         committed = torch.zeros_like(canvas.z, dtype=torch.double)
     rows = torch.arange(len(canvas.z), device=canvas.z.device)
-    for index in range(settings.steps):
+    for index in range(first, settings.steps if end is None else end):
         busy = (canvas.z == mask_id).any(-1)
         if not bool(busy.all()):
             keep = busy.nonzero().squeeze(-1)

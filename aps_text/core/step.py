@@ -401,7 +401,8 @@ class StepState:
     """What one denoising step did, over all B rows (rows that had finished hold zeros).
 
     Attributes:
-        step, steps: index from 0, and the call's number of steps (a run may end earlier).
+        step, steps: index from 0, and the number of steps of a run, which may end earlier: the
+            call's, or more where a method passes over the canvas several times.
         z: `(B, L)` the canvas after the step.
         written: `(B, L)` int64; index of the step that wrote the token, -1 for none. It belongs to
             this sample also after resampling or selection, when earlier states may show others.

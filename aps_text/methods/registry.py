@@ -15,6 +15,7 @@ from ..core.sampler import Method
 from .aps_smc import APSSMC
 from .best_of_n import BestOf
 from .entrgi import EntRGi, aps_logits, expectation
+from .ets import ETS
 from .fk_steering import FKSteering
 from .svdd import SVDD
 from .twisted_smc import TwistedSMC
@@ -30,6 +31,7 @@ PEERS: dict[str, Callable[..., Method]] = {
     "aps-logits": aps_logits,
     "twisted-smc": TwistedSMC,
     "aps-smc": APSSMC,
+    "ets": ETS,
 }
 
 

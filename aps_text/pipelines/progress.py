@@ -46,5 +46,6 @@ def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepStat
             done = stream.finished
             if not bar.disable:
                 bar.set_postfix_str(f"{done} of {answers} answers", refresh=False)
-                bar.update(done * steps + len(stream.rows) * (state.step + 1) - bar.n)
+                share = (state.step + 1) / state.steps
+                bar.update(done * steps + len(stream.rows) * share * steps - bar.n)
             yield state

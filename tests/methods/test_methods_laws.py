@@ -23,6 +23,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
+from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particles import effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
@@ -224,6 +225,54 @@ def test_svdd_steps_follow_their_soft_values():
     few, many = (law_of(SVDD(m), rows, chunk=100) for m in (10, 300))
     assert distance(many, exact) < 1.5 * noise_floor(exact, rows)
     assert distance(few, exact) > distance(many, exact)
+    assert distance(exact, TABLE[0]) > 0.2
+
+
+@pytest.mark.parametrize("points", [1, 3])
+def test_ets_with_rollouts_of_the_sampler_reaches_the_target(points):
+    """With many continuations, at any number of points and of rollouts."""
+    exact, rows = tilted(TABLE[0]), 1000
+    few, many = (law_of(ETS(m, 1, points, "sampler"), rows, chunk=250) for m in (3, 100))
+    assert distance(many, exact) < 1.4 * noise_floor(exact, rows)
+    assert distance(few, exact) > 2 * noise_floor(exact, rows)
+    assert distance(exact, TABLE[0]) > 0.2
+
+
+def test_ets_with_draws_of_x_theta_follows_the_mean_over_their_product():
+    """Each step is p(z_s | z_t) E[exp(r / beta) | z_s] with E over the product of marginals."""
+
+    def marginals(left: torch.Tensor) -> list[torch.Tensor]:
+        if left.ndim < 2:
+            return [left / left.sum()]
+        laws = [left.sum([b for b in range(left.ndim) if b != a]) for a in range(left.ndim)]
+        return [law / law.sum() for law in laws]
+
+    exact = torch.zeros_like(TABLE[0])
+
+    def walk(given: dict[int, int], mass: float) -> None:
+        index = tuple(given.get(a, slice(None)) for a in range(LENGTH))
+        if len(given) == LENGTH:
+            exact[index] += mass
+            return
+        open_axes = [a for a in range(LENGTH) if a not in given]
+        laws = marginals(TABLE[0][index])
+        at = max(range(len(laws)), key=lambda i: torch.xlogy(laws[i], laws[i]).sum().item())
+        axis, law, worth = open_axes[at], laws[at], torch.zeros(SYMBOLS).double()
+        for symbol in range(SYMBOLS):
+            inside = tuple({**given, axis: symbol}.get(a, slice(None)) for a in range(LENGTH))
+            psi = (VALUES[inside] / BETA).exp()
+            for one in marginals(TABLE[0][inside]) if psi.ndim else ():
+                psi = torch.tensordot(one, psi, dims=1)
+            worth[symbol] = psi
+        step = law * worth
+        for symbol, share in enumerate((step / step.sum()).tolist()):
+            walk({**given, axis: symbol}, mass * share)
+
+    walk({}, 1.0)
+    rows = 1500
+    found = law_of(ETS(100, 2, points=3), rows, chunk=250)
+    assert distance(found, exact) < 1.4 * noise_floor(exact, rows)
+    assert distance(exact, tilted(TABLE[0])) > 0.03  # the bias of the product
     assert distance(exact, TABLE[0]) > 0.2
 
 

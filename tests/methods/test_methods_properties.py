@@ -25,6 +25,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
+from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.registry import PEERS, make_method
 from aps_text.methods.svdd import SVDD
@@ -53,6 +54,8 @@ METHODS = {
     "aps-smc": APSSMC(3, resample=0.9),
     "aps-smc origin": APSSMC(3, order="origin", twist="prior", final="weight", resample=2.0),
     "aps-smc anchored": APSSMC(2, order="anchored", draws=2, resample=2.0),
+    "ets": ETS(3, draws=2, points=2),
+    "ets sampler": ETS(2, draws=2, points=3, rollout="sampler"),
 }
 every_method = pytest.mark.parametrize("name", METHODS)
 
@@ -141,6 +144,7 @@ def one_particle(order):
         BestOf(samples=1),
         SVDD(1),
         FKSteering(1),
+        ETS(1, points=3),
         TwistedSMC(1, order=order),
         APSSMC(1, order=order),
     ]
@@ -177,7 +181,15 @@ def test_one_particle_without_a_reward_is_the_base_sampler_token_for_token(order
 
 @pytest.mark.parametrize(
     "method",
-    [FKSteering(3, every=1), TwistedSMC(3), APSSMC(3), SVDD(3), BestOf(samples=3)],
+    [
+        FKSteering(3, every=1),
+        TwistedSMC(3),
+        APSSMC(3),
+        SVDD(3),
+        BestOf(samples=3),
+        ETS(3, points=3),
+        ETS(2, points=2, rollout="sampler"),
+    ],
     ids=lambda m: type(m).__name__,
 )
 def test_many_particles_without_a_reward_follow_the_base_law(method):
@@ -221,6 +233,10 @@ def test_costs_are_those_of_the_formulas():
     assert spent(BestOf(samples=4)) == (b * 4 * t, 0, b * 4, 0)
     assert spent(SVDD(4)) == (b * (1 + 4 * (t - 1)), 0, b * 4 * t, 0)
     assert spent(FKSteering(4, every=1, draws=2)) == (b * 4 * t, 0, b * 4 * (2 * (t - 1) + 1), 0)
+    assert spent(ETS(4, 3, 1)) == (b * 4 * t, 0, b * 4, 0)
+    assert spent(ETS(4, 3, 2)) == (b * 4 * (t + 1), 0, b * 4 * (3 + 1), 0)
+    rolled = b * 4 * (t + 3 * (2 + 1))  # three rollouts of two steps, then of one
+    assert spent(ETS(4, 3, 3, "sampler")) == (rolled, 0, b * 4 * (3 * 2 + 1), 0)
     assert spent(FKSteering(4, every=2, draws=3)) == (b * 4 * t, 0, b * 4 * (3 * 1 + 1), 0)
     for method in (EntRGi(), expectation(), aps_logits()):
         assert spent(method) == (b * t, 0, b * t * 3, b * t * 3)
@@ -245,6 +261,7 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
     silent = table_reward(6, SYMBOLS, 2, batch=3)
     operator = weighted_sum((1.0, loud), (0.0, silent))
     assert spent(SVDD(2), operator, lengths, steps=6) == (3 + 2 * 9, 0, 2 * 12, 0)
+    assert spent(ETS(2, 1, 6), operator, lengths, steps=6) == (2 * (12 + 9), 0, 2 * 12, 0)
     fk = FKSteering(2, every=1, draws=1)
     assert spent(fk, operator, lengths, steps=6) == (2 * 12, 0, 2 * (9 + 3), 0)
     assert spent(BestOf(samples=2), operator, lengths, steps=6) == (24, 0, 6, 0)
@@ -262,6 +279,10 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
         (lambda: TwistedSMC(final="best"), ValueError, "weight, reward; got 'best'"),
         (lambda: SVDD(alpha=-1), ValueError, "alpha must be >= 0, got -1"),
         (lambda: SVDD(fill="mean"), ValueError, "argmax, sample; got 'mean'"),
+        (lambda: ETS(points=0), ValueError, "points must be >= 1, got 0"),
+        (lambda: ETS(draws=1.5), TypeError, "draws is an integer, got 1.5"),
+        (lambda: ETS(rollout="full"), ValueError, "x_theta, sampler; got 'full'"),
+        (lambda: ETS(beta=0), ValueError, "beta must be > 0, got 0"),
         (lambda: BestOf(samples=0), ValueError, "samples must be >= 1, got 0"),
         (lambda: EntRGi(relaxation="soft"), ValueError, "relaxation is one of"),
         (lambda: make_method(PEERS, "fkk"), ValueError, "best-of-n, svdd, .*; got 'fkk'"),
@@ -342,7 +363,7 @@ def test_what_a_method_cannot_do_is_refused():
     black = enumerated_reward(LENGTH, SYMBOLS, 2, differentiable=False)
     with pytest.raises(ValueError, match="black box; use method 'aps-smc' or 'fk'"):
         spent(TwistedSMC(2), black)
-    for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2)):
+    for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), ETS(2)):
         with pytest.raises(ValueError, match="remask=True masks written tokens again"):
             spent(method, remask=True)
 

@@ -16,6 +16,7 @@ from aps_text.methods.aps import APS
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi
+from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
@@ -31,6 +32,8 @@ METHODS = {
     "svdd-alpha": SVDD(candidates=2, alpha=0.5),
     "fk": FKSteering(particles=2, every=1, final="weight"),
     "fk-beta": FKSteering(particles=2, every=1, beta=0.5, final="weight"),
+    "ets": ETS(candidates=2, draws=2, points=2),
+    "ets-beta": ETS(candidates=2, draws=1, points=3, rollout="sampler", beta=0.5),
     "entrgi": EntRGi(),
     "twisted": TwistedSMC(particles=2, final="weight"),
     "aps-smc": APSSMC(particles=2, final="weight"),

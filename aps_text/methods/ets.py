@@ -1,0 +1,152 @@
+"""ETS: at a few points of the decoding, one of M continuations is kept by its rollouts' rewards.
+
+    z_s^1..M ~ p_theta(. | z_t)                     the base sampler, from one point to the next
+    w_m = mean_k exp(r(x_mk) / lambda),   x_mk ~ p_theta(x | z_s^m),   k = 1..K
+    keep m ~ w_m / sum_m w_m                        lambda = beta
+
+For M -> infinity, and any K, a stretch between two points is a draw from
+`p_theta(z_s | z_t) E[exp(r(x) / lambda) | z_s]`, normalised. With `rollout="sampler"` the
+expectation is over the base sampler itself, so the answers follow `p(x) exp(r(x)/beta)` exactly,
+at any number of points; with `x_theta` it is over the product of marginals at the point, which is
+one forward instead of a rollout, and biased as long as several masks are left. At the last point
+the continuations are whole answers with one reward each.
+
+Source: Li et al. 2026, "ETS: Energy-Guided Test-Time Scaling for Training-Free RL Alignment",
+https://arxiv.org/abs/2601.21484. Differences: their rollouts run the sampler to the end and score
+by a majority vote of the answers, here any reward, and draws of x_theta are the default; points
+are spread over the steps instead of the blocks; their importance sampling by a smaller model is
+left out. Cost per returned sample, I points: M*T + M*(I-1) forwards (`sampler`: M*T, and K*M
+rollouts from each point but the last), M*K*(I-1) + M rewards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator, guiding
+from ..core.protocols import Denoiser
+from ..core.sampler import denoise
+from ..core.step import Step, StepState
+from ..core.token_sampling import sampling_probs
+from .ancestral import base_config
+from .checks import check_number, check_one_of
+from .particles import draw_one, particle_noise, slots, unmasking_only
+from .twist import log_twist
+
+__all__ = ["ETS"]
+
+
+@dataclass(frozen=True)
+class ETS:
+    """See `Method`.
+
+    Attributes:
+        candidates: M >= 1 continuations between two points.
+        draws: K >= 1 rollouts of a continuation.
+        points: I >= 1 points, evenly spread over the steps, the last at the end; at most one a
+            step.
+        rollout: how a continuation is completed: each token from `x_theta` at once, or by the
+            `sampler`, step by step.
+        beta: lambda, > 0, in the reward's units; None is the call's `beta`.
+    """
+
+    candidates: int = 4
+    draws: int = 3
+    points: int = 4
+    rollout: Literal["x_theta", "sampler"] = "x_theta"
+    beta: float | None = None
+
+    selects: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "draws", "points"):
+            check_number(name, getattr(self, name), (1, math.inf, True), whole=True)
+        check_one_of("rollout", self.rollout, ("x_theta", "sampler"))
+        if self.beta is not None:
+            check_number("beta", self.beta, (0, math.inf, False))
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return base_config(config)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return () if self.beta is not None else ("beta",)
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """States of each row's first continuation; at a point, of the one that is kept.
+
+        Raises:
+            ValueError: the call's `remask` is True.
+        """
+        unmasking_only(config, "ETS")
+        beta = config.sampler.beta if self.beta is None else self.beta
+        config, total, many = self.settings(config), config.sampler.steps, self.candidates
+        owners = slots(len(canvas.z), many, canvas.z.device)
+        heads = torch.arange(len(canvas.z), device=owners.device) * many
+        models, reward = denoiser.take(owners), guiding(operator).take(owners)
+        own, points = particle_noise(noise, many), min(self.points, total)
+        for first, end in pairwise(total * point // points for point in range(points + 1)):
+            cloud, last = canvas.take(owners), None
+            busy = (cloud.z == denoiser.mask_id).any(-1)
+            for state in denoise(models, reward, cloud, config, own, first=first, end=end):
+                if last is not None:
+                    yield last.take(heads)
+                last = state
+            if last is None:  # no row had anything to reveal
+                continue
+            cloud = replace(cloud, z=last.z, written=last.written)
+            with torch.no_grad():
+                open_ = (cloud.z == denoiser.mask_id).any(-1)
+                whole, left = ((busy & on).nonzero().squeeze(-1) for on in (~open_, open_))
+                value = torch.zeros(len(owners), dtype=torch.double, device=owners.device)
+                if len(whole):
+                    value[whole] = _rewards(reward.take(whole), cloud.z[whole]) / beta
+                if len(left):
+                    here = cloud.take(left), denoiser.mask_id, config, own.take(left), end
+                    step = Step.open(*here, everywhere=True)
+                    value[left] = self._energy(models.take(left), reward.take(left), step, beta)
+                kept = heads + draw_one(value.view(-1, many), noise, end, "choice")
+            canvas = cloud.take(kept)
+            yield last.take(kept)
+
+    def _energy(self, denoiser: Denoiser, reward: Operator, step: Step, beta: float) -> Tensor:
+        """`log w` of the canvases before a step, `(B,)` double."""
+        config = step.config
+        if self.rollout == "x_theta":
+            law, log_theta = config.sampler.draw, step.x_theta(denoiser)
+            log_p = sampling_probs(log_theta, law.temperature, law.top_p, law.top_k).log()
+            return log_twist(reward, step, log_p, log_p, kind="prior", draws=self.draws, beta=beta)
+        copies = slots(len(step.canvas.z), self.draws, step.canvas.z.device)
+        noise = particle_noise(step.noise, self.draws)
+        # Numbers below 0, apart at every point: no continuation draws what a rollout drew.
+        apart = Noise(noise.row_seed, -1 - (noise.particle * config.sampler.steps + step.index))
+        canvas = step.canvas.take(copies)
+        *_, last = denoise(
+            denoiser.take(copies), reward.take(copies), canvas, config, apart, first=step.index
+        )
+        log_w = _rewards(reward.take(copies), last.z).view(-1, self.draws) / beta
+        return log_w.logsumexp(-1) - math.log(self.draws)
+
+
+def _rewards(operator: Operator, ids: Tensor) -> Tensor:
+    """Rewards of whole answers, `(B,)` double on their device."""
+    return operator.log_prob_ids(ids).total.to(ids.device, torch.double)
