@@ -86,7 +86,7 @@ def sampling_support(
         ranked, ids = log_probs.topk(min(size, top_k or size), -1)
         probs = (ranked / temperature).softmax(-1)
         if top_p < 1:
-            probs = probs * (probs.cumsum(-1) - probs < top_p)
+            probs = probs * _reaching(probs, top_p)
     else:
         probs, ids = _nucleus(log_probs / temperature, top_p)
     order = ids.argsort(-1)
@@ -107,10 +107,9 @@ def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
         width = min(width, size)
         ranked, ids = (logits if len(rows) == len(logits) else logits[rows]).topk(width, -1)
         probs = (ranked - norm[rows]).exp()
-        before = probs.cumsum(-1) - probs
-        done = before[:, -1] + probs[:, -1] >= top_p
+        done = probs.cumsum(-1)[:, -1] >= top_p
         done |= width == size
-        found.append((rows[done], (probs * (before < top_p))[done], ids[done]))
+        found.append((rows[done], (probs * _reaching(probs, top_p))[done], ids[done]))
         rows, width = rows[~done], 8 * width
     widest = max((ids.shape[-1] for _, _, ids in found if len(ids)), default=1)
     probs, ids = logits.new_zeros(len(logits), widest), found[0][2].new_zeros(len(logits), widest)
@@ -118,6 +117,13 @@ def _nucleus(logits: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
         probs[rows, : some.shape[-1]] = some[:, :widest]
         ids[rows, : those.shape[-1]] = those[:, :widest]
     return probs, ids
+
+
+def _reaching(probs: Tensor, top_p: float) -> Tensor:
+    """Which of the ranked tokens `(N, W)` are needed to reach `top_p`; the first always is."""
+    needed = probs.cumsum(-1) - probs < top_p
+    needed[:, 0] = True  # also where `top_p` is 0 in the tensor's dtype
+    return needed
 
 
 def two_likeliest(log_probs: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -40,6 +41,8 @@ def as_count(name: str, value: Any) -> int:
         raise TypeError(f"{name} is a whole number, got {kind_of(value)}") from None
     if count < 1:
         raise ValueError(f"{name} must be at least 1, got {count}")
+    if count > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got {count}")
     return count
 
 

@@ -1,15 +1,16 @@
 """Finding the answer in what a model wrote; answers are messy, so each finder looks in order.
 
     number    `#### 18`, `\\boxed{18}`, `the answer is 18`, the last number; see `numbers`
-    choice    `the answer is (B)`, `\\boxed{B}`, the last `(B)`, a lone `B.`, an option's own words
+    choice    `the answer is (B)`, `\\boxed{B}`, the last `(B)` or `[B]`, `option B`, a lone
+              `B.`, an option's own words
     yes_no    `the answer is yes`, a yes or no at the start, the last one
     boolean   `the answer is True`, the last True or False
     text      the whole answer
     {pattern: REGEX}   the group `found` (or the first that took part) of the last match
 
-An equation behind the lead gives its last side that is one number (`2 * 3 = 6`); a number that is
-denied ("not 5 but 6") is passed over; where several stand together ("3 5", "3 or 5"), or a range or
-a time stands in a number's place, nothing is found.
+An equation behind the lead gives its last side that is one number (`2 * 3 = 6`); what is denied
+("not 5 but 6", "not (A)") is passed over; where several stand together ("3 5", "A or B",
+"true/false"), or a range or a time stands in a number's place, nothing is found.
 
 All return a string, or None where nothing was found (counted as `not found`). Only `text` always
 finds something.
@@ -20,11 +21,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from .numbers import NUMBER_WORDS, normal_text, numerals, word_number
+from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text, numerals, word_number
 
 __all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
 
-NEAR = 500
+BEHIND = 500
 """An answer stands within so many characters behind its lead."""
 _LEAD = r"\banswer(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
 
@@ -52,12 +53,14 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
 def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The number an answer ends up with, as plain text (`1234.5`, `3/4`)."""
     for content in reversed(boxed(answer)):
+        if re.search(r"\d\s*!", content):  # a factorial
+            return None
         if found := _stated(normal_text(content)):
             return found[0]
     text = normal_text(answer)
     for lead in (r"####\s*", _LEAD):
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
-            line = text[match.end() : match.end() + NEAR].split("\n")[0]
+            line = text[match.end() : match.end() + BEHIND].split("\n")[0]
             if found := _stated(line if lead != _LEAD else _clause(line)):
                 return found[0]
     every = [one.text for one in numerals(text) if one.text is not None and not one.denied]
@@ -105,7 +108,9 @@ def _stated(text: str) -> tuple[str | None] | None:
     own = [one for one in numerals(text) if not one.denied]
     if not own:
         return None
-    if len(own) > 1 and re.fullmatch(r"\s*(?:,|;|and|or|&)?\s*", text[own[0].end : own[1].start]):
+    if len(own) > 1 and re.fullmatch(
+        r"\s*(?:,|;|and|or|to|through|&)?\s*", text[own[0].end : own[1].start]
+    ):
         return (None,)
     return (own[0].text,)
 
@@ -116,20 +121,38 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
     if not letters:
         return _mentioned(text, choices)
+    lead = _LEAD.replace(
+        "answer", "(?:[Aa]nswer|(?:[Cc]orrect |[Rr]ight )?(?:[Cc]hoice|[Oo]ption))"
+    )
+    # "I don't know", "A dog": a word, not a letter.
+    capital = r"([A-HJ-Z]|I(?!\s+['a-z]))(?![\w'])(?!\s+(?!because|since|as|is|and|or\b)[a-z])"
     patterns = (
-        _LEAD + r"(?:option\s+)?(?:\(([A-Za-z])\)|([A-Z])(?![\w'])|([a-z])(?=[.)]*\s*$))",
-        r"\\boxed\{\(?([A-Za-z])\)?\}",
-        r"\(([A-Z])\)",
-        r"\b[Oo]ption\s+([A-Z])\b",
+        lead
+        + r"[\"']?(?:[Oo]ption\s+)?[\"']?"
+        + rf"(?:[(\[]([A-Za-z])[)\]]|{capital}|([a-z])(?=[.)\"']*\s*$))",
+        r"\\boxed\{\s*[({\[]*([A-Za-z])[)}\]]*\s*\}",
+        r"[(\[]([A-Z])[)\]]",
+        r"\b[Oo]ption\s+([A-Z])\b|\b[Oo]ption\s+([a-z])(?=[.)]*\s*$)",
         r"(?:^|\n)\s*([A-Z])(?:[.):,](?:\s|$)|\s*(?:\n|$))",
         r"^\(?([a-z])\)?[.]?$",
     )
     for pattern in patterns:
         flags = 0 if pattern != patterns[0] else re.M
-        lead = pattern.replace(r"\banswer", r"\b[Aa]nswer")
-        if found := list(re.finditer(lead, text, flags=flags)):
-            return next(group for group in found[-1].groups() if group).upper()
+        every = list(re.finditer(pattern, text, flags=flags))
+        if not every:
+            continue
+        found = [one for one in every if not denied(text, one)]
+        if not found or re.match(r"\s*(?:or|/)\s*[(\[]?[A-Z][)\]]?(?!\w)", text[found[-1].end() :]):
+            return None
+        return next(group for group in found[-1].groups() if group).upper()
     return None
+
+
+def denied(text: str, found: re.Match[str]) -> bool:
+    """Whether "not", "never", "rather than" stands in front of what was found, or in its lead."""
+    first = next((i for i in range(1, len(found.groups()) + 1) if found[i]), 0)
+    before = text[max(0, found.start(first) - NEAR) : found.start(first)]
+    return DENIED.search(re.sub(r"[\s\W]*$", " ", before)) is not None
 
 
 def yes_no(answer: str, choices: Sequence[str] = ()) -> str | None:
@@ -160,19 +183,31 @@ def _either(answer: str, words: Mapping[str, str], *, first: bool) -> str | None
     text = normal_text(answer).lower()
     any_word = rf"({'|'.join(words)})(?!'?\w)"
     for pattern in (_LEAD + r"\W*" + any_word, r"\\boxed\{\W*" + any_word):
-        if found := re.findall(pattern, text):
-            return words[found[-1]]
+        if found := list(re.finditer(pattern, text)):
+            return _one_of(text, found[-1:], any_word, words)
     if first and (start := re.match(rf"\W*{any_word}", text)):
-        return words[start[1]]
-    found = re.findall(rf"(?<!\w)(?<!\w'){any_word}", text)
-    return words[found[-1]] if found else None
+        return _one_of(text, [start], any_word, words)
+    found = list(re.finditer(rf"(?<!\w)(?<!\w'){any_word}", text))
+    return _one_of(text, found, any_word, words)
+
+
+def _one_of(
+    text: str, found: list[re.Match[str]], any_word: str, words: Mapping[str, str]
+) -> str | None:
+    """The last word found; None where it is denied, or one of two ("true/false")."""
+    if not found or denied(text, found[-1]):
+        return None
+    both = rf"{any_word}\s*(?:/|\bor\b)\s*{any_word}"
+    pair = any(m.start() <= found[-1].start(1) < m.end() for m in re.finditer(both, text))
+    return None if pair else words[found[-1][1]]
 
 
 def _mentioned(text: str, choices: Sequence[str]) -> str | None:
     """The choice named last, longer names before shorter ones inside them."""
     spots = []
     for one in choices:
-        found = list(re.finditer(rf"(?<!\w){re.escape(one)}(?!\w)", text, flags=re.I))
+        whole = rf"(?<!\w)(?<!\d[.,])({re.escape(one)})(?!\w)(?![.,]\d)"
+        found = [m for m in re.finditer(whole, text, flags=re.I) if not denied(text, m)]
         if found:
             spots.append((found[-1].end(), len(one), one))
     return max(spots)[2] if spots else None

@@ -5,7 +5,7 @@
     f1           token F1 against the nearest gold answer (SQuAD)
     rouge_l      F of the longest common subsequence of words, nearest gold answer (Lin 2004)
     accuracy     1 if what was extracted is a gold answer (letters without their brackets)
-    numeric      1 if the extracted number equals the gold one, within 1e-9 of its size
+    numeric      1 if the extracted number equals the gold one; within 1e-9 of it if not whole
     contains     1 if a gold answer stands in the answer, word for word
     solved       1 for an expression of the item's `numbers` that hits its `target` (Countdown)
     nll          by SmolLM2, nats per token, lower is more fluent; None of an empty answer
@@ -67,7 +67,14 @@ def _numeric(one: Answer) -> float:
         raise ValueError(f"numeric: item {one.item.id!r} has the gold answer {one.item.gold}")
     if found is None:
         return 0.0
-    return float(any(abs(found - w) <= 1e-9 * max(1.0, abs(w)) for w in wanted if w is not None))
+    return float(any(_equal(found, w) for w in wanted if w is not None))
+
+
+def _equal(one: float, other: float) -> bool:
+    """Whole numbers exactly, others within rounding."""
+    if one.is_integer() and other.is_integer():
+        return one == other
+    return abs(one - other) <= 1e-9 * max(1.0, abs(other))
 
 
 def _contains(one: Answer) -> float:

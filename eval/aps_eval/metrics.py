@@ -8,6 +8,8 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+from .numbers import as_number, normal_text, numerals
+
 __all__ = [
     "distinct_n",
     "normalise_answer",
@@ -31,12 +33,20 @@ def same_answer(one: str, other: str) -> bool:
     """Are two answers alike by SQuAD's normal form?
 
     Of a text of which that leaves nothing ("(A)", "the", ".") the text itself is compared, without
-    case and outer blanks.
+    case and outer blanks. What that form drops and carries meaning must agree as well: the numbers
+    ("-5", "3.5"), the signs of "C++" and "x < y", an article at the end ("vitamin A").
     """
     forms = normalise_answer(one), normalise_answer(other)
     if all(forms):
-        return forms[0] == forms[1]
+        return forms[0] == forms[1] and _meant(one) == _meant(other)
     return one.strip().lower() == other.strip().lower()
+
+
+def _meant(text: str) -> tuple[list[float | None], str, bool]:
+    found = [as_number(numeral.text or "") for numeral in numerals(normal_text(text))]
+    signs = "".join(c for c in text if c in "+#<>=") if not found else ""
+    last = re.search(r"\s(a|an|the)\W*$", text, re.I)
+    return found, signs, last is not None
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:

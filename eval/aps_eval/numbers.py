@@ -3,13 +3,15 @@
     thousands   1,234,567  1 234 567  1'234'567  1_234  1{,}234  1\\,234  12,34,567; 1.234.567 too
     decimals    3.5  .5  3,5  1.234,5; a comma before three digits parts thousands (but not 0,125)
     fractions   3/4  \\frac{3}{4}  ½; mixed: 3 1/2  3½  3\\frac{1}{2}
-    powers      2^3 is 8; 3 x 10^8, 3e8; 5 million
+    powers      2^3, 2**3 is 8; 3 x 10^8, 3e8; 5 million, 5k, 5M; 2 dozen
     signs       every dash that touches the digits and no word before them; minus 5, negative 5
     units       $5  5%  5 kg  5kg  4th: the number without them
     no number   times and ratios (10:30), ranges and dates (5-10, 2026-11-28, 5/6/26), versions
-                (1.2.3), digits inside a word (H2O), what stands under a root
+                (1.2.3), digits inside a word (H2O, COVID-19, 0x1F), what stands under a root; what
+                goes on with a root, pi, a power of no integer; thousands gone wrong (1,234,5)
     a list      1,2,3: several numbers
-    words       twenty-one, three hundred and five; where there are no digits
+    words       twenty-one, three hundred and five, minus five; where there are no digits, and not
+                where a fraction follows (three quarters, one point five)
 
 Powers, fractions and mixed numbers are exact; everything comes back as text (`1234.50`, `-7/2`).
 """
@@ -21,7 +23,16 @@ import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["NUMBER_WORDS", "Numeral", "as_number", "normal_text", "numerals", "word_number"]
+__all__ = [
+    "DENIED",
+    "NEAR",
+    "NUMBER_WORDS",
+    "Numeral",
+    "as_number",
+    "normal_text",
+    "numerals",
+    "word_number",
+]
 
 _DASHES = "−‐‑‒–—―﹘﹣－➖"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
@@ -35,14 +46,20 @@ _WESTERN = r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)
 _QUOTED = r"[1-9]\d{0,2}(?:(?:'\d{3})+|(?:_\d{3})+)(?:[.,]\d+)?"
 _DOTTED = r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
 _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
-_CHUNK = re.compile(r"(?<![\w.^√])(?<!√[\[({])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?")
+_CHUNK = re.compile(
+    r"(?<![\w.^√])(?<!√[\[({])(?<![A-Z]-)(?!0[xX][\da-fA-F])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
+)
 _SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
-_POWER = re.compile(r"\s?\^\s?[{(]?([-+]?\d+)[)}]?")
+_POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
+_GOES_ON = re.compile(r"\s?[})]?\s?(?:\^|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)")
 _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(rf"\s({'|'.join(_SCALES)})\b", re.I)
-_DENIED = re.compile(
+_LETTERS = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
+_LETTER = re.compile(rf"({'|'.join(_LETTERS)})\b(?!['.-]?\w)")
+_DOZEN = re.compile(r"\s(?:dozens?)\b", re.I)
+DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of)|n't)\s+"
     r"(?:(?:a|an|the|just|only|exactly|equal to|be)\s+)*[-+€£¥₹(]*$",
     re.I,
@@ -60,11 +77,14 @@ _TENS = {
 }
 NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_SCALES])
 _SPOKEN = re.compile(
-    rf"(?<![\w-])(?:a\s+(?=(?:{'|'.join(_SCALES)})\b))?"
+    rf"(?<![\w-])(?:(?:minus|negative)\s+)?(?:a\s+(?=(?:{'|'.join(_SCALES)})\b))?"
     rf"(?:(?:{NUMBER_WORDS})\b(?:(?:\s+and\s+|\s+|-)(?=(?:{NUMBER_WORDS})\b))?)+",
     re.I,
 )
 
+
+_PART = r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
+_IN_PARTS = re.compile(rf"\s*-?(?:and\s+(?:a|an|one|two|three)\s+)?(?:{_PART})\b|\s*point\b", re.I)
 
 NEAR = 60
 """A sign or a denial stands within so many characters in front of its number."""
@@ -91,6 +111,9 @@ def normal_text(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
     text = re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
     text = "".join(map(_character, text))
+    text = re.sub(r"(?<=[\d)])\s?\*\*\s?(?=[-+(]?\d)", "^", text)
+    text = re.sub(r"(?<!\w)_([-+]?\d[\d.,]*)_(?!\w)", r"\1", text)
+    text = re.sub(r"(?<=\d)~(?=\d)|\\(?:thin|en|neg)?space(?![a-zA-Z])\s*|\\quad\s*", " ", text)
     text = _MARKUP.sub("", text)
     for name, sign in _LATEX.items():
         text = text.replace(name, sign)
@@ -114,7 +137,13 @@ def numerals(text: str) -> list[Numeral]:
         if plain is not None and (after := _SCIENTIFIC.match(text, end)):
             plain, end = f"{plain}e{int(after[1])}", after.end()
         elif plain is not None and (after := _POWER.match(text, end)):
-            plain, end = _power(plain, int(after[1])), after.end()
+            plain, end = _power(plain, int(after[1] or after[2])), after.end()
+        elif _GOES_ON.match(text, end):
+            plain = None
+        elif plain is not None and "/" not in plain and (after := _LETTER.match(text, end)):
+            plain, end = f"{plain}e{_LETTERS[after[1]]}", after.end()
+        elif plain is not None and plain.isdigit() and (after := _DOZEN.match(text, end)):
+            plain, end = str(12 * int(plain)), after.end()
         elif plain is not None and "/" not in plain and (after := _SCALE.match(text, end)):
             plain, end = f"{plain}e{_SCALES[after[1].lower()]}", after.end()
         while at < len(parts) and parts[at][0] < end:  # the 10 of "x 10^3"
@@ -124,15 +153,21 @@ def numerals(text: str) -> list[Numeral]:
         minus = (sign is not None and sign[1] == "-") or _SIGN_WORD.search(before) is not None
         if plain is not None and minus:
             plain = f"-{plain}"
-        found.append(Numeral(start, end, plain, _DENIED.search(before) is not None))
+        found.append(Numeral(start, end, plain, DENIED.search(before) is not None))
     return found
 
 
 def word_number(text: str, *, first: bool = False) -> str | None:
     """The last (or first) number in words of a text."""
     found = list(_SPOKEN.finditer(text))
-    value = _spoken(found[0 if first else -1][0]) if found else 10**30
-    return str(value) if value < 10**30 else None
+    if not found:
+        return None
+    spoken = found[0 if first else -1]
+    value = _spoken(spoken[0])
+    before = text[max(0, spoken.start() - NEAR) : spoken.start()]
+    if value >= 10**30 or _IN_PARTS.match(text, spoken.end()) or re.search(r"\bpoint\s+$", before):
+        return None
+    return f"-{value}" if re.match("minus|negative", spoken[0], re.I) and value else str(value)
 
 
 def as_number(text: str) -> float | None:
@@ -168,6 +203,25 @@ def _pieces(text: str) -> list[tuple[int, int, str | None]]:
                 found.append((start, end, digits))
                 continue
         plain = _plain(run)
+        if re.fullmatch(r"\d+,\d+", run) and re.fullmatch(
+            r"[\[(][\])]", text[max(0, start - 1) : start] + text[end : end + 1]
+        ):
+            plain = None  # (3,4): a pair
+        if re.search(r"[A-Za-z_]\d{1,3} $", text[max(0, start - 9) : start]) and len(run) == 3:
+            plain = None  # of x1 000
+        if (
+            at < len(runs)
+            and text[end : runs[at][0]] == " "
+            and re.fullmatch(r"[1-9]\d{0,2}", run)
+            and re.match(r"\d{3}-", runs[at][2])
+        ):  # 1 000-2 000
+            end = runs[at][1]
+            at += 1
+            while at < len(runs) and text[end : runs[at][0]] == " " and runs[at][2].isdigit():
+                end = runs[at][1]
+                at += 1
+            found.append((start, end, None))
+            continue
         if plain is not None and at < len(runs) and "," not in plain:
             between, (_, stop, after) = text[end : runs[at][0]], runs[at]
             over = re.fullmatch(r"(\d+)/(\d+)", after)
@@ -180,6 +234,9 @@ def _pieces(text: str) -> list[tuple[int, int, str | None]]:
                 below = _plain(after)
                 if below is not None and re.fullmatch(_PLAIN, below):
                     plain, end = f"{plain}/{below}", stop
+                    at += 1
+                while at < len(runs) and text[end : runs[at][0]].strip() == "/":  # 1 / 2 / 3
+                    plain, end = None, runs[at][1]
                     at += 1
         found.append((start, end, plain))
     return found
@@ -206,6 +263,8 @@ def _plain(run: str) -> str | None:
         if above and below and "," not in above + below:
             return f"{above}/{below}"
         return None
+    if re.fullmatch(r"\d{1,3}(?:,\d+)+", run) and re.search(r",\d{3}(?!\d)", run):
+        return None  # thousands gone wrong
     return run if re.fullmatch(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+", run) else None
 
 

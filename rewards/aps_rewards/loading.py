@@ -304,7 +304,13 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
             f"reward {reward_name(found)!r} is already built and takes no options, "
             f"got {', '.join(options)}"
         )
-    parameters = list(inspect.signature(found).parameters.values())
+    try:
+        parameters = list(inspect.signature(found).parameters.values())
+    except ValueError:
+        raise TypeError(
+            f"reward {reward_name(found)!r} is a class written in C whose arguments are not known; "
+            "give a function of prompts and completions, or an object that is called with them"
+        ) from None
     known = _options_of(found)
     # A function's **kwargs take dataset columns, so they excuse no misspelt option.
     catches_all = is_class and any(p.kind is p.VAR_KEYWORD for p in parameters)

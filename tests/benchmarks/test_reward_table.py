@@ -56,7 +56,7 @@ def test_answers_are_kept_and_read_back(table, tmp_path):
     assert three["text"][:2] == first["text"]
     together = table.Answers(pipe, "tiny", tmp_path / "other.jsonl")
     assert together(ITEMS, config, "length", reward)["text"] == three["text"]
-    again(ITEMS, config.replace(beta=config.beta * 2), "length", reward)
+    again(ITEMS, config.replace(beta=2 * config.sampler.beta), "length", reward)
     again(ITEMS, config)
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [row["reward"] for row in rows] == ["length"] * 6 + ["plain"] * 3

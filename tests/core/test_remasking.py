@@ -38,7 +38,7 @@ def naive_sampling(logs: list[float], temperature: float, top_p: float, top_k: i
 @given(
     seed=st.integers(0, 1000),
     temperature=st.floats(0.1, 3),
-    top_p=st.floats(0.05, 1),
+    top_p=st.floats(0.05, 1) | st.sampled_from([5e-324, 1e-50, 1e-7]),
     top_k=st.none() | st.integers(1, 9),
 )
 def test_sampling_probs_against_a_loop(seed, temperature, top_p, top_k):
@@ -46,6 +46,10 @@ def test_sampling_probs_against_a_loop(seed, temperature, top_p, top_k):
     found = sampling_probs(logs, temperature, top_p, top_k)
     expected = [naive_sampling(row, temperature, top_p, top_k) for row in logs.tolist()]
     torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+    if top_p < 1e-6:
+        single = sampling_probs(logs.float(), temperature, top_p, top_k)  # where top_p may be 0
+        assert torch.equal(single.argmax(-1), logs.argmax(-1))
+        assert torch.equal(single.sum(-1), torch.ones(4))
 
 
 def test_temperature_one_without_cuts_is_the_law_itself():

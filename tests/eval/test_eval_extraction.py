@@ -66,6 +66,18 @@ def test_numbers(answer, found):
         ("A dog is an animal", None),
         ("The answer is a dog", None),
         ("Because of 5 days", None),
+        ("It is not (A)", None),
+        ("not (A) but (B)", "B"),
+        ("The answer is A or B", None),
+        ("Answer: I don't know", None),
+        ("Answer: A dog", None),
+        ("Answer: A because of the date", "A"),
+        ("Answer: I", "I"),
+        ("\\boxed{\\text{B}}", "B"),
+        ("[C]", "C"),
+        ('the answer is "B"', "B"),
+        ("option b", "B"),
+        ("The correct choice is C", "C"),
         ("", None),
     ],
 )
@@ -78,6 +90,8 @@ def test_words_to_choose_from():
     assert extract("choice", "A Sports Car is fast.", words) == "sports car"
     assert extract("choice", "not a car but ash", words) == "ash"
     assert extract("choice", "the cart was washed", words) is None
+    assert extract("choice", "a car, not ash", words) == "car"
+    assert extract("choice", "it is 1.5", ["1", "5"]) is None
 
 
 @pytest.mark.parametrize(
@@ -91,6 +105,8 @@ def test_words_to_choose_from():
         ("The answer is: **yes** (no doubt)", "yes"),
         ("'no'", "no"),
         ("Nope.", "no"),
+        ("the answer is not yes", None),
+        ("yes or no", None),
         ("I know nothing of yesterday's notes", None),
         ("", None),
     ],
@@ -105,6 +121,9 @@ def test_yes_and_no(answer, found):
         ("not ( True ) and ( True ) is False", "false"),
         ("True and not False = True. The answer is True, not False", "true"),
         ("FALSE", "false"),
+        ("It is not true", None),
+        ("True/False", None),
+        ("True or False? True", "true"),
         ("It is untrue and falsely said", None),
     ],
 )

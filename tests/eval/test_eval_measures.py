@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from aps_eval.items import Item
 from aps_eval.measures import MEASURES, check_measures, measure
-from aps_eval.metrics import normalise_answer, rouge_l
+from aps_eval.metrics import normalise_answer, rouge_l, same_answer
 
 ITEM = Item("1", "why ?", ["a big dog", "a hound"])
 
@@ -113,3 +113,28 @@ def test_what_normalising_leaves_nothing_of_is_compared_as_it_is():
     ]:
         item = Item("0", "q", gold=[gold])
         assert measure(["contains"], [text], [text], [item])[0]["contains"] == there
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("-5", "5", False),
+        ("3.5", "35", False),
+        ("1/2", "12", False),
+        ("1,000", "1000", True),
+        ("5%", "5", True),
+        ("C++", "C", False),
+        ("x < y", "x > y", False),
+        ("vitamin A", "vitamin", False),
+        ("The 3 cats.", "3 cats", True),
+        ("a dog", "Dog!", True),
+    ],
+)
+def test_what_the_normal_form_drops_and_means_something_is_compared(one, other, same):
+    assert same_answer(one, other) is same_answer(other, one) is same
+
+
+def test_whole_numbers_are_compared_exactly():
+    item = Item("1", "?", ("1000000002",))
+    assert of("numeric", "x", "1000000002", item) == 1
+    assert of("numeric", "x", "1000000001", item) == 0

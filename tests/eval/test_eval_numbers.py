@@ -37,6 +37,38 @@ choose 1,2,3|3
 The answer is 3 or 5|None
 The answer is 3½|7/2
 about ½|1/2
+2**3|8
+2**3**2|None
+**5**|5
+minus five|-5
+the answer is negative five|-5
+\boxed{1~000}|1000
+\boxed{1\thinspace 000}|1000
+1 000-2 000|None
+x1 000|None
+\boxed{[1,2]}|None
+\boxed{(3,4)}|None
+\boxed{2\sqrt{3}}|None
+\boxed{2\pi}|None
+\boxed{5!}|None
+The answer is 18!|18
+2^0.5|None
+(-2)^3|None
+2^3^2|None
+three quarters|None
+three and a half|None
+one point five|None
+2k|2e3
+$2M|2e6
+5 kg|5
+2 dozen|24
+COVID-19|None
+The answer is 3 to 5|None
+1,234,5|None
+12,345,67|None
+1 / 2 / 3|None
+0x1F|None
+The answer is _5_|5
 The answer is ¾.|3/4
 \boxed{3\frac{1}{2}}|7/2
 \boxed{-\frac{3}{4}}|-3/4

@@ -389,7 +389,7 @@ def test_samples_go_out_in_one_call_and_duplicates_once(pipe, estimator):
         return vowels(prompts, completions)
 
     options = {"inner_steps": 2, "num_samples": 6, "pool_size": 1, "estimator": estimator}
-    options["trust_region"] = None
+    options |= {"trust_region": None, "top_p": 0.95}  # few enough tokens to draw one twice
     out = pipe(QUESTIONS, counted, **options, **SMALL)
     assert len(batches) == out.cost.reward_calls
     assert len(batches) == 4 * 2 + 1  # steps x inner steps, and the final text
