@@ -361,3 +361,83 @@ def test_the_learning_rate_of_each_adapter_is_the_documented_one():
     other = APSConfig(adapter="lora").replace(adapter="logits")
     assert other == APSConfig(adapter="logits")
     assert APSConfig(learning_rate=0.2).sampler.fit.phi.learning_rate == 0.2
+
+
+IN_VAIN = [
+    ({"candidate": "quantized", "pool_size": 4}, "pool_size", "is one answer, no pool"),
+    ({"inner_steps": 0, "lora_rank": 4}, "lora_rank", "fits no phi"),
+    ({"inner_steps": 0, "adapter": "logits"}, "adapter", "fits no phi"),
+    ({"inner_steps": 0, "estimator": "rloo"}, "estimator", "fits no phi"),
+    ({"inner_steps": 0, "quantizer": "argmax"}, "quantizer", "fits no phi"),
+    ({"inner_steps": 0, "prior": "none"}, "prior", "fits no phi"),
+    ({"inner_steps": 0, "tilt_keep": 0.5}, "tilt_keep", "fits no phi"),
+    ({"inner_steps": 0, "num_samples": 4}, "num_samples", "fits no phi"),
+    ({"inner_steps": 0, "relaxation": "gumbel"}, "relaxation", "fits no phi"),
+    ({"adapter": "logits", "lora_rank": 4}, "lora_rank", "starts anew at each step"),
+    ({"adapter": "logits", "carry_over": False}, "carry_over", "starts anew at each step"),
+    ({"adapter": "codes", "lora_alpha": 8.0}, "lora_alpha", "keeps `tilt_keep` of its tilt"),
+    ({"tilt_keep": 0.5}, "tilt_keep", "adapter='lora' tilts towards no codes"),
+    ({"adapter": "logits", "tilt_start": 1.0}, "tilt_start", "tilts towards no codes"),
+    ({"adapter": "logits", "lora_layers": 4}, "lora_layers", "no LoRA is fitted"),
+    ({"inner_steps": 0, "lora_layers": 4}, "lora_layers", "no LoRA is fitted"),
+    ({"estimator": "relaxed", "num_samples": 4}, "num_samples", "draws no answers"),
+    ({"estimator": "rloo", "relaxation": "quantized"}, "relaxation", "relaxes none"),
+    ({"estimator": "remax", "quantizer": "argmax"}, "quantizer", "relaxes none"),
+    ({"quantizer": "argmax"}, "quantizer", "has no hard point"),
+    ({"relaxation": "gumbel", "quantizer": "argmax"}, "quantizer", "has no hard point"),
+    ({"gumbel_temperature": 0.5}, "gumbel_temperature", "draws no Gumbel noise"),
+    ({"alg": "origin", "threshold": 0.9}, "threshold", "reveals in a random order"),
+    ({"alg": "origin", "remasking": "standard"}, "remasking", "reveals in a random order"),
+    ({"remasking": "random", "rank_by": "phi"}, "rank_by", "reveals in a random order"),
+    ({"remasking": "standard", "anchor_score": "bits"}, "anchor_score", "keeps no anchors"),
+    ({"rank_by": "phi"}, "rank_by", "remasking='anchored' ranks by phi"),
+    ({"alg": "entropy", "anchor_score": "bits"}, "anchor_score", "scores the anchors"),
+    ({"alg": "entropy", "threshold": 0.5}, "threshold", "has scores below 0"),
+    ({"temperature": 0.0, "top_p": 0.5}, "top_p", "takes the likeliest token"),
+    ({"temperature": 0.0, "top_k": 3}, "top_k", "takes the likeliest token"),
+    ({"steps": 1, "schedule": "cosine"}, "schedule", "writes everything at once"),
+    ({"steps": 1, "reveal_rule": "dream"}, "reveal_rule", "writes everything at once"),
+    ({"steps": 1, "remask": True}, "remask", "writes everything at once"),
+    ({"steps": 1, "remasking": "standard"}, "remasking", "writes everything at once"),
+    ({"steps": 1, "carry_over": False}, "carry_over", "writes everything at once"),
+    ({"steps": 1, "guidance_end": 0.5}, "guidance_end", "writes everything at once"),
+    ({"steps": 1, "guidance_interval": 2}, "guidance_interval", "writes everything at once"),
+    ({"steps": 1, "alg": "entropy"}, "alg", "writes everything at once"),
+    ({"steps": 1, "threshold": 0.5}, "threshold", "writes everything at once"),
+    ({"steps": 1, "max_new_tokens": 8, "block_length": 4}, "block_length", "at once"),
+    ({"reveal_rule": "dream", "schedule": "cosine"}, "schedule", "has its own schedule"),
+    ({"candidate": "quantized", "temperature": 0.3}, "temperature", "draws no candidates"),
+    ({"candidate": "quantized", "top_p": 0.5}, "top_p", "draws no candidates"),
+    ({"max_new_tokens": 8, "block_length": 8}, "block_length", "fits into one block"),
+    ({"max_new_tokens": 8, "block_length": 9}, "block_length", "fits into one block"),
+]
+
+
+@pytest.mark.parametrize(("typed", "name", "reason"), IN_VAIN)
+def test_what_was_typed_in_vain_is_refused_with_the_reason(typed, name, reason):
+    assert set(APSConfig().ineffective(typed)) == {name}
+    with pytest.raises(ValueError, match=f"{name}=.* has no use here: .*{re.escape(reason)}"):
+        APSConfig.make(**typed)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"max_new_tokens": 8, "block_length": 7},
+        {"block_length": 64},
+        {"reveal_rule": "dream", "schedule": "cosine", "remask": True},
+        {"reveal_rule": "dream", "schedule": "cosine", "alg": "origin"},
+        {"candidate": "quantized", "relaxation": "quantized", "temperature": 0.3},
+        {"prefix_reuse": 2, "adapter": "logits", "lora_layers": 4},
+        {"alg": "topk_margin", "threshold": 0.5},
+        {"relaxation": "entropy", "quantizer": "argmax"},
+        {"relaxation": "gumbel", "gumbel_temperature": 0.5},
+        {"estimator": "remax", "num_samples": 4},
+        {"adapter": "codes", "tilt_keep": 0.5, "tilt_start": 1.0},
+        {"steps": 2, "schedule": "cosine", "carry_over": False},
+        {"temperature": 0.5, "top_p": 0.5, "top_k": 3},
+    ],
+)
+def test_what_has_an_effect_is_taken(typed):
+    assert APSConfig().ineffective(typed) == {}
+    assert APSConfig.make(**typed) == APSConfig(**typed)

@@ -59,6 +59,12 @@ three quarters|None
 three and a half|None
 one point five|None
 2k|2e3
+a million people|1000000
+million|1000000
+hundred|100
+0^0|1
+0^-1|None
+2^101|None
 $2M|2e6
 5 kg|5
 2 dozen|24
