@@ -12,13 +12,17 @@ https://arxiv.org/abs/2501.06848). The k particles of a row are a group; it is r
 (systematically) when its effective sample size is below a fraction of k. One particle of a group
 is returned: drawn by weight, or the one with the highest reward.
 
+Given a reference path the filter is conditional SMC (Andrieu, Doucet, Holenstein 2010): slot 0 of a
+group repeats the path and is its own ancestor, and the other slots draw their ancestors
+independently among all k. One particle drawn by its weight is then a Gibbs update of the path.
+
 Shapes: B rows of the caller, k particles each, B*k slots. A finished particle keeps its slot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -26,16 +30,42 @@ from torch import Tensor
 
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
-from ..core.noise import Noise
+from ..core.noise import Noise, inverted
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.step import Step, StepState, Tilted, Transition
 from ..core.token_sampling import sampling_probs
-from .particles import draw_one, effective_size, particle_noise, slots, systematic, take_ragged
+from .particles import (
+    draw_one,
+    effective_size,
+    normalised,
+    particle_noise,
+    slots,
+    systematic,
+    take_ragged,
+)
 
-__all__ = ["ParticleFilter", "Proposal", "Weights"]
+__all__ = ["ParticleFilter", "Path", "Proposal", "Weights"]
+
+
+@dataclass
+class Path:
+    """The canvases of some particles before each step, and at the end of the run.
+
+    A path that ended early holds its last canvas from there on.
+    """
+
+    canvases: list[Canvas] = field(default_factory=list)
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep these particles, `(B',)` int64: their own pasts, not those of the slots."""
+        self.canvases = [canvas.take(rows) for canvas in self.canvases]
+
+    def after(self, index: int) -> Canvas:
+        """The canvas after step `index`."""
+        return self.canvases[min(index + 1, len(self.canvases) - 1)]
 
 
 @dataclass
@@ -155,9 +185,26 @@ class ParticleFilter:
     floor: float = 0.0
 
     def run(
-        self, denoiser: Denoiser, operator: Operator, canvas: Canvas, noise: Noise
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        noise: Noise,
+        *,
+        reference: Path | None = None,
+        trail: Path | None = None,
     ) -> Iterator[StepState]:
-        """Fill the canvas; each row's states are those of `_shown`'s particle."""
+        """Fill the canvas; each row's states are those of `_shown`'s particle.
+
+        Args:
+            reference: a path of each row, which makes this conditional SMC.
+            trail: an empty path; holds the returned particles' own when the iteration ends.
+
+        Raises:
+            ValueError: a reference under a tilt: its weights are not computed.
+        """
+        if reference is not None and self.tilt is not None:
+            raise ValueError("a reference path needs a filter that proposes from x_theta: no tilt")
         mask_id, k = denoiser.mask_id, self.particles
         owners = slots(len(canvas.z), k, canvas.z.device)
         own, cloud = particle_noise(noise, k), canvas.take(owners)
@@ -170,10 +217,12 @@ class ParticleFilter:
             tilt = self.tilt(
                 models.take(tilted_slots), reward.take(tilted_slots), own.take(tilted_slots)
             )
+        if trail is not None:
+            trail.canvases = [cloud]
         for index in range(self.config.sampler.steps):
             active = busy.nonzero().squeeze(-1)
             if not len(active):
-                return
+                break
             if tilt is not None and len(active) < len(tilted_slots):
                 tilt.take(torch.searchsorted(tilted_slots, active))
             looks = index > 0 and index % self.every == 0
@@ -184,8 +233,12 @@ class ParticleFilter:
                 value = self.log_twist(reward.take(active), proposal)
                 if value is not None:
                     weights.weigh(active, value.to(weights.log_weight), self.potential)
-                ancestors, resampled = self._ancestors(weights, busy, noise, index)
+                ancestors, resampled = self._ancestors(
+                    weights, busy, noise, index, conditional=reference is not None
+                )
                 if bool(resampled.any()):
+                    if trail is not None:
+                        trail.keep(ancestors)
                     cloud, busy = cloud.take(ancestors), busy[ancestors]
                     weights = weights.take(ancestors, resampled)
                     now = busy.nonzero().squeeze(-1)
@@ -197,8 +250,12 @@ class ParticleFilter:
             tilted_slots = active
             with torch.no_grad():
                 move, ratio = self._move(proposal, reward)
+                if reference is not None:
+                    move = self._follow(step, move, active, reference)
             weights.log_weight[active] += ratio
             cloud = cloud.put(active, move.canvas)
+            if trail is not None:
+                trail.canvases.append(cloud)
             busy = (cloud.z == mask_id).any(-1)
             ended = active[~busy[active]]
             if len(ended):
@@ -206,6 +263,8 @@ class ParticleFilter:
                 weights.finish(ended, r.to(weights.reward), self.beta)
             state = step.report(cloud, active, proposal.tilted, move, guided=proposal.guided)
             yield state.take(self._shown(weights, busy, noise))
+        if trail is not None:
+            trail.keep(self._shown(weights, busy, noise))
 
     def _open(
         self,
@@ -239,7 +298,7 @@ class ParticleFilter:
         return Proposal(step, tilted, log_p, log_q)
 
     def _ancestors(
-        self, weights: Weights, busy: Tensor, noise: Noise, index: int
+        self, weights: Weights, busy: Tensor, noise: Noise, index: int, *, conditional: bool
     ) -> tuple[Tensor, Tensor]:
         """The slot each slot is a copy of, and whether its group is resampled, both `(B*k,)`."""
         k = self.particles
@@ -247,10 +306,14 @@ class ParticleFilter:
         poor = effective_size(log_weight) < self.resample * k
         poor &= busy.view(-1, k).any(-1)
         rows = torch.arange(len(poor), device=poor.device)
-        u = noise.uniform(rows, torch.zeros_like(rows), index, "resample")
-        chosen = torch.where(
-            poor[:, None], systematic(log_weight, u), torch.arange(k, device=poor.device)
-        )
+        if conditional:
+            u = noise.uniform(rows, torch.zeros_like(rows), index, "resample", k)
+            fresh = inverted(normalised(log_weight), u)
+            fresh[:, 0] = 0
+        else:
+            u = noise.uniform(rows, torch.zeros_like(rows), index, "resample")
+            fresh = systematic(log_weight, u)
+        chosen = torch.where(poor[:, None], fresh, torch.arange(k, device=poor.device))
         return (chosen + rows[:, None] * k).flatten(), poor.repeat_interleave(k)
 
     def _move(self, proposal: Proposal, reward: Operator) -> tuple[Transition, Tensor]:
@@ -263,6 +326,20 @@ class ParticleFilter:
         gap = (proposal.log_p - proposal.log_q).gather(-1, tokens[:, None]).squeeze(-1)
         kept = torch.where(move.decided[rows, cols], gap.double(), 0.0)
         return move, sum_rows(kept, rows, len(step.count))
+
+    def _follow(self, step: Step, move: Transition, active: Tensor, reference: Path) -> Transition:
+        """The transition with that of the reference in slot 0 of each group."""
+        at = (active % self.particles == 0).nonzero().squeeze(-1)
+        path = reference.after(step.index).take(active[at] // self.particles)
+        wrote = (path.z != step.canvas.z[at]) & (path.z != path.fill_id)
+        return replace(
+            move,
+            canvas=move.canvas.put(at, path),
+            candidates=move.candidates.index_put(
+                (at,), torch.where(wrote, path.z, move.candidates[at])
+            ),
+            revealed=move.revealed.index_put((at,), wrote),
+        )
 
     def _shown(self, weights: Weights, busy: Tensor, noise: Noise) -> Tensor:
         """The slot to show of each row, `(B,)`: the chosen particle once all are finished, before

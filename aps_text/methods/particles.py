@@ -17,6 +17,7 @@ from ..core.protocols import Where
 __all__ = [
     "draw_one",
     "effective_size",
+    "normalised",
     "particle_noise",
     "slots",
     "systematic",

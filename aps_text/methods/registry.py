@@ -17,6 +17,7 @@ from .best_of_n import BestOf
 from .entrgi import EntRGi, aps_logits, expectation
 from .ets import ETS
 from .fk_steering import FKSteering
+from .particle_gibbs import ParticleGibbs
 from .svdd import SVDD
 from .twisted_smc import TwistedSMC
 
@@ -32,6 +33,7 @@ PEERS: dict[str, Callable[..., Method]] = {
     "twisted-smc": TwistedSMC,
     "aps-smc": APSSMC,
     "ets": ETS,
+    "particle-gibbs": ParticleGibbs,
 }
 
 

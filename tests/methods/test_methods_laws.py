@@ -25,6 +25,8 @@ from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.particle_filter import ParticleFilter, Path
+from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.particles import effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import log_twist
@@ -226,6 +228,55 @@ def test_svdd_steps_follow_their_soft_values():
     assert distance(many, exact) < 1.5 * noise_floor(exact, rows)
     assert distance(few, exact) > distance(many, exact)
     assert distance(exact, TABLE[0]) > 0.2
+
+
+def test_particle_gibbs_reaches_the_target_by_sweeps():
+    """Four particles, where a filter of four is at 0.2."""
+    exact, rows = tilted(TABLE[0]), 3000
+    floor = noise_floor(exact, rows)
+
+    def gap(sweeps: int) -> float:
+        method = ParticleGibbs(4, sweeps, every=1, draws=1, resample=0.9, final="weight")
+        return distance(law_of(method, rows, chunk=1500), exact)
+
+    one, four, many = gap(1), gap(4), gap(16)
+    assert one > four + 0.05 > many + 0.05
+    assert one > floor + 0.1
+    assert many < floor + 0.02
+
+
+@pytest.mark.parametrize(("particles", "resample"), [(2, 2.0), (5, 0.7)])
+def test_a_sweep_leaves_the_target_as_it_is(particles, resample):
+    """References drawn from the target by rejection: the particle drawn next has its law, too."""
+    exact, rows = tilted(TABLE[0]), torch.zeros(100_000, dtype=torch.long)
+    denoiser, canvas = TableDenoiser(TABLE).take(rows), open_canvas(len(rows), LENGTH, SYMBOLS)
+
+    def noisy(operator, at):
+        """Any positive psi will do: its estimates and even their mean may be wrong."""
+        log_p, step = at.log_p, at.step
+        return log_twist(operator, step, log_p, log_p, kind="prior", draws=1, beta=0.4)
+
+    trail, base = Path(), ParticleFilter(1, CONFIG, BETA, lambda operator, at: None)
+    for _ in base.run(denoiser, REWARD, canvas, noise_for(range(len(rows))), trail=trail):
+        pass
+    value = REWARD.log_prob_ids(trail.after(LENGTH).z).total / BETA
+    coin = torch.rand(len(rows), generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    kept = (coin.log() < value - VALUES.max() / BETA).nonzero().squeeze(-1)
+    trail.keep(kept)
+    before = trail.after(LENGTH).z
+    assert len(kept) > 8000
+
+    def gap(z: torch.Tensor) -> float:
+        counts = torch.bincount(index_of(z, SYMBOLS), minlength=SYMBOLS**LENGTH)
+        return distance(counts / len(z), exact)
+
+    allowed = 1.3 * noise_floor(exact, len(kept))
+    assert gap(before) < allowed
+    gibbs = ParticleFilter(particles, CONFIG, BETA, noisy, resample=resample)
+    noise = noise_for(kept + len(rows))
+    *_, last = gibbs.run(denoiser.take(kept), REWARD, canvas.take(kept), noise, reference=trail)
+    assert gap(last.z) < allowed
+    assert 0.1 < (last.z != before).any(-1).double().mean() < 0.9
 
 
 @pytest.mark.parametrize("points", [1, 3])

@@ -27,6 +27,7 @@ from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.registry import PEERS, make_method
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
@@ -54,6 +55,8 @@ METHODS = {
     "aps-smc": APSSMC(3, resample=0.9),
     "aps-smc origin": APSSMC(3, order="origin", twist="prior", final="weight", resample=2.0),
     "aps-smc anchored": APSSMC(2, order="anchored", draws=2, resample=2.0),
+    "gibbs": ParticleGibbs(2, 2, every=1, draws=1, resample=2.0),
+    "gibbs weight": ParticleGibbs(3, 3, every=2, final="weight", resample=0.9),
     "ets": ETS(3, draws=2, points=2),
     "ets sampler": ETS(2, draws=2, points=3, rollout="sampler"),
 }
@@ -111,7 +114,7 @@ def test_given_tokens_stay_and_states_stream(name):
     z[:, [1, 4]], editable[:, [1, 4]] = 3, False
     canvas = replace(canvas, z=z, editable=editable)
     result = drive(name, denoiser, reward, canvas, CONFIG.replace(steps=4))
-    assert 1 <= len(result.trajectory) <= 4
+    assert 1 <= len(result.trajectory) <= result.trajectory[0].steps
     for state in result.trajectory:
         assert (state.z[:, [1, 4]] == 3).all()
         assert state.z.shape == (batch, length)
@@ -188,6 +191,7 @@ def test_one_particle_without_a_reward_is_the_base_sampler_token_for_token(order
         SVDD(3),
         BestOf(samples=3),
         ETS(3, points=3),
+        ParticleGibbs(2, 2, every=1),
         ETS(2, points=2, rollout="sampler"),
     ],
     ids=lambda m: type(m).__name__,
@@ -233,6 +237,8 @@ def test_costs_are_those_of_the_formulas():
     assert spent(BestOf(samples=4)) == (b * 4 * t, 0, b * 4, 0)
     assert spent(SVDD(4)) == (b * (1 + 4 * (t - 1)), 0, b * 4 * t, 0)
     assert spent(FKSteering(4, every=1, draws=2)) == (b * 4 * t, 0, b * 4 * (2 * (t - 1) + 1), 0)
+    gibbs = ParticleGibbs(4, 3, every=1, draws=2)
+    assert spent(gibbs) == (3 * b * 4 * t, 0, 3 * b * 4 * (2 * (t - 1) + 1), 0)
     assert spent(ETS(4, 3, 1)) == (b * 4 * t, 0, b * 4, 0)
     assert spent(ETS(4, 3, 2)) == (b * 4 * (t + 1), 0, b * 4 * (3 + 1), 0)
     rolled = b * 4 * (t + 3 * (2 + 1))  # three rollouts of two steps, then of one
@@ -279,6 +285,8 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
         (lambda: TwistedSMC(final="best"), ValueError, "weight, reward; got 'best'"),
         (lambda: SVDD(alpha=-1), ValueError, "alpha must be >= 0, got -1"),
         (lambda: SVDD(fill="mean"), ValueError, "argmax, sample; got 'mean'"),
+        (lambda: ParticleGibbs(1), ValueError, "particles must be >= 2, got 1"),
+        (lambda: ParticleGibbs(sweeps=0), ValueError, "sweeps must be >= 1, got 0"),
         (lambda: ETS(points=0), ValueError, "points must be >= 1, got 0"),
         (lambda: ETS(draws=1.5), TypeError, "draws is an integer, got 1.5"),
         (lambda: ETS(rollout="full"), ValueError, "x_theta, sampler; got 'full'"),
@@ -363,7 +371,8 @@ def test_what_a_method_cannot_do_is_refused():
     black = enumerated_reward(LENGTH, SYMBOLS, 2, differentiable=False)
     with pytest.raises(ValueError, match="black box; use method 'aps-smc' or 'fk'"):
         spent(TwistedSMC(2), black)
-    for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), ETS(2)):
+    weighing = (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), ETS(2), ParticleGibbs(2))
+    for method in weighing:
         with pytest.raises(ValueError, match="remask=True masks written tokens again"):
             spent(method, remask=True)
 

@@ -18,6 +18,7 @@ from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
 from aps_text.methods.unread import unread
@@ -34,6 +35,8 @@ METHODS = {
     "fk-beta": FKSteering(particles=2, every=1, beta=0.5, final="weight"),
     "ets": ETS(candidates=2, draws=2, points=2),
     "ets-beta": ETS(candidates=2, draws=1, points=3, rollout="sampler", beta=0.5),
+    "gibbs": ParticleGibbs(particles=2, sweeps=2, every=1, final="weight"),
+    "gibbs-beta": ParticleGibbs(particles=2, sweeps=2, every=1, beta=0.5, final="weight"),
     "entrgi": EntRGi(),
     "twisted": TwistedSMC(particles=2, final="weight"),
     "aps-smc": APSSMC(particles=2, final="weight"),

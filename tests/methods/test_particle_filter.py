@@ -21,7 +21,7 @@ from aps_text.core.sampler import run
 from aps_text.core.step import Step, Tilted
 from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.fk_steering import FKSteering
-from aps_text.methods.particle_filter import ParticleFilter, Weights
+from aps_text.methods.particle_filter import ParticleFilter, Path, Weights
 from aps_text.methods.particles import draw_one, effective_size, particle_noise, systematic
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import divergence, log_twist
@@ -98,6 +98,53 @@ def test_resampling_is_unbiased():
     error = offspring.double().std(0) / count**0.5
     gap = (offspring.double().mean(0) - 4 * log_weights[0].exp()).abs()
     assert (gap <= 4 * error + 1e-9).all()
+
+
+def test_a_reference_is_never_resampled_away_and_the_others_draw_among_all():
+    rows, k = 20_000, 3
+    weights = Weights.even(rows * k, "difference", CPU)
+    weights.log_weight = torch.tensor([0.1, 0.2, 0.7]).double().log().repeat(rows)
+    filtering = ParticleFilter(k, CONFIG, 1.0, lambda operator, at: None, resample=2.0)
+    busy = torch.ones(rows * k, dtype=torch.bool)
+    chosen, resampled = filtering._ancestors(
+        weights, busy, noise_for(range(rows)), 1, conditional=True
+    )
+    assert resampled.all()
+    own = chosen.view(rows, k) - torch.arange(rows)[:, None] * k
+    assert (own[:, 0] == 0).all()
+    for slot in (1, 2):
+        found = torch.bincount(own[:, slot], minlength=k).double() / rows
+        assert (found - torch.tensor([0.1, 0.2, 0.7])).abs().max() < 0.015
+    both = ((own[:, 1] == 2) & (own[:, 2] == 2)).double().mean()
+    assert abs(both - 0.49) < 0.015  # independent of each other
+    weights.log_weight = torch.tensor([-math.inf, 0.0, 0.0]).double().repeat(rows)
+    chosen, _ = filtering._ancestors(weights, busy, noise_for(range(rows)), 1, conditional=True)
+    assert (chosen.view(rows, k)[:, 0] == torch.arange(rows) * k).all()
+
+
+def test_a_reference_path_is_walked_as_it_was():
+    """Slot 0 holds the path's canvas after every step, stop tokens and cut positions included."""
+    batch, length = 30, 5
+    rows = torch.zeros(batch, dtype=torch.long)
+    denoiser = factor_world(length, SYMBOLS, 21).take(rows)
+    reward = table_reward(length, SYMBOLS, 22).take(rows)
+    canvas, config = open_canvas(batch, length, MASK, stop_ids=[0]), CONFIG.replace(steps=3)
+    trail, again = Path(), Path()
+    one = ParticleFilter(1, config, 1.0, lambda operator, at: None)
+    for _ in one.run(denoiser, reward, canvas, noise_for(range(batch)), trail=trail):
+        pass
+    for state in one.run(
+        denoiser, reward, canvas, noise_for(range(50, 50 + batch)), reference=trail, trail=again
+    ):
+        assert state.z.equal(trail.after(state.step).z)
+        shown = state.revealed & (state.z != canvas.fill_id)
+        assert state.z[shown].equal(state.candidates[shown])
+    assert again.after(9).z.equal(trail.after(9).z)
+    assert again.after(9).written.equal(trail.after(9).written)
+    assert (trail.after(9).z == canvas.fill_id).any()
+    tilting = ParticleFilter(2, config, 1.0, lambda operator, at: None, tilt=lambda *_: None)
+    with pytest.raises(ValueError, match="proposes from x_theta: no tilt"):
+        next(tilting.run(denoiser, reward, canvas, noise_for(range(batch)), reference=trail))
 
 
 def test_no_two_particles_of_two_sequences_are_one():

@@ -432,7 +432,9 @@ def test_a_reward_that_never_varies_is_named(pipe):
     assert not [w for w in pipe(QUESTIONS, vowels, **SMALL).warnings if "never" in w]
 
 
-@pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk", "ets", "aps-logits", "aps-smc"])
+@pytest.mark.parametrize(
+    "method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs", "aps-logits", "aps-smc"]
+)
 def test_every_method_says_that_a_reward_never_varied(pipe, method):
     def flat(prompts, completions, **columns):
         return [0.5] * len(completions)

@@ -33,6 +33,7 @@ KNOBS: dict[str, str | None] = {
     "best-of-n": "options.samples",
     "aps": "config.inner_steps",
     "svdd": "options.candidates",
+    "particle-gibbs": "options.sweeps",
     "ets": "options.candidates",
     "fk": "options.particles",
     "twisted-smc": "options.particles",

@@ -1,0 +1,127 @@
+"""Particle Gibbs: whole decodings are redrawn, sweep by sweep, beside one that is kept.
+
+    sweep 1    a particle filter; one path z_T..z_0 is drawn by its weight: the reference
+    sweep s    conditional SMC: k - 1 particles beside the reference, which is never resampled away,
+               log w += log psi_s - log psi_t,   prod = exp(r(x) / beta)
+               then the next reference is drawn among all k by weight
+
+A sweep is a Markov kernel on paths that leaves `p(path) exp(r(x)/beta)` as it is for any k >= 2, so
+the answer's law goes to the target `p(x) exp(r(x)/beta)`, p the base sampler's, as the sweeps
+grow, where a particle filter needs many particles. `log psi_t` is that of `methods.twist` with
+answers drawn from x_theta. The estimates are drawn anew at each sweep: given a path, the target
+leaves them independent of all else, so this is a Gibbs update too.
+
+Source: Dang et al. 2025, "Inference-Time Scaling of Diffusion Language Models with Particle Gibbs
+Sampling" (PG-DLM), https://arxiv.org/abs/2507.08390; Andrieu, Doucet, Holenstein 2010, "Particle
+Markov chain Monte Carlo methods". Differences, as far as their paper shows (their code was not
+at hand): a group is resampled where its effective sample size is low, by independent draws
+(systematic in the first sweep, which has no reference); looks are taken every few steps. Cost per
+returned sample, S sweeps: S times that of FK steering, k*T*S forwards and
+S * (k * draws * (ceil(T/every) - 1) + k) rewards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.protocols import Denoiser
+from ..core.step import StepState
+from .ancestral import base_config
+from .checks import check_filter, check_number
+from .particle_filter import ParticleFilter, Path, Proposal
+from .particles import particle_noise, unmasking_only
+from .twist import log_twist
+
+__all__ = ["ParticleGibbs"]
+
+
+@dataclass(frozen=True)
+class ParticleGibbs:
+    """See `Method`.
+
+    Attributes:
+        particles: k >= 2, the reference among them (alone it would never change).
+        sweeps: S >= 1, the first one included; with 1 this is a particle filter.
+        beta: None is the call's `beta`.
+        every: steps between two evaluations of psi_t (resampling happens only there).
+        draws: answers drawn per evaluation and particle, >= 1.
+        resample: a group is resampled when its effective sample size is below this fraction of k;
+            above 1 is always, 0 is never.
+        final: return a particle of the last sweep by its `weight` (the target's law) or the one
+            with the highest `reward`.
+    """
+
+    particles: int = 4
+    sweeps: int = 4
+    beta: float | None = None
+    every: int = 4
+    draws: int = 4
+    resample: float = 0.5
+    final: Literal["weight", "reward"] = "reward"
+
+    selects: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        check_number("particles", self.particles, (2, float("inf"), True), whole=True)
+        for name in ("sweeps", "draws"):
+            check_number(name, getattr(self, name), (1, float("inf"), True), whole=True)
+
+    def settings(self, config: APSConfig) -> APSConfig:
+        """See `Declares`."""
+        return base_config(config)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """See `Declares`."""
+        return () if self.beta is not None else ("beta",)
+
+    def steps(
+        self,
+        denoiser: Denoiser,
+        operator: Operator,
+        canvas: Canvas,
+        config: APSConfig,
+        noise: Noise,
+    ) -> Iterator[StepState]:
+        """States of the particle with the largest weight, T a sweep; the last is the chosen one's.
+
+        Raises:
+            ValueError: the call's `remask` is True.
+        """
+        unmasking_only(config, "particle Gibbs")
+        beta = config.sampler.beta if self.beta is None else self.beta
+
+        def twist(reward: Operator, at: Proposal) -> Tensor:
+            log_p, draws = at.log_p, self.draws
+            return log_twist(reward, at.step, log_p, log_p, kind="prior", draws=draws, beta=beta)
+
+        particle_filter = ParticleFilter(
+            particles=self.particles,
+            config=self.settings(config),
+            beta=beta,
+            log_twist=twist,
+            every=self.every,
+            resample=self.resample,
+        )
+        numbers, reference = particle_noise(noise, self.sweeps), None
+        firsts = torch.arange(len(canvas.z), device=canvas.z.device) * self.sweeps
+        for sweep in range(self.sweeps):
+            if sweep == self.sweeps - 1:
+                particle_filter = replace(particle_filter, final=self.final)
+            own, trail = numbers.take(firsts + sweep), Path()
+            for state in particle_filter.run(
+                denoiser, operator, canvas, own, reference=reference, trail=trail
+            ):
+                at = sweep * state.steps + state.step
+                yield replace(state, step=at, steps=self.sweeps * state.steps)
+            reference = trail
