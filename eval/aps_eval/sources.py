@@ -37,7 +37,7 @@ KEYS: dict[str, set[str]] = {
     "path": {"records", "split"},
     "hub": {"config", "split", "revision"},
 }
-TEXTS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
+TEXTS = (".json", ".jsonl", ".jsonlines", ".ndjson", ".csv", ".tsv")
 MOST = 2**30
 """Bytes of a text file, unpacked; larger ones are to be cut or made .parquet."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -156,15 +156,30 @@ def read_text(path: Path) -> str:
         raise ValueError(
             f"{path} has more than {MOST:,} bytes of text; cut it, or make it .parquet"
         )
+    if data[:2] == b"\x1f\x8b":
+        raise ValueError(f"{path} is packed by gzip; name it {path.name}.gz")
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or (
+        b"\0" in data[:400] and data[:2] not in (b"\xff\xfe", b"\xfe\xff")
+    ):
+        wide = (
+            "utf-32" if b"\0\0" in data[:400] else "utf-16be" if data[:1] == b"\0" else "utf-16le"
+        )
+        raise ValueError(
+            f"{path} holds zero bytes, as {wide} does; if it is that, convert it: iconv -f {wide} "
+            f"-t utf-8 {path.name} > new-{path.name}"
+        )
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
+        # Bytes 0x80 to 0x9f are quotes and dashes in Windows' code page, and nothing in latin-1.
+        windows = any(0x80 <= byte <= 0x9F for byte in data)
+        old = ("Windows-1252", "cp1252") if windows else ("latin-1", "latin1")
         raise ValueError(
             f"{path} is not {'UTF-16' if encoding == 'utf-16' else 'UTF-8'}: byte "
-            f"0x{data[error.start]:02x} at place {error.start} (line {line}). If it is latin-1, "
-            f"convert it: iconv -f latin1 -t utf-8 {path.name} > new-{path.name}"
+            f"0x{data[error.start]:02x} at place {error.start} (line {line}). If it is {old[0]}, "
+            f"convert it: iconv -f {old[1]} -t utf-8 {path.name} > new-{path.name}"
         ) from None
 
 
@@ -180,7 +195,7 @@ def from_json(text: str, records: str | None, path: Path) -> list[Record]:
         if not isinstance(whole, dict) or records not in whole:
             raise ValueError(f"{path} has no list under {records!r}")
         whole = whole[records]
-    lines = path.name.lower().removesuffix(".gz").endswith(("l", ".ndjson"))
+    lines = path.name.lower().removesuffix(".gz").endswith(("l", ".ndjson", ".jsonlines"))
     if isinstance(whole, list):
         return [_object(one, f"{path.name} record {n}") for n, one in enumerate(whole, 1)]
     if (isinstance(whole, dict) and not lines) or records is not None:
@@ -227,10 +242,17 @@ def from_csv(text: str, name: str) -> Iterator[Record]:
                 continue
             if header is None:
                 header = [one.strip() for one in row]
+                if header == ["sep=", ""]:
+                    header = None  # a line for a spreadsheet
+                    continue
+                while len(header) > 1 and not header[-1]:  # columns without a name at the end
+                    header.pop()
                 if twice := [one for one in header if header.count(one) > 1]:
                     raise ValueError(f"{name}: the header names {twice[0]!r} twice")
                 continue
             problem = ""
+            while len(row) > len(header) and not row[-1]:
+                row.pop()
             if len(row) != len(header):
                 problem = (
                     f"has {len(row)} fields, the header {len(header)} (parted by "

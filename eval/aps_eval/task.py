@@ -19,7 +19,7 @@ import dataclasses
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -35,8 +35,54 @@ from .yaml_files import read_yaml
 
 __all__ = ["Task", "load_task", "task_names"]
 
+YAML = (".yaml", ".yml")
 MEASURED = ("words", "empty")
 """Of every task that names no metrics."""
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(_is_text, value))
+
+
+def _is_text_map(value: Any) -> bool:
+    return _is_map(value) and all(_is_text(one) and one != "" for one in value.values())
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+_TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(("prompt", "about"), (_is_text, "a text")),
+    **dict.fromkeys(("source", "where", "config"), (_is_map, "a mapping, {name: value}")),
+    "tune": (lambda v: v is None or _is_map(v), "a mapping like `source`"),
+    "tune_every": (
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v >= 0,
+        "a whole number from 0 on",
+    ),
+    **dict.fromkeys(("capture", "split", "columns"), (_is_text_map, "a mapping, {field: text}")),
+    **dict.fromkeys(
+        ("gold", "id", "stratum"), (lambda v: v is None or _is_text(v), "the name of a field")
+    ),
+    "choices": (
+        lambda v: v is None or _is_text(v) or _is_texts(v),
+        "the name of a field, or a list of texts",
+    ),
+    "extract": (
+        lambda v: _is_text(v) or _is_text_map(v),
+        "the name of a rule, or {pattern: REGEX}",
+    ),
+    "metrics": (_is_texts, "a list of names"),
+    "rewards": (
+        lambda v: _is_map(v) and all(isinstance(one, list) for one in v.values()),
+        "a mapping of lists, {guide: [NAME, ...]}",
+    ),
+}
+"""What each field of a task file takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +129,10 @@ class Task:
 
     def __post_init__(self) -> None:
         """Raises `ValueError` naming the task, the value and the mend."""
+        for name, (fits, takes) in _TAKES.items():
+            value = getattr(self, name)
+            if not (fits(value) or (name == "metrics" and value is None)):
+                raise ValueError(f"task {self.name!r}: {name} is {takes}; got {value!r}")
         if self.metrics is None:
             object.__setattr__(self, "metrics", self._usual())
         try:
@@ -263,11 +313,11 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
         config, _, split = rest.partition(":")
         source = {"hub": name, "config": config or None, "split": split or "test"}
         values: dict[str, Any] = {"name": name.rpartition("/")[2], "source": source}
-    elif is_data(spec):
+    elif is_data(spec) and spec not in task_names():
         name = path.name.removesuffix(".gz")
         values = {"name": Path(name).stem, "source": {"path": spec}}
     else:
-        values = _read(path if path.suffix == ".yaml" else Path(str(files("aps_eval"))), spec)
+        values = _read(path if path.suffix in YAML else Path(str(files("aps_eval"))), spec)
         if not trust_code:
             check_file(values, spec)
     values |= {key: value for key, value in fields.items() if value is not None}
@@ -282,7 +332,7 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
 
 def _read(place: Path, spec: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
     """A task file, over the one it `extends`."""
-    path = place if place.suffix == ".yaml" else place / "tasks" / f"{spec}.yaml"
+    path = place if place.suffix in YAML else place / "tasks" / f"{spec}.yaml"
     if not path.is_file():
         raise ValueError(
             f"no task {spec!r}; known: {', '.join(task_names())}, a .yaml, .json, .jsonl, .csv, "

@@ -227,3 +227,34 @@ def test_a_task_that_extends_itself_is_refused(tmp_path):
     for name in ("a", "b", "c"):
         with pytest.raises(ValueError, match="name another task file beside it"):
             load_task(str(tmp_path / f"{name}.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("a.csv", "q\nwho\u2019s?\n".encode("cp1252"), "If it is Windows-1252, .*-f cp1252"),
+        ("a.csv", "q\nwho \xe9?\n".encode("latin1"), "If it is latin-1, .*-f latin1"),
+        ("a.jsonl", '{"q": "a"}\n'.encode("utf-16-le"), "holds zero bytes, as utf-16le"),
+        ("a.jsonl", '{"q": "a"}\n'.encode("utf-16-be"), "holds zero bytes, as utf-16be"),
+        ("a.jsonl", '{"q": "a"}\n'.encode("utf-32"), "holds zero bytes, as utf-32"),
+        ("a.jsonl", gzip.compress(b'{"q": "a"}'), "packed by gzip; name it a.jsonl.gz"),
+    ],
+)
+def test_an_encoding_that_is_not_read_is_named(tmp_path, name, data, says):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=says):
+        load_task(str(tmp_path / name), prompt="{q}", tune_every=0).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "sep=;\nq;g\nwho?;me\n"),
+        ("a.csv", "q,g,,\nwho?,me,,\n"),
+        ("a.jsonlines", '{"q": "who?"}\n'),
+    ],
+)
+def test_what_spreadsheets_and_others_add_is_read_over(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    items = load_task(str(tmp_path / name), prompt="{q}", tune_every=0).items()
+    assert [item.prompt for item in items] == ["who?"]

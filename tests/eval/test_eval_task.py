@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from aps_eval.extraction import extract
 from aps_eval.measures import measure
 from aps_eval.sources import read_records
-from aps_eval.task import load_task, task_names
+from aps_eval.task import Task, load_task, task_names
 from eval_fixtures import lines, write_sets
 
 OWN = [task for task in task_names() if task.startswith(("word", "open"))]
@@ -193,3 +194,37 @@ def test_a_task_file_of_ones_own_extends_another(tmp_path):
     item = task.items()[0]
     assert (task.name, item.prompt, item.choices) == ("second", "one, two", ["yes", "no"])
     assert extract(task.extract, "I say no", item.choices) == "no"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "takes"),
+    [
+        ({"where": "x"}, "where is a mapping"),
+        ({"where": [1]}, "where is a mapping"),
+        ({"capture": "x"}, "capture is a mapping, {field: text}"),
+        ({"capture": {"g": 5}}, "capture is a mapping, {field: text}"),
+        ({"columns": ["x"]}, "columns is a mapping"),
+        ({"extract": 5}, "extract is the name of a rule"),
+        ({"extract": {"pattern": 5}}, "extract is the name of a rule"),
+        ({"split": {"g": ""}}, "split is a mapping"),
+        ({"tune_every": "5"}, "tune_every is a whole number from 0 on; got '5'"),
+        ({"tune_every": -1}, "tune_every is a whole number from 0 on; got -1"),
+        ({"tune_every": True}, "tune_every is a whole number from 0 on; got True"),
+        ({"gold": ["g"]}, "gold is the name of a field"),
+        ({"choices": 5}, "choices is the name of a field, or a list of texts; got 5"),
+        ({"config": "x"}, "config is a mapping"),
+        ({"rewards": {"guide": "x"}}, "rewards is a mapping of lists"),
+        ({"metrics": "exact"}, "metrics is a list of names"),
+    ],
+)
+def test_a_field_of_a_wrong_type_says_what_it_takes(wrong, takes):
+    with pytest.raises(ValueError, match=f"task 't': {re.escape(takes)}"):
+        Task(name="t", prompt="{q}", source={"path": "x.jsonl"}, **wrong)
+
+
+def test_a_folder_named_like_a_task_is_not_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "word-knowledge").mkdir()
+    assert load_task("word-knowledge").name == "word-knowledge"
+    (tmp_path / "own.yml").write_text("prompt: '{q}'\nsource: {path: x.jsonl}\n")
+    assert load_task("own.yml").name == "own"
