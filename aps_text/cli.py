@@ -14,8 +14,7 @@ from .commands import eval as evaluation
 from .commands import models, plan, verify
 from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
-from .core.config import SETTINGS
-from .core.limits import Choice, Switch
+from .commands.settings import add_settings, settings_in
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -87,33 +86,6 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """A flag for every keyword of `APSConfig`; values are checked where they are used."""
-    parser.add_argument("--preset", default=None, help="fast, balanced or paper")
-    group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
-    for name, takes in SETTINGS.items():
-        flag = f"--{name.replace('_', '-')}"
-        if isinstance(takes, Switch):
-            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
-        elif isinstance(takes, Choice):
-            how = {"metavar": "NAME", "help": ", ".join(takes.names)}
-        else:
-            how = {"type": _number, "metavar": "N" if takes.whole else "X"}
-        group.add_argument(flag, default=argparse.SUPPRESS, **how)
-
-
-def _number(text: str) -> Any:
-    """An int, a float, None for `none`, or the text itself."""
-    if text.lower() == "none":
-        return None
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def ask_command(args: argparse.Namespace) -> int:
     """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
     from transformers.utils import logging
@@ -127,7 +99,7 @@ def ask_command(args: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     as_prompts(args.questions)
-    options = {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+    options = settings_in(args)
     method = make_method(METHODS, args.method, args.method_option)
     preset = args.preset
     refuse_unread(method, options, preset)

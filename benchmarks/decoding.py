@@ -23,6 +23,7 @@ import torch
 from comparison import rows_of
 from decoding_inexact import prefix_report, threshold_report
 from decoding_opponents import floor, plain_loop, published
+from measured import random_model
 
 from aps_text import APSConfig, APSPipeline
 from aps_text.core.canvas import Canvas
@@ -35,7 +36,6 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.models.causal import both_directions
 from aps_text.models.parts import ModelParts
 from aps_text.models.transformer import TransformerDenoiser
-from aps_text.planning.measure import random_model
 from aps_text.planning.shape import ModelShape
 
 PROMPT, ANSWER = 64, 128

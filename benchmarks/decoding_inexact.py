@@ -12,6 +12,7 @@ import torch
 from aps_eval.metrics import token_f1
 from aps_eval.report.statistics import mean_interval
 from comparison import rows_of
+from measured import random_model
 
 from aps_text import APSConfig, APSPipeline
 from aps_text.core.canvas import Canvas
@@ -20,7 +21,6 @@ from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.transformer import TransformerDenoiser
-from aps_text.planning.measure import random_model
 
 THRESHOLDS = (0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 GOAL_RATIO, GOAL_LOSS = 3.0, 0.01

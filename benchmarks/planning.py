@@ -13,11 +13,12 @@ import argparse
 import time
 from dataclasses import replace
 
+from measured import measure
+
+from aps_text import APSConfig
 from aps_text.planning.call import Call, RewardCall
 from aps_text.planning.flops import count_flops
-from aps_text.planning.measure import measure
-from aps_text.planning.memory import plan_memory
-from aps_text.planning.saved import replay_saved
+from aps_text.planning.memory import plan_memory, replay_saved
 from aps_text.planning.shape import PRESETS
 
 
@@ -42,66 +43,68 @@ BIG = [
 ]
 
 
+ENCODER = RewardCall(shape=replace(TINY[1], token_head=False), dtype_bytes=4)
+CHAT = RewardCall(
+    shape=replace(TINY[0], qk_norm=True, attention_bias=False, tied=True, token_head=False),
+    frame=20,
+    dtype_bytes=4,
+)
+CALLS = {  # as they are printed, and what differs from CALL
+    "32 bit +bert": {"reward": ENCODER},
+    "32 bit": {"batch": 4, "max_new_tokens": 64},
+    "32 bit +llama": {"batch": 1, "prompt": 100, "lora_layers": None, "reward": CHAT},
+    "16 bit": {"dtype_bytes": 2, "lora_rank": 24},
+    "32 bit checkpointed": {"carry_over": False, "checkpointing": True},
+    "32 bit logits +bert": {"adapter": "logits", "reward": ENCODER},
+    "32 bit rloo +llama": {"estimator": "rloo", "num_samples": 6, "reward": CHAT},
+    "32 bit entropy +llama": {"relaxation": "entropy", "reward": CHAT},
+    "32 bit no phi pool 4": {"inner_steps": 0, "pool_size": 4, "top_p": 0.9},
+    "32 bit no phi pool 16 +llama": {
+        "inner_steps": 0,
+        "pool_size": 16,
+        "top_p": 0.9,
+        "reward": CHAT,
+    },
+    "32 bit no phi pool 16 top_p 1": {"inner_steps": 0, "pool_size": 16},
+    "32 bit pool 16 +bert": {"inner_steps": 1, "pool_size": 16, "reward": ENCODER},
+}
+WHOLE = {"batch": 1, "max_new_tokens": 100, "prompt": 60, "lora_layers": None}
+SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "pool_size": 1, "lora_layers": 2}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--big", action="store_true")
     args = parser.parse_args()
-    call = Call(prompt=16, tokens=32, batch=2, steps=4, inner_steps=2, lora_layers=2, dtype_bytes=4)
     jobs = []
-    for shape in TINY + SMALL:
-        reward = RewardCall(shape=replace(TINY[1], token_head=False), dtype_bytes=4)
-        chat = RewardCall(
-            shape=replace(TINY[0], qk_norm=True, attention_bias=False, tied=True, token_head=False),
-            frame=20,
-            dtype_bytes=4,
-        )
-        small = {"steps": 3} if shape in SMALL else {}
-        jobs += [
-            (shape, replace(call, **small), reward),
-            (shape, replace(call, batch=4, tokens=64, **small), None),
-            (shape, replace(call, batch=1, prompt=100, lora_layers=None, **small), chat),
-            (shape, replace(call, dtype_bytes=2, lora_rank=24, **small), None),
-            (shape, replace(call, carry_over=False, checkpointing=True, **small), None),
-            (shape, replace(call, adapter="logits", **small), reward),
-            (shape, replace(call, estimator="rloo", num_samples=6, **small), chat),
-            (shape, replace(call, inner_steps=0, pool_size=4, **small), None),
-            (shape, replace(call, inner_steps=0, pool_size=16, **small), chat),
-            (shape, replace(call, inner_steps=1, pool_size=16, **small), reward),
-        ]
-    if args.big:
-        call = replace(call, steps=2, inner_steps=1, lora_layers=4)
-        for shape in BIG:
-            jobs += [
-                (shape, call, None),
-                (shape, replace(call, batch=1, tokens=100, prompt=60, lora_layers=None), None),
-            ]
-    head = f"{'model':<6}{'params':>9}{'B':>3}{'P+L':>9}{'n':>4}{'r':>4}  {'call':<28}"
+    for shape in TINY + SMALL + (BIG if args.big else []):
+        call = Call(shape=shape, config=APSConfig(**SETTINGS), prompt=16, batch=2, dtype_bytes=4)
+        calls = CALLS
+        if shape in SMALL:
+            call = call.changed(steps=3)
+        if shape in BIG:
+            call = call.changed(steps=2, inner_steps=1, lora_layers=4)
+            calls = {"32 bit": {}, "32 bit all layers": WHOLE}
+        jobs += [(words, call.changed(**settings)) for words, settings in calls.items()]
+    head = f"{'model':<6}{'params':>9}{'B':>3}{'P+L':>9}{'n':>4}{'r':>4}  {'call':<32}"
     print(head + f"{'flops':>8}{'saved':>8}{'peak':>8}   worst moment", flush=True)
     worst = {"flops": 0.0, "saved": 0.0, "peak": 0.0}
-    for shape, call, reward in jobs:
-        began = time.perf_counter()
-        real = measure(shape, call, reward)
-        memory = plan_memory(shape, call, reward)
+    for words, call in jobs:
+        began, shape, rank = time.perf_counter(), call.shape, call.lora.rank if call.lora else 0
+        real, memory = measure(call), plan_memory(call)
         made = memory.total - memory.parts["weights"] - memory.parts["reward weights"]
         ratio = {
-            "flops": sum(count_flops(shape, call, reward).values()) / real.flops,
+            "flops": sum(count_flops(call).values()) / real.flops,
             "peak": made / real.peak,
         }
-        if real.replay_saved and call.inner_steps and not call.checkpointing:
-            ratio["saved"] = replay_saved(shape, call, call.tokens) / real.replay_saved
+        if call.lora is not None and not call.checkpointing:
+            ratio["saved"] = replay_saved(call, call.tokens) / real.replay_saved
         for name, value in ratio.items():
             worst[name] = max(worst[name], abs(value - 1))
-        words = [f"{8 * call.dtype_bytes} bit"]
-        words += ["checkpointed"] if call.checkpointing else []
-        words += ["logits"] if call.adapter == "logits" else []
-        words += [call.estimator] if call.estimator != "relaxed" else []
-        words += ["no phi"] if not call.inner_steps else []
-        words += [f"pool {call.pool_size}"] if call.pool_size > 1 else []
-        words += [f"+{reward.shape.layout}"] if reward else []
         print(
             f"{shape.name:<6}{shape.parameters / 1e6:>8.1f}M{call.batch:>3}"
-            f"{f'{call.prompt}+{call.tokens}':>9}{call.adapted(shape):>4}{call.lora_rank:>4}  "
-            f"{' '.join(words):<28}"
+            f"{f'{call.prompt}+{call.tokens}':>9}{call.layers:>4}{rank:>4}  "
+            f"{words:<32}"
             + "".join(
                 f"{ratio[name]:>8.3f}" if name in ratio else f"{'-':>8}"
                 for name in ("flops", "saved", "peak")

@@ -6,6 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from ..core.settings import Ranked
+from .settings import add_settings, settings_in
+
 if TYPE_CHECKING:
     from ..planning.report import Plan
 
@@ -19,45 +22,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "plan", help="passes, memory and estimated time of a call, and what to change if it is much"
     )
-    from ..core.routing import DEFAULTS as usual
-
     add = parser.add_argument
     add("--model", required=True, metavar="NAME", help="a preset, a published name, or a folder")
-    add("--tokens", type=int, default=128, help="new tokens (L)")
-    add("--steps", type=int, default=usual["steps"], help="denoising steps (T)")
-    add(
-        "--inner-steps",
-        type=int,
-        default=usual["inner_steps"],
-        help="optimiser steps per denoising step (M)",
-    )
-    add(
-        "--pool-size",
-        type=int,
-        default=usual["pool_size"],
-        metavar="N",
-        help="answers in a step's pool",
-    )
+    add("--tokens", type=int, dest="max_new_tokens", default=argparse.SUPPRESS, metavar="N")
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--batch", type=int, default=1, help="answers in one pass")
-    add("--adapter", default="lora", choices=["lora", "logits"])
-    add(
-        "--lora-layers",
-        default=str(usual["lora_layers"]),
-        metavar="N",
-        help="top layers adapted, or 'all'",
-    )
-    add("--lora-rank", type=int, default=8)
-    add("--no-carry-over", action="store_true", help="phi starts anew at each step")
-    add("--estimator", default="relaxed", choices=["relaxed", "rloo"])
-    add("--num-samples", type=int, default=8, help="answers drawn per row for rloo")
-    add("--schedule", default="linear", choices=["linear", "cosine"])
-    add("--guidance-start", type=float, default=0.0, metavar="SHARE", help="steer from here on")
-    add("--guidance-end", type=float, default=1.0, metavar="SHARE", help="and up to here")
-    add("--guidance-interval", type=int, default=1, metavar="N", help="every so many steps")
-    add("--cfg-scale", type=float, default=0.0, help="classifier-free guidance; 0 is off")
-    add("--block-length", type=int, default=None, help="fill blocks left to right")
-    add("--threshold", type=float, default=None, help="then the plan is an upper bound")
     add("--dtype", choices=sorted(DTYPES), help="default: as it would be loaded")
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
@@ -67,45 +36,22 @@ def add_parser(subparsers: Any) -> None:
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
     add("--json", action="store_true", help="for machines")
+    add_settings(parser)
     parser.set_defaults(run=plan_command)
 
 
 def plan_command(args: argparse.Namespace) -> int:
     """Plan and show."""
+    from ..core.config import APSConfig
     from ..planning.call import Call, RewardCall
     from ..planning.report import plan
     from ..planning.shape import find_shape
 
     if args.load_in_8bit and args.load_in_4bit:
         raise ValueError("give one of --load-in-8bit and --load-in-4bit, not both")
-    model = find_shape(args.model)
-    layers = args.lora_layers
-    if layers != "all" and not layers.isdigit():
-        raise ValueError(f"--lora-layers is a number or 'all', got {layers!r}")
-    call = Call(
-        prompt=args.prompt,
-        tokens=args.tokens,
-        batch=args.batch,
-        steps=args.steps,
-        inner_steps=args.inner_steps,
-        pool_size=args.pool_size,
-        lora_layers=None if layers == "all" else int(layers),
-        lora_rank=args.lora_rank,
-        adapter=args.adapter,
-        carry_over=not args.no_carry_over,
-        estimator=args.estimator,
-        num_samples=args.num_samples,
-        schedule=args.schedule,
-        guidance_start=args.guidance_start,
-        guidance_end=args.guidance_end,
-        guidance_interval=args.guidance_interval,
-        cfg_scale=args.cfg_scale,
-        block_length=args.block_length,
-        threshold=args.threshold,
-        dtype_bytes=DTYPES[args.dtype] if args.dtype else model.stored_bytes,
-        bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
-        checkpointing=args.gradient_checkpointing,
-    )
+    options = settings_in(args)
+    if options.get("lora_layers") == "all":
+        options["lora_layers"] = None
     reward = None
     if args.reward not in (None, "none"):
         shape = find_shape(args.reward)
@@ -116,46 +62,55 @@ def plan_command(args: argparse.Namespace) -> int:
             frame = 2 if encoder else args.prompt + 20
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = RewardCall(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
-    found = plan(model, call, reward, args.gpu)
-    if args.json:
-        print(json.dumps(found.as_dict()))
-    else:
-        print(as_text(found))
+    call = Call(
+        shape=find_shape(args.model),
+        reward=reward,
+        config=APSConfig(args.preset, **options),
+        prompt=args.prompt,
+        batch=args.batch,
+        dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
+        bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
+        checkpointing=args.gradient_checkpointing,
+    )
+    found = plan(call, args.gpu)
+    print(json.dumps(found.as_dict()) if args.json else as_text(found))
     return 0
 
 
 def as_text(found: Plan) -> str:
     """The plan for a person."""
-    call, shape, passes = found.call, found.shape, found.passes
-    kind = f"{call.bits}-bit layers" if call.bits else f"{8 * call.dtype_bytes}-bit numbers"
-    top = call.adapted(shape)
+    call, passes = found.call, found.passes
+    shape, reward, config = call.shape, call.reward, call.config
+    kind = f"{call.bits}-bit layers" if call.bits else f"{8 * call.number_bytes}-bit numbers"
     means = []
-    if call.inner_steps:
-        adapter = f"LoRA rank {call.lora_rank} on {top} of {shape.layers} layers"
-        means.append(adapter if call.adapter == "lora" else "phi = logits")
-    if call.pool_size > 1:
-        means.append(f"pool of {call.pool_size} answers")
+    if call.lora is not None:
+        means.append(f"LoRA rank {call.lora.rank} on {call.layers} of {shape.layers} layers")
+    elif call.phi:
+        means.append(f"phi = {call.phi}")
+    if call.pool > 1:
+        means.append(f"pool of {call.pool} answers")
+    block = config.call.block_length
     lines = [
         f"{shape.name}: {shape.parameters / 1e9:.2f} B parameters, {kind} ({shape.source})",
-        f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={call.steps}, "
+        f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={config.sampler.steps}, "
         f"M={call.inner_steps}, "
         + (", ".join(means) or "plain")
-        + (f", blocks of {call.block_length}" if call.block_length else ""),
+        + (f", blocks of {block}" if block else ""),
     ]
-    if found.reward is not None:
+    if reward is not None:
         lines.append(
-            f"reward {found.reward.shape.name}: {found.reward.shape.parameters / 1e9:.2f} B "
-            f"parameters, {8 * found.reward.dtype_bytes}-bit, {found.reward.frame} tokens around "
-            "the answer"
+            f"reward {reward.shape.name}: {reward.shape.parameters / 1e9:.2f} B parameters, "
+            f"{8 * reward.dtype_bytes}-bit, {reward.frame} tokens around the answer"
         )
-    if call.steers and passes.guided < passes.steps:
+    if config.sampler.steers and passes.guided < passes.steps:
         lines.append(f"steered at {passes.guided} of {passes.steps} steps")
     if passes.unconditional:
         lines.append(
             f"classifier-free guidance: a second trunk and replay, without the prompt, at each of "
             f"{passes.steps} steps"
         )
-    if call.threshold is not None:
+    order = config.sampler.order
+    if isinstance(order, Ranked) and order.threshold is not None:
         lines.append("threshold: the call ends earlier where the model is sure; all below at most")
     early = "; at most: gates and the trust region end steps early" if call.inner_steps else ""
     lines += [

@@ -1,131 +1,44 @@
-"""What is planned: a call of a model, and the reward model's part of it.
+"""What is planned: a call of a model with the settings of an `APSConfig`, its reward model, and the
+steps it takes.
 
-Where nothing is said, settings are those of a call (`APSConfig`), on a canvas of 128 tokens.
+Where nothing is said a call is planned as a pipeline makes it: the model's own length of an answer
+and number type, all prompts of a batch padded to one width, a relaxed reward where it can be.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
-from ..core.routing import DEFAULTS
+import torch
+
+from ..core.canvas import Canvas
+from ..core.config import APSConfig
+from ..core.limits import check_fields, number
+from ..core.noise import Noise
+from ..core.settings import COUNT, LoRA
+from ..core.step import Step
 from .shape import ModelShape
-from .steps import planned_steps
 
-__all__ = ["Call", "RewardCall"]
+__all__ = ["Call", "PlannedStep", "RewardCall"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Call:
-    """What is asked of a model: `APSConfig`'s fields where it has them.
+@dataclass(frozen=True)
+class PlannedStep:
+    """One denoising step of one row.
 
     Attributes:
-        prompt, tokens: positions of the prompt and of the canvas (L).
-        batch: rows in one pass (prompts times answers each).
-        steps, inner_steps: T and M.
-        pool_size: whole answers in the pool of a steered step; 1 is no pool.
-        lora_layers: adapted layers n; None adapts all.
-        dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64).
-        bits: 8 or 4 for a quantised base, None for none.
-        checkpointing: replayed layers keep their inputs only and are run again on the way back.
-        padded: prompts of different lengths, so attention takes a mask (one row alone takes none).
-        restrict: the bridge leaves unmatched tokens out (the default policy, two tokenizers).
-        threshold: reveals more than planned, so with it everything is an upper bound.
+        masks: masked positions before it.
+        asked: positions logits are computed at; unsteered, those that can be written.
+        guided: whether it is steered.
+        again: whether an earlier one was.
     """
 
-    prompt: int = 64
-    tokens: int = 128
-    batch: int = 1
-    steps: int = DEFAULTS["steps"]
-    inner_steps: int = DEFAULTS["inner_steps"]
-    pool_size: int = DEFAULTS["pool_size"]
-    lora_layers: int | None = DEFAULTS["lora_layers"]
-    lora_rank: int = DEFAULTS["lora_rank"]
-    adapter: str = "lora"
-    carry_over: bool = True
-    estimator: str = "relaxed"
-    num_samples: int = 8
-    schedule: str = "linear"
-    guidance_start: float = 0.0
-    guidance_end: float = 1.0
-    guidance_interval: int = 1
-    cfg_scale: float = 0.0
-    block_length: int | None = None
-    threshold: float | None = None
-    dtype_bytes: int = 2
-    bits: int | None = None
-    checkpointing: bool = False
-    padded: bool = True
-    restrict: bool = True
-
-    def __post_init__(self) -> None:
-        """Raises `ValueError` naming the value and its range."""
-        counts = ("tokens", "batch", "steps", "lora_rank", "num_samples", "guidance_interval")
-        for name in (*counts, "pool_size", "block_length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        for name in ("guidance_start", "guidance_end", "threshold"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{name} lies in [0, 1], got {value}")
-        if self.guidance_start > self.guidance_end:
-            raise ValueError(
-                f"guidance_start={self.guidance_start} lies after guidance_end={self.guidance_end}"
-            )
-        for name in ("prompt", "inner_steps", "cfg_scale"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.lora_layers is not None and self.lora_layers < 1:
-            raise ValueError(f"lora_layers must be at least 1 or 'all', got {self.lora_layers}")
-        for name, allowed in (
-            ("adapter", ("lora", "logits")),
-            ("estimator", ("relaxed", "rloo")),
-            ("bits", (None, 8, 4)),
-            ("dtype_bytes", (2, 4, 8)),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} is one of {allowed}, got {getattr(self, name)!r}")
-
-    @property
-    def positions(self) -> int:
-        """S, prompt and canvas."""
-        return self.prompt + self.tokens
-
-    @property
-    def steers(self) -> bool:
-        """Whether the steps in the window differ from plain decoding's."""
-        return self.inner_steps > 0 or self.pool_size > 1
-
-    @property
-    def masked(self) -> bool:
-        """Whether attention takes a mask: where something is padded."""
-        return self.padded and self.batch > 1
-
-    def adapted(self, shape: ModelShape) -> int:
-        """n, the layers that are replayed.
-
-        Raises:
-            ValueError: more than the model has.
-        """
-        top = shape.layers if self.lora_layers is None else self.lora_layers
-        if top > shape.layers:
-            raise ValueError(f"lora_layers={top}, but {shape.name} has {shape.layers}; use fewer")
-        return top
-
-    def check(self, shape: ModelShape) -> None:
-        """Raises `ValueError` where the model cannot take the call."""
-        self.adapted(shape)
-        context = shape.limit or shape.context
-        if self.positions > context:
-            raise ValueError(
-                f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
-                f"{shape.name} has a context of {context}; use fewer tokens"
-            )
-        if self.steers and not any(step.guided for step in planned_steps(self)):
-            raise ValueError(
-                f"no step is steered: none of {self.steps} lies in [{self.guidance_start}, "
-                f"{self.guidance_end}) on its interval; widen it, or plan inner_steps=0, no pool"
-            )
+    masks: int
+    asked: int
+    guided: bool
+    again: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +54,150 @@ class RewardCall:
     shape: ModelShape
     frame: int = 2
     dtype_bytes: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A call, and whom it asks.
+
+    Attributes:
+        shape: the model's.
+        reward: what steers; None: nothing that is a model.
+        config: the settings.
+        prompt: positions of the prompt.
+        batch: rows in one pass (prompts times answers each).
+        dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64);
+            None is how the model is loaded.
+        bits: 8 or 4 for a quantised base, None for none.
+        checkpointing: replayed layers keep their inputs only and are run again on the way back.
+
+    Raises:
+        ValueError: a value outside of its range, or the model cannot take the call.
+    """
+
+    shape: ModelShape
+    reward: RewardCall | None = None
+    config: APSConfig = field(default_factory=APSConfig)
+    prompt: int = number(64, 0, COUNT, whole=True)
+    batch: int = number(1, 1, COUNT, whole=True)
+    dtype_bytes: int | None = None
+    bits: int | None = None
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` naming the value and its range."""
+        check_fields(self)
+        for name, allowed in (("bits", (None, 8, 4)), ("dtype_bytes", (None, 2, 4, 8))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} is one of {allowed}, got {getattr(self, name)!r}")
+        shape, context = self.shape, self.shape.limit or self.shape.context
+        if self.layers > shape.layers:
+            raise ValueError(
+                f"lora_layers={self.layers}, but {shape.name} has {shape.layers}; use fewer"
+            )
+        if self.positions > context:
+            raise ValueError(
+                f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
+                f"{shape.name} has a context of {context}; use fewer tokens"
+            )
+        settings = self.config.sampler
+        if settings.steers and not any(step.guided for step in self.steps):
+            raise ValueError(
+                f"no step is steered: none of {settings.steps} lies in [{settings.window.start}, "
+                f"{settings.window.end}) on its interval; widen it, or plan inner_steps=0, no pool"
+            )
+
+    def changed(self, **settings: Any) -> Call:
+        """The call with some settings, its own or its configuration's."""
+        own = {name: settings.pop(name) for name in self.__dict__.keys() & settings.keys()}
+        return replace(self, config=self.config.replace(**settings), **own)
+
+    @property
+    def tokens(self) -> int:
+        """L, positions of the canvas."""
+        return self.config.call.max_new_tokens or self.shape.new_tokens
+
+    @property
+    def positions(self) -> int:
+        """S, prompt and canvas."""
+        return self.prompt + self.tokens
+
+    @property
+    def steps(self) -> tuple[PlannedStep, ...]:
+        """What every step does to a row."""
+        alike = self.config.replace(inner_steps=0, pool_size=None, lora_layers=None)
+        return planned(alike, self.config.sampler.steers, self.tokens)
+
+    @property
+    def number_bytes(self) -> int:
+        """e, of a number in the base's computation."""
+        return self.dtype_bytes or self.shape.stored_bytes
+
+    @property
+    def layers(self) -> int:
+        """n, the layers that are replayed."""
+        wanted = self.config.model.lora_layers
+        return self.shape.layers if wanted is None else wanted
+
+    @property
+    def inner_steps(self) -> int:
+        """M; 0 where no phi is fitted."""
+        fit = self.config.sampler.fit
+        return 0 if fit is None else fit.inner_steps
+
+    @property
+    def lora(self) -> LoRA | None:
+        """phi, where it is a low-rank update that is fitted."""
+        fit = self.config.sampler.fit
+        return fit.phi if fit is not None and isinstance(fit.phi, LoRA) else None
+
+    @property
+    def phi(self) -> str | None:
+        """What kind phi is, as `adapter` names it; None where none is fitted."""
+        fit = self.config.sampler.fit
+        return None if fit is None else type(fit.phi).__name__.lower()
+
+    @property
+    def draws(self) -> int:
+        """Answers drawn and scored per row and inner step; 0 where the reward is relaxed."""
+        fit = self.config.sampler.fit
+        score = None if fit is None else fit.gradient.score
+        if fit is None or score is None:
+            return 0
+        if fit.gradient.relaxation is not None and self.config.reward.bridge != "rloo":
+            return 0  # `auto`: reward models have a gradient
+        return score.samples + (score.baseline == "remax")
+
+    @property
+    def pool(self) -> int:
+        """Whole answers in the pool of a steered step; 1 is no pool."""
+        return self.config.sampler.pool_size or 1
+
+    @property
+    def masked(self) -> bool:
+        """Whether attention takes a mask: rows are planned as padded, one alone is not."""
+        return self.batch > 1
+
+
+@lru_cache(maxsize=64)
+def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, ...]:
+    """Every step that computes something, as the sampler's own steps open and write a canvas of one
+    row; without masks it is finished. A threshold, which may reveal more, is left out."""
+    mask, token, fill = range(3)
+    block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
+    canvas = Canvas.open([tokens], mask_id=mask, fill_id=fill, block_length=block)
+    settings, noise, again = config.sampler, Noise(row, row), False
+    found = []
+    for index in range(settings.steps):
+        masks = int((canvas.z == mask).sum())
+        if masks == 0:
+            break
+        guided = steers and settings.window.has(index, settings.steps)
+        step = Step.open(canvas, mask, config, noise, index, everywhere=guided)
+        cols = step.where[1]
+        if not len(cols):
+            continue
+        found.append(PlannedStep(masks, len(cols), guided, again))
+        again |= guided
+        canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
+    return tuple(found)

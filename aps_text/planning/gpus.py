@@ -10,14 +10,14 @@ are float32 and counted at that peak. Peaks: the vendor's data sheets, without s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .call import Call, RewardCall
+from .call import Call
 from .flops import count_flops, count_passes
 from .memory import weights_bytes
-from .shape import ModelShape
 
-__all__ = ["GPUS", "Gpu", "find_gpu", "seconds_on", "usable_bytes"]
+__all__ = ["GPUS", "Gpu", "estimate", "find_gpu", "usable_bytes"]
 
 COMPUTE, BANDWIDTH = 0.4, 0.7
 CONTEXT_BYTES = 0.7 * 2**30
@@ -79,36 +79,37 @@ def usable_bytes(memory: float) -> float:
     return max(0.0, (memory * 2**30 - CONTEXT_BYTES) * ALLOCATOR)
 
 
-def seconds_on(gpu: Gpu, shape: ModelShape, call: Call, reward: RewardCall | None = None) -> float:
-    """Estimated seconds of the whole call; see the module."""
-    passes = count_passes(call, rewarded=reward is not None)
-    flops = count_flops(shape, call, reward)
-    share = call.adapted(shape) / shape.layers
-    body = weights_bytes(shape, call.dtype_bytes, call.bits)
-    head = float(shape.vocab * shape.hidden * call.dtype_bytes)
+def estimate(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
+    """Estimated seconds of the whole call by GPU; see the module."""
+    passes, flops, shape = count_passes(call), count_flops(call), call.shape
+    share = call.layers / shape.layers
+    body = weights_bytes(shape, call.number_bytes, call.bits)
+    head = float(shape.vocab * shape.hidden * call.number_bytes)
     body -= head * (1 if shape.tied else 2)
-    rows = call.batch
+    rows, inner = call.batch, call.inner_steps
     trunks = (passes.trunk_forwards + passes.unconditional) / rows
     replays = (passes.denoiser_forwards + passes.unconditional) / rows
     backs = passes.denoiser_backwards / rows * (2 if call.checkpointing else 1)
+    read = passes.steps + passes.guided * max(0, inner - 1)
     masks = rows * passes.masks / max(1, passes.steps)
-    logits = masks * shape.vocab * 4.0 * VOCABULARY_PASSES
-    inner = passes.steps + passes.guided * max(0, call.inner_steps - 1)
-    peak, wide = COMPUTE * gpu.bf16 * 1e12, BANDWIDTH * gpu.bandwidth * 1e9
-    time = max(flops["trunk"] / peak, trunks * (1 - share) * body / wide)
-    parts = ("replays", "head", "backward", "recomputed", "without prompt")
-    layers = sum(flops[part] for part in parts)
-    time += max(layers / peak, (replays + backs) * (share * body + head) / wide)
-    time += flops["lora"] / (COMPUTE * gpu.fp32 * 1e12)
-    time += inner * logits / wide
-    if reward is not None:
-        weights = float(reward.shape.parameters * reward.dtype_bytes)
-        table = shape.vocab * reward.shape.hidden * reward.dtype_bytes
-        table *= 1 if passes.reward_backwards else 0
-        # A row's samples are scored in one pass, and so is a step's pool.
-        times = passes.guided * call.inner_steps + passes.reward_backwards / rows
-        times += passes.guided if call.pool_size > 1 else 0
-        rate = peak if reward.dtype_bytes == 2 else COMPUTE * gpu.fp32 * 1e12
-        moved = times * (weights + table) / wide
-        time += max((flops["reward"] + flops["bridge"]) / rate, moved)
-    return time
+    logits = read * masks * shape.vocab * 4.0 * VOCABULARY_PASSES
+    layers = ("replays", "head", "backward", "recomputed", "without prompt")
+    found = {}
+    for gpu in gpus:
+        peak, wide = COMPUTE * gpu.bf16 * 1e12, BANDWIDTH * gpu.bandwidth * 1e9
+        slow = COMPUTE * gpu.fp32 * 1e12
+        time = max(flops["trunk"] / peak, trunks * (1 - share) * body / wide)
+        moved = (replays + backs) * (share * body + head)
+        time += max(sum(flops[part] for part in layers) / peak, moved / wide)
+        time += flops["lora"] / slow + logits / wide
+        if call.reward is not None:
+            scorer, e = call.reward.shape, call.reward.dtype_bytes
+            table = shape.vocab * scorer.hidden if passes.reward_backwards else 0
+            # A row's samples are scored in one pass, and so is a step's pool.
+            times = passes.guided * inner + passes.reward_backwards / rows
+            times += passes.guided if call.pool > 1 else 0
+            moved = times * e * float(scorer.parameters + table)
+            operations = flops["reward"] + flops["bridge"]
+            time += max(operations / (peak if e == 2 else slow), moved / wide)
+        found[gpu.name] = time
+    return found

@@ -14,19 +14,18 @@ before it, so every saving printed is computed:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .call import Call, RewardCall
+from .call import Call
 from .flops import Passes, count_flops, count_passes
-from .gpus import GPUS, Gpu, find_gpu, seconds_on, usable_bytes
+from .gpus import GPUS, estimate, find_gpu, usable_bytes
 from .memory import Memory, plan_memory
-from .shape import ModelShape
 
 __all__ = ["Change", "Plan", "plan"]
 
-_Setting = tuple[str, dict[str, Any]]  # an option as it is typed, and the fields it sets
+_Setting = tuple[str, dict[str, Any]]  # an option as it is typed, and what it sets
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,7 @@ class Plan:
         changes: what to change where it does not fit, up to the first that makes it fit.
     """
 
-    shape: ModelShape
     call: Call
-    reward: RewardCall | None
     passes: Passes
     flops: dict[str, float]
     memory: Memory
@@ -72,10 +69,12 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: bytes, operations and seconds as plain numbers."""
+        call = {field.name: getattr(self.call, field.name) for field in fields(self.call)}
+        shape, reward, config = (call.pop(name) for name in ("shape", "reward", "config"))
         return {
-            "model": asdict(self.shape) | {"parameters": self.shape.parameters},
-            "call": asdict(self.call),
-            "reward": None if self.reward is None else asdict(self.reward),
+            "model": asdict(shape) | {"parameters": shape.parameters},
+            "call": {"tokens": self.call.tokens, **call, **config.flat()},
+            "reward": None if reward is None else asdict(reward),
             "passes": asdict(self.passes),
             "flops": self.flops | {"total": sum(self.flops.values())},
             "memory_bytes": self.memory.parts | {"total": self.memory.total},
@@ -88,59 +87,38 @@ class Plan:
         }
 
 
-def plan(
-    shape: ModelShape, call: Call, reward: RewardCall | None = None, gpu: str | None = None
-) -> Plan:
+def plan(call: Call, gpu: str | None = None) -> Plan:
     """Plan a call, for a GPU named or given by its memory (`24GB`) if there is one.
 
     Raises:
-        ValueError: the model cannot take the call, or an unknown GPU.
+        ValueError: an unknown GPU.
     """
-    memory = plan_memory(shape, call, reward)
-    named: tuple[float, float] | None = None
-    fits, changes = None, []
-    shown: list[Gpu] = list(GPUS.values())
+    memory, named, fits = plan_memory(call), None, None
+    changes: list[Change] = []
+    shown = list(GPUS.values())
     if gpu is not None:
         size, known = find_gpu(gpu)
-        named = (size, usable_bytes(size) / 2**30)
-        fits = memory.total <= usable_bytes(size)
+        usable = usable_bytes(size)
+        named, fits = (size, usable / 2**30), memory.total <= usable
         shown = [known] if known is not None else [g for g in shown if g.memory == size]
-        if not fits:
-            changes = suggest(shape, call, reward, usable_bytes(size))
-    seconds = {
-        g.name: seconds_on(g, shape, call, reward)
-        for g in shown
-        if memory.total <= usable_bytes(g.memory)
-    }
-    return Plan(
-        shape,
-        call,
-        reward,
-        count_passes(call, rewarded=reward is not None),
-        count_flops(shape, call, reward),
-        memory,
-        seconds,
-        named,
-        fits,
-        changes,
-    )
+        changes = [] if fits else suggest(call, usable)
+    seconds = estimate(call, [g for g in shown if memory.total <= usable_bytes(g.memory)])
+    return Plan(call, count_passes(call), count_flops(call), memory, seconds, named, fits, changes)
 
 
-def suggest(
-    shape: ModelShape, call: Call, reward: RewardCall | None, usable: float
-) -> list[Change]:
+def suggest(call: Call, usable: float) -> list[Change]:
     """Changes in the order of least loss until the call fits; those not needed are left out.
 
     Within one kind (rows, pool, layers, tokens) the least change that fits is taken, or the most.
     Once it fits, changes that are no longer needed are taken back, the greatest loss first.
     """
 
-    def needed(changes: list[_Setting]) -> float:
-        fields = {key: value for _, setting in changes for key, value in setting.items()}
-        return plan_memory(shape, replace(call, **fields), reward).total
+    def needed(changes: Sequence[_Setting]) -> float:
+        settings = {key: value for _, each in changes for key, value in each.items()}
+        return plan_memory(call.changed(**settings)).total
 
     chosen: list[_Setting] = []
-    for tries in _ladder(shape, call):
+    for tries in ladder(call):
         before = needed(chosen)
         if before <= usable:
             break
@@ -165,26 +143,23 @@ def suggest(
     return found
 
 
-def _ladder(shape: ModelShape, call: Call) -> Iterator[list[_Setting]]:
+def ladder(call: Call) -> Iterator[list[_Setting]]:
     """Per kind of change, its settings from the least change to the most."""
-    yield [(f"--batch {rows}", {"batch": rows}) for rows in _halves(call.batch)]
-    pools = [n for n in _halves(call.pool_size) if n > 1]  # one answer is another method
+    yield [(f"--batch {rows}", {"batch": rows}) for rows in halves(call.batch)]
+    pools = [n for n in halves(call.pool) if n > 1]  # one answer is another method
     yield [(f"--pool-size {n}", {"pool_size": n}) for n in pools]
-    layers = _halves(call.adapted(shape))
-    if call.adapter == "lora" and call.inner_steps:
-        yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in layers]
+    if call.lora is not None:
+        yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in halves(call.layers)]
         if not call.checkpointing:
             yield [("--gradient-checkpointing", {"checkpointing": True})]
         yield [("--adapter logits", {"adapter": "logits"})]
-    yield [
-        (f"--load-in-{bits}bit", {"bits": bits})
-        for bits in (8, 4)
-        if call.bits is None or bits < call.bits
-    ]
-    yield [(f"--tokens {n}", {"tokens": n}) for n in _halves(call.tokens) if n >= 16]
+    fewer = [bits for bits in (8, 4) if call.bits is None or bits < call.bits]
+    yield [(f"--load-in-{bits}bit", {"bits": bits}) for bits in fewer]
+    yield [(f"--tokens {n}", {"max_new_tokens": n}) for n in halves(call.tokens) if n >= 16]
 
 
-def _halves(number: int) -> list[int]:
+def halves(number: int) -> list[int]:
+    """The number over 2, 4, 8, ... down to 1."""
     found = []
     while number > 1:
         number //= 2

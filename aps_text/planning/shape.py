@@ -1,6 +1,6 @@
 """Sizes of a transformer, from a preset's name or a `config.json`; nothing is loaded.
 
-Three layouts are known, which differ in what a backward pass has to keep (see `memory`):
+Three layouts are known, which differ in what a backward pass has to keep (see `layers`):
 
     llama       RMSNorm before each half, rotary positions, gated MLP (Dream, LLaDA, Qwen3)
     bert        LayerNorm after each half, learned positions, GELU MLP, a transform before the head
@@ -11,6 +11,7 @@ Three layouts are known, which differ in what a backward pass has to keep (see `
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ class ModelShape:
         tied: the head is the embedding (no weights of its own).
         context: positions there are.
         limit: most positions in use, where that is less.
+        new_tokens: of an answer where none are asked for.
         token_head: False for rewards, which have one number (or a mean vector) instead.
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
@@ -51,6 +53,7 @@ class ModelShape:
     tied: bool = False
     context: int = 2048
     limit: int | None = None
+    new_tokens: int = 128
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
@@ -78,15 +81,14 @@ class ModelShape:
             return [(d, 3 * d), (d, d), (d, 2 * f), (f, d)]
         return self.linears
 
-    @property
-    def layer_linear_parameters(self) -> int:
-        """Weights of one layer's linear maps; what 8- and 4-bit bases compress."""
-        return sum(i * o for i, o in self.linears)
+    def linear_weights(self, first: int = 0, last: int | None = None) -> int:
+        """Weights of these of a layer's linear maps; what 8- and 4-bit bases compress."""
+        return sum(i * o for i, o in self.linears[first:last])
 
     @property
     def parameters(self) -> int:
         """All weights, exactly."""
-        d, layer = self.hidden, self.layer_linear_parameters
+        d, layer = self.hidden, self.linear_weights()
         embedding = self.vocab * d
         head = self.vocab * d if self.token_head and not self.tied else 0
         if self.layout == "bert":
@@ -103,113 +105,74 @@ class ModelShape:
         return self.layers * layer + embedding + head + d
 
 
-_DREAM = ModelShape(
-    name="Dream-7B",
-    layers=28,
-    hidden=3584,
-    heads=28,
-    kv_heads=4,
-    head_dim=128,
-    ffn=18944,
-    vocab=152064,
-    attention_bias=True,
-    shift=1,
-    source="config.json of Dream-org/Dream-v0-Instruct-7B",
-)
-_LLADA = ModelShape(
-    name="LLaDA-8B",
-    layers=32,
-    hidden=4096,
-    heads=32,
-    kv_heads=32,
-    head_dim=128,
-    ffn=12288,
-    vocab=126464,
-    context=4096,
-    source="config.json of GSAI-ML/LLaDA-8B-Instruct",
-)
-_QWEN3 = ModelShape(
-    name="Qwen3-0.6B",
-    layers=28,
-    hidden=1024,
-    heads=16,
-    kv_heads=8,
-    head_dim=128,
-    ffn=3072,
-    vocab=151936,
-    tied=True,
-    context=40960,
-    qk_norm=True,
-    source="config.json of Qwen/Qwen3-0.6B",
-)
-_MINILM = ModelShape(
-    name="MiniLM-L6",
-    layout="bert",
-    layers=6,
-    hidden=384,
-    heads=12,
-    kv_heads=12,
-    head_dim=32,
-    ffn=1536,
-    vocab=30522,
-    tied=True,
-    context=512,
-    attention_bias=True,
-    token_head=False,
-    source="config.json of all-MiniLM-L6-v2 (the relevance reward)",
-)
+def _preset(name: str, source: str, sizes: tuple[int, ...], **other: Any) -> ModelShape:
+    fields = "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "context"
+    known: dict[str, Any] = dict(zip(fields, sizes, strict=True))
+    return ModelShape(name=name, source=f"config.json of {source}", **known, **other)
 
 
-def _skywork(size: str, **sizes: Any) -> ModelShape:
-    return replace(
-        _QWEN3,
-        name=f"Skywork-Reward-V2-Qwen3-{size}",
-        token_head=False,
-        source=f"config.json of Qwen/Qwen3-{size}, the base of Skywork/Skywork-Reward-V2-Qwen3",
-        **sizes,
-    )
+def _skywork(size: str, sizes: tuple[int, ...]) -> ModelShape:
+    source = f"Qwen/Qwen3-{size}, the base of Skywork/Skywork-Reward-V2-Qwen3"
+    name, other = f"Skywork-Reward-V2-Qwen3-{size}", {**_QWEN3, "token_head": False}
+    return _preset(name, source, sizes, **other)
 
+
+_QWEN3 = {"tied": True, "qk_norm": True}
+_BERT = {"layout": "bert", "tied": True, "attention_bias": True, "new_tokens": 24}
 
 PRESETS: dict[str, ModelShape] = {
-    "dream-7b": _DREAM,
-    "llada-8b": _LLADA,
-    "qwen3-0.6b": _QWEN3,
-    "skywork-0.6b": _skywork("0.6B"),
-    "skywork-1.7b": _skywork("1.7B", hidden=2048, ffn=6144),
-    "skywork-4b": _skywork("4B", layers=36, hidden=2560, heads=32, ffn=9728),
-    "bert-base": replace(
-        _MINILM,
-        name="BERT-base",
-        stored_bytes=4,
-        layers=12,
-        hidden=768,
-        head_dim=64,
-        ffn=3072,
-        token_head=True,
-        source="config.json of google-bert/bert-base-uncased",
+    "dream-7b": _preset(
+        "Dream-7B",
+        "Dream-org/Dream-v0-Instruct-7B",
+        (28, 3584, 28, 4, 128, 18944, 152064, 2048),
+        attention_bias=True,
+        shift=1,
     ),
-    "minilm": _MINILM,
+    "llada-8b": _preset(
+        "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct", (32, 4096, 32, 32, 128, 12288, 126464, 4096)
+    ),
+    "qwen3-0.6b": _preset(
+        "Qwen3-0.6B", "Qwen/Qwen3-0.6B", (28, 1024, 16, 8, 128, 3072, 151936, 40960), **_QWEN3
+    ),
+    "skywork-0.6b": _skywork("0.6B", (28, 1024, 16, 8, 128, 3072, 151936, 40960)),
+    "skywork-1.7b": _skywork("1.7B", (28, 2048, 16, 8, 128, 6144, 151936, 40960)),
+    "skywork-4b": _skywork("4B", (36, 2560, 32, 8, 128, 9728, 151936, 40960)),
+    "bert-base": _preset(
+        "BERT-base",
+        "google-bert/bert-base-uncased",
+        (12, 768, 12, 12, 64, 3072, 30522, 512),
+        stored_bytes=4,
+        **_BERT,
+    ),
+    "minilm": _preset(
+        "MiniLM-L6",
+        "all-MiniLM-L6-v2 (the relevance reward)",
+        (6, 384, 12, 12, 32, 1536, 30522, 512),
+        token_head=False,
+        **_BERT,
+    ),
 }
 
 # Published names with the shape of a preset; compared in lower case, without the owner.
-_ALIASES = {
-    "dream": "dream-7b",
-    "dream-v0-instruct-7b": "dream-7b",
-    "dream-v0-base-7b": "dream-7b",
-    "dream-coder-v0-instruct-7b": "dream-7b",
-    "dream-coder-v0-base-7b": "dream-7b",
-    "diffucoder-7b-base": "dream-7b",
-    "diffucoder-7b-instruct": "dream-7b",
-    "diffucoder-7b-cpgrpo": "dream-7b",
-    "llada": "llada-8b",
-    "llada-8b-instruct": "llada-8b",
-    "llada-8b-base": "llada-8b",
-    "llada-1.5": "llada-8b",
-    "skywork-reward-v2-qwen3-0.6b": "skywork-0.6b",
-    "skywork-reward-v2-qwen3-1.7b": "skywork-1.7b",
-    "skywork-reward-v2-qwen3-4b": "skywork-4b",
-    "bert-base-uncased": "bert-base",
-    "relevance": "minilm",
+_PUBLISHED = {
+    "dream-7b": r"dream|dream-(coder-)?v0-(instruct|base)-7b|diffucoder-7b-(base|instruct|cpgrpo)",
+    "llada-8b": r"llada|llada-8b-(instruct|base)|llada-1\.5",
+    "skywork-0.6b": r"skywork-reward-v2-qwen3-0\.6b",
+    "skywork-1.7b": r"skywork-reward-v2-qwen3-1\.7b",
+    "skywork-4b": r"skywork-reward-v2-qwen3-4b",
+    "bert-base": r"bert-base-uncased",
+    "minilm": r"relevance",
+}
+# LLaDA's own names of what the others call alike.
+_LLADA = {
+    "n_layers": "num_hidden_layers",
+    "d_model": "hidden_size",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads",
+    "mlp_hidden_size": "intermediate_size",
+    "max_sequence_length": "max_position_embeddings",
+    "embedding_size": "vocab_size",
+    "weight_tying": "tie_word_embeddings",
 }
 
 
@@ -227,10 +190,11 @@ def find_shape(name: str) -> ModelShape:
         shape = from_config(json.loads(file.read_text()), name=path.name)
         own = file.parent / "aps.json"
         settings = json.loads(own.read_text()) if own.is_file() else {}
-        return replace(shape, limit=settings.get("context"))
-    key = _ALIASES.get(key, key)
-    if key in PRESETS:
-        return PRESETS[key]
+        tokens = settings.get("max_new_tokens", shape.new_tokens)
+        return replace(shape, limit=settings.get("context"), new_tokens=tokens)
+    for preset, shape in PRESETS.items():
+        if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):
+            return shape
     raise ValueError(
         f"no shape for {name!r}: give a folder with a config.json, or one of {', '.join(PRESETS)}"
     )
@@ -243,41 +207,40 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
         ValueError: a layout other than Llama's and BERT's, or a size that is not there.
     """
     kind = str(config.get("model_type", "")).lower().removeprefix("a2d-")
-    if kind == "llada":
-        names = {"layers": "n_layers", "hidden": "d_model", "heads": "n_heads"}
-        names |= {"ffn": "mlp_hidden_size", "context": "max_sequence_length"}
-        kv, tied = config.get("n_kv_heads"), bool(config.get("weight_tying", False))
-        vocab = config.get("embedding_size") or config.get("vocab_size")
-    else:
-        names = {"layers": "num_hidden_layers", "hidden": "hidden_size"}
-        names |= {"heads": "num_attention_heads", "ffn": "intermediate_size"}
-        names |= {"context": "max_position_embeddings"}
-        kv, tied = config.get("num_key_value_heads"), bool(config.get("tie_word_embeddings", False))
-        vocab = config.get("vocab_size")
     encoders = ("bert", "roberta", "xlm-roberta", "modernbert")
     known = ("dream", "llada", "llama", "qwen2", "qwen3", *encoders)
     if kind not in known:
         raise ValueError(f"model_type {kind!r} of {name!r} has no plan; known: {', '.join(known)}")
-    absent = [key for key in names.values() if not isinstance(config.get(key), int)]
-    if absent or not isinstance(vocab, int):
-        raise ValueError(f"the config.json of {name!r} lacks {(absent or ['vocab_size'])[0]!r}")
-    sizes = {field: int(config[key]) for field, key in names.items()}
+    own = {ours: config.get(theirs) for theirs, ours in _LLADA.items()}
+    config = {**config, **{key: value for key, value in own.items() if value is not None}}
+    keys = {
+        "layers": "num_hidden_layers",
+        "hidden": "hidden_size",
+        "heads": "num_attention_heads",
+        "ffn": "intermediate_size",
+        "context": "max_position_embeddings",
+        "vocab": "vocab_size",
+    }
+    absent = [key for key in keys.values() if not isinstance(config.get(key), int)]
+    if absent:
+        raise ValueError(f"the config.json of {name!r} lacks {absent[0]!r}")
+    sizes = {field: int(config[key]) for field, key in keys.items()}
     stored = config.get("dtype") or config.get("torch_dtype")
     architecture = str((config.get("architectures") or [""])[0])
     is_bert = kind in encoders
     return ModelShape(
         name=name,
         layout="modernbert" if kind == "modernbert" else "bert" if is_bert else "llama",
-        kv_heads=int(kv or sizes["heads"]),
+        kv_heads=int(config.get("num_key_value_heads") or sizes["heads"]),
         head_dim=int(config.get("head_dim") or sizes["hidden"] // sizes["heads"]),
-        vocab=vocab,
-        tied=is_bert or tied,
+        tied=is_bert or bool(config.get("tie_word_embeddings", False)),
         token_head=not architecture.endswith(("ForSequenceClassification", "BertModel")),
         attention_bias=(is_bert and kind != "modernbert")
         or kind in ("dream", "qwen2")
         or bool(config.get("attention_bias", False)),
         qk_norm=kind == "qwen3",
         shift=int(kind == "dream"),
+        new_tokens=24 if is_bert else min(128, sizes["context"] // 2),
         stored_bytes=4 if is_bert or stored == "float32" else 2,
         source=f"config.json of {name}",
         **sizes,

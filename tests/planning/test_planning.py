@@ -8,21 +8,20 @@ import shlex
 from dataclasses import replace
 
 import pytest
+from aps_eval.run.flops import CPU_ATTENTION
+from measured import Setting, measure, random_model
 from paths import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
+from aps_text import APSConfig
 from aps_text.cli import main
 from aps_text.models.registry import LAYOUTS, load
 from aps_text.planning.call import Call, RewardCall
-from aps_text.planning.counting import CPU_ATTENTION
 from aps_text.planning.flops import count_flops, count_passes
-from aps_text.planning.gpus import GPUS, find_gpu, seconds_on, usable_bytes
-from aps_text.planning.measure import Setting, measure, random_model
-from aps_text.planning.memory import plan_memory, weights_bytes
+from aps_text.planning.gpus import GPUS, estimate, find_gpu, usable_bytes
+from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
 from aps_text.planning.report import plan
-from aps_text.planning.saved import replay_saved
 from aps_text.planning.shape import PRESETS, find_shape, from_config
-from aps_text.planning.steps import masks_left, planned_steps
 
 TINY = {"layers": 4, "hidden": 96, "heads": 4, "head_dim": 24}
 QWEN = replace(PRESETS["dream-7b"], name="qwen2-like", kv_heads=2, ffn=256, vocab=1501, **TINY)
@@ -38,16 +37,13 @@ CHAT = RewardCall(
     frame=21,
     dtype_bytes=4,
 )
-CALL = Call(
-    prompt=15,
-    tokens=32,
-    batch=2,
-    steps=4,
-    inner_steps=2,
-    pool_size=1,
-    lora_layers=2,
-    dtype_bytes=4,
-)
+LARGE = replace(QWEN, vocab=40_000)  # where tokens are found by blocks
+SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "pool_size": 1, "lora_layers": 2}
+
+
+CALL = Call(shape=QWEN, config=APSConfig(**SETTINGS), prompt=15, batch=2, dtype_bytes=4)
+DREAM = Call(shape=PRESETS["dream-7b"])
+SKYWORK = RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
 POOL = {"inner_steps": 0, "pool_size": 4}
 
 
@@ -59,7 +55,7 @@ def close(planned, measured, tolerance=0.1):
     ("shape", "changes", "reward"),
     [
         (QWEN, {}, CHAT),
-        (QWEN, {"dtype_bytes": 2, "batch": 3, "tokens": 50}, None),
+        (QWEN, {"dtype_bytes": 2, "batch": 3, "max_new_tokens": 50}, None),
         (QWEN, {"carry_over": False, "lora_layers": 4, "checkpointing": True}, None),
         (replace(QWEN, kv_heads=1, ffn=768), {"batch": 1, "prompt": 50}, None),
         (QWEN, {"inner_steps": 1}, None),
@@ -86,8 +82,8 @@ def close(planned, measured, tolerance=0.1):
         (QWEN, {**POOL, "adapter": "logits", "cfg_scale": 1.5}, CHAT),
         (QWEN, {**POOL, "steps": 8, "guidance_start": 0.25, "guidance_end": 0.75}, CHAT),
         (BERT, {**POOL, "pool_size": 64}, ENCODER),
-        (BERT, {**POOL, "pool_size": 512, "tokens": 100}, None),
-        (BERT, {**POOL, "pool_size": 1024, "tokens": 100, "guidance_start": 0.75}, None),
+        (BERT, {**POOL, "pool_size": 512, "max_new_tokens": 100}, None),
+        (BERT, {**POOL, "pool_size": 1024, "max_new_tokens": 100, "guidance_start": 0.75}, None),
         (BERT, {**POOL, "steps": 8, "guidance_interval": 3, "block_length": 8}, ENCODER),
         (MODERN, POOL, ENCODER),
         (QWEN, {"inner_steps": 1, "pool_size": 4}, CHAT),
@@ -96,96 +92,103 @@ def close(planned, measured, tolerance=0.1):
         (QWEN, {"inner_steps": 1, "pool_size": 8, "estimator": "rloo"}, CHAT),
         (BERT, {"pool_size": 32, "steps": 8, "guidance_end": 0.5}, ENCODER),
         (BERT, {"adapter": "logits", "pool_size": 8, "estimator": "rloo"}, ENCODER),
+        (QWEN, {"relaxation": "entropy", "top_p": 0.9}, CHAT),
+        (BERT, {"relaxation": "entropy", "prior": "overlap"}, ENCODER),
+        (BERT, {"relaxation": "quantized", "quantizer": "nearest", "bridge": "zero"}, ENCODER),
+        (QWEN, {"relaxation": "gumbel", "inner_steps": 3}, ENCODER),
+        (QWEN, {"estimator": "remax", "num_samples": 3, "top_k": 5}, CHAT),
+        (BERT, {"bridge": "rloo", "num_samples": 4}, CHAT),
+        (QWEN, {**POOL, "pool_size": 16, "top_p": 0.9}, None),
+        (QWEN, {"pool_size": 16, "top_p": 0.9, "reveal_rule": "dream", "steps": 8}, None),
+        (BERT, {"remask": True, "temperature": 0.0}, ENCODER),
+        (QWEN, {"adapter": "codes"}, ENCODER),
+        (LARGE, {**POOL, "pool_size": 16}, None),
+        (LARGE, {"relaxation": "entropy", "batch": 1, "steps": 2, "inner_steps": 1}, ENCODER),
     ],
 )
 def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
-    call = replace(CALL, **changes)
-    real = measure(shape, call, reward)
-    passes = count_passes(call, rewarded=reward is not None or call.steers)
-    for name in (
-        "trunk_forwards",
-        "denoiser_forwards",
-        "denoiser_backwards",
-        "reward_forwards",
-        "reward_backwards",
-    ):
+    call = CALL.changed(shape=shape, reward=reward, **changes)
+    real, passes = measure(call), count_passes(call)
+    names = ["trunk_forwards", "denoiser_forwards", "denoiser_backwards"]
+    names += ["reward_forwards", "reward_backwards"] if reward else []
+    for name in names:
         assert getattr(passes, name) == getattr(real.cost, name), name
-    close(sum(count_flops(shape, call, reward).values()), real.flops)
-    memory = plan_memory(shape, call, reward)
+    close(sum(count_flops(call).values()), real.flops)
+    memory = plan_memory(call)
     made = memory.total - memory.parts["weights"] - memory.parts["reward weights"]
     close(made, real.peak)
-    if call.adapter == "lora" and call.inner_steps and not call.checkpointing:
-        close(replay_saved(shape, call, call.tokens), real.replay_saved)
+    if call.lora is not None and not call.checkpointing:
+        close(replay_saved(call, call.tokens), real.replay_saved)
 
 
 def test_a_threshold_takes_at_most_what_is_planned():
-    call = replace(CALL, steps=8, inner_steps=1, threshold=0.3)
-    real, planned = measure(QWEN, call), count_passes(call)
+    call = CALL.changed(steps=8, inner_steps=1, threshold=0.3)
+    real, planned = measure(call), count_passes(call)
     assert real.cost.trunk_forwards < planned.trunk_forwards
-    assert real.flops < sum(count_flops(QWEN, call).values())
-    memory = plan_memory(QWEN, call)
+    assert real.flops < sum(count_flops(call).values())
+    memory = plan_memory(call)
     assert real.peak < 1.1 * (memory.total - memory.parts["weights"])
 
 
 def test_each_side_of_guidance_by_the_prompt_is_planned():
-    plain, guided = CALL, replace(CALL, cfg_scale=1.0)
+    plain, guided = CALL, CALL.changed(cfg_scale=1.0)
     more = count_passes(guided).unconditional
     assert (count_passes(plain).unconditional, more) == (0, 2 * 4)
     assert count_passes(guided).trunk_forwards == count_passes(plain).trunk_forwards
-    unsteered = replace(CALL, inner_steps=0, cfg_scale=1.0)
-    parts = count_flops(QWEN, unsteered)
+    parts = count_flops(CALL.changed(inner_steps=0, cfg_scale=1.0))
     assert parts["without prompt"] == pytest.approx(
         parts["trunk"] + parts["replays"] + parts["head"]
     )
 
 
 def test_steps_outside_of_the_window_are_planned_unsteered():
-    call = replace(CALL, steps=8, guidance_start=0.25, guidance_end=0.75)
-    steps = planned_steps(call)
-    assert [step.guided for step in steps] == [False, False, True, True, True, True, False, False]
+    call = CALL.changed(steps=8, guidance_start=0.25, guidance_end=0.75)
+    guided = [step.guided for step in call.steps]
+    assert guided == [False, False, True, True, True, True, False, False]
     assert count_passes(call).denoiser_backwards == 2 * 4 * call.inner_steps
-    block = replace(call, block_length=8)
-    assert [s.asked for s in planned_steps(block)][:3] == [8, 4, 24]
+    block = call.changed(block_length=8)
+    assert [step.asked for step in block.steps][:3] == [8, 4, 24]
 
 
 def test_a_pool_adds_rewards_and_nothing_else_of_the_passes():
-    plain, pool = count_passes(replace(CALL, inner_steps=0)), count_passes(replace(CALL, **POOL))
+    call = replace(CALL, reward=CHAT)
+    plain, pool = (count_passes(call.changed(**how)) for how in ({"inner_steps": 0}, POOL))
     assert pool == replace(plain, reward_forwards=2 * (4 + 3 * 3), guided=4)
-    fitted, both = count_passes(CALL), count_passes(replace(CALL, pool_size=4))
+    fitted, both = count_passes(call), count_passes(call.changed(pool_size=4))
     assert both == replace(fitted, reward_forwards=fitted.reward_forwards + 2 * (4 + 3 * 3))
-    unrewarded = count_passes(replace(CALL, **POOL), rewarded=False)
+    unrewarded = count_passes(CALL.changed(**POOL))
     assert unrewarded == replace(plain, guided=4)
-    dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
-    call = Call(inner_steps=0)
-    times = [
-        seconds_on(GPUS["h100"], dream, replace(call, pool_size=n), reward) for n in (1, 4, 64)
-    ]
+    pooled = DREAM.changed(reward=SKYWORK, inner_steps=0)
+    times = [estimate(pooled.changed(pool_size=n), [GPUS["h100"]])["h100"] for n in (1, 4, 64)]
     assert times == sorted(set(times))
 
 
 def test_a_smaller_pool_is_proposed_before_fewer_layers():
-    reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
-    pool = Call(inner_steps=0, pool_size=4096)
-    changes = [change.what for change in plan(PRESETS["dream-7b"], pool, reward, "24GB").changes]
+    pool = DREAM.changed(
+        reward=RewardCall(shape=PRESETS["skywork-4b"], frame=84),
+        inner_steps=0,
+        pool_size=4096,
+    )
+    changes = [change.what for change in plan(pool, "24GB").changes]
     assert changes[0].startswith("--pool-size")
     assert not any("layers" in what or "adapter" in what for what in changes)
-    smallest = plan(PRESETS["dream-7b"], replace(pool, pool_size=4), reward, "1GB").changes
+    smallest = plan(pool.changed(pool_size=4), "1GB").changes
     assert "--pool-size 1" not in [change.what for change in smallest]
 
 
 def test_operations_are_those_of_torchs_own_counter():
-    call = replace(CALL, steps=2, inner_steps=1)
+    call = CALL.changed(steps=2, inner_steps=1)
     counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     with counter:
-        Setting(QWEN, call).run()
-    assert measure(QWEN, call).flops == counter.get_total_flops()
+        Setting(call).run()
+    assert measure(call).flops == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("shape", [QWEN, replace(QWEN, kv_heads=1), BERT])
 def test_nothing_padded_keeps_no_mask_and_no_copies_of_grouped_keys(shape):
-    call = replace(CALL, batch=1)
-    close(replay_saved(shape, call, call.tokens), Setting(shape, call).replay_saved(), 0.01)
-    assert replay_saved(shape, replace(CALL, batch=2), 8) > 2 * replay_saved(shape, call, 8)
+    call = replace(CALL, shape=shape, batch=1)
+    close(replay_saved(call, call.tokens), Setting(call).replay_saved(), 0.01)
+    assert replay_saved(replace(call, batch=2), 8) > 2 * replay_saved(call, 8)
 
 
 @pytest.mark.parametrize(
@@ -206,10 +209,13 @@ def test_published_sizes():
     assert four < eight < weights_bytes(PRESETS["dream-7b"], 2)
 
 
-def test_masks_fall_to_nothing_and_sum_as_revealed():
-    assert masks_left(8, 8) == [8, 7, 6, 5, 4, 3, 2, 1]
-    assert masks_left(8, 2) == [8, 4]
-    assert len(masks_left(4, 10)) == 4
+@pytest.mark.parametrize(
+    ("tokens", "steps", "masks"), [(8, 8, [8, 7, 6, 5, 4, 3, 2, 1]), (8, 2, [8, 4]), (4, 10, None)]
+)
+def test_masks_fall_to_nothing_and_sum_as_revealed(tokens, steps, masks):
+    call = CALL.changed(max_new_tokens=tokens, steps=steps)
+    found = [step.masks for step in call.steps]
+    assert found == (masks or [4, 3, 2, 1])
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert", "modernbert"])
@@ -262,9 +268,8 @@ def test_lladas_own_names_are_read():
 
 
 def test_suggestions_are_planned_and_end_when_it_fits():
-    dream, reward = PRESETS["dream-7b"], RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
-    call = Call(batch=16, lora_layers=None)
-    found = plan(dream, call, reward, "24GB")
+    call = DREAM.changed(reward=SKYWORK, batch=16, lora_layers=None)
+    found = plan(call, "24GB")
     assert found.fits is False
     assert found.changes[-1].fits
     assert not any(change.fits for change in found.changes[:-1])
@@ -272,24 +277,23 @@ def test_suggestions_are_planned_and_end_when_it_fits():
     assert totals == sorted(totals, reverse=True)
     first = found.changes[0]
     assert first.what.startswith("--batch")
-    again = plan_memory(dream, replace(call, batch=int(first.what.split()[1])), reward)
+    again = plan_memory(replace(call, batch=int(first.what.split()[1])))
     assert first.total == pytest.approx(again.total / 2**30)
     assert first.alone == pytest.approx(totals[0] - first.total)
-    assert plan(dream, call, reward, "500GB").changes == []
+    assert plan(call, "500GB").changes == []
 
 
 def test_changes_no_longer_needed_are_taken_back():
     reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
-    found = plan(PRESETS["dream-7b"], Call(lora_layers=None), reward, "24GB")
+    found = plan(DREAM.changed(reward=reward, lora_layers=None), "24GB")
     assert [change.what for change in found.changes] == ["--load-in-8bit"]
-    small = plan(PRESETS["dream-7b"], Call(batch=2), reward, "6GB")
+    small = plan(DREAM.changed(batch=2), "6GB")
     assert len(small.changes) > 2
     assert not any(change.fits for change in small.changes)
 
 
 def test_a_faster_gpu_is_estimated_faster():
-    call = Call(batch=4)
-    times = {name: seconds_on(gpu, PRESETS["dream-7b"], call) for name, gpu in GPUS.items()}
+    times = estimate(DREAM.changed(batch=4), GPUS.values())
     assert min(times, key=times.__getitem__) == "h100"
     assert times["rtx-4090"] < times["rtx-3090"]
     assert usable_bytes(24) < 24 * 2**30
@@ -301,16 +305,25 @@ def test_a_faster_gpu_is_estimated_faster():
         (["--model", "gpt-9"], "no shape for 'gpt-9'"),
         (["--model", "dream-7b", "--gpu", "huge"], "no GPU 'huge'"),
         (["--model", "dream-7b", "--lora-layers", "40"], "lora_layers=40, but Dream-7B has 28"),
-        (["--model", "dream-7b", "--lora-layers", "some"], "a number or 'all', got 'some'"),
+        (["--model", "dream-7b", "--lora-layers", "some"], "lora_layers is an integer, got 'some'"),
         (["--model", "dream-7b", "--tokens", "4000"], "context of 2048"),
-        (["--model", "dream-7b", "--batch", "0"], "batch must be at least 1, got 0"),
-        (["--model", "dream-7b", "--steps", "0"], "steps must be at least 1, got 0"),
-        (["--model", "dream-7b", "--cfg-scale", "-1"], "cfg_scale must not be negative, got -1"),
-        (["--model", "dream-7b", "--block-length", "0"], "block_length must be at least 1, got 0"),
-        (["--model", "dream-7b", "--threshold", "2"], r"threshold lies in [0, 1], got 2"),
-        (["--model", "dream-7b", "--guidance-end", "1.5"], "guidance_end lies in [0, 1], got 1.5"),
+        (["--model", "dream-7b", "--batch", "0"], "batch must be >= 1 and <= 1e+06, got 0"),
+        (["--model", "dream-7b", "--steps", "0"], "steps must be >= 1 and <= 1e+06, got 0"),
+        (
+            ["--model", "dream-7b", "--cfg-scale", "-1"],
+            "cfg_scale must be >= 0 and <= 1e+09, got -1",
+        ),
+        (
+            ["--model", "dream-7b", "--block-length", "0"],
+            "block_length must be >= 1 and <= 1e+06, got 0",
+        ),
+        (["--model", "dream-7b", "--threshold", "2"], r"threshold must be > 0 and <= 1, got 2"),
+        (
+            ["--model", "dream-7b", "--guidance-end", "1.5"],
+            "guidance_end must be >= 0 and <= 1, got 1.5",
+        ),
         (["--model", "dream-7b", "--guidance-start", "1"], "no step is steered"),
-        (["--model", "dream-7b", "--pool-size", "0"], "pool_size must be at least 1"),
+        (["--model", "dream-7b", "--pool-size", "0"], "pool_size must be >= 1"),
         (
             ["--model", "bert-base", "--inner-steps=0", "--pool-size=4", "--guidance-start=1"],
             "or plan inner_steps=0, no pool",

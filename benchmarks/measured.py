@@ -9,34 +9,34 @@ Counting bytes of tensors, not of the process, makes the numbers exact and the s
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from aps_eval.run.flops import FlopCounter
 from torch import Tensor, nn
 
-from ..core.canvas import Canvas
-from ..core.codebook import Relaxed, VectorCodebook
-from ..core.config import APSConfig
-from ..core.cost import Cost
-from ..core.noise import Noise
-from ..core.operator import Arithmetic, Scores, ZeroOperator
-from ..core.protocols import Denoiser
-from ..core.sampler import run
-from ..methods.ancestral import Ancestral
-from ..methods.aps import APS
-from ..models.causal import both_directions
-from ..models.guided import GuidedDenoiser
-from ..models.masked_lm import masked_lm_layout
-from ..models.parts import ModelParts, padding_mask
-from ..models.transformer import TransformerDenoiser
-from .call import Call, RewardCall
-from .counting import Counter, saved_bytes
-from .shape import ModelShape
+from aps_text.core.canvas import Canvas
+from aps_text.core.codebook import Relaxed, VectorCodebook
+from aps_text.core.cost import Cost
+from aps_text.core.noise import Noise
+from aps_text.core.operator import Arithmetic, Scores, ZeroOperator
+from aps_text.core.protocols import Denoiser
+from aps_text.core.sampler import run
+from aps_text.methods.ancestral import Ancestral
+from aps_text.methods.aps import APS
+from aps_text.models.causal import both_directions
+from aps_text.models.guided import GuidedDenoiser
+from aps_text.models.masked_lm import masked_lm_layout
+from aps_text.models.parts import ModelParts, padding_mask
+from aps_text.models.transformer import TransformerDenoiser
+from aps_text.planning.call import Call
+from aps_text.planning.rehearsal import DTYPES, Moments
+from aps_text.planning.shape import ModelShape
 
 __all__ = ["Measured", "Setting", "measure", "random_model"]
-
-_DTYPES = {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}
 
 
 def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -89,16 +89,18 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
 
 
 class _MeanReward(Arithmetic):
-    """A reward model on embeddings: the mean of its last hidden state."""
+    """A reward model on embeddings: the mean square of one coordinate of its last hidden state."""
 
-    differentiable = True
-
-    def __init__(self, shape: ModelShape, dtype: torch.dtype, frame: int, vocab: int) -> None:
-        self.body = random_model(shape, dtype)
+    def __init__(self, call: Call) -> None:
+        reward, vocab, bridge = call.reward, call.shape.vocab, call.config.reward.bridge
+        assert reward is not None
+        dtype = DTYPES[reward.dtype_bytes]
+        self.body = random_model(reward.shape, dtype)
         draw = torch.Generator().manual_seed(0)
-        self.frame = frame
-        self.table = torch.randn(vocab, shape.hidden, generator=draw).to(dtype)
-        self.codebook = VectorCodebook(self.table, torch.arange(vocab) % 7 > 0)
+        self.frame, self.differentiable = reward.frame, bridge != "rloo"
+        self.table = torch.randn(vocab, reward.shape.hidden, generator=draw).to(dtype)
+        allowed = torch.arange(vocab) % 7 > 0 if bridge == "restrict" else None
+        self.codebook = VectorCodebook(self.table, allowed)
 
     def take(self, rows: Tensor) -> _MeanReward:
         return self
@@ -110,7 +112,7 @@ class _MeanReward(Arithmetic):
         mask = torch.ones(embeds.shape[:2], dtype=torch.long)
         mask[:, 0] = 0  # as a padded frame is
         hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        score = hidden.float().square().mean((1, 2)).to(relaxed.probs.dtype)
+        score = hidden.float().square().mean(1)[:, 0].to(relaxed.probs.dtype)
         return Scores(score)
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
@@ -118,23 +120,22 @@ class _MeanReward(Arithmetic):
         with torch.no_grad():
             embeds = torch.cat([embeds, self.table[ids]], 1)
             hidden = self.body(inputs_embeds=embeds).last_hidden_state
-        return Scores(hidden.float().square().mean((1, 2)))
+        return Scores(hidden.float().square().mean(1)[:, 0])
 
 
 class Setting:
     """A model of random weights, bound as a call asks."""
 
-    def __init__(self, shape: ModelShape, call: Call, reward: RewardCall | None = None) -> None:
-        self.shape, self.call = shape, call
-        dtype = _DTYPES[call.dtype_bytes]
-        model: Any = random_model(shape, dtype)
+    def __init__(self, call: Call) -> None:
+        self.call, shape = call, call.shape
+        model: Any = random_model(shape, DTYPES[call.number_bytes])
         mask, fill, stop = shape.vocab - 1, shape.vocab - 2, shape.vocab - 3
-        if shape.layout == "llama":
-            layout = {"layers_path": "model.layers", "head": model.lm_head}
-            layout |= {"final": model.model.norm}
-        else:
-            layout = masked_lm_layout(model)
         encoder = shape.layout != "llama"
+        layout: dict[str, Any] = {"layers_path": "model.layers"}
+        if encoder:
+            layout = masked_lm_layout(model)
+        else:
+            layout |= {"head": model.lm_head, "final": model.model.norm}
         parts = ModelParts(
             model=model,
             **layout,
@@ -149,53 +150,33 @@ class Setting:
         )
         prompts = [[1] * max(1, call.prompt - (row % 2)) for row in range(call.batch)]
         lengths = [call.tokens] * call.batch
-        self.denoiser = TransformerDenoiser.bind(parts, prompts, lengths, call.lora_layers)
+        self.denoiser = TransformerDenoiser.bind(parts, prompts, lengths, call.layers)
         self.bound: Denoiser = self.denoiser
-        if call.cfg_scale > 0:
+        scale = call.config.model.cfg_scale
+        if scale > 0:
             masks = [[mask] * len(prompt) for prompt in prompts]
-            without = TransformerDenoiser.bind(parts, masks, lengths, call.lora_layers)
-            self.bound = GuidedDenoiser(self.denoiser, without, call.cfg_scale)
-        self.operator = None
-        if reward is not None:
-            self.operator = _MeanReward(
-                reward.shape, _DTYPES[reward.dtype_bytes], reward.frame, shape.vocab
-            )
+            without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
+            self.bound = GuidedDenoiser(self.denoiser, without, scale)
+        self.operator = None if call.reward is None else _MeanReward(call)
         self.canvas = Canvas.open(
             lengths,
             mask_id=mask,
             fill_id=fill,
             stop_ids=(stop,),
-            block_length=call.block_length,
+            block_length=call.config.call.block_length,
         )
         rows = torch.arange(call.batch)
         self.noise = Noise(rows, torch.zeros_like(rows))
-        self.config = APSConfig(
-            steps=call.steps,
-            inner_steps=call.inner_steps,
-            pool_size=call.pool_size,
-            lora_layers=call.lora_layers,
-            lora_rank=call.lora_rank,
-            adapter=call.adapter,
-            carry_over=call.carry_over,
-            schedule=call.schedule,
-            guidance_start=call.guidance_start,
-            guidance_end=call.guidance_end,
-            guidance_interval=call.guidance_interval,
-            block_length=call.block_length,
-            threshold=call.threshold,
-            estimator="rloo" if call.estimator == "rloo" else "auto",
-            num_samples=call.num_samples,
-            relaxation="entropy",  # the one that keeps most, and what a plan counts
-            quantizer="sample",
-            trust_region=None,
-            gradient_gate=0.0,
-            eos_penalty=1e4,
-        )
+        # Nothing ends a step or an answer early: a plan is an upper bound.
+        endless: dict[str, Any] = {"eos_penalty": 1e4}
+        if call.inner_steps:
+            endless |= {"trust_region": 1e9, "gradient_gate": 0.0}
+        self.config = call.config.replace(**endless)
 
     def run(self) -> Cost:
         """The whole call."""
         operator: Any = self.operator or ZeroOperator()
-        method = APS() if self.call.steers else Ancestral()
+        method = APS() if self.config.sampler.steers else Ancestral()
         return run(method, self.bound, operator, self.canvas, self.config, self.noise).cost
 
     def replay_saved(self) -> int:
@@ -205,6 +186,32 @@ class Setting:
         rows, cols = (self.canvas.z == self.denoiser.mask_id).nonzero().unbind(-1)
         weights = [*self.denoiser.parts.model.parameters(), phi.adam.value]
         return saved_bytes(lambda: phi.logits(self.denoiser, state, (rows, cols)), weights)
+
+
+class _Saved:
+    """What autograd holds instead of a saved tensor: gone when its node of the graph is."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
+    """Bytes of the distinct storages autograd keeps for the way back from `job()`'s result;
+    `exclude` are not kept because of it (weights)."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
+    held: list[weakref.ref[_Saved]] = []
+
+    def pack(tensor: Tensor) -> _Saved:
+        saved = _Saved(tensor)
+        held.append(weakref.ref(saved))
+        return saved
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+        result = job()
+    alive = [saved.tensor.untyped_storage() for ref in held if (saved := ref()) is not None]
+    del result
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in alive}
+    return sum(size for at, size in sizes.items() if at not in known)
 
 
 @dataclass(frozen=True)
@@ -224,11 +231,10 @@ class Measured:
     cost: Cost
 
 
-def measure(shape: ModelShape, call: Call, reward: RewardCall | None = None) -> Measured:
+def measure(call: Call) -> Measured:
     """Run the call on random weights, counted."""
-    setting = Setting(shape, call, reward)
-    saved = setting.replay_saved() if call.adapter == "lora" else 0
-    counter = Counter()
-    with counter:
+    setting = Setting(call)
+    saved = setting.replay_saved() if call.lora is not None else 0
+    with FlopCounter() as flops, Moments() as held:
         cost = setting.run()
-    return Measured(saved, counter.flops, counter.peak, cost)
+    return Measured(saved, flops.total, held.peak, cost)

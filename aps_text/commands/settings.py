@@ -1,0 +1,43 @@
+"""Flags for a call's settings, the same for every command that makes or plans one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ..core.config import SETTINGS
+from ..core.limits import Choice, Switch
+
+__all__ = ["add_settings", "settings_in"]
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """A flag for every keyword of `APSConfig`; values are checked where they are used."""
+    parser.add_argument("--preset", default=None, help="fast, balanced or paper")
+    group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
+    for name, takes in SETTINGS.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(takes, Switch):
+            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+        elif isinstance(takes, Choice):
+            how = {"metavar": "NAME", "help": ", ".join(takes.names)}
+        else:
+            how = {"type": _number, "metavar": "N" if takes.whole else "X"}
+        group.add_argument(flag, default=argparse.SUPPRESS, **how)
+
+
+def settings_in(args: argparse.Namespace) -> dict[str, Any]:
+    """The keywords that were typed."""
+    return {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
+
+
+def _number(text: str) -> Any:
+    """An int, a float, None for `none`, or the text itself."""
+    if text.lower() == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

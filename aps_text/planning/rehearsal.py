@@ -1,0 +1,235 @@
+"""The tensors the sampler itself holds at each moment of a step, counted in a rehearsal.
+
+The method runs as it is, with the settings of the call, between stand-ins: a model that has its
+logits ready, a LoRA without maps, and a reward that reads one number of a token. Each says when the
+sampler comes to it, which divides a step into moments:
+
+    trunk       before layers run        reward      what the reward sees is made; it runs
+    replay      logits are made          gradient    from the reward's codes to the logits
+    decoding    unsteered, or drawing    backward    through the adapted layers
+    sampling    phi's logits are read    optimiser   phi moves
+    pool        whole answers are scored
+
+One row of few positions is filled, up to the second steered step: later ones have fewer masks. All
+that the sampler makes grows with the positions, and as a + b K with the vocabulary. Two rehearsals
+tell a and b: one with the vocabulary itself, or, of a large one, with as few tokens as are found
+the same way (by blocks, `core.noise`).
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..core.adapters import LogitsAdapter
+from ..core.canvas import Canvas
+from ..core.codebook import Relaxed, VectorCodebook
+from ..core.config import APSConfig
+from ..core.noise import LARGE, Noise
+from ..core.operator import Arithmetic, Operator, Scores, ZeroOperator
+from ..core.protocols import Adapter, Denoiser, Where
+from ..core.settings import Fit, LoRA
+from ..methods.ancestral import Ancestral
+from ..methods.aps import APS
+from ..models.guided import GuidedDenoiser
+from .call import Call
+
+__all__ = ["Moments", "rehearsed"]
+
+DTYPES = {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}
+
+
+def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
+    """Most bytes at each moment, of all rows: those that grow with the vocabulary, and the rest."""
+    answers, settings = max(call.pool, call.draws), call.config.sampler
+    tokens = min(call.tokens, 16 if answers <= 256 else 8)
+    changes: dict[str, Any] = {
+        "max_new_tokens": tokens,
+        "steps": min(settings.steps, tokens),
+        "guidance_interval": min(settings.window.interval, 2),
+        "lora_layers": None,
+        "beta": 1.0,
+    }
+    if call.inner_steps:  # those behind the second are like it
+        changes |= {"inner_steps": min(2, call.inner_steps), "gradient_gate": 0.0}
+    if call.config.call.block_length:
+        block = call.config.call.block_length * tokens / call.tokens
+        changes["block_length"] = max(1, round(block))
+    config = call.config.replace(**changes)
+    vocab = call.shape.vocab
+    sizes = (vocab - vocab // 4, vocab) if vocab < LARGE else (LARGE, LARGE + LARGE // 4)
+    reward = None if call.reward is None else call.reward.dtype_bytes
+    found = [_rehearsal(config, tokens, size, call.number_bytes, reward) for size in sizes]
+    scale = call.batch * call.tokens / tokens
+    moments = {}
+    for name in found[0]:
+        each = (found[1][name] - found[0][name]) / (sizes[1] - sizes[0])
+        rest = found[0][name] - each * sizes[0]
+        moments[name] = scale * each * vocab, scale * rest
+    return moments
+
+
+@lru_cache(maxsize=256)
+def _rehearsal(
+    config: APSConfig, tokens: int, vocab: int, dtype_bytes: int, reward_bytes: int | None
+) -> dict[str, float]:
+    """Most bytes at each moment of one row."""
+    moments = Moments()
+    model: Denoiser = _Model(moments, vocab, DTYPES[dtype_bytes])
+    operator: Operator = ZeroOperator()
+    if reward_bytes is not None:
+        operator = _Reward(moments, vocab, DTYPES[reward_bytes], config.reward.bridge)
+    if config.model.cfg_scale > 0:
+        model = GuidedDenoiser(model, model, config.model.cfg_scale)
+    block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
+    canvas = Canvas.open(
+        [tokens], mask_id=vocab - 1, fill_id=vocab - 2, stop_ids=(vocab - 3,), block_length=block
+    )
+    steers, steered = config.sampler.steers, 0
+    method = APS() if steers else Ancestral()
+    with moments:
+        states = method.steps(model, operator, canvas, config, Noise(row, row))
+        for number, state in enumerate(states):
+            steered += state.guided
+            if steered == 2 or (not steers and number == 1):
+                break
+    moments.begin("")
+    return moments.most
+
+
+class Moments(TorchDispatchMode):
+    """Follows the storages of tensors from their making to their end, and notes the most bytes of
+    each moment.
+
+    Attributes:
+        now, peak: bytes held now, and at most since the moment began.
+        most: the peaks of the moments that are over, by name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name, self.most, self.sizes = "", dict[str, float](), dict[int, int]()
+        self.now = self.peak = 0
+
+    def begin(self, name: str) -> None:
+        """One moment ends and another begins."""
+        if self.name:
+            self.most[self.name] = max(self.most.get(self.name, 0.0), self.peak)
+        self.name, self.peak = name, self.now
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and to load the compiler takes seconds
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        given = {
+            leaf.untyped_storage()._cdata
+            for leaf in tree_leaves((args, kwargs or {}))
+            if isinstance(leaf, Tensor)
+        }
+        for leaf in tree_leaves(out):
+            if not isinstance(leaf, Tensor):
+                continue
+            storage = leaf.untyped_storage()
+            at = storage._cdata
+            if at in given or at in self.sizes:  # a view, or an argument written in place
+                continue
+            self.sizes[at] = storage.nbytes()
+            self.now += storage.nbytes()
+            weakref.finalize(storage, self._end, at)
+        self.peak = max(self.peak, self.now)
+        return out
+
+    def _end(self, at: int) -> None:
+        self.now -= self.sizes.pop(at, 0)
+
+
+class _Model:
+    """A denoiser whose layers take nothing; its distributions are peaked as a trained model's."""
+
+    def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype) -> None:
+        self.moments, self.mask_id, self.vocab_size = moments, vocab - 1, vocab
+        self.dtype = dtype
+        self.logit = -torch.arange(vocab, dtype=torch.promote_types(dtype, torch.float32)) / 2
+
+    def take(self, rows: Tensor) -> _Model:
+        return self
+
+    def trunk(self, z: Tensor) -> None:
+        self.moments.begin("trunk")
+
+    def logits(self, state: Any, where: Where, phi: Any = None) -> Tensor:
+        self.moments.begin("trunk")
+        self.moments.begin("replay")
+        logits = self.logit.expand(len(where[0]), -1).clone()
+        fitting = torch.is_grad_enabled()
+        self.moments.begin("sampling" if fitting else "decoding")
+        return logits.requires_grad_(fitting and phi is not None)
+
+    def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
+        phi = (config.sampler.fit or Fit()).phi
+        if isinstance(phi, LoRA):
+            return _LowRank(self, phi.carry_over)
+        return LogitsAdapter(1, phi.learning_rate, phi.adam_eps)
+
+
+class _LowRank:
+    """`LoraAdapter` without maps."""
+
+    def __init__(self, model: _Model, carry_over: bool) -> None:
+        self.model, self.carry_over, self.moved = model, carry_over, False
+
+    def take(self, rows: Tensor) -> _LowRank:
+        return self
+
+    def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
+        if not (self.moved and self.carry_over):
+            return None
+        with torch.no_grad():
+            return denoiser.logits(state, where)
+
+    def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
+        return denoiser.logits(state, where, self)
+
+    def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
+        self.model.moments.begin("backward")
+        # Suppressed ids have no gradient, and the head takes its own number type.
+        grad.clone().to(self.model.dtype)
+        self.model.moments.begin("optimiser")
+        self.moved = True
+
+
+class _Reward(Arithmetic):
+    """A reward model without layers: codes of one number."""
+
+    def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype, bridge: str) -> None:
+        self.moments, self.differentiable = moments, bridge != "rloo"
+        table = torch.linspace(-1, 1, vocab)[:, None].to(dtype)
+        allowed = torch.arange(vocab) % 7 > 0 if bridge == "restrict" else None
+        self.codebook = VectorCodebook(table, allowed)
+
+    def take(self, rows: Tensor) -> _Reward:
+        return self
+
+    def log_prob(self, relaxed: Relaxed) -> Scores:
+        codes = relaxed.codes(self.codebook)
+        self.moments.begin("reward")
+        score = codes.to(relaxed.probs).sum((1, 2))
+        self.moments.begin("gradient")
+        return Scores(score)
+
+    def log_prob_ids(self, ids: Tensor) -> Scores:
+        fitting = torch.is_grad_enabled()
+        self.moments.begin("reward" if fitting else "pool")
+        score = torch.arange(len(ids)).float()
+        self.moments.begin("gradient" if fitting else "decoding")
+        return Scores(score)
