@@ -1,7 +1,7 @@
-"""A small classifier of images by attribute, whose inner maps serve as perceptual features.
+"""A small classifier of images by attribute; its feature maps serve as perceptual features.
 
 Three stages of two convolutions each halve the resolution (S/2, S/4, S/8); each attribute has its
-own linear head on the mean of the last stage. `features` returns the maps behind the stages.
+own linear head on the mean of the last stage. `features` returns the outputs of the stages.
 
 Shapes: images `(B, C, S, S)` in [-1, 1], S a multiple of 8; attribute values `(B, A)`.
 """
@@ -25,7 +25,7 @@ class ClassifierConfig:
     """Sizes of a classifier.
 
     Attributes:
-        size: S, pixels a side.
+        size: S, pixels per side.
         channels: 1 (gray) or 3 (RGB).
         width: channels of the first stage, a multiple of 8; each later stage has twice as many.
         attributes: names of the values of each attribute, by the attribute's name.
@@ -58,11 +58,7 @@ class Stage(nn.Sequential):
 
 
 class AttributeClassifier(nn.Module):
-    """See the module.
-
-    Args:
-        config: the sizes.
-    """
+    """The network; see the module."""
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
@@ -74,7 +70,7 @@ class AttributeClassifier(nn.Module):
         )
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Maps behind the stages, each `(B, width, S/2^i, S/2^i)`; differentiable in the images.
+        """Outputs of the stages, `(B, 2^(i-1) width, S/2^i, S/2^i)`; differentiable in the images.
 
         Raises:
             ValueError: images of another shape.

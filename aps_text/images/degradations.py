@@ -1,16 +1,16 @@
-"""What becomes of an image before it is measured: `A(x)`, for images `(B, C, H, W)` in [-1, 1].
+"""Degradations `A(x)` of images `(B, C, H, W)` in [-1, 1], of which a measurement is taken.
 
     super-resolution   antialiased bicubic, a = -0.5         linear
     blur               k * x, a Gaussian or a motion path    linear
     inpainting         m x, m in {0, 1}                      linear
     grayscale          0.299 R + 0.587 G + 0.114 B           linear
     hdr                clip(2 x, -1, 1)                      zero gradient where it saturates
-    nonlinear blur     (k * x'^g)^(1/g), x' = (x + 1) / 2    blurred light behind a tone curve
+    nonlinear blur     (k * x'^g)^(1/g), x' = (x + 1) / 2    blur of linear light, then a tone curve
     jpeg               rounded block cosines                 gradient of the rounding taken as 1
 
-Everything random is drawn once, at construction, from an explicit generator, and is in `state()`.
+Random parts are drawn once, at construction, from an explicit generator, and are in `state()`.
 Definitions: Chung et al. 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems"
-(https://arxiv.org/abs/2209.14687); sizes scale with the image, as they say where.
+(https://arxiv.org/abs/2209.14687); kernel sizes scale with the image (`blur_std`, `motion_size`).
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ __all__ = [
 
 
 class Degradation(Protocol):
-    """`A`: differentiable where it says nothing else, the same for every image of a batch."""
+    """`A`, the same for every image of a batch; differentiable unless its class says otherwise."""
 
     @property
     def name(self) -> str:
-        """What messages and files call it."""
+        """Its name in messages and files."""
         ...
 
     @property
@@ -62,22 +62,22 @@ class Degradation(Protocol):
         ...
 
     def observed(self, y: Tensor) -> Tensor | None:
-        """Which entries of `y` are measured at all, broadcastable bool; None is all of them."""
+        """Which entries of `y` are measured, bool, broadcastable to `y`; None is all of them."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Everything needed to build it again: `degradation_from_state`."""
+        """Its name and parameters, from which `degradation_from_state` builds it again."""
         ...
 
 
 class _Everywhere:
     def observed(self, y: Tensor) -> Tensor | None:
-        """See `Degradation.observed`: everything."""
+        """See `Degradation.observed`; None: every entry is measured."""
         return None
 
 
 def check_images(x: Tensor) -> None:
-    """Raise unless `x` is a batch of floating images.
+    """Raise unless `x` is a batch of floating-point images.
 
     Raises:
         TypeError: not floating.
@@ -91,7 +91,7 @@ def check_images(x: Tensor) -> None:
 
 @dataclass(frozen=True)
 class SuperResolution(_Everywhere):
-    """Antialiased bicubic reduction by `factor`; the size is a multiple of it."""
+    """Antialiased bicubic reduction by `factor` >= 2, which must divide the image's size."""
 
     factor: int
     name: ClassVar[str] = "super-resolution"
@@ -107,7 +107,7 @@ class SuperResolution(_Everywhere):
         size = tuple(side // self.factor for side in x.shape[-2:])
         if any(side % self.factor for side in x.shape[-2:]):
             raise ValueError(
-                f"an image of {x.shape[-1]} x {x.shape[-2]} pixels is no multiple of the factor "
+                f"an image of {x.shape[-1]} x {x.shape[-2]} pixels is not divisible by factor="
                 f"{self.factor}; crop or resize it"
             )
         return F.interpolate(x, size=size, mode="bicubic", antialias=True, align_corners=False)
@@ -140,7 +140,7 @@ class Blur(_Everywhere):
 
 @dataclass(frozen=True)
 class NonlinearBlur(_Everywhere):
-    """Light is blurred, and seen through a tone curve: `(k * x'^gamma)^(1/gamma)`."""
+    """`(k * x'^gamma)^(1/gamma)`: blur of linear light, then the tone curve; gamma > 0."""
 
     kernel: Tensor
     gamma: float = 2.2
@@ -155,7 +155,7 @@ class NonlinearBlur(_Everywhere):
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`; values outside of [-1, 1] are clipped."""
         check_images(x)
-        # The floor keeps the slope of the root finite in the black.
+        # The lower bound keeps the root's slope finite at black pixels.
         light = ((x.clamp(-1, 1) + 1) / 2).clamp_min(1e-4).pow(self.gamma)
         return convolve(light, self.kernel).clamp_min(1e-9).pow(1 / self.gamma) * 2 - 1
 
@@ -179,19 +179,20 @@ class Inpainting:
             values = self.mask.unique()
             if not bool(((values == 0) | (values == 1)).all()):
                 raise ValueError(
-                    "a mask holds 0 (unknown) and 1 (measured) alone, got values between "
+                    "a mask may only hold 0 (unknown) and 1 (measured), got values between "
                     f"{float(values.min()):g} and {float(values.max()):g}; threshold it first"
                 )
             object.__setattr__(self, "mask", self.mask.bool())
         if not bool(self.mask.any()):
-            raise ValueError("the mask measures no pixel: it is 0 everywhere")
+            raise ValueError("the mask is 0 (unknown) everywhere; set measured pixels to 1")
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`."""
         check_images(x)
         if x.shape[-2:] != self.mask.shape:
             raise ValueError(
-                f"the mask is {tuple(self.mask.shape)} and the image {tuple(x.shape[-2:])}"
+                f"the mask is {tuple(self.mask.shape)} and the image {tuple(x.shape[-2:])}; they "
+                "must have the same size"
             )
         return torch.where(self.mask.to(x.device), x, torch.zeros_like(x))
 
@@ -237,7 +238,7 @@ class Grayscale(_Everywhere):
         """See `Degradation.__call__`."""
         check_images(x)
         if x.shape[1] != 3:
-            raise ValueError(f"grayscale takes colour images, got {x.shape[1]} channel")
+            raise ValueError(f"grayscale takes images of 3 channels, got {x.shape[1]}")
         weights = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
         return (x * weights).sum(1, keepdim=True)
 
@@ -257,10 +258,10 @@ LUMINANCE = (
 
 @dataclass(frozen=True)
 class JpegLike(_Everywhere):
-    """Cosines of 8 x 8 blocks, rounded to JPEG's luminance table at `quality` in [1, 100].
+    """DCT coefficients of 8 x 8 blocks rounded by JPEG's luminance table, `quality` in [1, 100].
 
-    No chroma is subsampled and nothing is entropy-coded: it is what JPEG loses of a grey image. The
-    rounding passes its gradient on unchanged (straight-through).
+    This is the loss of a grey JPEG: chroma is not subsampled. The gradient of the rounding is taken
+    as 1 (straight-through).
     """
 
     quality: int = 20
@@ -275,7 +276,7 @@ class JpegLike(_Everywhere):
 
     @property
     def table(self) -> Tensor:
-        """`(8, 8)` steps of the cosines, for pixels in [0, 255]."""
+        """`(8, 8)` rounding steps of the coefficients, for pixels in [0, 255]."""
         scale = 5000 / self.quality if self.quality < 50 else 200 - 2 * self.quality
         steps = (torch.tensor(LUMINANCE, dtype=torch.double) * scale + 50) / 100
         return steps.floor().clamp(1, 255).view(8, 8)
@@ -311,7 +312,7 @@ class Compose:
 
     @property
     def linear(self) -> bool:
-        """Whether all parts are."""
+        """Whether all parts are linear."""
         return all(part.linear for part in self.parts)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -341,10 +342,12 @@ def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
     """`A^T y` of a linear degradation, in the shape of the images `like (B, C, H, W)`.
 
     Raises:
-        ValueError: it is not linear.
+        ValueError: the degradation is not linear.
     """
     if not degradation.linear:
-        raise ValueError(f"{degradation.name} is not linear and has no adjoint")
+        raise ValueError(
+            f"{degradation.name} is not linear and has no adjoint; use a linear degradation"
+        )
     with torch.enable_grad():
         x = torch.zeros_like(like).requires_grad_()
         (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
@@ -352,12 +355,12 @@ def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
 
 
 def blur_std(size: int) -> float:
-    """3 pixels at 256, in proportion, but at least 1.5: less is no blur on a small image."""
+    """Standard deviation of the blur for images of `size` pixels: 3 at 256, at least 1.5."""
     return max(1.5, 3 * size / 256)
 
 
 def motion_size(size: int) -> int:
-    """61 pixels at 256, in proportion, odd, at least 9."""
+    """Side of the motion kernel for images of `size` pixels: 61 at 256, odd, at least 9."""
     return max(9, round(61 * size / 256) // 2 * 2 + 1)
 
 
@@ -375,11 +378,11 @@ TASKS: dict[str, Callable[[tuple[int, int], torch.Generator], Degradation]] = {
     "jpeg": lambda size, generator: JpegLike(),
     "grayscale": lambda size, generator: Grayscale(),
 }
-"""What `--task` names; each is built for a size `(H, W)` with what is random in it drawn."""
+"""Tasks by name: each makes a degradation for a size `(H, W)` and draws its random parts."""
 
 
 def make_task(name: str, size: tuple[int, int], seed: int = 0) -> Degradation:
-    """A task of `TASKS` for images of `size (H, W)`; the seed decides what is random in it.
+    """The degradation of a task in `TASKS` for images of `size (H, W)`, random parts from `seed`.
 
     Raises:
         ValueError: no such task.

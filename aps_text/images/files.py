@@ -1,5 +1,4 @@
-"""Images from files and to files: `(B, C, H, W)` in [-1, 1] on one side, PNG and the like on the
-other."""
+"""Reading and writing of image files, as tensors `(B, C, H, W)` in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -22,11 +21,14 @@ def _pillow() -> Any:
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
-    """An image file as `(1, channels, H, W)` in [-1, 1]; transparency is laid on white.
+    """An image file as `(1, channels, H, W)` in [-1, 1]; transparent pixels are blended with white.
+
+    Args:
+        channels: 1 (gray) or 3 (RGB).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no image.
+        ValueError: it cannot be read as an image, or `channels` is neither 1 nor 3.
     """
     image = _opened(path)
     if channels not in (1, 3):
@@ -46,14 +48,14 @@ def read_mask(path: str | Path) -> Tensor:
     """A mask file, black and white, as `(H, W)` bool: white is True.
 
     Raises:
-        ValueError: it holds greys; the message says how to make them black or white.
+        ValueError: it has grey pixels.
     """
     values = (read_image(path, 1)[0, 0] + 1) * 127.5
     values = values.round()
     if not bool(((values == 0) | (values == 255)).all()):
         odd = values[(values != 0) & (values != 255)]
         raise ValueError(
-            f"{path} is a mask and holds greys ({int(odd[0])} for one); make every pixel black (0) "
+            f"the mask {path} has grey pixels ({int(odd[0])}, e.g.); make every pixel black (0) "
             "or white (255), and save it as PNG, not as JPEG"
         )
     return values == 255
@@ -69,7 +71,7 @@ def _opened(path: str | Path) -> Any:
             image.load()
             return image.copy()
     except Exception as error:  # Pillow's own errors, and those of its decoders
-        raise ValueError(f"{path} is no image that can be read: {error}") from error
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
 
 
 def pixels_of(image: Tensor) -> Tensor:
@@ -78,7 +80,7 @@ def pixels_of(image: Tensor) -> Tensor:
 
 
 def write_image(image: Tensor, path: str | Path) -> None:
-    """Write `(C, H, W)` in [-1, 1] as an image file of the kind its name says; clipped.
+    """Write `(C, H, W)` in [-1, 1], clipped, as an image file; its suffix selects the format.
 
     Raises:
         ValueError: not one image of 1 or 3 channels.
@@ -92,12 +94,13 @@ def write_image(image: Tensor, path: str | Path) -> None:
 
 
 def contact_sheet(rows: Sequence[Tensor], zoom: int = 4, gap: int = 2) -> Tensor:
-    """Images beside and below one another, `(3, H, W)` in [-1, 1] on white.
+    """A grid of images, `(3, H, W)` in [-1, 1], on white.
 
     Args:
-        rows: `(n, C, h, w)` each; smaller images are enlarged to the size of the largest by whole
-            pixels, so that a measurement shows its own.
-        zoom: pixels of the sheet a pixel of the largest image.
+        rows: the grid's rows, `(n, C, h, w)` each; smaller images are enlarged to about the size of
+            the largest by repeating pixels.
+        zoom: side in the sheet of a pixel of the largest image.
+        gap: pixels between images.
     """
     high = max(row.shape[-2] for row in rows) * zoom
     wide = max(row.shape[-1] for row in rows) * zoom

@@ -12,7 +12,7 @@ __all__ = ["check_kernel", "convolve", "gaussian_kernel", "motion_kernel"]
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
-    """`k * x` per channel, mirrored at the border (edges are repeated where x is too small)."""
+    """`k * x` per channel, mirrored at the border (edges repeated if x is too small to mirror)."""
     high, wide = kernel.shape
     pad = (wide // 2, wide // 2, high // 2, high // 2)
     fits = x.shape[-1] > pad[0] and x.shape[-2] > pad[2]
@@ -32,7 +32,7 @@ def check_kernel(kernel: Tensor) -> None:
 
 
 def gaussian_kernel(std: float) -> Tensor:
-    """A Gaussian of `std` pixels > 0, cut at 4 standard deviations: `(2r + 1, 2r + 1)`."""
+    """A Gaussian kernel of `std` > 0 pixels, truncated at 4 standard deviations, square."""
     if not (math.isfinite(std) and std > 0):
         raise ValueError(f"std is in pixels and > 0, got {std!r}")
     radius = max(1, math.ceil(4 * std))
@@ -43,10 +43,11 @@ def gaussian_kernel(std: float) -> Tensor:
 
 
 def motion_kernel(size: int, generator: torch.Generator, intensity: float = 0.5) -> Tensor:
-    """The path of a shaken camera: a walk whose direction drifts, `(size, size)`, size odd.
+    """A motion-blur kernel `(size, size)`: a random walk whose direction drifts.
 
     Args:
-        intensity: in [0, 1]; 0 is a straight line, 1 a crooked one.
+        size: odd, at least 3.
+        intensity: how much the direction drifts, in [0, 1]; 0 is a straight line.
     """
     if size < 3 or size % 2 == 0:
         raise ValueError(f"size is odd and at least 3, got {size}")

@@ -2,14 +2,14 @@
 
     z = E(x) / rms(E(x)) in R^bits per token      c = sign(z) in {-1, +1}^bits      x^ = D(c)
 
-The token id reads the signs as a binary number, most significant bit first (`core.codebook`).
-Training passes the gradient straight through the sign. The rms of a token's numbers is 1, as it is
-of its signs (Zhao et al. 2024, "Binary Spherical Quantization"): without that most numbers end near
-0, where their signs flip, and some far out, where no gradient reaches them. Training adds the
-entropy terms of lookup-free quantisation (Yu et al. 2023, "Language Model Beats Diffusion"): with
-`p = prod_b sigmoid(2 z_b)` over the 2^bits codes,
+The token id is the binary number of the signs, most significant bit first (`core.codebook`).
+Training uses a straight-through gradient of the sign. Normalising z to rms 1, the rms of the signs
+(Zhao et al. 2024, "Binary Spherical Quantization"), prevents values near 0, whose signs flip, and
+large ones, whose gradient vanishes. Training adds the entropy terms of lookup-free quantisation
+(Yu et al. 2023, "Language Model Beats Diffusion"): with `p = prod_b sigmoid(2 z_b)` over the 2^bits
+codes,
 
-    entropy = E_tokens[H(p)] - H(E_tokens[p])       decided tokens, and all codes in use
+    entropy = E_tokens[H(p)] - H(E_tokens[p])       makes tokens certain, and uses all codes
 
 `H(E[p])` covers the whole codebook: `E[p]` is the outer product of two halves of the bits.
 
@@ -44,10 +44,10 @@ class TokenizerConfig:
     """Sizes of a tokenizer.
 
     Attributes:
-        size: S, pixels a side.
+        size: S, pixels per side.
         channels: 1 (gray) or 3 (RGB).
-        factor: pixels a side of one token's cell; divides `size`.
-        bits: signs a token; the codebook has 2^bits codes.
+        factor: pixels per side of one token's cell; divides `size`.
+        bits: signs per token; the codebook has 2^bits codes.
         width: channels of the convolutions.
         encoder_blocks, decoder_blocks: residual blocks on the grid of cells.
         refine: residual blocks of the decoder at twice the grid's resolution, `width // 2` wide;
@@ -71,12 +71,12 @@ class TokenizerConfig:
 
     @property
     def grid(self) -> int:
-        """Cells a side."""
+        """Cells per side."""
         return self.size // self.factor
 
     @property
     def tokens(self) -> int:
-        """L, tokens of an image."""
+        """L, tokens per image."""
         return self.grid**2
 
 
@@ -91,16 +91,12 @@ class Residual(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Feature maps `(B, width, H, W)`."""
+        """Feature maps `(B, width, H, W)` to ones of the same shape."""
         return x + self.second(F.silu(self.first(F.silu(x))))
 
 
 class LFQTokenizer(nn.Module):
-    """Encoder, sign and decoder; see the module.
-
-    Args:
-        config: the sizes.
-    """
+    """Encoder, sign and decoder; see the module."""
 
     def __init__(self, config: TokenizerConfig) -> None:
         super().__init__()
@@ -137,7 +133,7 @@ class LFQTokenizer(nn.Module):
         self.decoder = nn.Sequential(*grid)
 
     def project(self, images: Tensor) -> Tensor:
-        """`z`: images `(B, C, S, S)` -> `(B, L, bits)`, before the sign; of rms 1 in each token.
+        """`z`, before the sign, of rms 1 per token: images `(B, C, S, S)` -> `(B, L, bits)`.
 
         Raises:
             ValueError: images of another shape.
@@ -156,9 +152,9 @@ class LFQTokenizer(nn.Module):
         return self.codebook.nearest(self.project(images))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Images `(B, C, S, S)`, about [-1, 1] and not clipped, of codes `(B, L, bits)`.
+        """Images `(B, C, S, S)`, about in [-1, 1] but not clipped, of codes `(B, L, bits)`.
 
-        Differentiable in the codes, which may be any numbers.
+        Differentiable in the codes, which may be any real numbers.
         """
         grid = self.config.grid
         cells = codes.transpose(1, 2).unflatten(2, (grid, grid))
@@ -194,7 +190,7 @@ def code_entropy(z: Tensor) -> tuple[Tensor, Tensor]:
         halves.append(p)
     with torch.autocast(z.device.type, enabled=False):
         mean = halves[0].T @ halves[1] / len(z)
-    tiny = torch.finfo(mean.dtype).tiny  # the gradient of p log p at 0 is not finite
+    tiny = torch.finfo(mean.dtype).tiny  # p log p has no finite gradient at 0
     return each, -(mean * mean.clamp_min(tiny).log()).sum()
 
 

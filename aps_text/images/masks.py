@@ -11,7 +11,7 @@ __all__ = ["box_mask", "drop_mask"]
 def drop_mask(
     size: tuple[int, int], generator: torch.Generator, low: float = 0.7, high: float | None = None
 ) -> Tensor:
-    """`(H, W)` bool, a share of pixels dropped: `low`, or drawn from U(low, high)."""
+    """`(H, W)` bool, False at a random fraction of pixels: `low`, or drawn from U(low, high)."""
     high = low if high is None else high
     if not 0 <= low <= high < 1:
         raise ValueError(f"shares to drop are 0 <= low <= high < 1, got {low!r} and {high!r}")
@@ -25,7 +25,7 @@ def drop_mask(
 
 
 def box_mask(size: tuple[int, int], generator: torch.Generator, share: float = 0.5) -> Tensor:
-    """`(H, W)` bool, a box of `share` of each side hidden, inside by at least a sixteenth."""
+    """`(H, W)` bool, False in a box of the fraction `share` of each side, away from the border."""
     if not 0 < share < 1:
         raise ValueError(f"the box's share of a side is in (0, 1), got {share!r}")
     mask = torch.ones(size, dtype=torch.bool)

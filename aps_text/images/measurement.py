@@ -3,11 +3,12 @@
     log q(y | x) = sum over the m measured entries of  -(y - A(x))^2 / (2 s^2) - log(s sqrt(2 pi))
     s^2 = sigma^2 + model_sigma^2
 
-One object simulates and scores, with the one sigma. `model_sigma` is the error of the tokenizer
-itself, seen through A: no decoder draws the true image exactly, and where A keeps detail the noise
-alone would ask for more than it can draw. It is 0 unless given, and only the score knows it.
+The same object simulates and scores, with the same sigma. `model_sigma` is the tokenizer's
+reconstruction error after A: no decoder reproduces the true image exactly, and with the noise alone
+the score would demand more detail than it can produce. It is 0 by default and is used by the score
+only.
 
-Entries that are not measured carry no noise, and no part of the density.
+Entries that are not measured have no noise and do not enter the density.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ Decoder = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Measurement(Arithmetic):
-    """What was measured of B images.
+    """A measurement of B images.
 
     Attributes:
         degradation: A.
-        y: `(B, C', H', W')`; entries that are not measured are ignored, and may be anything finite.
+        y: `(B, C', H', W')`, finite; entries that are not measured are ignored.
         sigma: standard deviation of the noise, > 0, on the range [-1, 1].
-        decode, codebook: of the image tokenizer; needed to score tokens, not images.
-        encode, shape: of the image tokenizer: images to token ids, and (C, H, W); needed to guess.
+        decode, codebook: of the image tokenizer; needed to score tokens instead of images.
+        encode, shape: of the image tokenizer: images to token ids, and (C, H, W); for `guess`.
         model_sigma: see the module, >= 0.
         name: of its term in reports.
     """
@@ -69,8 +70,7 @@ class Measurement(Arithmetic):
         check_images(self.y)
         if not bool(self.y.isfinite().all()):
             raise ValueError(
-                "the measurement holds numbers that are not finite; write 0 where nothing was "
-                "measured"
+                "y has numbers that are not finite; write 0 where nothing was measured"
             )
 
     @property
@@ -87,10 +87,13 @@ class Measurement(Arithmetic):
         generator: torch.Generator,
         **options: Any,
     ) -> Measurement:
-        """Measure images `(B, C, H, W)` in [-1, 1]; `options` are the other attributes.
+        """Simulate the measurement of images `(B, C, H, W)` in [-1, 1].
 
-        The noise is drawn image by image on the CPU, so the first B measurements do not depend on
-        how many follow, nor on the device.
+        The noise is drawn image by image on the CPU, so the first measurements depend neither on
+        the number of images nor on the device.
+
+        Args:
+            options: the remaining attributes of the class.
         """
         check_images(images)
         clean = degradation(images)
@@ -108,7 +111,7 @@ class Measurement(Arithmetic):
         return replace(self, y=self.y[rows.to(self.y.device)])
 
     def residual(self, images: Tensor) -> Tensor:
-        """`y - A(x)`, 0 where nothing is measured."""
+        """`y - A(x)`, in the shape of `y`; 0 where nothing is measured."""
         y = self.y.to(images)
         made = self.degradation(images)
         if made.shape != y.shape:
@@ -121,7 +124,7 @@ class Measurement(Arithmetic):
         return gap if observed is None else torch.where(observed, gap, torch.zeros_like(gap))
 
     def counts(self) -> Tensor:
-        """m, measured entries of an image, `(B,)` long."""
+        """m, the number of measured entries of each image, `(B,)` int64."""
         observed = self.degradation.observed(self.y)
         on = torch.ones_like(self.y, dtype=torch.bool)
         if observed is not None:
@@ -135,8 +138,10 @@ class Measurement(Arithmetic):
         return -squares / (2 * self.scale**2) - self.counts().to(squares) * constant
 
     def chi2(self, images: Tensor) -> Tensor:
-        """`|y - A(x)|^2 / (m sigma^2)`, `(B,)`: about 1 for the true image. By the noise's sigma
-        alone, so that measurements scored with a `model_sigma` compare."""
+        """`|y - A(x)|^2 / (m sigma^2)`, `(B,)`: about 1 for the true image.
+
+        `model_sigma` is not used, so that values are comparable whatever it is.
+        """
         squares = self.residual(images).square().flatten(1).sum(1)
         return squares / (self.counts().to(squares) * self.sigma**2)
 
@@ -149,18 +154,18 @@ class Measurement(Arithmetic):
         return self._scores(self._codebook().embed(ids))
 
     def guess(self) -> Tensor:
-        """Codes of a first guess, `encode(A^T y)`: `(B, L, d)`; see `Guessing`.
+        """Codes `(B, L, d)` of a first guess, `encode(A^T y)`; see `Guessing`.
 
-        `A^T y` is scaled so that a constant image keeps its value. It helps where A averages
-        (super-resolution) and not where it hides (a hole reads grey).
+        `A^T y` is scaled so that a constant image keeps its value. The guess is useful if A
+        averages (super-resolution), not if it hides pixels (they become grey).
 
         Raises:
             ValueError: no `encode` or no `shape`, or a degradation that is not linear.
         """
         if self.encode is None or self.shape is None:
             raise ValueError(
-                "this measurement guesses nothing: give it encode= of the tokenizer and shape= "
-                "(C, H, W) of the images"
+                "this measurement cannot guess: give it the tokenizer's encode= and the images' "
+                "shape=(C, H, W)"
             )
         like = self.y.new_zeros(len(self.y), *self.shape)
         back = adjoint(self.degradation, self.y, like)
@@ -177,8 +182,8 @@ class Measurement(Arithmetic):
     def _codebook(self) -> Codebook:
         if self.codebook is None or self.decode is None:
             raise ValueError(
-                "this measurement scores images alone; give it decode= and codebook= of the "
-                "tokenizer to score tokens"
+                "this measurement can only score images; to score tokens give it the tokenizer's "
+                "decode= and codebook="
             )
         return self.codebook
 
@@ -191,10 +196,11 @@ class Measurement(Arithmetic):
 def model_sigma_of(
     degradation: Degradation, images: Tensor, reconstructed: Tensor, batch: int = 64
 ) -> float:
-    """The tokenizer's error seen through A: rms of `A(x) - A(x^)` over measured entries.
+    """The tokenizer's error after A: the rms of `A(x) - A(x^)` over measured entries.
 
     Args:
-        images, reconstructed: `(B, C, H, W)` training images, and what the tokenizer makes of them.
+        images, reconstructed: `(B, C, H, W)` training images, and their reconstructions.
+        batch: images degraded at a time.
     """
     total, count = 0.0, 0
     for first in range(0, len(images), batch):
@@ -210,7 +216,7 @@ def model_sigma_of(
 
 
 def write_measurement(measurement: Measurement, path: str | Path) -> None:
-    """Save `y`, sigma and the degradation with all that is random in it: one safetensors file."""
+    """Save `y`, both sigmas and the degradation (random parts included) as one safetensors file."""
     from safetensors.torch import save_file
 
     tensors = {"y": measurement.y.contiguous().cpu()}
@@ -239,7 +245,8 @@ def read_measurement(
     """The inverse of `write_measurement`.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or no measurement.
+        FileNotFoundError: no such file.
+        ValueError: not a safetensors file, or one without a measurement.
     """
     from safetensors import SafetensorError, safe_open
 

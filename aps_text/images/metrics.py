@@ -1,7 +1,7 @@
-"""How near a restored image is to the truth: PSNR, SSIM, and whether samples spread as they err.
+"""Metrics of restored images: PSNR, SSIM, and the spread of samples against their error.
 
-Images are `(B, C, H, W)` in [-1, 1]; they are clipped and moved to [0, 1] first, each image is
-measured by itself, and nothing is normalised by an image's own range.
+Images are `(B, C, H, W)` in [-1, 1]; they are clipped and mapped to [0, 1] first. PSNR and SSIM are
+per image and use the range [0, 1], not the image's own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def check_pair(x: Tensor, y: Tensor) -> None:
     """Raise `ValueError` unless two batches of images have one shape."""
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(
-            f"two batches (B, C, H, W) of one shape, got {tuple(x.shape)} and {tuple(y.shape)}"
+            "both batches must be (B, C, H, W) of the same shape, got "
+            f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
 
 
@@ -45,12 +46,12 @@ def ssim(x: Tensor, truth: Tensor) -> Tensor:
         ValueError: an image smaller than the window.
     """
     check_pair(x, truth)
-    window = gaussian_kernel(1.5)[1:-1, 1:-1].to(x.device, torch.double)  # 13 pixels to 11
+    window = gaussian_kernel(1.5)[1:-1, 1:-1].to(x.device, torch.double)  # 13 -> 11 pixels
     window = window / window.sum()
     side = window.shape[0]
     if min(x.shape[-2:]) < side:
         raise ValueError(f"SSIM needs at least {side} pixels a side, got {tuple(x.shape[-2:])}")
-    a, b = unit(x).double(), unit(truth).double()  # variances cancel in float32
+    a, b = unit(x).double(), unit(truth).double()  # float32 is too coarse for the variances
     channels = x.shape[1]
     weight = window.expand(channels, 1, side, side)
 
@@ -68,9 +69,9 @@ def ssim(x: Tensor, truth: Tensor) -> Tensor:
 
 
 def calibration(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Spread of samples against their error, over a whole set: two scalars that should agree.
+    """Spread of samples and their error, over a whole set: two scalars that should be equal.
 
-    For posterior samples, `E |x - x'|^2 = E |x - truth|^2`: the truth is one more sample.
+    For posterior samples `E |x - x'|^2 = E |x - truth|^2`, since the truth is another sample.
 
     Args:
         samples: `(n, B, C, H, W)`, n >= 2 independent samples of each image.
@@ -78,7 +79,7 @@ def calibration(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         The rms distance between two samples of an image, and between a sample and the truth, per
-        pixel, in [0, 1] units. Below 1, their ratio says that the samples are too sure.
+        pixel, in [0, 1] units. A ratio below 1 means that the samples vary too little.
     """
     if samples.ndim != 5 or len(samples) < 2 or samples.shape[1:] != truth.shape:
         raise ValueError(f"samples are (n >= 2, *{tuple(truth.shape)}), got {tuple(samples.shape)}")

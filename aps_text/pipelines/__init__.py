@@ -1,1 +1,1 @@
-"""What users call: prompts and rewards in, answers out."""
+"""Pipelines, the interface for users: prompts and rewards in, answers out; image restoration."""

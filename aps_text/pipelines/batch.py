@@ -1,4 +1,4 @@
-"""One batch of rows (prompt, particle): bound, run by a method, scored."""
+"""One batch of rows (prompt, particle): bound to model and rewards, run by a method, scored."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ __all__ = ["Batch", "FinalScores", "Roles", "bind"]
 
 @dataclass(frozen=True)
 class Roles:
-    """Three settings: what guides, what selects among candidates, what is only reported."""
+    """The rewards of a call by role: to guide, to select among answers, or only to be reported."""
 
     guide: WeightedRewards = field(default_factory=list)
     select: WeightedRewards = field(default_factory=list)
     report: WeightedRewards = field(default_factory=list)
 
     def items(self) -> list[tuple[str, WeightedRewards]]:
-        """Roles by name; a guide of weight 0 is only reported."""
+        """The rewards of each role by its name; a guide of weight 0 is moved to `report`."""
         guiding = [one for one in self.guide if one[1] != 0]
         silent = [one for one in self.guide if one[1] == 0]
         return [("guide", guiding), ("report", [*silent, *self.report]), ("select", self.select)]
@@ -51,8 +51,9 @@ class FinalScores:
 
     Attributes:
         terms: every reward's values `(B,)` by name, whatever its role.
-        names: the names of each role.
-        total, chosen: weighted sums `(B,)` of what guides and of what selects; None without any.
+        names: the rewards' names by role.
+        total, chosen: weighted sums `(B,)` of the guiding and of the selecting rewards; None if
+            there are none.
     """
 
     terms: dict[str, Tensor]
@@ -63,13 +64,14 @@ class FinalScores:
 
 @dataclass
 class Batch:
-    """Rows ready to run.
+    """Rows that are ready to run.
 
     Attributes:
-        prompts, owners: of each row, and its number in the call.
-        denoiser: counted; under guidance both of its sides are.
-        operator: what steers, counted and under a control.
-        judges: every distinct reward, by identity, bound to the rows.
+        prompts, owners: each row's prompt, and that prompt's number in the call.
+        denoiser: metered; with classifier-free guidance both of its denoisers are.
+        operator: the guiding operator, metered and under the control.
+        judges: every distinct reward, by `id`, bound to the rows.
+        roles: the call's rewards by role.
     """
 
     prompts: list[Prompt]
@@ -84,21 +86,25 @@ class Batch:
     def start(
         self, method: Method, config: APSConfig, warm_start: str | Path | None = None
     ) -> tuple[Iterator[StepState], Adapter | None]:
-        """A method's states, and phi where the method has one.
+        """The method's states, and its phi (None for methods that fit none).
+
+        Args:
+            warm_start: folder of a saved LoRA to start from.
 
         Raises:
-            ValueError: `warm_start` without a LoRA.
+            ValueError: `warm_start` for a method or settings without LoRA.
         """
         bound = self.denoiser, self.operator, self.canvas, config, self.noise
         if not isinstance(method, APS):
             if warm_start is not None:
                 raise ValueError(
-                    f"warm_start is of method 'aps', and {type(method).__name__} fits no LoRA"
+                    f"warm_start needs method 'aps', and {type(method).__name__} fits no LoRA; "
+                    "leave it out"
                 )
             return method.steps(*bound), None
         if config.sampler.fit is None:
             if warm_start is not None:
-                raise ValueError("warm_start has no use with inner_steps=0, which fits no phi")
+                raise ValueError("warm_start needs inner_steps >= 1, got inner_steps=0")
             return method.steps(*bound), None
         phi = new_phi(self.denoiser, self.operator, config, self.noise)
         if warm_start is not None:
@@ -110,7 +116,7 @@ class Batch:
         return method.steps(*bound, phi), phi
 
     def judge(self, z: Tensor) -> FinalScores:
-        """Every reward on the final canvases `(B, L)`: started together, each asked once."""
+        """Every reward's scores of the final canvases `(B, L)`; all are started, then awaited."""
         started = {key: start_ids(operator, z) for key, operator in self.judges.items()}
         scores: dict[int, Scores] = {key: wait() for key, wait in started.items()}
         terms: dict[str, Tensor] = {}
@@ -147,8 +153,9 @@ def bind(
     """Bind (prompt, particle) pairs to a model and its rewards.
 
     Args:
-        control: None, or what steers in the guide's place (`text.controls`).
-        stats: of a call's earlier batches, to continue; see `ScoredRows.stats`.
+        control: None, or the control that replaces the guiding rewards
+            (`text.reward_operator.controls`).
+        stats: of the call's earlier batches, to be continued; see `ScoredRows.stats`.
     """
     config, device = request.config, model.parts.device
     owners = [prompt for prompt, _ in rows]
@@ -193,7 +200,7 @@ def bind(
 def _denoiser(
     model: TextModel, prompts: list[Prompt], lengths: list[int], config: APSConfig, cost: Cost
 ) -> Denoiser:
-    """The model with these prompts bound and counted, guided by their absence if asked for."""
+    """The model bound to these prompts and metered, with classifier-free guidance if set."""
 
     def bound(encoded: list[list[int]]) -> MeteredDenoiser:
         denoiser = model.bind(encoded, lengths, config.model.lora_layers, config.model.prefix_reuse)

@@ -16,7 +16,7 @@ def normalised_in(reward: Reward) -> list[Normalised]:
     """Every `Normalised` in a reward, innermost first.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the reward contains none.
     """
     found: list[Normalised] = []
 
@@ -38,7 +38,11 @@ def normalised_in(reward: Reward) -> list[Normalised]:
 def observe(
     found: Sequence[Normalised], plain: APSOutput, columns: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Show plain answers to each; the columns have a value per prompt of the call."""
+    """Add plain answers to the statistics of each `Normalised`.
+
+    Args:
+        columns: dataset columns, one value per prompt of the call.
+    """
     completions: list[Any] = [
         text if isinstance(prompt, str) else [{"role": "assistant", "content": text}]
         for prompt, text in zip(plain.prompts, plain.text, strict=True)

@@ -1,7 +1,7 @@
-"""What steering did, in words: what users get wrong, said where the numbers show it.
+"""Warnings about steered calls: detects common mistakes from the numbers of a run.
 
-`GuidanceMonitor` follows the guiding rewards through a batch, `warnings_of` reads a finished call,
-and `compare` sets it beside the plain answers to the same prompts.
+`GuidanceMonitor` records the guiding rewards during a batch, `warnings_of` inspects a finished
+call, and `compare` compares it with plain answers to the same prompts.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ if TYPE_CHECKING:
 
 __all__ = ["GuidanceMonitor", "GuidanceTrace", "compare", "repetition", "warnings_of"]
 
-LITTLE_MASS = 0.9  # a bridge that carries less is worth a word
-MUCH_REPETITION = 0.3  # share of repeated word pairs in an answer
+LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
+MUCH_REPETITION = 0.3  # warn if an answer repeats a larger fraction of its word pairs
 
 
 @dataclass(frozen=True)
 class GuidanceTrace:
-    """One answer's guidance; values by reward.
+    """The guidance of one answer; dicts by the reward's name.
 
     Attributes:
-        before, after: at the first and the last guided step, relaxed or averaged over samples.
-        varied: whether the value changed between guided steps (True where only one was seen).
+        before, after: values at the first and the last guided step, relaxed or averaged over
+            samples.
+        varied: whether the value changed between guided steps (True if there was only one).
         moved: whether a gradient ever passed the gate.
-        guided: how many steps were steered.
+        guided: number of guided steps.
     """
 
     before: dict[str, float]
@@ -47,25 +48,25 @@ class GuidanceTrace:
 
 
 class GuidanceMonitor:
-    """Follows a batch's step states; nothing waits for the device before `result`."""
+    """Records a batch's step states; does not synchronise with the device before `result`."""
 
     def __init__(self, z: Tensor, mask_id: int) -> None:
         self.z, self.mask_id = z, mask_id
         self._seen: list[tuple[Tensor, dict[str, Tensor], Tensor | None]] = []
 
     def see(self, state: StepState) -> None:
-        """Take a step's state."""
+        """Record a step's state."""
         busy = (self.z == self.mask_id).any(-1)
         self.z = state.z
         if state.guided and (state.loss or state.rewards):
             self._seen.append((busy, state.rewards, state.gradient_norm))
 
     def result(self, names: Sequence[str], gate: float) -> list[GuidanceTrace]:
-        """What happened to each row.
+        """The trace of each row.
 
         Args:
             names: of the guiding rewards.
-            gate: gradients up to this size move nothing.
+            gate: the setting `gradient_gate`: gradients with a norm up to this are ignored.
         """
         found = []
         steps = [
@@ -102,7 +103,7 @@ def warnings_of(
     stats: Mapping[str, BridgeStats] | None = None,
     steered: bool = False,
 ) -> list[str]:
-    """Warnings about a steered call.
+    """Warnings about a steered call, in plain text.
 
     Args:
         traces: one entry per answer of `output`.
@@ -121,14 +122,14 @@ def warnings_of(
     for name, one in stats.items():
         if _never_applied(stats, name):
             found.append(
-                f"reward {name!r} applied to none of the {one.skipped} texts it was shown (it "
-                f"returned None), so it counts as 0 and steers nothing; {_try(name)}"
+                f"reward {name!r} returned None for all {one.skipped} texts it was given, so it "
+                f"counts as 0 and steers nothing; {_try(name)}"
             )
-        known = any(not answer.varied.get(name, True) for answer in traces)  # below
+        known = any(not answer.varied.get(name, True) for answer in traces)  # reported below
         if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
             found.append(
-                f"reward {name!r} never varied: it gave {one.low:g} to all {one.scored} texts it "
-                f"was shown, so there was nothing to choose by; {_try(name)}"
+                f"reward {name!r} never varied: it scored all {one.scored} texts {one.low:g}, so "
+                f"no answer could be preferred; {_try(name)}"
             )
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(traces) if name in one.after]
@@ -138,7 +139,7 @@ def warnings_of(
             for i in rows
             if not traces[i].varied[name] and not (texts and texts.varied(output.index[i]))
         ]
-        still = [] if _never_applied(stats, name) else still  # said above
+        still = [] if _never_applied(stats, name) else still  # reported above
         if still:
             value, where = traces[still[0]].after[name], _share(len(still), len(rows))
             found.append(
@@ -150,8 +151,8 @@ def warnings_of(
         if rows and kept and _is_rise(fmean(rose), rewards[name]) and fmean(kept) < fmean(rose) / 2:
             found.append(
                 f"the relaxed score of {name!r} rose by {fmean(rose):.3g} on average, the final "
-                f"text's by {fmean(kept):.3g}: it was climbed where no text is. Try "
-                "relaxation='quantized', more steps, or estimator='rloo'"
+                f"text's by {fmean(kept):.3g}: steering raised the score of relaxed answers that "
+                "no text has. Try relaxation='quantized', more steps, or estimator='rloo'"
             )
     idle = [i for i, one in enumerate(traces) if one.after and not one.moved]
     idle = [i for i in idle if any(traces[i].varied.values())]
@@ -164,7 +165,7 @@ def warnings_of(
     for name, bridge in rewards.bridges.items():
         if bridge.mass < LITTLE_MASS:
             found.append(
-                f"the vocabulary bridge to {name!r} carried only {bridge.mass:.0%} of the "
+                f"the vocabulary bridge to {name!r} matched only {bridge.mass:.0%} of the "
                 f"probability (policy {bridge.policy!r}): the reward did not see the rest. Compare "
                 "with bridge='rloo', which scores the text itself"
             )
@@ -180,14 +181,18 @@ def warnings_of(
 
 
 def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """Did length or repetition do the work? Both calls must have answered the same prompts.
+    """Warnings if a higher reward goes with longer, shorter or more repetitive answers.
+
+    Args:
+        steered, plain: outputs for the same prompts.
 
     Raises:
-        ValueError: the answers do not pair up.
+        ValueError: the prompts differ.
     """
     if steered.prompts != plain.prompts:
         raise ValueError(
-            f"{len(steered)} steered and {len(plain)} plain answers are not to the same prompts"
+            f"the {len(steered)} steered and {len(plain)} plain answers have different prompts; "
+            "answer the same prompts in the same order"
         )
     if "total" not in steered.rewards or "total" not in plain.rewards or not len(plain):
         return []
@@ -200,7 +205,7 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
         one, two = [measure(t) for t in steered.text], [measure(t) for t in plain.text]
         follows = _correlation(gain, [a - b for a, b in zip(one, two, strict=True)])
         moved = fmean(one) - fmean(two)
-        if what == "words":  # longer or shorter, by a fifth; by half where too few to correlate
+        if what == "words":  # by more than a fifth; by half if there are too few to correlate
             much = abs(moved) > (0.5 if math.isnan(follows) else 0.2) * fmean(two)
         else:
             much = moved > 0.1
@@ -227,19 +232,19 @@ def _words(text: str) -> float:
 
 
 def repetition(text: str) -> float:
-    """Share of an answer's word pairs that occurred before in it, in [0, 1]; 0 under two pairs."""
+    """Fraction of an answer's word pairs that repeat an earlier one, in [0, 1]; 0 if below two."""
     words = text.lower().split()
     pairs = list(itertools.pairwise(words))
     return 1 - len(set(pairs)) / len(pairs) if len(pairs) > 1 else 0.0
 
 
 def _is_rise(rise: float, values: Sequence[float]) -> bool:
-    """Is it more than a twentieth of what the values are about?"""
+    """Whether `rise` is more than a twentieth of the largest absolute value."""
     return rise > 0.05 * max(1e-12, max(map(abs, values)))
 
 
 def _correlation(one: Sequence[float], two: Sequence[float]) -> float:
-    """Pearson's; NaN under five pairs or without variance."""
+    """Pearson's correlation; NaN for fewer than five pairs or without variance."""
     if len(one) < 5 or max(one) == min(one) or max(two) == min(two):
         return math.nan
     return float(torch.corrcoef(torch.tensor([one, two], dtype=torch.float64))[0, 1])

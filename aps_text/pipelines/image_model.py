@@ -1,10 +1,10 @@
-"""An image model: tokenizer, masked prior and, where there is one, classifier.
+"""An image model: tokenizer, masked prior and optionally a classifier.
 
     model = load_image_model("mini-garments")
     denoiser = model.denoiser({"class": "bag"}, rows=4, cfg_scale=0.5)
 
-The embedded ones lie under `aps_text/weights/mini_image`, each part a JSON of its sizes beside its
-weights, with a card. A folder of the same layout is loaded by its path.
+The embedded models are in `aps_text/weights/mini_image`: per part a JSON file of its sizes and a
+file of its weights, with a model card. A folder of the same layout is loaded by its path.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ __all__ = ["ImageModel", "embedded_image_models", "load_image_model"]
 WEIGHTS = Path(__file__).parent.parent / "weights" / "mini_image"
 
 _SHARED = {"garments-large": "garments"}
-"""Whose classifier judges the images of a model that has none of its own."""
+"""For models without a classifier of their own, the model whose classifier is used."""
 
 
 @dataclass(frozen=True)
 class ImageModel:
-    """See the module; all parts are frozen and in eval mode.
+    """Tokenizer, prior and classifier, all frozen and in eval mode.
 
     Attributes:
-        name: what it was loaded by.
+        name: as it was loaded.
         tokenizer, prior: of the same grid and bits.
-        classifier: of the same images; None where there is none.
+        classifier: of the same images, or None.
     """
 
     name: str
@@ -50,17 +50,17 @@ class ImageModel:
         if (tokens.grid, tokens.bits) != (prior.grid, prior.bits):
             raise ValueError(
                 f"{self.name}: a tokenizer of {tokens.grid}^2 tokens of {tokens.bits} bits and a "
-                f"prior of {prior.grid}^2 of {prior.bits} do not fit"
+                f"prior of {prior.grid}^2 of {prior.bits} do not fit; load parts made together"
             )
 
     @property
     def mask_id(self) -> int:
-        """The mask token's id, behind the codes."""
+        """The mask token's id, one beyond the codes: 2^bits."""
         return self.prior.mask_id
 
     @property
     def attributes(self) -> Mapping[str, tuple[str, ...]]:
-        """What an image can be asked to be: names of values by attribute."""
+        """The names of each attribute's values, by attribute."""
         return {name: tuple(values) for name, values in self.prior.config.attributes.items()}
 
     def denoiser(
@@ -83,7 +83,7 @@ class ImageModel:
         return ImageDenoiser.bind(self.prior, values, cfg_scale, adapted_layers)
 
     def canvas(self, rows: int = 1) -> Canvas:
-        """All masks, one row an image."""
+        """A canvas of masks, one row per image."""
         length = self.tokenizer.config.tokens
         device = self.prior.positions.device
         return Canvas.open(
@@ -92,7 +92,7 @@ class ImageModel:
 
 
 def embedded_image_models() -> tuple[str, ...]:
-    """Names of the models that came with the package."""
+    """Names of the models embedded in the package."""
     return tuple(sorted(f"mini-{path.parent.name}" for path in WEIGHTS.glob("*/prior.safetensors")))
 
 

@@ -1,6 +1,6 @@
-"""What a call takes beside its prompts, one value per prompt: columns, seeds, starting texts.
+"""Arguments of a call with one value per prompt: dataset columns, seeds, starting texts.
 
-Each function takes whatever container there is (`text.containers`), and returns new lists.
+Each function accepts any ordered container (`text.containers`) and returns new lists.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SEEDS = (0, 2**63 - 1, True)
 
 
 def as_count(name: str, value: Any) -> int:
-    """A whole number of at least 1; NumPy's are taken, True and texts are not.
+    """An integer >= 1, also NumPy's; bool and text are refused.
 
     Raises:
-        TypeError: no whole number.
+        TypeError: not an integer.
         ValueError: below 1.
     """
     if isinstance(value, bool):
@@ -52,11 +52,11 @@ def as_columns(columns: Any, prompts: int) -> Columns:
     Args:
         columns: a mapping of names to containers, a table (DataFrame, `Dataset`, Arrow), or rows:
             one mapping per prompt, all with the same keys; None is no columns.
-        prompts: how many there are.
+        prompts: the number of prompts.
 
     Raises:
         TypeError: anything else, or a name that is not text.
-        ValueError: another number of values.
+        ValueError: the number of values differs from that of prompts.
     """
     if columns is None:
         return {}
@@ -74,11 +74,11 @@ def as_columns(columns: Any, prompts: int) -> Columns:
 
 
 def as_seeds(seeds: Any, default: int, prompts: int) -> list[int]:
-    """A whole number per prompt, from 0 to 2**63 - 1; `default` for all under None.
+    """One seed per prompt, an integer in [0, 2**63 - 1]; None gives each the `default`.
 
     Raises:
-        TypeError: no container of whole numbers.
-        ValueError: another number of them, or one that is out of range.
+        TypeError: not a container of integers.
+        ValueError: the number of seeds differs from that of prompts, or one is out of range.
     """
     if seeds is None:
         return [default] * prompts
@@ -97,15 +97,15 @@ def as_seeds(seeds: Any, default: int, prompts: int) -> list[int]:
 
 
 def as_starts(start: Any, prompts: int) -> Columns:
-    """What stands on each prompt's canvas before the first step, arguments of `text.drafts.draft`.
+    """Each prompt's initial canvas, as arguments of `text.drafts.draft`.
 
     Args:
         start: `prefix`, `suffix`, `template`, `init_text` (texts) and `init_strength` (a number in
             (0, 1]), each one value for all prompts or a container with one per prompt.
 
     Raises:
-        TypeError: no mapping, an unknown key, a value of another type.
-        ValueError: another number of values, a strength out of range.
+        TypeError: not a mapping, an unknown key, or a value of another type.
+        ValueError: the number of values differs from that of prompts, or a strength out of range.
     """
     if start is None:
         return {}
@@ -131,12 +131,14 @@ def _per_prompt(name: str, values: Any, prompts: int) -> list[Any]:
     if len(found) != prompts:
         count = len(values) if hasattr(values, "__len__") else len(found)
         more = "at least " if count > prompts and not hasattr(values, "__len__") else ""
-        raise ValueError(f"{name} has {more}{count} values for {prompts} prompts")
+        raise ValueError(
+            f"{name} has {more}{count} values for {prompts} prompts; give one per prompt"
+        )
     return found
 
 
 def _by_name(rows: Any, prompts: int) -> Columns:
-    """Columns out of rows, one mapping per prompt."""
+    """Columns made of rows, one mapping per prompt."""
     wanted = (
         "columns is a mapping of names to lists, a table, or one row (a mapping) per prompt; got "
     )

@@ -1,4 +1,4 @@
-"""`APSOutput`: what a call returns."""
+"""`APSOutput`, the result of a call, and its parts."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ Column = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class BridgeReport:
-    """How the generator's tokens reached a differentiable reward of another tokenizer.
+    """How well the vocabulary bridge matched the generator's tokens to a differentiable reward's.
 
     Attributes:
-        policy: of the tokens without a counterpart.
-        vocabulary: matched share of the generator's text tokens, in [0, 1].
-        mass: matched share of the text PROBABILITY during the run, in [0, 1]: what counts.
-        retokenised: share of the answers whose text the reward's tokenizer cuts otherwise than
-            the bridge mapped it, so that the relaxed score was one of other tokens, in [0, 1].
+        policy: for unmatched tokens.
+        vocabulary: fraction of the generator's text tokens that are matched, in [0, 1].
+        mass: fraction of the text PROBABILITY on matched tokens during the run, in [0, 1]; this is
+            the one that matters.
+        retokenised: fraction of the answers whose text the reward's tokenizer splits differently
+            from the bridge, so that relaxed score and text score are of other tokens, in [0, 1].
     """
 
     policy: str
@@ -42,13 +43,13 @@ class BridgeReport:
 
 @dataclass(frozen=True)
 class Failure:
-    """A prompt without an answer: a reward failed on it, or it cannot be asked (`on_error="keep"`).
+    """A prompt without an answer, because a reward failed or it is invalid (`on_error="keep"`).
 
     Attributes:
         index: of the prompt in the call.
-        prompt: as it was asked.
-        reward: name of the reward at fault; "" where the prompt is.
-        error: what it said.
+        prompt: as it was given.
+        reward: name of the reward that failed; "" if the prompt is invalid.
+        error: the error's message.
     """
 
     index: int
@@ -62,9 +63,9 @@ class Answer:
     """One answer of an output.
 
     Attributes:
-        text: what was answered; also what `str` and `print` give.
-        prompt: what was asked.
-        rewards: by name.
+        text: the answer; also the result of `str`.
+        prompt: the prompt.
+        rewards: the answer's rewards by name.
         index: of the prompt in the call.
     """
 
@@ -78,24 +79,26 @@ class Answer:
 
 
 def _asked(prompt: Prompt) -> str:
-    """A prompt on a line."""
+    """A prompt on a single line."""
     if isinstance(prompt, str):
         return prompt
     return " | ".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
 class RewardReport(Column):
-    """Each reward's value on the final TEXT, by name, one per answer; `total` is what guided.
+    """Each reward's values on the final TEXTS by name, one per answer, and `total`.
 
-    A plain dict of them all; the attributes tell them apart.
+    A dict of all rewards; `total` is the weighted sum of the guiding ones. The attributes are dicts
+    by name, too.
 
     Attributes:
-        guide, select, report: the names that guided (weight other than 0), chose among an answer's
-            candidates, and were only measured.
-        relaxed: what the guiding rewards said at the last guided step, of the relaxed answer, or
-            on average of the sampled ones; NaN where an answer was never guided. By name.
+        guide: the rewards that guided (weight other than 0).
+        select: the rewards that selected among a prompt's answers.
+        report: the rewards that were only measured.
+        relaxed: the guiding rewards' values at the last guided step, of the relaxed answer or
+            averaged over sampled ones; NaN for an answer that was never guided.
         before: the same at the first guided step.
-        bridges: by name, of the differentiable rewards.
+        bridges: a `BridgeReport` for each differentiable reward.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -107,22 +110,22 @@ class RewardReport(Column):
 
     @property
     def guide(self) -> Column:
-        """What steered."""
+        """The values of the guiding rewards."""
         return self._of("guide")
 
     @property
     def select(self) -> Column:
-        """What chose among an answer's candidates."""
+        """The values of the rewards that selected among a prompt's answers."""
         return self._of("select")
 
     @property
     def report(self) -> Column:
-        """What was only measured."""
+        """The values of the rewards that were only measured."""
         return self._of("report")
 
     @property
     def gap(self) -> Column:
-        """Relaxed minus text: what steering believed it had and the text has not."""
+        """Relaxed value minus the text's value, by name: the part of a gain that the text lacks."""
         return {
             name: [a - b for a, b in zip(values, self[name], strict=True)]
             for name, values in self.relaxed.items()
@@ -133,7 +136,7 @@ class RewardReport(Column):
         return {name: self[name] for name in self._roles[role] if name in self}
 
     def assign(self, role: str, names: list[str]) -> None:
-        """Note which names play a role."""
+        """Set the names of a role."""
         self._roles[role] = list(dict.fromkeys([*self._roles[role], *names]))
 
     def take(self, rows: list[int]) -> RewardReport:
@@ -147,24 +150,25 @@ class RewardReport(Column):
 
 @dataclass(repr=False)
 class APSOutput:
-    """Answers and what they cost; lists are prompt-major, `num_return_sequences` per prompt.
+    """Answers and their cost; lists are ordered by prompt, with `num_return_sequences` each.
 
-    `out[0]` is an `Answer`, `out[:3]` an output of some, `len(out)` their number, and iterating
-    gives answers.
+    `out[0]` is an `Answer`, `out[:3]` an `APSOutput` of three, `len(out)` the number of answers,
+    and iterating yields `Answer`s.
 
     Attributes:
         text: the answers.
-        token_ids: their tokens, up to and without the stop token.
+        token_ids: their tokens, without the stop token and what follows.
         prompts: the prompt of each answer.
         rewards: each reward's value on the final TEXT, by name; `total` is the weighted sum of
-            what guides. See `RewardReport`.
-        cost: what the whole call spent.
-        config: the settings in force.
-        trajectory: the step states of each batch of rows, if asked for.
+            the guiding rewards. See `RewardReport`.
+        cost: of the whole call.
+        config: the settings used.
+        trajectory: the step states of each batch of rows, if `keep_trajectory`.
         adapters: each batch's LoRA adapters, if any were used; see `save_adapter`.
-        index: number of the prompt each answer belongs to.
+        index: the number in the call of each answer's prompt.
         failures: prompts without an answer (`on_error="keep"`).
-        warnings: what went wrong with the steering, in words; see `diagnosis`.
+        warnings: problems with the steering, in plain text; see `diagnosis`.
+        places: (batch, row) of each answer in `trajectory` and `adapters`.
     """
 
     text: list[str]
@@ -181,11 +185,11 @@ class APSOutput:
     places: list[tuple[int, int]] = field(default_factory=list, repr=False)  # (batch, row)
 
     def __len__(self) -> int:
-        """How many answers."""
+        """The number of answers."""
         return len(self.text)
 
     def take(self, rows: list[int]) -> APSOutput:
-        """Some of the answers, in this order; trajectory and cost stay the whole call's."""
+        """An output of some answers, in this order; trajectory and cost are of the whole call."""
         return APSOutput(
             [self.text[i] for i in rows],
             [self.token_ids[i] for i in rows],
@@ -202,10 +206,10 @@ class APSOutput:
         )
 
     def save_adapter(self, index: int, folder: str | Path) -> None:
-        """Write answer `index`'s phi, as it was after its last update, in PEFT's format.
+        """Write the phi of answer `index`, after its last update, in PEFT's format.
 
         Raises:
-            ValueError: no such answer, or no LoRA was fitted to it.
+            ValueError: no such answer, no LoRA was used, or this answer's was never updated.
         """
         if not self.adapters or not 0 <= index < len(self.text):
             why = f"{len(self.text)} answers, adapter={self.config.flat().get('adapter')!r}"
@@ -215,8 +219,8 @@ class APSOutput:
         batch, row = self.places[index]
         if not bool(self.adapters[batch].change[row]):
             raise ValueError(
-                f"the LoRA adapter of answer {index} was never moved: no gradient of the reward "
-                "reached it, so there is nothing to save (see warnings)"
+                f"the LoRA adapter of answer {index} was never updated: no gradient of the reward "
+                "reached it, so there is nothing to save (see output.warnings)"
             )
         self.adapters[batch].save(folder, row)
 
@@ -227,7 +231,7 @@ class APSOutput:
     def __getitem__(self, which: slice) -> APSOutput: ...
 
     def __getitem__(self, which: int | slice) -> Answer | APSOutput:
-        """One answer, or some of them."""
+        """An `Answer`, or an `APSOutput` for a slice."""
         if isinstance(which, slice):
             return self.take(list(range(len(self))[which]))
         try:
@@ -238,7 +242,7 @@ class APSOutput:
         return Answer(self.text[i], self.prompts[i], rewards, self.index[i])
 
     def __iter__(self) -> Iterator[Answer]:
-        """The answers, one by one."""
+        """Iterates over the answers as `Answer`s."""
         for i in range(len(self)):
             yield self[i]
 
@@ -253,7 +257,7 @@ class APSOutput:
         return f"APSOutput({', '.join([*parts, f'{self.cost.seconds:.1f} s'])})"
 
     def __str__(self) -> str:
-        """Prompts, answers and rewards to be read; then failures, warnings and the cost."""
+        """Prompts, answers and rewards as text, then failures, warnings and the cost."""
         lines: list[str] = []
         for answer in self:
             lines += [_asked(answer.prompt), f"  {answer.text}"]

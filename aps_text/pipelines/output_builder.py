@@ -1,4 +1,4 @@
-"""From finished batches to an `APSOutput`: text, rewards by role, the chosen answers, warnings."""
+"""`OutputBuilder`: collects finished batches into an `APSOutput`, with warnings and failures."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Row = tuple[int, int]
 
 
 class OutputBuilder:
-    """A call's answers so far.
+    """Collects a call's answers.
 
     Args:
-        guided: whether the guiding rewards' values at the steps are the rewards' own (they are
-            not under a shuffle).
+        guided: whether the step states' reward values are those of the rewards themselves (not so
+            under the control `shuffled`).
         steered: whether the method steers step by step.
     """
 
@@ -48,10 +48,10 @@ class OutputBuilder:
         self._chosen: list[float] = []
 
     def add(self, batch: Batch, z: Tensor, rows: list[Row], monitor: GuidanceMonitor) -> None:
-        """A finished batch: its final canvases `(B, L)`, decoded and judged.
+        """Decode, score and add the final canvases `z (B, L)` of a finished batch.
 
         Raises:
-            RewardError: a reward fails on a final answer; nothing is added then.
+            RewardError: a reward failed on a final answer; nothing has been added.
         """
         model, out = self.model, self._answers
         judged = batch.judge(z)
@@ -76,19 +76,19 @@ class OutputBuilder:
 
     @property
     def answers(self) -> int:
-        """How many there are, those of failed prompts included."""
+        """The number of answers added, those of failed prompts included."""
         return len(self._answers)
 
     def note(self, index: int, reward: str, why: str) -> None:
-        """Prompt `index` has no answer."""
+        """Record that prompt `index` has no answer, and why."""
         failure = Failure(index, self.request.prompts[index], reward, why)
         self._answers.failures.append(failure)
 
     def fail(self, error: RewardError, rows: list[Row]) -> list[list[Row]]:
-        """Note the failure of a prompt; returns batches of the rows that are left to answer.
+        """Record the failure of a prompt; returns the batches of rows that are left to answer.
 
-        An error that names no prompt of these is noted where there is only one; several prompts are
-        first tried one by one, so that none is lost to another's failure.
+        If the error names no prompt of the batch and there are several, nothing is recorded and
+        each prompt becomes a batch of its own, so that none is lost to another's failure.
         """
         own = dict.fromkeys(prompt for prompt, _ in rows)
         if error.index not in own:
@@ -100,8 +100,8 @@ class OutputBuilder:
         return [left] if left else []
 
     def output(self) -> APSOutput:
-        """Everything so far."""
-        out = self._answers.take(list(range(len(self._answers))))  # what follows is not the user's
+        """The output of all batches added so far; later ones do not change it."""
+        out = self._answers.take(list(range(len(self._answers))))
         rewards = out.rewards
         out.failures = list(out.failures)
         out.trajectory, out.adapters = list(self.trajectory), list(self.adapters)
@@ -123,7 +123,7 @@ class OutputBuilder:
         return out
 
     def _kept(self, failed: set[int]) -> list[int]:
-        """Answers to return: none to a failed prompt, and the best of each where one selects."""
+        """The answers to return: none of a failed prompt, and each prompt's best if `select`."""
         rows = [i for i, index in enumerate(self._answers.index) if index not in failed]
         if not self.roles.select:
             return rows

@@ -1,4 +1,4 @@
-"""A bar on the error stream for calls of more than a second: steps done, and what is left."""
+"""A progress bar on stderr for calls of more than a second."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from .stream import Stream
 
 __all__ = ["shown"]
 
-DELAY = 1.0  # seconds before there is a bar
+DELAY = 1.0  # seconds before the bar appears
 
 
 def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepState]:
-    """The stream's steps, with a bar.
+    """The stream's steps, shown by a progress bar.
 
     Args:
-        name: in front of the bar.
-        progress: True shows it, False does not, None shows it on a terminal.
+        name: label of the bar.
+        progress: True shows the bar, False does not, None shows it on a terminal only.
+
+    Raises:
+        TypeError: `progress` is none of these.
     """
     if progress not in (True, False, None):
         raise TypeError(f"progress is True, False or None, got {progress!r}")

@@ -1,4 +1,4 @@
-"""A call, checked before anything is computed."""
+"""Checking of a call's arguments, before anything is computed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Request", "prepare"]
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asked for, one value per prompt where it is a list.
+    """A checked call; lists have one value per prompt.
 
     Attributes:
         prompts, config, seeds: as they will be used.
         columns: dataset columns of the rewards.
-        starts: what stands on the canvas at the start, arguments of `text.drafts.draft`.
-        unanswerable: by number, prompts that cannot be asked and why (`on_error="keep"`).
+        starts: initial canvases, as arguments of `text.drafts.draft`.
+        unanswerable: invalid prompts by number, and why (`on_error="keep"`).
     """
 
     prompts: list[Prompt]
@@ -37,7 +37,7 @@ class Request:
     unanswerable: dict[int, str] = field(default_factory=dict)
 
     def draft(self, model: TextModel, prompt: int, particle: int) -> Draft:
-        """What stands on the canvas of a row at the start."""
+        """The initial canvas of a row."""
         noise = Noise(torch.tensor([self.seeds[prompt]]), torch.tensor([particle]))
         options = {name: values[prompt] for name, values in self.starts.items()}
         length = self.config.call.max_new_tokens or model.max_new_tokens
@@ -55,10 +55,10 @@ def prepare(
     start: Any = None,
     on_error: str = "raise",
 ) -> Request:
-    """Check everything that can be checked before work starts; arguments of the pipeline's call.
+    """Check the arguments of a pipeline's call, before anything is computed.
 
-    Under `on_error="keep"` a prompt that cannot be asked (empty, too long, no text) is left out and
-    noted; where all are of a wrong type, the first one's error is raised.
+    With `on_error="keep"` an invalid prompt (empty, too long, not text) is left out and recorded;
+    if all are of a wrong type, the first one's error is raised.
 
     Raises:
         ValueError, TypeError: naming the value and the mend.
@@ -88,13 +88,13 @@ def prepare(
     least = settings.sampler.min_new_tokens
     if least >= length:
         raise ValueError(
-            f"min_new_tokens={least} leaves no room for a stop token on a canvas of {length}; "
-            "use less"
+            f"min_new_tokens={least} leaves no room for a stop token on a canvas of {length} "
+            "tokens; use a smaller min_new_tokens"
         )
     if length > model.context and "template" not in request.starts:
         raise ValueError(
-            f"max_new_tokens={length} is more than the context of {model.name} holds "
-            f"({model.context} tokens, the prompt's included); use less"
+            f"max_new_tokens={length} exceeds the context of {model.name} ({model.context} tokens, "
+            "the prompt's included); use a smaller max_new_tokens"
         )
     drafts: dict[int, Draft] = {}
     errors: dict[int, Exception] = {}
@@ -110,24 +110,27 @@ def prepare(
         raise errors[0]
     if any(row.closed for row in drafts.values()):
         if not all(row.closed for row in drafts.values()):
-            raise ValueError("give every prompt a suffix (or closing text) or none of them")
-        # The open span is to be filled, so no answer may stop in it.
+            raise ValueError(
+                "some prompts have a suffix (or a template that ends with text) and others do "
+                "not; give one to every prompt or to none"
+            )
+        # With text after the open span, no answer may stop in it.
         request = replace(request, config=settings.replace(min_new_tokens=model.context))
     return replace(request, unanswerable={index: str(error) for index, error in errors.items()})
 
 
 def checked(model: TextModel, request: Request, index: int) -> Draft:
-    """The canvas of a prompt at the start, once prompt and canvas are known to fit the model.
+    """The initial canvas of a prompt, after a check that the two together fit the model.
 
     Raises:
-        ValueError: they do not, or the model cannot read them; names the prompt.
+        ValueError: they do not fit, or cannot be encoded; names the prompt.
     """
     try:
         row = request.draft(model, index, 0)
     except ValueError as error:
         raise ValueError(f"the start of prompt {index}: {error}") from error
     try:
-        with model.lock:  # a tokenizer sets itself up when it is first used
+        with model.lock:  # a tokenizer initialises parts of itself at its first use
             used = len(model.encode(request.prompts[index]))
     except Exception as error:  # a chat template may raise anything
         what = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"

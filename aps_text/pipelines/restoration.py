@@ -1,4 +1,4 @@
-"""`RestorationPipeline`: a measurement in, restored images out, by the sampler that steers text.
+"""`RestorationPipeline`: restores images from measurements with the sampler that steers text.
 
 pipe = RestorationPipeline.from_pretrained("mini-garments")
 measured = pipe.measure(images, "sr4")              # or Measurement(degradation, y, sigma)
@@ -39,8 +39,8 @@ class RestorationOutput:
         images: `(B, n, C, H, W)` in [-1, 1], clipped.
         ids: `(B, n, L)` their tokens.
         chi2: `(B, n)`; see `Measurement.chi2`.
-        measurement: what was measured.
-        cost: what it took.
+        measurement: the input.
+        cost: of the call.
     """
 
     images: Tensor
@@ -51,18 +51,18 @@ class RestorationOutput:
 
     @property
     def mean(self) -> Tensor:
-        """`(B, C, H, W)`: the mean of the samples, nearer to the truth than each of them."""
+        """`(B, C, H, W)`: the mean of the samples, whose squared error is lower than theirs."""
         return self.images.mean(1)
 
     @property
     def spread(self) -> Tensor:
-        """`(B, C, H, W)`: their standard deviation, 0 of one sample."""
+        """`(B, C, H, W)`: the standard deviation of the samples; 0 for one sample."""
         if self.images.shape[1] == 1:
             return torch.zeros_like(self.mean)
         return self.images.std(1)
 
     def __repr__(self) -> str:
-        """Its sizes and how well the measurements are explained."""
+        """The number of images and samples, and the mean chi2."""
         count, samples = self.images.shape[:2]
         return (
             f"RestorationOutput({count} images, {samples} sample(s), "
@@ -75,7 +75,7 @@ class RestorationPipeline:
 
     Args:
         model: tokenizer and prior.
-        batch_size: most samples in one pass.
+        batch_size: maximal number of samples in one pass, >= 1.
     """
 
     def __init__(self, model: ImageModel, *, batch_size: int = 16) -> None:
@@ -112,12 +112,12 @@ class RestorationPipeline:
         """Simulate a measurement of clean images `(B, C, H, W)` in [-1, 1].
 
         Args:
-            task: a name in `images.degradations.TASKS`, whose random part `seed` draws, or an
-                object.
+            task: a name in `images.degradations.TASKS`, or a `Degradation`.
             sigma, model_sigma: see `Measurement`.
+            seed: of the noise, and of the random parts of a task given by name.
 
         Raises:
-            ValueError: images of another size, or no such task.
+            ValueError: images of another size, or an unknown task.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != self.size:
             raise ValueError(
@@ -152,18 +152,20 @@ class RestorationPipeline:
         on_step: Callable[[int, StepState], None] | None = None,
         **options: Any,
     ) -> RestorationOutput:
-        """Restore.
+        """Restore images from a measurement.
 
         Args:
             measurement: of B images of this model's size.
-            attributes: what the images are known to be, for all or one mapping each.
-            method: a name in `METHODS`, or an object.
-            samples: n per measurement, each with its own draws; above 1, candidates are drawn
-                (`candidate="sample"`), since the quantised expectation is the same every time.
-            seeds: one per measurement; default the setting `seed` for each. A measurement and its
-                seed decide its images, whatever the batch.
+            attributes: known attributes of the images by name, one mapping for all or one each.
+            method: a name in `METHODS`, or a `Method` object.
+            samples: n >= 1 per measurement, each with its own draws. With n > 1 or a method other
+                than "aps" the default becomes `candidate="sample"`: quantised expectations of
+                several samples would be identical.
+            seeds: one per measurement; default: the setting `seed` for each. A measurement and its
+                seed determine its images, whatever the batch.
             config: settings; or single `options` (`APSConfig`'s keywords) on top of
                 `preset="restore"`. `cfg_scale` guides towards the attributes.
+            on_step: called as `on_step(index, state)` after each denoising step of each batch.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
@@ -175,13 +177,15 @@ class RestorationPipeline:
         settings = config or self._settings(samples, method, options)
         if samples > 1 and settings.sampler.candidate == "quantized":
             raise ValueError(
-                f"candidate='quantized' makes {samples} images that are all alike; use "
+                f"candidate='quantized' makes {samples} identical images; use "
                 "candidate='sample' or samples=1"
             )
         count = len(measurement.y)
         own = [settings.call.seed] * count if seeds is None else [int(one) for one in seeds]
         if len(own) != count:
-            raise ValueError(f"seeds has {len(own)} values for {count} measurements")
+            raise ValueError(
+                f"seeds has {len(own)} values for {count} measurements; give one for each"
+            )
         operator, runner = self.bound(measurement), _method(method)
         values = self._values(attributes, count)
         fit = settings.sampler.fit
@@ -232,7 +236,10 @@ class RestorationPipeline:
         if attributes is None or isinstance(attributes, Mapping):
             return prior.values(attributes or {}).expand(count, -1)
         if len(attributes) != count:
-            raise ValueError(f"{len(attributes)} attributes for {count} measurements")
+            raise ValueError(
+                f"attributes has {len(attributes)} mappings for {count} measurements; give one "
+                "for all, or one for each"
+            )
         return torch.cat([prior.values(one) for one in attributes])
 
 

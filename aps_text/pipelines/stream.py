@@ -1,4 +1,4 @@
-"""A call at work: its denoising steps, one at a time, and what came of them."""
+"""`Stream`: a running call, as an iterator over its denoising steps."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ __all__ = ["Stream"]
 
 
 class Stream(Iterator[tuple[StepState, list[str]]]):
-    """Iterate over `(state, texts so far)`, one text per row in work; then ask for `output()`.
+    """An iterator over `(state, texts)` of the denoising steps; `output()` gives the answers.
 
-    A batch in which a reward fails starts again without the failing prompt (`on_error="keep"`), or,
-    where the error names none, prompt by prompt; so its steps come again, too.
+    `texts` has the unfinished text of each row of the current batch. With `on_error="keep"` a batch
+    in which a reward fails is restarted without the failing prompt, or prompt by prompt if the
+    error names none; its steps are then repeated.
 
     Args:
-        request: what is asked, checked.
-        method: what runs.
-        batch_size: most rows in one pass.
-        control, on_error, keep_trajectory, warm_start: as `APSPipeline` takes them.
+        request: the checked call.
+        method: the sampling method.
+        batch_size: maximal number of rows in one pass.
+        control, on_error, keep_trajectory, warm_start: as in `APSPipeline`.
 
     Attributes:
-        rows: `(prompt, particle)` of each row in work.
-        states: the steps that are left, without texts.
-        finished: how many answers are there.
+        rows: `(prompt, particle)` of each row of the current batch.
+        states: iterator over the remaining steps, without texts.
+        finished: number of answers in finished batches.
 
     Raises:
         RewardError: from the iteration, with the batches finished before it in `partial`, unless
@@ -75,12 +76,12 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
 
     @property
     def finished(self) -> int:
-        """How many answers the finished batches have."""
+        """The number of answers in the finished batches."""
         return self._work.answers
 
     @property
     def states(self) -> Iterator[StepState]:
-        """The steps that are left, without texts."""
+        """The remaining steps, without texts."""
         while (state := self._step()) is not None:
             yield state
 
@@ -92,9 +93,9 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         return state, [open_text(self.model.vocabulary, row) for row in state.z]
 
     def output(self) -> APSOutput:
-        """The answers of all finished batches; after the last step, of the call.
+        """The answers of all finished batches; after the last step, those of the whole call.
 
-        Before the last step the output says in `warnings` how many of the answers it has.
+        Before the last step `warnings` of the output says that answers are missing.
         """
         out = self._work.output()
         if not self._ended:
@@ -106,10 +107,10 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         return out
 
     def _step(self) -> StepState | None:
-        """One step, in surroundings that are the same for every caller; None after the last.
+        """The next step, computed in `ordinary_surroundings`; None after the last.
 
-        Threads that share a stream take turns. Where layers are checkpointed the backward pass runs
-        them again, hooks and all, so that the whole step needs the network to itself.
+        Threads that share a stream take turns. With checkpointed layers the backward pass runs the
+        layers and their hooks again, so the whole step holds the network's lock.
         """
         alone = self.model.lock if self.model.parts.checkpointing else nullcontext()
         with self._turn, alone, ordinary_surroundings(self.model.parts.device):

@@ -1,9 +1,9 @@
-"""What a caller has switched on in torch around a call, switched off for the call's own work.
+"""A context that shields a call from the torch modes of its caller.
 
 Under `inference_mode` or `no_grad` no phi could be fitted, under `autocast` products are rounded to
-16 bit, and a default device would take new tensors away from the model's. A step of a call runs
-outside of all of them, so its answers are the same. The default dtype belongs to the whole process
-and is left alone: nothing here makes a tensor of it.
+16 bit, and a default device would put new tensors elsewhere than the model. Each step of a call
+runs outside of these modes, so that they do not change its answers. The default dtype is global to
+the process and not changed; the library makes no tensor that depends on it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ __all__ = ["ordinary_surroundings"]
 
 @contextmanager
 def ordinary_surroundings(device: torch.device) -> Iterator[None]:
-    """Gradients on, no inference mode, no autocast, new tensors on the CPU unless told otherwise.
+    """Context with gradients on, no inference mode, no autocast, and the CPU as default device.
 
-    Only what is not so already is changed, and only in this thread.
+    Changes only modes that differ from this, and only in the current thread.
 
     Args:
-        device: where the model computes.
+        device: of the model.
     """
     with ExitStack() as stack:
         if torch.is_inference_mode_enabled():

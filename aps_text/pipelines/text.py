@@ -1,4 +1,4 @@
-"""`APSPipeline`: questions in, steered answers out. Parse, build, call, show; nothing else."""
+"""`APSPipeline`: answers questions with a masked diffusion model, plainly or steered by rewards."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class APSPipeline:
     Args:
         model: a `TextModel`, or a loaded Hugging Face model (then `tokenizer` is needed).
         tokenizer: the loaded model's tokenizer.
-        batch_size: most rows (answers) in one pass.
+        batch_size: maximal number of rows (answers) in one pass, >= 1.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class APSPipeline:
                 raise TypeError("APSPipeline(model=...) also needs tokenizer=... of that model")
             model = wrap(model, tokenizer)
         self.model, self.batch_size = model, as_count("batch_size", batch_size)
-        self._rewards: dict[str, Any] = {}  # loaded by name, kept for the next call
+        self._rewards: dict[str, Any] = {}  # cache of rewards loaded by name
         self._loading = threading.Lock()
         self._source: tuple[str | Path, dict[str, Any]] | None = None
 
@@ -84,12 +84,12 @@ class APSPipeline:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids go into the model."""
+        """The device of the model's input embeddings."""
         return self.model.parts.device
 
     @property
     def tokenizer(self) -> Any:
-        """The model's, a Hugging Face fast tokenizer."""
+        """The model's tokenizer, a Hugging Face fast one."""
         return self.model.tokenizer
 
     def __repr__(self) -> str:
@@ -100,10 +100,10 @@ class APSPipeline:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pipeline is pickled as what it was loaded from: a worker loads it again."""
+        """Pickles the arguments of `from_pretrained`: unpickling loads the model again."""
         if self._source is None:
             raise TypeError(
-                "this pipeline was made of objects, which it does not pickle; make it in the "
+                "only pipelines made by from_pretrained can be pickled; make this one in the "
                 "worker, or load it by APSPipeline.from_pretrained(folder)"
             )
         return _loaded_again, (type(self), *self._source, self.batch_size)
@@ -134,29 +134,29 @@ class APSPipeline:
         Args:
             prompts: a question, a list of chat messages, or any container of either (list, column,
                 Series, array, iterator), read in order.
-            reward: what to steer by (see `RewardSpec`); None only with `method="plain"`.
+            reward: the guiding rewards (see `RewardSpec`); None only with `method="plain"`.
             method: a name in `METHODS` (docs/methods.md), or a `Method` object with settings.
-            select: of a prompt's `num_return_sequences` answers, return the one this reward (or
-                weighted sum) likes best; None returns them all.
+            select: of a prompt's `num_return_sequences` answers, return the one with the highest
+                value of this reward (or weighted sum); None returns them all.
             report: rewards that are only measured.
-            control: steer by `zero`, `shuffled` or `flipped` instead (see `text.controls`), and
-                report the reward itself.
+            control: steer by `zero`, `shuffled` or `flipped` instead (see
+                `text.reward_operator.controls`); the reward itself is reported.
             on_error: when a reward fails on a prompt, `raise` its `RewardError` at once, with the
                 batches finished before it in `error.partial`; or `keep` going: the other prompts
-                are answered as if it had not been asked, and it is in `output.failures`. So is a
-                prompt that cannot be asked (empty, too long, no text), which otherwise raises.
-            config: settings; or `preset` and single `options` (`APSConfig` fields).
-            seeds: one per prompt; default the setting `seed` for each. A prompt and its seed decide
-                its answer, whatever the batch.
+                are answered as if that prompt had not been given, and it is listed in
+                `output.failures`. An invalid prompt (empty, too long, not text) is treated alike.
+            config: settings; or `preset` and single `options` (`APSConfig` keywords).
+            seeds: one per prompt; default: the setting `seed` for each. A prompt and its seed
+                determine its answer, whatever the batch.
             columns: dataset columns for the rewards, by name, one value per prompt in order, e.g.
-                `{"reference": df["gold"]}`; also a table (DataFrame, `Dataset`) or a row each.
-            start: what stands on the canvas before the first step: `prefix`, `suffix`, `template`,
-                `init_text`, `init_strength` (see `text.drafts`), each a value for all prompts or a
-                list with one per prompt.
+                `{"reference": df["gold"]}`; or a table (DataFrame, `Dataset`), or a mapping per
+                prompt.
+            start: the initial canvas: `prefix`, `suffix`, `template`, `init_text`, `init_strength`
+                (see `text.drafts`), each a value for all prompts or a list with one per prompt.
             on_step: called as `on_step(step, state)` after each denoising step of each batch.
             keep_trajectory: keep every step state in the output.
-            warm_start: folder of a saved adapter every prompt starts from (`adapter="lora"`).
-            progress: a bar on the error stream; None shows it on a terminal.
+            warm_start: folder of a saved adapter that every prompt starts from (`adapter="lora"`).
+            progress: show a progress bar on stderr; None shows it on a terminal only.
 
         Raises:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
@@ -187,24 +187,25 @@ class APSPipeline:
     def stream(
         self, prompts: Prompt | Iterable[Prompt], reward: RewardSpec = None, **kwargs: Any
     ) -> Stream:
-        """The same call, step by step: iterate over `(state, texts so far)`, then `.output()`.
+        """The same call step by step: iterate over `(state, texts)`, then take `.output()`.
 
         Takes `__call__`'s arguments except `on_step`; without a reward the method is `plain`.
-        Arguments are checked now, the work is done as you iterate.
+        Arguments are checked immediately, the computation happens during the iteration.
         """
         return self._open(
             prompts, reward, **{"method": "plain" if reward is None else "aps", **kwargs}
         )
 
     def generate(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
-        """The base sampler: no steering; Dream's names for its knobs (`alg`, `temperature`, ...).
+        """Answer prompts with the base sampler, without steering.
 
-        Takes `__call__`'s arguments; a `reward` is only measured.
+        Takes `__call__`'s arguments; a `reward` is only measured. Decoding options have Dream's
+        names (`alg`, `temperature`, ...).
         """
         return self(prompts, method="plain", **kwargs)
 
     def generate_plain(self, prompts: Prompt | Iterable[Prompt], **kwargs: Any) -> APSOutput:
-        """`generate` by its name before version 0.2, where it leaves."""
+        """Deprecated alias of `generate`."""
         warnings.warn("generate_plain is generate now", DeprecationWarning, stacklevel=2)
         return self.generate(prompts, **kwargs)
 
@@ -217,13 +218,16 @@ class APSPipeline:
         columns: Mapping[str, Sequence[Any]] | None = None,
         **options: Any,
     ) -> Reward:
-        """Give every `Normalised` reward in `reward` its mean and scale; returns the reward.
+        """Set mean and scale of every `Normalised` reward in `reward`; returns the reward.
 
-        They are those of the base model's own answers, `samples` to each prompt, drawn once.
-        Calling again adds to the statistics. `options` are `generate`'s.
+        They are computed from `samples` answers of the base model to each prompt. Calling again
+        adds to the statistics.
+
+        Args:
+            options: of `generate`.
 
         Raises:
-            ValueError: nothing in `reward` is normalised.
+            ValueError: `reward` contains no `Normalised`.
         """
         found: list[Normalised] = normalised_in(load_reward(reward))
         items = prompt_items(prompts)
@@ -251,7 +255,7 @@ class APSPipeline:
         warm_start: str | Path | None = None,
         **options: Any,
     ) -> Stream:
-        """A call, checked, with its rewards loaded; nothing is computed yet."""
+        """The stream of a checked call with its rewards loaded; computes nothing."""
         check_choices(control, on_error)
         with ordinary_surroundings(self.device), quiet_loading():
             request = prepare(
@@ -262,7 +266,9 @@ class APSPipeline:
         runner = as_method(method, reward)
         refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
-            raise ValueError(f"control={control!r} is a way of steering, which 'plain' does not")
+            raise ValueError(
+                f"control={control!r} needs a method that steers, got 'plain'; leave it out"
+            )
         if request.config.reward.beta is None and loaded[0]:
             own = request.config.replace(beta=beta_of(loaded[0]))
             request = replace(request, config=own)
@@ -287,7 +293,7 @@ def _loaded_again(
 
 @contextmanager
 def quiet_loading() -> Iterator[None]:
-    """Without the bars transformers draws while it loads weights."""
+    """Context in which transformers shows no progress bars."""
     from transformers.utils import logging
 
     if not logging.is_progress_bar_enabled():
@@ -301,7 +307,7 @@ def quiet_loading() -> Iterator[None]:
 
 
 def check_choices(control: str | None, on_error: str) -> None:
-    """Raise `ValueError` for a control or an error mode that does not exist."""
+    """Raise `ValueError` for an unknown `control` or `on_error`."""
     if control is not None and control not in CONTROLS:
         raise ValueError(f"control is one of {', '.join(CONTROLS)}; got {control!r}")
     if on_error not in ("raise", "keep"):
@@ -312,7 +318,7 @@ def as_method(method: str | Method, reward: RewardSpec) -> Method:
     """A method by name, or the object itself.
 
     Raises:
-        ValueError: no such name, or a steered method without a reward.
+        ValueError: an unknown name, or a method that steers without a reward.
     """
     if not isinstance(method, str):
         return method

@@ -112,7 +112,7 @@ def test_ask_selects_and_warns(folder, tmp_path, capsys):
     question = ["ask", "what is a violin?", "--model", folder, *SMALL]
     question += ["--reward", f"{tmp_path}/flat.py:flat"]
     assert main(question) == 0
-    assert "warning: reward 'flat' never varied: it gave 1 to all" in capsys.readouterr().out
+    assert "warning: reward 'flat' never varied: it scored all" in capsys.readouterr().out
     for method in ("best-of-n", "fk", "expectation"):
         assert main([*question, "--method", method]) == 0
         assert "warning: reward 'flat' never varied" in capsys.readouterr().out

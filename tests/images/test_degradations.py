@@ -272,10 +272,10 @@ def test_the_tokenizers_error_seen_through_a():
 
 BAD = [
     (lambda: SuperResolution(1), ValueError, "factor is a whole number of at least 2, got 1"),
-    (lambda: SuperResolution(4)(images(1, 1, (18, 16))), ValueError, "no multiple of the factor 4"),
+    (lambda: SuperResolution(4)(images(1, 1, (18, 16))), ValueError, "not divisible by factor=4"),
     (lambda: Blur(torch.ones(2, 2) / 4), ValueError, "odd sides"),
     (lambda: Blur(torch.ones(3, 3)), ValueError, "sums to 1, got a sum of 9"),
-    (lambda: Grayscale()(images(1, 1, (8, 8))), ValueError, "takes colour images"),
+    (lambda: Grayscale()(images(1, 1, (8, 8))), ValueError, "takes images of 3 channels"),
     (lambda: HighDynamicRange(0), ValueError, "scale must be > 0"),
     (lambda: JpegLike(0), ValueError, r"quality must be in \[1, 100\], got 0"),
     (lambda: JpegLike(2.5), TypeError, "whole number"),

@@ -151,9 +151,9 @@ def test_a_steered_call_takes_several_answers_at_temperature_0(pipe):
 
 
 def test_warm_starts_and_controls_are_of_steering(pipe, tmp_path):
-    with pytest.raises(ValueError, match="warm_start is of method 'aps', and Ancestral fits no"):
+    with pytest.raises(ValueError, match="warm_start needs method 'aps', and Ancestral fits no"):
         pipe.generate("why ?", warm_start=tmp_path, **SMALL)
-    with pytest.raises(ValueError, match="control='zero' is a way of steering"):
+    with pytest.raises(ValueError, match="control='zero' needs a method that steers"):
         pipe.generate("why ?", reward=vowels, control="zero", **SMALL)
 
 

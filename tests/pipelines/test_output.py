@@ -106,7 +106,7 @@ def test_nothing_is_saved_where_nothing_was_fitted(pipe, tmp_path):
     ):
         fast.save_adapter(0, tmp_path / "fast")
     still = pipe(QUESTIONS[0], lambda prompts, completions: [0.0] * len(completions), **SMALL)
-    with pytest.raises(ValueError, match="adapter of answer 0 was never moved"):
+    with pytest.raises(ValueError, match="adapter of answer 0 was never updated"):
         still.save_adapter(0, tmp_path / "still")
     plain = pipe.generate(QUESTIONS[0], **SMALL)
     with pytest.raises(ValueError, match="no LoRA adapter for answer 0"):
@@ -121,7 +121,7 @@ def test_a_reward_that_says_nothing_is_named_in_every_preset(pipe, preset, value
         return [value] * len(completions)
 
     out = pipe(QUESTIONS, silent, preset=preset, max_new_tokens=8, steps=8, min_new_tokens=7)
-    said = "'silent' applied to none" if value is None else "'silent' never varied"
+    said = "'silent' returned None for all" if value is None else "'silent' never varied"
     assert sum(said in warning for warning in out.warnings) == 1, out.warnings
 
 

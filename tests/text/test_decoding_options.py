@@ -92,7 +92,7 @@ def test_bad_starts_name_the_value(pipe, start, error, message):
 
 
 def test_suffixes_for_some_prompts_only_are_refused(pipe):
-    with pytest.raises(ValueError, match="every prompt a suffix"):
+    with pytest.raises(ValueError, match="some prompts have a suffix"):
         pipe.generate(["why ?", "who ?"], start={"suffix": ["dog", None]}, **SMALL)
 
 
