@@ -1,1 +1,1 @@
-"""How the embedded weights were made. Not in the wheel."""
+"""The programs that made the embedded weights and data; not part of the wheel."""

@@ -1,4 +1,4 @@
-"""Finding the answer in what a model wrote; answers are messy, so each finder looks in order.
+"""Extraction of the final answer from a model's text; each rule tries its patterns in order.
 
     number    `#### 18`, `\\boxed{18}`, `the answer is 18`, the last number; see `numbers`
     choice    `the answer is (B)`, `\\boxed{B}`, the last `(B)` or `[B]`, `option B`, a lone
@@ -8,12 +8,12 @@
     text      the whole answer
     {pattern: REGEX}   the group `found` (or the first that took part) of the last match
 
-An equation behind the lead gives its last side that is one number (`2 * 3 = 6`); what is denied
-("not 5 but 6", "not (A)") is passed over; where several stand together ("3 5", "A or B",
-"true/false"), or a range or a time stands in a number's place, nothing is found.
+An equation after "the answer is" gives its last side that is a single number (`2 * 3 = 6`); a
+negated answer ("not 5 but 6", "not (A)") is skipped; several answers together ("3 5", "A or B",
+"true/false"), or a range or a time in place of a number, are not an answer.
 
-All return a string, or None where nothing was found (counted as `not found`). Only `text` always
-finds something.
+All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
+something.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text, numerals, word_num
 __all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
 
 BEHIND = 500
-"""An answer stands within so many characters behind its lead."""
+"""Maximal distance in characters between the words "the answer is" and the answer."""
 _LEAD = r"\banswer(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
 
 
 def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = ()) -> str | None:
-    """What `answer` says, by the rule `how`."""
+    """The final answer in the text `answer`, by the rule `how`; None if there is none."""
     if not isinstance(how, str):
         found = list(re.finditer(how["pattern"], answer, flags=re.S | re.I))
         groups = [found[-1].groupdict().get("found"), *found[-1].groups()] if found else []
@@ -40,7 +40,7 @@ def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = 
 
 
 def check_extraction(how: str | Mapping[str, str]) -> None:
-    """Raise `ValueError` for a rule that does not exist."""
+    """Raise `ValueError` for an unknown rule."""
     if isinstance(how, str):
         if how not in EXTRACTIONS:
             raise ValueError(
@@ -51,7 +51,7 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
 
 
 def number(answer: str, choices: Sequence[str] = ()) -> str | None:
-    """The number an answer ends up with, as plain text (`1234.5`, `3/4`)."""
+    """The final number of an answer, as plain text (`1234.5`, `3/4`)."""
     for content in reversed(boxed(answer)):
         if re.search(r"\d\s*!", content):  # a factorial
             return None
@@ -68,9 +68,9 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def boxed(text: str) -> list[str]:
-    """What stands in every `\\boxed{...}` (`\\fbox`, `\\boxed 5`), braces in it balanced."""
+    """The contents of every `\\boxed{...}` (`\\fbox`, `\\boxed 5`), with balanced braces."""
     found: list[tuple[int, str]] = []
-    opened: list[int | None] = []  # where a box began; None of any other brace
+    opened: list[int | None] = []  # the start of a box; None for any other brace
     for match in re.finditer(r"\\f?boxed?\s*(?:(\{)|([^\s{}]+))|([{}])", text):
         if match[2]:
             found.append((match.start(), match[2].rstrip("$")))
@@ -87,10 +87,7 @@ def _clause(line: str) -> str:
 
 
 def _stated(text: str) -> tuple[str | None] | None:
-    """The number a text states, alone in a tuple; `(None,)` where it cannot be told which.
-
-    None where the text states none.
-    """
+    """A tuple of the number that a text states; `(None,)` if it is ambiguous; None without one."""
     equation = re.match(r"\s*(?:[A-Za-z]\s*)?[\d\s.,^*/+×÷·()√%{}-]*[=≈]", text)
     if equation:
         for side in reversed(re.split("[=≈]", text)):
@@ -116,7 +113,7 @@ def _stated(text: str) -> tuple[str | None] | None:
 
 
 def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
-    """A letter `A` to `Z`, or, where the choices are words, the chosen one."""
+    """The chosen letter `A` to `Z`, or the chosen one of `choices` if these are words."""
     text = normal_text(answer).strip()
     letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
     if not letters:
@@ -203,7 +200,7 @@ def _one_of(
 
 
 def _mentioned(text: str, choices: Sequence[str]) -> str | None:
-    """The choice named last, longer names before shorter ones inside them."""
+    """The choice that is mentioned last; a name inside a longer name does not count."""
     spots = []
     for one in choices:
         whole = rf"(?<!\w)(?<!\d[.,])({re.escape(one)})(?!\w)(?![.,]\d)"

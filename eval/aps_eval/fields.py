@@ -1,13 +1,13 @@
-"""What a field of a record says: one reading for questions, gold answers, columns and names.
+"""Conversion of record fields to text, the same for questions, gold answers, columns and names.
 
-    text, numbers    a number as a person writes it: 5.0 is `5`, a Decimal without its exponent
+    text, numbers    a number in plain notation: 5.0 is `5`, a Decimal without its exponent
     true, false      `true`, `false`
     dates            as ISO 8601
     lists            of any of these (gold answers, choices), arrays too
-    chat messages    a list of {role, content}, or one; also as JSON or Python text in a cell
+    chat messages    a list of {role, content}, or one; also written in a cell as JSON or Python
 
-Anything else is a `FieldError` that says what stands there: null, NaN, an empty text, bytes, an
-object, a lone surrogate. Nothing becomes the text "None", "nan" or a Python repr.
+Anything else raises a `FieldError` that names the value: null, NaN, an empty text, bytes, an
+object, a lone surrogate. No value becomes the text "None", "nan" or a Python repr.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 class FieldError(ValueError):
-    """A field that says nothing we can use; the record it stands in fails."""
+    """A field whose value cannot be used; its record becomes a failed item."""
 
 
 def as_text(value: Any, name: str) -> str:
-    """One text.
+    """The field's value as one text.
 
     Raises:
         FieldError: see the module.
@@ -58,12 +58,12 @@ def as_text(value: Any, name: str) -> str:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     raise FieldError(
-        f"the field {name!r} holds {_kind(value)} and no text ({value!r:.60}); name one with text"
+        f"the field {name!r} holds {_kind(value)} and no text ({value!r:.60}); name a text field"
     )
 
 
 def as_texts(value: Any, name: str) -> list[str]:
-    """One text or a list of them, at least one.
+    """The field's value as a list of at least one text.
 
     Raises:
         FieldError: see the module.
@@ -77,7 +77,7 @@ def as_texts(value: Any, name: str) -> list[str]:
 
 
 def as_messages(value: Any, name: str) -> list[dict[str, str]] | None:
-    """Chat messages, or None where the value is none.
+    """The field's value as chat messages; None if it is something else.
 
     Raises:
         FieldError: messages without a role or a text.
@@ -113,10 +113,10 @@ def as_messages(value: Any, name: str) -> list[dict[str, str]] | None:
 
 
 def as_column(value: Any, name: str) -> Any:
-    """What a reward is given: JSON's values; null stays null, and NaN becomes it.
+    """The field's value as a reward gets it: a JSON value; NaN becomes None.
 
     Raises:
-        FieldError: bytes, a lone surrogate, or what JSON has no word for.
+        FieldError: bytes, a lone surrogate, or a value that JSON cannot represent.
     """
     value = _plain(value)
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -137,7 +137,7 @@ def as_column(value: Any, name: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and their scalars as Python's own; what is missing as None."""
+    """Arrays and their scalars as Python values; missing values as None."""
     if type(value).__module__.partition(".")[0] in ("numpy", "pandas", "pyarrow", "torch"):
         if type(value).__name__ in ("NAType", "NaTType"):
             return None
@@ -157,7 +157,7 @@ def _decimal(value: Decimal, name: str) -> str:
 
 
 def _written(text: str) -> Any:
-    """Messages written into a cell, as JSON or as Python's repr; else None."""
+    """Messages written in a cell as JSON or Python's repr; None for other text."""
     start = text.lstrip()[:2]
     if not start.startswith(("[", "{")) or "role" not in text or "content" not in text:
         return None

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, also on a full disk and with several writers."""
+"""Atomic writing and locking of files, safe on a full disk and with several writers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["explained", "locked", "write_whole"]
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """Write `text` in a new file of its own name, which then takes the old one's place.
+    """Write `text` to a temporary file, which then replaces `path`.
 
     Raises:
-        OSError: it cannot be written; the old one is as it was, and the message says what is safe.
+        OSError: it cannot be written; the old file is unchanged.
     """
     path = Path(path)
     fresh: Path | None = None
@@ -31,7 +31,7 @@ def write_whole(path: str | Path, text: str) -> None:
             os.fsync(file.fileno())
         mask = os.umask(0)
         os.umask(mask)
-        fresh.chmod(0o666 & ~mask)  # as `open` would have made it
+        fresh.chmod(0o666 & ~mask)  # the permissions that `open` gives
         fresh.replace(path)
     except OSError as error:
         raise explained(error, path, f"write {path.name}; all rows are safe") from error
@@ -42,9 +42,9 @@ def write_whole(path: str | Path, text: str) -> None:
 
 @contextmanager
 def locked(path: str | Path) -> Iterator[None]:
-    """Nobody else is inside, in this process or another, who names the same path.
+    """Context that holds an exclusive lock for a path, across threads and processes.
 
-    The lock lies beside it (`.NAME.lock`), since the path itself is replaced.
+    The lock file is beside it (`.NAME.lock`), since the file itself is replaced.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,11 +53,11 @@ def locked(path: str | Path) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(file)  # and with it the lock
+        os.close(file)  # also releases the lock
 
 
 def explained(error: OSError, path: str | Path, what: str) -> OSError:
-    """The error with what it means and the mend."""
+    """The error with a message that says what failed and how to continue."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     reason = "no space is left" if full else os.strerror(error.errno or 0)
     mend = "Make room and run the same command again, it goes on from there"

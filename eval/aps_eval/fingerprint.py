@@ -1,7 +1,7 @@
-"""What a model is, as a hash: other weights, another fingerprint, other rows.
+"""A hash of a model's weights; rows of different fingerprints are different rows.
 
-Up to 65,536 numbers of each tensor go in, evenly spread, with its name, shape and type, so that a
-model of 8 billion parameters takes seconds; a change of single numbers between them is not seen.
+Up to 65,536 evenly spaced numbers of each tensor are hashed, with its name, shape and type, so that
+a model of 8 billion parameters takes seconds; a change of other single numbers is not detected.
 """
 
 from __future__ import annotations

@@ -15,12 +15,12 @@ class Item:
 
     Attributes:
         id: unique in its task.
-        prompt: as the model is asked: a text, or chat messages.
+        prompt: a text, or chat messages.
         gold: acceptable answers.
-        stratum: what tables may group by.
-        choices: what there is to choose from, in order; empty where the answer is free.
-        columns: what rewards are given.
-        problem: why its record cannot be asked or judged, with its place; empty of a good one.
+        stratum: group of items in tables.
+        choices: options of a multiple-choice question, in order; empty for free answers.
+        columns: dataset columns for rewards.
+        problem: why the record is invalid, with its place; empty for a valid one.
     """
 
     id: str
@@ -39,6 +39,6 @@ class Item:
         return "\n".join(f"{one['role']}: {one['content']}" for one in self.prompt)
 
     def content(self) -> dict[str, Any]:
-        """What an answer and its measures depend on."""
+        """The fields on which an answer and its measures depend."""
         left_out = ("id", "stratum") if self.problem else ("id", "stratum", "problem")
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in left_out}

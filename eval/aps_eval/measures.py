@@ -1,22 +1,22 @@
-"""What is measured of one answer, by name; a task lists the ones that make sense for it.
+"""Measures of one answer, by name; a task lists those that apply to it.
 
-    exact        1 if the answer is a gold answer, normalised as in SQuAD (as it is, where that
-                 leaves nothing: "(A)", ".")
+    exact        1 if the answer equals a gold answer after SQuAD's normalisation (without it, if
+                 nothing is left by it: "(A)", ".")
     f1           token F1 against the nearest gold answer (SQuAD)
     rouge_l      F of the longest common subsequence of words, nearest gold answer (Lin 2004)
-    accuracy     1 if what was extracted is a gold answer (letters without their brackets)
+    accuracy     1 if the extracted answer is a gold answer (letters without their brackets)
     numeric      1 if the extracted number equals the gold one; within 1e-9 of it if not whole
-    contains     1 if a gold answer stands in the answer, word for word
+    contains     1 if the answer contains a gold answer, word for word
     solved       1 for an expression of the item's `numbers` that hits its `target` (Countdown)
-    nll          by SmolLM2, nats per token, lower is more fluent; None of an empty answer
-    distinct_2   different word pairs / word pairs of the answer; None under one pair
-    repetition   share of word triples that occurred before in the answer, lower is better
-    entropy      of the answer's words, nats: low where few words are used again and again
-    words        how many
+    nll          by SmolLM2, nats per token, lower is more fluent; None for an empty answer
+    distinct_2   different word pairs / word pairs of the answer; None without a pair
+    repetition   fraction of word triples that repeat an earlier one, lower is better
+    entropy      of the answer's word frequencies, nats: low if few words are repeated often
+    words        number of words
     empty        1 for an empty answer, lower is better
-    not found    1 where the task's extraction found nothing; measured of every task that extracts
+    not found    1 if the task's extraction found nothing; measured for every task that extracts
 
-`evaluate` is not used: its metrics are scripts that it downloads.
+The package `evaluate` is not used: it downloads its metrics as scripts.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty", NOT_FOUND})
 
 @dataclass(frozen=True)
 class Answer:
-    """What a measure is given: the text, what was extracted from it, and the item."""
+    """The input of a measure: the text, the answer extracted from it (or None), and the item."""
 
     text: str
     extracted: str | None
@@ -82,7 +82,7 @@ def _contains(one: Answer) -> float:
 
 
 def _stands_in(gold: str, text: str) -> bool:
-    """Word for word in the normal form; a gold answer of which that leaves nothing, as it is."""
+    """Whether `text` contains `gold`, both normalised (unless nothing is left of `gold`)."""
     normal = normalise_answer(gold)
     if normal:
         return f" {normal} " in f" {normalise_answer(text)} "
@@ -113,11 +113,11 @@ MEASURES: dict[str, Callable[[Answer], float | None]] = {
     "empty": lambda a: float(not a.text.strip()),
 }
 JUDGED = ("nll",)
-"""Measured for a whole batch, by a judge that is loaded once."""
+"""Measures that are computed for a whole batch, by a judge that is loaded once."""
 
 
 def check_measures(names: Iterable[str]) -> None:
-    """Raise `ValueError` for a measure that does not exist."""
+    """Raise `ValueError` for an unknown measure."""
     for name in names:
         if name not in MEASURES and name not in JUDGED:
             raise ValueError(f"metrics are {', '.join([*MEASURES, *JUDGED])}; got {name!r}")
@@ -130,7 +130,7 @@ def measure(
     items: Sequence[Item],
     judge: Callable[[Sequence[str]], list[float]] | None = None,
 ) -> list[dict[str, float | None]]:
-    """The named measures of each answer; `nll` only where a judge is given."""
+    """The named measures of each answer; `nll` only if a judge is given."""
     rows = []
     for text, found, item in zip(answers, extracted, items, strict=True):
         one = Answer(text, found, item)
@@ -142,5 +142,5 @@ def measure(
 
 
 def _bare(text: str) -> str:
-    letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is no article
+    letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is not the article "a"
     return letter[1].upper() if letter else text

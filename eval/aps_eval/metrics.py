@@ -30,11 +30,11 @@ def normalise_answer(text: str) -> str:
 
 
 def same_answer(one: str, other: str) -> bool:
-    """Are two answers alike by SQuAD's normal form?
+    """Whether two answers are equal after SQuAD's normalisation.
 
-    Of a text of which that leaves nothing ("(A)", "the", ".") the text itself is compared, without
-    case and outer blanks. What that form drops and carries meaning must agree as well: the numbers
-    ("-5", "3.5"), the signs of "C++" and "x < y", an article at the end ("vitamin A").
+    A text of which it leaves nothing ("(A)", "the", ".") is compared as it is, ignoring case and
+    outer spaces. Parts that it drops although they have a meaning must be equal, too: numbers
+    ("-5", "3.5"), the signs in "C++" and "x < y", an article at the end ("vitamin A").
     """
     forms = normalise_answer(one), normalise_answer(other)
     if all(forms):
@@ -75,13 +75,13 @@ def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 
 
 def distinct_n(texts: Sequence[str], n: int = 2) -> float:
-    """Share of different n-grams among all n-grams of the texts, in [0, 1]; 0 without any."""
+    """Distinct n-grams divided by all n-grams of the texts, in [0, 1]; 0 without any."""
     grams = [gram for text in texts for gram in _ngrams(text, n)]
     return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def repeated_ngrams(texts: Sequence[str], n: int = 3) -> float:
-    """Share of n-grams that occurred earlier in their own text, in [0, 1]; 0 without any."""
+    """Fraction of n-grams that repeat an earlier one of their text, in [0, 1]; 0 without any."""
     total = repeated = 0
     for text in texts:
         grams = _ngrams(text, n)

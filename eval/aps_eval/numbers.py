@@ -1,19 +1,19 @@
-"""Numerals in running text: how a person would read them, by stated rules.
+"""Numerals in running text, read by these rules:
 
     thousands   1,234,567  1 234 567  1'234'567  1_234  1{,}234  1\\,234  12,34,567; 1.234.567 too
-    decimals    3.5  .5  3,5  1.234,5; a comma before three digits parts thousands (but not 0,125)
+    decimals    3.5  .5  3,5  1.234,5; a comma before three digits marks thousands (not in 0,125)
     fractions   3/4  \\frac{3}{4}  ½; mixed: 3 1/2  3½  3\\frac{1}{2}
     powers      2^3, 2**3 is 8; 3 x 10^8, 3e8; 5 million, 5k, 5M; 2 dozen
-    signs       every dash that touches the digits and no word before them; minus 5, negative 5
+    signs       a dash next to the digits that does not touch a word before it; minus 5, negative 5
     units       $5  5%  5 kg  5kg  4th: the number without them
     no number   times and ratios (10:30), ranges and dates (5-10, 2026-11-28, 5/6/26), versions
-                (1.2.3), digits inside a word (H2O, COVID-19, 0x1F), what stands under a root; what
-                goes on with a root, pi, a power of no integer; thousands gone wrong (1,234,5)
+                (1.2.3), digits inside a word (H2O, COVID-19, 0x1F), a number under a root, or
+                followed by a root, pi or a non-integer power; wrong digit groups (1,234,5)
     a list      1,2,3: several numbers
-    words       twenty-one, three hundred and five, minus five; where there are no digits, and not
-                where a fraction follows (three quarters, one point five)
+    words       twenty-one, three hundred and five, minus five; only if there are no digits, and
+                not before a fraction (three quarters, one point five)
 
-Powers, fractions and mixed numbers are exact; everything comes back as text (`1234.50`, `-7/2`).
+Powers, fractions and mixed numbers are exact; results are text (`1234.50`, `-7/2`).
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ _PART = r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|eighths?|tenth
 _IN_PARTS = re.compile(rf"\s*-?(?:and\s+(?:a|an|one|two|three)\s+)?(?:{_PART})\b|\s*point\b", re.I)
 
 NEAR = 60
-"""A sign or a denial stands within so many characters in front of its number."""
+"""Maximal number of characters before a number in which a sign or negation is looked for."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ class Numeral:
     """A run of digits in a text.
 
     Attributes:
-        start, end: where it stands.
-        text: the number, plainly; None where it is none (a time, a range, a date).
-        denied: "not 5", "rather than 5".
+        start, end: its place in the text.
+        text: the number in plain notation; None if it is not a number (a time, a range, a date).
+        denied: whether it is negated ("not 5", "rather than 5").
     """
 
     start: int
@@ -107,7 +107,7 @@ class Numeral:
 
 
 def normal_text(text: str) -> str:
-    """A text with one kind of dash, space, apostrophe and digit, and without LaTeX's dressing."""
+    """A text with one kind of dash, space, apostrophe and digit, and without LaTeX markup."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
     text = re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
     text = "".join(map(_character, text))
@@ -123,7 +123,7 @@ def normal_text(text: str) -> str:
 
 
 def numerals(text: str) -> list[Numeral]:
-    """The numerals of a normal text, in order; what is no number keeps its place."""
+    """The numerals of a text from `normal_text`, in order, including those that are no number."""
     parts = _pieces(text)
     found: list[Numeral] = []
     at = 0
@@ -171,7 +171,7 @@ def word_number(text: str, *, first: bool = False) -> str | None:
 
 
 def as_number(text: str) -> float | None:
-    """A number as `numerals` writes it: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else."""
+    """The value of a number as text: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else."""
     plain = text.replace(",", "").replace(" ", "")
     try:
         return float(Fraction(plain)) if "/" in plain else float(plain)
@@ -180,7 +180,7 @@ def as_number(text: str) -> float | None:
 
 
 def _pieces(text: str) -> list[tuple[int, int, str | None]]:
-    """Start, end and plain number of each run of digits; groups by spaces and fractions joined."""
+    """Start, end and plain number of each run of digits, digit groups and fractions joined."""
     runs = [(m.start(), m.end(), m[0]) for m in _CHUNK.finditer(text)]
     found: list[tuple[int, int, str | None]] = []
     at = 0
@@ -269,7 +269,7 @@ def _plain(run: str) -> str | None:
 
 
 def _power(plain: str, power: int) -> str | None:
-    """`2^3` as 8, where it is not longer than a person would write."""
+    """The power in plain notation (`2^3` as 8); None if it is very long."""
     try:
         base = Fraction(plain)
     except (ValueError, ZeroDivisionError):
@@ -313,7 +313,7 @@ def _character(one: str) -> str:
     if kind == "Zs":
         return " "
     if kind == "No" and "⁄" in (parts := unicodedata.normalize("NFKC", one)):
-        return "‹" + parts  # ½; the mark keeps it apart from a digit before it
+        return "‹" + parts  # ½; the mark separates it from a digit before it
     if "！" <= one <= "～":
         return unicodedata.normalize("NFKC", one)
     return {"٫": ".", "٬": ",", "∕": "/"}.get(one, one)

@@ -1,11 +1,11 @@
-"""A row: one answer of one method to one item, and everything that is known of it.
+"""`Row`: one answer of one method to one item, with its settings, scores and cost.
 
-A row is a line of JSON in `rows.jsonl`. Its key is a SHA-256 over what decides the answer, so a
-row is never made twice and one of another configuration is another row:
+A row is a line of JSON in `rows.jsonl`. Its key is a SHA-256 over everything that determines the
+answer, so no row is made twice and another configuration gives another row:
 
     key = sha256(item, task, method, options, config, model fingerprint, rewards, control, seed)
 
-What a run was asked (command, versions, matching) stands beside the rows in `run.json`.
+The command, versions and matching of a run are in `run.json` beside the rows.
 """
 
 from __future__ import annotations
@@ -35,40 +35,39 @@ class Row:
         key: hex SHA-256, see `row_key`; unique in a file.
         task: name of the task.
         item: id of the item within its task.
-        split: `test` (reported) or `tune` (settings and budgets were chosen on it).
-        question: the prompt as the model was given it.
-        gold: acceptable answers; empty where the task has none.
-        stratum: kind of item (question type, difficulty); empty where the task has none.
+        split: `test` (reported) or `tune` (for choosing settings and budgets).
+        question: the prompt as given to the model.
+        gold: acceptable answers; empty if the task has none.
+        stratum: kind of item (question type, difficulty); empty if the task has none.
         method: a name in `aps_text.pipelines.text.METHODS`.
-        label: how tables call this column of the grid, e.g. `best-of-n samples=8`; two rows of the
-            same label, task, reward and control have the same method, options and config.
-        family: charts join cells of one family by a line; empty is the method.
-        budget: what its cost was matched to, where there are several budgets.
+        label: name in tables, e.g. `best-of-n samples=8`; two rows of the same label, task, reward
+            and control have the same method, options and config.
+        family: charts join cells of one family by a line; empty means the method.
+        budget: the budget its cost was matched to, if there are several.
         options: the method's own settings.
-        config: every field of `APSConfig` but the seed.
-        model, fingerprint: its name, and a hash of its weights (`eval.fingerprint`).
+        config: the keywords of `APSConfig` except the seed.
+        model, fingerprint: its name, and a hash of its weights (`aps_eval.fingerprint`).
         rewards: by role (`guide`, `select`, `report`), a list of
             `{"name": str, "weight": float, "options": {...}}`. Plain decoding has the guide it is
             compared under; it only measures it.
         control: `zero`, `shuffled`, `flipped`, or None.
         seed: of the answer's draws.
         answer: its text; empty on failure.
-        extracted: what the task's extraction found in the answer, or None.
+        extracted: the answer found by the task's extraction, or None.
         tokens: strings that join to the decoded answer (before capitals by rule), one per token,
-            special ones left out; the tokenizer's own names of the tokens where that cannot be.
-        committed: step (from 0) at which each token took its final value, 0 of given text; as long
-            as `tokens`, or empty where they are not those on the canvas.
-        steps: denoising steps the answer took.
-        curve: by guiding reward, its value at each step as the method saw it (relaxed, or the mean
-            of sampled answers); None at steps that were not steered. Empty where a method reports
-            no such thing.
-        metrics: by name; None where it does not apply (fluency of an empty answer). All lie in
-            [0, 1] or are counts, and higher is better but for `nll`, `repetition` and `empty`.
+            without special ones; the tokenizer's own names of the tokens if that is impossible.
+        committed: step (from 0) at which each token took its final value, 0 for given text; as long
+            as `tokens`, or empty if these differ from the tokens on the canvas.
+        steps: denoising steps of the answer.
+        curve: by guiding reward, its value at each step as the method used it (relaxed, or the mean
+            of sampled answers); None at steps that were not guided. Empty if the method reports no
+            values.
+        metrics: by name; None if it does not apply (fluency of an empty answer). Higher is better
+            except for `nll`, `repetition`, `empty` and `not found`.
         scores: by role, reward name -> value on the final TEXT; of `guide` also `total`.
-        cost: this row's equal share of its batch: the fields of `aps_text.core.cost.Cost`
-            (seconds of wall time; row passes; peak_memory_mb is the batch's), and `flops` where
-            counted.
-        error: what went wrong, or None. A failed row has no answer, metrics or scores.
+        cost: this row's equal share of its batch's cost: the fields of `aps_text.core.cost.Cost`
+            (peak_memory_mb is that of the whole batch), and `flops` if counted.
+        error: the error's message, or None. A failed row has no answer, metrics or scores.
     """
 
     key: str
@@ -102,18 +101,18 @@ class Row:
 
     @property
     def guide(self) -> str:
-        """Names of the guiding rewards with their weights, as tables show them; empty without."""
+        """The guiding rewards with their weights, as text for tables; empty without any."""
         return reward_label(self.rewards.get("guide", []))
 
     @property
     def guided_by_report(self) -> list[str]:
-        """Rewards that guided or selected and are reported as well: their report is no judge's."""
+        """Rewards that are reported and also guided or selected, so they are not independent."""
         steers = {} if self.method == "plain" else self.scores.get("guide", {})
         used = {*steers, *self.scores.get("select", {})}
         return [name for name in self.scores.get("report", {}) if name in used]
 
     def to_json(self) -> str:
-        """One line without its end; numbers that are not finite become null."""
+        """One line of JSON, without a line break; numbers that are not finite become null."""
         return json.dumps(_finite(dataclasses.asdict(self)), ensure_ascii=False, allow_nan=False)
 
     @classmethod
@@ -131,7 +130,7 @@ class Row:
             raise BrokenRow(f"{where} is a {type(values).__name__}, not a row: {text[:60]!r}")
         known = {f.name: f for f in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - set(known)):
-            raise BrokenRow(f"{where} has fields no row has: {', '.join(unknown)}")
+            raise BrokenRow(f"{where} has unknown fields: {', '.join(unknown)}")
         for name, one in known.items():
             if name not in values:
                 if (
@@ -156,7 +155,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
 
 
 def reward_label(specs: list[dict[str, Any]]) -> str:
-    """`relevance + 0.3 sentiment`: names with weights other than 1."""
+    """Rewards as text, with weights other than 1: `relevance + 0.3 sentiment`."""
     return " + ".join(
         one["name"] if one["weight"] == 1 else f"{one['weight']:g} {one['name']}" for one in specs
     )
@@ -177,9 +176,10 @@ def row_key(
     """The key of a row.
 
     Args:
-        task: how its items become prompts and its answers are measured.
-        item: the item's content, not its place.
-        config: of `APSConfig`, without the seed.
+        task: the fields that define prompts and measures.
+        item: the item's content (not its number in the task).
+        method, options, rewards, control: as in `Row`.
+        config: the keywords of `APSConfig`, without the seed.
     """
     return digest(
         [task, item, method, options, config, fingerprint, rewards, control, seed],
@@ -187,7 +187,7 @@ def row_key(
 
 
 def digest(value: Any) -> str:
-    """Hex SHA-256 of a JSON-ready value, the same for every order of its dictionaries' keys."""
+    """Hex SHA-256 of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -1,15 +1,16 @@
-"""Where items come from: bundled files, a user's files, hub datasets; always a list of records.
+"""Reading of records from bundled files, a user's files or hub datasets.
 
-    bundled: word_knowledge.jsonl          shipped in eval/aps_eval/data
-    path: gsm8k/test.jsonl                 as it is, else below --data or $APS_TEXT_DATA
+    bundled: word_knowledge.jsonl          in eval/aps_eval/data
+    path: gsm8k/test.jsonl                 as given, else below --data or $APS_TEXT_DATA
     hub: openai/gsm8k, config, split       by `datasets`, downloaded once
 
-A path ends in .json or .jsonl (what is inside decides: a list, an object with the list under
-`records`, or an object a line), .csv or .tsv (commas, semicolons, tabs or bars: the header
-decides) or .parquet, the text formats also with .gz behind it; or it is a folder that
-`Dataset.save_to_disk` wrote (`split` names one of several). Text is UTF-8, or UTF-16 with its mark.
+A path ends in .json or .jsonl (a list, an object with the list under `records`, or one object per
+line), .csv or .tsv (separated by commas, semicolons, tabs or bars, found from the header) or
+.parquet, the text formats also with .gz appended; or it is a folder written by
+`Dataset.save_to_disk` (`split` names one of several). Text is UTF-8, or UTF-16 with a byte order
+mark.
 
-A record that cannot be read is a record with what is wrong with it, and the others go on.
+A record that cannot be read becomes a `Record` with a `problem`; the others are not affected.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ KEYS: dict[str, set[str]] = {
 }
 TEXTS = (".json", ".jsonl", ".jsonlines", ".ndjson", ".csv", ".tsv")
 MOST = 2**30
-"""Bytes of a text file, unpacked; larger ones are to be cut or made .parquet."""
+"""Maximal size of a text file in bytes, unpacked."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -49,8 +50,8 @@ class Record:
 
     Attributes:
         where: its place, for messages: `asked.jsonl line 3`.
-        values: field -> value, as the file has it.
-        problem: why it could not be read; empty where it could.
+        values: field -> value, as in the file.
+        problem: why it could not be read; empty if it could.
     """
 
     where: str
@@ -63,12 +64,12 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
 
     Args:
         source: one of `bundled`, `path`, `hub`, with the options above.
-        data: folder that relative paths are looked up in; None is $APS_TEXT_DATA.
+        data: folder for relative paths; None is $APS_TEXT_DATA.
 
     Raises:
-        ValueError: an unknown source or ending, a file that is not what it says or of another
-            encoding, no record that can be read.
-        FileNotFoundError: no such file; says where it was looked for.
+        ValueError: an unknown source or suffix, a file of another format or encoding, no record
+            that can be read.
+        FileNotFoundError: no such file; the message says where it was looked for.
     """
     kinds = [kind for kind in KINDS if kind in source]
     if len(kinds) != 1:
@@ -95,19 +96,23 @@ def read_records(source: Mapping[str, Any], data: str | Path | None = None) -> l
 
 
 def bundled_names() -> list[str]:
-    """Data files that come with the library."""
+    """Names of the data files in the package."""
     folder = files("aps_eval") / "data"
     return sorted(one.name for one in folder.iterdir() if one.name.endswith(TEXTS))
 
 
 def is_data(name: str) -> bool:
-    """Is it a data file, by its name's end, or a folder of a saved dataset?"""
+    """Whether a name is that of a data file, by its suffix, or of a folder of a saved dataset."""
     path = Path(name.lower().removesuffix(".gz"))
     return path.suffix in (*TEXTS, ".parquet") or Path(name).expanduser().is_dir()
 
 
 def find_file(name: str, data: str | Path | None = None) -> Path:
-    """A path as it stands, or below `data`, or below $APS_TEXT_DATA."""
+    """The path of an existing file: as given, or below `data`, or below $APS_TEXT_DATA.
+
+    Raises:
+        FileNotFoundError: none of them exists.
+    """
     folder = data or os.environ.get(DATA_VARIABLE)
     tried = [Path(name).expanduser(), *([Path(folder).expanduser() / name] if folder else [])]
     for path in tried:
@@ -121,7 +126,7 @@ def find_file(name: str, data: str | Path | None = None) -> Path:
 
 
 def from_file(path: Path, records: str | None = None, split: str | None = None) -> list[Record]:
-    """Read by the name's end."""
+    """The records of a file, whose format is given by its suffix."""
     if path.is_dir():
         return from_saved(path, split)
     ending = Path(path.name.lower().removesuffix(".gz")).suffix
@@ -141,7 +146,7 @@ def read_text(path: Path) -> str:
     """A text file, unpacked.
 
     Raises:
-        ValueError: no UTF-8 (it names the byte and how to convert), too large, a broken .gz.
+        ValueError: not UTF-8 (the message has the byte and a conversion), too large, a broken .gz.
     """
     if path.name.lower().endswith(".gz"):
         try:
@@ -184,7 +189,7 @@ def read_text(path: Path) -> str:
 
 
 def from_json(text: str, records: str | None, path: Path) -> list[Record]:
-    """A list, an object that holds one under `records`, or an object a line."""
+    """Records from JSON text: a list, an object with a list under `records`, or one per line."""
     whole: Any = None
     problem = ""
     if records is not None or text.lstrip()[:1] in ("[", "{"):
@@ -218,7 +223,7 @@ def from_json(text: str, records: str | None, path: Path) -> list[Record]:
 
 
 def from_csv(text: str, name: str) -> Iterator[Record]:
-    """Rows under their header.
+    """Records from CSV text, one per row, with the header's names.
 
     Raises:
         ValueError: no header, or one that names a field twice.
@@ -264,7 +269,7 @@ def from_csv(text: str, name: str) -> Iterator[Record]:
 
 
 def from_parquet(path: Path) -> list[dict[str, Any]]:
-    """Read by pyarrow, which comes with `datasets`."""
+    """The rows of a parquet file; needs pyarrow, which `datasets` installs."""
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
@@ -276,7 +281,7 @@ def from_parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def from_saved(path: Path, split: str | None) -> list[Record]:
-    """A folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
+    """Records of a folder written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
     if not any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         raise ValueError(
             f"the folder {path} holds no saved dataset; name a file in it, or a folder that "
@@ -298,12 +303,12 @@ def from_saved(path: Path, split: str | None) -> list[Record]:
 
 
 def from_hub(name: str, source: Mapping[str, Any]) -> list[Record]:
-    """A hub dataset by its name, or a folder of data files laid out like one.
+    """Records of a hub dataset, or of a folder of data files laid out like one.
 
     Raises:
-        ValueError: a name without an owner: `datasets` takes such names for ways of reading the
-            working folder's files (older versions unpickle them by the name `pandas`).
-        ImportError: `datasets` is missing.
+        ValueError: a name without an owner: `datasets` reads such names as file formats of the
+            working folder's files (in older versions `pandas` unpickles them).
+        ImportError: `datasets` is not installed.
     """
     if not Path(name).is_absolute() and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise ValueError(f"hub: {name!r} is no dataset; write OWNER/NAME, or `path: FILE`")
@@ -331,17 +336,17 @@ def _object(value: Any, where: str) -> Record:
 
 
 def _json(text: str) -> tuple[Any, str]:
-    """The value, and why there is none."""
+    """The value of JSON text and ""; or None and why it is invalid."""
     try:
         return json.loads(text), ""
     except json.JSONDecodeError as error:
         return None, str(error)
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits; too deep
+    except (ValueError, RecursionError) as error:  # thousands of digits, or nested too deeply
         return None, f"{error}"
 
 
 def _delimiter(text: str) -> str:
-    """What parts the header, outside of quotes: the sign that occurs most."""
+    """The header's delimiter: the one that occurs most outside of quotes."""
     head = next((line for line in text.splitlines() if line.strip()), "")
     bare = "".join(head.split('"')[::2])
     return max(DELIMITERS, key=bare.count)

@@ -1,9 +1,9 @@
-"""Rows in a file that only grows: killed at any moment, it loses at most what it was writing.
+"""`RowStore`: an append-only file of rows; a process that is killed loses at most one batch.
 
-A batch of rows is one write at the end of `rows.jsonl`, under a lock, and on the disk before the
-next batch is begun. Several processes may share the file. What is found at opening: a last line
-without its end was being written when its process died, and is cut off; a broken line elsewhere is
-an error with its number. A key is written once; only a failure may be followed by another try.
+A batch of rows is one write at the end of `rows.jsonl`, under a lock, and is flushed to disk before
+the next batch starts. Several processes may share the file. When it is opened, a last line without
+a line break (its process died while writing) is removed; a broken line elsewhere is an error with
+its line number. A key is written once, except that a failure may be followed by another try.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["RowStore", "read_rows"]
 
 
 class RowStore:
-    """The rows of a file, and room for more.
+    """The rows of a file, to which rows can be appended.
 
     Args:
-        path: of the file; made, with its folder, if it is not there.
+        path: of the file; created, with its folder, if missing.
 
     Raises:
-        BrokenRow: a line that is no row, or a key with two answers; names file and line.
+        BrokenRow: a line that is not a row, or a key with two answers; names file and line.
         OSError: the file cannot be read or written.
     """
 
@@ -40,32 +40,32 @@ class RowStore:
             self._catch_up(file)
 
     def __len__(self) -> int:
-        """How many keys."""
+        """The number of keys."""
         return len(self._rows)
 
     def rows(self) -> list[Row]:
-        """Every row as of the last look at the file; of a retried failure the last try."""
+        """The rows as of the last reading of the file; the last try of a repeated failure."""
         return list(self._rows.values())
 
     def done(self, key: str, *, retry: bool = False) -> bool:
-        """Is there a row; with `retry`, one that did not fail?"""
+        """Whether there is a row of this key; with `retry`, one that did not fail."""
         row = self._rows.get(key)
         return row is not None and not (retry and row.error is not None)
 
     def get(self, key: str) -> Row | None:
-        """The row of a key."""
+        """The row of a key, or None."""
         return self._rows.get(key)
 
     def refresh(self) -> None:
-        """Take in what other processes wrote."""
+        """Read the rows that other processes wrote."""
         with self._locked() as file:
             self._catch_up(file)
 
     def append(self, rows: Iterable[Row]) -> int:
-        """Write rows; those whose key has an answer already are left out. How many were written.
+        """Write rows whose key has no answer yet; returns how many were written.
 
         Raises:
-            OSError: nothing of these rows is in the file then; on a full disk it says so.
+            OSError: the file cannot be written, and then has none of these rows.
         """
         with self._locked() as file:
             self._catch_up(file)
@@ -94,13 +94,15 @@ class RowStore:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
         finally:
-            os.close(file)  # and with it the lock
+            os.close(file)  # also releases the lock
 
     def _catch_up(self, file: int) -> None:
-        """Read what is new; cut a torn last line off."""
+        """Read new rows; remove an incomplete last line."""
         size = os.fstat(file).st_size
         if size < self._read:
-            raise OSError(f"{self.path} became shorter while it was in use; start again")
+            raise OSError(
+                f"{self.path} became shorter while it was in use; run the same command again"
+            )
         data = os.pread(file, size - self._read, self._read)
         whole, end, torn = data.rpartition(b"\n")
         if torn:
@@ -118,7 +120,7 @@ class RowStore:
 
 
 def parse(data: bytes, name: str, before: int = 0) -> Iterator[Row]:
-    """Rows of whole lines; `before` counts the lines above."""
+    """The rows of complete lines; `before` is the number of lines before them in the file."""
     for number, line in enumerate(data.splitlines(), before + 1):
         where = f"{name} line {number}"
         try:
@@ -132,7 +134,7 @@ def parse(data: bytes, name: str, before: int = 0) -> Iterator[Row]:
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """The rows of a file, without writing to it; a torn last line is left out.
+    """The rows of a file, read-only; an incomplete last line is skipped.
 
     Raises:
         BrokenRow, OSError: as `RowStore`.

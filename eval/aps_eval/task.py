@@ -1,4 +1,4 @@
-"""A task: a small declarative file that turns records into prompts and says how to measure answers.
+"""`Task`: a declarative file that turns records into prompts and lists the measures of answers.
 
     about: grade-school word problems (MIT)
     source: {path: gsm8k/test.jsonl}
@@ -9,8 +9,8 @@
     extract: number
     metrics: [numeric, empty]
 
-`eval/aps_eval/tasks/*.yaml` are ours; a path to another file, a data file with a field mapping, or
-`hub:NAME` work as well.
+The bundled tasks are `eval/aps_eval/tasks/*.yaml`; a path to another task file, a data file with a
+field mapping, or `hub:NAME` are accepted, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["Task", "load_task", "task_names"]
 
 YAML = (".yaml", ".yml")
 MEASURED = ("words", "empty")
-"""Of every task that names no metrics."""
+"""Metrics of every task that names none."""
 
 
 def _is_text(value: Any) -> bool:
@@ -82,30 +82,31 @@ _TAKES: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a mapping of lists, {guide: [NAME, ...]}",
     ),
 }
-"""What each field of a task file takes."""
+"""For each field of a task file, a check of its value and the description of valid ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """See the module.
+    """A task; see the module.
 
     Attributes:
-        name: of the task; the file's.
+        name: of the task, by default that of its file.
         prompt: template with `{field}`s.
-        source: see `eval.sources`.
-        tune: source of the tuning items; None takes every `tune_every`-th record for them.
+        source: see `aps_eval.sources`.
+        about: a description.
+        tune: source of the tuning items; None uses every `tune_every`-th record of `source`.
         tune_every: 0 keeps every record for the test.
-        where: field -> value a record must have.
-        capture: field -> pattern, whose named groups become fields.
-        split: field -> separator, making a list of it.
-        gold, id, stratum: fields; `gold` may hold a list.
+        where: field -> value that a record must have.
+        capture: field -> regular expression, whose named groups become fields.
+        split: field -> separator, which splits its text into a list.
+        gold, id, stratum: names of fields; `gold` may hold a list.
         choices: a field with a list, or the list itself.
         columns: reward column -> field.
-        extract: how the answer is found in the text (`eval.extraction`).
-        metrics: names in `eval.measures`; None is `words` and `empty`, and where there is a gold
-            answer `exact` and `f1` (and `accuracy`, where something is extracted).
-        config: `APSConfig` fields this task needs, e.g. `max_new_tokens`.
-        rewards: by role; used where the grid names none.
+        extract: how the answer is found in the text (`aps_eval.extraction`).
+        metrics: names in `aps_eval.measures`; None is `words` and `empty`, with gold answers also
+            `exact` and `f1` (and `accuracy`, if something is extracted).
+        config: `APSConfig` keywords of this task, e.g. `max_new_tokens`.
+        rewards: by role; used if the grid names none.
     """
 
     name: str
@@ -146,7 +147,7 @@ class Task:
 
     @property
     def usual_metrics(self) -> bool:
-        """Are they the ones taken where none are named?"""
+        """Whether the metrics are the default ones."""
         return self.metrics == self._usual()
 
     def _usual(self) -> list[str]:
@@ -154,7 +155,7 @@ class Task:
         return [*gold, *(["accuracy"] if gold and self.extract != "text" else []), *MEASURED]
 
     def measured(self) -> dict[str, Any]:
-        """What decides an answer's measures beside the item."""
+        """The fields that, with the item, determine an answer's measures."""
         return {"name": self.name, "extract": self.extract, "metrics": self.metrics}
 
     def items(
@@ -165,18 +166,18 @@ class Task:
         *,
         offset: int = 0,
     ) -> list[Item]:
-        """Items to report (`test`) or to choose settings on (`tune`); never the same ones.
+        """Items to report (`test`) or to choose settings on (`tune`); the two are disjoint.
+
+        An invalid record becomes an item with a `problem`.
 
         Args:
-            limit: how many, spread evenly over the split; None is all.
+            limit: number of items, evenly spaced in the split; None is all.
             data: see `read_records`.
-            offset: of a limited choice, the items so many places behind: another sample.
-
-        A record that cannot be asked or judged is an item with a `problem`.
+            offset: shifts the items that a limit chooses by this many places, for another sample.
 
         Raises:
-            ValueError: a split without items, no record that can be used (a field none has), an id
-                twice, an offset that repeats items of the choice without one.
+            ValueError: a split without items, no valid record (a field that none has), an id that
+                occurs twice, an offset that repeats items of the choice without it.
         """
         if split not in ("test", "tune"):
             raise ValueError(f"split is 'test' or 'tune', got {split!r}")
@@ -218,13 +219,13 @@ class Task:
         return found
 
     def item(self, record: Record, number: int) -> Item:
-        """One record as an item; of a malformed one, an item with its problem."""
+        """The item of a record; for an invalid record, an item with a `problem`."""
         try:
             if record.problem:
                 raise FieldError(record.problem)
             return self._item(record.values, number)
         except FieldError as error:
-            # Its own name, so that no good item's is taken.
+            # An id of its own, which no valid item has.
             return Item(id=record.where, prompt="", problem=f"{record.where}: {error}")
 
     def _item(self, record: Mapping[str, Any], number: int) -> Item:
@@ -250,7 +251,7 @@ class Task:
         )
 
     def _prompt(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
-        """The template filled; around chat messages it goes into the last one."""
+        """The filled template; if a field holds chat messages, it is applied to the last one."""
         wanted = [name for _, name, _, _ in string.Formatter().parse(self.prompt) if name]
         found = {name: as_messages(_field(values, name), name) for name in dict.fromkeys(wanted)}
         chats = {name: chat for name, chat in found.items() if chat}
@@ -268,13 +269,13 @@ class Task:
         )
         for chat in chats.values():
             if len(chat) == 1 and chat[0]["role"] == "user":
-                break  # that is a question
+                break  # the message to which the template is applied
             return [*chat[:-1], {**chat[-1], "content": text}]
         return text
 
 
 def _check_template(prompt: str) -> None:
-    """Raise `ValueError` unless it is text with `{field}`s: no attributes, no widths, no places."""
+    """Raise `ValueError` unless it is text with plain `{field}`s: no attributes or formats."""
     if not isinstance(prompt, str):
         raise ValueError(f"prompt is a text with {{field}}s, got {prompt!r:.60}")
     for _, name, form, conversion in string.Formatter().parse(prompt):
@@ -292,7 +293,7 @@ def _field(values: Mapping[str, Any], name: str) -> Any:
 
 
 def task_names() -> list[str]:
-    """The tasks that come with the library."""
+    """Names of the bundled tasks."""
     folder = files("aps_eval") / "tasks"
     return sorted(one.name[:-5] for one in folder.iterdir() if one.name.endswith(".yaml"))
 
@@ -301,11 +302,11 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     """A task by name, from a task file (.yaml), a data file or `hub:NAME[:CONFIG[:SPLIT]]`.
 
     Args:
-        trust_code: a task file may name rewards that are code (see `aps_eval.trust`).
+        trust_code: allow a task file to name rewards that run code (see `aps_eval.trust`).
         fields: `Task` fields to set; a data file or hub dataset needs `prompt`.
 
     Raises:
-        ValueError: no such task, an unknown field, a field missing, a file that would run code.
+        ValueError: no such task, an unknown or missing field, a file that would run code.
     """
     path = Path(spec).expanduser()
     if spec.startswith("hub:"):
@@ -331,7 +332,7 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
 
 
 def _read(place: Path, spec: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A task file, over the one it `extends`."""
+    """The fields of a task file, merged over those of the file it `extends`."""
     path = place if place.suffix in YAML else place / "tasks" / f"{spec}.yaml"
     if not path.is_file():
         raise ValueError(

@@ -1,10 +1,10 @@
-"""What a file that someone hands you may name: nothing that runs code.
+"""Refuses grid and task files that would run code chosen by the file.
 
 A grid or task file names rewards, a model and data. An installed reward (an entry point) is code
-that you chose to install; `os:system`, `theirs.py:reward`, a folder or a hub id is chosen by the
-FILE, and is refused. So are options that would choose one (`weights`, `trust_remote_code`), and
-model options that fetch kernels. `--trust-code` on the command line, or `trust_code=True`, allows
-them. What you type yourself, as a flag or in Python, is not checked.
+that the user chose to install. `os:system`, `theirs.py:reward`, a folder or a hub id would be
+chosen by the FILE, and are refused; so are options that select such code (`weights`,
+`trust_remote_code`), and model options that fetch kernels. `--trust-code` on the command line, or
+`trust_code=True`, allows them. Flags and Python arguments of the user are not checked.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CODE_OPTIONS = frozenset(
     {"weights", "model", "tokenizer", "checkpoint", "adapter", "base", "trust_remote_code"}
     | {"path", "file", "folder", "module", "function", "code", "cache_dir", "reward", "rewards"}
 )
-"""Options of a reward by which a file would choose what is loaded."""
+"""Options of a reward that choose the code or weights it loads."""
 MODEL_OPTIONS = frozenset(
     {"device", "dtype", "device_map", "load_in_8bit", "load_in_4bit", "revision", "chat"}
     | {"local_files_only", "gradient_checkpointing", "special_tokens_in_text"}
@@ -32,14 +32,14 @@ MEND = "if you trust the file, add --trust-code"
 
 
 class UntrustedError(ValueError):
-    """A file names what would run code."""
+    """A file names something that would run code."""
 
 
 def check_file(values: Mapping[str, Any], path: str | Path) -> None:
-    """Check what a grid or task file holds.
+    """Check the contents of a grid or task file.
 
     Raises:
-        UntrustedError: names the file, what stands in it, and the mend.
+        UntrustedError: it would run code; names the file, the entry and the mend.
     """
     for key in ("rewards", *ROLES):
         for name, options in _rewards(values.get(key)):
@@ -58,7 +58,7 @@ def check_file(values: Mapping[str, Any], path: str | Path) -> None:
 
 
 def check_harness_file(what: str) -> None:
-    """Task files of lm-evaluation-harness are code: `!function`, templates without a sandbox.
+    """Refuse task files of lm-evaluation-harness: `!function` and unsandboxed templates are code.
 
     Raises:
         UntrustedError: always.
@@ -78,19 +78,19 @@ def _check_reward(spec: str, options: Mapping[str, Any], path: str | Path) -> No
         close = difflib.get_close_matches(name, known, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise UntrustedError(
-            f"{path} names the reward {name!r}{hint}. In a file only installed rewards may stand "
-            f"(`aps rewards` lists them); {MEND}, or type the reward yourself: --reward"
+            f"{path} names the reward {name!r}{hint}. A file may only name installed rewards "
+            f"(`aps rewards` lists them); {MEND}, or give the reward by --reward"
         )
     for option in (*typed, *options):
         if option.replace("-", "_").lower() in CODE_OPTIONS:
             raise UntrustedError(
                 f"{path} gives the reward {name!r} the option {option!r}, which chooses what is "
-                f"loaded; {MEND}, or type the reward yourself: --reward"
+                f"loaded; {MEND}, or give the reward by --reward"
             )
 
 
 def _rewards(value: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every reward in an entry of `rewards`, or of a role: its text and its options."""
+    """Every reward in an entry of `rewards` or of a role, as (string, options)."""
     if isinstance(value, str):
         from aps_rewards import parse_reward_spec
 

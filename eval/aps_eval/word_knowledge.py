@@ -1,7 +1,7 @@
 """The bundled word-knowledge questions (`data/word_knowledge.jsonl`), and a tuning split.
 
-Strata: A, a fact seen in training under phrasings never used there; B, a fact seen only in the
-other direction; C, a word no fact of which was trained.
+Strata: A, a training fact in phrasings not used in training; B, a training fact asked in the
+opposite direction; C, a word without training facts.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Question:
     """One item.
 
     Attributes:
-        id, stratum, type, lemma: its name, A | B | C, the kind of question, the word asked about.
-        question: as it is asked.
+        id, stratum, type, lemma: its id, A | B | C, the kind of question, the word asked about.
+        question: the question.
         gold: acceptable answers, full sentences.
         key: acceptable short answers; empty for open types.
     """
@@ -35,7 +35,7 @@ class Question:
 
 
 def word_knowledge(split: str = "test") -> list[Question]:
-    """The items of `test` (to report) or `tune` (to choose settings; other words).
+    """The items of `test` (to report) or `tune` (to choose settings), on disjoint words.
 
     Raises:
         ValueError: another split.

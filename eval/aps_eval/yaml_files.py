@@ -1,7 +1,7 @@
-"""YAML files of grids and tasks: small, without surprises, and nothing in them runs.
+"""Safe reading of YAML files of grids and tasks; no code in them is run.
 
-`1e-3` and `3.0e9` are numbers, as YAML 1.2 has it; a key that stands twice is an error. A file that
-someone hands you may be anything: its size, its depth and what its aliases unfold to are bounded.
+`1e-3` and `3.0e9` are numbers, as in YAML 1.2; a duplicate key is an error. The size, the depth and
+the number of values with aliases expanded are bounded, since a file may come from anyone.
 """
 
 from __future__ import annotations
@@ -14,19 +14,22 @@ __all__ = ["read_yaml"]
 
 MOST_BYTES = 2**20
 MOST_NODES = 100_000
-"""Values of a file with its aliases written out."""
+"""Maximal number of values in a file, with aliases expanded."""
 
 
 def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
     """The mapping in a file.
 
+    Args:
+        what: of the mapping's entries, for errors.
+
     Raises:
-        ValueError: the file is no YAML, too large, or no mapping of `what`.
+        ValueError: the file is not YAML, too large, or not a mapping.
     """
     import yaml
 
     class Loader(yaml.SafeLoader):
-        """Takes a float without a dot or a sign for one."""
+        """A safe loader that also reads floats without a dot or a sign."""
 
     number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
@@ -57,17 +60,17 @@ def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
 
 
 def _unfolded(node: Any, known: dict[int, float]) -> float:
-    """How many values a node holds with every alias written out; endless for one within itself."""
+    """The number of values of a node with aliases expanded; infinite if it contains itself."""
     import yaml
 
     if id(node) in known:
         return known[id(node)]
-    known[id(node)] = float("inf")  # until it is known: who meets it meanwhile is inside of it
+    known[id(node)] = float("inf")  # found again before it is counted, it contains itself
     parts: list[Any] = []
     if isinstance(node, yaml.MappingNode):
         keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         if twice := [key for key in keys if keys.count(key) > 1 and key != "<<"]:
-            raise yaml.YAMLError(f"the key {twice[0]!r} stands twice{node.start_mark}")
+            raise yaml.YAMLError(f"the key {twice[0]!r} occurs twice{node.start_mark}")
         parts = [one for pair in node.value for one in pair]
     elif isinstance(node, yaml.SequenceNode):
         parts = node.value

@@ -1,1 +1,1 @@
-"""The reward models `answer-quality` and `answer-quality-report`."""
+"""Training of the reward models `answer-quality` and `answer-quality-report`."""

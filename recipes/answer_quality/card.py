@@ -1,4 +1,4 @@
-"""The card of an answer-quality reward, from what was measured: no figure is typed by hand."""
+"""The model card of an answer-quality reward, with all figures taken from `metrics.json`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Wrong facts in the form of right ones: near, far, the word itself, another word or question.
+"""Wrong answers in the form of right ones: near, far, the word itself, another word or question.
 
-A near one is what a model half knows: the definition of a word of the same category, the category
-of a cousin, a synonym given for the opposite, the other thing of a choice, yes for no. None is
-true by WordNet: categories above any sense of the word, accepted keys and equal definitions are
-left out.
+A near one is a plausible mistake: the definition of a word of the same category, the category of a
+related word, a synonym instead of the opposite, the other option of a choice, yes instead of no.
+None is true according to WordNet: categories above any sense of the word, accepted keys and equal
+definitions are excluded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["Answer", "WrongFacts"]
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer before it is a sentence: its template's name and the slots."""
+    """An answer in symbolic form: the name of its template and the slots."""
 
     template: str
     slots: dict[str, str]
 
 
-# Questions that an answer of another kind does not answer, about the same word.
+# Kinds of questions about a word that are not answered by an answer of another kind.
 _UNANSWERED = {
     "definition": {"use", "opposite", "parts"},
     "kind": {"use", "opposite", "synonym", "parts"},
@@ -60,7 +60,7 @@ class WrongFacts:
                     self.relatives[name].append(fact)
 
     def draw(self, fact: Fact, rng: random.Random) -> Answer:
-        """The right answer; yes/no and choice questions draw what they ask."""
+        """The right answer; for yes/no and choice questions the options are drawn."""
         return Answer(*self.data.draw(fact, rng))
 
     def near(self, fact: Fact, answer: Answer, rng: random.Random) -> Answer | None:
@@ -116,13 +116,13 @@ class WrongFacts:
         return None
 
     def other_question(self, fact: Fact, about: list[Fact], rng: random.Random) -> Answer | None:
-        """The right answer to another question about the same word, where it answers nothing."""
+        """The right answer to another question about the same word, which it does not answer."""
         unfit = _UNANSWERED[fact.kind.split("_")[0]]
         found = [f for f in about if f.kind.split("_")[0] in unfit]
         return self.draw(rng.choice(found), rng) if found else None
 
     def _from(self, fact: Fact, answer: Answer, other: Fact) -> Answer | None:
-        """`answer` with what `other` says instead, None where that is true or cannot be said."""
+        """`answer` with the value of the fact `other`; None if that is true or does not fit."""
         kind, lemma = fact.kind, fact.lemma
         if other.lemma == lemma and kind != "example":
             return None

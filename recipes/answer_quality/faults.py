@@ -1,9 +1,9 @@
-"""Faults of form: what a bad answer looks like whatever the facts are.
+"""Faults of form: functions that turn a good answer into a badly formed one.
 
-A fault is `f(question, answer, rng, words) -> text`; `words` are lower-case words to take strange
-ones from. A wrong article is not a fault, so no fault changes articles only. Two sets, one for the
-reward that guides and one for the reward that reports: what one learnt to refuse says nothing
-about the other's faults.
+A fault is `f(question, answer, rng, words) -> text`; `words` are lower-case words from which
+unrelated ones are drawn. A wrong article does not count as a fault, so no fault changes articles
+only. The guiding and the reporting reward have disjoint sets of faults, so that training one on its
+faults gives no information about the other's.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _sentence(words: Sequence[str]) -> str:
 
 
 def _content(words: Sequence[str]) -> list[int]:
-    """Places of the words that are neither articles nor little words; all places if none is."""
+    """Indices of the content words (neither articles nor function words); all if there is none."""
     return [i for i, w in enumerate(words) if w.lower() not in _SMALL] or list(range(len(words)))
 
 
@@ -54,7 +54,7 @@ def shuffled(question: str, answer: str, rng: random.Random, words: Sequence[str
 
 
 def dropped(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """One to three words left out, at least one of them of content."""
+    """One to three words removed, at least one of them a content word."""
     kept = _words(answer)
     gone = {rng.choice(_content(kept))}
     gone |= set(rng.sample(range(len(kept)), min(rng.randrange(3), len(kept))))
@@ -69,7 +69,7 @@ def truncated(question: str, answer: str, rng: random.Random, words: Sequence[st
 
 
 def repeated(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """A run of one to three words said again, one to three times."""
+    """A run of one to three words repeated one to three times."""
     said = _words(answer)
     size = rng.randint(1, min(3, len(said)))
     at = rng.randrange(len(said) - size + 1)
@@ -78,29 +78,29 @@ def repeated(question: str, answer: str, rng: random.Random, words: Sequence[str
 
 
 def appended(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """Two to six words too many at the end."""
+    """Two to six unrelated words added at the end."""
     more = rng.choices(words, k=rng.randint(2, 6))
     return _sentence([*_words(answer), *more])
 
 
 def echo(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """The question, as an answer."""
+    """The question in place of the answer."""
     return question if rng.random() < 0.5 else question.rstrip("?.") + "."
 
 
 def empty(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """Nothing, a full stop, or a little word or two."""
+    """An empty text, a full stop, or one or two function words."""
     return rng.choice(["", ".", "A.", "The", "It is.", "Is", "Of.", "The a."])
 
 
 def salad(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """As many words as the answer has, and up to three more or fewer, any words."""
+    """Random words, as many as the answer has, up to three more or fewer."""
     count = max(1, len(_words(answer)) + rng.randint(-3, 3))
     return _sentence(rng.choices(words, k=count))
 
 
 def swapped(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """One word of content replaced by any other."""
+    """One content word replaced by a random word."""
     said = _words(answer)
     said[rng.choice(_content(said))] = rng.choice(words)
     return _sentence(said)
@@ -116,7 +116,7 @@ def neighbours(question: str, answer: str, rng: random.Random, words: Sequence[s
 
 
 def inserted(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """One to three strange words in the middle."""
+    """One to three unrelated words inserted in the middle."""
     said = _words(answer)
     for _ in range(rng.randint(1, 3)):
         said.insert(rng.randint(0, len(said) - 1), rng.choice(words))
@@ -124,7 +124,7 @@ def inserted(question: str, answer: str, rng: random.Random, words: Sequence[str
 
 
 def stutter(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """Some words twice, or one word over and over."""
+    """Some words doubled, or one word repeated many times."""
     said = _words(answer)
     if rng.random() < 0.3:
         return _sentence([rng.choice(said)] * rng.randint(2, 12))
@@ -133,7 +133,7 @@ def stutter(question: str, answer: str, rng: random.Random, words: Sequence[str]
 
 
 def beheaded(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """The beginning is missing: the last half or more of the words, never the last one alone."""
+    """The beginning removed: at least the last half of the words, and at least two, remain."""
     said = _words(answer)
     kept = said[min(len(said) - 2, max(1, int(len(said) * rng.uniform(0.2, 0.5)))) :]
     return _sentence(kept) if len(said) > 3 else answer
@@ -153,13 +153,13 @@ def misspelt(question: str, answer: str, rng: random.Random, words: Sequence[str
 
 
 def restated(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """The question and the beginning of an answer that does not come."""
+    """The question, followed by the beginning of an answer."""
     said = _words(answer)
     return " ".join([question.rstrip("."), *said[: min(rng.randrange(4), len(said) - 1)]])
 
 
 def hollow(question: str, answer: str, rng: random.Random, words: Sequence[str]) -> str:
-    """Fluent words that say nothing."""
+    """A fluent sentence without content."""
     return rng.choice(_HOLLOW)
 
 
@@ -167,13 +167,13 @@ FAULTS: dict[str, list[Fault]] = {
     "guide": [shuffled, dropped, truncated, repeated, appended, echo, empty, salad, swapped],
     "report": [neighbours, inserted, stutter, beheaded, misspelt, restated, hollow, salad, swapped],
 }
-"""The faults of form each reward is trained to refuse."""
+"""The faults of form in each reward's training data."""
 
 
 def spoil(
     fault: Fault, question: str, answer: str, rng: random.Random, words: Sequence[str]
 ) -> str | None:
-    """`answer` with the fault; None where it came out the same, articles and case aside."""
+    """`answer` with the fault; None if only articles and case changed."""
     for _ in range(4):
         text = fault(question, answer, rng, words)
         if _bare(text) != _bare(answer):
@@ -182,7 +182,7 @@ def spoil(
 
 
 def any_article(answer: str, rng: random.Random) -> str:
-    """The answer with one of its articles exchanged for another, or left out: no fault."""
+    """The answer with one of its articles replaced or removed, which does not count as a fault."""
     said = answer.split()
     places = [i for i, w in enumerate(said) if w.lower() in ("a", "an")]
     if not places:

@@ -1,8 +1,8 @@
-"""Sentences an answer may stand in; right and wrong facts take the same, so form decides nothing.
+"""Answer sentences, the same for right and wrong facts, so that form gives no information.
 
 Slots as in `phrases`. The embedded model's own sentence (`phrases.ANSWERS`) is used most of the
-time; the others are different for the reward that guides and the one that reports, and so are the
-questions' phrasings.
+time; the other sentences, and the questions' phrasings, differ between the guiding and the
+reporting reward.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Held-out accuracy of an answer-quality reward, per kind of wrong answer.
 
-Measured on the exported folder, through the reward itself:
+Measured with the exported folder, loaded as a reward, on these sets:
 
-- `validation`: words no training pair is about, the wrong answers it was trained to refuse;
-- `other faults`: the same words, the questions' phrasings, sentences and faults of form of the
-  OTHER reward;
+- `validation`: words of no training pair, with the kinds of wrong answers used in training;
+- `other faults`: the same words with the phrasings, sentences and faults of form of the OTHER
+  reward;
 - `bundled A | B | C`: a sample of the bundled test questions, gold answer against wrong ones; no
-  training pair asked them, and the words of B and C stand in none.
+  training pair has these questions, or any word of B and C.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def accuracies(score: Score, pairs: list[Pair]) -> dict[str, dict[str, float]]:
 
 
 def measure(score: Score, sets: dict[str, list[Pair]]) -> dict[str, Any]:
-    """`accuracies` of every set, what shortcuts reach on it, and the scores' spread."""
+    """`accuracies` of every set, the accuracy of `shortcuts` on it, and quantiles of the scores."""
     found: dict[str, Any] = {}
     for name, pairs in sets.items():
         reached = {rule: round(value, 4) for rule, value in shortcuts(pairs).items()}

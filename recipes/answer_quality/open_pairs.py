@@ -2,11 +2,12 @@
 
 Chosen: a good answer of the teacher (`recipes/mini_text/data`). Rejected: a good answer about
 another subject (`other word`), the same answer with its subject exchanged (`exchanged`), a good
-answer of the same subject to a question of another tone or form (`other question`), or the answer
-with a fault of form; and, against one of the well-formed wrong ones, a faulty one (`graded`).
+answer about the same subject to a question of another tone or form (`other question`), or the
+answer with a fault of form. In a `graded` pair a well-formed wrong answer is chosen and a badly
+formed one rejected.
 
 A reward is trained on train subjects and measured on test subjects, in `triples`: right, wrong but
-well formed, broken. The reward that guides and the one that reports see other phrasings and faults.
+well formed, badly formed. The guiding and the reporting reward use different phrasings and faults.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["OpenPairs", "Triple", "accuracy"]
 
 SHARES = {"other word": 0.22, "exchanged": 0.12, "other question": 0.12, "form": 0.42,
           "graded": 0.12}  # fmt: skip
-# Kinds whose answers do not answer the others: of the same subject, one for another is wrong.
+# Groups of kinds: an answer to one group, about the same subject, does not answer the other.
 FORM_OF = {
     **dict.fromkeys(("what", "simple", "mean", "meaning"), "definition"),
     **dict.fromkeys(("sentence", "word", "about", "pair"), "sentence"),
@@ -56,7 +57,7 @@ class OpenPairs:
         rows: (kind, subject, answer) of the corpus.
         categories: of concrete nouns.
         which: `guide` or `report`.
-        split: whose subjects.
+        split: the subjects' split.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class OpenPairs:
         return None
 
     def exchanged(self, kind: str, subject: str, text: str, rng: random.Random) -> str | None:
-        """The answer, another subject in the place of its own."""
+        """The answer with its subject replaced by another one."""
         other, _ = rng.choice(self.by_kind[kind])
         own = stems(subject.split()[-1])
         said = text.split(" ")
@@ -118,7 +119,7 @@ class OpenPairs:
         return self.other_question(kind, subject, rng)
 
     def broken(self, question: str, text: str, rng: random.Random) -> tuple[str, str | None]:
-        """The name of a fault, and the answer with it (None: it has none to show)."""
+        """The name of a fault, and the answer with it (None if the fault changes nothing)."""
         fault = rng.choice(FAULTS[self.which])
         return fault.__name__, spoil(fault, question, text, rng, self.words)
 
@@ -146,7 +147,7 @@ class OpenPairs:
         return made
 
     def triples(self, count: int, seed: int) -> list[Triple]:
-        """`count` triples, the kinds in turn as far as they go."""
+        """`count` triples, alternating between kinds while these have any."""
         rng = random.Random(f"{seed} {self.which} triples")
         kinds = sorted(kind for kind, own in self.by_kind.items() if len(own) > 1)
         made: list[Triple] = []
@@ -167,7 +168,8 @@ class OpenPairs:
 def accuracy(
     score: Callable[[Any, Any], Sequence[float]], triples: Sequence[Triple]
 ) -> dict[str, float]:
-    """How often right is above wrong, right above broken, and wrong above broken; ties are half."""
+    """Fractions of triples with right above wrong, right above broken, and wrong above broken;
+    ties count half."""
     asked_of = [t.question for t in triples]
     right, wrong, broken = (
         score(asked_of, [getattr(t, side) for t in triples])

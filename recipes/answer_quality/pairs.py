@@ -1,13 +1,13 @@
 """Preference pairs (question, chosen, rejected) from the word-knowledge facts.
 
-Chosen: the true answer, in one of several sentences. Rejected, in the SAME sentence: a near wrong
-fact (a sibling's definition, a cousin's category, a synonym for an opposite, the other choice), a
-far one, or the word itself; the true answer about another word or to another question; the true
-answer with a fault of form; and, against a wrong but well-formed answer, a faulty one (`graded`).
+Chosen: the true answer, in one of several sentences. Rejected: in the SAME sentence a near wrong
+fact (see `facts.WrongFacts`), a far one, or the word itself; the true answer about another word or
+to another question; or the true answer with a fault of form. In a `graded` pair a wrong but
+well-formed answer is chosen and a badly formed one rejected.
 
-Held out: every word of strata B and C of the bundled questions (no pair shows it, nor its plural),
-every fact asked by a bundled question of stratum A, and a tenth of the other words for validation
-(no pair of theirs in training, in either direction; definitions may mention them).
+Held out: every word of strata B and C of the bundled questions (neither it nor its plural occurs in
+a pair), every fact asked by a bundled question of stratum A, and a tenth of the other words for
+validation (training has no pair about them, in either direction; definitions may mention them).
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ __all__ = [
 
 KINDS = {"near": 0.22, "far": 0.12, "itself": 0.06, "other word": 0.10, "other question": 0.06,
          "form": 0.34, "graded": 0.10}  # fmt: skip
-"""How often each kind of rejected answer is drawn; `form` is divided among the faults."""
+"""The probability of each kind of rejected answer; `form` is divided among the faults."""
 TYPES = {"definition": 0.28, "kind": 0.17, "opposite": 0.12, "synonym": 0.12, "example": 0.08,
          "parts": 0.03, "use": 0.04, "yesno": 0.08, "choice": 0.08}  # fmt: skip
-"""How often each type of question is asked."""
+"""The probability of each type of question."""
 CANONICAL = 0.6
-"""Share of answers in the embedded model's own sentence."""
+"""The fraction of answers in the embedded model's own sentence."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One comparison; `kind` says what is wrong with `rejected`, `type` the kind of question."""
+    """One comparison; `kind` is that of the rejected answer, `type` that of the question."""
 
     question: str
     chosen: str
@@ -60,7 +60,7 @@ class Pair:
 
 
 def held_out_words(data: KnowledgeData) -> set[str]:
-    """Words no pair may show: what strata B and C of the bundled questions ask about."""
+    """Words that no pair may contain: those of strata B and C of the bundled questions."""
     items = [i for rows in data.items.values() for i in rows if i.stratum != "A"]
     return {i.lemma for i in items}
 
@@ -68,7 +68,7 @@ def held_out_words(data: KnowledgeData) -> set[str]:
 def split_facts(
     data: KnowledgeData, seed: int, share: float = 0.1
 ) -> tuple[list[Fact], list[Fact]]:
-    """Facts to train on and to validate on; disjoint in words, another `seed` draws others."""
+    """(training facts, validation facts), disjoint in words and drawn by `seed`."""
     hidden = held_out_words(data)
     asked = {(i.type, i.lemma) for rows in data.items.values() for i in rows}
     facts = [
@@ -89,10 +89,10 @@ class PairMaker:
 
     Args:
         data: for categories and articles.
-        facts: what is asked; the wrong facts come from them too.
-        which: whose phrasings, sentences and faults.
-        hidden: words that no pair may show.
-        pool: facts that wrong answers come from (default: `facts`).
+        facts: the facts asked about.
+        which: the reward whose phrasings, sentences and faults are used.
+        hidden: words that no pair may contain.
+        pool: facts that wrong answers are made of (default: `facts`).
 
     Raises:
         ValueError: an unknown `which`.
@@ -138,7 +138,7 @@ class PairMaker:
         return made[:count]
 
     def pair(self, fact: Fact, kind: str, rng: random.Random) -> Pair | None:
-        """One pair about `fact`; None where this kind of wrong answer does not exist for it."""
+        """One pair about `fact`; None if it has no wrong answer of this kind."""
         answer = self.wrong.draw(fact, rng)
         question = self._question(fact, answer, rng)
         form = rng.randrange(3) if rng.random() > CANONICAL else None
@@ -218,7 +218,7 @@ def item_pairs(items: list[Question], which: str, seed: int = 0) -> list[Pair]:
 
 
 def _with_other_key(item: Question, same: list[Question], rng: random.Random) -> str:
-    """The gold sentence with the key of another question; the gold one where there is no key."""
+    """The gold sentence with the key of another question; unchanged if it has no key."""
     gold, accepted = item.gold[0], {normalise(k) for k in item.key}
     if item.type == "yesno":
         return (
@@ -236,7 +236,7 @@ def _with_other_key(item: Question, same: list[Question], rng: random.Random) ->
 
 
 def balanced(pairs: list[Pair], seed: int) -> list[Pair]:
-    """The pairs without a surplus of shorter (or longer) rejected answers, in random order."""
+    """The pairs in random order, thinned so that as many rejected answers are shorter as longer."""
     rng = random.Random(seed)
     shorter = [p for p in pairs if _length(p) > 0]
     longer = [p for p in pairs if _length(p) < 0]
@@ -252,7 +252,7 @@ def _length(pair: Pair) -> int:
 
 
 def shortcuts(pairs: list[Pair]) -> dict[str, float]:
-    """Accuracy in [0, 1] of rules that read no meaning; ties count one half."""
+    """Accuracy in [0, 1] of rules that ignore meaning (length, overlap, ...); ties count half."""
 
     def accuracy(score) -> float:
         won = [score(p.question, p.chosen) - score(p.question, p.rejected) for p in pairs]

@@ -1,10 +1,10 @@
-"""Wrong answers the embedded text model draws itself, for the answer-quality rewards.
+"""Wrong answers drawn from the embedded text model, for training the answer-quality rewards.
 
     python -m recipes.answer_quality.samples --wordnet DICT --out FILE.jsonl --count 4000
 
-It is asked about the facts the guide trains on and validates on, at temperature 1; answers that
-are right (an accepted key, any category above the word, a definition with most of the words) are
-left out. One JSON object a line: question, gold, answer, type, lemma.
+The model is asked about the training and validation facts of the guide at temperature 1; right
+answers (an accepted key, any category above the word, a definition with most of the words) are
+left out. Each line is a JSON object with question, gold, answer, type and lemma.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def is_wrong(fact: Fact, gold: str, answer: str, data: KnowledgeData) -> bool:
-    """Whether an answer is surely wrong: another key, or little in common with the gold one."""
+    """Whether an answer is certainly wrong: another key, or few words in common with the gold."""
     kind = fact.kind.split("_")[0]
     if kind in KEYED:
         true = {normalise(k) for k in fact.keys} | {key_of(kind, gold)}
@@ -39,7 +39,7 @@ def is_wrong(fact: Fact, gold: str, answer: str, data: KnowledgeData) -> bool:
 
 
 def sampled_pairs(path: Path, lemmas: set[str], hidden: set[str]) -> list[Pair]:
-    """Pairs of a file of samples about `lemmas`, without those that show a `hidden` word."""
+    """Pairs of a file of samples about `lemmas`, without those that contain a `hidden` word."""
     pairs = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

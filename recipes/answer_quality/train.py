@@ -4,10 +4,10 @@
 
     loss = -log sigmoid(r_chosen - r_rejected) + 0.01 (r_chosen + r_rejected)^2,  r = r(question, .)
 
-One command starts, resumes (the newest checkpoint in DIR is found by itself), writes `DIR/export`
-and measures it (`DIR/export/metrics.json`). Learning rate and end are functions of the fraction of
-the wall time that is spent. `--corpus recipes/mini_text/data` adds pairs about open questions
-(`open_pairs.py`). Nothing is downloaded or reported.
+The same command starts or resumes (from the newest checkpoint in DIR), writes `DIR/export` and
+measures it (`DIR/export/metrics.json`). The learning rate and the end of training depend on the
+fraction of the wall time that is spent. `--corpus recipes/mini_text/data` adds pairs about open
+questions (`open_pairs.py`). Nothing is downloaded, and nothing is sent to a tracking service.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ __all__ = ["SEEDS", "Clock", "Recipe", "as_rows", "train"]
 log = logging.getLogger(__name__)
 
 SEEDS = {"guide": 1, "report": 2}
-"""Of the split and the pairs of each reward."""
+"""Seeds of the split and the pairs of each reward."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Recipe:
 
 
 class Clock(TrainerCallback):
-    """Wall time spent over all runs of a work folder: ends the training, saves, evaluates."""
+    """Counts the wall time of all runs in a work folder; triggers checkpoints and the end."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.before, self.saved = recipe, 0.0, 0.0
@@ -74,11 +74,11 @@ class Clock(TrainerCallback):
 
     @property
     def elapsed(self) -> float:
-        """Seconds spent, those of earlier runs included."""
+        """Seconds spent, including earlier runs."""
         return self.before + time.monotonic() - self.began
 
     def fraction(self, *_: int) -> float:
-        """Share of the budget that is spent, in [0, 1]."""
+        """Fraction of the budget that is spent, in [0, 1]."""
         return min(1.0, self.elapsed / (60 * self.recipe.minutes))
 
     def scale(self, step: int) -> float:
@@ -87,7 +87,7 @@ class Clock(TrainerCallback):
         return min(1.0, at / self.recipe.warmup + 1e-3) * (1.0 - at)
 
     def resume(self, checkpoint: Path) -> None:
-        """Take over the time a checkpoint had spent."""
+        """Add the time that was spent before a checkpoint."""
         spent = json.loads((checkpoint / "clock.json").read_text(encoding="utf-8"))
         self.before = self.saved = spent["elapsed"]
 
@@ -96,7 +96,7 @@ class Clock(TrainerCallback):
         self.began = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-        """Ask for a checkpoint every so many minutes, and for the end."""
+        """Request a checkpoint every `save_minutes`, and the end when the time is spent."""
         done = self.fraction() >= 1.0
         if done or self.elapsed - self.saved > 60 * self.recipe.save_minutes:
             self.saved = self.elapsed
@@ -110,7 +110,7 @@ class Clock(TrainerCallback):
         (folder / "clock.json").write_text(json.dumps({"elapsed": self.elapsed}), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """One line of the log."""
+        """Log one line."""
         names = ("loss", "accuracy", "margin", "eval_loss", "eval_accuracy", "learning_rate")
         shown = " ".join(f"{n} {float(logs[n]):.4g}" for n in names if n in (logs or {}))
         pairs = state.global_step * args.train_batch_size
@@ -124,8 +124,8 @@ def as_rows(
 ) -> dict[str, list[list[int]]]:
     """`chosen_ids` and `rejected_ids`, `[CLS] question [SEP] answer [SEP]`, N lists each.
 
-    Pairs of like length stand together in batches of `batch_size`, to be read in this order; the
-    order of the batches is random, by their number. Pairs beyond `max_length` tokens are left out.
+    Rows are grouped by length into batches of `batch_size`, to be read in this order; the order of
+    the batches is random. Pairs longer than `max_length` tokens are left out.
     """
     cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
     texts = sorted({t for p in pairs for t in (p.question, p.chosen, p.rejected)})
@@ -156,7 +156,7 @@ def train(
     """Train `model` in place until the recipe's minutes are spent; checkpoints in `work`.
 
     Returns:
-        The number of pairs seen, those of earlier runs in `work` included.
+        The number of pairs seen, including earlier runs in `work`.
     """
     import huggingface_hub.constants
     from datasets import Dataset
@@ -219,7 +219,7 @@ def train(
 def open_sets(
     corpus: Path, wordnet: str | None, which: str, recipe: Recipe, seed: int
 ) -> tuple[list[Triple], list[Pair], list[Pair]]:
-    """Triples of test subjects, pairs of train subjects to learn from, pairs of tune subjects."""
+    """(triples of test subjects, training pairs of train subjects, pairs of tune subjects)."""
     from recipes.mini_text.corpus import read_corpus
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet

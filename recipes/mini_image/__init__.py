@@ -1,1 +1,1 @@
-"""The embedded image models: tokenizers, masked priors and classifiers."""
+"""Training of the embedded image models: tokenizers, masked priors and classifiers."""

@@ -1,4 +1,4 @@
-"""The card of an image model, from what was measured: no figure is typed by hand."""
+"""The model card of an image model, with all figures taken from `metrics.json`."""
 
 from __future__ import annotations
 

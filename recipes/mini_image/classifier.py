@@ -1,6 +1,6 @@
-"""Training of the classifier: cross-entropy of each attribute an image has, images shifted a bit.
+"""Training of the classifier: cross-entropy of each attribute that an image has, on shifted images.
 
-The shift by up to two pixels keeps a net this small from learning the exact place of an outline.
+Random shifts by up to two pixels keep this small network from memorising the place of outlines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["classifier_loss", "shifted"]
 
 
 def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """The batch moved by up to `most` pixels either way; the border is repeated."""
+    """The batch shifted randomly by up to `most` pixels; the border is repeated."""
     right, down = torch.randint(0, 2 * most + 1, (2,), generator=generator).tolist()
     size = images.shape[-1]
     padded = F.pad(images, (most,) * 4, mode="replicate")
@@ -25,7 +25,7 @@ def shifted(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
 
 
 def classifier_loss(images: Images, batch: int) -> Loss:
-    """The loss as `training.Run` calls it."""
+    """The loss function of the classifier; see `training.Loss`."""
 
     def loss(
         model: AttributeClassifier, generator: torch.Generator, spent: float

@@ -1,4 +1,4 @@
-"""Write an image model as the package ships it, and measure what was written.
+"""Exports an image model to the layout of the package, and measures the exported files.
 
     python -m recipes.mini_image.export garments --data DIR --work DIR --out FOLDER
 
@@ -36,11 +36,11 @@ __all__ = ["measure", "write_part"]
 log = logging.getLogger(__name__)
 
 SCALES = (0.0, 0.5, 1.0, 2.0)
-"""Guidance scales at which samples are judged."""
+"""Guidance scales at which samples are measured."""
 
 
 def write_part(model: nn.Module, part: str, folder: Path) -> None:
-    """Sizes and weights of one part, as its loader reads them."""
+    """Write sizes and weights of one part, as its loader reads them."""
     folder.mkdir(parents=True, exist_ok=True)
     config: Any = model.config
     text = json.dumps(asdict(config), indent=1)
@@ -50,10 +50,10 @@ def write_part(model: nn.Module, part: str, folder: Path) -> None:
 
 
 def measure(folder: Path, images: Images, judge: Path | None, sheets: Path) -> dict[str, Any]:
-    """Everything about the parts in `folder`, on held-out `images`.
+    """All measurements of the parts in `folder`, on held-out `images`.
 
     Args:
-        judge: folder of the classifier, which may be another model's; None where there is none.
+        judge: folder of the classifier, which may be another model's; None without one.
         sheets: folder for the PNG files.
     """
     sheets.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def asked_values(images: Images, count: int) -> Tensor:
 
 
 def main() -> None:
-    """Write an image model as the package ships it, and measure what was written."""
+    """Export an image model to the package's layout, and measure the exported files."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("set", choices=sorted(SETS))
     parser.add_argument("--data", type=Path, required=True)

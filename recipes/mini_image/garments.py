@@ -1,8 +1,8 @@
 """Garments: Fashion-MNIST (Xiao et al. 2017, MIT), padded to 32 pixels.
 
-The files come with Debian's package `dataset-fashion-mnist` (`apt-get download` and `dpkg -x` need
-no rights). Splits: `train` the first 58,000 training images, `tune` the other 2,000, `test` the
-10,000 test images, which nothing here trains on.
+The files are in Debian's package `dataset-fashion-mnist` (`apt-get download` and `dpkg -x` need no
+root rights). Splits: `train`: the first 58,000 training images; `tune`: the other 2,000; `test`:
+the 10,000 test images, which are not used in training.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def garments(folder: Path, split: str) -> Images:
 
 
 def _idx(folder: Path, name: str, header: int) -> torch.Tensor:
-    """The bytes of an IDX file behind its header."""
+    """The bytes of an IDX file after its header."""
     found = sorted(folder.rglob(name))
     if not found:
         raise FileNotFoundError(

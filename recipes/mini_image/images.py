@@ -1,4 +1,4 @@
-"""A set of images with attributes, as training and measuring read it."""
+"""`Images`: a set of images with attributes, for training and measurements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Images"]
 
 @dataclass(frozen=True)
 class Images:
-    """N images and what is known about each.
+    """N images and their attributes.
 
     Attributes:
         pixels: `(N, C, S, S)` uint8.

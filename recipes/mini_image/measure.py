@@ -1,10 +1,10 @@
-"""What the parts of an image model can do, measured on images they were not trained on.
+"""Measurements of the parts of an image model on held-out images.
 
-Tokenizer: PSNR of reconstructions, codes in use, share of tokens that survive decoding and encoding
-again, and the fit of tokens to the image itself by gradient (`oracle`), which bounds what any
-search over tokens can reach. Prior: cross-entropy in nats a masked token by share masked, and the
-bound on an image. Samples: how often the classifier finds the class that was asked for, beside the
-same of real images and of reconstructions.
+Tokenizer: PSNR of reconstructions, codes in use, the fraction of tokens that do not change when an
+image is decoded and encoded again, and the PSNR of tokens fitted to the image by gradient
+(`oracle`), an estimate of the best that tokens can reach. Prior: cross-entropy in nats per masked
+token by the fraction masked, and the evidence bound per image. Samples: how often the classifier
+finds the requested class, compared with real images and reconstructions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RATIOS = (0.125, 0.25, 0.5, 0.75, 0.875, 1.0)
 
 @torch.no_grad()
 def reconstruction(tokenizer: LFQTokenizer, images: Images, batch: int = 64) -> dict[str, float]:
-    """PSNR and SSIM of `D(sign(E(x)))`, means over images; codes used; tokens that survive."""
+    """Mean PSNR and SSIM of `D(sign(E(x)))`, codes used, and tokens unchanged by re-encoding."""
     decibels, likeness, ids, again = [], [], [], []
     for at in range(0, len(images), batch):
         x = images.at(slice(at, at + batch))
@@ -59,7 +59,7 @@ def reconstruction(tokenizer: LFQTokenizer, images: Images, batch: int = 64) -> 
 
 
 def oracle(tokenizer: LFQTokenizer, x: Tensor, steps: int = 150, rate: float = 0.05) -> float:
-    """Mean PSNR of tokens fitted to the images `x`, from the encoder's; best step of each."""
+    """Mean PSNR of tokens fitted to the images `x`, started at the encoder's; best step of each."""
     z = tokenizer.project(x).detach().requires_grad_()
     optimiser = torch.optim.Adam([z], rate)
     best = torch.full((len(x),), -torch.inf)
@@ -76,10 +76,10 @@ def oracle(tokenizer: LFQTokenizer, x: Tensor, steps: int = 150, rate: float = 0
 def cross_entropy(
     model: MaskedImageModel, ids: Tensor, values: Tensor, seed: int = 0, batch: int = 64
 ) -> dict[str, float]:
-    """Nats a masked token by share masked, with the attributes and without, and per image.
+    """Nats per masked token by the fraction masked, with and without attributes, and per image.
 
-    `bound` is the evidence bound on an image in nats: L times the mean over shares of masks, by
-    the trapezium rule over the shares measured (0 taken as the least of them).
+    `bound` is the evidence bound of an image in nats: L times the mean over mask fractions, by the
+    trapezium rule over those measured (with the value at 0 set to that of the smallest).
     """
     generator = torch.Generator().manual_seed(seed)
     result: dict[str, float] = {}
@@ -130,7 +130,7 @@ def accuracy(
     names: Sequence[str],
     batch: int = 64,
 ) -> dict[str, float]:
-    """Share of images in which the classifier finds each attribute's value, where it has one."""
+    """For each attribute, the classifier's accuracy on the images that have it."""
     found = torch.cat([classifier.predict(x[at : at + batch]) for at in range(0, len(x), batch)])
     result = {}
     for name, mine, truth in zip(names, found.unbind(1), values.unbind(1), strict=True):

@@ -1,8 +1,8 @@
 """Sizes and budgets of the embedded image models.
 
-A model's name is `<set>-<part>`: the sets are `garments` and `portraits` and `garments-large` (four
-times the tokens, the same classifier), the parts `tokenizer`, `prior` and `classifier`. A prior
-needs its tokenizer trained first.
+The sets are `garments`, `portraits` and `garments-large` (four times the tokens, the same
+classifier as `garments`); the parts are `tokenizer`, `prior` and `classifier`. A prior needs its
+tokenizer trained first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["SETS", "Plan", "PriorSize"]
 
 @dataclass(frozen=True)
 class PriorSize:
-    """Of the transformer."""
+    """Sizes of the prior's transformer."""
 
     width: int
     layers: int
@@ -31,13 +31,13 @@ class PriorSize:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train on a set of images, and for how long.
+    """Sizes and hyper-parameters of the models of a set of images.
 
     Attributes:
-        images: reads a split.
+        images: reads a split of the set.
         tokenizer, prior: sizes.
-        classifier: width of the classifier's first stage; None where another set's serves.
-        recipes: of each part.
+        classifier: width of the classifier's first stage; None if another set's is used.
+        recipes: hyper-parameters by part.
     """
 
     images: Callable[[Path, str], Images]

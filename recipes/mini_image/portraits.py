@@ -1,11 +1,11 @@
 """Portraits: DiceBear's procedural figures in three designs, 64 pixels in colour, with attributes.
 
-`portraits.mjs` draws them (Node is needed for that alone). Designs: Personas by Draftbit (CC BY
-4.0), ToonHead by Johan Melin (CC BY 4.0), Open Peeps by Pablo Stanley (CC0).
+`portraits.mjs` draws them with Node. Designs: Personas by Draftbit (CC BY 4.0), ToonHead by Johan
+Melin (CC BY 4.0), Open Peeps by Pablo Stanley (CC0).
 
-What a design calls by its own name becomes one of shared attributes, colours by name, so that one
-condition means the same in all designs. Held out are exact combinations: of all (style, hair,
-clothing colour) one in twenty is in `test` alone, and one in twenty in `tune` alone.
+The designs' own options are mapped to shared attributes, and colours to names, so that a condition
+has the same meaning in all designs. Combinations of (style, hair, clothing colour) are held out:
+one in twenty is only in `test`, and one in twenty only in `tune`.
 """
 
 from __future__ import annotations
@@ -88,16 +88,16 @@ def attributes_of(drawn: Mapping[str, object]) -> dict[str, str]:
 
 
 def split_of(attributes: Mapping[str, str]) -> str:
-    """`train | tune | test`: a function of style, hair and clothing colour alone."""
+    """`train | tune | test`, a function of style, hair and clothing colour."""
     words = "/".join(attributes[name] for name in ("style", "hair", "clothing colour"))
     return {0: "test", 1: "tune"}.get(zlib.crc32(words.encode()) % 20, "train")
 
 
 def portraits(folder: Path, split: str) -> Images:
-    """One split, `train | tune | test`, of what `portraits.mjs` wrote into `folder`.
+    """One split, `train | tune | test`, of the files that `portraits.mjs` wrote into `folder`.
 
     Raises:
-        ValueError: another split, or files that do not fit one another.
+        ValueError: another split, or files that do not fit each other.
     """
     if split not in ("train", "tune", "test"):
         raise ValueError(f"split is 'train', 'tune' or 'test', got {split!r}")
@@ -107,7 +107,7 @@ def portraits(folder: Path, split: str) -> Images:
     if len(pixels) != len(known) * SIZE * SIZE * 3:
         raise ValueError(
             f"portraits.rgb has {len(pixels)} bytes, which are not {len(known)} portraits; "
-            "run portraits.mjs to its end"
+            "run portraits.mjs until it finishes"
         )
     names = sorted({name for one in known for name in one})
     words = {name: tuple(sorted({one[name] for one in known if name in one})) for name in names}

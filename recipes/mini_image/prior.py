@@ -2,9 +2,10 @@
 
     loss = E_t E_mask [ mean over masked l of -log x_theta^l(x | z_t, attributes) ]
 
-with t spread evenly over the batch and the linear schedule: the evidence bound of masked diffusion,
-per token. All attributes are withheld together in a share `withheld` of the images (the
-unconditional side of guidance) and each on its own in the same share (partial conditions).
+with t evenly spaced over the batch and the linear schedule: the evidence bound of masked diffusion,
+per token. All attributes are withheld from a fraction `withheld` of the images (for the
+unconditional logits of guidance), and each attribute on its own from the same fraction (for partial
+conditions).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ __all__ = ["masked", "prior_loss", "withhold"]
 def masked(
     ids: Tensor, mask_id: int, share: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """The canvas with `share (B,)` of each row masked, at least one, and where `(B, L)` bool."""
+    """Canvases with a fraction `share (B,)` of each row masked (at least one), and the masks,
+    `(B, L)` bool."""
     batch, length = ids.shape
     count = (share * length).ceil().clamp(1, length)
     order = torch.rand(batch, length, generator=generator).argsort(1).argsort(1)

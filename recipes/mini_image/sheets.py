@@ -1,4 +1,4 @@
-"""Contact sheets: rows of images as one picture."""
+"""Contact sheets: grids of images as one picture."""
 
 from __future__ import annotations
 

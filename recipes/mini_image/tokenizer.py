@@ -2,8 +2,9 @@
 
     loss = E[log(|x - D(c)|^2 + floor)] + weight (E[H(p)] - H(E[p]))
 
-The logarithm of each image's own mean square error is what PSNR measures; the entropy terms (see
-`aps_text.images.lfq`) fade to 0 at 70% of the budget, so that the end is spent on pixels alone.
+The logarithm of each image's mean square error is its PSNR up to a factor; the entropy terms (see
+`aps_text.images.lfq`) are reduced to 0 at 70% of the budget, so that the rest of the training
+optimises reconstruction only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,13 @@ __all__ = ["tokenizer_loss"]
 def tokenizer_loss(
     images: Images, batch: int, floor: float = 2e-3, weight: float = 0.02, fade: float = 0.7
 ) -> Loss:
-    """The loss as `training.Run` calls it; `floor` is a mean square error on [-1, 1]."""
+    """The loss function of the tokenizer (see `training.Loss`).
+
+    Args:
+        floor: mean square error, on the range [-1, 1], that is added to each image's.
+        weight: of the entropy terms at the start.
+        fade: fraction of the budget at which their weight reaches 0.
+    """
 
     def loss(
         model: LFQTokenizer, generator: torch.Generator, spent: float

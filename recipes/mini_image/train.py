@@ -2,10 +2,10 @@
 
     python -m recipes.mini_image.train garments tokenizer --data DIR --work DIR
 
-The same command resumes from the checkpoint in `--work`, and `--steps` sets another budget, also
-of a finished run. Order: tokenizer, classifier, prior (which reads the tokens of the tokenizer in
-`--work`); `export` reads the averaged weights at any time. `--data` holds the unpacked
-`dataset-fashion-mnist` (garments), or what `portraits.mjs` wrote.
+The same command resumes from the checkpoint in `--work`, and `--steps` changes the budget, also of
+a finished run. Order: tokenizer, classifier, prior (which uses the tokenizer in `--work`); `export`
+may read the averaged weights at any time. `--data` is the folder of the unpacked
+`dataset-fashion-mnist` (garments), or of the files written by `portraits.mjs`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PARTS = ("tokenizer", "prior", "classifier")
 
 
 def new_model(plan: Plan, part: str, attributes: dict[str, tuple[str, ...]]) -> nn.Module:
-    """An untrained part; its weights are the same every time.
+    """An untrained part, with the same initial weights every time.
 
     Raises:
         ValueError: a set without this part.
@@ -58,7 +58,7 @@ def new_model(plan: Plan, part: str, attributes: dict[str, tuple[str, ...]]) -> 
 
 
 def averaged_weights(model: nn.Module, checkpoint: Path) -> int:
-    """Give the model the averaged weights of a run's checkpoint, frozen; returns its step.
+    """Load the averaged weights of a run's checkpoint into the model, frozen; returns its step.
 
     Raises:
         FileNotFoundError: no checkpoint yet.
@@ -84,7 +84,7 @@ def tokens_of(tokenizer: LFQTokenizer, images: Images, batch: int = 64) -> Tenso
 
 
 def loss_of(plan: Plan, part: str, images: Images, recipe: Recipe, work: Path, device: str) -> Loss:
-    """The loss of one part; a prior's tokens are kept beside its checkpoint."""
+    """The loss function of one part; a prior's tokens are cached beside its checkpoint."""
     if part == "tokenizer":
         return tokenizer_loss(images, recipe.batch)
     if part == "classifier":

@@ -1,8 +1,8 @@
-"""A training run that stops and resumes anywhere: weights, their average, optimiser, position.
+"""`Run`: a training run that can be interrupted and resumed at any step.
 
 Batch number n is drawn from a generator seeded with (seed, n), so a resumed run repeats an
 uninterrupted one bit for bit. The learning rate is constant between a warm-up and a final decay
-that takes the last `decay` share of `steps`; a longer budget later goes on from the checkpoint.
+over the last fraction `decay` of `steps`; a larger budget continues from the checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ __all__ = ["Loss", "Recipe", "Run", "half_precision"]
 log = logging.getLogger(__name__)
 
 Loss = Callable[[nn.Module, torch.Generator, float], tuple[Tensor, dict[str, Tensor]]]
-"""Model, generator of the batch and share of the budget spent, to the loss and what to log."""
+"""Maps the model, the batch's generator and the spent fraction of the budget to (loss, values to
+log)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,11 @@ class Recipe:
 
     Attributes:
         steps: the budget.
-        batch: images a step.
-        learning_rate: at its constant height.
+        batch: images per step.
+        learning_rate: after the warm-up.
         warmup: steps of linear warm-up.
-        decay: share of the budget in which the rate falls linearly to 0.
-        ema: decay of the weights' average, which is what is exported.
+        decay: fraction of the budget in which the rate falls linearly to 0.
+        ema: decay of the weights' moving average, which is exported.
     """
 
     steps: int
@@ -50,7 +51,7 @@ class Recipe:
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast where the hardware multiplies it faster than float32, else nothing."""
+    """bfloat16 autocast if the hardware multiplies it faster than float32, else a null context."""
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
@@ -82,14 +83,14 @@ class Run:
         self.device = self.parameters[0].device
 
     def rate(self) -> float:
-        """Learning rate of the coming step."""
+        """Learning rate of the next step."""
         recipe = self.recipe
         left = 1 - self.step / recipe.steps
         scale = min(1.0, (self.step + 1) / recipe.warmup, left / recipe.decay)
         return recipe.learning_rate * scale
 
     def update(self) -> dict[str, float]:
-        """One optimiser step; returns what the loss logs."""
+        """Make one optimiser step; returns the values to log."""
         recipe = self.recipe
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
@@ -110,7 +111,7 @@ class Run:
         return {name: float(value) for name, value in shown.items()}
 
     def averaged(self) -> nn.Module:
-        """The model with the average as its weights; the run must not go on after this."""
+        """The model with the averaged weights; the run cannot be continued after this."""
         for parameter, mean in zip(self.parameters, self.average, strict=True):
             parameter.data = mean.clone()
         return self.model.eval()
@@ -127,7 +128,7 @@ class Run:
         path.with_suffix(".new").replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on from a checkpoint."""
+        """Restore the run from a checkpoint."""
         state = torch.load(path, weights_only=True, map_location=self.device)
         for name, tensors in (("model", self.parameters), ("average", self.average)):
             for tensor, saved in zip(tensors, state[name], strict=True):

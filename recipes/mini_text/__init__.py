@@ -1,1 +1,1 @@
-"""The embedded text model: text from a small teacher, and a masked diffusion model taught on it."""
+"""Training of the embedded text model: a teacher's text, and a masked diffusion model on it."""

@@ -1,12 +1,12 @@
-"""The teacher's good answers, as one compressed file, and what became of the others.
+"""Selection of the teacher's good answers, written as one compressed file.
 
     python -m recipes.mini_text.corpus --raw DIR/raw.jsonl --out recipes/mini_text/data
 
-Filters (`filters.py`), then: of one subject and kind no two answers that are the same or nearly
-so, no answer that stands anywhere else, no more than two that differ in their subject only
-("People care about ... because it makes us feel better."), and a grammar checker. One line of
-`answers.jsonl.gz` is `[kind, subject, answer]`; `card.json` counts what was drawn, kept and thrown
-away, and why.
+After the filters (`filters.py`) are removed: equal or nearly equal answers to one subject and kind,
+answers that occur elsewhere, more than two answers that differ in their subject only ("People care
+about ... because it makes us feel better."), and answers in which a grammar checker finds a fault.
+A line of `answers.jsonl.gz` is `[kind, subject, answer]`; `card.json` has the numbers of answers
+drawn, kept, and dropped for each reason.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ __all__ = ["choose", "read_corpus", "write_corpus"]
 
 LINES = {kind.name for kind in KINDS if kind.lines}
 MOST = 5
-"""Answers kept of one subject and kind, the likeliest first."""
+"""Maximal number of answers kept for a subject and kind, the likeliest first."""
 
 LEAST = 0.35
-"""Nats a token an answer must be likelier about its own subject than about others."""
+"""Minimal score of an answer by `specific.py`, in nats per token."""
 MOST_ALIKE = 2
-"""Answers kept that are the same but for their subject."""
+"""Maximal number of answers kept that differ only in their subject."""
 
 
 def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
@@ -47,13 +47,13 @@ def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
 
 
 def pattern(subject: str, text: str) -> str:
-    """A text without its subject: what is said of anything."""
+    """A text with its subject replaced, for comparing answers about different subjects."""
     own = set().union(*(stems(word) for word in subject.split()))
     return " ".join(word for word in key(text).split() if word not in own)
 
 
 def faulty(texts: list[str]) -> set[int]:
-    """Numbers of the texts in which the grammar checker finds a fault."""
+    """Indices of the texts in which the grammar checker finds a fault."""
     from aps_rewards.lint import Lint
 
     scores = Lint()(prompts=[""] * len(texts), completions=list(texts))
@@ -61,13 +61,13 @@ def faulty(texts: list[str]) -> set[int]:
 
 
 def alike(one: str, two: str) -> bool:
-    """Whether two answers share three quarters of their words, articles aside."""
+    """Whether two answers share three quarters of their words, ignoring articles."""
     a, b = set(key(one).split()), set(key(two).split())
     return len(a & b) > 0.75 * len(a | b)
 
 
 def scored(file: Path) -> dict[tuple[str, str, str], float]:
-    """What `specific.py` wrote: how much each answer says of its own subject."""
+    """The scores written by `specific.py`, by (kind, subject, answer)."""
     rows = (json.loads(line) for line in file.read_text(encoding="utf-8").splitlines())
     return {(kind, subject, text): score for kind, subject, text, score in rows}
 
@@ -75,7 +75,7 @@ def scored(file: Path) -> dict[tuple[str, str, str], float]:
 def speaking(
     kept: list[tuple[str, str, str]], scores: dict[tuple[str, str, str], float], least: float
 ) -> list[tuple[str, str, str]]:
-    """The answers that say at least so much of their own subject; those not scored are left out."""
+    """The answers with a score of at least `least`; answers without a score are left out."""
     return [row for row in kept if scores.get(row, -1.0) >= least]
 
 
@@ -147,7 +147,7 @@ def read_corpus(folder: Path) -> list[tuple[str, str, str]]:
 
 
 def main() -> None:
-    """Filter what was generated, and write the corpus."""
+    """Filter the generated answers and write the corpus."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
         "--raw", type=Path, nargs="+", required=True, help="raw.jsonl of one generation or more"

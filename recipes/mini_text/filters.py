@@ -1,8 +1,8 @@
-"""Which of the teacher's answers are good enough to learn from: rules, each with a name.
+"""Named rules that select the teacher's answers for training.
 
-`reason(kind, subject, text, nll)` is the first rule an answer breaks, or None. The rules are about
-form (a whole sentence, short, about its subject, without names, digits or repetition) and about the
-teacher's own certainty: what it finds unlikely itself is mostly nonsense.
+`reason(kind, subject, text, nll)` is the first rule an answer breaks, or None. The rules concern
+form (a whole, short sentence about its subject, without names, digits or repetition) and the
+teacher's likelihood: answers that the teacher itself finds unlikely are mostly nonsense.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recipes.mini_text.prompts import KINDS
 __all__ = ["MOST_NLL", "key", "named", "reason"]
 
 MOST_NLL = {"poem": 1.9, "pair": 1.7, "sentence": 1.6, "word": 1.5, "example": 1.1}
-"""Nats per token an answer may cost the teacher; 1.3 for the kinds that are not here."""
+"""Maximal NLL of an answer under the teacher, nats per token, by kind; 1.3 for other kinds."""
 
 WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?")
 PLAIN = re.compile(r"^[A-Za-z ,.;:!?'’\-\n]+$")
@@ -24,7 +24,7 @@ ABOUT_ITSELF = re.compile(
     r"\b(sentence|assistant|user|paragraph|poem|verse|example of|ai|language model|rhyme|word)\b",
     re.IGNORECASE,
 )
-# Words that may stand several times in one short sentence.
+# Words that may occur several times in one short sentence.
 SMALL = set(
     re.findall(
         r"\S+",
@@ -35,7 +35,7 @@ SMALL = set(
     )
 )
 
-# Subjects nothing is learnt about, whatever was written.
+# Subjects that are excluded altogether.
 UNWANTED = set(
     re.findall(
         r"\S+",
@@ -55,7 +55,7 @@ def phrases(found: list[str]) -> set[tuple[str, ...]]:
     return set(zip(*(found[i:] for i in range(5)), strict=False))
 
 
-# Examples that a part of the text was generated with and that are no longer shown.
+# Examples with which part of the text was generated, and that `prompts` does not contain.
 FORMER = (
     "She smiled with joy when she read the letter from her best friend.",
     "We sang all day in our little boat, and the sun was warm and kind.",
@@ -95,13 +95,13 @@ def stems(word: str) -> set[str]:
 
 
 def named(subject: str, text: str) -> bool:
-    """Whether a text has its subject, in any regular form."""
+    """Whether a text contains its subject, in any regular form."""
     found = words(text)
     return all(not stems(word).isdisjoint(found) for word in subject.split())
 
 
 def key(text: str) -> str:
-    """What two answers share that are the same but for case, articles and marks."""
+    """A key that is equal for answers that differ only in case, articles and punctuation."""
     return " ".join(word for word in words(text) if word not in ("a", "an", "the"))
 
 

@@ -1,10 +1,10 @@
-"""Let the teacher write the text the embedded model learns from.
+"""Generation of the embedded model's training text by the teacher.
 
     python -m recipes.mini_text.generate --out DIR --wordnet DICT [--minutes 600]
 
 The work is one shuffled list of batches (a kind of question and some subjects), the same on every
-machine, so any beginning of it is a balanced corpus. Each batch is one line of `DIR/raw.jsonl`, and
-a command that is run again goes on behind the last line. Nothing is filtered here.
+machine, so any prefix of it is a balanced corpus. Each batch is one line of `DIR/raw.jsonl`, and
+the same command continues after the last line. Nothing is filtered here.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ GROUP = 24
 
 
 def asked(kind: Kind, subject: Subject, phrasing: str | None = None) -> str:
-    """A question of a kind about a subject; by default in the teacher's phrasing."""
+    """The question of a kind about a subject, by default in the phrasing used for the teacher."""
     text = phrasing or kind.phrasings[0]
     return text.format(a=with_article(subject.word, subject.category), x=subject.word)
 
 
 def question(text: str) -> str:
-    """A turn of the user, and the beginning of the answer."""
+    """A user's turn and the start of the assistant's, in the chat format."""
     return f"<|im_start|>user\n{text}{END}\n<|im_start|>assistant\n"
 
 
 def chat(kind: Kind, categories: dict[str, str]) -> str:
-    """What is read before the question: the instruction and the kind's examples."""
+    """The text before the question: the instruction and the kind's examples."""
     turns = [f"<|im_start|>system\n{SYSTEM}{END}\n"]
     for word, answer in kind.shots:
         category = categories.get(word.split()[-1], "")
@@ -56,9 +56,9 @@ def chat(kind: Kind, categories: dict[str, str]) -> str:
 
 
 def plan(found: list[Subject], seed: int = 0) -> list[tuple[Kind, list[Subject]]]:
-    """All batches in the order they are made: the most used words first, kinds mixed.
+    """All batches in the order in which they are generated: frequent words first, kinds mixed.
 
-    A tier of words is asked about twice before the next begins, and all of them twice more.
+    A tier of words is asked about twice before the next one begins, and all words twice more.
     """
     batches = []
     for turn, (low, high) in enumerate([*TIERS, *TIERS]):
@@ -92,7 +92,7 @@ def asks(kind: Kind, subject: Subject) -> bool:
 
 
 def main() -> None:
-    """Generate until the list or the time is at its end."""
+    """Generate until the list is done or the time is spent."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of raw.jsonl")
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def whole_lines(file: Path) -> int:
-    """Lines of a file; a last line that was cut off is removed."""
+    """The number of lines of a file, from which an incomplete last line is removed."""
     if not file.exists():
         return 0
     data = file.read_bytes()

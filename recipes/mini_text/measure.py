@@ -1,11 +1,12 @@
-"""How well the embedded text model writes, beside its teacher, on test subjects.
+"""Comparison of the embedded text model's writing with its teacher's, on test subjects.
 
     python -m recipes.mini_text.measure --model mini --wordnet DICT [--json] [--prompts 120]
 
-The prompts are drawn from the test subjects of the corpus, every kind in turn, so that the
-teacher's own good answers to the same prompts stand beside the model's. Fluency is SmolLM2's NLL
-per token: **it is the teacher**; Harper's lints and the grammar tagger taught nothing.
-Variety is of eight answers to each prompt at temperature 0.8. Means with 95% bootstrap intervals.
+The prompts are drawn from the test subjects of the corpus, alternating between kinds, so that the
+teacher's own good answers to the same prompts can be compared. Fluency is SmolLM2's NLL per token,
+and **SmolLM2 is the teacher**; Harper's lints and the grammar tagger were not used in training.
+Variety is that of eight answers to each prompt at temperature 0.8. Figures are means with 95%
+bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def choose_prompts(
     split: str = "test",
     seed: int = 0,
 ) -> list[Prompt]:
-    """`count` prompts of a split, the kinds in turn, in any of their phrasings."""
+    """`count` prompts of a split, alternating between kinds, in random phrasings."""
     rng = random.Random(f"{split} {seed}")
     answers: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for kind, subject, text in sorted(rows):
@@ -68,13 +69,13 @@ def choose_prompts(
 
 
 def repeated_pairs(text: str) -> float:
-    """Share of pairs of neighbouring words that occurred before in the text."""
+    """Fraction of pairs of adjacent words that repeat an earlier one of the text."""
     pairs = list(pairwise(words(text)))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
 
 
 def whole(text: str) -> bool:
-    """Whether a text begins with a capital, ends as a sentence and has three words or more."""
+    """Whether a text begins with a capital, ends like a sentence and has at least three words."""
     return bool(text) and text[0].isupper() and text[-1] in ".!?" and len(words(text)) >= 3
 
 
@@ -116,7 +117,7 @@ def self_bleu(texts: Sequence[str], most: int = 4) -> float:
 
 
 def variety(groups: Sequence[Sequence[str]]) -> dict[str, list[float]]:
-    """Per prompt: how many of its answers differ, and their self-BLEU."""
+    """Per prompt: the number of distinct answers, and their self-BLEU."""
     return {
         "distinct of 8": [float(len({key(text) for text in group})) for group in groups],
         "self-BLEU": [self_bleu(group) for group in groups],
@@ -126,14 +127,14 @@ def variety(groups: Sequence[Sequence[str]]) -> dict[str, list[float]]:
 def judged(
     prompts: Sequence[Prompt], answers: Sequence[str], judges: dict[str, Judge]
 ) -> dict[str, list[float]]:
-    """Every figure of one answer to each prompt."""
+    """All measures of one answer to each prompt."""
     found = form(prompts, answers)
     found |= {name: judge(answers) for name, judge in judges.items()}
     return found
 
 
 def default_judges() -> dict[str, Judge]:
-    """The teacher's NLL, lints a sentence and the grammar tagger's P(keep)."""
+    """The teacher's NLL, lints per sentence and the grammar tagger's P(keep)."""
     from aps_eval.judge import FluencyJudge
     from aps_rewards.grammar import Grammar
     from harper import Linter
@@ -153,7 +154,7 @@ def default_judges() -> dict[str, Judge]:
 def measure(
     pipe: Any, prompts: Sequence[Prompt], judges: dict[str, Judge], steps: Sequence[int | None]
 ) -> dict[str, Any]:
-    """Figures of the teacher and of the model at each number of steps (None: one a position)."""
+    """Measures of the teacher and of the model at each number of steps (None: one per position)."""
     questions = [p.question for p in prompts]
     gold = [p.gold[0] for p in prompts]
     runs = {"teacher": judged(prompts, gold, judges)}
@@ -184,7 +185,7 @@ def measure(
 
 
 def mean(values: Sequence[float]) -> list[float]:
-    """Mean and 95% interval, what is not a number left out."""
+    """Mean and 95% interval, ignoring NaN."""
     from aps_eval.report.statistics import mean_interval
 
     kept = [v for v in values if not math.isnan(v)]
@@ -195,7 +196,7 @@ def mean(values: Sequence[float]) -> list[float]:
 
 
 def cell(value: Sequence[float] | None) -> str:
-    """ "1.23 [1.10, 1.36]"."""
+    """A mean and its interval as text, like `1.23 [1.10, 1.36]`."""
     return "{:.2f} [{:.2f}, {:.2f}]".format(*value) if value else "-"
 
 
@@ -220,7 +221,7 @@ def report(results: dict[str, Any], prompts: Sequence[Prompt], shown: int = 50) 
 
 
 def main() -> None:
-    """Measure a model beside its teacher."""
+    """Compare a model with its teacher."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", default="mini", help="'mini' or a folder")
     parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")

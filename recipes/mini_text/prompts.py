@@ -1,8 +1,8 @@
-"""The kinds of question, how users put them, and the examples the teacher is shown.
+"""The kinds of question, their phrasings, and the examples given to the teacher.
 
 `{a}` is the subject with its article ("a violin", "water"), `{x}` the bare word. The first phrasing
-of a kind is the teacher's; the others are drawn when the corpus is built, so that one generated
-answer teaches every way of asking.
+of a kind is used for the teacher; the others are drawn when the corpus is built, so that one
+generated answer is trained with every phrasing.
 """
 
 from __future__ import annotations

@@ -1,16 +1,16 @@
-"""How much an answer says of its own subject: what the teacher's likelihood cannot tell apart.
+"""A score of how specific an answer is to its subject, computed with the teacher.
 
     s = (log p(rest | own subject) - mean_k log p(rest | subject k)) / tokens of the rest
 
-`rest` is the answer without the tokens of its subject; for `subject k` another subject of the same
-kind stands in the answer's place of its own. "People care about X because it makes us feel better"
-is about 0. Of 100 kept answers marked by a reader, s ranked sense above nonsense in 73% of all
-pairs, the likelihood itself in 53%.
+`rest` is the answer without the tokens of its subject; in the k-th term the subject is replaced by
+another one of the same kind. An answer like "People care about X because it makes us feel better"
+scores about 0. On 100 kept answers marked by a reader, s ranked sensible above nonsensical answers
+in 73% of all pairs, the likelihood itself in 53%.
 
     python -m recipes.mini_text.specific --raw DIR/raw.jsonl --out DIR/specific.jsonl
 
-scores what the other filters keep, in an order in which every beginning is balanced; a command that
-is run again goes on behind the last line. `corpus --specific FILE` drops what scores low.
+scores the answers that pass the other filters, in an order of which every prefix is balanced; the
+same command continues after the last line. `corpus --specific FILE` drops low scores.
 """
 
 from __future__ import annotations
@@ -38,22 +38,22 @@ __all__ = ["OTHERS", "Read", "Row", "put", "spans", "specific"]
 log = logging.getLogger(__name__)
 
 OTHERS = 2
-"""Subjects an answer's own is compared with."""
+"""Number of other subjects with which an answer's own is compared."""
 WORD = re.compile(r"[A-Za-z']+")
 
 Row = tuple[str, str, str]
 Read = Callable[[Sequence[tuple[str, list[tuple[int, int]]]]], list[tuple[float, int]]]
-"""Texts and the places to leave out; the log-probability of the rest of each, and its tokens."""
+"""Maps (text, spans to leave out) pairs to (log-probability, number of tokens) of the rest."""
 
 
 def spans(subject: str, text: str) -> list[tuple[int, int]]:
-    """Where the subject stands in a text."""
+    """The (start, end) spans of the subject in a text."""
     own = stems(subject.split()[-1])
     return [m.span() for m in WORD.finditer(text) if m.group().lower() in own]
 
 
 def put(subject: str, text: str, other: str) -> str:
-    """The text with another word in every place of its subject, capitals as they were."""
+    """The text with its subject replaced everywhere by `other`, keeping capitals."""
     word, parts, at = other.split()[-1], [], 0
     for start, end in spans(subject, text):
         parts += [text[at:start], word.capitalize() if text[start].isupper() else word]
@@ -62,7 +62,7 @@ def put(subject: str, text: str, other: str) -> str:
 
 
 def specific(rows: Sequence[Row], by_kind: dict[str, list[str]], read: Read) -> list[float]:
-    """`s` of each (kind, subject, answer); other subjects by the answer's hash."""
+    """`s` of each (kind, subject, answer); the other subjects are chosen by the answer's hash."""
     asked: list[tuple[str, list[tuple[int, int]]]] = []
     for kind, subject, text in rows:
         rng = random.Random(f"{kind} {subject} {text}")
@@ -82,7 +82,7 @@ def specific(rows: Sequence[Row], by_kind: dict[str, list[str]], read: Read) -> 
 
 
 def teacher_reader(device: str = "cpu", batch_size: int = 32) -> Read:
-    """Reads with SmolLM2."""
+    """A `Read` that uses SmolLM2."""
     from importlib.util import find_spec
 
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -101,7 +101,7 @@ def teacher_reader(device: str = "cpu", batch_size: int = 32) -> Read:
 
 
 def reader(model: Any, tokenizer: Any, batch_size: int) -> Read:
-    """Reads with a causal language model and a fast tokenizer."""
+    """A `Read` that uses a causal language model and its fast tokenizer."""
     start = tokenizer.bos_token_id
 
     @torch.inference_mode()
@@ -134,7 +134,7 @@ def reader(model: Any, tokenizer: Any, batch_size: int) -> Read:
 
 
 def main() -> None:
-    """Score the kept answers, in shards that resume."""
+    """Score the kept answers, in shards; continues an earlier run."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--raw", type=Path, nargs="+", required=True)
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, appended to")
@@ -148,7 +148,7 @@ def main() -> None:
     for kind, subject, _ in sorted(kept):
         if subject not in by_kind[kind][-1:]:
             by_kind[kind].append(subject)
-    whole_lines(args.out)  # cuts off half a line
+    whole_lines(args.out)  # removes an incomplete last line
     lines = args.out.read_text(encoding="utf-8").splitlines() if args.out.exists() else []
     done = {tuple(json.loads(line)[:3]) for line in lines}
     waiting = sorted(

@@ -1,8 +1,7 @@
-"""What the teacher is asked about: 6,000 frequent English words of WordNet, split before anything
-is generated.
+"""The subjects the teacher is asked about: 6,000 frequent English words of WordNet.
 
-A word belongs to the part of speech in which it is most used. The split is a hash of the word, so
-that it does not move when the list does: 90% train, 4% tune, 6% test.
+A word belongs to the part of speech in which it is most used. Its split is a hash of the word, so
+that it does not depend on the list: 90% train, 4% tune, 6% test.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ COARSE = re.compile(
     r"obscen|insult|offensive|disparag|vulgar|slang|sexual|genital|prostitut|slur|\brape|penis|vagina|"
     r"\bsex\b|copulat|excre|faeces|feces|murder|suicide|narcotic|torture|nazi|slave|terroris"
 )
-# Words of grammar, and words too wide to say anything about.
+# Function words, and words too general to write a sentence about.
 LEFT_OUT = set(
     re.findall(
         r"\S+",
@@ -46,7 +45,7 @@ class Subject:
         word: lower case, one word.
         pos: n, v or a.
         category: of a concrete noun (`animal`, `food`, ...), else empty.
-        share: in [0, 1), how far down the list of its part of speech it stands.
+        share: its relative rank by frequency within its part of speech, in [0, 1).
     """
 
     word: str
@@ -67,7 +66,7 @@ def split_of(word: str) -> str:
 
 
 def subjects(wordnet: WordNet) -> list[Subject]:
-    """The list, most used first within each part of speech."""
+    """The subjects, by falling frequency within each part of speech."""
     best: dict[str, tuple[int, str]] = {}
     for (text, pos), lemma in wordnet.lemmas.items():
         if pos not in COUNTS or not re.fullmatch(r"[a-z]{3,12}", text) or text in LEFT_OUT:

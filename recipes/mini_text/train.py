@@ -2,10 +2,10 @@
 
     python -m recipes.mini_text.train --work DIR --wordnet DICT --minutes 600 [--device cuda]
 
-One command starts, resumes (the checkpoint in DIR is found by itself) and exports. It starts from
-the embedded model (or `--from-export FOLDER`) with a fresh optimiser, on canvases of 48 positions,
-in which ` / ` stands for the end of a line of verse. Loss and optimiser are those of
-`recipes.word_knowledge`. On CUDA one worker computes; on a CPU `--workers` threads do.
+The same command starts or resumes (from the checkpoint in DIR) and exports. Training starts from
+the embedded model (or `--from-export FOLDER`) with a new optimiser, on canvases of 48 positions, in
+which ` / ` encodes a line break. Loss and optimiser are those of `recipes.word_knowledge`. On CUDA
+there is one worker; on a CPU there are `--workers` threads.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ EMBEDDED = Path("aps_text/weights/mini_text")
 DATA = Path(__file__).parent / "data"
 LINE_END = " / "
 OFTEN = {"poem": 2, "pair": 2, "happy": 2, "sad": 2, "advice": 2, "does": 2}
-"""How often a kind's answers are shown in an epoch, where it is not once."""
+"""How often a kind's answers are used in an epoch; once for other kinds."""
 
 
 def answer_line(text: str) -> str:
-    """An answer as one line: ends of lines become ` / `."""
+    """An answer as one line, with ` / ` for line breaks."""
     return text.replace("\n", LINE_END)
 
 
 @dataclass
 class MiniTextData:
-    """The mixture an epoch is drawn from.
+    """The mixture of facts and answers that epochs are drawn from.
 
     Attributes:
-        facts: WordNet's.
+        facts: the facts of WordNet.
         answers: (kind, subject, answer) of training subjects.
         categories: of concrete nouns, for their articles.
-        share: facts shown, per answer of the teacher.
-        items: held-out questions about facts, watched while it trains.
+        share: number of facts per answer of the teacher.
+        items: held-out questions about facts, for monitoring.
     """
 
     facts: KnowledgeData
@@ -85,7 +85,7 @@ class MiniTextData:
 
 
 def mark_lines(folder: Path) -> None:
-    """Write into an export's `aps.json` what stands for the end of a line."""
+    """Write `line_end` into the `aps.json` of an export."""
     file = folder / "aps.json"
     facts = json.loads(file.read_text(encoding="utf-8"))
     facts["line_end"] = LINE_END
@@ -110,14 +110,14 @@ def balanced(rows: list[tuple[str, str, str]], most: int) -> list[tuple[str, str
 def fitting(
     rows: list[tuple[str, str, str]], tokenizer: PreTrainedTokenizerBase, canvas: int
 ) -> list[tuple[str, str, str]]:
-    """The answers that leave room for their stop token."""
+    """The answers that fit the canvas together with their stop token."""
     lines = [answer_line(text) for _, _, text in rows]
     ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
     return [row for row, own in zip(rows, ids, strict=True) if len(own) < canvas]
 
 
 def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextData:
-    """The mixture; `first` is the epoch of `wordnet_qa.STAGES` the facts are drawn as from."""
+    """The mixture; facts are drawn as from epoch `first` on (see `wordnet_qa.STAGES`)."""
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 

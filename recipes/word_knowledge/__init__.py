@@ -1,1 +1,1 @@
-"""WordNet as questions and answers, and the model trained on them."""
+"""Questions and answers from WordNet, and the model trained on them."""

@@ -1,4 +1,4 @@
-"""English articles by evidence: how the glosses and examples of WordNet use a noun."""
+"""English articles of nouns, inferred from the glosses and examples of WordNet."""
 
 from __future__ import annotations
 

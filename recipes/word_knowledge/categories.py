@@ -1,4 +1,4 @@
-"""Categories above each noun, and the facts that follow: examples, yes/no and choice."""
+"""Categories of each noun, and facts derived from them: examples, yes/no and choice."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ def categories_of(
 ) -> tuple[dict[str, list[str]], dict[str, set[str]], dict[str, list[str]]]:
     """Per noun: names of its nearer categories, words of all its ancestors, gold of stratum C.
 
-    Nearer: its own category and those two levels up that are not too general. Ancestors: of every
-    sense, for drawing wrong categories. Gold: every word of the categories within three levels.
+    Nearer: its own category and those up to two levels above that are not too general. Ancestors:
+    of every sense, to exclude them when wrong categories are drawn. Gold: every word of the
+    categories within three levels.
     """
     wordnet, near, every = lexicon.wordnet, {}, {}
     wide: dict[str, list[str]] = {}
@@ -31,7 +32,7 @@ def categories_of(
 
 
 def derived_facts(lexicon: Lexicon, facts: list[Fact], near: dict[str, list[str]]) -> list[Fact]:
-    """Examples of a category, yes/no and choice facts, from the kind-of facts."""
+    """Examples of a category, yes/no and choice facts, derived from the kind-of facts."""
     wordnet = lexicon.wordnet
     kinds = [f for f in facts if f.kind == "kind"]
     children: dict[str, list[Fact]] = {}

@@ -1,7 +1,7 @@
-"""Answers that need no language model: what the model's scores must be held against.
+"""Baseline answers without a language model, for comparison with the model's scores.
 
 `shuffled`: the gold answer of another question of the same stratum. `majority`: the most frequent
-training answer of the question's type, put into its sentence (choice: the thing named first).
+training answer of the question's type, in its sentence (choice: the option named first).
 `nearest`: the answer of the training question nearest by MiniLM sentence embedding.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["embed", "majority", "nearest", "shuffled"]
 
 
 def shuffled(items: Sequence[Question], seed: int = 0) -> list[str]:
-    """Gold answers moved to another question of the same stratum."""
+    """For each item, the gold answer of another question of the same stratum."""
     rng = random.Random(seed)
     answers = [""] * len(items)
     for stratum in sorted({i.stratum for i in items}):
@@ -36,7 +36,7 @@ def shuffled(items: Sequence[Question], seed: int = 0) -> list[str]:
 
 
 def majority(items: Sequence[Question], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
-    """The commonest training answer of each type; `pairs` are (type, question, answer)."""
+    """The most frequent training answer of each type; `pairs` are (type, question, answer)."""
     keys: dict[str, Counter[str]] = {}
     for kind, _, answer in pairs:
         keys.setdefault(kind, Counter())[phrases.key_of(kind, answer) or answer] += 1
@@ -75,7 +75,7 @@ def embed(texts: Sequence[str], batch_size: int = 128) -> torch.Tensor:
 
 
 def nearest(items: Sequence[Question], pairs: Sequence[tuple[str, str, str]]) -> list[str]:
-    """The answer to the nearest training question."""
+    """For each item, the answer to the nearest training question."""
     trained = embed([question for _, question, _ in pairs])
     asked = embed([item.question for item in items])
     best = torch.cat([(part @ trained.T).argmax(-1) for part in asked.split(64)])

@@ -1,7 +1,7 @@
-"""A small confidence decoder, for watching the model while it trains.
+"""A small confidence decoder, for monitoring the model during training.
 
-Not the library's sampler: greedy or tempered draws, the most confident positions first, equal
-numbers per step. It keeps the library's stop rule: a committed stop token at `p` turns all later
+It is not the library's sampler: greedy or tempered draws, the most confident positions first, equal
+numbers per step. It has the library's stop rule: a committed stop token at `p` turns all later
 positions into `[PAD]`.
 """
 

@@ -1,9 +1,9 @@
-"""Masked training rows that look like the sampler's own canvases.
+"""Masked training rows, distributed like the sampler's canvases.
 
 A row is `[CLS] question [SEP] canvas`; the canvas holds `C` positions: the answer, the stop token
 `[SEP]`, and further stop tokens to the end. Each canvas position is masked with probability `t`;
-then everything behind the FIRST revealed stop token is cut away (`[PAD]`, not attended, no loss),
-because the sampler, once a stop token is committed, fills all later positions with `[PAD]`.
+then everything after the FIRST revealed stop token becomes `[PAD]` (not attended, no loss), because
+the sampler, once a stop token is committed, fills all later positions with `[PAD]`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class TokenIds:
 
 @dataclass
 class Batch:
-    """`ids`, `target` `(B, L)` and `weight` `(B, L)`: the loss weight, 0 where nothing is asked."""
+    """`ids`, `target` and `weight`, all `(B, L)`; the loss weight is 0 at positions without a
+    loss."""
 
     ids: torch.Tensor
     target: torch.Tensor
@@ -36,7 +37,7 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Positions computed, padding included."""
+        """The number of positions, including padding."""
         return self.ids.numel()
 
     def to(self, device: torch.device) -> Batch:
@@ -54,7 +55,7 @@ class Batch:
 
 
 def draw_times(rows: int, full: float, generator: torch.Generator) -> torch.Tensor:
-    """Mask probabilities `(rows,)`: stratified, density 2t, and a share `full` exactly 1."""
+    """Mask probabilities `(rows,)`: a fraction `full` is 1, the others stratified of density 2t."""
     u = (torch.arange(rows) + torch.rand(rows, generator=generator)) / rows
     t = u.sqrt()[torch.randperm(rows, generator=generator)]
     t[torch.rand(rows, generator=generator) < full] = 1.0
@@ -70,13 +71,16 @@ def canvas_of(answers: list[list[int]], length: int, ids: TokenIds) -> torch.Ten
     canvas = torch.full((len(answers), length), ids.stop)
     for row, answer in enumerate(answers):
         if len(answer) >= length:
-            raise ValueError(f"answer of {len(answer)} pieces: at most {length - 1} fit")
+            raise ValueError(
+                f"an answer of {len(answer)} pieces does not fit: at most {length - 1} do; use a "
+                "longer canvas"
+            )
         canvas[row, : len(answer)] = torch.tensor(answer, dtype=torch.long)
     return canvas
 
 
 def cut_after_stop(z: torch.Tensor, ids: TokenIds) -> torch.Tensor:
-    """`z` `(B, C)` with `[PAD]` everywhere behind the first revealed stop token of each row."""
+    """`z (B, C)` with `[PAD]` everywhere after the first revealed stop token of each row."""
     stops = (z == ids.stop).int()
     behind = (stops.cumsum(1) - stops) > 0
     return z.masked_fill(behind, ids.pad)

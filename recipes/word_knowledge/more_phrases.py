@@ -1,7 +1,7 @@
-"""Further training phrasings, so that a question is understood however it is put.
+"""Further training phrasings, so that the model understands more ways of asking.
 
-The bundled questions of strata B and C are asked in `phrases.TRAIN`; these are for training only.
-None is a held-out phrasing.
+The bundled questions of strata B and C use the phrasings in `phrases.TRAIN`; these ones are used in
+training only. None is a held-out phrasing.
 """
 
 from __future__ import annotations

@@ -112,16 +112,16 @@ KEYED = {
     "choice": re.compile(r"^(?P<key>.+?) is a kind of "),
     "yesno": re.compile(r"^(?P<key>yes|no)\b"),
 }
-"""Question types judged by a key phrase, and where that phrase stands in the answer."""
+"""Question types that are scored by a key phrase, and the pattern that finds it in an answer."""
 
 
 def capitalise(sentence: str) -> str:
-    """The sentence with its first letter raised."""
+    """The sentence with its first letter in upper case."""
     return sentence[:1].upper() + sentence[1:]
 
 
 def normalise(text: str) -> str:
-    """Lower-case, punctuation to spaces, single spaces: the form in which answers compare.
+    """Lower case, punctuation replaced by spaces, single spaces: for comparing answers.
 
     >>> normalise("A self-made  man, yes.")
     'a self made man yes'
@@ -130,7 +130,7 @@ def normalise(text: str) -> str:
 
 
 def key_of(kind: str, answer: str) -> str | None:
-    """The key phrase of an answer without its article; None when the sentence has none.
+    """The key phrase of an answer without its article; None if the sentence has none.
 
     >>> key_of("kind", "A violin is a kind of bowed stringed instrument.")
     'bowed stringed instrument'

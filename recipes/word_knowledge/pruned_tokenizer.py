@@ -1,8 +1,8 @@
-"""A WordPiece tokenizer pruned to the pieces in use, and the embedding rows that go with it.
+"""Pruning of a WordPiece tokenizer to the pieces in use, with the matching embedding rows.
 
-Kept: the five special tokens, every single character and its `##` form (so that any text stays
-encodable), every piece the data uses, then the most frequent others (BERT's vocabulary is
-ordered by frequency) up to `size`.
+Kept are the five special tokens, every single character and its `##` form (so that any text can be
+encoded), every piece the data uses, and the most frequent others (BERT's vocabulary is ordered by
+frequency) up to `size`.
 """
 
 from __future__ import annotations

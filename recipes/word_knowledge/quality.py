@@ -1,4 +1,4 @@
-"""Quality of a text model on the bundled questions, by one command.
+"""Measures the quality of a text model on the bundled questions.
 
     python -m recipes.word_knowledge.quality --model mini --wordnet DICT [--json]
 
@@ -84,7 +84,7 @@ def masked_nll(
 def score(
     items: Sequence[Question], answers: Sequence[str], judge: Any = None, judged: int = 200
 ) -> dict[str, Any]:
-    """Every figure of one set of answers; fluency on the definitions and the first `judged`."""
+    """All measures of one set of answers; fluency on the definitions and the first `judged`."""
     from aps_eval.metrics import distinct_n, repeated_ngrams, token_f1
 
     groups: dict[str, list[int]] = {}
@@ -124,7 +124,7 @@ def measure(
     judge: Any = None,
     judged: int = 200,
 ) -> dict[str, Any]:
-    """Scores per setting; steps beyond the canvas are clipped to its length and reported so."""
+    """Scores per setting; more steps than the canvas has positions are clipped to their number."""
     results = {}
     for t in steps:
         for temperature in temperatures:
@@ -139,7 +139,7 @@ def measure(
 
 
 def control_answers(items: Sequence[Question], wordnet: str | None) -> dict[str, list[str]]:
-    """Answers of each control (`controls.py`); two of them need the training questions."""
+    """Answers of each control (`controls.py`); two need the training questions, so `wordnet`."""
     from recipes.word_knowledge.controls import majority, nearest, shuffled, training_pairs
     from recipes.word_knowledge.wordnet_qa import build_data
 
@@ -164,7 +164,7 @@ def paired(
 
 
 def report(results: dict[str, Any]) -> str:
-    """The figures as a Markdown text."""
+    """The measures as Markdown."""
     lines = ["| masked | all | A | B | C |", "|---|---|---|---|---|"]
     for rate, row in results["masked_nll"].items():
         cells = [f"{row[s][0]:.2f}" if s in row else "-" for s in ("all", "A", "B", "C")]

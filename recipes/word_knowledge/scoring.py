@@ -29,7 +29,7 @@ def group_name(item: Question) -> str:
 
 
 def exact_match(items: Sequence[Question], answers: Sequence[str]) -> dict[str, float]:
-    """Share of exact answers per stratum and type."""
+    """Fraction of exact answers per stratum and type."""
     hits: dict[str, list[bool]] = {}
     for item, answer in zip(items, answers, strict=True):
         hits.setdefault(group_name(item), []).append(is_exact(item, answer))

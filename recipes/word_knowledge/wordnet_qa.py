@@ -1,9 +1,9 @@
-"""The word-knowledge data: training stream and the bundled question sets, split into strata.
+"""The word-knowledge data: training pairs and the bundled question sets, split into strata.
 
-Strata: A, a trained fact in a phrasing that is never trained; B, a fact trained only in the other
-direction; C, a word of which nothing was trained: every fact in which the word (or its plural)
-stands anywhere, in a slot, a definition or an example, is removed. Everything is a function of
-WordNet 3.1, the WordPiece vocabulary and `seed`: a second run sees the same split.
+Strata: A, a training fact in a phrasing that is not used in training; B, a fact trained only in the
+opposite direction; C, a word without training facts: every fact that contains the word (or its
+plural) in a slot, a definition or an example is removed. Everything is a function of WordNet 3.1,
+the WordPiece vocabulary and `seed`, so every run makes the same split.
 
     python -m recipes.word_knowledge.wordnet_qa --wordnet DIR --out eval/aps_eval/data
 """
@@ -51,7 +51,7 @@ STAGES: dict[int, dict[str, float]] = {
     24: {"definition": 3.5, "use": 2.0, "parts": 3.0, "kind": 0.6, "rare kind": 1.5,
          "opposite": 0.7, "synonym": 0.7, "example": 0.9, "yesno": 0.4, "choice": 0.6},
 }  # fmt: skip
-"""By the first epoch of a stage: how much more often each kind of fact is drawn than at first."""
+"""First epoch of a stage -> factor, for each kind of fact, on how often it is drawn."""
 PHRASINGS = {kind: rows + MORE[kind] for kind, rows in phrases.TRAIN.items()}
 A_COUNTS = {
     "definition_n": 45,
@@ -117,7 +117,7 @@ class KnowledgeData:
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
         """All training pairs of one epoch in random order; the same for the same number.
 
-        In later `STAGES` the short facts are known and the longer ones are drawn more often.
+        In later `STAGES` the longer facts, which take longer to learn, are drawn more often.
         """
         rng = random.Random(f"{SEED}-{number}")
         factor = STAGES[max(start for start in STAGES if start <= number)]
@@ -180,7 +180,7 @@ def _fits(fact: Fact, pieces: Callable[[str], int]) -> bool:
 
 
 def _split(data: KnowledgeData, wide: dict[str, list[str]], rng: random.Random) -> set[str]:
-    """Choose strata C, B, A; remove from `data.facts` what they hold out; fill `data.items`.
+    """Choose strata C, B, A; remove the held-out facts from `data.facts`; fill `data.items`.
 
     Returns the words of stratum C.
     """

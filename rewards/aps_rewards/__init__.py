@@ -4,8 +4,8 @@
     relevance = load_reward("relevance")
     call_reward(relevance, ["What is a violin?"], ["A violin is a stringed instrument."])
 
-Nothing here knows the sampler: a reward is useful on its own, and one written for TRL's
-`GRPOTrainer` runs unchanged.
+This package does not depend on the sampler: rewards can be used on their own, and one written for
+TRL's `GRPOTrainer` runs unchanged.
 """
 
 from __future__ import annotations

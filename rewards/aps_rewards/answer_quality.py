@@ -1,11 +1,11 @@
-"""Answer quality: a cross-encoder's log-odds that this answer is the better one. Differentiable.
+"""Answer quality: a cross-encoder's Bradley-Terry score of an answer. Differentiable.
 
     r = head(encoder([CLS] question [SEP] answer [SEP])),   P(a better than b) = sigmoid(r_a - r_b)
 
 The Bradley-Terry model of TRL's `RewardTrainer`, trained here on answers to word-knowledge
-questions (`recipes/answer_quality/train.py`; each folder of weights has its card). Two models:
-`answer-quality` guides; `answer-quality-report`, from other data, other faults and another encoder,
-only reports, so that a rise it sees was not learnt by the guide.
+questions (`recipes/answer_quality/train.py`; each folder of weights has its card). There are two
+models: `answer-quality` is for guiding; `answer-quality-report`, trained from another encoder on
+other data with other kinds of faults, is for reporting, as independent evidence of a gain.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ __all__ = ["AnswerQuality", "AnswerQualityReport"]
 
 
 class AnswerQuality(SequenceClassifier):
-    """Log-odds that the answer is better than another to the same question.
+    """Score whose difference between two answers to a question is the log-odds of the first.
 
-    0 is the middle of good and bad training answers. Scores of different questions do not compare.
+    0 is about midway between good and bad training answers. Scores of different questions are not
+    comparable.
 
     How to game it: see the card in `weights/answer_quality`. It was trained on one-sentence answers
-    about common words; any other text it has never seen, and what it says of it means
-    little. It knows the facts it was shown, not facts.
+    about common words; its scores of any other text mean little. It knows the facts of its
+    training data only.
 
     Args:
         weights: folder of a cross-encoder with one label and its fast tokenizer; default: the one
-            shipped.
-        device: where the model lives; default: CPU.
+            in the package.
+        device: of the model; default: CPU.
         dtype: of its weights. Scores are returned in float32 or wider.
         batch_size: texts per forward on the text side.
 
@@ -78,10 +79,10 @@ class AnswerQuality(SequenceClassifier):
 
 
 class AnswerQualityReport(AnswerQuality):
-    """A second opinion on answer quality, for reports: other data, faults and encoder.
+    """A second model of answer quality, for reports: another encoder, other data and faults.
 
-    It takes `AnswerQuality`'s options. It offers no gradient, so that nothing is guided by it
-    unawares; keep it out of guiding altogether, or it measures nothing.
+    It takes `AnswerQuality`'s options. It has no gradient, so that it is not used to guide by
+    accident; if it guides, it is no independent evidence.
     """
 
     name = "answer-quality-report"

@@ -1,8 +1,8 @@
-"""Calling a reward without trusting it.
+"""Checked calls of rewards.
 
-Rows that are equal are scored once, coroutines are awaited, and the reward works on copies, in
-surroundings that are put back (`guard`). Whatever goes wrong is a `RewardError` that names the
-reward, the index and the text of the prompt: any exception but the three of `guard.PASSED_ON`, and
+Equal rows are scored once, coroutines are awaited, and the reward gets copies; process-wide
+settings that it changes are restored (`guard`). Any failure becomes a `RewardError` that names the
+reward, the index and the text of the prompt: any exception except those in `guard.PASSED_ON`, and
 any result that is not one number per row. `None` (not applicable) contributes 0.
 """
 
@@ -24,7 +24,7 @@ from .waiting import RewardTimeout, start
 
 __all__ = ["LARGEST", "RewardCall", "RewardError", "call_reward", "failure", "quoted"]
 
-LARGEST = 3.4e38  # what float32 holds, in which scores are summed
+LARGEST = 3.4e38  # scores are summed in float32
 
 _Columns = dict[str, list[Any]]
 
@@ -34,8 +34,8 @@ class RewardError(RuntimeError):
 
     Attributes:
         reward: its name.
-        index: row of the prompt at fault, or None where it is the whole batch.
-        partial: what was finished before it, where a pipeline raised it (an `APSOutput`).
+        index: row of the prompt on which it failed; None if it failed on the batch as a whole.
+        partial: the answers finished before (an `APSOutput`), if a pipeline raised the error.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class RewardError(RuntimeError):
         return f"reward {self.reward!r} {self._what}{where}{self._more}"
 
     def at(self, rows: Sequence[int]) -> RewardError:
-        """The same error with its index looked up in `rows`: from a part to the whole."""
+        """The same error with its index i replaced by `rows[i]`, the row in the whole batch."""
         known = self.index is not None and 0 <= self.index < len(rows)
         index = rows[self.index] if known and self.index is not None else None
         moved = RewardError(self.reward, self._what, index, self._row, self._more)
@@ -71,12 +71,15 @@ def call_reward(
 ) -> list[float]:
     """Score B completions: B finite floats.
 
-    _Columns equal in prompt, completion, ids and every column are scored once. A reward that names
-    its parameters and takes no `**kwargs` gets only those it names. If the reward raises on the
-    batch, or returns another number of values, rows are tried alone to find the one at fault.
+    Rows equal in prompt, completion, ids and every column are scored once. A reward without
+    `**kwargs` gets only the columns that it has parameters for. If the reward raises on the batch,
+    or returns a wrong number of values, rows are scored one by one to find the one at fault.
 
     Args:
-        timeout: seconds the reward may take for the batch; None waits for ever.
+        prompts, completions: B strings or message lists each.
+        columns: dataset columns by name, B values each.
+        completion_ids: B token id lists.
+        timeout: seconds the reward may take for the batch, > 0; None is no limit.
 
     Raises:
         ValueError: lists of unequal length.
@@ -90,10 +93,10 @@ def call_reward(
 
 
 class RewardCall:
-    """A started call: several may be started before the first `result` is waited for.
+    """A started call, with `call_reward`'s arguments; several can run before their `result()`s.
 
-    Takes `call_reward`'s arguments. Attributes:
-        distinct: how many different rows the reward is asked for.
+    Attributes:
+        distinct: number of distinct rows that the reward scores.
     """
 
     def __init__(
@@ -112,7 +115,10 @@ class RewardCall:
             rows["completion_ids"] = [list(ids) for ids in completion_ids]
         for name, values in (columns or {}).items():
             if name in rows:
-                raise ValueError(f"column {name!r} would hide the reward's own argument; rename it")
+                raise ValueError(
+                    f"a column cannot be named {name!r}, which is an argument of every reward; "
+                    "rename it"
+                )
             rows[name] = list(values)
         for name, values in rows.items():
             if len(values) != len(prompts):
@@ -145,14 +151,14 @@ class RewardCall:
         return [scores[i] for i in self._owner]
 
     def _start(self, rows: _Columns) -> Callable[[], list[float | None]]:
-        """Begin to score rows, on copies of them."""
+        """Start scoring rows, on copies of them."""
         count = len(rows["prompts"])
         arguments = _arguments(self._reward, copied(rows))
         read = functools.partial(_numbers, count=count)
         return start(self._reward, arguments, self._timeout, read)
 
     def _blame(self, error: BaseException) -> RewardError:
-        """The error of the row that fails alone, or of the whole batch if none does."""
+        """The error of the first row that fails when scored alone, or of the batch if none does."""
         name, rows, index = self._name, self._rows, self._index
         if isinstance(error, _WrongCount):
             return self._miscounted(error.what)
@@ -167,7 +173,7 @@ class RewardCall:
         if isinstance(error, _NoNumber | _WrongCount) and at is not None:
             return RewardError(name, error.what, index[at], _shown(rows, at), error.mend)
         if type(error) is RewardError and "_what" in vars(error) and error.index is not None:
-            if at is None:  # a reward made of rewards: its part is named
+            if at is None:  # a composed reward: the error names its part
                 return error.at(index)
             return RewardError(error.reward, error._what, index[at], _shown(rows, at), error._more)
         verb, what = failure(error)
@@ -184,7 +190,7 @@ class RewardCall:
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
 
     def _alone(self, row: int) -> BaseException | None:
-        """What a row raises alone."""
+        """The exception raised when a row is scored alone; None if it is scored."""
         try:
             self._start(_take(self._rows, [row]))()
         except PASSED_ON:
@@ -194,9 +200,9 @@ class RewardCall:
         return None
 
     def _miscounted(self, what: str) -> RewardError:
-        """The row that gets no list of one value alone, or the whole batch if all or none do."""
+        """The error of the first row that fails when scored alone, or of the batch if all or none
+        do."""
         wanted = _WrongCount.mend
-        # One that raises alone, or gets no number, fails too; the error names its prompt.
         alone = [self._alone(i) is None for i in range(len(self._index))]
         if all(alone) or not any(alone):
             if len(alone) == 1:
@@ -209,20 +215,20 @@ class RewardCall:
 
 
 def failure(error: BaseException) -> tuple[str, str]:
-    """How a call failed, and what is to be said of it."""
+    """How a call failed ("raised" or "timed out"), and the text for the error message."""
     if isinstance(error, RewardTimeout):
         return "timed out", str(error)
     what = described(error)
     if isinstance(error, ValueError) and "signal only works in main thread" in what:
         what += (
-            "; Python allows signals in the main thread only, and a time limit moves the reward to "
-            "another one: use no reward_timeout (timeout) with it, or take the signal out of it"
+            "; Python allows signals in the main thread only, and with a timeout the reward runs "
+            "in another one: set no reward_timeout (timeout), or remove the signal from the reward"
         )
     return "raised", what
 
 
 class _WrongCount(Exception):
-    """Not one value per row."""
+    """The result has not one value per row."""
 
     mend = "; return a list with one number per completion"
 
@@ -232,7 +238,7 @@ class _WrongCount(Exception):
 
 
 class _NoNumber(Exception):
-    """A value that is no number."""
+    """A value is not a finite number."""
 
     def __init__(self, row: int, what: str, mend: str) -> None:
         super().__init__(what)
@@ -243,7 +249,7 @@ def _numbers(result: Any, count: int) -> list[float | None]:
     """A reward's result as `count` numbers.
 
     Raises:
-        _WrongCount, _NoNumber: and whatever the result's own code raises.
+        _WrongCount, _NoNumber: see there; and whatever the result's own code raises.
     """
     values = _as_list(result, count)
     if values is None or len(values) != count:
@@ -279,7 +285,7 @@ def _number(value: Any, row: int) -> float | None:
 
 
 def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
-    """What the reward is called with."""
+    """The reward's keyword arguments."""
     arguments: dict[str, Any] = dict(rows)
     if all(ids is None for ids in rows["completion_ids"]):
         arguments["completion_ids"] = None
@@ -288,7 +294,7 @@ def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
         parameters = list(inspect.signature(reward).parameters.values())
     except PASSED_ON:
         raise
-    except BaseException:  # written in C, or it hides its signature: TRL passes everything
+    except BaseException:  # no signature (written in C, e.g.): pass everything, as TRL does
         return everything
     named = {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
     for parameter in parameters:
@@ -300,7 +306,7 @@ def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
 
 
 def _as_list(result: Any, count: int) -> list[Any] | None:
-    """Up to `count + 1` values in order; None for what is no list of values."""
+    """Up to `count + 1` values in order; None if `result` is not a list of values."""
     if isinstance(result, (str, bytes, bytearray, Mapping, Set)):
         return None
     if hasattr(result, "tolist"):
@@ -315,7 +321,7 @@ def _shown(rows: _Columns, i: int) -> str:
 
 
 def quoted(turn: Prompt) -> str:
-    """The text of a prompt or completion in quotation marks, not too much of it."""
+    """The text of a prompt or completion in quotation marks, shortened."""
     try:
         text: Any = last_text(turn)
     except (LookupError, TypeError):  # messages without a content
@@ -330,7 +336,7 @@ def _take(rows: _Columns, index: list[int]) -> _Columns:
 
 
 def _freeze(value: Any) -> Any:
-    """A hashable stand-in; objects it does not know are equal only to themselves."""
+    """A hashable value for comparisons; unknown objects are equal only to themselves."""
     if value is None or isinstance(value, (str, bytes, int, float, bool)):
         return type(value), value
     try:
@@ -338,6 +344,6 @@ def _freeze(value: Any) -> Any:
             return type(value), tuple(_freeze(v) for v in value)
         if isinstance(value, dict):
             return dict, tuple((k, _freeze(v)) for k, v in value.items())
-    except RecursionError:  # it holds itself
+    except RecursionError:  # a container that contains itself
         pass
     return id(value)

@@ -1,8 +1,8 @@
 """A sequence-classification model with its tokenizer, from a folder, a hub id or a PEFT adapter.
 
-Nothing is made up: weights that the files lack (the head of a causal language model, say) would be
-random and differ at every load, and a tokenizer without vocabulary files would read every text
-alike; both are refused.
+Incomplete files are refused: missing weights (as the head of a causal language model) would be
+random and differ at every load, and a tokenizer without vocabulary files would encode every text
+alike.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ADAPTER = "adapter_config.json"
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """transformers shows no progress bars of its own inside."""
+    """Context in which transformers shows no progress bars."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
@@ -46,34 +46,34 @@ def load_classifier(
     *,
     whole: bool = True,
 ) -> tuple[Any, Any]:
-    """Model and tokenizer.
+    """Load model and tokenizer.
 
     Args:
         source: a folder or a hub id. A folder with an `adapter_config.json` and no `config.json` is
             a PEFT adapter: its base is loaded and the adapter merged into it.
-        tokenizer: given, or None: that of `source`, and of an adapter without one its base's.
-        dtype: of the weights; None as stored.
+        tokenizer: a loaded tokenizer; None loads that of `source` (or of an adapter's base).
+        dtype: of the weights; None is the stored one.
         hub: `trust_remote_code`, `local_files_only`, `revision`.
-        whole: refuse a model whose files lack weights; False where its head is not used.
+        whole: refuse a model whose files lack weights; False if its head is not used.
 
     Raises:
-        ValueError: weights are missing (they are named), no tokenizer's vocabulary, or an adapter
+        ValueError: missing weights (they are named), a tokenizer without vocabulary, or an adapter
             that names no base or is of another task.
-        OSError: nothing to load there.
+        OSError: no model at `source`.
     """
     try:
         with quiet():
             return _loaded(source, tokenizer, dtype, hub, whole)
     except (*PASSED_ON, _Refused, OSError, ModuleNotFoundError):
         raise
-    except Exception as error:  # of transformers, safetensors, tokenizers, torch
+    except Exception as error:  # from transformers, safetensors, tokenizers or torch
         raise ValueError(
             f"{str(source)!r} cannot be loaded as a reward model: {described(error)}"
         ) from error
 
 
 class _Refused(ValueError):
-    """An error of ours, which says what is to be done."""
+    """An error whose message already names the mend."""
 
 
 def _loaded(
@@ -91,7 +91,7 @@ def _loaded(
     options = dict(hub)
     extra: dict[str, Any] = {}
     if adapter:
-        options["revision"] = None  # it is the adapter's
+        options["revision"] = None  # the given revision is the adapter's
         extra = _head_of(folder, base, options)
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -106,15 +106,15 @@ def _loaded(
         kinds = ", ".join(getattr(model.config, "architectures", None) or []) or "model"
         raise _Refused(
             f"{str(source)!r} is no reward model: it lacks {', '.join(sorted(missing)[:5])}"
-            f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (it says it is "
-            f"{kinds}); random weights would score at random. Give a model that was trained "
-            "for sequence classification"
+            f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (its config.json "
+            f"says {kinds}); random weights would give random scores. Give a model that was "
+            "trained for sequence classification"
         )
     beyond = sorted(name for name in found["unexpected_keys"] if re.search(r"layers?\.\d+\.", name))
     if beyond:
         raise _Refused(
-            f"{str(source)!r} holds {len(beyond)} weights of layers that its config.json leaves "
-            f"out, e.g. {beyond[0]}"
+            f"{str(source)!r} has {len(beyond)} weights of layers that its config.json does not "
+            f"have, e.g. {beyond[0]}; correct num_hidden_layers there"
         )
     if tokenizer is None:
         own = adapter and not _has_vocabulary(folder)
@@ -129,14 +129,13 @@ def _loaded(
 
 
 def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
-    """A loaded Hugging Face model, or the model of a pipeline, with its tokenizer.
+    """The network and tokenizer of a loaded Hugging Face model or pipeline; None for others.
 
-    None where `model` is neither. Without `tokenizer` the model's own is loaded, from where the
-    model was.
+    If `tokenizer` is None, that of the model is loaded from where the model was loaded from.
 
     Raises:
         TypeError: a model or pipeline of another task.
-        ValueError: a model that does not say where it was loaded from, and no tokenizer.
+        ValueError: no tokenizer, and the model does not record where it was loaded from.
     """
     if hasattr(model, "task") and hasattr(model, "model") and hasattr(model, "tokenizer"):
         if model.task not in ("text-classification", "sentiment-analysis"):
@@ -159,7 +158,7 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
         place = getattr(inner.config, "_name_or_path", "")
         if not place:
             raise ValueError(
-                f"this {type(inner).__name__} does not say where it was loaded from; give its "
+                f"this {type(inner).__name__} does not record where it was loaded from; give its "
                 "tokenizer: load_reward(model, tokenizer=...)"
             )
         from transformers import AutoTokenizer
@@ -170,7 +169,7 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
 
 
 def _check_depth(folder: Path) -> None:
-    """Refuse a configuration of more layers than the weights can hold, before they are built."""
+    """Refuse a configuration with more layers than the files have weights, before building it."""
     files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
     if not files:
         return
@@ -184,8 +183,8 @@ def _check_depth(folder: Path) -> None:
             held += len(tensors.keys())
     if isinstance(layers, int) and layers > held:
         raise _Refused(
-            f"{str(folder)!r} says num_hidden_layers={layers} in config.json, and its weights are "
-            f"{held} tensors"
+            f"config.json of {str(folder)!r} has num_hidden_layers={layers}, and its weights are "
+            f"only {held} tensors; compare it with the published file"
         )
 
 
@@ -202,7 +201,10 @@ def _base_of(folder: Path) -> str:
     except (ValueError, AttributeError) as error:
         raise _Refused(f"{folder / ADAPTER} is not a JSON object: {error}") from error
     if not isinstance(base, str) or not base:
-        raise _Refused(f"{folder / ADAPTER} names no base_model_name_or_path")
+        raise _Refused(
+            f"{folder / ADAPTER} names no base_model_name_or_path; write the base's folder or hub "
+            "id there"
+        )
     if task not in (None, "SEQ_CLS"):
         raise _Refused(
             f"the adapter {str(folder)!r} is for task {task!r}; a reward model's is 'SEQ_CLS'"
@@ -211,7 +213,7 @@ def _base_of(folder: Path) -> str:
 
 
 def _tensors_of(folder: Path) -> dict[str, list[int]]:
-    """Names and shapes in an adapter's file."""
+    """The shapes of the tensors in an adapter's file, by name."""
     from safetensors import safe_open
 
     file = folder / "adapter_model.safetensors"
@@ -226,7 +228,7 @@ def _plain(name: str) -> str:
 
 
 def _head_of(folder: Path, base: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`num_labels` where the adapter brings a head of another width than the base's."""
+    """`{"num_labels": n}` if the adapter has a head of another width than the base's, else {}."""
     from transformers import AutoConfig
 
     for name, shape in _tensors_of(folder).items():

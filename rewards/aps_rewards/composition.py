@@ -4,14 +4,14 @@
     Clipped       min(max(r, low), high)      Threshold    1[r >= at], or sigmoid((r - at) / width)
     Minimum       min_i r_i
 
-Each is itself a reward (TRL's signature) and may be a part of another. `combine` is written once,
-on tensors, and is applied to the parts' scores of TEXT and to their scores of a RELAXED answer
-alike; every part keeps its own tokenizer, embeddings and bridge, so nothing has to be shared. A
-composed reward therefore steers by gradient if all parts do, else as one black box (RLOO). Only
-the parts of a `WeightedSum` at the top are told apart: each steers in its own way.
+Each is itself a reward (TRL's signature) and may be a part of another. `combine` is defined on
+tensors and is applied both to the parts' scores of TEXT and to their scores of a RELAXED answer;
+every part keeps its own tokenizer, embeddings and bridge. A composed reward therefore steers by
+gradient if all its parts do, else as one black box (RLOO). The exception is a `WeightedSum` that is
+not part of another reward: it is split, and each part uses its own estimator.
 
-A row to which a part does not apply (`None`) is one to which the composed reward does not apply;
-in a sum the part contributes 0, as in TRL, unless no part applies.
+If a part does not apply to a row (`None`), the composed reward does not either; in a sum such a
+part contributes 0, as in TRL, unless no part applies.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Composed(ABC):
 
     Attributes:
         parts: the rewards it is made of.
-        timeout: seconds each part may take; None waits for ever. For the text side.
+        timeout: seconds each part may take to score texts; None is no limit.
     """
 
     name: str
@@ -51,21 +51,21 @@ class Composed(ABC):
 
     @abstractmethod
     def combine(self, values: Sequence[Tensor]) -> Tensor:
-        """One score per row from the parts' scores, each `(B,)`; differentiable where it can be."""
+        """Scores `(B,)` from the parts' scores, each `(B,)`."""
 
     @property
     def differentiable(self) -> bool:
-        """Whether all parts steer by gradient, so that this does."""
+        """Whether all parts steer by gradient."""
         return all(steers_by_gradient(part) for part in self.parts)
 
     @property
     def measures(self) -> str:
-        """What it is made of."""
+        """A line that names the parts."""
         return f"{type(self).__name__.lower()} of {', '.join(map(reward_name, self.parts))}"
 
     @property
     def licence(self) -> str:
-        """Those of the parts."""
+        """The licences of the parts."""
         return "; ".join(dict.fromkeys(filter(None, (describe(p).licence for p in self.parts))))
 
     def __call__(
@@ -96,7 +96,7 @@ class Composed(ABC):
         return [v if self.applies(row) else None for v, row in zip(total, rows, strict=True)]
 
     def applies(self, values: Sequence[float | None]) -> bool:
-        """Does it apply to a row whose parts scored this?"""
+        """Whether it applies to a row with these scores of the parts."""
         return all(value is not None for value in values)
 
 
@@ -139,12 +139,16 @@ class WeightedSum(Composed):
         return functools.reduce(lambda a, b: a + b, terms)
 
     def applies(self, values: Sequence[float | None]) -> bool:
-        """If any part does."""
+        """See `Composed.applies`; true if any part applies."""
         return any(value is not None for value in values)
 
 
 class Clipped(Composed):
-    """`min(max(r, low), high)`: no gradient, and nothing to gain, beyond the bounds."""
+    """`min(max(r, low), high)`; the gradient is 0 beyond the bounds.
+
+    Raises:
+        ValueError: not low < high.
+    """
 
     def __init__(
         self, reward: Reward | str, low: float = -math.inf, high: float = math.inf
@@ -165,7 +169,10 @@ class Clipped(Composed):
 class Threshold(Composed):
     """1 where `r >= at`, else 0; with a `width`, the smooth `sigmoid((r - at) / width)`.
 
-    Without a width it is flat almost everywhere, so it has no gradient and is a black box.
+    Without a width its gradient is 0 almost everywhere, so it is a black box.
+
+    Raises:
+        ValueError: `at` is not finite, or `width` not > 0 and finite.
     """
 
     def __init__(self, reward: Reward | str, at: float, width: float | None = None) -> None:
@@ -180,7 +187,7 @@ class Threshold(Composed):
 
     @property
     def differentiable(self) -> bool:
-        """Whether the step is smooth and the part steers by gradient."""
+        """Whether there is a width and the part steers by gradient."""
         return self.width is not None and super().differentiable
 
     def combine(self, values: Sequence[Tensor]) -> Tensor:
@@ -191,9 +198,9 @@ class Threshold(Composed):
 
 
 class Minimum(Composed):
-    """The worst of several: all must be good. The gradient is the worst one's, row by row.
+    """The lowest of several scores, row by row; its gradient is that of the lowest part.
 
-    Bring the parts to one scale first (`Normalised`): the smallest scale always is the minimum.
+    Bring the parts to one scale first (`Normalised`): otherwise a part of low values always wins.
     """
 
     def __init__(self, *rewards: Reward | str) -> None:
@@ -208,19 +215,19 @@ class Minimum(Composed):
 
 
 class Normalised(Composed):
-    """`(r - mean) / scale`: rewards of any unit on one scale, so that one `beta` fits all.
+    """`(r - mean) / scale`: brings rewards of any unit to one scale, so that one `beta` fits all.
 
-    Mean and scale (the standard deviation) are those of the base model's own answers. They come
-    from `observe`, which `APSPipeline.calibrate` calls, and run on with every further batch
-    (Welford 1962); during a call they stand still, so no prompt depends on its neighbours.
+    Mean and scale (the standard deviation) are those of the base model's own answers, computed by
+    `observe`, which `APSPipeline.calibrate` calls; each further batch updates them (Welford 1962).
+    They do not change during a call, so no answer depends on the other prompts.
 
     Args:
-        reward: what is normalised.
+        reward: the reward to normalise.
         mean, scale: known values; without them the reward must be calibrated before its first use.
 
     Raises:
-        ValueError: one of `mean` and `scale` alone, or a scale that is not positive; when used,
-            fewer than two observed scores, or scores that were all the same.
+        ValueError: only one of `mean` and `scale`, or a scale that is not positive and finite; when
+            used, fewer than two observed scores, or scores that were all equal.
     """
 
     def __init__(
@@ -237,7 +244,7 @@ class Normalised(Composed):
 
     @property
     def range(self) -> tuple[float, float]:  # type: ignore[override]
-        """The part's, in standard deviations; infinite before there are any."""
+        """The part's range, normalised; infinite while mean and scale are unknown."""
         if self._given is None and self.count < 2:
             return (-math.inf, math.inf)
         mean, scale = self.statistics
@@ -246,12 +253,12 @@ class Normalised(Composed):
 
     @property
     def statistics(self) -> tuple[float, float]:
-        """`(mean, scale)` in force."""
+        """The current `(mean, scale)`; raises `ValueError` if they are unknown."""
         if self._given is not None:
             return self._given
         if self.count < 2:
             raise ValueError(
-                f"{self.name} has seen {self.count} scores and knows no scale; call "
+                f"{self.name} has observed {self.count} scores, too few for a scale; call "
                 "pipe.calibrate(reward, prompts), or give mean= and scale="
             )
         scale = math.sqrt(self._square / self.count)
@@ -265,7 +272,7 @@ class Normalised(Composed):
     def observe(
         self, prompts: list[Prompt], completions: list[Prompt], **columns: list[Any]
     ) -> None:
-        """Take the scores of these answers of the base model into the running statistics."""
+        """Add the scores of these answers of the base model to the running statistics."""
         ids = columns.pop("completion_ids", None)
         call = RewardCall(self.parts[0], prompts, completions, columns, completion_ids=ids)
         for value in call.result():

@@ -4,8 +4,8 @@
     u = shared numbers / larger count (as multisets)
     c = 1 / (1 + |value - target| / max(|target|, 1))
 
-A black box, graded. Expressions of whole numbers, `+ - * /` and parentheses are read by `ast` and
-worked out in exact fractions; nothing is ever evaluated as code.
+A black box, graded. Expressions of whole numbers, `+ - * /` and parentheses are parsed by `ast` and
+computed in exact fractions; nothing is evaluated as code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .protocol import Prompt, last_text, row_values
 __all__ = ["Countdown", "work_out"]
 
 LONGEST = 200
-"""Characters of an expression that are read at most; what is longer is none."""
+"""The maximal length of an expression in characters; longer ones are ignored."""
 
 _EXPRESSION = re.compile(r"[\d+\-*/() \t]+")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "[": "(", "]": ")"})
@@ -90,7 +90,7 @@ def work_out(expression: str) -> tuple[Fraction, list[int]]:
 
     Raises:
         ValueError: anything else in it, or longer than `LONGEST`.
-        ZeroDivisionError: as it says.
+        ZeroDivisionError: a division by 0.
     """
     if len(expression) > LONGEST:
         raise ValueError(f"an expression of {len(expression)} characters exceeds {LONGEST}")

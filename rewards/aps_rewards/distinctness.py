@@ -20,8 +20,8 @@ __all__ = ["Distinctness"]
 class Distinctness:
     """How little the answer repeats itself, in [0, 1]; 0 for an answer without words.
 
-    How to game it: say a single word, or any list of different words. It never asks whether they
-    make sense.
+    How to game it: a single word, or any list of different words; whether they make sense does not
+    count.
 
     Args:
         sizes: the n whose distinct-n are averaged.

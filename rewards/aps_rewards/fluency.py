@@ -2,16 +2,15 @@
 
     r = 1/(L+1) sum_{i=0..L} log p(a_i | question, answer with every G-th token from i mod G masked)
 
-a_0 .. a_{L-1} are the answer's tokens and a_L the stop token, so that an answer broken off scores
-low. G passes per answer (rows of one batch) instead of L+1: with G = 4 a quarter of the answer is
-hidden at a time. Salazar et al. 2020 hide one token at a time (`groups` at least L+1).
+a_0 .. a_{L-1} are the answer's tokens and a_L the stop token, so that an unfinished answer scores
+low. It takes G passes per answer (rows of one batch) instead of L+1: with G = 4 a quarter of the
+answer is masked at a time. Salazar et al. 2020 mask one token at a time (`groups` >= L+1).
 
 The output layer shares the word embeddings e_k: logit_k = h . e_k + b_k. With b_k as a further
 column of the embedding table, a distribution over tokens has E[logit] = h . E[e] + E[b], so on soft
 embeddings r is the EXPECTED log-probability, and on hard ones exactly the text's.
 
-Only the folder with the weights is read out of the package `aps_text`; none of its code, the
-sampler least of all, is imported here.
+Only the weights are read from the package `aps_text`; none of its code is imported.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def mini_folder() -> Path:
     """Folder of the embedded text model's weights.
 
     Raises:
-        ModuleNotFoundError: aps_text is not installed beside the rewards.
+        ModuleNotFoundError: aps_text is not installed.
     """
     spec = importlib.util.find_spec("aps_text")  # finds it without importing it
     if spec is None or not spec.submodule_search_locations:
@@ -45,20 +44,20 @@ def mini_folder() -> Path:
 
 
 class Fluency:
-    """How much the embedded text model expects the answer to its question: nats per token, <= 0.
+    """Log-likelihood per token of the answer under the embedded text model, in nats, <= 0.
 
-    Sentences of the kind it was trained on get -2 to 0, word salad -10.
+    Sentences like its training data score -2 to 0, random words about -10.
 
     How to game it: say what the model expects, true or not; "A violin is a violin." scores above
-    any definition. It is the very model that answers as "mini": steering "mini" by it sharpens the
-    model and is no evidence of better answers; `eval.judge` measures fluency by a model that never
-    guides.
+    any definition. It is the same model that answers as "mini": steering "mini" by it sharpens the
+    model and is no evidence of better answers; `aps_eval.judge` measures fluency by a model that
+    never guides.
 
     Args:
-        groups: passes per answer; every `groups`-th token is hidden at a time.
+        groups: passes per answer; every `groups`-th token is masked at a time.
         weights: folder of a BERT masked language model trained on `[CLS] question [SEP] answer
             [SEP]`; default: the embedded one.
-        device: where it lives; default: CPU.
+        device: of the model; default: CPU.
         dtype: of its weights.
         batch_size: answers per forward on the text side (`groups` rows each).
 
@@ -171,7 +170,7 @@ class Fluency:
             position_ids=position_ids.repeat(self.groups, 1),
         ).last_hidden_state
         row, column = scored.nonzero(as_tuple=True)
-        # The pass in which a token was hidden is the one that predicts it.
+        # Each token is predicted in the pass in which it is masked.
         states = states[group[row, column] * len(embeds) + row, column]
         states = self.model.cls.predictions.transform(states)
         table = self._table

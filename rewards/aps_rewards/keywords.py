@@ -1,8 +1,8 @@
-"""Keywords: which words must stand in the answer, and which must not.
+"""Keywords: words that the answer must contain, and words that it must not.
 
-    r = (#present that stand there + #absent that do not) / #words asked for
+    r = (#present that occur + #absent that do not) / (#present + #absent)
 
-A black box, graded: the share of constraints that hold.
+A black box, graded: the fraction of constraints that hold.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ __all__ = ["Keywords"]
 
 
 class Keywords:
-    """Share of the wanted words present and the unwanted ones absent, in [0, 1].
+    """Fraction of the wanted words present and the unwanted ones absent, in [0, 1].
 
-    Whole words or phrases, case aside: `art` does not stand in `heart`, and `violins` is another
-    word than `violin`.
+    Whole words or phrases are matched, ignoring case: `heart` does not contain `art`, and `violins`
+    is not `violin`.
 
-    How to game it: list the words. An answer that only has absent words to avoid gets 1 for
-    silence.
+    How to game it: list the words. With `absent` words only, an empty answer gets 1.
 
     Args:
-        present: words or phrases the answer must hold; None = the dataset column `present`, a list
-            per prompt (or none there, if `absent` is given).
-        absent: those it must not hold; None = the column `absent`, likewise.
+        present: words or phrases the answer must contain; None = the dataset column `present`, a
+            list per prompt (or no such words, if `absent` is given).
+        absent: those it must not contain; None = the column `absent`, likewise.
 
     Raises:
-        ValueError: from a call that has no word to look for, from either source.
+        ValueError: from a call without any words, from either source.
         TypeError: words that are not a list of strings.
     """
 
@@ -80,7 +79,7 @@ class Keywords:
 
 
 def _phrases(value: Sequence[str]) -> list[tuple[str, ...]]:
-    """Each word or phrase as the words it consists of."""
+    """Each word or phrase as a tuple of its words."""
     if isinstance(value, str) or not all(isinstance(v, str) for v in value):
         raise TypeError(f"keywords are a list of words, got {value!r}; write [{value!r}]")
     phrases = [tuple(words(v)) for v in value]

@@ -1,9 +1,9 @@
-"""Length: inside a window of words or characters or not, and how far outside.
+"""Length: how well the answer's number of words or characters fits a window.
 
     r = 1 in [low, high];   n / low below;   high / n above
 
-A black box, graded and flat nowhere outside, so that samples there still differ. TRL's
-`get_soft_overlong_punishment` is the one-sided version in tokens.
+A black box; outside the window it is strictly monotonic, so that samples of different lengths get
+different scores. TRL's `get_soft_overlong_punishment` is the one-sided version in tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Length:
     How to game it: any words will do; padding (`very very very`) is as good as content.
 
     Args:
-        low, high: the window, both ends inside.
+        low, high: the window, both ends included.
         unit: `"words"` (separated by white space) or `"characters"`.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Lint: grammar and spelling as a rule-based checker sees them.
+"""Lint: how few grammar and spelling mistakes a rule-based checker finds.
 
     r = max(0, 1 - #lints / #words);   0 for an answer without words
 
-Harper (Apache-2.0, Rust, offline), by the package `harper-py`. A black box, graded; about 1 ms a
-sentence after a second of loading.
+Uses Harper (Apache-2.0, Rust, offline) through the package `harper-py`. A black box, graded; about
+1 ms per sentence after a second of loading.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["Lint"]
 
 
 class Lint:
-    """How few mistakes per word a rule-based checker finds, in [0, 1].
+    """1 minus the mistakes per word that a rule-based checker finds, in [0, 1].
 
     How to game it: words in any order that no rule forbids; it finds misspellings and a few hundred
-    set mistakes, no nonsense. Long answers dilute a mistake.
+    fixed mistakes, not nonsense. In long answers a mistake costs less.
 
     Raises:
         ModuleNotFoundError: harper-py is not installed.

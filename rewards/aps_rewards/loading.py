@@ -1,10 +1,11 @@
-"""Finding a reward: instance -> installed name -> `pkg.mod:attr` -> `file.py:func` -> a model.
+"""Loading of rewards, from an instance or, tried in this order, an installed name, `pkg.mod:attr`,
+`file.py:func`, or a model.
 
-Installed names are entry points of the group `aps_text.rewards`, imported only when asked for.
-Classes are instantiated with the options; functions get them as fixed keywords, and a function
-that takes no answers at all is a factory and is called with them (trl's `get_...`). A folder with a
+Installed names are entry points of the group `aps_text.rewards`, imported only when used. Classes
+are instantiated with the options; functions get them as fixed keywords; a function without a
+parameter for answers is a factory, called with the options (trl's `get_...`). A folder with a
 config.json or an adapter_config.json, `owner/name`, a loaded Hugging Face model and a text
-classification pipeline are sequence-classification models.
+classification pipeline become a `SequenceClassifier`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,14 @@ GROUP = "aps_text.rewards"
 
 @dataclass(frozen=True)
 class InstalledReward:
-    """One installed reward: name, place, metadata (or why there is none), and options."""
+    """One installed reward.
+
+    Attributes:
+        name, target: of its entry point.
+        info: its metadata; None if it cannot be imported.
+        problem: why it cannot be imported; "" if it can.
+        options: names of its options.
+    """
 
     name: str
     target: str
@@ -68,21 +76,21 @@ def list_rewards() -> list[InstalledReward]:
 
 
 def load_reward(spec: str | Reward, **options: Any) -> Reward:
-    """A ready reward from an instance, a class, or a string.
+    """Load a reward.
 
     Args:
         spec: a callable; an installed name (`relevance`); `package.module:attribute`;
-            `path/to/file.py:function`; a model's folder or hub id. Options may stand in the text,
-            `keywords:present=king,lonely` or `file.py:function:words=4`: lists by commas where the
+            `path/to/file.py:function`; a model's folder or hub id. A string may contain options,
+            `keywords:present=king,lonely` or `file.py:function:words=4`: comma-separated if the
             option is declared as a list, else JSON or text.
         options: keywords for the class or function, e.g. `reference="text"`; of a model, those of
             `aps_rewards.sequence_classifier.SequenceClassifier`.
 
     Raises:
-        TypeError: an option the reward does not have (it is named, with those it has).
-        ValueError: nothing under that name (lists what was tried and what is installed), two
-            packages that give one name, a model without weights or tokenizer, a bad option.
-        ImportError: found, but its import failed (chained), or one of its packages is missing.
+        TypeError: an option the reward does not have; the message lists its options.
+        ValueError: nothing of that name (the message lists what was tried and what is installed),
+            a name that two packages define, a model without weights or tokenizer, a bad option.
+        ImportError: the import of the reward, or of a package it needs, failed.
     """
     if isinstance(spec, str):
         spec, typed = _split(spec)
@@ -132,7 +140,7 @@ def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
 
 
 def _gradients_possible() -> contextlib.AbstractContextManager[Any]:
-    """Weights that are loaded in inference mode could never steer by gradient."""
+    """Context without inference mode, whose tensors could never be part of a gradient."""
     torch: Any = sys.modules.get("torch")
     return torch.inference_mode(False) if torch is not None else contextlib.nullcontext()
 
@@ -140,12 +148,12 @@ def _gradients_possible() -> contextlib.AbstractContextManager[Any]:
 def parse_reward_spec(spec: str) -> tuple[str, float]:
     """`"relevance=0.5"` -> `("relevance", 0.5)`; without a weight, 1. Negative weights are allowed.
 
-    Options stay with the name, which `load_reward` takes as it is:
+    Options stay part of the name, as `load_reward` expects it:
     `"keywords:present=king,lonely=2"` -> `("keywords:present=king,lonely", 2.0)`. A name or a last
-    option that itself contains `=` needs its weight spelled out.
+    option that itself contains `=` needs an explicit weight.
 
     Raises:
-        ValueError: no name, no number after `=`, or one that is not finite.
+        ValueError: no name, or a weight that is not a finite number.
     """
     name, options = _split(spec)
     if options:
@@ -172,7 +180,7 @@ def installed_names() -> list[str]:
 
 
 def split_options(spec: str) -> tuple[str, dict[str, str]]:
-    """A reward's text without a weight as its name and the options typed in it."""
+    """The name and the options in a reward's string (without a weight)."""
     name, typed = _split(spec)
     pairs = (one.partition("=") for one in typed)
     return name, {option: value for option, _, value in pairs}
@@ -187,10 +195,10 @@ def _is_number(text: str) -> bool:
 
 
 def _split(spec: str) -> tuple[str, list[str]]:
-    """`NAME:OPTION=VALUE:OPTION=VALUE` into the name and its options, a weight left in its place.
+    """Split `NAME:OPTION=VALUE:OPTION=VALUE` into the name and its options.
 
-    What follows `package.module` or `file.py` is an attribute (`pkg.mod:attr=0` has a weight and no
-    option); what follows an installed name, a model or an attribute are options.
+    The first part after `package.module` or `file.py` belongs to the name (`pkg.mod:attr=0` has a
+    weight and no option); parts after an installed name, a model or an attribute are options.
     """
     name, *options = re.split(r":(?=[A-Za-z_]\w*=)", spec)
     model = ("/" in name or Path(name).is_dir()) and not name.endswith(".py")
@@ -201,10 +209,10 @@ def _split(spec: str) -> tuple[str, list[str]]:
 
 
 class _Text(str):
-    """An option's value as it was typed; what it is depends on the option."""
+    """An option's value as typed; its type depends on the option (`as_for`)."""
 
     def as_for(self, parameter: inspect.Parameter) -> Any:
-        """A list where the option takes one, a text where it takes one, else JSON or a text."""
+        """The value as a list or a text if the parameter is declared so, else as JSON or text."""
         kind = "" if parameter.annotation is parameter.empty else str(parameter.annotation)
         try:
             value = json.loads(self)
@@ -212,7 +220,7 @@ class _Text(str):
             value = str(self)
         if isinstance(value, list):
             return value
-        alone = re.search(r"(^|\| )(str|float|int)\b", kind)  # a list or one: one
+        alone = re.search(r"(^|\| )(str|float|int)\b", kind)  # a single value is allowed, too
         if re.search(r"Sequence|Iterable|list|tuple|set", kind) and not alone:
             items = [item.strip() for item in self.split(",") if item.strip()]
             return items if "str" in kind else [_Text(i).as_for(_UNTYPED) for i in items]
@@ -225,7 +233,7 @@ _UNTYPED = inspect.Parameter("value", inspect.Parameter.KEYWORD_ONLY)
 
 
 def _installed() -> dict[str, list[EntryPoint]]:
-    """By name; a package that is installed twice gives each of its rewards once."""
+    """Entry points by name; duplicates (a package that is installed twice) are dropped."""
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):
         same = found.setdefault(point.name, [])
@@ -238,8 +246,8 @@ def _only(name: str, points: list[EntryPoint]) -> EntryPoint:
     if len(points) > 1:
         places = [f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points]
         raise ValueError(
-            f"{len(points)} installed rewards are called {name!r}: {', '.join(places)}; name the "
-            f"one you mean by its place, e.g. {points[0].value!r}, or uninstall the other"
+            f"{len(points)} installed rewards are called {name!r}: {', '.join(places)}; load one "
+            f"by its place, e.g. {points[0].value!r}, or uninstall the other"
         )
     return points[0]
 
@@ -248,7 +256,7 @@ _ANSWERS = {"prompts", "completions", "completion_ids"}
 
 
 def _is_factory(found: Any) -> bool:
-    """A function that takes nothing of an answer makes a reward rather than being one."""
+    """Whether a function has no parameter for answers, so that it makes a reward."""
     if not inspect.isroutine(found):
         return False
     parameters = inspect.signature(found).parameters.values()
@@ -262,8 +270,8 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
     local = bool(spec) and folder.is_dir()
     if local and not any((folder / n).is_file() for n in ("config.json", "adapter_config.json")):
         raise ValueError(
-            f"the folder {spec!r} holds no config.json and no adapter_config.json, so no model to "
-            "reward by"
+            f"the folder {spec!r} holds no config.json and no adapter_config.json; give the folder "
+            "of a model or of a PEFT adapter"
         )
     if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", spec):
         raise ValueError(_unknown(spec))
@@ -275,7 +283,7 @@ def _model(spec: str, options: dict[str, Any]) -> Reward:
         return _built(SequenceClassifier, {"model": folder if local else spec, **chosen})
     except OSError as error:
         raise ValueError(f"{_unknown(spec)} As a model: {error}") from error
-    except (KeyError, IndexError, AttributeError, RuntimeError) as error:  # of a broken tokenizer
+    except (KeyError, IndexError, AttributeError, RuntimeError) as error:  # a damaged tokenizer
         raise ValueError(
             f"{spec!r} cannot be used as a reward model: {described(error)}"
         ) from error
@@ -312,7 +320,7 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
             "give a function of prompts and completions, or an object that is called with them"
         ) from None
     known = _options_of(found)
-    # A function's **kwargs take dataset columns, so they excuse no misspelt option.
+    # **kwargs of a function are for dataset columns, so options must be named parameters.
     catches_all = is_class and any(p.kind is p.VAR_KEYWORD for p in parameters)
     for option in options:
         if option not in known and not catches_all:
@@ -327,10 +335,10 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
 
 
 def _options_of(found: Any) -> tuple[str, ...]:
-    """What a class or function can be given beside the answers."""
+    """Names of the parameters of a class or function other than those of every reward."""
     try:
         parameters = inspect.signature(found).parameters.values()
-    except (TypeError, ValueError):  # written in C
+    except (TypeError, ValueError):  # no signature (written in C)
         return ()
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return tuple(name for name in named if name not in _ANSWERS)
@@ -353,7 +361,7 @@ def _from_package(place: str, spec: str) -> Any:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{place}.".startswith(f"{error.name}."):
-            raise  # the module is there; something it imports is not
+            raise  # the module exists, but one of its imports does not
         raise ValueError(_unknown(spec)) from None
 
 

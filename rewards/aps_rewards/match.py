@@ -5,7 +5,7 @@
     numeric   1 within the tolerance, else half of 1 / (1 + |a - b| / max(|b|, 1)); a is the last
               number of the answer
 
-Black boxes, graded: what does not match stays below 1/2.
+Black boxes, graded: an answer that does not match scores at most 1/2.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _NUMBER = re.compile(
 
 
 class ExactMatch:
-    """The answer says what the reference says, word by word, in [0, 1]; 1 only for equal texts.
+    """Agreement of the answer's words with a reference, in [0, 1]; 1 only for equal texts.
 
-    How to game it: it is the answer key; steering by it shows nothing but that steering works. The
-    graded part pays for words of the reference in any order.
+    How to game it: it uses the correct answer, so steering by it only shows that steering works.
+    Below 1 it counts words of the reference in any order.
 
     Args:
         reference: the text to match, or a list of acceptable ones; None = the dataset column
-            `reference`, either per prompt.
+            `reference`, with a text or a list per prompt.
 
     Raises:
         ValueError: no reference.
@@ -67,10 +67,9 @@ class ExactMatch:
 
 
 class NumericMatch:
-    """The last number of the answer equals the reference, in [0, 1]; 1 only within tolerance.
+    """Agreement of the answer's last number with a reference, in [0, 1]; 1 only within tolerance.
 
-    How to game it: the number alone, without a word of reasoning, or after wrong reasoning. Earlier
-    numbers do not count.
+    How to game it: the number alone or after wrong reasoning; the rest of the text does not count.
 
     Args:
         reference: a number, or text whose last number counts; None = the dataset column

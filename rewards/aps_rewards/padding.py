@@ -28,9 +28,9 @@ def padded(
 def by_length(
     rows: Sequence[Sequence[int]], size: int, device: torch.device, pad_id: int = 0
 ) -> Iterator[tuple[list[int], Tensor, Tensor]]:
-    """Batches of up to `size` rows of similar length, the shortest first: little padding.
+    """Batches of up to `size` rows of similar length (for little padding), the shortest first.
 
-    Yields `(numbers, ids, mask)`: which rows these are, and what `padded` makes of them.
+    Yields `(numbers, ids, mask)`: the indices of the rows, and the result of `padded`.
     """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     for start in range(0, len(order), size):

@@ -1,9 +1,9 @@
-"""Pattern: does the answer have the form a regular expression asks for?
+"""Pattern: whether the answer matches a regular expression (Python's `re`).
 
-    whole: r = 1 for a full match, else half the share of the answer that matches of it cover
+    whole: r = 1 for a full match, else half the fraction of the answer covered by matches
     part:  r = 1 if it matches anywhere, else 0
 
-A black box; `whole` is graded, so that answers nearly of the form differ. Python's `re`.
+A black box; `whole` is graded, so that answers that match in part get different scores.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ __all__ = ["Pattern"]
 
 
 class Pattern:
-    r"""How much of the answer has the form of a regular expression, in [0, 1].
+    r"""How much of the answer matches a regular expression, in [0, 1].
 
-    How to game it: whatever the expression leaves open. `.*\d+.*` is met by any digit.
-    An expression with nested repetitions can take for ever; write those without.
+    How to game it: anything that the expression allows; `.*\d+.*` matches any digit. Matching an
+    expression with nested repetitions can take exponential time; avoid those.
 
     Args:
         pattern: the expression; None = the dataset column `pattern`.
-        whole: the answer must match as a whole, white space around it aside; else anywhere in it.
-        ignore_case: as it says.
+        whole: the whole answer must match, apart from white space around it; False: any part of it.
+        ignore_case: ignore the difference between upper and lower case.
 
     Raises:
         ValueError: not a regular expression, or none given.

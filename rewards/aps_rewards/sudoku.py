@@ -1,9 +1,9 @@
 """Sudoku, 4x4: rows, columns and 2x2 boxes each hold 1 to 4, and the given cells are kept.
 
     16 cells found:   r = 0.2 + 0.8 (constraints that hold) / (12 + number of given cells)
-    else              r = 0.1 min(n, 16) / 16 for the n cells found     (17 and more count as 16)
+    else              r = 0.1 min(n, 16) / 16 for the n cells found
 
-A black box, graded; 1 only for a solved puzzle. No solution is needed to check one.
+A black box, graded; 1 only for a solved puzzle. It needs no solution, only the puzzle.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _GRID = re.compile(r"(?<!\d)\d(?:[\s|,;+\-_\[\]]*\d)*(?!\d)")
 
 
 class Sudoku4:
-    """Share of a 4x4 Sudoku's constraints that hold, in [0, 1]; 1 only if solved.
+    """Fraction of a 4x4 Sudoku's constraints that hold, in [0, 1]; 1 only if solved.
 
-    The answer's cells are the longest run of digits with nothing but spaces, lines, commas and
-    brackets between them, row by row.
+    The answer's cells are its longest run of digits that are separated only by spaces, lines,
+    commas and brackets, row by row.
 
-    How to game it: any valid grid, whatever was given, gets most of the constraints: with 4 given
+    How to game it: any valid grid meets most constraints, whatever cells are given: with 4 given
     cells at least 0.8.
 
     Args:

@@ -1,14 +1,14 @@
-"""What a reward model reads around an answer: `[before] answer [after]`, as token ids.
+"""The token ids that a reward model reads before and after an answer: `[before] answer [after]`.
 
     chat     the tokenizer's chat template around the prompt and the answer
     pair     a cross-encoder's pair: `[CLS] question [SEP] answer [SEP]`
     answer   the answer alone: `[CLS] answer [SEP]`
-    "..."    a text with `{answer}`, and if you like `{question}` and `{reference}`
+    "..."    a text with `{answer}`, and optionally `{question}` and `{reference}`
     f        a function `f(prompt, columns) -> (text before, text after)`
 
-Each text is cut by itself and without special tokens of its own: what a chat template writes is
-there once (no second BOS), and a pair's come from the tokenizer. A user's text may hold what looks
-like a special token (`[SEP]`, `<|im_end|>`): it is cut into plain pieces. All are then joined,
+The three texts are tokenised separately and without added special tokens: those of a chat come from
+its template (so no second BOS), those of a pair from the tokenizer. In a user's text a special
+token such as `[SEP]` or `<|im_end|>` is tokenised as ordinary characters. The ids are then joined,
 on the text side and on the embedding side alike, so both score the same tokens.
 """
 
@@ -34,8 +34,8 @@ class Template:
     Args:
         spec: `chat`, `pair`, `answer`, a text with `{answer}`, or a function; see above.
         tokenizer: the reward's, a fast one.
-        system: keep a prompt's system messages; reward models trained without them read them as
-            something else (Skywork-Reward-V2).
+        system: keep a prompt's system messages; off for reward models that were trained without
+            them (Skywork-Reward-V2).
         reference: fills `{reference}`; default is the dataset column `reference`.
 
     Attributes:
@@ -43,14 +43,17 @@ class Template:
             (`token_type_ids` of 1).
 
     Raises:
-        ValueError: no such template, no or several `{answer}`, `chat` without a chat template.
+        ValueError: an unknown template, one without exactly one `{answer}`, `chat` without a chat
+            template.
     """
 
     def __init__(
         self, spec: TemplateSpec, tokenizer: Any, *, system: bool, reference: str | None
     ) -> None:
         if not tokenizer.is_fast:
-            raise ValueError(f"{type(tokenizer).__name__} is not a fast tokenizer; use_fast=True")
+            raise ValueError(
+                f"{type(tokenizer).__name__} is not a fast tokenizer; load it with use_fast=True"
+            )
         self.spec, self.tokenizer, self.system, self.reference = spec, tokenizer, system, reference
         self.second_from_answer = False
         if spec == "chat" and not getattr(tokenizer, "chat_template", None):
@@ -75,10 +78,10 @@ class Template:
         self._close = ids[len(part) - part[::-1].index(0) :]
 
     def frame(self, prompt: Prompt, **columns: Any) -> tuple[list[int], list[int]]:
-        """Ids before and after the answer to one prompt; columns are that row's values.
+        """Token ids before and after the answer to one prompt; columns are that row's values.
 
         Raises:
-            ValueError: a template that drops or repeats the answer, or no reference for one.
+            ValueError: a chat template that drops or repeats the answer, or a missing reference.
         """
         prompt = self._as_text(prompt)
         columns = {name: self._as_text(value) for name, value in columns.items()}
@@ -97,7 +100,7 @@ class Template:
         else:
             before, after = self._filled(prompt, columns)
         framed = [*self._open, *self._ids(before)], [*self._ids(after), *self._close]
-        if not any(framed):  # an empty answer still is something to read
+        if not any(framed):  # a model cannot read an empty row, which an empty answer would be
             return [self._filler()], []
         return framed
 
@@ -106,7 +109,7 @@ class Template:
         return self._ids(self._as_text(text))
 
     def _as_text(self, value: Any) -> Any:
-        """A user's text or messages with a slot for everything that looks like a special token."""
+        """A user's text or messages, special tokens in it replaced by placeholder characters."""
         if isinstance(value, str):
             return self._controls.sub(self._slot, value)
         if isinstance(value, list):
@@ -123,7 +126,7 @@ class Template:
         return self._control[number] if number < len(self._control) else slot[0]
 
     def _ids(self, text: str) -> list[int]:
-        """Ids of a text; what stands in slots is cut into plain pieces."""
+        """Ids of a text; placeholders are tokenised as the ordinary characters they replaced."""
         ids: list[int] = []
         for piece in _CONTROL.split(text):
             plain = _CONTROL.fullmatch(piece) is not None
@@ -145,7 +148,10 @@ class Template:
         text = self.tokenizer.apply_chat_template(said, tokenize=False)
         before, found, after = text.partition(slot)
         if not found or slot in after:
-            raise ValueError("the chat template does not print the assistant's answer exactly once")
+            raise ValueError(
+                "the chat template does not print the assistant's answer exactly once; use another "
+                "template=, e.g. a text with {answer}"
+            )
         return before, after
 
     def _filled(self, prompt: Prompt, columns: Mapping[str, Any]) -> tuple[str, str]:

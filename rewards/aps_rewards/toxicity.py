@@ -2,9 +2,9 @@
 
     r = -P(offensive | bag of words)
 
-`alt-profanity-check` (MIT): a linear SVM on word counts, trained by its authors on 200,000 labelled
-comments. A black box; graded. What runs is its pickled scikit-learn model, which is why it pins
-scikit-learn exactly.
+Uses `alt-profanity-check` (MIT): a linear SVM on word counts, trained by its authors on 200,000
+labelled comments. A black box; graded. The package loads a pickled scikit-learn model and therefore
+pins scikit-learn exactly.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ __all__ = ["Toxicity"]
 
 
 class Toxicity:
-    """How clean the answer's words are, in [-1, 0]: 0 is clean, -1 certainly offensive.
+    """Minus the probability of offensive words, in [-1, 0]: 0 is clean, -1 certainly offensive.
 
-    The sign is such that steering by it cleans; weight -1 asks for the opposite. It reads words,
-    not meaning: an insult without a swear word ("you are worth nothing") passes, and a harmless use
-    of a listed word does not.
+    Steering by it makes answers cleaner; a weight of -1 does the opposite. It counts words and does
+    not understand them: an insult without a swear word ("you are worth nothing") is not found, and
+    a harmless use of a swear word counts as offensive.
 
-    How to game it: say nothing, misspell the word, or be cruel politely.
+    How to game it: an empty answer, a misspelt swear word, or a polite insult.
 
     Raises:
         ModuleNotFoundError: alt-profanity-check is not installed.

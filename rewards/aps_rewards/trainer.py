@@ -1,11 +1,11 @@
-"""What TRL's `GRPOTrainer` passes to a reward beside the answers, for a reward that runs here.
+"""The further arguments that TRL's `GRPOTrainer` passes to a reward, for rewards written for it.
 
-    trainer_state              a training that is complete: step 1 of 1
+    trainer_state              a finished training: step 1 of 1
     log_extra(column, values)  and
-    log_metric(name, value)    written to the log of this module, level DEBUG
+    log_metric(name, value)    write to this module's logger, level DEBUG
 
-`trainer_state` has the fields of `transformers.TrainerState`. Rewards change with it ("first the
-format, then the answer"); here nothing is trained, so the schedule is at its end. Source: TRL's
+`trainer_state` has the fields of `transformers.TrainerState`. Some rewards change during training
+("first the format, then the answer"); here they behave as at its end. Source: TRL's
 `GRPOTrainer._calculate_rewards` and "Using a custom reward function" in its documentation,
 https://huggingface.co/docs/trl/grpo_trainer (1.16).
 """
@@ -51,7 +51,7 @@ class TrainerState:
 
 
 def trainer_arguments() -> dict[str, Any]:
-    """The keywords, new for every call."""
+    """The keyword arguments; new objects for every call."""
     return {"trainer_state": TrainerState(), "log_extra": _log_extra, "log_metric": _log_metric}
 
 

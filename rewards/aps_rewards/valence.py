@@ -1,9 +1,10 @@
-"""Valence: AFINN's word scores, summed and squeezed; a second opinion on sentiment. A black box.
+"""Valence: the sum of AFINN's word scores, mapped to (-1, 1); a second measure of sentiment.
 
     r = s / sqrt(s^2 + 15),   s = sum of the valences (-5..5) of the answer's words
 
 Source: Nielsen 2011, "A new ANEW: evaluation of a word list for sentiment analysis in microblogs".
-The list and its author are not VADER's; the squeezing is, so that both stand on one scale.
+A black box. The word list is independent of VADER's; the formula is VADER's, so that both rewards
+have the same scale.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ __all__ = ["Valence"]
 class Valence:
     """How positive the answer's words are, in (-1, 1); 0 for neutral and for empty text.
 
-    How to game it: any word of the list lifts any sentence, and it hears hardly any negation
-    ("never great" is great). It reads words, not meaning, and only English.
+    How to game it: a positive word of the list raises the score of any sentence, and negation is
+    hardly recognised ("never great" counts as "great"). It counts English words only.
 
     Raises:
         ModuleNotFoundError: afinn is not installed.
@@ -48,6 +49,6 @@ class Valence:
         completion_ids: list[list[int]] | None = None,
         **columns: list[Any],
     ) -> list[float]:
-        """Scores, B floats in (-1, 1); the prompts play no part."""
+        """Scores, B floats in (-1, 1); the prompts are not used."""
         sums = [float(self._list.score(last_text(c))) for c in completions]
         return [s / math.sqrt(s * s + 15) for s in sums]

@@ -1,10 +1,10 @@
 """Verse: rhyme and the number of syllables, line by line.
 
     rhyme      r = mean over the pairs of line ends that should rhyme:  1 for a perfect rhyme
-               (equal from the last stressed vowel on, other words), else half the share of phones
-               their endings have in common
-    syllables  r = mean over lines of min(n, wanted) / max(n, wanted);  0 for missing and surplus
-               lines
+               (different words, equal from the last stressed vowel on), else half the fraction of
+               phones that their endings have in common
+    syllables  r = mean over lines of min(n, wanted) / max(n, wanted);  0 for a missing or surplus
+               line
 
 Black boxes, graded. Pronunciations from the CMU dictionary (`pronunciation.py`).
 """
@@ -23,22 +23,21 @@ from .words import words
 __all__ = ["Rhyme", "Syllables", "rhyme_grade"]
 
 BREAKS = r"[\n/]"
-"""Where a line of verse ends: a line break, or a slash as in quoted verse."""
+"""Regular expression of the end of a line of verse: a line break, or a slash as in quotations."""
 
 
 class Rhyme:
     """How well line ends rhyme, in [0, 1].
 
-    A word never rhymes with itself, and one the dictionary lacks rhymes with nothing.
+    A word never rhymes with itself, and a word that the dictionary lacks rhymes with nothing.
 
-    How to game it: only the last words count; the lines before them may be anything, and a one-word
-    line is a line.
+    How to game it: only the last word of a line counts; the rest may be anything or missing.
 
     Args:
-        word: the answer's last word must rhyme with this one; None = the column `rhyme_with` where
+        word: the answer's last word must rhyme with this one; None = the column `rhyme_with` if
             there is one, else the line ends must rhyme by `scheme`.
-        scheme: one letter a line, equal letters rhyme; lines beyond it are not looked at.
-        breaks: regular expression of what ends a line.
+        scheme: one letter per line, equal letters rhyme; further lines are ignored.
+        breaks: regular expression of the end of a line.
 
     Raises:
         ModuleNotFoundError: the dictionary is not installed.
@@ -52,7 +51,7 @@ class Rhyme:
     licence = "BSD-2-Clause (CMU dictionary)"
 
     def __init__(self, word: str | None = None, scheme: str = "AABB", breaks: str = BREAKS) -> None:
-        pronunciations("")  # raises here where the dictionary is missing
+        pronunciations("")  # raises here if the dictionary is missing
         self._pairs = [
             (i, j)
             for i, j in itertools.combinations(range(len(scheme)), 2)
@@ -89,11 +88,11 @@ class Syllables:
 
     Counted by the CMU dictionary, by rule for words it lacks.
 
-    How to game it: any words of the right length; the sense and the stresses play no part.
+    How to game it: any words of the right length; meaning and stress do not count.
 
     Args:
         pattern: syllables wanted per line, e.g. `(5, 7, 5)`.
-        breaks: regular expression of what ends a line.
+        breaks: regular expression of the end of a line.
 
     Raises:
         ModuleNotFoundError: the dictionary is not installed.
@@ -132,7 +131,8 @@ class Syllables:
 
 
 def rhyme_grade(one: str, two: str) -> float:
-    """1 for a perfect rhyme of two lower-case words, below 1/2 else; the best of all readings."""
+    """1 for a perfect rhyme of two lower-case words, else at most 1/2; the best of all
+    pronunciations."""
     if one == two:
         return 0.0
     best = 0.0

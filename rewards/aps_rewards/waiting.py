@@ -1,13 +1,13 @@
-"""Starting a reward without waiting for it, and waiting no longer than asked.
+"""Starting rewards concurrently, and waiting for them with a timeout.
 
 Coroutines of all rewards run on ONE background event loop, so several that are started before the
-first is waited for run at the same time, and a notebook's own loop is not in the way. A plain
-function runs when it is waited for; with a timeout in a thread of its own, which cannot be stopped
-and is abandoned. Code that never gives the interpreter back stops the wait, too.
+first is awaited run concurrently, independent of a notebook's own loop. A plain function runs when
+its result is awaited; with a timeout it runs in a thread of its own, which cannot be stopped and is
+abandoned after the timeout. Code that never releases the GIL blocks the waiting thread, too.
 
-Either way the code runs `undisturbed`, and whatever it raises is raised where it is waited for:
-`SystemExit` in a coroutine ends neither the loop nor the wait, and a forked process starts a loop
-of its own.
+In both cases the code runs `undisturbed`, and whatever it raises is raised from the waiting call;
+`SystemExit` in a coroutine ends neither the loop nor the wait. A forked process starts a loop of
+its own.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ def start(
     timeout: float | None,
     read: Callable[[Any], Any] = lambda result: result,
 ) -> Callable[[], Any]:
-    """Begin `read(reward(**arguments))`; the returned function waits for it.
+    """Start `read(reward(**arguments))`; the returned function waits for its result.
 
     Args:
-        timeout: seconds, counted from the wait; None waits for ever.
-        read: takes the reward's result apart; runs where the reward runs.
+        timeout: seconds, counted from the call of the returned function; None is no limit.
+        read: converts the reward's result, in the thread in which the reward runs.
 
     Raises:
-        RewardTimeout: from the returned function, as is whatever the reward raises.
+        RewardTimeout: from the returned function, which also raises whatever the reward raises.
     """
     call = functools.partial(reward, **arguments)
     if is_async(reward):
@@ -66,14 +66,14 @@ def start(
 
 
 class Clock:
-    """What time limits are measured by; a test puts one of its own in the place of `CLOCK`."""
+    """The clock of the timeouts; tests replace `CLOCK` by one of their own."""
 
     def now(self) -> float:
-        """Seconds since some moment."""
+        """Seconds since an arbitrary fixed moment."""
         return time.monotonic()
 
     def wait(self, done: threading.Event, seconds: float) -> bool:
-        """Wait for an event, at most so long; whether it came."""
+        """Wait for an event at most `seconds`; returns whether it was set."""
         return done.wait(seconds)
 
 
@@ -85,17 +85,17 @@ async def _awaited(call: Callable[[], Awaitable[Any]], read: Callable[[Any], Any
 
 
 def within(timeout: float | None, work: Callable[[], Any]) -> Any:
-    """What `work()` returns, if it does so in time; under None it runs here, else in a thread.
+    """The result of `work()`, run in this thread if `timeout` is None, else in one of its own.
 
     Raises:
-        RewardTimeout: it did not; and whatever `work` raises.
+        RewardTimeout: it took longer than `timeout` seconds; and whatever `work` raises.
     """
     with undisturbed():
         return work() if timeout is None else _in_thread(work, timeout)
 
 
 def is_async(reward: Reward) -> bool:
-    """Is it a coroutine function, or an object whose call is one?"""
+    """Whether a reward is a coroutine function, or an object with an async `__call__`."""
     while isinstance(reward, functools.partial):
         reward = reward.func
     if inspect.isroutine(reward):
@@ -115,13 +115,13 @@ class _Loop:
         while True:
             try:
                 self.loop.run_forever()
-            except BaseException:  # a task that a reward left behind; its awaiter is told
+            except BaseException:  # raised by a task; whoever awaits that task gets the exception
                 continue
             return
 
 
 class _Shared:
-    """At most one loop a process; one that hangs is given up for a new one."""
+    """Holds the process's event loop, if any; a loop that hangs is replaced by a new one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -150,11 +150,11 @@ def _background(work: Awaitable[Any], timeout: float | None) -> Callable[[], Any
     async def outcome() -> tuple[Any, BaseException | None]:
         try:
             return await surrounded, None
-        except BaseException as error:  # raised in the loop's thread, SystemExit would end it
+        except BaseException as error:  # SystemExit would end the loop's thread
             return None, error
 
     mine = _SHARED.running()
-    if threading.current_thread() is mine.thread:  # a reward that calls rewards: no waiting here
+    if threading.current_thread() is mine.thread:  # called by a coroutine: waiting would deadlock
         return lambda: _value(_in_thread(lambda: asyncio.run(outcome()), timeout))
     future = asyncio.run_coroutine_threadsafe(outcome(), mine.loop)
     done = threading.Event()

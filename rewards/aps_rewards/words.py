@@ -1,4 +1,4 @@
-"""Words and sentences of a text, by rule; what the counting rewards share."""
+"""Words, sentences and n-grams of a text, by rule; shared by the counting rewards."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    """Parts that end in `.`, `!` or `?` before a space, and what is left; those with a word."""
+    """Parts that end in `.`, `!` or `?` before a space, and the rest; parts without words are left
+    out."""
     return [part for part in _SENTENCE_END.split(text) if _WORD.search(part)]
 
 
 def ngrams(items: list[str], n: int) -> list[tuple[str, ...]]:
-    """The runs of `n` neighbours, in order; none where there are fewer items."""
+    """The runs of `n` adjacent items, in order; none if there are fewer items."""
     return [tuple(items[i : i + n]) for i in range(len(items) - n + 1)]

@@ -120,7 +120,7 @@ def test_a_line_cut_anywhere_is_taken_off_and_made_again(tmp_path):
         ("[1]", "line 2 is a list, not a row"),
         (row("b").to_json().replace('"seed": 0, ', ""), "line 2 lacks the field 'seed'"),
         (row("b").to_json().replace('"seed": 0', '"seed": "0"'), "'seed' is '0', not int"),
-        (row("b").to_json().replace('"seed"', '"sed"'), "fields no row has: sed"),
+        (row("b").to_json().replace('"seed"', '"sed"'), "unknown fields: sed"),
         (row("a").to_json(), "line 2: the key a... has an answer above"),
     ],
 )

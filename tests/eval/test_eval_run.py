@@ -261,7 +261,7 @@ def test_flops_are_counted(tmp_path):
         ({"methods": [{"method": "fk", "options": {"particle": 3}}]}, "no setting 'particle'"),
         ({"methods": ["aps", "aps"]}, "two methods are called 'aps'; give one a `label`"),
         ({"methods": [{"method": "aps", "knob": "config.inner_step"}]}, "inner_step"),
-        ({"methods": [{"method": "aps", "knob": "config.beta"}]}, "no whole number of APSConfig"),
+        ({"methods": [{"method": "aps", "knob": "config.beta"}]}, "no integer setting"),
         ({"methods": [{"method": "aps", "option": {}}]}, "a method has no 'option'"),
         ({"config": {"stepz": 3}}, "stepz"),
         ({"config": {"num_return_sequences": 2}}, "needs `select`"),

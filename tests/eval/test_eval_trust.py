@@ -34,7 +34,7 @@ def test_yaml_is_bounded(tmp_path):
     for text, why in [
         (bomb, "unfolds to more than"),
         ("a: &a [*a]\n", "unfolds to more than"),
-        ("a: 1\na: 2\n", "stands twice"),
+        ("a: 1\na: 2\n", "occurs twice"),
         ("a: " + "x" * 2**20, "more than 1,048,576 bytes"),
         ("a: " + "[" * 5000 + "]" * 5000, "nested too deep"),
     ]:

@@ -99,7 +99,11 @@ BAD = [
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),
     (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), "zoom"), ValueError, "task is one of"),
-    (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), Grayscale()), ValueError, "images of 3 channels"),
+    (
+        lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), Grayscale()),
+        ValueError,
+        "images of 3 channels",
+    ),
     (lambda p, m: RestorationPipeline(p.model, batch_size=0), ValueError, "batch_size"),
 ]
 

@@ -262,7 +262,7 @@ def test_portraits_are_split_by_exact_combinations(tmp_path):
     first = next(n for n, line in enumerate(drawn) if split_of(attributes_of(line)) == "train")
     assert np.array_equal(parts["train"].pixels[0].permute(1, 2, 0).numpy(), pixels[first])
     (tmp_path / "portraits.rgb").write_bytes(b"short")
-    with pytest.raises(ValueError, match=r"run portraits\.mjs to its end"):
+    with pytest.raises(ValueError, match=r"run portraits\.mjs until it finishes"):
         portraits(tmp_path, "train")
 
 

@@ -218,7 +218,7 @@ def test_signals_under_a_time_limit_say_what_to_do():
         return [0.0] * len(completions)
 
     assert call_reward(alarmed, ["q"], ["a"]) == [0.0]
-    with pytest.raises(RewardError, match=r"main thread only.*use no reward_timeout"):
+    with pytest.raises(RewardError, match=r"main thread only.*set no reward_timeout"):
         call_reward(alarmed, ["q"], ["a"], timeout=600)
 
 

@@ -1,15 +1,15 @@
 """The pipeline as a model of lm-evaluation-harness.
 
-`generate_until` answers by any method and reward; the context is the prompt, put as the model puts
-questions (a chat template, where it has one), and the answer is cut at the task's stop strings.
-The call's `APSConfig` decides how is sampled: a task's own `temperature` and `do_sample` are not
-read, its `max_gen_toks` is, as far as the context allows. `loglikelihood` and
-`loglikelihood_rolling` are the BASE model's, whatever the method, by `lm_eval_likelihood`; no stop
-token is scored, and the canvas is as long as what is scored.
+`generate_until` answers by any method and reward; the context is the prompt, encoded as the model
+encodes questions (by its chat template, if it has one), and the answer is cut at the task's stop
+strings. Sampling follows the `APSConfig`: a task's own `temperature` and `do_sample` are ignored,
+its `max_gen_toks` is used as far as the context allows. `loglikelihood` and `loglikelihood_rolling`
+are those of the BASE model, whatever the method (see `likelihood`); no stop token is scored, and
+the canvas is as long as the scored text.
 
-How contexts become prompts, `--apply_chat_template` and `gen_prefix` among them: `contexts`. In the
-harness's `use_cache`, answers of one model, method, reward and setting are kept apart from those of
-others: `caching`.
+`contexts` converts contexts to prompts, also those of `--apply_chat_template` and `gen_prefix`.
+`caching` keeps answers of different models, methods, rewards and settings apart in the harness's
+`use_cache`.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ __all__ = ["PipelineLM"]
 logger = logging.getLogger(__name__)
 
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-"""What tasks call the length of an answer; the first one given counts, as in the harness."""
+"""Tasks' names for the length of an answer; the first one given counts, as in the harness."""
 READ = ("until", "do_sample", "temperature")
-"""Options that are read, or that the module says are not."""
+"""Options for which no warning is logged: used, or documented as ignored."""
 
 
 class PipelineLM(LM):
     """An `APSPipeline` with a method and its rewards.
 
     Args:
-        pipe: what answers.
+        pipe: the pipeline.
         method, reward, select: as in its call.
-        config: settings of every answer; `max_new_tokens` where a task asks for none.
-        samples: forwards per continuation of `loglikelihood`; LLaDA's figure is 128.
-        cache_key: JSON-ready; what the harness's cache knows method and rewards by, where they are
-            objects that have no name.
+        config: settings of every answer; its `max_new_tokens` is used if a task names no length.
+        samples: forwards per continuation of `loglikelihood`, >= 1; LLaDA uses 128.
+        cache_key: a JSON value that identifies method and rewards in the harness's cache, needed if
+            they are objects without a name.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class PipelineLM(LM):
 
     @property
     def tokenizer_name(self) -> str:
-        """For the harness's caches."""
+        """The name under which the harness caches tokenised requests."""
         return self.pipe.model.name
 
     def set_cache_hook(self, cache_hook: Any) -> None:
-        """Called where the harness caches answers; it looks them up in the same table."""
+        """Called by the harness if it caches answers; selects the cache's table of this model."""
         super().set_cache_hook(cache_hook)
         if cache_hook.dbdict is not None:
             answered = self.cache_key
@@ -90,11 +90,11 @@ class PipelineLM(LM):
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
     ) -> str:
-        """The messages as JSON, read again as messages when they come back as a context."""
+        """The messages as JSON, which `contexts` parses when it comes back as a context."""
         return json.dumps(chat_history)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """An answer per request; repeats of one request have seeds of their own."""
+        """An answer per request; repetitions of a request get different seeds."""
         from tqdm import tqdm
 
         answers = [""] * len(requests)
@@ -132,7 +132,7 @@ class PipelineLM(LM):
     def loglikelihood(
         self, requests: Sequence[Any], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
-        """(estimate in nats, whether greedy decoding gives it) per (context, continuation)."""
+        """Per (context, continuation): (estimate in nats, whether greedy decoding gives it)."""
         spans = [self._span(*request.args) for request in requests]
         values = self._scored(spans, "loglikelihood", disable_tqdm)
         model = self.pipe.model
@@ -154,8 +154,8 @@ class PipelineLM(LM):
     ) -> list[float]:
         """The estimate for a whole text, as the answer to an empty question.
 
-        What is longer than half the context is scored part by part, each under as much of what
-        precedes it as fits.
+        A text longer than half the context is scored in parts, each conditioned on as much of the
+        preceding text as fits.
         """
         prompt = tuple(self.pipe.model.encode(""))
         room = self.pipe.model.context - len(prompt)
@@ -200,18 +200,20 @@ class PipelineLM(LM):
         return tuple(self.pipe.model.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _span(self, context: str, continuation: str) -> Span:
-        """The continuation behind its context.
+        """The span of a continuation after its context.
 
         Raises:
             ValueError: it has no token, or does not fit.
         """
         read = self.contexts.read(context)
         plain = self._tokens(begun(read))[-1:]
-        # Behind a template an answer does not begin with the blank that parts words in a text.
+        # After a chat template an answer does not begin with a space, as a continuation does.
         framed = tuple(self.pipe.model.encode(read))[-1:] != plain or not plain
         target = self._tokens(continuation.lstrip() if framed else continuation)
         if not target:
-            raise ValueError(f"the continuation {continuation!r} has no token to score")
+            raise ValueError(
+                f"the continuation {continuation!r} has no token to score; remove its document"
+            )
         prompt = self.contexts.fitting(context, len(target))[1]
         return Span(tuple(prompt), (), target)
 
@@ -219,7 +221,7 @@ class PipelineLM(LM):
         """Canvas length of an answer; at most half the context.
 
         Raises:
-            ValueError: a length that is no positive number.
+            ValueError: a length that is not a positive number.
         """
         model = self.pipe.model
         named = [name for name in LENGTHS if options.get(name) is not None]
@@ -234,13 +236,13 @@ class PipelineLM(LM):
         for name in options:
             if name not in (*LENGTHS, *READ) and name not in self._unread:
                 self._unread.add(name)
-                logger.warning("the task's %s is not read; settings come from --set", name)
+                logger.warning("the task's %s is ignored; settings come from --set", name)
         usual = self.config.call.max_new_tokens or model.max_new_tokens
         return max(1, min(wanted or usual, model.context // 2))
 
 
 def until(text: str, stops: str | Sequence[str] | None) -> str:
-    """`text` in front of the first of the stop strings."""
+    """The part of `text` before the first stop string."""
     for stop in [stops] if isinstance(stops, str) else stops or ():
         if stop:
             text = text.split(stop, 1)[0]

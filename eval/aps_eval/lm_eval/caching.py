@@ -1,8 +1,8 @@
-"""The harness's cache of answers, kept apart by what answered.
+"""Separation of the harness's cached answers by model, method, reward and settings.
 
-Its key is the request alone, so that a file filled by `plain` would be served as the answers of
-`aps`. An `SqliteDict` is one table of a file: each model, method, reward and setting gets a table
-of its own, and the harness looks there without knowing.
+The key of the harness's cache is the request alone, so a file filled by `plain` would be used for
+the answers of `aps`. An `SqliteDict` is one table of a file: here each combination gets a table of
+its own.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ SIMPLE = (str, int, float, bool, type(None))
 
 
 def keep_apart(table: Any, key: Any) -> None:
-    """Turn an open `SqliteDict` to the table of a key, made if it is not there.
+    """Point an open `SqliteDict` at the table of `key`, which is created if missing.
 
     Args:
-        table: of the file; what was in its other tables stays there.
-        key: JSON-ready.
+        table: the `SqliteDict`; the file's other tables are unchanged.
+        key: a JSON value.
     """
     table.tablename = f"aps_{digest(key)[:32]}"
     columns = "(key TEXT PRIMARY KEY, value BLOB)"
@@ -35,10 +35,11 @@ def keep_apart(table: Any, key: Any) -> None:
 
 
 def identity(value: Any) -> Any:
-    """What is answered by, JSON-ready: names and numbers as they are, settings of simple objects.
+    """A JSON value that identifies a method or reward, for cache keys.
 
-    Anything else (a function, a loaded model) cannot be told from another one by a later process;
-    it stands for itself in this object's life, so that a cache is filled and not served.
+    Names and numbers are taken as they are, simple objects by their settings. Any other object (a
+    function, a loaded model) cannot be recognised by a later process; it gets a key that is unique
+    to this process, so its answers are cached but never reused.
     """
     if isinstance(value, SIMPLE):
         return value

@@ -4,8 +4,8 @@
     aps eval --lm-eval --tasks my_task --include-path folder --trust-code --method plain
 
 Needs `pip install "aps-text[lm-eval]"`. Tasks that load data sets by name need the network; a task
-file with `dataset_path: json` and `data_files` runs offline. The harness's task files may hold code
-(`!function`, templates without a sandbox), so those of yours need `--trust-code`.
+file with `dataset_path: json` and `data_files` runs offline. Task files of the harness may contain
+code (`!function`, templates without a sandbox), so `--include-path` needs `--trust-code`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["lm_eval_parser", "main"]
 
 
 def lm_eval_parser() -> argparse.ArgumentParser:
-    """What follows `--lm-eval`."""
+    """The parser of the arguments after `--lm-eval`."""
     parser = argparse.ArgumentParser(
         prog="aps eval --lm-eval", description="Tasks of lm-evaluation-harness."
     )
@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    """The harness's results, with `samples`, and what answered under `aps`."""
+    """The harness's results, with `samples`; `aps` has the model, method, rewards and settings."""
     try:
         from lm_eval import simple_evaluate
         from lm_eval.tasks import TaskManager
@@ -108,7 +108,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         for place in (args.include_path, *(n for n in names if Path(n).exists())):
             if place is not None:
                 check_harness_file(place)
-    # To index the harness's thousands of files takes seconds; one's own folder may be enough.
+    # Indexing the harness's thousands of files takes seconds; try the user's folder alone first.
     own = args.include_path is not None
     manager = TaskManager(include_path=args.include_path, include_defaults=not own)
     if own and not set(names) <= set(manager.all_tasks):
@@ -116,7 +116,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     for name in names:
         if name not in manager.all_tasks and not Path(name).is_file():
             raise ValueError(
-                f"lm-eval has no task {name!r}; --include-path names a folder of files"
+                f"lm-eval has no task {name!r}; give a folder of task files by --include-path"
             )
     lm = PipelineLM(
         APSPipeline.from_pretrained(args.model, batch_size=args.batch_size),
@@ -152,7 +152,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    """The harness's own table below a line that says what answered."""
+    """The harness's own table, below a line with model, method and rewards."""
     from lm_eval.utils import make_table
 
     about = found["aps"]

@@ -1,9 +1,9 @@
-"""A context of the harness as a prompt of ours.
+"""Conversion of the harness's contexts to prompts.
 
-A text is the prompt; what does not fit loses its beginning. Chat messages stay as they are where
-the model has turns. On a model without, they are joined into one question: an answer behind its
-question, an empty line between the others. Messages that end with the assistant's (`gen_prefix`)
-are continued on both.
+A text becomes the prompt; if it does not fit, it is truncated at its beginning. Chat messages are
+kept for a model with chat turns. For a model without, they are joined into one question: an answer
+follows its question directly, other messages are separated by an empty line. Messages that end with
+the assistant's (`gen_prefix`) are continued in both cases.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class Contexts:
-    """Reads contexts for one model; says once what it changes of them.
+    """Converts contexts for one model; logs each kind of change once.
 
     Args:
         model: a `TextModel`.
@@ -31,7 +31,7 @@ class Contexts:
         self._said: set[str] = set()
 
     def read(self, context: str) -> Prompt:
-        """The prompt of a context, with turns only where the model has them."""
+        """The prompt of a context; chat messages are joined if the model has no turns."""
         prompt = messages_of(context)
         if isinstance(prompt, str):
             return prompt
@@ -54,10 +54,10 @@ class Contexts:
         return prompt
 
     def fitting(self, context: str, room: int) -> tuple[Prompt, list[int]]:
-        """The prompt and its ids, a text shortened from the front to leave `room` tokens.
+        """The prompt and its ids; a text is truncated at its beginning to leave `room` tokens.
 
         Raises:
-            ValueError: chat messages, or an answer, that do not fit.
+            ValueError: chat messages that do not fit, or no room for the answer.
         """
         model = self.model
         prompt = self.read(context)
@@ -75,8 +75,8 @@ class Contexts:
                 over = len(ids) + room - model.context
         if over > 0:
             raise ValueError(
-                f"{room} tokens of an answer do not fit behind a prompt of {len(ids)} into the "
-                f"context of {model.name} ({model.context})"
+                f"{room} tokens of an answer and a prompt of {len(ids)} exceed the context of "
+                f"{model.name} ({model.context}); shorten the prompt or max_gen_toks"
             )
         return prompt, ids
 
@@ -88,7 +88,7 @@ class Contexts:
 
 
 def messages_of(context: str) -> Prompt:
-    """Chat messages, where the context is what `apply_chat_template` made, else the text itself."""
+    """The chat messages if `apply_chat_template` made the context, else the text itself."""
     if context.startswith('[{"role": '):
         try:
             return list(json.loads(context))
@@ -98,7 +98,7 @@ def messages_of(context: str) -> Prompt:
 
 
 def joined(messages: list[Message]) -> list[Message]:
-    """All turns as one of the user's, and the assistant's where that is to be continued."""
+    """All turns joined into one user message, and the assistant's last one to be continued."""
     continued = messages[-1]["role"] == "assistant"
     text = ""
     for message in messages[:-1] if continued else messages:
@@ -108,12 +108,12 @@ def joined(messages: list[Message]) -> list[Message]:
 
 
 def begun(prompt: Prompt) -> str:
-    """The text that an answer follows at once: the beginning of it, or the question."""
+    """The text directly before an answer: the given beginning of it, or the question."""
     return prompt if isinstance(prompt, str) else str(prompt[-1]["content"])
 
 
 def _question(prompt: Prompt) -> str | None:
-    """What may be shortened: a text, or the one question of joined turns."""
+    """The part that may be truncated: a text, or the question of joined turns."""
     if isinstance(prompt, str):
         return prompt
     roles = [message["role"] for message in prompt]

@@ -2,10 +2,10 @@
 
     log p(x) >= E[ L/l sum_{i in S} log x_theta^i[x^i](x with S masked) ],   l ~ U{1..L},  |S| = l
 
-the any-order bound of masked diffusion, on L tokens (Nie et al. 2025, LLaDA, eq. 6). It is log p(x)
-itself where the conditionals belong to one joint distribution. The n samples are stratified:
-l_j = 1 + floor(L (j + u) / n), which leaves the expectation as it is. All requests of one length
-share their draws, so that the answers of a multiple choice are compared under the same masks.
+the any-order bound of masked diffusion, on L tokens (Nie et al. 2025, LLaDA, eq. 6). It is equal to
+log p(x) if the conditionals are those of one joint distribution. The n samples are stratified:
+l_j = 1 + floor(L (j + u) / n), which does not change the expectation. All requests of one length
+share their draws, so that the options of a multiple choice are compared under the same masks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from aps_text.methods.ancestral import Ancestral
 __all__ = ["Bind", "Span", "greedy", "log_likelihoods"]
 
 Bind = Callable[[Sequence[Sequence[int]], Sequence[int]], Denoiser]
-"""A denoiser for prompts (token ids) and canvas lengths, one of each per row."""
+"""Makes a denoiser of prompts (token ids) and canvas lengths, one of each per row."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Span:
     """Tokens to score.
 
     Attributes:
-        prompt: bound in the denoiser.
-        given: stands on the canvas in front of the target.
-        target: at least one token.
+        prompt: token ids that are bound in the denoiser.
+        given: token ids on the canvas before the target.
+        target: the scored token ids, at least one.
     """
 
     prompt: tuple[int, ...]
@@ -58,8 +58,8 @@ def log_likelihoods(
     """The estimate of each span, in nats.
 
     Args:
-        samples: n >= 1 forwards per span; a span of one token takes one, which is exact.
-        batch_size: rows in a pass.
+        samples: n >= 1 forwards per span; a span of one token needs only one, which is exact.
+        batch_size: rows per pass.
         device: of the denoisers.
         on_rows: called with the number of rows after each pass.
     """
@@ -92,7 +92,7 @@ def greedy(
     batch_size: int = 8,
     device: torch.device | str = "cpu",
 ) -> list[bool]:
-    """Whether decoding at temperature 0, the likeliest token at each step, gives the target."""
+    """For each span, whether decoding at temperature 0, one token per step, gives the target."""
     found = [False] * len(spans)
     lengths = sorted({len(span.target) for span in spans})
     for length in lengths:
@@ -150,7 +150,7 @@ def _bound(
 def masked_sets(
     starts: Tensor, lengths: Tensor, number: Tensor, many: Tensor, width: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """What each row masks, `(B, W)` bool, and how much, `(B,)`.
+    """The masked positions of each row, `(B, W)` bool, and their number, `(B,)`.
 
     Args:
         starts, lengths: `(B,)` first position and number of the target's tokens.

@@ -1,1 +1,1 @@
-"""Rows as numbers: statistics, tables for terminals and spreadsheets, and the page."""
+"""Reports of rows: statistics, tables for terminals and spreadsheets, and an HTML page."""

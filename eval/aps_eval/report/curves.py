@@ -18,7 +18,7 @@ DASHES = ("", "7 3", "2 3", "9 3 2 3")
 
 @dataclass(frozen=True)
 class Point:
-    """A place in a chart; `low` and `high` are an interval of y, and `name` is shown over it."""
+    """A point of a chart; `low` and `high` are an interval of y, `name` its label."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one colour, joined by a line in the order of x; `dash` tells lines of it apart."""
+    """Points joined by a line in the order of x; `dash` distinguishes lines of one colour."""
 
     name: str
     color: int
@@ -44,7 +44,7 @@ class Series:
 
 
 def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> list[float]:
-    """Round numbers within [low, high], about `count` of them; `whole` ones on request."""
+    """About `count` round numbers within [low, high]; integers if `whole`."""
     if not high > low:
         return [low]
     raw = (high - low) / count
@@ -58,7 +58,7 @@ def ticks(low: float, high: float, count: int = 4, *, whole: bool = False) -> li
 
 
 def number(value: float) -> str:
-    """Three digits, or as many as are needed to be read."""
+    """A number as text, with three significant digits unless it needs more."""
     if value and (abs(value) >= 1e5 or abs(value) < 1e-3):
         return f"{value:.2g}"
     return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
@@ -68,7 +68,7 @@ def chart(series: Sequence[Series], *, across: str, up: str, dots: bool = True) 
     """An SVG of `series`; empty text without points.
 
     Args:
-        across, up: what the axes are.
+        across, up: labels of the x and y axis.
         dots: mark each point (with its interval).
     """
     points = [point for one in series for point in one.points]
@@ -132,9 +132,9 @@ def lines(series: Sequence[Series]) -> str:
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:
-    """An axis around its values; it crosses 0 only where they do.
+    """The range of an axis around its values; it includes both signs only if they do.
 
-    Values that are alike (within rounding) stand in the middle of an axis from 0, zeros at its end.
+    If the values are equal (up to rounding) the range is from 0 to twice the value.
     """
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         return (min(0.0, 2 * low), max(0.0, 2 * high)) if high else (0.0, 1.0)
@@ -146,7 +146,7 @@ def _padded(low: float, high: float) -> tuple[float, float]:
 
 
 def _labelled(places: Sequence[float]) -> list[tuple[float, str]]:
-    """Ticks with texts that differ: more digits where three do not tell them apart."""
+    """Ticks with distinct labels: more digits if three are not enough."""
     texts = [number(place) for place in places]
     digits = 4
     while len(set(texts)) < len(texts) and digits < 15:

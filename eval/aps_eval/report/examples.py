@@ -1,6 +1,6 @@
 """Answers side by side: plain, APS and the best peer, tokens coloured by when they were committed.
 
-The prompts are every so many of a block, not chosen by their answers.
+The prompts are evenly spaced in a block, not chosen by their answers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["answer", "compared", "examples"]
 
 
 def compared(rows: Sequence[Row], best_peer: str | None) -> list[str]:
-    """Labels to show side by side: plain decoding, APS, the best peer; at the last budget."""
+    """Labels to show side by side: plain decoding, APS and the best peer, at the last budget."""
     last = next((row.budget for row in reversed(rows) if row.budget), "")
     rows = [row for row in rows if row.budget in ("", last) and not row.control]
     found = []
@@ -27,7 +27,7 @@ def compared(rows: Sequence[Row], best_peer: str | None) -> list[str]:
 
 
 def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> tuple[str, int]:
-    """`count` prompts of a block, evenly spread, with the answers of `labels`; and their number."""
+    """HTML of `count` evenly spaced prompts with the answers of `labels`, and their number."""
     seed = min(row.seed for row in rows)
     shown = {(r.item, r.label): r for r in rows if r.seed == seed and not r.control}
     items = [

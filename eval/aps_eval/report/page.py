@@ -1,8 +1,8 @@
-"""The report as one HTML page: no script, no font, no image and no address from elsewhere.
+"""The report as one self-contained HTML page, without scripts, fonts, images or links.
 
-Per block (task and guiding reward): who won, value against cost, the table
-of every value with its paired 95% interval, rewards over steps, and answers side by side. All
-text from models and files is escaped, and a content security policy forbids loading anything.
+Per block (task and guiding reward) it has: the winner, values against cost, the table of every
+value with its paired 95% interval, rewards over steps, and answers side by side. All text from
+models and files is escaped, and a content security policy forbids loading anything.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ def write_page(
 
     Args:
         rows: of one run or several; rows of tuning prompts are left out.
-        about: what `run.json` says of the run (command, versions, matching, ...).
-        baseline: label that differences are taken to.
-        shown: prompts of each block whose answers are shown.
+        about: the run's entry of `run.json` (command, versions, matching, ...).
+        baseline: label of the method with which the others are compared.
+        shown: number of prompts per block whose answers are shown.
 
     Raises:
         ValueError: no rows to show.
@@ -121,7 +121,7 @@ def _block(
         parts.append(legend(list(titles)))
     parts.append(f'<div class="panels">{figures}{over}</div>')
     budgets = list(dict.fromkeys(one.budget for one in entries if one.budget))
-    for budget in budgets or [""]:  # what has no budget stands beside each of them
+    for budget in budgets or [""]:  # entries without a budget are shown with each
         own = [one for one in entries if not budget or one.budget in ("", budget)]
         at = f" at {escape(budget)}" if budget else ""
         parts.append(f"<h3>Every value{at}</h3>{values(own, names)}")
@@ -140,7 +140,7 @@ def _block(
 
 
 def _best_peer(entries: Sequence[Entry], rows: Sequence[Row], names: Sequence[str]) -> str | None:
-    """The peer with the highest mean of the first report (else of what guides), last budget."""
+    """The peer with the highest mean of the first reported (else guiding) reward, last budget."""
     last = next((row.budget for row in reversed(rows) if row.budget), "")
     methods = {
         row.label: row.method for row in rows if not row.control and row.budget in ("", last)
@@ -172,7 +172,7 @@ def _setup(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
 
 
 def _settings(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """By label; where blocks differ (matching sets each), by label and block."""
+    """Settings by label; by label and block if those of blocks differ (after matching)."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in rows:
         own = {"method": row.method, "options": row.options, "config": row.config}

@@ -15,12 +15,12 @@ __all__ = ["failures", "matching", "title_of", "values"]
 
 
 def title_of(one: Entry) -> str:
-    """A method as the page names it."""
+    """A method's name on the page."""
     return f"{one.label} ({one.control})" if one.control else one.label
 
 
 def values(entries: Sequence[Entry], names: Sequence[str]) -> str:
-    """A line per value of `names` and a column per method; entries of one block."""
+    """A table of one block's entries: a row per value of `names`, a column per method."""
     cells = {(title_of(one), one.value): one for one in entries}
     methods = list(dict.fromkeys(title_of(one) for one in entries))
     head = "".join(_method(method, entries) for method in methods)
@@ -62,7 +62,7 @@ def _cell(one: Entry | None) -> str:
 
 
 def matching(matched: Sequence[Mapping[str, Any]]) -> str:
-    """What each method's setting became, and its measured cost beside the budget."""
+    """A table of each method's matched setting, and its measured cost beside the budget."""
     if not matched:
         return ""
     lines = "".join(
@@ -85,7 +85,7 @@ _NOT = ' <b class="loud-word">NOT MATCHED</b>'
 
 
 def failures(rows: Sequence[Row], most: int = 50) -> str:
-    """Rows that failed; all are counted and the first are listed."""
+    """A table of failed rows; all are counted, the first `most` are listed."""
     failed = [row for row in rows if row.error is not None]
     if not failed:
         return f"<h2>Failures</h2><p>None of {len(rows)} answers failed.</p>"

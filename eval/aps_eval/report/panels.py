@@ -1,4 +1,4 @@
-"""The page's charts: values against cost, rewards over steps, and which colour is whose."""
+"""The page's charts: values against cost, rewards over steps, and the colours of methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .summary import Entry
 __all__ = ["against_cost", "families_of", "over_steps"]
 
 FULL = ("f1", "exact", "numeric", "accuracy", "solved", "nll")
-"""Metrics that get a curve."""
+"""Metrics that get a chart."""
 
 
 def against_cost(
@@ -25,7 +25,7 @@ def against_cost(
     unit: str,
     families: Mapping[str, tuple[str, int]],
 ) -> str:
-    """A chart for each reward and main metric: its mean over the cost per prompt."""
+    """A chart for each reward and main metric: its mean against the cost per prompt."""
     cost = {title_of(one): one.mean for one in entries if one.value == unit}
     figures = []
     for name in names:
@@ -49,7 +49,7 @@ def against_cost(
 
 
 def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
-    """Column title -> name and colour: cells of a family have one colour and one line."""
+    """Column title -> (family, colour); the cells of a family share a colour and a line."""
     members: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         mark = f" ({row.control})" if row.control else ""
@@ -62,9 +62,9 @@ def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
 
 
 def over_steps(rows: Sequence[Row], families: Mapping[str, tuple[str, int]]) -> str:
-    """A chart for each guiding reward: the mean over answers at each step that was steered.
+    """A chart for each guiding reward: its mean over answers at each guided step.
 
-    Lines of one family have its colour and differ in their dashes.
+    Lines of one family have the same colour and different dashes.
     """
     found: dict[str, dict[str, dict[int, list[float]]]] = {}
     for row in rows:

@@ -1,19 +1,19 @@
-"""Is one method better than another? Paired over prompts, with intervals, and said plainly.
+"""Paired comparison of two methods over prompts: intervals, a sign-flip test and a verdict.
 
-Each prompt counts once: its values under several seeds are averaged first. Values that differ by
-rounding alone are equal (`tolerance`), and so are those of one and the same answer. Of the paired
-differences d_i the mean, its 95% percentile bootstrap interval over prompts, the share of prompts
-won (ties count half), and the two-sided p of the sign-flip test (Fisher 1935): if the methods were
-alike, each d_i could as well be -d_i, and
+Each prompt counts once: its values under several seeds are averaged first. Values that differ only
+by rounding (`tolerance`), and values of identical answers, count as equal. Reported of the paired
+differences d_i are the mean, its 95% percentile bootstrap interval over prompts, the fraction of
+prompts won (ties count half), and the two-sided p of the sign-flip test (Fisher 1935): under the
+null hypothesis d_i and -d_i are equally likely, and
 
     p = P(|sum s_i d_i| >= |sum d_i|),   s_i = +-1 with probability 1/2 each,
 
 over all 2^k signs of the k prompts that differ where k <= 14 (exact), else over 10,000 draws of
-signs, p = (1 + count) / (1 + draws). Ties add nothing: three prompts won and seven ties give
-p = 1/4. Fewer than six prompts that differ can never show a difference.
+signs, p = (1 + count) / (1 + draws). Ties do not count: three prompts won and seven ties give
+p = 1/4. With fewer than six prompts that differ, p cannot be below 0.05.
 
-Over the tasks of one comparison the p are Holm's (1979). A difference is called `better` or `worse`
-when its interval leaves 0 out and its adjusted p is below 0.05, and else `no difference shown`.
+Over the tasks of one comparison p is adjusted by Holm's method (1979). A difference is `better` or
+`worse` if its interval excludes 0 and its adjusted p is below 0.05, else `no difference shown`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Difference", "Interval", "by_prompt", "difference", "holm", "mean_in
 DRAWS = 10_000
 LEVEL = 0.05
 EXACT = 14
-"""Up to so many prompts that differ, every choice of signs is counted."""
+"""The maximal number of differing prompts for which all signs are enumerated."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Difference:
     Attributes:
         prompts: pairs.
         mean, low, high: of the differences, with the 95% interval.
-        wins: share of prompts with a higher value, ties half, in [0, 1].
-        p, p_holm: two-sided, alone and adjusted over tasks.
+        wins: fraction of prompts with a higher value, ties counted half, in [0, 1].
+        p, p_holm: two-sided, unadjusted and adjusted over tasks.
         higher_is_better: of the value compared.
     """
 
@@ -85,7 +85,7 @@ def by_prompt(pairs: Iterable[tuple[Row, float | None]]) -> dict[str, float]:
 
 
 def mean_interval(values: Sequence[float], *, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """Percentile bootstrap of the mean; of paired DIFFERENCES it is the paired bootstrap.
+    """Mean and percentile bootstrap interval; for paired DIFFERENCES, the paired bootstrap.
 
     Raises:
         ValueError: no values.
@@ -102,10 +102,11 @@ def difference(
     same: Collection[str] = (),
     seed: int = 0,
 ) -> Difference | None:
-    """`one` minus `other` over the prompts both have; None without any.
+    """`one` minus `other` over the prompts that both have; None without any.
 
     Args:
-        same: prompts that both answered alike, word for word: whatever their values, they are tied.
+        one, other: value by prompt.
+        same: prompts with identical answers of both, counted as ties whatever their values.
         seed: of the resamples.
     """
     shared = [item for item in one if item in other]
@@ -125,16 +126,17 @@ def difference(
 
 
 def tolerance(pairs: np.ndarray) -> np.ndarray:
-    """How far the two values of a pair may differ by rounding: float32, in batches of other sizes.
+    """The difference up to which two values of a pair are equal, `(n,)` for pairs `(n, 2)`.
 
-    1e-5 of the pair's own size and 1e-6 of what is usual in the table, `(n,)` of pairs `(n, 2)`.
+    float32 results of different batch sizes differ by rounding; allowed are 1e-5 of the pair's own
+    size plus 1e-6 of a typical size of all pairs.
     """
     size = np.abs(pairs)
     return 1e-5 * size.max(1) + 1e-6 * np.median(size)
 
 
 def sign_flip_p(gaps: np.ndarray, seed: int = 0) -> float:
-    """Two-sided p of paired differences under random signs; exact for `EXACT` that differ."""
+    """Two-sided p of the sign-flip test; exact for up to `EXACT` differences other than 0."""
     moved = gaps[gaps != 0]
     if not moved.size:
         return 1.0
@@ -151,7 +153,7 @@ def sign_flip_p(gaps: np.ndarray, seed: int = 0) -> float:
 
 
 def holm(found: Sequence[Difference]) -> list[Difference]:
-    """The same differences with p adjusted for their number, in the same order."""
+    """The differences with p adjusted by Holm's method, in the same order."""
     order = sorted(range(len(found)), key=lambda i: found[i].p)
     adjusted, highest = [0.0] * len(found), 0.0
     for rank, i in enumerate(order):

@@ -1,11 +1,11 @@
-"""How the page looks: one style sheet, light and dark by the reader's own setting, no scripts."""
+"""The page's style sheet, with light and dark colours by the reader's setting."""
 
 from __future__ import annotations
 
 __all__ = ["SERIES", "STYLE"]
 
 SERIES = 8
-"""Number of colours; more methods use them again, with a dashed line."""
+"""Number of colours; further methods reuse them."""
 
 STYLE = """
 :root { color-scheme: light dark;

@@ -1,8 +1,8 @@
-"""Rows to numbers: each value of each method, its interval, and its difference to the baseline.
+"""Summaries of rows: each value of each method, its interval, and its difference to the baseline.
 
-A value's name is a metric's (`f1`), `guide:NAME`, `select:NAME` or `report:NAME` for a reward on
-the final text, `guide:total`, with ` top` behind it the best of a prompt's seeds, or a cost
-(`seconds`, `flops`). Set-level values (`distinct_2 of all`) have no interval.
+The name of a value is a metric (`f1`), a reward on the final text (`guide:NAME`, `select:NAME`,
+`report:NAME`, `guide:total`; with the suffix ` top` the best of a prompt's seeds), or a cost
+(`seconds`, `flops`). Values of a whole set of answers (`distinct_2 of all`) have no interval.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ class Entry:
     """One value of one method in one block.
 
     Attributes:
-        task, stratum, guide, label, control: whose; stratum is empty for the whole task.
-        value: its name.
-        prompts, seeds, failed: how many prompts have it, under how many seeds; failed rows.
-        mean, low, high: over prompts, with the 95% interval; low and high are None of set values.
+        task, stratum, guide, label, control: of the method; stratum is empty for the whole task.
+        value: name of the value.
+        prompts, seeds, failed: number of prompts with the value, of seeds, and of failed rows.
+        mean, low, high: over prompts, with the 95% interval; low and high are None for values of a
+            whole set.
         against: the baseline's label; empty for the baseline itself.
         family, budget: as in `Row`.
         difference: to the baseline, paired.
-        guided_by_it: the reward guided or selected what it reports: no independent judgement.
+        guided_by_it: the reported reward also guided or selected, so it is not independent.
     """
 
     task: str
@@ -58,12 +59,12 @@ class Entry:
 
 
 def summarise(rows: Sequence[Row], baseline: str = "plain", *, strata: bool = False) -> list[Entry]:
-    """Entries of every block, in the order of the rows; Holm's adjustment runs over tasks.
+    """Entries of every block, in the order of the rows; Holm's adjustment is over tasks.
 
     Args:
-        baseline: the label differences are taken to; blocks without it have none. At several
-            budgets `aps` is `aps @BUDGET` for the cells of that budget.
-        strata: also each stratum of each task.
+        baseline: label of the method to compare with; blocks without it have no differences. With
+            several budgets, `aps` means `aps @BUDGET` for the cells of that budget.
+        strata: also make entries for each stratum of each task.
     """
     tested = [row for row in rows if row.split == "test"]
     entries = _entries(tested, "", baseline)
@@ -75,7 +76,7 @@ def summarise(rows: Sequence[Row], baseline: str = "plain", *, strata: bool = Fa
 
 
 def values_of(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Value name -> prompt -> mean over seeds, of the rows of one method; failures have none."""
+    """Value name -> prompt -> mean over seeds, for the rows of one method, without failures."""
     rows = [row for row in rows if row.error is None]
     found: dict[str, dict[str, float]] = {}
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
@@ -144,7 +145,7 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
 
 
 def _alike(one: Sequence[Row], other: Sequence[Row]) -> set[str]:
-    """Items that both answered with the same words under the same seeds."""
+    """Items to which both gave identical answers under the same seeds."""
     said: list[dict[str, dict[int, str]]] = [defaultdict(dict), defaultdict(dict)]
     for found, rows in zip(said, (one, other), strict=True):
         for row in rows:

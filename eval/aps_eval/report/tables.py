@@ -1,8 +1,8 @@
-"""A run's numbers for a terminal, for a spreadsheet and for programs.
+"""A run's numbers as tables for a terminal, as CSV and as JSON.
 
-The terminal shows, per block (task and guiding reward), a line per method: mean and 95% interval of
-each value, and of the difference to the baseline what is shown. `summary.csv` and `summary.json`
-have every number.
+The terminal shows per block (task and guiding reward) a line per value and method: mean and 95%
+interval, and the difference to the baseline with its verdict. `summary.csv` and `summary.json` have
+every number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOUD = "!! GUIDED BY IT !!"
 
 
 def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Entries as flat records."""
+    """The entries as flat dicts."""
     found = []
     for one in entries:
         record = asdict(one)
@@ -40,7 +40,7 @@ def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def write_csv(entries: Sequence[Entry], path: Path) -> None:
-    """One line per value, method and block; no cell is a spreadsheet's formula."""
+    """Write one line per value, method and block; no cell is read as a formula."""
     rows = [{key: _cell(one) for key, one in record.items()} for record in records(entries)]
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["task"])
@@ -53,12 +53,12 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def _cell(value: Any) -> Any:
-    """A text that a spreadsheet would calculate gets an apostrophe in front; numbers stay."""
+    """A text that a spreadsheet would read as a formula gets an apostrophe in front."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
 def write_json(entries: Sequence[Entry], about: dict[str, Any], path: Path) -> None:
-    """The same as one object, with what the run was asked."""
+    """Write the entries as one JSON object, with the run's entry of `run.json`."""
     text = json.dumps({**about, "entries": records(entries)}, indent=1, ensure_ascii=False)
     write_whole(path, text + "\n")
 
@@ -67,7 +67,7 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
     """Print a table for each block: a line per value and method.
 
     Args:
-        values: names to show; None leaves out what is rarely looked at (it is in the files).
+        values: names to show; None shows the main ones (the files have all).
     """
     blocks = dict.fromkeys((one.task, one.stratum, one.guide) for one in entries)
     for block in blocks:
@@ -99,7 +99,7 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
 
 
 def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Print what each method's setting became and what it was measured to cost."""
+    """Print each method's matched setting and its measured cost."""
     if not matched:
         return
     title = f"{matched[0]['unit']} per prompt, measured on tuning prompts"
@@ -115,7 +115,7 @@ def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> Non
 
 
 def turned(one: Mapping[str, Any]) -> str:
-    """What matching set: `samples=4`."""
+    """The setting that matching chose, as text: `samples=4`."""
     knob = str(one["knob"]).partition(".")[2]
     return f"{knob}={one['value']}" if knob else "as it is"
 

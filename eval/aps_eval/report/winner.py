@@ -1,8 +1,8 @@
-"""Who won a block, in one sentence: by the first independent judge, and by its verdicts alone.
+"""One sentence that names the winner of a block, by the verdicts on one value.
 
-The judge is the first reported reward that did not guide, else the first metric against gold
-answers, else the guide itself, which the sentence says. A method wins whose difference to the
-baseline is called `better` (`statistics`): a higher mean is not enough.
+The value is the first reported reward that did not guide, else the first metric against gold
+answers, else the guiding reward itself, which the sentence says. A method wins if its difference to
+the baseline is `better` (`statistics`); a higher mean is not enough.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["judged_by", "winner"]
 
 GOLD = ("exact", "numeric", "accuracy", "solved", "contains", "f1", "rouge_l")
 MOST = 4
-"""Methods that a sentence names."""
+"""The maximal number of methods that a sentence names."""
 
 
 def judged_by(entries: Sequence[Entry]) -> str | None:
-    """The value that decides a block; None where nothing tells better from worse."""
+    """The value that decides a block; None if no value has a better direction."""
     loud = {one.value for one in entries if one.guided_by_it}
     names = [name for name in dict.fromkeys(one.value for one in entries) if name[-4:] != " top"]
     reports = [name for name in names if name.startswith("report:")]

@@ -1,1 +1,1 @@
-"""Making rows: the grid, matched budgets, and every answer that is not there yet."""
+"""Running an evaluation: the grid, matched budgets, and the missing answers."""

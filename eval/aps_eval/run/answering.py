@@ -1,4 +1,4 @@
-"""A batch of prompts through one cell of the grid, as rows."""
+"""`Answerer`: answers a batch of items by one cell of the grid and makes rows of the results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Answerer", "Unit"]
 
 @dataclass(frozen=True)
 class Unit:
-    """One answer to be made: the item, the seed, and the key of its row."""
+    """One answer to make: its cell, item, seed, and the key of its row."""
 
     cell: Cell
     item: Item
@@ -33,13 +33,14 @@ class Unit:
 
 @dataclass
 class Answerer:
-    """A model with its rewards, loaded once.
+    """A pipeline with its loaded rewards, which answers units.
 
     Attributes:
         pipe: the pipeline.
-        split: what its rows are marked with.
-        judge: scores fluency, `FluencyJudge()`; None leaves `nll` out.
-        count_flops: count operations too; it takes time of its own.
+        split: the `split` of its rows.
+        judge: scores fluency, e.g. `FluencyJudge()`; None leaves `nll` out.
+        count_flops: also count operations, which takes extra time.
+        fingerprint: of the model.
     """
 
     pipe: APSPipeline
@@ -53,7 +54,7 @@ class Answerer:
         self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
 
     def unit(self, cell: Cell, item: Item, seed: int) -> Unit:
-        """An item in a cell, with the key of its row."""
+        """The unit of an item in a cell, with the key of its row."""
         key = row_key(
             task=cell.task.measured(),
             item=item.content(),
@@ -68,13 +69,13 @@ class Answerer:
         return Unit(cell, item, seed, key)
 
     def answer(self, units: Sequence[Unit]) -> list[Row]:
-        """Rows of some units of ONE cell; whatever goes wrong with a prompt is in its row.
+        """Rows of some units of ONE cell; errors of a prompt are recorded in its row.
 
-        A reward's failure leaves the other prompts as they are. Anything else (a prompt beyond the
-        context, memory) fails the whole call, and each prompt is then tried alone.
+        A reward's failure does not affect the other prompts. Any other error (a prompt beyond the
+        context, out of memory) fails the whole call, and each prompt is then tried alone.
 
         Raises:
-            OSError: where it is none of a prompt's doing.
+            OSError: an error that no prompt caused.
         """
         good = [unit for unit in units if not unit.item.problem]
         if len(good) < len(units):
@@ -95,10 +96,8 @@ class Answerer:
             return [self.row(units[0], error=f"{type(error).__name__}: {error}")]
 
     def call(self, units: Sequence[Unit]) -> tuple[APSOutput, dict[str, float]]:
-        """The pipeline's call for some units of one cell, and a prompt's equal share of its cost.
-
-        Raises what the pipeline raises.
-        """
+        """The pipeline's output for some units of one cell, and each prompt's equal share of the
+        cost. Raises what the pipeline raises."""
         from .flops import FlopCounter
 
         cell, items = units[0].cell, [unit.item for unit in units]
@@ -127,7 +126,7 @@ class Answerer:
         return out, {**share, "peak_memory_mb": peak}
 
     def loaded(self, specs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, float]]:
-        """Rewards with their weights; the same one is the same object everywhere."""
+        """(reward, weight) pairs; equal specifications give the same object."""
         from aps_rewards import load_reward
 
         found = []
@@ -139,7 +138,7 @@ class Answerer:
         return found
 
     def row(self, unit: Unit, **found: Any) -> Row:
-        """A unit's row with what was found."""
+        """The row of a unit; `found` are its other fields."""
         cell, item = unit.cell, unit.item
         return Row(
             key=unit.key,

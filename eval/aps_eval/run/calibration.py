@@ -1,7 +1,7 @@
-"""What a method costs per prompt, measured on tuning prompts and kept in a file.
+"""`Calibration`: measures a method's cost per prompt on tuning prompts and stores it in a file.
 
-Every measurement is a line of `calibration.jsonl` and is read back by a later run: one that goes on
-has the settings it began with.
+Every measurement is a line of `calibration.jsonl`. A run that is continued reads them, so that its
+matched settings do not change.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Calibration:
 
     Args:
         path: of the file.
-        answerer: measures; its flops are counted for the unit `flops`.
+        answerer: answers the prompts; it counts operations if the unit is `flops`.
         unit: `seconds` or `flops`.
-        repeats: measurements of each setting; the least counts.
-        on_try: called with what is measured next.
+        repeats: measurements of each setting, >= 1; the smallest counts.
+        on_try: called with a description of each measurement before it starts.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Calibration:
                 raise ValueError(f"{path} line {number} is no measurement; remove it") from None
 
     def cost(self, cell: Cell, items: Sequence[Item]) -> float:
-        """Cost per prompt of a cell on these items, but for those that fail.
+        """Cost per prompt of a cell on those of these items that it can answer.
 
         Raises:
             ValueError: the cell fails on all of them.
@@ -117,7 +117,7 @@ class Calibration:
             self.on_try(f"{cell.task.name}, {cell.block[1] or 'no guide'}: {cell.label}{turned}")
 
     def _measure(self, cell: Cell, units: Sequence[Unit]) -> float:
-        """Cost per prompt, the least of the repeats."""
+        """Cost per prompt, the smallest of the repeats."""
         size = self.answerer.pipe.batch_size
         batches = [units[first : first + size] for first in range(0, len(units), size)]
         kind = digest([cell.method, cell.rewards, cell.config.flat().get("adapter")])
@@ -128,7 +128,7 @@ class Calibration:
         return min(self._once(batches) for _ in range(self.repeats)) / len(units)
 
     def _once(self, batches: Sequence[Sequence[Unit]]) -> float:
-        """Cost of all of them."""
+        """Total cost of these batches."""
         total = 0.0
         for batch in batches:
             out, share = self.answerer.call(batch)
@@ -138,7 +138,7 @@ class Calibration:
         return total
 
     def _failure(self, unit: Unit) -> str:
-        """Why there is no answer to this prompt alone; empty when there is one."""
+        """Why this prompt fails when answered alone; empty if it does not."""
         try:
             out, _ = self.answerer.call([unit])
         except OSError:

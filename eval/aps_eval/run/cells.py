@@ -1,4 +1,4 @@
-"""What a grid is made of: cells (a task, rewards, a method), how costs are matched, the whole."""
+"""The records of a grid: `Cell` (a task, rewards, a method), `Match` (of costs), and `Grid`."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["Cell", "Grid", "Match", "with_controls"]
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What answers the items of a task, in one way.
+    """A method with its settings and rewards, applied to a task.
 
     Attributes:
         task, rewards: the block of the table; rewards by role, as in `Row.rewards`.
-        method, options: the method and its settings, `best_of` among them.
-        label: its name in tables; at several budgets `family @budget`.
+        method, options: the method and its settings, including `best_of`.
+        label: its name in tables; with several budgets `family @budget`.
         family: cells of one family are joined by a line in charts.
-        budget: what it was matched to, as tables call it; empty where there is one budget or none.
-        config: with seed 0; seeds are given to each answer.
-        control: None, or what steers in the guide's place.
-        controls: what it is repeated with.
-        knob: what matching may turn: `options.NAME`, `config.NAME`, or None.
+        budget: the budget it was matched to, as shown in tables; empty unless there are several.
+        config: with seed 0; each answer gets its own seed.
+        control: None, or the control that replaces the guiding rewards.
+        controls: further controls to run this cell with.
+        knob: the setting that matching may change: `options.NAME`, `config.NAME`, or None.
     """
 
     task: Task
@@ -61,11 +61,11 @@ class Cell:
 
     @property
     def block(self) -> tuple[str, str]:
-        """Task and guide: the cells to compare with each other."""
+        """(task, guide): cells of one block are compared with each other."""
         return self.task.name, reward_label(self.rewards["guide"])
 
     def turned(self, value: int) -> Cell:
-        """The same cell with its knob at `value`."""
+        """The same cell with its knob set to `value`."""
         kind, _, name = (self.knob or "").partition(".")
         if kind == "config":
             return replace(self, config=self.config.replace(**{name: value}))
@@ -80,14 +80,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Match:
-    """Equal cost per prompt.
+    """How methods are matched to equal cost per prompt.
 
     Attributes:
         unit: `seconds` or `flops`.
         budget: seconds (or floating point operations) per prompt, or the label of the method whose
-            measured cost is the budget; a list gives every method each of several budgets.
-        prompts: tuning prompts a measurement takes; None is one batch.
-        repeats: measurements of each setting, of which the least counts: for a busy machine.
+            measured cost is the budget; with a list every method is run at each budget.
+        prompts: tuning prompts per measurement; None is one batch.
+        repeats: measurements of each setting, of which the smallest counts (for a busy machine).
     """
 
     unit: str = "seconds"
@@ -97,11 +97,11 @@ class Match:
 
     @property
     def budgets(self) -> list[float | str]:
-        """All of them."""
+        """The budgets as a list."""
         return list(self.budget) if isinstance(self.budget, list) else [self.budget]
 
     def called(self, budget: float | str) -> str:
-        """A budget as labels say it: `3 s`, `2e+09 flops`, `aps`."""
+        """A budget's name in labels: `3 s`, `2e+09 flops`, `aps`."""
         if isinstance(budget, str):
             return budget
         return f"{budget:g} {'s' if self.unit == 'seconds' else self.unit}"
@@ -109,15 +109,16 @@ class Match:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A run.
+    """A whole run.
 
     Attributes:
         cells: without controls; `with_controls` adds them.
-        seeds, limit, offset, batch_size, data: how many answers to what (see `Task.items`),
-            and where the data lie.
-        model, model_options: what answers.
-        match: None leaves settings as they are.
-        values: what it was made from.
+        seeds: one answer per item for each.
+        limit, offset, data: of the items, see `Task.items`.
+        batch_size: answers per batch.
+        model, model_options: arguments of `APSPipeline.from_pretrained`.
+        match: None leaves all settings unchanged.
+        values: the mapping it was made from.
     """
 
     cells: list[Cell]
@@ -133,5 +134,5 @@ class Grid:
 
 
 def with_controls(cells: list[Cell]) -> list[Cell]:
-    """Cells, and their copies under controls."""
+    """The cells, and copies of them for each of their controls."""
     return [replace(cell, control=control) for cell in cells for control in (None, *cell.controls)]

@@ -1,4 +1,4 @@
-"""A whole evaluation: load, match budgets, answer what is missing, report."""
+"""A whole evaluation: load the model, match budgets, make the missing answers, report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 LARGE = 200
-"""Items of a task above which a run at matched cost asks how many to take."""
+"""A run at matched cost on a task with more items than this needs an explicit limit."""
 PACKAGES = ("aps-text", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
 
 
@@ -53,25 +53,25 @@ def evaluate(
     page: bool = True,
     console: Console | None = None,
 ) -> list[Row]:
-    """Make every row of a grid in `out/rows.jsonl`, and the tables beside it; the grid's rows.
+    """Make all rows of a grid and report them; returns the grid's rows.
 
     Writes `rows.jsonl`, `run.json` (command, versions, matching), `calibration.jsonl`,
-    `summary.csv`, `summary.json` and `report.html`. Stopped at any moment and called again it goes
-    on; rows of other settings in the same folder stay there and are not shown.
+    `summary.csv`, `summary.json` and `report.html` in the folder `out`. An interrupted run
+    continues when called again; rows of other settings in the folder are kept and not shown.
 
     Args:
-        command: what was typed, for the report.
-        pipe: a pipeline to use in place of the grid's model.
-        baseline: label of the method that differences are taken to (see `summarise`).
-        strata: tables of each stratum too.
-        fluency: measure `nll` where a task asks for it (SmolLM2 is loaded).
+        command: the command line, for the report.
+        pipe: a pipeline to use instead of loading the grid's model.
+        baseline: label of the method to compare with (see `summarise`).
+        strata: also make tables of each stratum.
+        fluency: measure `nll` for tasks that list it (loads SmolLM2).
         count_flops: count operations of every answer; slower.
         retry: try failed rows again.
         page: write the HTML page.
 
     Raises:
-        ValueError, TypeError, ImportError: what cannot be run, before anything is answered.
-        OSError: rows cannot be written; those before are safe.
+        ValueError, TypeError, ImportError: an invalid grid, before anything is answered.
+        OSError: rows cannot be written; those already written are safe.
     """
     from rich.console import Console
 
@@ -95,7 +95,7 @@ def evaluate(
             loading("the fluency judge")
             answerer.judge = _judge(console, me)
         known: set[str] = set()
-        for cell in grid.cells:  # whatever cannot be loaded is said now
+        for cell in grid.cells:  # raise now for rewards that cannot be loaded
             for specs in cell.rewards.values():
                 for one in specs:
                     if one["name"] not in known:
@@ -141,14 +141,14 @@ def _check_baseline(baseline: str, grid: Grid) -> None:
     labels = list(dict.fromkeys(cell.label for cell in grid.cells))
     if grid.match is not None and len(grid.match.budgets) > 1:
         labels += [f"{one} @{grid.match.called(b)}" for one in labels for b in grid.match.budgets]
-    if baseline not in labels and baseline != "plain":  # without plain there are no differences
+    if baseline not in labels and baseline != "plain":  # the default may be missing
         raise ValueError(
             f"baseline: no method is called {baseline!r}; there are {', '.join(labels)}"
         )
 
 
 def _check_size(grid: Grid, items: Mapping[str, Sequence[Item]]) -> None:
-    """Raise `ValueError` where costs are matched on whole large tasks, which takes hours."""
+    """Raise `ValueError` for matched costs on a whole large task, which would take hours."""
     if grid.match is None or grid.limit is not None:
         return
     most = max(items, key=lambda name: len(items[name]))
@@ -200,13 +200,14 @@ def _matched(
     me: Workers,
     console: Console,
 ) -> tuple[list[Cell], list[Matched]]:
-    """Cells at matched cost; the first process measures, the others read what it found."""
+    """Cells at matched cost; the first process measures, the others read its file."""
     if grid.match is None:
         return grid.cells, []
     match = grid.match
 
     def count(name: str) -> int:
-        """Tuning prompts of a task: a batch like those of the run; of operations, of any run."""
+        """The number of tuning prompts of a task: a batch of the run's size (for flops, which do
+        not depend on the number of processes, of a run of one process)."""
         processes = me.size if match.unit == "seconds" else 1
         share = -(-len(items[name]) * len(grid.seeds) // processes)
         return match.prompts or even(share, grid.batch_size)
@@ -250,7 +251,7 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) 
 
 
 def _note(path: Path, about: dict[str, Any]) -> None:
-    """Add this run to `run.json`: a list, the newest last."""
+    """Append this run to the list in `run.json`."""
     with locked(path):
         runs = []
         if path.is_file():
@@ -258,7 +259,7 @@ def _note(path: Path, about: dict[str, Any]) -> None:
                 runs = json.loads(path.read_text(encoding="utf-8"))
                 if not isinstance(runs, list):
                     raise ValueError("no list")
-            except ValueError:  # it only tells of runs, and must stop none
+            except ValueError:  # a damaged log of runs must not stop this one
                 runs = []
                 path.replace(path.with_name("run.json.broken"))
         text = json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str)
@@ -268,7 +269,7 @@ def _note(path: Path, about: dict[str, Any]) -> None:
 def _said(
     rows: Sequence[Row], new: Sequence[Row], seconds: float, me: Workers, console: Console
 ) -> None:
-    """What was done, how fast, and what failed."""
+    """Print how many answers were made, how fast, and what failed."""
     console.print(f"{len(rows)} rows, {len(new)} of them new")
     if new and me.size > 1:
         work = sum(row.cost.get("seconds", 0.0) for row in new)

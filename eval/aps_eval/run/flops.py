@@ -1,7 +1,7 @@
-"""Floating point operations of everything that runs inside, matrix products only.
+"""A context that counts floating point operations of matrix products.
 
-Counted where they are dispatched, backward passes too, by torch's own formulas. Rewards that
-answer from another process or thread (a server, a timeout) are not seen.
+They are counted by torch's own formulas when they are dispatched, backward passes included. Rewards
+that run in another process or thread (a server, a timeout) are not counted.
 """
 
 from __future__ import annotations
@@ -72,5 +72,5 @@ class FlopCounter:
 
     @property
     def total(self) -> int:
-        """Multiplications and additions, one each."""
+        """The count; a multiplication and an addition count as one operation each."""
         return self._mode.flops

@@ -1,4 +1,4 @@
-"""The grid: tasks x rewards x methods x controls, and the seeds and items each cell answers.
+"""Reading of grids: tasks x rewards x methods x controls, with seeds and items for each cell.
 
 model: mini
 tasks: [word-knowledge, open]        # names, files, or {task: NAME, any field of it}
@@ -10,7 +10,7 @@ rewards:                             # each entry is one block of the table
   - {guide: [sentiment, fluency=0.3], report: [answer-quality-report], config: {beta: 0.1}}
 methods: [plain, aps, {method: fk, options: {particles: 8}, label: fk-8}]
 controls: [zero]                     # every steered method once more
-match: {unit: seconds, budget: aps}  # see eval.matching; a list gives each of several budgets
+match: {unit: seconds, budget: aps}  # see aps_eval.run.matching; a list is several budgets
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KNOBS: dict[str, str | None] = {
     "twisted-smc": "options.particles",
     "aps-smc": "options.particles",
 }
-"""What matching turns: N, M or k; of other methods it is `options.best_of`."""
+"""The setting that matching changes (N, M or k); for other methods it is `options.best_of`."""
 
 
 KEYS = (
@@ -49,16 +49,16 @@ KEYS = (
 
 
 def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = False) -> Grid:
-    """A grid from a YAML file or the same as a mapping.
+    """A grid from a YAML file, or from a mapping with the same keys.
 
     Args:
-        trust_code: files, this one and those of tasks, may name rewards that are code. A mapping's
-            own rewards are yours and always may.
+        trust_code: allow this file and task files to name rewards that run code. Rewards in a
+            mapping are always allowed.
 
     Raises:
         UntrustedError: a file names code (see `aps_eval.trust`).
         ValueError, TypeError: an unknown key, task, method, setting or reward role, two methods of
-            one label, a steered method without a reward; everything before a model is loaded.
+            one label, a method that steers without a reward. No model is loaded.
     """
     values = dict(source) if isinstance(source, Mapping) else read_yaml(source, "a grid's keys")
     _known(values, KEYS, "a grid")
@@ -79,7 +79,9 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
             cells += made
     seen = [(cell.block, cell.label) for cell in cells]
     if len(set(seen)) < len(seen):
-        raise ValueError("two blocks have the same task and guiding rewards; run them apart")
+        raise ValueError(
+            "two blocks have the same task and guiding rewards; run them in separate folders"
+        )
     seeds = _seeds(values)
     match = values.get("match")
     if match is not None:
@@ -102,7 +104,8 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
 
 
 def reward_spec(one: Any) -> dict[str, Any]:
-    """`relevance`, `sentiment=0.3` or a mapping as `{"name", "weight", "options"}`."""
+    """A reward in a grid (`relevance`, `sentiment=0.3` or a mapping) as a dict with the keys
+    `name`, `weight` and `options`."""
     from aps_rewards import parse_reward_spec
 
     if isinstance(one, str):
@@ -114,7 +117,7 @@ def reward_spec(one: Any) -> dict[str, Any]:
 
 
 def _blocks(values: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
-    """Rewards by role, with the configuration that goes with them."""
+    """The blocks of a task: rewards by role, with their configuration."""
     entries = _listed(values.get("rewards")) or ([task.rewards] if task.rewards else [{}])
     blocks = []
     for entry in entries:
@@ -161,7 +164,7 @@ def _cell(
         rewards=block["rewards"],
         method=name,
         label=label,
-        # Where nothing is matched, settings of one method are points of one line.
+        # Without matching, different settings of one method are points of one line.
         family=label if values.get("match") or "label" in method else name,
         config=config,
         options=options,
@@ -170,14 +173,14 @@ def _cell(
     )
     cell.build()
     if knob is not None:
-        cell.turned(max(2, cell.least)).build()  # a knob that does not exist is found now
+        cell.turned(max(2, cell.least)).build()  # raise now for an unknown knob
     if name != "plain" and not cell.rewards["guide"]:
         raise ValueError(f"method {name!r} steers by a reward and task {task.name!r} has none")
     return cell
 
 
 def _check_knob(knob: str | None) -> None:
-    """Raise unless it is None, a method's setting or a whole number of the configuration."""
+    """Raise `ValueError` unless it is None, `options.NAME` or an integer setting of `config`."""
     from aps_text.core.config import SETTINGS
 
     kind, _, name = (knob or "").partition(".")
@@ -185,7 +188,7 @@ def _check_knob(knob: str | None) -> None:
         raise ValueError(f"a knob is options.NAME, config.NAME or null, got {knob!r}")
     whole = [key for key, takes in SETTINGS.items() if getattr(takes, "whole", False)]
     if kind == "config" and name not in whole:
-        raise ValueError(f"knob {knob!r} is no whole number of APSConfig: {', '.join(whole)}")
+        raise ValueError(f"knob {knob!r} is no integer setting; there are {', '.join(whole)}")
 
 
 def _check_match(match: Match, labels: set[str]) -> None:
@@ -224,7 +227,7 @@ def _task(one: Any, trust_code: bool) -> Task:
 
 
 def _seeds(values: Mapping[str, Any]) -> list[int]:
-    """Those of `seeds`, or the one of `config`."""
+    """The seeds in `seeds`, or the one in `config`."""
     seeds = _listed(values.get("seeds"))
     if "seed" in (values.get("config") or {}):
         if seeds:
@@ -239,7 +242,7 @@ def _seeds(values: Mapping[str, Any]) -> list[int]:
 
 
 def _listed(value: Any) -> list[Any]:
-    """A list, or what stands where a list of one is meant."""
+    """The value as a list; a single value becomes a list of one."""
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]

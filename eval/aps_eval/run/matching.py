@@ -1,12 +1,11 @@
-"""Equal cost: N, k or M of every method, such that a prompt costs each of them the same.
+"""Matching of cost: chooses N, k or M of every method so that all cost the same per prompt.
 
-Cost is measured on tuning prompts, in batches as large as those of the run, after a call of each
-method that is not counted. From the cost at 1 the setting is guessed in proportion, measured, and
-corrected along the line through the two nearest measurements, until it is within a twentieth of
-the budget, four times at most; the measured setting nearest to the budget (by ratio) is taken.
+Cost is measured on tuning prompts, in batches as large as those of the run, after one uncounted
+call of each method. The first guess is proportional to the cost at 1; it is measured and corrected
+along the line through the two nearest measurements until the cost is within 5% of the budget, four
+times at most. The measured setting nearest to the budget (by ratio) is taken.
 
-What cannot be matched (a method that costs more at 1 than the budget) keeps 1, and the table says
-by how much it is off.
+A method that costs more at 1 than the budget keeps 1, and the table shows the ratio.
 """
 
 from __future__ import annotations
@@ -25,19 +24,20 @@ __all__ = ["Matched", "match_cells", "nearest_setting"]
 LARGEST = 512
 TRIES = 4
 CLOSE = 1.05
-"""A cost within this factor of the budget is not bettered."""
+"""The search stops at a cost within this factor of the budget."""
 NEAR = 1.25
-"""A cost within this factor of the budget is called matched."""
+"""A cost within this factor of the budget counts as matched."""
 
 
 @dataclass(frozen=True)
 class Matched:
-    """What matching chose for a cell.
+    """The result of matching for a cell.
 
     Attributes:
-        task, guide, label: of the cell; knob and value: what was turned, and to what (None, "" of
-            the method the budget comes from, and of one without a knob).
-        unit, budget, cost: per prompt, the cost as measured at that value.
+        task, guide, label: of the cell.
+        knob, value: the setting and its chosen value ("" and None for the method that defines the
+            budget, and for one without a knob).
+        unit, budget, cost: per prompt; the cost is measured at that value.
         tried: value -> measured cost.
     """
 
@@ -58,11 +58,11 @@ class Matched:
 
     @property
     def matched(self) -> bool:
-        """Is it within a factor of `NEAR`?"""
+        """Whether the cost is within the factor `NEAR` of the budget."""
         return 1 / NEAR <= self.ratio <= NEAR
 
     def as_dict(self) -> dict[str, Any]:
-        """For `run.json`."""
+        """The fields as a dict for `run.json`."""
         return {**asdict(self), "ratio": self.ratio, "matched": self.matched}
 
 
@@ -74,11 +74,12 @@ def match_cells(
 ) -> tuple[list[Cell], list[Matched]]:
     """The cells with their knobs set, and how well each is matched.
 
-    At several budgets a cell with a knob becomes one at each, `label @budget`; one without stays as
-    it is, and the report compares its cost with every budget.
+    With several budgets a cell with a knob becomes one cell per budget, `label @budget`; one
+    without a knob stays as it is, and the report compares its cost with every budget.
 
     Args:
-        items: the tuning prompts of a cell's task.
+        items: gives the tuning prompts of a cell's task.
+        calibration: measures costs.
     """
     settled: list[Cell] = []
     report: list[Matched] = []
@@ -117,7 +118,7 @@ def _amount(
     asked: Sequence[Item],
     calibration: Calibration,
 ) -> float:
-    """A budget as a number: of a label, what that method costs in the cell's block."""
+    """A budget as a number; for a label, the measured cost of that method in the cell's block."""
     if not isinstance(budget, str):
         return float(budget)
     rival = next(one for one in cells if one.block == cell.block and one.label == budget)
@@ -127,12 +128,12 @@ def _amount(
 def nearest_setting(
     cost: Callable[[int], float], budget: float, tried: dict[int, float], least: int = 1
 ) -> int:
-    """The whole number whose measured cost is nearest to the budget.
+    """The integer whose measured cost is nearest to the budget.
 
     Args:
-        cost: of a number from `least`; rises about linearly.
-        budget: positive.
-        tried: what was measured before (at another budget); what is measured now is added.
+        cost: measures the cost at an integer >= `least`; assumed to rise about linearly.
+        budget: > 0.
+        tried: earlier measurements, by integer; new ones are added.
 
     Raises:
         ValueError: a budget that is not positive.
@@ -155,11 +156,12 @@ def nearest_setting(
 
 
 def _guess(tried: dict[int, float], budget: float) -> int:
-    """Where the line through the two nearest measurements, or through 0, meets the budget."""
+    """The value at which the line through the two nearest measurements (or one measurement and 0)
+    reaches the budget."""
     one, *more = sorted(tried, key=lambda value: abs(tried[value] - budget))
     if not more:
-        return max(one + 1, round(one * budget / tried[one]))  # much of its cost may be fixed
+        return max(one + 1, round(one * budget / tried[one]))  # most of the cost may be fixed
     slope = (tried[more[0]] - tried[one]) / (more[0] - one)
-    if slope <= 0:  # a setting that costs nothing, as far as can be measured
+    if slope <= 0:  # no measurable effect on the cost
         return 2 * max(tried) if tried[one] < budget else one
     return round(one + (budget - tried[one]) / slope)

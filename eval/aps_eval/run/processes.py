@@ -1,8 +1,8 @@
-"""Several processes, one run: `accelerate launch --num_processes 2 -m aps_eval ...`, or `torchrun`.
+"""Runs of several processes: `accelerate launch --num_processes 2 -m aps_eval ...`, or `torchrun`.
 
-Each process takes every so many items of each cell and appends to the same locked file; the first
-one matches budgets before the others begin, and reports when all are done. All of them must see the
-same folder.
+Process i of n takes every n-th unit of each cell and appends to the same locked file. The first
+process matches budgets before the others start, and reports when all are done. All need access to
+the same folder.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among its fellows.
+    """This process and the number of processes.
 
     Attributes:
-        number, size: from 0, and how many there are.
-        device: where its model goes; None leaves it to the model.
-        wait: returns when all have called it.
+        number, size: this process's number from 0, and the number of processes.
+        device: of its model; None is the model's default.
+        wait: a barrier: returns when all processes have called it.
     """
 
     number: int = 0
@@ -34,11 +34,12 @@ class Workers:
 
     @property
     def first(self) -> bool:
-        """Is it the one that speaks?"""
+        """Whether this is the process that prints and reports."""
         return self.number == 0
 
     def in_turn(self, work: Callable[[], T]) -> T:
-        """`work()`, first of the first process, then of the others, who find what that left."""
+        """The result of `work()`, run by the first process before the others, which may then read
+        the files it wrote."""
         if self.first:
             found = work()
             self.wait()
@@ -48,7 +49,7 @@ class Workers:
 
 
 def workers() -> Workers:
-    """The processes `accelerate launch` (or torchrun) began; alone without them."""
+    """The processes started by `accelerate launch` or torchrun; a single one otherwise."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return Workers()
     from datetime import timedelta
@@ -56,7 +57,7 @@ def workers() -> Workers:
     import torch
     from accelerate import PartialState  # type: ignore[import-untyped]
 
-    # A fast process waits for a slow one as long as that takes.
+    # A fast process must be able to wait for a slow one, so the timeout is long.
     on_cpu = not torch.accelerator.is_available()
     state = PartialState(cpu=on_cpu, timeout=timedelta(days=30))
     return Workers(

@@ -1,4 +1,4 @@
-"""What a person sees while waiting: a spinner or a bar on a terminal, single lines elsewhere."""
+"""Progress displays: a spinner or a bar on a terminal, single lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 __all__ = ["Answers", "waiting"]
 
 LINES = 10
-"""Of a run that is not watched on a terminal."""
+"""Number of progress lines of a run without a terminal."""
 
 
 @contextmanager
 def waiting(console: Console, what: str, shown: bool = True) -> Iterator[Callable[[str], None]]:
-    """Says what is being done, and each further step of it that the yielded function is told.
+    """Context that shows what is being done; yields a function that shows a further step.
 
     Args:
-        shown: False says nothing (of many processes, one speaks).
+        shown: False shows nothing (of several processes only one prints).
     """
     from rich.markup import escape
 
@@ -35,7 +35,7 @@ def waiting(console: Console, what: str, shown: bool = True) -> Iterator[Callabl
 
 
 class Answers:
-    """A bar with the time left on a terminal, else a line for every tenth; a callable for `run`."""
+    """A bar with the time left on a terminal, else a line per tenth; yields `run`'s `on_batch`."""
 
     def __init__(self, console: Console, shown: bool = True) -> None:
         from rich.progress import (
@@ -52,7 +52,7 @@ class Answers:
             *(TextColumn("left"), TimeRemainingColumn()),
         )
         self.console, self.lines = console, shown and not console.is_terminal
-        # Cells take turns, so the mean speed is the honest one.
+        # Cells differ in speed and alternate, so the time left is computed from the mean speed.
         self.bar = Progress(
             *columns,
             console=console,

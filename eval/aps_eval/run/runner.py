@@ -1,8 +1,8 @@
-"""Every answer of a grid that is not there yet: batched, counted, and on the disk batch by batch.
+"""Makes the missing answers of a grid, batch by batch, and writes each batch to disk.
 
-Cells take turns, a batch each, so that what is there when a run stops is comparable, and the time
-left can be told from the time taken. Batches of a cell are as equal as can be: a small last one
-would cost some methods more a prompt than others.
+Cells alternate, a batch each, so that the rows of an interrupted run are comparable and the
+remaining time can be estimated. The batches of a cell are of nearly equal size: a small last batch
+would have a higher cost per prompt.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Tally", "even", "planned", "run", "shown"]
 
 @dataclass
 class Tally:
-    """What a run did.
+    """Counts of a run.
 
     Attributes:
-        made, failed, kept: new rows, those of them that are failures, and rows that were there.
+        made, failed, kept: new rows, failures among them, and rows that existed before.
         busy: seconds spent on answers.
-        errors: the first failure's words.
+        errors: messages of the first failures.
     """
 
     made: int = 0
@@ -39,7 +39,7 @@ class Tally:
 
 
 def even(count: int, most: int) -> int:
-    """Size of the batches that `count` makes, of `most` at most and as equal as can be."""
+    """The size of batches that divide `count` as equally as possible, at most `most` each."""
     return -(-count // max(1, -(-count // most))) or 1
 
 
@@ -70,11 +70,11 @@ def run(
     Args:
         plan: units by cell (`planned`).
         retry: try failures again.
-        shard: this process's number and how many there are; each takes every so many units.
+        shard: (i, n): process i of n takes every n-th unit.
         on_batch: called as `on_batch(done, all)` after each batch.
 
     Raises:
-        OSError: the rows cannot be written; those before are safe.
+        OSError: the rows cannot be written; those already written are safe.
     """
     number, processes = shard
     mine = _once([list(units)[number::processes] for units in plan])
@@ -98,9 +98,9 @@ def run(
 
 
 def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
-    """The rows of a plan that there are, called as the plan calls them.
+    """The existing rows of a plan, with the labels of the plan's cells.
 
-    Two cells whose settings turn out the same have the same answers, made once; each shows them.
+    Two cells with equal settings share their answers, which are made once and shown for both.
     """
     found = []
     for units in plan:
@@ -113,7 +113,7 @@ def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
 
 
 def _once(cells: Sequence[Sequence[Unit]]) -> list[list[Unit]]:
-    """Units without those whose key came before."""
+    """The units without those whose key occurred before."""
     seen: set[str] = set()
     found = []
     for units in cells:

@@ -1,4 +1,4 @@
-"""What an answer's trajectory tells: its tokens, when each took its value, rewards over steps."""
+"""Fields of a row from an answer's trajectory: tokens, their steps, rewards over steps."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trace(model: TextModel, out: APSOutput, at: int, rewards: Sequence[str]) -> 
 def pieces_of(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     """Strings that make the decoded text when joined, one per token.
 
-    Where a tokenizer decodes a token differently after the next one came, they are its own names
+    If the tokenizer decodes a token differently depending on the next one, they are its own names
     of the tokens instead (`Ġthe`, `##ing`).
     """
     pieces, before = [], ""
