@@ -4,8 +4,7 @@
     pipe = APSPipeline.from_pretrained("mini")
     print(pipe("What is a violin?", reward="answer-quality", beta=0.3))
 
-The names below are imported when they are first used: `import aps_text` alone loads neither torch
-nor transformers.
+Names are imported at their first use: `import aps_text` alone loads neither torch nor transformers.
 """
 
 from __future__ import annotations

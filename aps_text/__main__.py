@@ -1,4 +1,4 @@
-"""`python -m aps_text` is the command `aps`."""
+"""`python -m aps_text`: the same as the command `aps`."""
 
 import sys
 

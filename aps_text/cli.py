@@ -1,4 +1,4 @@
-"""The command `aps`: thin, it parses, calls the pipeline and shows."""
+"""The command `aps`: parses arguments, calls the pipeline and prints the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run `aps`; returns the exit status (2 for an error, with one clear line)."""
+    """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="aps", description="Steer masked diffusion models with rewards at test time."
     )
@@ -115,7 +115,9 @@ def ask_command(args: argparse.Namespace) -> int:
     if args.method != "plain":
         runs[args.method] = {"method": method}
     elif args.control:
-        raise ValueError("--control is a way of steering; use it without --method plain")
+        raise ValueError(
+            f"--control {args.control} needs a method that steers; leave out --method plain"
+        )
     if args.control:
         runs[args.control] = {"method": method, "control": args.control}
     try:
@@ -155,7 +157,7 @@ def ask_command(args: argparse.Namespace) -> int:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Says on a terminal's error stream what is being waited for."""
+    """Context that shows on stderr, if it is a terminal, what is being waited for."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -167,14 +169,14 @@ def waiting(what: str) -> Iterator[None]:
 
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """What went wrong with the steering, seen beside the plain answers."""
+    """Warnings of the steered call, and of its comparison with the plain answers."""
     from .pipelines.diagnosis import compare
 
     return [] if steered is plain else [*steered.warnings, *compare(steered, plain)]
 
 
 def show(outputs: dict[str, APSOutput]) -> None:
-    """Answers, reward terms and cost for a person."""
+    """Print answers, rewards and cost."""
     from rich.console import Console
     from rich.text import Text
 
@@ -204,9 +206,9 @@ def show(outputs: dict[str, APSOutput]) -> None:
 
 
 class Canvas:
-    """Draws the first row of the canvas as it fills, redrawn in place on a terminal.
+    """Prints the first row of the canvas at every step, in place on a terminal.
 
-    What a step committed is bold; behind it are the step and the rewards it was steered by.
+    Tokens committed by the step are bold; the line ends with the step and the guiding rewards.
     """
 
     def __init__(self, pipe: APSPipeline) -> None:
@@ -217,18 +219,18 @@ class Canvas:
         self._live: Live | None = None
 
     def title(self, method: str) -> None:
-        """A line above a method's steps."""
+        """Print a title above a method's steps."""
         self.close()
         self.console.rule(method)
 
     def close(self) -> None:
-        """Leave the last canvas where it stands."""
+        """Keep the last canvas on the terminal."""
         if self._live is not None:
             self._live.stop()
             self._live = None
 
     def step(self, step: int, state: StepState) -> None:
-        """One canvas: open positions as dots, anchors of this step in bold green."""
+        """Print the canvas: open positions as dots, anchors of this step in bold green."""
         from rich.live import Live
 
         line = self._drawn(step, state)

@@ -1,1 +1,1 @@
-"""Commands of `aps`, one a file: `add_parser(subparsers)` and a function that runs it."""
+"""Commands of `aps`, one per file: `add_parser(subparsers)`, and a function that runs it."""

@@ -1,4 +1,4 @@
-"""`aps eval`: methods, rewards and tasks compared, as rows and as a report."""
+"""`aps eval`: compares methods and rewards on tasks; writes rows and a report."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def eval_command(args: argparse.Namespace) -> int:
-    """Run a grid, or what follows `--lm-eval`; 1 where answers failed."""
+    """Run a grid, or lm-evaluation-harness with `--lm-eval`; returns 1 if answers failed."""
     if args.lm_eval is not None:
         from aps_eval.lm_eval.command import main
 
@@ -127,11 +127,11 @@ def eval_command(args: argparse.Namespace) -> int:
 
 
 def grid_values(args: argparse.Namespace) -> dict[str, Any]:
-    """The grid's keys: the file's, with what the flags say in their place.
+    """The grid as a mapping: the file's keys, replaced by those that flags set.
 
     Raises:
         ValueError: a flag that is not NAME=VALUE, field flags without a task, a file that names
-            code without `--trust-code` (what flags replace is not looked at).
+            code without `--trust-code` (keys replaced by flags are not checked).
     """
     values: dict[str, Any] = {}
     if args.grid:

@@ -1,4 +1,4 @@
-"""Flags that say how a checkpoint is loaded, the same for every command that loads one."""
+"""Flags for loading a checkpoint, shared by all commands that load one."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
 
 
 def loading_options(args: argparse.Namespace) -> dict[str, Any]:
-    """What was typed, as arguments of `aps_text.models.registry.load`.
+    """The flags as arguments of `aps_text.models.registry.load`.
 
     Raises:
-        ValueError: no such device here.
+        ValueError: the device does not exist on this machine.
     """
     import torch
 
@@ -42,7 +42,7 @@ def loading_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def check_device(name: str | None) -> None:
-    """Raises `ValueError` where there is no such device."""
+    """Raise `ValueError` if the device does not exist on this machine."""
     import torch
 
     if name is None:

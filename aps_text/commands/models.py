@@ -1,4 +1,4 @@
-"""`aps models`: what is supported, and what each model needs."""
+"""`aps models`: lists the supported models and their requirements."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Supported:
     """A family of checkpoints.
 
     Attributes:
-        names: published ids, or what is meant.
+        names: published ids, or a description.
         family: as in `docs/models.md`.
-        model_types: config.json's `model_type`; each may have `a2d-` in front.
-        layout: the stock class of transformers that runs it.
+        model_types: config.json's `model_type`; each may have the prefix `a2d-`.
+        layout: the transformers class that runs it.
         shift: whether position i is predicted at i - 1.
-        shape: a name `planning.shape.find_shape` knows, the one whose sizes are shown.
-        needs: beyond the base install.
-        dtypes: of the weights, as it is usually loaded.
+        shape: the name for `planning.shape.find_shape` whose sizes are shown.
+        needs: requirements beyond the base installation.
+        dtypes: usual precisions of the weights.
     """
 
     names: tuple[str, ...]
@@ -131,7 +131,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def models_command(args: argparse.Namespace) -> int:
-    """List them."""
+    """Print the list."""
     if args.json:
         print(json.dumps(rows(), indent=2))
         return 0

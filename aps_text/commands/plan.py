@@ -1,4 +1,4 @@
-"""`aps plan`: what a call takes, before anything is loaded."""
+"""`aps plan`: passes, memory and time of a call, without loading a model."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def plan_command(args: argparse.Namespace) -> int:
-    """Plan and show."""
+    """Make the plan and print it."""
     from ..core.config import APSConfig
     from ..planning.call import Call, RewardCall
     from ..planning.report import plan
@@ -56,7 +56,7 @@ def plan_command(args: argparse.Namespace) -> int:
     if args.reward not in (None, "none"):
         shape = find_shape(args.reward)
         encoder = shape.layout == "bert"
-        # An encoder reads the answer alone; a chat reward reads the prompt and its template too.
+        # An encoder reads only the answer; a chat reward also reads the prompt and its template.
         frame = args.reward_prompt
         if frame is None:
             frame = 2 if encoder else args.prompt + 20
@@ -78,7 +78,7 @@ def plan_command(args: argparse.Namespace) -> int:
 
 
 def as_text(found: Plan) -> str:
-    """The plan for a person."""
+    """The plan as readable text."""
     call, passes = found.call, found.passes
     shape, reward, config = call.shape, call.reward, call.config
     kind = f"{call.bits}-bit layers" if call.bits else f"{8 * call.number_bytes}-bit numbers"

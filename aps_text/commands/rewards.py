@@ -1,4 +1,4 @@
-"""`aps rewards`: what is installed; `aps rewards try`: what a reward says of one answer."""
+"""`aps rewards` lists installed rewards; `aps rewards try` scores answers with one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def rewards_command(args: argparse.Namespace) -> int:
-    """List what is installed, broken ones too."""
+    """List the installed rewards, including those that cannot be imported."""
     from aps_rewards import list_rewards
 
     found = list_rewards()
@@ -66,7 +66,7 @@ def rewards_command(args: argparse.Namespace) -> int:
 
 
 def try_command(args: argparse.Namespace) -> int:
-    """Load a reward, score the answers, show the numbers."""
+    """Load a reward, score the answers and print the scores."""
     from aps_rewards import call_reward, describe, load_reward
 
     options = dict(_pair(text, "--option") for text in args.option)

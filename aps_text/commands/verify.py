@@ -1,4 +1,4 @@
-"""`aps verify`: does this checkpoint, on this machine, do what it must?"""
+"""`aps verify`: checks that a checkpoint works correctly on this machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def verify_command(args: argparse.Namespace) -> int:
-    """Load by the ordinary path, check, and report."""
+    """Load the checkpoint as `from_pretrained` does, run the checks and print the report."""
     from transformers.utils import logging
 
     from ..models.checkpoint import find

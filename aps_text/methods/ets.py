@@ -1,4 +1,4 @@
-"""ETS: at a few points of the decoding, one of M continuations is kept by its rollouts' rewards.
+"""ETS: at several points of the decoding, keeps one of M continuations by its rollouts' rewards.
 
     z_s^1..M ~ p_theta(. | z_t)                     the base sampler, from one point to the next
     w_m = mean_k exp(r(x_mk) / lambda),   x_mk ~ p_theta(x | z_s^m),   k = 1..K
@@ -7,16 +7,16 @@
 For M -> infinity, and any K, a stretch between two points is a draw from
 `p_theta(z_s | z_t) E[exp(r(x) / lambda) | z_s]`, normalised. With `rollout="sampler"` the
 expectation is over the base sampler itself, so the answers follow `p(x) exp(r(x)/beta)` exactly,
-at any number of points; with `x_theta` it is over the product of marginals at the point, which is
-one forward instead of a rollout, and biased as long as several masks are left. At the last point
-the continuations are whole answers with one reward each.
+at any number of points; with `x_theta` it is over the product of marginals at the point, which
+costs one forward instead of a rollout, and is biased if more than one mask is left. At the last
+point the continuations are whole answers with one reward each.
 
 Source: Li et al. 2026, "ETS: Energy-Guided Test-Time Scaling for Training-Free RL Alignment",
-https://arxiv.org/abs/2601.21484. Differences: their rollouts run the sampler to the end and score
-by a majority vote of the answers, here any reward, and draws of x_theta are the default; points
-are spread over the steps instead of the blocks; their importance sampling by a smaller model is
-left out. Cost per returned sample, I points: M*T + M*(I-1) forwards (`sampler`: M*T, and K*M
-rollouts from each point but the last), M*K*(I-1) + M rewards.
+https://arxiv.org/abs/2601.21484. Differences: their rollouts run the sampler to the end and are
+scored by a majority vote of the answers; here the reward is arbitrary, and draws of x_theta are the
+default; points are spread over the steps instead of the blocks; their importance sampling by a
+smaller model is not implemented. Cost per returned sample, I points: M*T + M*(I-1) forwards
+(`sampler`: M*T, and K*M rollouts from each point except the last), M*K*(I-1) + M rewards.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ETS:
     Attributes:
         candidates: M >= 1 continuations between two points.
         draws: K >= 1 rollouts of a continuation.
-        points: I >= 1 points, evenly spread over the steps, the last at the end; at most one a
+        points: I >= 1 points, evenly spaced over the steps, the last at the end; at most one per
             step.
         rollout: how a continuation is completed: each token from `x_theta` at once, or by the
             `sampler`, step by step.
@@ -137,7 +137,7 @@ class ETS:
             return log_twist(reward, step, log_p, log_p, kind="prior", draws=self.draws, beta=beta)
         copies = slots(len(step.canvas.z), self.draws, step.canvas.z.device)
         noise = particle_noise(step.noise, self.draws)
-        # Numbers below 0, apart at every point: no continuation draws what a rollout drew.
+        # Negative and distinct particle numbers: no continuation repeats a rollout's draws.
         apart = Noise(noise.row_seed, -1 - (noise.particle * config.sampler.steps + step.index))
         canvas = step.canvas.take(copies)
         *_, last = denoise(

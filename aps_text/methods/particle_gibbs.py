@@ -1,21 +1,21 @@
-"""Particle Gibbs: whole decodings are redrawn, sweep by sweep, beside one that is kept.
+"""Particle Gibbs: sweeps of a particle filter, each conditioned on the path kept by the last one.
 
     sweep 1    a particle filter; one path z_T..z_0 is drawn by its weight: the reference
     sweep s    conditional SMC: k - 1 particles beside the reference, which is never resampled away,
                log w += log psi_s - log psi_t,   prod = exp(r(x) / beta)
                then the next reference is drawn among all k by weight
 
-A sweep is a Markov kernel on paths that leaves `p(path) exp(r(x)/beta)` as it is for any k >= 2, so
-the answer's law goes to the target `p(x) exp(r(x)/beta)`, p the base sampler's, as the sweeps
-grow, where a particle filter needs many particles. `log psi_t` is that of `methods.twist` with
-answers drawn from x_theta. The estimates are drawn anew at each sweep: given a path, the target
-leaves them independent of all else, so this is a Gibbs update too.
+A sweep is a Markov kernel on paths that leaves `p(path) exp(r(x)/beta)` invariant for any k >= 2.
+So the answer's law converges to the target `p(x) exp(r(x)/beta)`, p being the base sampler's law,
+with the number of sweeps, while a particle filter needs many particles. `log psi_t` is that of
+`methods.twist` with answers drawn from x_theta. The estimates are drawn again in each sweep: under
+the target they depend on the path only, so this is a Gibbs update, too.
 
 Source: Dang et al. 2025, "Inference-Time Scaling of Diffusion Language Models with Particle Gibbs
 Sampling" (PG-DLM), https://arxiv.org/abs/2507.08390; Andrieu, Doucet, Holenstein 2010, "Particle
-Markov chain Monte Carlo methods". Differences, as far as their paper shows (their code was not
-at hand): a group is resampled where its effective sample size is low, by independent draws
-(systematic in the first sweep, which has no reference); looks are taken every few steps. Cost per
+Markov chain Monte Carlo methods". Differences, judged by their paper (not by their code): a group
+is resampled if its effective sample size is low, by independent draws (systematic in the first
+sweep, which has no reference); psi_t is evaluated every few steps. Cost per
 returned sample, S sweeps: S times that of FK steering, k*T*S forwards and
 S * (k * draws * (ceil(T/every) - 1) + k) rewards.
 """
@@ -49,8 +49,8 @@ class ParticleGibbs:
     """See `Method`.
 
     Attributes:
-        particles: k >= 2, the reference among them (alone it would never change).
-        sweeps: S >= 1, the first one included; with 1 this is a particle filter.
+        particles: k >= 2, including the reference (with k = 1 it would never change).
+        sweeps: S >= 1, including the first; with 1 this is a particle filter.
         beta: None is the call's `beta`.
         every: steps between two evaluations of psi_t (resampling happens only there).
         draws: answers drawn per evaluation and particle, >= 1.
@@ -93,7 +93,7 @@ class ParticleGibbs:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """States of the particle with the largest weight, T a sweep; the last is the chosen one's.
+        """States of the particle with the largest weight, T per sweep; at last the chosen one's.
 
         Raises:
             ValueError: the call's `remask` is True.

@@ -51,7 +51,7 @@ class RestorationOutput:
 
     @property
     def mean(self) -> Tensor:
-        """`(B, C, H, W)`: the mean of the samples, whose squared error is lower than theirs."""
+        """`(B, C, H, W)`: the mean of the samples; its squared error is at most their mean one."""
         return self.images.mean(1)
 
     @property

@@ -1,1 +1,1 @@
-"""`aps verify`: what a real checkpoint must do on a real machine, each as one line of a report."""
+"""The checks of `aps verify`, each of which gives one line of a report."""

@@ -1,4 +1,4 @@
-"""LoRA: it starts at the base, moves, steers; and the base is the same afterwards, bit by bit."""
+"""Checks of LoRA: it starts equal to the base, can be fitted and steers; the base never changes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHUNK = 2**26  # bytes
 
 
 def fingerprint(model: nn.Module) -> dict[str, str]:
-    """SHA-256 of every parameter and buffer; those offloaded out of memory are left out."""
+    """SHA-256 of every parameter and buffer by name, without those offloaded from memory."""
     found = {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.device.type == "meta":
@@ -41,7 +41,7 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
 
 
 def check_base(model: TextModel, before: dict[str, str]) -> Check:
-    """Every tensor of the base has the bits it had before the first check."""
+    """Check that every tensor of the base is bit-identical to `before`."""
     after = fingerprint(model.parts.model)
     changed = [name for name, digest in before.items() if after.get(name) != digest]
     total = hashlib.sha256("".join(before.values()).encode()).hexdigest()[:12]
@@ -52,7 +52,7 @@ def check_base(model: TextModel, before: dict[str, str]) -> Check:
 
 
 class Fitting:
-    """A fresh phi on a sample, and the loss `-log p` of one fixed token everywhere."""
+    """A new phi on a sample, fitted by the loss `-log p` of one token at all positions."""
 
     def __init__(self, model: TextModel, sample: Sample) -> None:
         layers = min(2, len(model.parts.layers))
@@ -65,7 +65,7 @@ class Fitting:
         self.rows, self.target = rows, int(sample.z[0, 1])
 
     def step(self) -> None:
-        """One optimiser step by a small gradient."""
+        """Make one optimiser step."""
         logits = self.phi.logits(self.denoiser, self.state, self.where)
         grad = logits.detach().softmax(-1)
         grad[:, self.target] -= 1
@@ -79,7 +79,7 @@ class Fitting:
 
     @torch.no_grad()
     def check_start(self) -> Check:
-        """A fresh phi is theta."""
+        """Check that a new phi equals theta."""
         fresh = self.phi.logits(self.denoiser, self.state, self.where)
         base = self.denoiser.logits(self.state, self.where)
         largest, relative = gap(self.model, base, fresh)
@@ -87,7 +87,7 @@ class Fitting:
         return Check("lora start", status, f"fresh LoRA moves the logits by {largest:.2g}")
 
     def check_moves(self) -> Check:
-        """Three steps change phi and raise what their gradient asks for."""
+        """Check that three steps change phi and raise the score."""
         before = self.score()
         for _ in range(3):
             self.step()
@@ -100,12 +100,12 @@ class Fitting:
 
 
 def any_text(prompts: list[Any], completions: list[str], **columns: Any) -> list[float]:
-    """A reward that tells any two texts apart, without meaning."""
+    """A meaningless reward that gives different texts different scores."""
     return [zlib.crc32(text.encode()) / 2**32 for text in completions]
 
 
 def check_steering(model: TextModel) -> Check:
-    """A steered call goes through, with passes back through the model."""
+    """Check that a steered call works and makes backward passes through the model."""
     layers = min(2, len(model.parts.layers))
     out = APSPipeline(model, batch_size=2)(
         QUESTIONS[:2], any_text, steps=2, max_new_tokens=8, inner_steps=1, lora_layers=layers
@@ -117,7 +117,7 @@ def check_steering(model: TextModel) -> Check:
 
 
 def measure(model: TextModel, sample: Sample) -> dict[str, float]:
-    """Seconds of a pass over one row and over all of the sample, and the peak memory so far."""
+    """Seconds of a pass over one row and over the whole sample, and the peak memory so far."""
     found = {}
     for name, part in (("1 row", sample.row(1)), (f"{len(sample.prompts)} rows", sample)):
         fitting = Fitting(model, part)

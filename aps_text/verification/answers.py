@@ -1,4 +1,4 @@
-"""Answers: a batch is its rows alone, and no mask is ever in one."""
+"""Checks of answers: a batch gives the answers of its rows alone, and answers have no masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_answers", "check_batch"]
 
 
 def check_batch(model: TextModel, tokens: int) -> Check:
-    """At temperature 0 a batch of uneven prompts gives the tokens of each prompt alone."""
+    """Check that at temperature 0 a batch of uneven prompts gives each prompt's own tokens."""
     answers = [
         APSPipeline(model, batch_size=size)
         .generate(QUESTIONS, temperature=0.0, steps=tokens, max_new_tokens=tokens)
@@ -31,7 +31,8 @@ def check_batch(model: TextModel, tokens: int) -> Check:
 
 
 def check_answers(model: TextModel, tokens: int) -> Check:
-    """Neither greedy nor wild draws hold a mask or an id without a word; none is empty."""
+    """Check that neither greedy nor high-temperature answers are empty, or have a mask or an
+    unknown id."""
     pipe = APSPipeline(model, batch_size=len(QUESTIONS))
     known = set(model.tokenizer.get_vocab().values())
     never = {model.parts.mask_id}

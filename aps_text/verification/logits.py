@@ -1,7 +1,7 @@
-"""Logits: the shift, attention in both directions, padding.
+"""Checks of the logits: the shift, bidirectional attention, padding.
 
-    shift    mean log p(token | the rest) of plain English, one position masked at a time, read with
-             the declared shift and with the other: the declared one must be better
+    shift    mean log p(token | the rest) of plain English, one position masked at a time, with the
+             declared shift and with the other one: the declared one must be better
 
 Differences are given relative to the spread of the logits (their standard deviation), so that one
 tolerance serves any model: 1e-9 in float64, 1e-3 in float32, 0.1 in 16 bit and quantised.
@@ -51,7 +51,7 @@ ROWS = 8  # in one pass
 
 
 def tolerance(model: TextModel) -> float:
-    """Largest root mean square difference, in units of the logits' spread, that rounding makes."""
+    """The root mean square difference, relative to the logits' spread, that rounding may make."""
     kinds = {p.dtype for p in model.parts.model.parameters()}
     if not kinds <= {torch.float32, torch.float64}:
         return 0.1
@@ -67,7 +67,7 @@ class Sample:
 
     @classmethod
     def of(cls, model: TextModel, width: int) -> Sample:
-        """Plain English, every second position masked, from the first on."""
+        """A sample of plain English with every second position masked, starting at the first."""
         words = model.tokenizer(
             " ".join(answer for _, answer in PLAIN), add_special_tokens=False
         ).input_ids
@@ -79,7 +79,7 @@ class Sample:
 
     @property
     def where(self) -> tuple[Tensor, Tensor]:
-        """Masked positions."""
+        """The masked positions, as `(rows, cols)`."""
         rows, width = self.z.shape
         rows_at = torch.arange(rows, device=self.z.device).repeat_interleave((width + 1) // 2)
         return rows_at, torch.arange(0, width, 2, device=self.z.device).repeat(rows)
@@ -89,7 +89,7 @@ class Sample:
         return model.bind(self.prompts, [self.z.shape[1]] * len(self.prompts), layers)
 
     def row(self, index: int) -> Sample:
-        """One of them alone."""
+        """The sample of one row alone."""
         return Sample([self.prompts[index]], self.z[index : index + 1])
 
     @torch.no_grad()
@@ -100,7 +100,7 @@ class Sample:
 
 
 def gap(model: TextModel, one: Tensor, two: Tensor) -> tuple[float, float]:
-    """Largest difference of logits `(N, K)`, and the root mean square one over their spread."""
+    """The largest difference of logits `(N, K)`, and the root mean square over their spread."""
     keep = torch.ones(one.shape[-1], dtype=torch.bool, device=one.device)
     keep[list(model.parts.suppressed)] = False
     a, b = one[:, keep].double(), two[:, keep].double()
@@ -112,13 +112,13 @@ def _verdict(name: str, model: TextModel, one: Tensor, two: Tensor, what: str) -
     largest, relative = gap(model, one, two)
     limit = tolerance(model)
     figure = f"{what}: logits differ by {largest:.2g} at most, {relative:.1e} of their spread"
-    fine = relative <= limit  # False for nan
+    fine = relative <= limit  # NaN fails
     return Check(name, "PASS" if fine else "FAIL", f"{figure} (limit {limit:.0e})")
 
 
 @torch.no_grad()
 def check_shift(model: TextModel) -> Check:
-    """The declared shift predicts plain English better than the other one does."""
+    """Check that the declared shift predicts plain English better than the other one."""
     declared = model.parts.shift
     scores = {}
     for shift in (declared, 1 - declared):
@@ -160,12 +160,12 @@ def _pseudo_likelihood(model: TextModel, question: str, answer: str) -> Tensor:
         denoiser = model.bind(prompts, [len(row)] * len(at), None)
         logits = denoiser.logits(denoiser.trunk(z), (lines, at))
         found.append(logits.log_softmax(-1)[lines, row[at]])
-    return torch.cat(found).double().clamp_min(-50)  # a word the tokenizer lacks is suppressed
+    return torch.cat(found).double().clamp_min(-50)  # unknown words have suppressed logits
 
 
 @torch.no_grad()
 def check_directions(model: TextModel, sample: Sample) -> Check:
-    """The last position on the canvas is read by the first one."""
+    """Check that the first position of the canvas attends to the last one."""
     last = sample.z.clone()
     last[:, -1] = torch.where(last[:, -1] == last[0, 1], model.stop_ids[0], last[0, 1])
     rows = torch.arange(len(last), device=last.device)
@@ -180,7 +180,7 @@ def check_directions(model: TextModel, sample: Sample) -> Check:
 
 @torch.no_grad()
 def check_pad_keys(model: TextModel, sample: Sample) -> Check:
-    """What stands in padded positions changes nothing."""
+    """Check that the tokens at padded positions do not change the logits."""
     denoiser = sample.bind(model)
     other = torch.where(denoiser.prompt_mask, denoiser.prompt, sample.z[0, 1])
     changed = replace(denoiser, prompt=other)
@@ -190,7 +190,7 @@ def check_pad_keys(model: TextModel, sample: Sample) -> Check:
 
 
 def check_left_padding(model: TextModel, sample: Sample) -> Check:
-    """A row beside longer ones has the logits it has alone."""
+    """Check that a row in a batch with longer ones has the same logits as alone."""
     together = sample.logits(model)
     alone = torch.cat([sample.row(index).logits(model) for index in range(len(sample.prompts))])
     return _verdict("left padding", model, together, alone, f"{len(sample.prompts)} uneven rows")

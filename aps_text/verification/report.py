@@ -1,4 +1,4 @@
-"""The report of `aps verify`: lines with a verdict and a figure, and what it was run with."""
+"""The report of `aps verify`: lines with a verdict and a figure, and the settings of the run."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PACKAGES = ("aps-text", "torch", "transformers", "peft", "accelerate", "tokenize
 
 @dataclass(frozen=True)
 class Check:
-    """One line.
+    """The result of one check, a line of the report.
 
     Attributes:
-        name: what was looked at.
-        status: `PASS`, `FAIL`, or `SKIP` where it cannot be told.
-        figure: what was found, in words and numbers.
+        name: of the check.
+        status: `PASS`, `FAIL`, or `SKIP` if it cannot be decided.
+        figure: the finding, in words and numbers.
     """
 
     name: str
@@ -38,13 +38,13 @@ class Check:
 
 @dataclass
 class Report:
-    """All lines of one model.
+    """The report of one model.
 
     Attributes:
-        model: as it was asked for.
+        model: its name as given.
         about: versions, device, precision.
-        checks: in the order they were made.
-        figures: bytes and seconds.
+        checks: the results, in the order of the checks.
+        figures: measurements in bytes and seconds.
     """
 
     model: str
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing failed."""
+        """Whether no check failed."""
         return not any(check.status == "FAIL" for check in self.checks)
 
     def heading(self) -> str:
@@ -73,7 +73,7 @@ class Report:
         return "\n".join([*lines, ", ".join(f"{n} {status}" for status, n in count.items())])
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as a JSON-ready dict."""
         return {
             "model": self.model,
             "passed": self.passed,
@@ -93,7 +93,7 @@ def about(model: TextModel, settings: Mapping[str, Any] | None = None) -> dict[s
             continue
     found["torch"] = str(torch.__version__)
     body, parts = model.parts.model, model.parts
-    # Packed weights hold several numbers each, so the count is of what is stored.
+    # Packed weights hold several numbers each, so this counts stored elements.
     count = sum(p.numel() for p in body.parameters())
     kinds = sorted({str(p.dtype).removeprefix("torch.") for p in body.parameters()})
     found["model"] = (

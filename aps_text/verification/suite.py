@@ -1,4 +1,4 @@
-"""All checks of one model, in order; a check that raises has failed, and the rest still runs."""
+"""All checks of one model, in order; a check that raises counts as failed, and the rest run."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def verify(
 
     Args:
         model: as `load` or `wrap` returns it.
-        files: what config.json and generation_config.json state, by file name.
+        files: the contents of config.json and generation_config.json, by file name.
         tokens: positions of an answer, at least 4.
-        settings: how it was loaded, for the report.
-        show: called with each line as it is known.
+        settings: the arguments it was loaded with, for the report.
+        show: called with each line of the report.
 
     Raises:
         ValueError: fewer than 4 tokens, or more than the model's context leaves.
@@ -40,10 +40,12 @@ def verify(
     sample = Sample.of(model, tokens)
     room = model.context - max(map(len, sample.prompts))
     if tokens > room:
-        raise ValueError(f"tokens={tokens}, but the context of {model.name} leaves {room}")
+        raise ValueError(
+            f"tokens={tokens}, but the context of {model.name} leaves {room}; use fewer"
+        )
     report = Report(model.name, about(model, settings))
     show(report.heading())
-    # Quantised layers settle into their final types in the first forward.
+    # Quantised layers convert their weights to the final types in the first forward.
     _run("first forward", lambda: check_suppressed(model, sample))
     before = fingerprint(model.parts.model)
     checks: dict[str, Callable[[], Check]] = {
@@ -71,12 +73,12 @@ def verify(
 def _run(name: str, check: Callable[[], Check]) -> Check:
     try:
         return check()
-    except Exception as error:  # whatever a checkpoint does is what the report is for
+    except Exception as error:  # any failure of the checkpoint is reported
         return Check(name, "FAIL", f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
 
 
 def _figures(model: TextModel, sample: Sample) -> dict[str, float]:
     try:
         return measure(model, sample)
-    except Exception:  # the line of the check that failed says why
+    except Exception:  # the failed check reports why
         return {}

@@ -1,4 +1,4 @@
-"""Ids: what the files state, what the tokenizer knows, and what can never be an answer."""
+"""Checks of token ids: those stated in the files, the tokenizer's, and the suppressed ones."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["check_ids", "check_suppressed"]
 
 
 def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check:
-    """Mask, padding and end of text as config.json, generation_config.json and the tokenizer state
-    them are the ids in use."""
+    """Check that the mask, padding and end-of-text ids in config.json, generation_config.json and
+    the tokenizer are those in use."""
     parts, tokenizer = model.parts, model.tokenizer
     vocab = tokenizer.get_vocab()
     sources = {name: dict(values) for name, values in files.items()}
@@ -56,7 +56,7 @@ def check_ids(model: TextModel, files: Mapping[str, Mapping[str, Any]]) -> Check
 
 
 def check_suppressed(model: TextModel, sample: Sample) -> Check:
-    """The mask and every id that the tokenizer does not know have no probability; stops have."""
+    """Check that the mask and ids unknown to the tokenizer have no probability, and stops have."""
     parts = model.parts
     known = set(model.tokenizer.get_vocab().values())
     beyond = sorted(set(range(parts.vocab_size)) - known - set(model.stop_ids))

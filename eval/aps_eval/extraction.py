@@ -146,7 +146,7 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
 
 
 def denied(text: str, found: re.Match[str]) -> bool:
-    """Whether "not", "never", "rather than" stands in front of what was found, or in its lead."""
+    """Whether "not", "never", "rather than", ... is directly before a match or inside its lead."""
     first = next((i for i in range(1, len(found.groups()) + 1) if found[i]), 0)
     before = text[max(0, found.start(first) - NEAR) : found.start(first)]
     return DENIED.search(re.sub(r"[\s\W]*$", " ", before)) is not None
@@ -191,7 +191,7 @@ def _either(answer: str, words: Mapping[str, str], *, first: bool) -> str | None
 def _one_of(
     text: str, found: list[re.Match[str]], any_word: str, words: Mapping[str, str]
 ) -> str | None:
-    """The last word found; None where it is denied, or one of two ("true/false")."""
+    """The last word found; None if it is negated, or one of two ("true/false")."""
     if not found or denied(text, found[-1]):
         return None
     both = rf"{any_word}\s*(?:/|\bor\b)\s*{any_word}"

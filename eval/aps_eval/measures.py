@@ -71,7 +71,7 @@ def _numeric(one: Answer) -> float:
 
 
 def _equal(one: float, other: float) -> bool:
-    """Whole numbers exactly, others within rounding."""
+    """Whether two numbers are equal: integers exactly, others up to rounding."""
     if one.is_integer() and other.is_integer():
         return one == other
     return abs(one - other) <= 1e-9 * max(1.0, abs(other))

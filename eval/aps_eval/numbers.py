@@ -264,7 +264,7 @@ def _plain(run: str) -> str | None:
             return f"{above}/{below}"
         return None
     if re.fullmatch(r"\d{1,3}(?:,\d+)+", run) and re.search(r",\d{3}(?!\d)", run):
-        return None  # thousands gone wrong
+        return None  # wrong digit groups
     return run if re.fullmatch(r"\d+(?:\.\d+)?(?:,\d+(?:\.\d+)?)+", run) else None
 
 

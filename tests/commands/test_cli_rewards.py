@@ -102,7 +102,7 @@ def test_ask_with_a_control_shows_a_third_answer(folder, capsys):
     assert shown.count("sentiment") >= 3
     assert "flipped: " in shown
     assert main([*question, "--control", "flipped", "--method", "plain"]) == 2
-    assert "--control is a way of steering" in capsys.readouterr().err
+    assert "--control flipped needs a method that steers" in capsys.readouterr().err
 
 
 def test_ask_selects_and_warns(folder, tmp_path, capsys):
