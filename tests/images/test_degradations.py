@@ -208,9 +208,9 @@ def test_no_noise_where_nothing_is_measured():
 
 
 def test_masks_of_other_values_are_refused():
-    with pytest.raises(ValueError, match=r"holds 0 \(unknown\) and 1"):
+    with pytest.raises(ValueError, match=r"hold 0 \(unknown\) and 1"):
         Inpainting(torch.full((4, 4), 0.5))
-    with pytest.raises(ValueError, match="measures no pixel"):
+    with pytest.raises(ValueError, match=r"is 0 \(unknown\) everywhere"):
         Inpainting(torch.zeros(4, 4))
     assert Inpainting(torch.eye(3)).mask.dtype == torch.bool
 
@@ -311,7 +311,7 @@ BAD = [
             torch.zeros(1, 4, dtype=torch.long)
         ),
         ValueError,
-        "scores images alone",
+        "can only score images",
     ),
 ]
 

@@ -57,7 +57,7 @@ def test_each_image_by_itself():
         assert torch.allclose(
             both, torch.cat([metric(x[i : i + 1], y[i : i + 1]) for i in range(4)])
         )
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         psnr(x, y[:2])
 
 

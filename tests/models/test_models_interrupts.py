@@ -204,7 +204,7 @@ def test_another_default_dtype_changes_nothing():
 
 def test_phi_without_gradients_says_so():
     model = tiny_text_model()
-    with torch.no_grad(), pytest.raises(RuntimeError, match=r"gradients are off.*no_grad"):
+    with torch.no_grad(), pytest.raises(RuntimeError, match=r"gradients are disabled.*no_grad"):
         answer(model)
 
 

@@ -93,7 +93,7 @@ BAD = [
     (lambda p, m: p(m, samples=2, candidate="quantized"), ValueError, "identical images"),
     (lambda p, m: p(m, {"kind": "c"}), ValueError, "'c'"),
     (lambda p, m: p(m, {"size": "a"}), ValueError, "no attribute 'size'"),
-    (lambda p, m: p(m, [{}]), ValueError, "1 attributes for 3 measurements"),
+    (lambda p, m: p(m, [{}]), ValueError, "attributes has 1 mappings for 3 measurements"),
     (lambda p, m: p(m, seeds=[1]), ValueError, "seeds has 1 values for 3"),
     (lambda p, m: p(m, adapter="logits", tilt_keep=0.5), ValueError, "use adapter='codes'"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),

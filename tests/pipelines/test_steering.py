@@ -140,7 +140,7 @@ def test_calibration_makes_beta_mean_the_same(pipe):
         return [100 * v + 7 for v in vowels(prompts, completions)]
 
     one, two = Normalised(vowels), Normalised(hundredfold)
-    with pytest.raises(ValueError, match=r"normalised\(vowels\) has seen 0 scores"):
+    with pytest.raises(ValueError, match=r"normalised\(vowels\) has observed 0 scores"):
         pipe(QUESTIONS, one, **SMALL)
     both = WeightedSum([(one, 1.0), (Clipped(two, -9, 9), 1.0)])
     assert pipe.calibrate(both, QUESTIONS, temperature=1.0, **SMALL) is both

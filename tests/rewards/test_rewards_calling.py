@@ -189,7 +189,7 @@ def test_lists_of_unequal_length():
         call_reward(length, PROMPTS, ["x"])
     with pytest.raises(ValueError, match="3 prompts but 2 values of 'reference'"):
         call_reward(length, PROMPTS, ANSWERS, {"reference": ["a", "b"]})
-    with pytest.raises(ValueError, match="'prompts' would hide"):
+    with pytest.raises(ValueError, match="cannot be named 'prompts'"):
         call_reward(length, PROMPTS, ANSWERS, {"prompts": ["a", "b", "c"]})
 
 
