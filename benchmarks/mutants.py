@@ -1,12 +1,16 @@
 """Do the tests notice? Small changes of the code, each tried against the tests that reach its line.
 
     make mutants            (python benchmarks/mutants.py --sample 200)
+    python benchmarks/mutants.py --again results/mutants/done-....jsonl --tests tests/core
 
 First, once per state of the code, the tests run under `coverage`, which notes which test reaches
 which line. Then a seeded sample of changes (`mutations`): each is served to a fresh fork of a warm
 process in place of the module, and the tests that reach the line run, quickest first, until one
-fails. Nothing is written to the tree. A change that no test can see because it changes nothing is
-named in `tests/equivalent_mutants.json` with the reason, and is left out of the share.
+fails. The sample is ordered by a hash of seed and change, so an edit elsewhere keeps it. `--again`
+tries what an earlier run left: the changes that survived or that no test reached and whose line is
+still there, against the tests of `--tests`. Nothing is written to the tree. A change that no test
+can see because it changes nothing is named in `tests/equivalent_mutants.json` with the reason, and
+is left out of the share.
 
 Ours and not mutmut or cosmic-ray: both copy the tree for each change and start an interpreter that
 imports torch and transformers anew, 5 to 10 seconds before the first test; a fork needs none, and
@@ -22,7 +26,6 @@ import importlib.abc
 import importlib.machinery
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -197,9 +200,14 @@ def inner(node: ast.AST) -> list[ast.AST]:
     return list(ast.iter_child_nodes(node))
 
 
-def state() -> str:
-    """A hash of the code and the tests."""
-    digest = hashlib.sha256()
+def order(mutants: list[Mutant], seed: int) -> list[Mutant]:
+    """The changes by a hash of the seed and each one's key: a draw that an edit elsewhere keeps."""
+    return sorted(mutants, key=lambda m: hashlib.sha256(f"{seed} {m.key}".encode()).digest())
+
+
+def state(paths: list[str]) -> str:
+    """A hash of the code, the tests and the paths of the tests that run."""
+    digest = hashlib.sha256(" ".join(sorted(paths)).encode())
     for folder in ("aps_text", "rewards", "eval", "recipes", "tests", "benchmarks"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             digest.update(path.read_bytes())
@@ -209,7 +217,7 @@ def state() -> str:
 def learn(paths: list[str]) -> dict[str, Any]:
     """Which tests reach which lines, and what each test takes; kept in `results/mutants`."""
     WORK.mkdir(parents=True, exist_ok=True)
-    kept = WORK / f"map-{state()}.json"
+    kept = WORK / f"map-{state(paths)}.json"
     if kept.is_file():
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return found
@@ -370,12 +378,12 @@ def main() -> None:
     parser.add_argument("--areas", nargs="+", choices=list(AREAS), default=list(AREAS))
     parser.add_argument("--only", default="", help="only files whose path has this")
     parser.add_argument("--tests", nargs="*", default=[], help="paths to learn from; all if none")
+    parser.add_argument("--again", type=Path, help="results of an earlier run: try what it left")
     args = parser.parse_args()
+    again = None if args.again is None else read_results(args.again)
     os.chdir(ROOT)
     sys.path[:0] = PATHS
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    known = learn(args.tests)
-    excused = json.loads(EQUIVALENT.read_text("utf-8")) if EQUIVALENT.is_file() else {}
     found = [
         mutant
         for area in args.areas
@@ -383,35 +391,110 @@ def main() -> None:
         if args.only in str(file)
         for mutant in mutations(file)
     ]
-    random.Random(args.seed).shuffle(found)
-    chosen = [m for m in found if m.key not in excused][: args.sample]
+    if again is not None:
+        try_again(again, found, args.tests)
+        return
+    known = learn(args.tests)
+    excused = named_equivalent()
+    chosen = [m for m in order(found, args.seed) if m.key not in excused][: args.sample]
     print(f"{len(found)} changes known, {len(chosen)} tried, seed {args.seed}", flush=True)
     warm()
     counts: dict[str, int] = defaultdict(int)
-    done_file = WORK / f"done-{state()}.jsonl"
+    done_file = WORK / f"done-{state(args.tests)}.jsonl"
     done = {}
     if done_file.is_file():
-        for line in done_file.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            done[record["key"], record["line"]] = record["result"]
+        done = {(one["key"], one["line"]): one["result"] for one in read_results(done_file)}
     for number, mutant in enumerate(chosen, 1):
         result = done.get((mutant.key, mutant.line))
         if result is None:
-            nodes = tests_for(mutant, known)
-            expected = sum(known["times"][node] for node in nodes)
-            result = try_one(mutant, nodes, 60 + 5 * expected)
+            result = tried(mutant, known)
             with done_file.open("a", encoding="utf-8") as out:
                 record = {**asdict(mutant), "key": mutant.key, "result": result}
                 out.write(json.dumps(record) + "\n")
         counts[result] += 1
-        if result in ("survived", "unreached"):
-            print(f"{number:4} {result}: {mutant.file}:{mutant.line}", flush=True)
-            print(f"       {mutant.old}\n    -> {mutant.new}", flush=True)
+        if result in LEFT:
+            show(number, result, mutant)
     caught = counts["caught"] + counts["timeout"]
     print(
         f"{caught} of {len(chosen)} caught ({100 * caught / max(1, len(chosen)):.1f}%), "
         f"{counts['timeout']} of them by running on; {counts['survived']} survived, "
         f"{counts['unreached']} on lines no test reaches; {len(excused)} named equivalent"
+    )
+
+
+LEFT = ("survived", "unreached")
+
+
+def tried(mutant: Mutant, known: dict[str, Any]) -> str:
+    """`try_one` against the tests that reach the change, within five times what they take."""
+    nodes = tests_for(mutant, known)
+    return try_one(mutant, nodes, 60 + 5 * sum(known["times"][node] for node in nodes))
+
+
+def show(number: int, result: str, mutant: Mutant) -> None:
+    """Print what became of a change."""
+    print(f"{number:4} {result}: {mutant.file}:{mutant.line}", flush=True)
+    print(f"       {mutant.old}\n    -> {mutant.new}", flush=True)
+
+
+def named_equivalent() -> dict[str, str]:
+    """The reasons of the changes that change nothing, by key."""
+    if not EQUIVALENT.is_file():
+        return {}
+    found: dict[str, str] = json.loads(EQUIVALENT.read_text("utf-8"))
+    return found
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of results."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def still_there(record: dict[str, Any], found: list[Mutant]) -> Mutant | None:
+    """The change of an earlier run in the code of today; of several alike the nearest."""
+    alike = [m for m in found if m.key == record["key"]]
+    return min(alike, key=lambda m: abs(m.line - record["line"]), default=None)
+
+
+def mirrored(file: str) -> str:
+    """The folder of tests that mirrors a file's area."""
+    area = next(name for name, folder in AREAS.items() if (ROOT / file).is_relative_to(folder))
+    return f"tests/{area}"
+
+
+def try_again(results: list[dict[str, Any]], found: list[Mutant], paths: list[str]) -> None:
+    """Try what an earlier run left, and print the share of its whole sample that is caught by now.
+
+    A change whose line is gone is left out of the share, one named equivalent too. Without `paths`,
+    the tests of the folders that mirror the changed files run.
+    """
+    excused = named_equivalent()
+    counts: dict[str, int] = defaultdict(int)
+    left: list[tuple[int, Mutant]] = []
+    for number, record in enumerate(results, 1):
+        mutant = still_there(record, found)
+        if record["result"] not in LEFT:
+            counts["before"] += 1
+        elif mutant is None:
+            counts["gone"] += 1
+            print(f"{number:4} gone: {record['key']}", flush=True)
+        elif mutant.key in excused:
+            counts["equivalent"] += 1
+            show(number, "equivalent", mutant)
+        else:
+            left.append((number, mutant))
+    known = learn(paths or sorted({mirrored(mutant.file) for _, mutant in left})) if left else {}
+    warm()
+    for number, mutant in left:
+        result = tried(mutant, known)
+        counts["left" if result in LEFT else "now"] += 1
+        show(number, result, mutant)
+    whole = len(results) - counts["gone"] - counts["equivalent"]
+    caught = counts["before"] + counts["now"]
+    print(
+        f"{caught} of {whole} caught ({100 * caught / max(1, whole):.1f}%): {counts['before']} "
+        f"before and {counts['now']} now; {counts['left']} are left, {counts['gone']} of "
+        f"{len(results)} lines are gone, {counts['equivalent']} changes are named equivalent"
     )
 
 

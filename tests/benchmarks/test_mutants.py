@@ -81,3 +81,53 @@ def test_what_is_named_equivalent_still_stands_there():
     assert [key for key in excused if key not in known] == []
     assert all(reason for reason in excused.values())
     assert mutants.ROOT == ROOT
+
+
+def test_the_order_of_a_change_depends_on_nothing_but_seed_and_change(file):
+    whole = list(mutants.mutations(file))
+    keys = [m.key for m in mutants.order(whole, 0)]
+    assert sorted(keys) == sorted(m.key for m in whole)
+    assert keys != [m.key for m in whole]
+    assert keys != [m.key for m in mutants.order(whole, 1)]
+    file.write_text("# a line before\ny = 7\n" + SOURCE.replace("x += 1", "x += 5"))
+    edited = [m.key for m in mutants.order(list(mutants.mutations(file)), 0)]
+    kept = set(keys) & set(edited)
+    assert len(kept) > len(keys) / 2
+    assert [k for k in edited if k in kept] == [k for k in keys if k in kept]
+
+
+def test_again_tries_what_an_earlier_run_left(file, monkeypatch, capsys):
+    found = list(mutants.mutations(file))
+    results = ["caught", "timeout", "survived", "survived", "unreached", "survived"]
+    records = [
+        {"key": m.key, "line": m.line, "result": result}
+        for m, result in zip(found, results, strict=False)
+    ]
+    records[3]["key"] = "f.py: a line that was rewritten -> pass"
+    taken = {found[2].key: "caught", found[4].key: "survived"}
+    monkeypatch.setattr(mutants, "named_equivalent", lambda: {found[5].key: "it is"})
+    monkeypatch.setattr(mutants, "learn", lambda paths: {"paths": paths})
+    monkeypatch.setattr(mutants, "warm", lambda: None)
+    monkeypatch.setattr(mutants, "tried", lambda mutant, known: taken[mutant.key])
+    mutants.try_again(records, found, ["tests/f"])
+    said = capsys.readouterr().out
+    assert "   3 caught: f.py" in said
+    assert "   4 gone: f.py: a line that was rewritten" in said
+    assert "   5 survived: f.py" in said
+    assert "   6 equivalent: f.py" in said
+    assert "3 of 4 caught (75.0%): 2 before and 1 now; 1 are left, 1 of 6 lines are gone" in said
+
+
+def test_of_lines_alike_the_nearest_is_meant(file):
+    file.write_text("y = 7\n" * 9)
+    found = list(mutants.mutations(file))
+    record = {"key": found[0].key, "line": 4}
+    assert mutants.still_there(record, found) == found[3]
+    assert mutants.still_there({**record, "key": "another"}, found) is None
+
+
+@pytest.mark.parametrize("area", list(mutants.AREAS))
+def test_every_area_has_a_folder_of_tests(area):
+    file = next(mutants.AREAS[area].rglob("*.py"))
+    assert mutants.mirrored(str(file.relative_to(ROOT))) == f"tests/{area}"
+    assert (ROOT / "tests" / area).is_dir()
