@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import pickle
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from aps_text import APSConfig
 from aps_text.core.config import PRESETS, SETTINGS
-from aps_text.core.limits import Choice, Number, Switch
+from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
 from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, settings_of
 
@@ -441,3 +442,33 @@ def test_what_was_typed_in_vain_is_refused_with_the_reason(typed, name, reason):
 def test_what_has_an_effect_is_taken(typed):
     assert APSConfig().ineffective(typed) == {}
     assert APSConfig.make(**typed) == APSConfig(**typed)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.__name__)
+def test_a_record_made_by_hand_checks_every_field(record):
+    """`APSConfig` checks its keywords; records are public, too."""
+    for field in dataclasses.fields(record):
+        if field.metadata:
+            with pytest.raises((ValueError, TypeError), match=flat_name(field)):
+                record(**{field.name: object()})
+    record()
+
+
+def test_the_defaults_are_those_of_a_released_version():
+    """A changed default changes the answers of everyone who never typed it."""
+    flat = APSConfig().flat()
+    assert {name: DEFAULTS[name] for name in flat} | PRESETS["balanced"] == {
+        **{"steps": 16, "schedule": "linear", "reveal_rule": "exact", "remask": False},
+        **{"remasking": "anchored", "alg": "maskgit_plus", "anchor_score": "token"},
+        **{"alg_temp": None, "threshold": None, "candidate": "sample", "pool_size": 16},
+        **{"temperature": 0.7, "top_p": 1.0, "top_k": None, "eos_penalty": 0.0},
+        **{"min_new_tokens": 1, "guidance_start": 0.0, "guidance_end": 1.0},
+        **{"guidance_interval": 1, "beta": None, "inner_steps": 1, "adapter": "lora"},
+        **{"learning_rate": None, "lora_rank": 8, "lora_alpha": 16.0, "adam_eps": 0.1},
+        **{"carry_over": True, "estimator": "auto", "num_samples": 8},
+        **{"relaxation": "expectation", "prior": "kl", "likelihood_weight": "posterior"},
+        **{"gradient_gate": 1e-6, "trust_region": 3.0, "max_new_tokens": None},
+        **{"block_length": None, "num_return_sequences": 1, "seed": 0, "lora_layers": 2},
+        **{"prefix_reuse": None, "cfg_scale": 0.0, "bridge": "restrict"},
+        "reward_timeout": None,
+    }

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -145,3 +148,12 @@ def test_time_and_memory_are_measured():
         "seconds",
         "peak_memory_mb",
     }
+
+
+@pytest.mark.parametrize(("system", "unit"), [("linux", 2**10), ("darwin", 2**20)])
+def test_the_processs_peak_is_in_mebibytes_on_either_system(system, unit, monkeypatch):
+    """`ru_maxrss` counts KiB on Linux and bytes on macOS."""
+    monkeypatch.setattr(sys, "platform", system)
+    peak = SimpleNamespace(ru_maxrss=3 * unit)
+    monkeypatch.setattr(resource, "getrusage", lambda who: peak)
+    assert Cost().stop().peak_memory_mb == 3

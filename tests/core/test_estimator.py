@@ -342,3 +342,64 @@ def test_every_inner_step_and_every_step_draws_anew(options):
         for two in values[:i]:
             same = (one - two).abs() < 1e-12
             assert same.double().mean() < 0.9
+
+
+class Seen:
+    """A reward that keeps the relaxed canvas it was shown."""
+
+    differentiable = True
+
+    def __init__(self, inner):
+        self.inner, self.codebook, self.relaxed = inner, inner.codebook, None
+
+    def take(self, rows):
+        return self
+
+    def log_prob(self, relaxed):
+        self.relaxed = relaxed
+        return self.inner.log_prob(relaxed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"relaxation": "expectation"},
+        {"relaxation": "quantized", "quantizer": "argmax"},
+        {"relaxation": "quantized", "quantizer": "nearest"},
+        {"relaxation": "quantized", "quantizer": "sample"},
+        {"relaxation": "entropy", "quantizer": "argmax"},
+        {"relaxation": "gumbel", "gumbel_temperature": 0.5},
+        {"relaxation": "gumbel", "gumbel_temperature": 3.0},
+    ],
+)
+def test_a_reward_is_shown_what_the_settings_say(options):
+    canvas, batch = canvas_of(), 50
+    logits = logits_at(canvas, seed=3)
+    seen = Seen(enumerated_reward(LENGTH, SYMBOLS, seed=5))
+    config = PLAIN.replace(**options)
+    _, found = estimates(seen, canvas, logits, config, batch)
+    shown, kind = seen.relaxed, options["relaxation"]
+    log_phi = logits.log_softmax(-1).repeat(batch, 1)
+    assert shown.relaxation == kind
+    assert shown.quantizer == options.get("quantizer", "sample")
+    assert shown.temperature == options.get("gumbel_temperature", 1.0)
+    torch.testing.assert_close(shown.probs.detach(), log_phi.exp())
+    hard = shown.ids[shown.rows, shown.cols]
+    if kind == "gumbel":
+        assert hard.equal((log_phi + shown.gumbel).argmax(-1))
+        # The gradient is that of the softmax of (log p + gumbel) / temperature.
+        leaf = log_phi.exp().requires_grad_()
+        soft = ((leaf.log() + shown.gumbel) / options["gumbel_temperature"]).softmax(-1)
+        codes = soft.view(batch, LENGTH, -1)
+        one_hot = torch.nn.functional.one_hot(hard, SYMBOLS + 2).view(batch, LENGTH, -1)
+        codes = one_hot + codes - codes.detach()
+        values = torch.einsum("abc,na,nb,nc->n", seen.inner.values, *codes.unbind(1))
+        (expected,) = torch.autograd.grad(values.sum(), leaf)
+        (gradient,) = torch.autograd.grad(seen.inner.log_prob(shown).total.sum(), shown.probs)
+        torch.testing.assert_close(gradient[:, :SYMBOLS], expected[:, :SYMBOLS])
+    else:
+        assert shown.gumbel is None
+        sampled = options.get("quantizer") == "sample"
+        assert hard.equal(log_phi.argmax(-1)) != sampled
+    assert found.informative.all()
+    assert found.value.equal(found.terms["enumerated"])

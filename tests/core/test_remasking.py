@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aps_text.core.codebook import LFQCodebook, VectorCodebook
 from aps_text.core.remasking import anchor_scores, choose, confidence, weakest_committed
-from aps_text.core.token_sampling import sampling_probs, two_likeliest
+from aps_text.core.token_sampling import sampling_probs, sampling_support, two_likeliest
 
 
 def log_probs(rows: int, size: int, seed: int, sharp: float = 1.0) -> torch.Tensor:
@@ -204,3 +204,16 @@ def test_ties_go_left_to_right():
         torch.tensor([2]),
     )
     assert kept.tolist() == [[True, False, True, False, False]]
+
+
+def test_top_p_1_and_a_top_k_of_all_tokens_cut_nothing():
+    """Not even tokens whose probability is lost in the rounding of the sum before them."""
+    logs = torch.tensor([[-40.0, 0.0, -30.0, -50.0]])
+    for top_k in (None, 4, 9):
+        probs, ids = sampling_support(logs, 1.0, 1.0, top_k)
+        assert ids is None
+        assert torch.equal(probs, logs.softmax(-1))
+    probs, ids = sampling_support(logs, 1.0, 1.0, 3)
+    assert ids.tolist() == [[0, 1, 2]]
+    assert (probs > 0).all()
+    assert (sampling_probs(logs, 1.0, 1.0, 3) > 0).tolist() == [[True, True, True, False]]

@@ -193,3 +193,20 @@ def test_a_step_reveals_at_least_one_mask_and_never_more_than_there_are(masks, k
     assert 1 <= found[0] <= masks
     assert found[1] == 0
     assert found[0] >= masks * (1 - keep) - 1e-6
+
+
+@pytest.mark.parametrize(
+    ("keep", "counts"),
+    [
+        (0.0, [0, 1, 2, 3, 4, 12]),
+        (0.25, [0, 1, 2, 3, 3, 9]),
+        (0.5, [0, 1, 1, 2, 2, 6]),
+        (0.75, [0, 1, 1, 1, 1, 3]),
+        (1.0, [0, 1, 1, 1, 1, 1]),
+    ],
+)
+def test_counts_by_hand(keep, counts):
+    masked = torch.tensor([0, 1, 2, 3, 4, 12])
+    assert reveal_count(masked, keep).tolist() == counts
+    each = torch.full((6,), keep, dtype=torch.double)
+    assert reveal_count(masked, each).tolist() == counts

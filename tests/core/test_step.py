@@ -144,3 +144,23 @@ def test_a_step_of_other_rows_is_the_same_step():
     assert log_other.equal(log_theta[entries])
     assert other.draw(Tilted(log_other, log_other)).equal(tokens[entries])
     assert other.count.equal(step.count[rows])
+
+
+@pytest.mark.parametrize(
+    ("options", "index", "fraction"),
+    [
+        ({"steps": 2}, 0, [4 / 8, 2 / 3]),  # masks - floor(masks / 2)
+        ({"steps": 2}, 1, [1.0, 1.0]),
+        ({"steps": 4}, 0, [2 / 8, 1 / 3]),
+        ({"steps": 4, "alg": "origin"}, 0, [2 / 8, 1 / 3]),  # what its coins are expected to show
+        ({"steps": 16, "reveal_rule": "dream"}, 0, [1 / 8, 1 / 3]),  # none, counted as one
+        ({"steps": 2, "reveal_rule": "dream"}, 1, [1.0, 1.0]),
+        ({"steps": 4, "block_length": 4}, 0, [2 / 8, 1 / 3]),  # of the block in work
+    ],
+)
+def test_the_share_that_a_step_is_expected_to_reveal(options, index, fraction):
+    block = options.get("block_length")
+    canvas = Canvas.open([8, 3], mask_id=MASK, fill_id=FILL, block_length=block)
+    config = PLAIN.replace(**options)
+    step = Step.open(canvas, MASK, config, noise_for([0, 1]), index, everywhere=True)
+    torch.testing.assert_close(step.reveal_fraction, torch.tensor(fraction))

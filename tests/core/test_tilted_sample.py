@@ -30,7 +30,7 @@ from aps_text.core.step import Step, Tilted
 from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
-from aps_text.methods.pool import AnswerPool
+from aps_text.methods.pool import ALIKE, AnswerPool
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 MASK = SYMBOLS
@@ -437,3 +437,45 @@ def test_no_two_draws_of_a_step_share_their_coordinates():
     assert rows == {"proposal", "chosen"}
     assert tokens == {"candidate", "pool", "score0", "score1"}
     assert len([one for one in ASKED if one[1] == "row"]) == len(rows)
+
+
+def test_at_temperature_0_the_weights_hold_the_ratio_of_phi_to_theta():
+    """Of phi's likeliest answer and the one kept, chosen by exp(r / beta) / (1 + f / p)."""
+    each, config = 400, CONFIG.replace(temperature=0.0)
+    rows = each * len(ANSWERS)
+    step, theta, tilted = first_step(config, rows, True)
+    phi = tilted.log_phi[:LENGTH]
+    held = ANSWERS.repeat_interleave(each, 0)
+    pool = AnswerPool(REWARD, config)
+    pool._held = held
+    pool._reward = VALUES.repeat_interleave(each)
+    pool._terms = {"enumerated": pool._reward}
+    tokens, _ = pool(tilted, step)
+    place = torch.arange(LENGTH)
+    gap = phi[place, ANSWERS].sum(1) - theta[place, ANSWERS].sum(1)
+    log_weight = VALUES / BETA - gap.exp().log1p()
+    best = index_of(phi.argmax(-1)[None], SYMBOLS)
+    chance = torch.sigmoid(log_weight - log_weight[best])
+    kept = (tokens.view(rows, LENGTH) == held).all(1).view(-1, each).double().mean(1)
+    error = (chance * (1 - chance) / each).sqrt()
+    other = torch.arange(len(ANSWERS)) != best
+    assert ((kept - chance).abs() <= 4 * error)[other].all()
+    without = torch.sigmoid((VALUES - VALUES[best]) / BETA)  # as if phi were theta
+    assert ((without - chance).abs() > 8 * error)[other].any()
+
+
+@pytest.mark.parametrize(
+    ("less", "equal"), [(ALIKE, True), (ALIKE / 2, True), (-ALIKE / 2, True), (1.5 * ALIKE, False)]
+)
+def test_log_weights_that_differ_by_rounding_at_most_leave_the_base_samplers_draw(less, equal):
+    rows, config = 300, CONFIG.replace(pool_size=2, beta=1.0)
+    step, _, tilted = first_step(config, rows, False)
+    pool = AnswerPool(rewarding(torch.zeros_like(VALUES)), config)
+    pool._held = ANSWERS[torch.arange(rows) % len(ANSWERS)]
+    pool._reward = torch.full((rows,), -less, dtype=torch.double)
+    pool._terms = {"enumerated": pool._reward}
+    tokens, _ = pool(tilted, step)
+    base = step.draw(tilted)
+    same = (tokens == base).view(rows, LENGTH).all(1)
+    assert same.all() == equal
+    assert same.sum() > rows / 3

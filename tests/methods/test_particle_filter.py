@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 from worlds import (
+    FactorDenoiser,
     enumerated_reward,
     factor_world,
     noise_for,
@@ -15,6 +16,7 @@ from worlds import (
     table_reward,
 )
 
+from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
 from aps_text.core.sampler import run
@@ -25,6 +27,7 @@ from aps_text.methods.particle_filter import ParticleFilter, Path, Weights
 from aps_text.methods.particles import draw_one, effective_size, particle_noise, systematic
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import divergence, log_twist
+from aps_text.methods.twisted_smc import GradientTilt
 
 LENGTH, SYMBOLS = 4, 4
 MASK = SYMBOLS
@@ -270,3 +273,31 @@ def test_entrgis_hard_point_is_a_sample():
     for col in range(LENGTH):
         found = torch.bincount(seen[0][:, col], minlength=SYMBOLS).double() / rows
         assert (found - law[col]).abs().max() < 0.04
+
+
+@pytest.mark.parametrize("chance", [0.1, 0.7])
+def test_a_gradient_proposal_judges_the_answer_up_to_its_likeliest_stop(chance):
+    """log psi = r(xbar) / beta and the tilt d r / d p / beta, by hand; a token committed behind a
+    stop that is the likeliest is no part of the answer."""
+    beta, stop, mask = 0.3, 0, 4
+    rest = (1 - chance) / 10
+    probs = torch.tensor([[chance, rest, 4 * rest, 5 * rest], [0.1, 0.2, 0.3, 0.4]]).double()
+    logs = torch.cat([probs.log(), probs[1:].log()])
+    canvas = Canvas.of(
+        [[mask, mask, 2]],
+        given=[[False, False, False]],
+        mask_id=mask,
+        fill_id=mask + 1,
+        stop_ids=[stop],
+    )
+    reward = table_reward(3, 4, 2)
+    step = step_at(canvas, mask, APSConfig(adapter="logits", min_new_tokens=0), noise_for([0]))
+    tilted = GradientTilt(reward, beta, None)(FactorDenoiser(logs[None]), step)
+    codes, weight = reward.codes, reward.weight[0]
+    last = codes[5] if chance == 0.7 else codes[2]
+    total = torch.tanh((weight[:2] * (probs @ codes[:4])).sum() + weight[2] @ last)
+    torch.testing.assert_close(tilted.log_twist, (total / beta)[None])
+    slope = (1 - total**2) * weight[:2] @ codes[:4].T
+    expected = (probs.log() + slope / beta).log_softmax(-1)
+    torch.testing.assert_close(tilted.log_phi[:, :4], expected)
+    torch.testing.assert_close(tilted.log_theta[:, :4], probs.log())
