@@ -41,7 +41,7 @@ from .schedule import (
 from .settings import Order, Ranked, Shuffled
 from .token_sampling import draw_tokens, sampling_support, stop_bias, two_likeliest
 
-__all__ = ["Step", "StepState", "Tilted", "Transition"]
+__all__ = ["Step", "StepState", "Tilted", "Transition", "refuse_nan"]
 
 
 @dataclass
@@ -362,13 +362,7 @@ class Step:
             return spread(blank.index_put(self.where, chosen), 0.0)
 
         under_phi = picked(tilted.log_phi)
-        if math.isnan(under_phi.sum()):
-            row = int(under_phi.isnan().any(-1).nonzero()[0])
-            raise RuntimeError(
-                f"the model's probabilities are NaN at step {self.index}, first in row {row} of "
-                "the batch; in float16 its numbers overflow (load with dtype=torch.bfloat16 or "
-                "float32), else the weights or the learning_rate are bad"
-            )
+        refuse_nan(under_phi, self.index)
         kl = None
         if guided:
             kl = blank.new_zeros(len(active))
@@ -432,6 +426,17 @@ class StepState:
         """The state of other rows, `(B',)`."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return StepState(**{k: _each(v, lambda value: value[rows]) for k, v in values.items()})
+
+
+def refuse_nan(probs: Tensor, index: int) -> None:
+    """Raise `RuntimeError` if a probability `(B, L)` of step `index` is NaN."""
+    if math.isnan(probs.sum()):
+        row = int(probs.isnan().any(-1).nonzero()[0])
+        raise RuntimeError(
+            f"the model's probabilities are NaN at step {index}, first in row {row} of "
+            "the batch; in float16 its numbers overflow (load with dtype=torch.bfloat16 or "
+            "float32), else the weights or the learning_rate are bad"
+        )
 
 
 def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:

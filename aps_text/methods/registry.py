@@ -20,6 +20,7 @@ from .fk_steering import FKSteering
 from .particle_gibbs import ParticleGibbs
 from .svdd import SVDD
 from .twisted_smc import TwistedSMC
+from .vgb import VGB
 
 __all__ = ["PEERS", "build_method", "make_method"]
 
@@ -33,6 +34,7 @@ PEERS: dict[str, Callable[..., Method]] = {
     "twisted-smc": TwistedSMC,
     "aps-smc": APSSMC,
     "ets": ETS,
+    "vgb": VGB,
     "particle-gibbs": ParticleGibbs,
 }
 

@@ -31,6 +31,7 @@ from aps_text.methods.particles import effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import log_twist
 from aps_text.methods.twisted_smc import TwistedSMC
+from aps_text.methods.vgb import VGB
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 TABLE = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
@@ -228,6 +229,121 @@ def test_svdd_steps_follow_their_soft_values():
     assert distance(many, exact) < 1.5 * noise_floor(exact, rows)
     assert distance(few, exact) > distance(many, exact)
     assert distance(exact, TABLE[0]) > 0.2
+
+
+Draft = dict[int, int]  # position -> token
+
+
+def inside(draft: Draft) -> tuple:
+    return tuple(draft.get(a, slice(None)) for a in range(LENGTH))
+
+
+def open_laws(draft: Draft) -> dict[int, torch.Tensor]:
+    """The law of each open position given the draft."""
+    left, axes = TABLE[0][inside(draft)], [a for a in range(LENGTH) if a not in draft]
+    laws = [
+        left.sum([b for b in range(left.ndim) if b != i]) if left.ndim > 1 else left
+        for i in range(left.ndim)
+    ]
+    return {axis: law / law.sum() for axis, law in zip(axes, laws, strict=True)}
+
+
+def of_likeliest(draft: Draft, beta: float) -> float:
+    """V of a draft: exp(r / beta) of its likeliest completion."""
+    answer = {**{axis: int(law.argmax()) for axis, law in open_laws(draft).items()}, **draft}
+    return (VALUES[inside(answer)] / beta).exp().item()
+
+
+def law_of_walk(remask: str, beta: float) -> dict[tuple, float]:
+    """pi of `methods.vgb` over all drafts that the walk can meet, by enumeration."""
+    chance: dict[tuple, float] = {}
+    sums: dict[tuple, float] = {}
+
+    def visit(draft: Draft, p: float) -> None:
+        key = tuple(draft.get(a, SYMBOLS) for a in range(LENGTH))
+        if key in chance:  # one joint law: every order gives a draft the same chance
+            assert chance[key] == pytest.approx(p)
+            return
+        chance[key], laws = p, open_laws(draft)
+        if remask == "last":  # the lowest entropy is next
+            best = max(laws, key=lambda a: torch.xlogy(laws[a], laws[a]).sum().item(), default=0)
+            laws = {a: law for a, law in laws.items() if a == best}
+        value = of_likeliest(draft, beta) if draft else 0.0
+        for axis, law in laws.items():
+            for token, q in enumerate(law.tolist()):
+                child = {**draft, axis: token}
+                value += q * of_likeliest(child, beta) / len(laws)
+                visit(child, p * q)
+        sets = math.comb(LENGTH, len(draft)) if remask == "any" else 1
+        sums[key] = p * value / sets
+
+    visit({}, 1.0)
+    total = sum(sums.values())
+    return {key: value / total for key, value in sums.items()}
+
+
+@pytest.mark.parametrize(("remask", "candidates"), [("any", 1), ("any", 3), ("last", 2)])
+def test_vgb_is_at_its_stationary_law_on_drafts_and_answers(remask, candidates):
+    beta, rows, moves, burn = 1.5, 1500, 120, 60
+    config = CONFIG.replace(beta=beta)
+    method = VGB(candidates, 10**6, moves // LENGTH, remask, final="last")
+    denoiser = TableDenoiser(TABLE.expand(rows, -1, -1, -1))
+    canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
+    states = run(method, denoiser, REWARD, canvas, config, noise, keep_trajectory=True).trajectory
+    # Levels alternate, so an even number of moves; the last state shows answers only.
+    seen = torch.cat([state.z for state in states[burn - 1 : moves - 1]])
+    exact = law_of_walk(remask, beta)
+    places = (SYMBOLS + 1) ** LENGTH
+    found = torch.bincount(index_of(seen, SYMBOLS + 1), minlength=places) / len(seen)
+    law = torch.zeros(places).double()
+    for key, value in exact.items():
+        law[index_of(torch.tensor(key), SYMBOLS + 1)] = value
+    assert distance(found, law) < 0.03
+    # Detailed balance: every pair of drafts is crossed as often one way as the other.
+    steps = torch.stack([state.z for state in states[burn - 1 : moves - 1]])
+    ids = index_of(steps, SYMBOLS + 1)
+    pairs = torch.zeros(places, places).double()
+    ones = torch.ones(ids[1:].numel()).double()
+    pairs.index_put_((ids[:-1].flatten(), ids[1:].flatten()), ones, accumulate=True)
+    crossings = pairs + pairs.T
+    gap = (pairs - pairs.T).abs().sum() / crossings.sum()
+    assert gap < 0.04
+    # On whole answers it is the target.
+    whole = (seen < SYMBOLS).all(-1)
+    answers = torch.bincount(index_of(seen[whole], SYMBOLS), minlength=SYMBOLS**LENGTH)
+    target = tilted(TABLE[0], beta)
+    assert distance(answers / whole.sum(), target) < 0.06
+    assert distance(TABLE[0], target) > 0.15
+
+
+@pytest.mark.parametrize(
+    ("remask", "options"),
+    [("any", {"steps": 2}), ("any", {"block_length": 2}), ("last", {}), ("last", {"steps": 2})],
+)
+def test_vgbs_answers_reach_the_target_with_stops_blocks_and_several_tokens(remask, options):
+    """`any`: of the joint law, here a product where two tokens are revealed at once; `last`: of
+    the base sampler's. A stop token ends the answer where it is scored."""
+    rows, product = 1000, options.get("steps") == 2
+    table, config = TABLE, CONFIG.replace(**options)
+    if product:
+        marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
+        table = torch.einsum("i,j,k->ijk", *marginals)[None]
+    stop, fill = 1, SYMBOLS + 1
+    exact: dict[tuple, float] = {}
+    for answer in ANSWERS.tolist():
+        end = answer.index(stop) + 1 if stop in answer else LENGTH
+        ended = (*answer[:end], *[fill] * (LENGTH - end))
+        weight = table[0][tuple(answer)] * (REWARD.values[ended] / BETA).exp()
+        exact[ended] = exact.get(ended, 0.0) + weight.item()
+    law = torch.tensor(list(exact.values())).double() / sum(exact.values())
+    denoiser = TableDenoiser(table.expand(rows, -1, -1, -1))
+    block_length = options.get("block_length")
+    canvas = open_canvas(rows, LENGTH, SYMBOLS, stop_ids=[stop], block_length=block_length)
+    method, noise = VGB(4, 30, 1000, remask, final="last"), noise_for(range(rows))
+    z = run(method, denoiser, REWARD, canvas, config, noise).z.tolist()
+    counts = torch.tensor([z.count(list(ended)) for ended in exact])
+    assert counts.sum() == rows
+    assert distance(counts / rows, law) < 1.5 * noise_floor(law, rows)
 
 
 def test_particle_gibbs_reaches_the_target_by_sweeps():

@@ -31,6 +31,7 @@ from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.registry import PEERS, make_method
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
+from aps_text.methods.vgb import VGB
 
 LENGTH, SYMBOLS, BATCH = 3, 4, 5
 CONFIG = APSConfig(
@@ -57,6 +58,9 @@ METHODS = {
     "aps-smc anchored": APSSMC(2, order="anchored", draws=2, resample=2.0),
     "gibbs": ParticleGibbs(2, 2, every=1, draws=1, resample=2.0),
     "gibbs weight": ParticleGibbs(3, 3, every=2, final="weight", resample=0.9),
+    "vgb": VGB(2, limit=4),
+    "vgb drawn": VGB(1, answers=3, limit=6, draws=2, final="last"),
+    "vgb last": VGB(2, answers=3, limit=5, remask="last"),
     "ets": ETS(3, draws=2, points=2),
     "ets sampler": ETS(2, draws=2, points=3, rollout="sampler"),
 }
@@ -192,6 +196,7 @@ def test_one_particle_without_a_reward_is_the_base_sampler_token_for_token(order
         BestOf(samples=3),
         ETS(3, points=3),
         ParticleGibbs(2, 2, every=1),
+        VGB(2, 3, 100, "last"),
         ETS(2, points=2, rollout="sampler"),
     ],
     ids=lambda m: type(m).__name__,
@@ -237,6 +242,10 @@ def test_costs_are_those_of_the_formulas():
     assert spent(BestOf(samples=4)) == (b * 4 * t, 0, b * 4, 0)
     assert spent(SVDD(4)) == (b * (1 + 4 * (t - 1)), 0, b * 4 * t, 0)
     assert spent(FKSteering(4, every=1, draws=2)) == (b * 4 * t, 0, b * 4 * (2 * (t - 1) + 1), 0)
+    assert spent(VGB(4, answers=1)) == (b * (1 + 4 * (t - 1)), 0, b * (1 + 4 * t), 0)
+    assert spent(VGB(4, answers=1, draws=2)) == (b * (1 + 4 * (t - 1)), 0, b * (2 + 16 + 4), 0)
+    # In one step: down, back (which looks at the draft again), down, each way beside the old one.
+    assert spent(VGB(4, answers=3), steps=1) == (b * (1 + 2), 0, b * (1 + 4 + 2 * (1 + 3)), 0)
     gibbs = ParticleGibbs(4, 3, every=1, draws=2)
     assert spent(gibbs) == (3 * b * 4 * t, 0, 3 * b * 4 * (2 * (t - 1) + 1), 0)
     assert spent(ETS(4, 3, 1)) == (b * 4 * t, 0, b * 4, 0)
@@ -285,6 +294,10 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
         (lambda: TwistedSMC(final="best"), ValueError, "weight, reward; got 'best'"),
         (lambda: SVDD(alpha=-1), ValueError, "alpha must be >= 0, got -1"),
         (lambda: SVDD(fill="mean"), ValueError, "argmax, sample; got 'mean'"),
+        (lambda: VGB(answers=0), ValueError, "answers must be >= 1, got 0"),
+        (lambda: VGB(draws=-1), ValueError, "draws must be >= 0, got -1"),
+        (lambda: VGB(remask="all"), ValueError, "any, last; got 'all'"),
+        (lambda: VGB(final="weight"), ValueError, "last, reward; got 'weight'"),
         (lambda: ParticleGibbs(1), ValueError, "particles must be >= 2, got 1"),
         (lambda: ParticleGibbs(sweeps=0), ValueError, "sweeps must be >= 1, got 0"),
         (lambda: ETS(points=0), ValueError, "points must be >= 1, got 0"),
@@ -371,8 +384,8 @@ def test_what_a_method_cannot_do_is_refused():
     black = enumerated_reward(LENGTH, SYMBOLS, 2, differentiable=False)
     with pytest.raises(ValueError, match="black box; use method 'aps-smc' or 'fk'"):
         spent(TwistedSMC(2), black)
-    weighing = (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), ETS(2), ParticleGibbs(2))
-    for method in weighing:
+    more = (ETS(2), ParticleGibbs(2), VGB(2))
+    for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), *more):
         with pytest.raises(ValueError, match="remask=True masks written tokens again"):
             spent(method, remask=True)
 
@@ -398,7 +411,8 @@ def test_a_state_tells_when_each_token_was_written(name):
         for before, after in pairwise(states):
             new = (after.z != before.z).nonzero(as_tuple=True)
             assert (after.written[new] == after.step).all()
-    # No step passes without a token, unless a stop took away what it wrote.
-    whole = states[-1].z.ne(canvas.fill_id).all(-1) & torch.tensor("origin" not in name)
+    # No step passes without a token, unless a stop took away what it wrote, or a move back did.
+    always = "origin" not in name and name not in ("vgb", "vgb drawn")
+    whole = states[-1].z.ne(canvas.fill_id).all(-1) & torch.tensor(always)
     for row in states[-1].written[whole]:
         assert set(row[row >= 0].tolist()) == {0, 1, 2, 3}

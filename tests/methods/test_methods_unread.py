@@ -22,6 +22,7 @@ from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
 from aps_text.methods.unread import unread
+from aps_text.methods.vgb import VGB
 
 SMALL = {"steps": 3, "max_new_tokens": 6}
 METHODS = {
@@ -37,6 +38,8 @@ METHODS = {
     "ets-beta": ETS(candidates=2, draws=1, points=3, rollout="sampler", beta=0.5),
     "gibbs": ParticleGibbs(particles=2, sweeps=2, every=1, final="weight"),
     "gibbs-beta": ParticleGibbs(particles=2, sweeps=2, every=1, beta=0.5, final="weight"),
+    "vgb": VGB(candidates=2, limit=3, final="last"),
+    "vgb-last": VGB(candidates=2, limit=3, remask="last", beta=0.5, final="last"),
     "entrgi": EntRGi(),
     "twisted": TwistedSMC(particles=2, final="weight"),
     "aps-smc": APSSMC(particles=2, final="weight"),

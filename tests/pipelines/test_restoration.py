@@ -52,7 +52,7 @@ def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
     assert float(whole.spread.max()) > 0
 
 
-@pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs"])
+@pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs", "vgb"])
 def test_peers_run_on_the_same_measurement(pipe, measured, method):
     found = pipe(measured, method=method, steps=4)
     assert found.images.shape == (3, 1, 1, 16, 16)

@@ -433,7 +433,7 @@ def test_a_reward_that_never_varies_is_named(pipe):
 
 
 @pytest.mark.parametrize(
-    "method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs", "aps-logits", "aps-smc"]
+    "method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs", "vgb", "aps-logits", "aps-smc"]
 )
 def test_every_method_says_that_a_reward_never_varied(pipe, method):
     def flat(prompts, completions, **columns):

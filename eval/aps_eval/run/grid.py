@@ -34,6 +34,7 @@ KNOBS: dict[str, str | None] = {
     "aps": "config.inner_steps",
     "svdd": "options.candidates",
     "particle-gibbs": "options.sweeps",
+    "vgb": "options.candidates",
     "ets": "options.candidates",
     "fk": "options.particles",
     "twisted-smc": "options.particles",

@@ -1,0 +1,178 @@
+"""Drafts of a walk: partly masked answers, what they are worth, and the moves between them.
+
+    forward   one step of the base sampler, drawn from x_theta of the draft
+    back      some revealed positions, drawn at random, are masked again
+    log V     r / beta of a whole answer; of a draft, the log-mean-exp over its completions
+
+Shapes: B' drafts of rows of the caller's canvas, L positions, N masks of all drafts together.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..core.canvas import Canvas, end_at_stop
+from ..core.completions import draw_answers, rewards_of
+from ..core.config import APSConfig
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.protocols import Denoiser, Where
+from ..core.remasking import choose
+from ..core.step import Step, Tilted
+from ..core.token_sampling import sampling_probs
+from .particles import take_ragged
+
+__all__ = ["Answers", "Drafts", "Moves"]
+
+
+@dataclass
+class Drafts:
+    """Partly masked rows, B of them, with N masks.
+
+    Attributes:
+        z, written: `(B, L)`, as in `Canvas`.
+        log_value: `(B,)` double, log V.
+        where, log_theta: the masks, ordered by row, and `log x_theta` there, `(N, K)`.
+    """
+
+    z: Tensor
+    written: Tensor
+    log_value: Tensor
+    where: Where
+    log_theta: Tensor
+
+    def whole(self, mask_id: int) -> Tensor:
+        """`(B,)` bool: the drafts that are answers."""
+        return ~(self.z == mask_id).any(-1)
+
+    def take(self, rows: Tensor) -> Drafts:
+        """Other rows, `(B',)` int64."""
+        entries, where = take_ragged(self.where, rows)
+        parts = (self.z[rows], self.written[rows], self.log_value[rows])
+        return Drafts(*parts, where, self.log_theta[entries])
+
+    def join(self, other: Drafts) -> Drafts:
+        """The rows of both."""
+        rows = torch.cat([self.where[0], other.where[0] + len(self.z)])
+        where = rows, torch.cat([self.where[1], other.where[1]])
+        names = ("z", "written", "log_value")
+        z, written, value = (torch.cat([getattr(one, n) for one in (self, other)]) for n in names)
+        return Drafts(z, written, value, where, torch.cat([self.log_theta, other.log_theta]))
+
+
+@dataclass
+class Answers:
+    """The whole answers that B rows have met.
+
+    Attributes:
+        met: `(B,)` int64, how many.
+        log_value: `(B,)` double, log V of the one that is held; -inf before.
+        z, written: `(B, L)`, the one that is held; the canvas before the walk.
+    """
+
+    met: Tensor
+    log_value: Tensor
+    z: Tensor
+    written: Tensor
+
+    @classmethod
+    def none(cls, canvas: Canvas) -> Answers:
+        """Before the walk."""
+        met = torch.zeros(len(canvas.z), dtype=torch.long, device=canvas.z.device)
+        least = torch.full_like(met, -torch.inf, dtype=torch.double)
+        return cls(met, least, canvas.z.clone(), canvas.written.clone())
+
+    def meet(self, rows: Tensor, answers: Drafts, ids: Tensor, *, latest: bool) -> None:
+        """Count an answer of each of `rows (B',)`; hold it if it is the first, better, or `latest`.
+
+        Args:
+            ids: `(B', L)`, the answers ended at their stops.
+        """
+        self.met[rows] += 1
+        held = (answers.log_value > self.log_value[rows]) | (self.met[rows] == 1) | latest
+        at = held.nonzero().squeeze(-1)
+        self.log_value[rows[at]] = answers.log_value[at]
+        self.z[rows[at]], self.written[rows[at]] = ids[at], answers.written[at]
+
+
+@dataclass
+class Moves:
+    """What the walk does to drafts of some rows of the caller; `rows (B',)` says which.
+
+    Attributes:
+        canvas: the caller's, before the walk.
+        anywhere: any position may be masked again; then stop tokens end answers where they are
+            scored and returned, and cut nothing off in the walk.
+    """
+
+    denoiser: Denoiser
+    reward: Operator
+    canvas: Canvas
+    config: APSConfig
+    beta: float
+    draws: int
+    anywhere: bool
+
+    def look(self, rows: Tensor, z: Tensor, written: Tensor, noise: Noise) -> Drafts:
+        """The drafts with their values and x_theta: a forward for those that have masks."""
+        mask_id, value = self.denoiser.mask_id, torch.zeros(len(z), dtype=torch.double)
+        value, masked = value.to(z.device), (z == mask_id).any(-1)
+        whole, left = (~masked).nonzero().squeeze(-1), masked.nonzero().squeeze(-1)
+        if len(whole):
+            ids = self.ended(rows[whole], z[whole])
+            total = self.reward.take(rows[whole]).log_prob_ids(ids).total
+            value[whole] = total.to(value) / self.beta
+        if not len(left):
+            empty = torch.empty(0, self.denoiser.vocab_size, device=z.device)
+            return Drafts(z, written, value, (left, left), empty)
+        canvas = replace(self.canvas.take(rows[left]), z=z[left])
+        step = Step.open(canvas, mask_id, self.config, noise.take(left), 0, everywhere=True)
+        log_theta, law = step.x_theta(self.denoiser.take(rows[left])), self.config.sampler.draw
+        tokens = log_theta.argmax(-1, keepdim=True)
+        if self.draws:
+            probs = sampling_probs(log_theta, law.temperature, law.top_p, law.top_k)
+            tokens = draw_answers(step, probs, self.draws)
+        log_v = rewards_of(self.reward.take(rows[left]), step, tokens) / self.beta
+        value[left] = log_v.logsumexp(-1) - math.log(log_v.shape[-1])
+        where = left[step.where[0]], step.where[1]
+        return Drafts(z, written, value, where, log_theta)
+
+    def forward(
+        self, rows: Tensor, here: Drafts, of: Tensor, level: Tensor, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """z and written after one step of the base sampler from drafts `of (B',)` of `here`."""
+        z, written = here.z[of], here.written[of]
+        for index in level.unique().tolist():
+            at = (level == index).nonzero().squeeze(-1)
+            canvas = replace(self.canvas.take(rows[at]), z=z[at], written=written[at])
+            if self.anywhere:
+                canvas = replace(canvas, stop_ids=())
+            mask_id, own = self.denoiser.mask_id, noise.take(at)
+            step = Step.open(canvas, mask_id, self.config, own, index, everywhere=True)
+            log_p = here.log_theta[take_ragged(here.where, of[at])[0]]
+            tokens = step.draw(tilted := Tilted(log_p, log_p))
+            move = step.write(tokens, step.score(tilted, tokens, self.reward.codebook))
+            z[at], written[at] = move.canvas.z, move.canvas.written
+        return z, written
+
+    def back(self, rows: Tensor, here: Drafts, past: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        """z and written with as many masks as `past (B', L)` has, at random positions among those
+        that the walk revealed."""
+        canvas, mask_id = self.canvas.take(rows), self.denoiser.mask_id
+        offered = (canvas.z == mask_id) & (here.z != mask_id)
+        at, cols = offered.nonzero().unbind(-1)
+        scores = torch.zeros(offered.shape, dtype=torch.double, device=at.device)
+        scores[at, cols] = noise.uniform(at, cols, 0, "back")
+        count = (past == mask_id).sum(-1) - (here.z == mask_id).sum(-1)
+        # The highest blocks first: they were revealed last.
+        again = choose(scores, offered, None if canvas.block is None else -canvas.block, count)
+        return here.z.masked_fill(again, mask_id), here.written.masked_fill(again, -1)
+
+    def ended(self, rows: Tensor, z: Tensor) -> Tensor:
+        """The drafts as answers: filled behind their stop."""
+        canvas = self.canvas.take(rows)
+        return end_at_stop(z, canvas.editable, canvas.stop_ids, canvas.fill_id)
