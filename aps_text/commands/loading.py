@@ -36,20 +36,8 @@ def loading_options(args: argparse.Namespace) -> dict[str, Any]:
     """
     import torch
 
-    check_device(args.device)
+    from ..models.placement import as_device
+
+    as_device(args.device)
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
     return {**{name: getattr(args, name) for name in FLAGS}, "dtype": dtype}
-
-
-def check_device(name: str | None) -> None:
-    """Raise `ValueError` if the device does not exist on this machine."""
-    import torch
-
-    if name is None:
-        return
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(
-            f"no device {name!r} here ({str(error).splitlines()[0]}); use --device cpu"
-        ) from error

@@ -5,6 +5,7 @@ A new model is one file with a function that returns a `TextModel`, and one line
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 from .causal import wrap_causal
 from .checkpoint import Checkpoint, find
 from .masked_lm import FOLDER, wrap_masked_lm
+from .placement import as_backend, as_device, as_dtype
 from .text_model import TextModel
 
 __all__ = ["LAYOUTS", "load", "wrap"]
@@ -30,8 +32,8 @@ INSTEAD = {
 def load(
     name: str | Path,
     *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
+    device: torch.device | str | int | None = None,
+    dtype: torch.dtype | str | None = None,
     device_map: Any = None,
     quantization_config: Any = None,
     load_in_8bit: bool = False,
@@ -52,7 +54,7 @@ def load(
         name: `"mini"` (the embedded model), a folder, or a hub id, of a model that `docs/models.md`
             lists, or of a PEFT adapter (LoRA), whose adapter_config.json names the base.
         device: of the weights; None is the CPU.
-        dtype: of the weights; None is the dtype stored in the file (float32 for BERT).
+        dtype: of the weights, or its name; None is the dtype stored in the file (float32 for BERT).
         device_map: accelerate's placement, e.g. `"auto"`; excludes `device`.
         quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA works on it.
         load_in_8bit, load_in_4bit: a `quantization_config` of bitsandbytes (4 bit is NF4, computed
@@ -73,16 +75,20 @@ def load(
     """
     for option in unknown:
         raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"a model is a name, a hub id or a folder, got {name!r}")
+    number, compiled = as_dtype(dtype), as_backend(compile)
     if device is not None and device_map is not None:
         raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")
+    place = as_device(device)
     if load_in_8bit or load_in_4bit:
         if quantization_config is not None or (load_in_8bit and load_in_4bit):
             raise ValueError(
                 "load_in_8bit, load_in_4bit and quantization_config exclude each other; give one"
             )
-        quantization_config = _bits(load_in_8bit, dtype)
-    if quantization_config is not None and device is not None:  # quantise on the target device
-        device, device_map = None, {"": device}
+        quantization_config = _bits(load_in_8bit, number)
+    if quantization_config is not None and place is not None:  # quantise on the target device
+        place, device_map = None, {"": place}
     options = {
         "device_map": device_map,
         "quantization_config": quantization_config,
@@ -106,12 +112,12 @@ def load(
             folder=found.folder,
             name=Path(name).name if Path(name).is_dir() else str(name),
             config=found.config,
-            device=device,
-            dtype=dtype,
+            device=place,
+            dtype=number,
             options={key: value for key, value in options.items() if value is not None},
             chat=chat,
             checkpointing=gradient_checkpointing,
-            compiled=compile,
+            compiled=compiled,
             special_tokens_in_text=special_tokens_in_text,
             adapter=found.adapter,
         )

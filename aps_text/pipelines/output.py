@@ -234,6 +234,8 @@ class APSOutput:
         """An `Answer`, or an `APSOutput` for a slice."""
         if isinstance(which, slice):
             return self.take(list(range(len(self))[which]))
+        if isinstance(which, bool) or not hasattr(which, "__index__"):
+            raise TypeError(f"an answer's number is an integer or a slice, got {which!r}")
         try:
             i = range(len(self))[which]
         except IndexError:

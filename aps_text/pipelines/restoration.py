@@ -248,6 +248,10 @@ METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **P
 
 def _method(method: str | Method) -> Method:
     if not isinstance(method, str):
+        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
+            raise TypeError(
+                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got {method!r}"
+            )
         return method
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")

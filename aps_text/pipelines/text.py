@@ -28,7 +28,7 @@ from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
 from .batch import Roles
 from .calibration import normalised_in, observe
-from .inputs import as_columns, as_count
+from .inputs import as_columns, as_count, kind_of
 from .output import APSOutput
 from .progress import shown
 from .request import prepare
@@ -321,6 +321,11 @@ def as_method(method: str | Method, reward: RewardSpec) -> Method:
         ValueError: an unknown name, or a method that steers without a reward.
     """
     if not isinstance(method, str):
+        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
+            raise TypeError(
+                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got "
+                f"{kind_of(method)}"
+            )
         return method
     if method not in METHODS:
         raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")

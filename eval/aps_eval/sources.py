@@ -104,7 +104,7 @@ def bundled_names() -> list[str]:
 def is_data(name: str) -> bool:
     """Whether a name is that of a data file, by its suffix, or of a folder of a saved dataset."""
     path = Path(name.lower().removesuffix(".gz"))
-    return path.suffix in (*TEXTS, ".parquet") or Path(name).expanduser().is_dir()
+    return path.suffix in (*TEXTS, ".parquet") or Path(os.path.expanduser(name)).is_dir()
 
 
 def find_file(name: str, data: str | Path | None = None) -> Path:
@@ -114,7 +114,10 @@ def find_file(name: str, data: str | Path | None = None) -> Path:
         FileNotFoundError: none of them exists.
     """
     folder = data or os.environ.get(DATA_VARIABLE)
-    tried = [Path(name).expanduser(), *([Path(folder).expanduser() / name] if folder else [])]
+    tried = [
+        Path(os.path.expanduser(name)),
+        *([Path(os.path.expanduser(folder)) / name] if folder else []),
+    ]
     for path in tried:
         if path.exists():
             return path

@@ -16,6 +16,7 @@ field mapping, or `hub:NAME` are accepted, too.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import string
 from collections import Counter
@@ -308,7 +309,7 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     Raises:
         ValueError: no such task, an unknown or missing field, a file that would run code.
     """
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     if spec.startswith("hub:"):
         name, _, rest = spec[4:].partition(":")
         config, _, split = rest.partition(":")

@@ -310,6 +310,8 @@ def _as_list(result: Any, count: int) -> list[Any] | None:
     if isinstance(result, (str, bytes, bytearray, Mapping, Set)):
         return None
     if hasattr(result, "tolist"):
+        if len(getattr(result, "shape", ())) == 2 and result.shape[1] == 1:
+            result = result[:, 0]  # a head's logits (n, 1)
         result = result.tolist()
     if not isinstance(result, Iterable):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,7 +84,7 @@ def _loaded(
     hub: dict[str, Any],
     whole: bool,
 ) -> tuple[Any, Any]:
-    folder = Path(source).expanduser()
+    folder = Path(os.path.expanduser(source))
     adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
     place = str(folder if folder.is_dir() else source)
     _check_depth(folder)

@@ -3,11 +3,11 @@
     with undisturbed():          global state that the code changes is restored
         result = reward(...)
 
-Restored are: grad mode, autocast, PyTorch's default dtype and device, deterministic mode and thread
-count, the global random states (Python, NumPy, PyTorch, CUDA), the working directory. A reward that
-draws from a global generator therefore draws the same numbers in every call; give it a generator of
-its own. `copied` protects the caller's lists and messages, and `described` turns any exception or
-value into printable text.
+Restored are: grad mode, autocast, PyTorch's default dtype and device, deterministic and anomaly
+mode, thread count, the global random states (Python, NumPy, PyTorch, CUDA), the working directory.
+A reward that draws from a global generator therefore draws the same numbers in every call; give it
+a generator of its own. `copied` protects the caller's lists and messages, and `described` turns any
+exception or value into printable text.
 """
 
 from __future__ import annotations
@@ -92,7 +92,12 @@ def _of_torch(torch: Any) -> list[tuple[Callable[[Any], Any], Any]]:
         if torch.are_deterministic_algorithms_enabled() != strictly:
             torch.use_deterministic_algorithms(strictly, warn_only=warn_only)
 
+    def anomaly(on: bool) -> None:
+        if torch.is_anomaly_enabled() != on:
+            torch.autograd.set_detect_anomaly(on)
+
     found += [
+        (anomaly, torch.is_anomaly_enabled()),
         (default_device, torch.get_default_device()),
         (thread_count, threads),
         (deterministic, strict),

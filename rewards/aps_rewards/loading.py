@@ -18,6 +18,7 @@ import importlib.util
 import inspect
 import json
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -166,11 +167,12 @@ def parse_reward_spec(spec: str) -> tuple[str, float]:
     name = name.strip()
     if not name:
         raise ValueError(f"no reward name in {spec!r}; write NAME or NAME=WEIGHT, e.g. relevance=2")
+    shown = name.encode("utf-8", "backslashreplace").decode()
     if not _is_number(number):
-        raise ValueError(f"weight {number!r} in {spec!r} is not a number; write e.g. {name}=0.5")
+        raise ValueError(f"weight {number!r} in {spec!r} is not a number; write e.g. {shown}=0.5")
     weight = float(number)
     if not math.isfinite(weight):
-        raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {name}=0.5")
+        raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {shown}=0.5")
     return name, weight
 
 
@@ -266,7 +268,7 @@ def _is_factory(found: Any) -> bool:
 
 def _model(spec: str, options: dict[str, Any]) -> Reward:
     """A sequence-classification model from a folder or the hub."""
-    folder = Path(spec).expanduser()
+    folder = Path(os.path.expanduser(spec))
     local = bool(spec) and folder.is_dir()
     if local and not any((folder / n).is_file() for n in ("config.json", "adapter_config.json")):
         raise ValueError(
@@ -345,7 +347,7 @@ def _options_of(found: Any) -> tuple[str, ...]:
 
 
 def _from_file(place: str) -> Any:
-    path = Path(place).expanduser()
+    path = Path(os.path.expanduser(place))
     if not path.is_file():
         raise ValueError(f"no reward file {place!r} (looked in {path.absolute().parent})")
     spec = importlib.util.spec_from_file_location(f"_aps_reward_{path.stem}", path)
@@ -357,6 +359,8 @@ def _from_file(place: str) -> Any:
 
 
 def _from_package(place: str, spec: str) -> Any:
+    if not all(part.isidentifier() for part in place.split(".")):
+        raise ValueError(_unknown(spec))
     try:
         return importlib.import_module(place)
     except ModuleNotFoundError as error:

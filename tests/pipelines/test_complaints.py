@@ -395,3 +395,17 @@ def test_a_tilt_towards_codes_needs_codes():
         pipe("What is a dog?", reward="relevance", adapter="codes", tilt_start=1.0)
     with pytest.raises(ValueError, match=r"is for images .RestorationPipeline."):
         pipe("What is a dog?", reward="relevance", preset="restore")
+
+
+@pytest.mark.parametrize("method", [None, 5, ["aps"], b"aps", APS])
+def test_a_method_is_a_name_or_an_object(method):
+    pipe = APSPipeline(tiny_text_model())
+    with pytest.raises(TypeError, match=r"method is one of aps, .* or an object with `steps`; got"):
+        pipe("why ?", reward=lambda prompts, completions, **_: [1.0], method=method)
+
+
+@pytest.mark.parametrize("which", ["0", True, None, 1.0])
+def test_an_answers_number_is_an_integer(which):
+    out = APSPipeline(tiny_text_model()).generate("why ?", steps=2, max_new_tokens=4)
+    with pytest.raises(TypeError, match="an answer's number is an integer or a slice, got"):
+        out[which]

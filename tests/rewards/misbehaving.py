@@ -116,6 +116,7 @@ def switches(prompts=(), completions=(), columns=()):
     torch.inference_mode().__enter__()
     torch.autocast("cpu").__enter__()
     torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())
+    torch.autograd.set_detect_anomaly(not torch.is_anomaly_enabled())
     random.seed(7)
     np.random.seed(7)
     os.chdir(tempfile.gettempdir())

@@ -116,7 +116,6 @@ def test_coroutines_are_awaited_also_inside_a_running_loop():
         (["good", 0.0, 0.0], r"returned 'good' for prompt 0 \('What is a violin\?'"),
         ([[1.0], 0.0, 0.0], r"returned \[1\.0\] for prompt 0"),
         ([1.0, 2.0], r"returned 2 values for 3 completions"),
-        (torch.ones(3, 1), r"returned \[1\.0\] for prompt 0"),
         (torch.tensor(1.0), "returned a Tensor for 3 completions"),
         (1.0, "returned a float for 3 completions"),
         ("abc", "returned a str for 3 completions"),
@@ -255,3 +254,17 @@ def test_a_chat_reward_given_strings_says_what_it_wants():
 
     with pytest.raises(RewardError, match="it reads chat messages: pass prompts as messages"):
         call_reward(chat, PROMPTS, ANSWERS)
+
+
+@pytest.mark.parametrize("made", [torch.tensor, np.array])
+def test_a_heads_logits_are_one_number_a_row(made):
+    def head(prompts, completions, **columns):
+        return made([[0.5], [1.5], [2.5]])
+
+    assert call_reward(head, PROMPTS, ANSWERS) == [0.5, 1.5, 2.5]
+
+    def two(prompts, completions, **columns):
+        return made([[0.5, 1.0]] * 3)
+
+    with pytest.raises(RewardError, match="return a finite number"):
+        call_reward(two, PROMPTS, ANSWERS)

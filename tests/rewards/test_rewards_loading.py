@@ -252,3 +252,21 @@ def test_loading_changes_nothing_of_the_callers(tmp_path):
     assert torch.is_grad_enabled()
     assert before[0].equal(torch.get_rng_state())
     assert before[1:] == (random.getstate(), os.getcwd())
+
+
+@pytest.mark.parametrize("spec", [".\n:r[\xe9", "~:", "~nobody-of-this-name/x", "..:x", "a..b:c"])
+def test_a_text_that_is_no_place_is_no_reward(spec):
+    with pytest.raises(ValueError, match=r"no reward .* Tried: an installed name"):
+        load_reward(spec)
+
+
+def test_a_weight_that_is_none_is_said_printably():
+    with pytest.raises(ValueError, match=r"is not a number; write e.g.") as caught:
+        parse_reward_spec("\ud800a=~")
+    str(caught.value).encode()
+
+
+@pytest.mark.parametrize("found", [int, type])
+def test_a_class_written_in_c_is_no_reward(found):
+    with pytest.raises(TypeError, match="is a class written in C whose arguments are not known"):
+        load_reward(found)

@@ -42,6 +42,7 @@ def surroundings():
         torch.get_default_dtype(),
         torch.get_default_device(),
         torch.are_deterministic_algorithms_enabled(),
+        torch.is_anomaly_enabled(),
         torch.get_rng_state().tolist(),
         random.getstate(),
         str(np.random.get_state()),

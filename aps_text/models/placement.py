@@ -1,0 +1,70 @@
+"""Devices, number types and compilers as people write them, as torch's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+__all__ = ["as_backend", "as_device", "as_dtype"]
+
+DTYPES = {
+    **{"float16": torch.float16, "fp16": torch.float16, "half": torch.float16},
+    **{"bfloat16": torch.bfloat16, "bf16": torch.bfloat16},
+    **{"float32": torch.float32, "fp32": torch.float32, "float": torch.float32},
+    **{"float64": torch.float64, "double": torch.float64},
+}
+
+
+def as_dtype(dtype: Any) -> torch.dtype | None:
+    """A floating dtype, or its name (`float16`, `bf16`); `None` and `auto` are the file's own.
+
+    Raises:
+        TypeError, ValueError: anything else.
+    """
+    if dtype is None or dtype == "auto":
+        return None
+    if isinstance(dtype, str):
+        name = dtype.removeprefix("torch.").lower()
+        if name not in DTYPES:
+            raise ValueError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
+        return DTYPES[name]
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(f"dtype is a floating torch.dtype or its name, got {dtype!r}")
+    return dtype
+
+
+def as_device(device: Any) -> torch.device | None:
+    """A device that is here: its name, a `torch.device`, or a GPU's number; None stays None.
+
+    Raises:
+        TypeError, ValueError: no device, or none that is here.
+    """
+    if device is None:
+        return None
+    if isinstance(device, bool) or not isinstance(device, str | int | torch.device):
+        raise TypeError(f"device is a name like 'cuda:0' or 'cpu', got {device!r}")
+    try:
+        place = torch.device(f"cuda:{device}" if isinstance(device, int) else device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"no device {device!r} here ({str(error).splitlines()[0]}); use 'cpu', or leave it out"
+        ) from error
+    return place
+
+
+def as_backend(compiled: Any) -> bool | str:
+    """True, False, or the name of one of `torch.compile`'s backends.
+
+    Raises:
+        TypeError, ValueError: anything else.
+    """
+    if isinstance(compiled, bool):
+        return compiled
+    if not isinstance(compiled, str):
+        raise TypeError(f"compile is True, False or a backend's name, got {compiled!r}")
+    if compiled not in torch.compiler.list_backends(exclude_tags=()):
+        known = ", ".join(torch.compiler.list_backends())
+        raise ValueError(f"compile is True, False or a backend ({known}); got {compiled!r}")
+    return compiled
