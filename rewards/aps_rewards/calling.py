@@ -12,6 +12,7 @@ import functools
 import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from numbers import Real
@@ -48,8 +49,9 @@ class RewardError(RuntimeError):
         self.partial: Any = None
 
     def __str__(self) -> str:
-        where = "" if self.index is None else f" prompt {self.index} ({self._row})"
-        return f"reward {self.reward!r} {self._what}{where}{self._more}"
+        where = f" prompt {self.index} ({self._row})" if self._row else ""
+        at = f" (prompt {self.index})" if self.index is not None and not self._row else ""
+        return f"reward {self.reward!r} {self._what}{where}{self._more}{at}"
 
     def at(self, rows: Sequence[int]) -> RewardError:
         """The same error with its index i replaced by `rows[i]`, the row in the whole batch."""
@@ -185,6 +187,9 @@ class RewardCall:
                 f"{verb} on a batch of {len(index)} (the first: {_shown(rows, 0)}), though on none "
                 f"of its rows alone: {what}",
             )
+        lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
+        if isinstance(error, TypeError) and lacks:
+            what += f"; pass columns={{name: [a value per prompt]}} for {lacks[1]}"
         if "string indices" in what and isinstance(rows["completions"][at], str):
             what += "; it reads chat messages: pass prompts as messages, not strings"
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")

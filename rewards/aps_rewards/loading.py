@@ -104,6 +104,8 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
 
 
 def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
+    if isinstance(spec, os.PathLike):
+        spec = os.fspath(spec)
     if not isinstance(spec, str):
         if not callable(spec):
             raise TypeError(f"a reward is a name or a callable, got {described(spec)}")

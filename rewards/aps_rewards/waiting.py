@@ -13,6 +13,7 @@ its own.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import functools
 import inspect
@@ -112,12 +113,10 @@ class _Loop:
         self.thread.start()
 
     def _run(self) -> None:
-        while True:
-            try:
+        while not self.loop.is_closed():  # a reward may stop the loop, which others use, too
+            # What a task raises is given to whoever awaits that task.
+            with contextlib.suppress(BaseException):
                 self.loop.run_forever()
-            except BaseException:  # raised by a task; whoever awaits that task gets the exception
-                continue
-            return
 
 
 class _Shared:
@@ -129,7 +128,7 @@ class _Shared:
 
     def running(self) -> _Loop:
         with self.lock:
-            if self.loop is None:
+            if self.loop is None or not self.loop.thread.is_alive():
                 self.loop = _Loop()
             return self.loop
 

@@ -268,3 +268,30 @@ def test_a_heads_logits_are_one_number_a_row(made):
 
     with pytest.raises(RewardError, match="return a finite number"):
         call_reward(two, PROMPTS, ANSWERS)
+
+
+def test_a_column_that_was_not_given_is_named_with_the_mend():
+    def judged(prompts, completions, answer):
+        return [1.0] * len(prompts)
+
+    with pytest.raises(RewardError, match=r"pass columns=.* for 'answer'"):
+        call_reward(judged, PROMPTS, ANSWERS)
+
+
+def test_an_error_of_a_prompt_without_its_text_reads_as_a_sentence():
+    error = RewardError("mine", "returned 2 values", 3, more="; return a list")
+    assert str(error) == "reward 'mine' returned 2 values; return a list (prompt 3)"
+
+
+def test_a_reward_that_stops_its_loop_stops_no_other():
+    async def stops(prompts, completions, **columns):
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(0)
+        return [1.0] * len(prompts)
+
+    async def other(prompts, completions, **columns):
+        await asyncio.sleep(0)
+        return [2.0] * len(prompts)
+
+    assert call_reward(stops, PROMPTS, ANSWERS, timeout=600) == [1.0] * 3
+    assert call_reward(other, PROMPTS, ANSWERS, timeout=600) == [2.0] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -177,6 +178,8 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
         if len(item) != 2:
             raise ValueError(f"a weighted reward is (reward, weight), got {described(item)}")
         reward, weight = item
+        if isinstance(reward, os.PathLike):
+            reward = os.fspath(reward)
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
             weight = named if weight is None else weight
