@@ -1,13 +1,12 @@
-"""What each choice of APS does: one change at a time, on tuning prompts, a figure for each choice.
+"""Ablations of APS: one change at a time, on tuning prompts, with a figure for each group.
 
     python benchmarks/ablations.py [--groups prior inner_steps ...] [--prompts 24]
         [--rewards relevance answer-quality] [--out results/ablations] [--figures docs/figures]
 
-Every point is the difference to plain decoding on the same prompts and seeds, paired, with its 95%
-interval: the guiding reward, token F1, and how many times plain decoding's operations it took
-(matrix products, so that other programs play no part). What is not named is `BASE` with the beta of
-its reward (`BETA`). Resumable; about 40 minutes on one core. The figures need
-matplotlib.
+Every point is the paired difference to plain decoding on the same prompts and seeds, with its 95%
+interval, in the guiding reward and token F1, and the ratio of operations (matrix products, which do
+not depend on the machine's load). Other settings are `BASE`, with the beta of the reward (`BETA`).
+Resumable; about 40 minutes on one core. The figures need matplotlib.
 """
 
 from __future__ import annotations

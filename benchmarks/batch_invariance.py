@@ -1,11 +1,11 @@
-"""Does a neighbour in the batch change an answer? Tokens that differ between batch and single.
+"""Measures whether other rows of a batch change an answer: tokens that differ from single calls.
 
     python benchmarks/batch_invariance.py [--questions 24] [--dtype float32] [--reward relevance]
                                           [--set '{"adam_eps": 1.0}'] [--model mini]
 
-The same tuning questions and seeds, all in one batch and one by one, plain and steered. In float64
-(model and reward) every difference is a leak between prompts. In float32 rounding depends on the
-shape of a batch, and steering amplifies it: an optimiser step follows another.
+The same tuning questions and seeds are answered in one batch and one by one, plainly and steered.
+In float64 (model and reward) any difference is a leak between prompts. In float32 rounding depends
+on the shape of a batch, and steering amplifies it from one optimiser step to the next.
 """
 
 from __future__ import annotations

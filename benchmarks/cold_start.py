@@ -1,9 +1,8 @@
-"""What a user waits for: imports, the first denoising step, a plain and a steered answer.
+"""Measures the time of a cold start: imports, the first denoising step, the first answers.
 
     python benchmarks/cold_start.py [--model mini] [--runs 3]
 
-Each run is a fresh process; prints medians. Absolute seconds are an order of magnitude, for a
-reader; run it on an idle machine.
+Each run is a new process; prints medians. Seconds depend on the machine; run it on an idle one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the benchmarks of steering share: questions, tuning rows, columns, the choice of beta."""
+"""Functions shared by the benchmarks of steering: questions, tuning rows, measures, beta."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aps_eval.word_knowledge import Question, word_knowledge
 from recipes.word_knowledge.scoring import is_exact
 
 Found = dict[str, Any]
-"""Answers of one method: `text` and `reward`, a value per question, and what else was kept."""
+"""Answers of one method: `text`, `reward` and other columns, with a value per question."""
 
 
 def rows_of(split: str, count: int) -> list[Question]:
@@ -32,7 +32,7 @@ def rows_of(split: str, count: int) -> list[Question]:
 def tuning_rows(
     answerer: Answerer, cells: Sequence[Cell], prompts: int, store: RowStore
 ) -> list[Row]:
-    """Answers of all cells to tuning prompts, made now or read back; processes share the work."""
+    """Answers of all cells to tuning prompts, made or read back; processes share the work."""
     items = {cell.task.name: cell.task.items("tune", prompts) for cell in cells}
     plan = planned(answerer, cells, items, [0])
     me = workers()

@@ -1,15 +1,16 @@
-"""How fast plain decoding is, beside Dream's own code and beside what exact savings can give.
+"""Measures the speed of plain decoding against Dream's own code and a lower bound.
 
     python benchmarks/decoding.py [--dream-code FOLDER] [--sizes tiny small medium big]
                                   [--steps 64 128] [--repeats 3]
                                   [--parts speed origin threshold prefix]
 
-Random weights, prompt 64, answer 128, temperature 0, Dream's counting: the same tokens, so seconds
-compare. `FOLDER` holds Dream's published `modeling_dream.py`, `configuration_dream.py` and
-`generation_utils.py`; without it the opponent is a plain loop. `limit` is theirs over the floor:
-the time of the parts that no exact decoder can leave out, measured in the same run. Opponents take
-turns, and the fastest of the repeats counts. Then what is not exact, with its loss: see
-`decoding_inexact.py`. Run it on an idle machine (about a quarter of an hour on two cores).
+Random weights, prompt 64, answer 128, temperature 0, Dream's reveal rule: all programs make the
+same tokens, so seconds are comparable. `FOLDER` has Dream's published `modeling_dream.py`,
+`configuration_dream.py` and `generation_utils.py`; without it the opponent is a plain loop. The
+floor is the time of the computations that no exact decoder can avoid, measured in the same run;
+`limit` is the opponent's time over the floor. Programs alternate, and the fastest of the repeats
+counts. Then accelerations that are not exact are measured with their loss: `decoding_inexact.py`.
+Run it on an idle machine (about a quarter of an hour on two cores).
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def floor_of(model, prompt, steps: int, alg: str):
 
 
 def timed(jobs: dict, repeats: int, clock) -> tuple[dict[str, float], dict]:
-    """Fastest seconds of each job, the jobs taking turns, and what each returned last."""
+    """The fastest seconds of each job (the jobs alternate), and its last result."""
     best, found = dict.fromkeys(jobs, float("inf")), {}
     for _ in range(repeats):
         for name, job in jobs.items():
@@ -191,8 +192,8 @@ def speed_report(args) -> None:
 
 
 def origin_report(name: str, steps: list[int], count: int = 12) -> None:
-    """Ancestral sampling, a row at a time: logits where a coin fell, against every masked position
-    at every step. Processor seconds."""
+    """Ancestral sampling of single rows: processor seconds with logits only at the positions to
+    reveal, against logits at every masked position."""
     pipe = APSPipeline.from_pretrained(name, batch_size=1)
     questions = [item.question for item in rows_of("tune", count)]
     asked = Step.open

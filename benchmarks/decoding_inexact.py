@@ -1,4 +1,4 @@
-"""The accelerations that are not exact, and what each loses; a part of `decoding.py`.
+"""Accelerations of decoding that are not exact, and their loss; a part of `decoding.py`.
 
 threshold   forwards against T = L, and token F1: chosen on the tuning questions, reported on
             the held-out ones (paired difference, 95% bootstrap interval)

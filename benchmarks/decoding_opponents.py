@@ -1,7 +1,7 @@
-"""What `decoding.py` compares with: Dream's published code, a plain loop, and the floor.
+"""The programs `decoding.py` compares with: Dream's published code, a plain loop, and the floor.
 
-The published code (`modeling_dream.py`, `configuration_dream.py` and `generation_utils.py`, as they
-lie beside Dream's weights) is read from a folder the user names; it is no part of this repository.
+The published code (`modeling_dream.py`, `configuration_dream.py` and `generation_utils.py` of
+Dream's checkpoint) is read from a folder given by the user; it is not part of this repository.
 With transformers 5 some copies of `generation_utils.py` fail (their `validate` takes no arguments);
 those in ZHZisZZ/dllm (dllm/pipelines/dream/models) run.
 """
@@ -32,8 +32,8 @@ SIZES = (
 def published(folder: Path, model, mask_id: int):
     """`generate(prompt, length, steps, **knobs)` by their code, on `model`'s own weights.
 
-    With transformers 5 their code misses a rotary embedding that was removed; it is put back here,
-    as transformers 4 had it.
+    transformers 5 lacks a rotary embedding that their code needs; it is added here as in
+    transformers 4.
     """
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -85,14 +85,14 @@ def published(folder: Path, model, mask_id: int):
 
 
 def rope_theta(config) -> float:
-    """Of a configuration of transformers 4 or 5."""
+    """The rotary base in a configuration of transformers 4 or 5."""
     nested = getattr(config, "rope_parameters", None)
     return nested["rope_theta"] if nested else config.rope_theta
 
 
 def plain_loop(model, mask_id: int):
-    """`generate` as a straightforward program has it: logits at every position, the whole
-    vocabulary's softmax, and a sort of it where an order is wanted. Same counting, same tokens."""
+    """A straightforward `generate`: logits at every position, softmax over the whole vocabulary,
+    and a full sort for top-p. It has the same reveal rule and makes the same tokens."""
 
     @torch.no_grad()
     def generate(prompt, length, steps, alg, temperature=0.0, top_p=None):
@@ -137,11 +137,11 @@ def plain_loop(model, mask_id: int):
 
 
 def floor(model, alg: str):
-    """`step(ids, masked)`: only what no exact decoder can leave out of a step at temperature 0.
+    """`step(ids, masked)`: the computations that no exact decoder can avoid at temperature 0.
 
-    All layers but the last everywhere; of the last, keys and values everywhere and the rest at the
-    masked positions; the head there; of each row of logits the largest (two for `topk_margin`) and
-    the normaliser. Written out by hand for a Qwen2, with no bookkeeping at all.
+    All layers except the last everywhere; of the last, keys and values everywhere and the rest at
+    the masked positions; the head there; of each row of logits the largest (two for `topk_margin`)
+    and the normaliser. Written for a Qwen2, without any bookkeeping.
     """
     from transformers.models.qwen2.modeling_qwen2 import apply_rotary_pos_emb
 

@@ -1,12 +1,12 @@
-"""Kill an evaluation at random moments and start it again: is a row lost or doubled?
+"""Kills an evaluation at random moments and restarts it, to check that no row is lost or doubled.
 
     python benchmarks/eval_kills.py [--kills 50] [--items 160] [--seed 0] [--folder NEW]
 
 A tiny random model answers `items` questions plainly and by APS in a child process, which is killed
-(SIGKILL) at a random moment after it began to answer; another child goes on, and is killed, and so
-on; the last one is let finish. Children are forked from one process that has loaded everything, so
-that a life takes a second, and the moments are spread over the whole of a run: loading, answering,
-writing, summing up. Prints how many rows there are, how many keys, and what was torn.
+(SIGKILL) at a random moment after its first answers; another child continues and is killed, and so
+on; the last one finishes. Children are forked from a process that has loaded everything, so that
+each takes about a second, and the moments cover all phases of a run: loading, answering, writing,
+summarising. Prints the numbers of rows, of keys and of incomplete lines.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from eval_tiny import run_tiny, tiny_grid
 
 @dataclass
 class Found:
-    """What happened.
+    """The result of `kill_and_restart`.
 
     Attributes:
-        file: the rows.
-        kills: lives ended by SIGKILL; torn: of them, those that left a line without its end;
-            between: those that did not.
-        lives: children in all.
+        file: the file of rows.
+        kills: children ended by SIGKILL.
+        torn, between: kills that left an incomplete last line, and those that did not.
+        lives: all children.
     """
 
     file: Path
@@ -45,10 +45,10 @@ class Found:
 
 
 def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
-    """Run `eval_tiny`'s grid (two rows an item) through `kills` deaths, about nine rows a life.
+    """Run `eval_tiny`'s grid (two rows per item) with `kills` kills, about nine rows per child.
 
     Raises:
-        RuntimeError: a child failed by itself, or was finished before it was killed often enough.
+        RuntimeError: a child failed by itself, or the run finished before the last kill.
     """
     folder.mkdir(parents=True)
     grid, out = tiny_grid(folder, items), folder / "out"
@@ -75,7 +75,7 @@ def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
             whole = data.endswith(b"\n") or not data
             found.between += whole
             found.torn += not whole
-            if _rows(found.file) == before:  # too slow to answer anything: give it longer
+            if _rows(found.file) == before:  # nothing was answered yet: wait longer
                 longest *= 1.2
             else:
                 longest *= 0.8
@@ -88,7 +88,7 @@ def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
 
 
 def _live(file: Path, before: int, seconds: float) -> None:
-    """Wait, but for two batches at the most: on no machine does a life finish the run."""
+    """Wait `seconds`, but at most for two batches, so that no child finishes the run."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and _rows(file) < before + 4:
         time.sleep(0.001)

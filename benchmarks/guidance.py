@@ -1,4 +1,4 @@
-"""Does steering raise the reward, and what does it cost? Plain, APS and best-of-N at equal seconds.
+"""Compares plain decoding, APS and best-of-N at equal time: reward, cost and side effects.
 
     python benchmarks/guidance.py [--reward relevance sentiment] [--questions 100]
                                   [--preset balanced] [--set '{"estimator": "rloo"}']
@@ -6,13 +6,12 @@
                                   [--out results/guidance]
 
 For each reward, beta is chosen on tuning questions (other words than the test set): the value with
-the highest reward, with `--f1-loss` among those whose token F1 on the tuning questions stays that
-close to plain decoding's. Then, on held-out
-questions: plain, APS, and best-of-N whose N is the measured ratio of seconds, all with the same
-seeds. Prints paired 95% bootstrap intervals of the reward and of what else moved: rewards that only
-report, fluency (SmolLM2, NLL per token, lower is better), exact match, token F1 (both also per
-stratum), length, repetition. Resumable: finished answers are kept
-in `--out` and read back; delete it to start over.
+the highest reward, with `--f1-loss` among those whose token F1 on the tuning questions is at most
+that much below plain decoding's. Then held-out questions are answered by plain decoding, APS, and
+best-of-N, where N is the measured ratio of seconds, all with the same seeds. Prints paired 95%
+bootstrap intervals of the reward and of other measures: reported rewards, fluency (SmolLM2, NLL per
+token, lower is better), exact match, token F1 (both also per stratum), length, repetition.
+Resumable: finished answers are kept in `--out` and read back; delete it to start over.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The house measured: lines by folder, imports between folders, circles, a canvas's way in a step.
+"""Measures the code's structure: lines per folder, imports between folders, import cycles.
 
     python benchmarks/house.py [--root FOLDER]
 
-`--root` is another checkout (an older version, say): whatever packages stand there are read. Only
-the source text is read, but for the last part, which runs one step of this version and lists the
-files whose functions are handed the canvas, in order.
+`--root` is another checkout (an older version, e.g.), whose packages are read. Only source text is
+read, except for the last part, which runs one step of this version and lists the files whose
+functions are passed the canvas, in order.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PLACES = {
 
 
 def packages(root: Path) -> dict[str, Path]:
-    """The packages that stand in a checkout, by import name."""
+    """The packages in a checkout, by import name."""
     found = {}
     for name, places in PLACES.items():
         for place in places:
@@ -74,8 +74,8 @@ def graph_of(known: dict[str, Path]) -> dict[str, set[str]]:
 
 
 def folder_of(name: str, known: dict[str, Path]) -> str:
-    """A module's folder; what lies at the top of the library (the names users import, the command)
-    are rooms of their own."""
+    """A module's folder; modules at the top of a package (the public names, the command) count as
+    folders of their own."""
     inside = known[name].name != "__init__.py" and name.count(".") > 1
     flat = name.startswith(("aps_eval.", "aps_rewards.", "eval.", "rewards."))
     return name.rpartition(".")[0] if inside or flat else name
@@ -124,7 +124,7 @@ def circles(graph: dict[str, set[str]]) -> list[list[str]]:
 
 
 def floors(folders: dict[str, set[str]]) -> dict[str, int]:
-    """How many folders stand below each, along the longest way down (circles count once)."""
+    """For each folder, the length of its longest chain of imported folders (cycles count once)."""
     level: dict[str, int] = {}
 
     def of(name: str, above: frozenset[str]) -> int:
@@ -144,7 +144,7 @@ def lines(path: Path) -> int:
 
 
 def canvas_way() -> list[str]:
-    """The files whose functions are handed a canvas during one step of APS, in order."""
+    """The files whose functions are passed a canvas during one step of APS, in order."""
     sys.path.insert(0, str(ROOT / "tests"))
     import torch
     from worlds import TableDenoiser, TableReward
@@ -185,7 +185,7 @@ def canvas_way() -> list[str]:
 
 
 def main() -> None:
-    """Print the house."""
+    """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="another checkout")
     args = parser.parse_args()

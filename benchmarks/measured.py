@@ -1,10 +1,10 @@
-"""What a real run takes, counted: the plan's numbers stand beside these in tests and benchmarks.
+"""Measurements of a real run, with which tests and benchmarks compare the plan's numbers.
 
     flops       by the formulas of torch's `FlopCounterMode`, and one for the CPU's attention kernel
-    saved       bytes that autograd keeps, `saved_tensors_hooks`, each storage once, parameters out
-    peak        most bytes of tensors alive at a time that the run itself made
+    saved       bytes kept by autograd (`saved_tensors_hooks`), each storage once, no parameters
+    peak        the largest number of bytes of live tensors that the run itself made
 
-Counting bytes of tensors, not of the process, makes the numbers exact and the same on any machine.
+Bytes are counted per tensor, not for the process, so they are exact and the same on every machine.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["Measured", "Setting", "measure", "random_model"]
 def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Module:
     """The stock model of a layout with random weights, frozen.
 
-    A body without a token head where `shape.token_head` is False. The global seed is not moved.
+    Without a token head if `shape.token_head` is False. The global generator is not advanced.
     """
     from transformers import (
         BertConfig,
@@ -65,7 +65,7 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         "num_attention_heads": shape.heads,
         "intermediate_size": shape.ffn,
         "max_position_embeddings": shape.context,
-        # Distributions as peaked as a trained model's: a flat one makes top-p look at every token.
+        # Distributions as peaked as a trained model's: with flat ones top-p needs every token.
         "initializer_range": 6 * shape.hidden**-0.5,
     }
     with torch.random.fork_rng(devices=[]):
@@ -110,7 +110,7 @@ class _MeanReward(Arithmetic):
         frame = self.table[: self.frame].expand(len(codes), -1, -1)
         embeds = torch.cat([frame, codes], 1)
         mask = torch.ones(embeds.shape[:2], dtype=torch.long)
-        mask[:, 0] = 0  # as a padded frame is
+        mask[:, 0] = 0  # like a padded prefix
         hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         score = hidden.float().square().mean(1)[:, 0].to(relaxed.probs.dtype)
         return Scores(score)
@@ -124,7 +124,7 @@ class _MeanReward(Arithmetic):
 
 
 class Setting:
-    """A model of random weights, bound as a call asks."""
+    """A model with random weights, bound for a call."""
 
     def __init__(self, call: Call) -> None:
         self.call, shape = call, call.shape
@@ -174,7 +174,7 @@ class Setting:
         self.config = call.config.replace(**endless)
 
     def run(self) -> Cost:
-        """The whole call."""
+        """Run the whole call."""
         operator: Any = self.operator or ZeroOperator()
         method = APS() if self.config.sampler.steers else Ancestral()
         return run(method, self.bound, operator, self.canvas, self.config, self.noise).cost
@@ -189,15 +189,15 @@ class Setting:
 
 
 class _Saved:
-    """What autograd holds instead of a saved tensor: gone when its node of the graph is."""
+    """Replaces a saved tensor in autograd's graph; freed with its node."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
 
 
 def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
-    """Bytes of the distinct storages autograd keeps for the way back from `job()`'s result;
-    `exclude` are not kept because of it (weights)."""
+    """Bytes of the distinct storages that autograd keeps for the backward pass of `job()`'s result,
+    without those of `exclude` (weights)."""
     known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
     held: list[weakref.ref[_Saved]] = []
 
@@ -216,13 +216,13 @@ def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
 
 @dataclass(frozen=True)
 class Measured:
-    """See the module.
+    """The result of `measure`; see the module.
 
     Attributes:
         replay_saved: bytes kept for the backward pass by one replay at the first step.
         flops: of the whole call.
-        peak: bytes of tensors made by the call, at the worst moment.
-        cost: the passes, as `Cost` counts them.
+        peak: peak bytes of live tensors made by the call.
+        cost: the passes, as counted by `Cost`.
     """
 
     replay_saved: int
@@ -232,7 +232,7 @@ class Measured:
 
 
 def measure(call: Call) -> Measured:
-    """Run the call on random weights, counted."""
+    """Run the call on random weights and count its cost."""
     setting = Setting(call)
     saved = setting.replay_saved() if call.lora is not None else 0
     with FlopCounter() as flops, Moments() as held:

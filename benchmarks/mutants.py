@@ -1,20 +1,19 @@
-"""Do the tests notice? Small changes of the code, each tried against the tests that reach its line.
+"""Mutation testing: small changes of the code, each tried against the tests that reach its line.
 
     make mutants            (python benchmarks/mutants.py --sample 200)
     python benchmarks/mutants.py --again results/mutants/done-....jsonl --tests tests/core
 
-First, once per state of the code, the tests run under `coverage`, which notes which test reaches
-which line. Then a seeded sample of changes (`mutations`): each is served to a fresh fork of a warm
-process in place of the module, and the tests that reach the line run, quickest first, until one
-fails. The sample is ordered by a hash of seed and change, so an edit elsewhere keeps it. `--again`
-tries what an earlier run left: the changes that survived or that no test reached and whose line is
-still there, against the tests of `--tests`. Nothing is written to the tree. A change that no test
-can see because it changes nothing is named in `tests/equivalent_mutants.json` with the reason, and
-is left out of the share.
+First, once per state of the code, the tests run under `coverage`, which records which test reaches
+which line. Then each of a seeded sample of changes (`mutations`) replaces its module in a fork of a
+process that has imported everything else, and the tests that reach the line run, fastest first,
+until one fails. The sample is ordered by a hash of seed and change, so edits elsewhere do not
+change it. `--again` tries the changes of an earlier run that survived or that no test reached, if
+their line is unchanged, against the tests of `--tests`. Nothing is written to the tree. Changes
+without any effect are listed in `tests/equivalent_mutants.json` with the reason, and do not count.
 
-Ours and not mutmut or cosmic-ray: both copy the tree for each change and start an interpreter that
-imports torch and transformers anew, 5 to 10 seconds before the first test; a fork needs none, and
-only the tests that reach the line run: 200 changes take minutes of one core, not hours.
+mutmut and cosmic-ray are not used because they copy the tree for each change and start an
+interpreter that imports torch and transformers, which takes 5 to 10 seconds before the first test.
+With forks, and only the tests that reach the line, 200 changes take minutes of one core, not hours.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ AREAS = {
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.json"
 WORK = ROOT / "results" / "mutants"
 SECONDS = 40.0
-"""Most seconds of tests a change is tried against; at least five tests, whatever they take."""
+"""Maximal total seconds of the tests run for a change; at least five tests are run."""
 
 COMPARE = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
@@ -82,7 +81,7 @@ class Mutant:
 
     @property
     def key(self) -> str:
-        """What names it as long as its line stays as it is."""
+        """A key that is the same as long as the line does not change."""
         return f"{self.file}: {self.old} -> {self.new}"
 
 
@@ -111,7 +110,7 @@ def mutations(file: Path) -> Iterator[Mutant]:
         return Mutant(name, line, first, last, new, before.strip(), after.strip())
 
     def operator(left: ast.AST, right: ast.AST, old: str, new: str) -> Mutant | None:
-        """Another operator between two operands, wherever brackets and lines stand."""
+        """Another operator between two operands, regardless of brackets and line breaks."""
         first, last = at(left)[1], at(right)[0]
         gap = raw[first:last].decode()
         where = gap.find(old)
@@ -175,7 +174,7 @@ def next_number(value: object) -> str:
 
 
 def guards(node: ast.AST) -> bool:
-    """`if TYPE_CHECKING`, and a test of a length of one line of messages."""
+    """Whether a node is `if TYPE_CHECKING`, or a test of a length for the layout of messages."""
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
@@ -215,7 +214,7 @@ def state(paths: list[str]) -> str:
 
 
 def learn(paths: list[str]) -> dict[str, Any]:
-    """Which tests reach which lines, and what each test takes; kept in `results/mutants`."""
+    """Which tests reach which lines, and the seconds of each test; cached in `results/mutants`."""
     WORK.mkdir(parents=True, exist_ok=True)
     kept = WORK / f"map-{state(paths)}.json"
     if kept.is_file():
@@ -257,7 +256,7 @@ _TIMES: dict[str, list[float]] = defaultdict(list)
 
 
 def pytest_runtest_setup(item: Any) -> None:
-    """Lines that run from here on are this test's, its fixtures too."""
+    """Attribute the lines that run from here on to this test, including its fixtures."""
     if "MUTANTS_TIMES" in os.environ:
         import coverage
 
@@ -267,7 +266,7 @@ def pytest_runtest_setup(item: Any) -> None:
 
 
 def pytest_runtest_logreport(report: Any) -> None:
-    """Note what each passing test function takes, its fixtures too."""
+    """Record the seconds of each passing test function, including its fixtures."""
     if "MUTANTS_TIMES" in os.environ:
         _TIMES[report.nodeid.partition("[")[0]].append(
             report.duration if report.passed else float("inf")
@@ -283,8 +282,8 @@ def pytest_sessionfinish(session: Any) -> None:
 
 
 def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests that reach a line, quickest first; of a line that runs at import, those that reach
-    anything of its file."""
+    """The tests that reach a line, fastest first; for a line that runs at import, those that reach
+    any line of its file."""
     times: dict[str, float] = known["times"]
     own = known["lines"].get(mutant.file, {})
     nodes = set(own.get(str(mutant.line), []))
@@ -499,7 +498,7 @@ def try_again(results: list[dict[str, Any]], found: list[Mutant], paths: list[st
 
 
 def warm() -> None:
-    """Import what every test imports and nothing of ours, once, before the forks."""
+    """Import the third-party packages that every test needs, once, before the forks."""
     import hypothesis
     import peft
     import pytest

@@ -1,10 +1,10 @@
-"""The plan of `aps plan` beside what real runs of random weights take.
+"""Compares the plan of `aps plan` with real runs on random weights.
 
     python benchmarks/planning.py [--big]
 
-Prints planned / measured of the whole call's operations, of the bytes a replay keeps for its
-backward, and of the peak of all tensors the call made, with the worst errors at the end. `--big`
-adds sizes up to half a billion parameters (minutes, about 8 GB).
+Prints planned / measured for the call's operations, the bytes that a replay keeps for its backward
+pass, and the peak of all tensors the call made, with the largest errors at the end. `--big` adds
+sizes up to half a billion parameters (minutes, about 8 GB).
 """
 
 from __future__ import annotations

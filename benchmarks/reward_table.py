@@ -1,4 +1,4 @@
-"""What each embedded reward does when it steers: plain against APS on held-out questions.
+"""A table of each embedded reward's effect when it guides: plain against APS, held-out questions.
 
     python benchmarks/reward_table.py [--rewards flesch length ...] [--questions 50] [--steps 16]
                                       [--tuning-questions 12] [--out results/reward_table.jsonl]
@@ -6,13 +6,13 @@
 
 For each reward, beta is chosen on tuning questions (other words than the test set, see
 `comparison.choose_beta`); then the held-out questions are answered plainly and by APS with the same
-seeds, relaxed where the reward is differentiable and by RLOO otherwise. Prints a Markdown table:
-means of both, the paired difference of the reward with its 95% bootstrap interval, what else moved
+seeds, relaxed if the reward is differentiable and by RLOO otherwise. Prints a Markdown table: means
+of both, the paired difference of the reward with its 95% bootstrap interval, other measures
 (fluency by SmolLM2, NLL per token, lower is better; words; token F1), and seconds per question.
 
-Resumable: an answer is a line of `--out`, kept under a key made of everything it depends on;
-delete the file after changing the library or the weights. (Not called rewards.py: Python would find
-that file where a script beside it imports the package `rewards`.)
+Resumable: an answer is a line of `--out` with a key made of everything it depends on; delete the
+file after changing the library or the weights. (The file is not called rewards.py, which scripts
+beside it would import instead of the package `rewards`.)
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from aps_text import APSConfig, APSPipeline
 
 @dataclass(frozen=True)
 class Setting:
-    """How a reward is used on word questions.
+    """The use of a reward on word questions.
 
     Attributes:
-        options: with which it is loaded; chosen so that plain answers do not already meet them.
-        columns: dataset columns of a question.
-        betas: candidates, from the mildest; about the reward's range and smaller.
+        options: of the reward, chosen so that plain answers do not already have the best score.
+        columns: makes the dataset columns of a question.
+        betas: candidate values, from the largest; about the reward's range and smaller.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
@@ -84,14 +84,14 @@ class Answers:
         file.parent.mkdir(parents=True, exist_ok=True)
         text = file.read_text(encoding="utf-8") if file.is_file() else ""
         whole, newline, broken = text.rpartition("\n")
-        if broken:  # a run was killed while it wrote
+        if broken:  # an incomplete line of a killed run
             file.write_text(whole + newline, encoding="utf-8")
         self.rows = {row["key"]: row for row in map(json.loads, whole.splitlines())}
 
     def __call__(
         self, items: Sequence[Question], config: APSConfig, name: str = "", reward: Any = None
     ) -> Found:
-        """Texts and seconds per question; steered by `reward`, or plain without one."""
+        """Texts and seconds per question, steered by `reward`, or plain if it is None."""
         setting = SETTINGS.get(name, Setting())
         about = [self.model, name, setting.options, json.loads(config.to_json())]
         keys = {

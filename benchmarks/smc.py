@@ -1,17 +1,17 @@
-"""How far are plain sampling, APS, FK steering, twisted SMC and APS-SMC from the target they share?
+"""Measures the distance of several methods' answers from their common target, by enumeration.
 
     python benchmarks/smc.py [--draws 200000] [--particles 1 4 16] [--beta 1.5]
         [--methods FK twisted APS-SMC anchored*] [--out results/smc.jsonl]
 
-A world that can be enumerated: 3 positions, 4 tokens, a joint table as the denoiser, a reward for
-each of the 64 answers. One token a step in the order of the entropy of x_theta, so the base
-sampler's law is the table p, and the target is `p(x) exp(r(x)/beta)`, exact. Printed is the total
-variation between the target and the law of the returned particle (`final="weight"`) over `draws`
-answers, beside the distance that many exact draws would show on average. A draw is a run of the
-method of its own. `anchored*` is APS-SMC's biased order.
+The problem can be enumerated: 3 positions, 4 tokens, a joint table as the denoiser, a reward for
+each of the 64 answers. One token per step is written in the order of the entropy of x_theta, so the
+base sampler's law is the table p, and the target is exactly `p(x) exp(r(x)/beta)`. Printed is the
+total variation between the target and the returned particles (`final="weight"`) of `draws`
+independent runs, and the mean distance of the same number of exact draws. `anchored*` is APS-SMC's
+biased order.
 
-Counts are appended to `--out` as they come; a run that was stopped goes on there, and counts of
-another world, setting or method are not used. The default is about six minutes of one core.
+Counts are appended to `--out`, from which an interrupted run continues; counts of another problem,
+setting or method are not used. The default takes about six minutes of one core.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ Part = tuple[str, int, float, int, int]  # method, particles, beta, first draw, 
 
 
 def count(part: Part) -> list[int]:
-    """How often each answer came out for draws `first` to `last`."""
+    """How often each answer was returned in draws `first` to `last`."""
     name, particles, beta, first, last = part
     torch.set_num_threads(1)
     table, reward, _ = world(beta)
@@ -102,7 +102,7 @@ def count(part: Part) -> list[int]:
 
 
 def key(part: Part) -> str:
-    """What decides a part's counts."""
+    """A key of everything that determines a part's counts."""
     name, particles, beta, first, last = part
     method = METHODS[name](particles)
     asked = [type(method).__name__, vars(method), CONFIG.replace(beta=beta).to_json()]
@@ -117,13 +117,13 @@ def counted(parts: list[Part], path: Path, processes: int) -> dict[str, list[int
     found: dict[str, list[int]] = {}
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().split("\n") if path.exists() else []
-    for line in lines[:-1]:  # what follows the last newline is a line that was cut off
+    for line in lines[:-1]:  # text after the last newline is an incomplete line
         row = json.loads(line)
         found[row["key"]] = row["counts"]
     if lines and lines[-1]:
         path.write_text("".join(f"{line}\n" for line in lines[:-1]))
     open_parts = [part for part in parts if key(part) not in found]
-    # Many particles first, so that no process is left with a long part at the end.
+    # Parts with many particles first, so that no process ends with a long one.
     open_parts.sort(key=lambda part: -part[1])
     with path.open("a") as file, get_context("spawn").Pool(processes) as pool:
         results = pool.imap(count, open_parts)

@@ -1,4 +1,4 @@
-"""Speed of one APS-LoRA step: against its floor, with and without the trunk, batched and not.
+"""Speed of one APS-LoRA step, compared with a lower bound, without a trunk, and unbatched.
 
     python benchmarks/speed.py [--model mini] [--layers 2] [--inner 3] [--batch 8] [--repeats 15]
 
@@ -31,7 +31,7 @@ from aps_text.text.reward_operator.operator import RewardOperator
 
 
 def medians(jobs: dict, repeats: int) -> dict[str, float]:
-    """Median seconds of each job; jobs take turns, so a slow machine slows them alike."""
+    """Median seconds of each job; jobs alternate, so that the load affects all equally."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for turn in range(repeats + 2):
         for name, job in jobs.items():
@@ -78,7 +78,7 @@ class Setting:
         return tilt(denoiser, self.step)
 
     def replay(self, denoiser, state, backward):
-        """One forward of the layers above the trunk and the head, and back to the hidden state."""
+        """Forward and backward pass of the layers above the trunk and the head."""
         hidden = state.hidden.detach().requires_grad_(backward)
         state.hidden = hidden
         with torch.set_grad_enabled(backward):

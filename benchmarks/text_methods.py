@@ -1,20 +1,21 @@
-"""APS and its peers at equal seconds: tuned with equal trials, judged by what did not guide.
+"""Compares APS with other methods at equal seconds, tuned with equal trials.
 
     python benchmarks/text_methods.py [--rewards answer-quality sentiment] [--prompts 40]
         [--offset 0] [--budgets 4 12] [--methods NAME ...] [--out results/text_methods] [--full]
 
-1. Every method gets three settings to try on tuning prompts (`trials`; best-of-N has none). Taken
-   is the one with the highest GUIDING reward among those whose token F1 stays within 0.02 of plain
-   decoding's, the same rule for all. Reported rewards and test items play no part.
-2. What a prompt costs plainly is measured; the budgets are multiples of it. N, k, M or the number
-   of candidates of every method is set so that a prompt costs it that (`eval.matching`).
-3. Held-out prompts: each method at each budget; differences to APS at the same budget, paired, with
-   95% intervals, Holm-adjusted over judges.
+1. Every method is tried with three settings on tuning prompts (`trials`; best-of-N has none). The
+   one with the highest GUIDING reward among those whose token F1 is at most 0.02 below plain
+   decoding's is taken, by the same rule for all methods. Reported rewards and test items are not
+   used.
+2. The cost of a prompt in plain decoding is measured; the budgets are multiples of it. N, k, M or
+   the number of candidates of every method is matched to each budget (`aps_eval.run.matching`).
+3. Held-out prompts are answered by each method at each budget. Reported are paired differences to
+   APS at the same budget, with 95% intervals, Holm-adjusted over judges.
 
 Writes `summary-PROMPTS.md`, the evaluation's own files and `report.html` in `--out`. Resumable:
-what was measured and answered is read back. Measuring needs an idle machine, answering does not.
-`torchrun --nproc_per_node 2 benchmarks/text_methods.py ...` answers with two cores; one measures.
-`--full` is four rewards, three budgets and 200 prompts.
+measurements and answers are read back. Measuring needs an idle machine, answering does not.
+`torchrun --nproc_per_node 2 benchmarks/text_methods.py ...` answers with two processes; one
+measures. `--full` is four rewards, three budgets and 200 prompts.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ JUDGES = {
     "flesch": ["dale-chall", "answer-quality-report"],
 }
 SPREAD = {"answer-quality": 1.0, "sentiment": 0.3, "relevance": 0.1, "flesch": 0.3}
-"""What a reward's betas are multiples of: about how much it varies among plain answers."""
+"""The scale of each reward's betas: about its standard deviation among plain answers."""
 GRADIENT = ("answer-quality", "relevance")
 LOSS = 0.02
 METRICS = ["f1", "exact", "nll", "words", "repetition"]
@@ -67,8 +68,8 @@ def trials(reward: str) -> dict[str, list[dict[str, Any]]]:
         ]
 
     def logits(relaxation: str, estimator: str) -> list[dict[str, Any]]:
-        """EntRGi and its variants read no beta. RLOO, the one gradient a black box has, is ours: by
-        it the three are the same, which stands in the table under a name of its own."""
+        """EntRGi and its variants, which ignore beta. With RLOO (not in their papers, but the only
+        gradient of a black box) the three are identical, and have one entry of its own name."""
         return [
             {
                 "method": "entrgi",
@@ -166,7 +167,7 @@ def tuned(reward: str, answerer: Answerer, args, store: RowStore) -> list[dict[s
 
 
 def plain_seconds(answerer: Answerer, args, me: Workers) -> float:
-    """Of a prompt; the first process measures, the others read what it found."""
+    """Seconds of plain decoding per prompt; measured by the first process, read by the others."""
     cell = grid_of(args.rewards[0], [{"method": "plain"}], args).cells[0]
 
     def work() -> float:

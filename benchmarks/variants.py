@@ -1,11 +1,11 @@
-"""Which settings steer best? One change at a time, on TUNING questions only.
+"""Compares settings of APS, one change at a time, on TUNING questions only.
 
     python benchmarks/variants.py [--reward relevance] [--questions 40] [--model mini]
         [--try '{"learning_rate": 0.03}' ...]
 
-Every row is the balanced preset with the fields of that row changed (`best_of` among them): guided
-reward, token F1, words, repeated trigrams, KL per masked position and seconds, all on the same
-questions and seeds. The presets were chosen from such tables.
+Every row is the balanced preset with some settings changed (`best_of` is one): guiding reward,
+token F1, words, repeated trigrams, KL per masked position and seconds, all on the same questions
+and seeds. The presets were chosen from such tables.
 """
 
 from __future__ import annotations

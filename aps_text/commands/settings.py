@@ -1,4 +1,4 @@
-"""Flags for a call's settings, the same for every command that makes or plans one."""
+"""Flags for the settings of a call, shared by all commands that make or plan one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["add_settings", "settings_in"]
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """A flag for every keyword of `APSConfig`; values are checked where they are used."""
+    """Add a flag for every keyword of `APSConfig`; `APSConfig` checks the values."""
     parser.add_argument("--preset", default=None, help="fast, balanced or paper")
     group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
@@ -27,7 +27,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_in(args: argparse.Namespace) -> dict[str, Any]:
-    """The keywords that were typed."""
+    """The keywords given by flags."""
     return {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
 
 

@@ -134,7 +134,7 @@ class CodeTilt:
     def fresh(
         cls, rows: int, codebook: Codebook, lr: float, eps: float = 0.1, keep: float = 1.0
     ) -> CodeTilt:
-        """No tilt in any position of `rows` canvases; it grows to their length when one is read."""
+        """A tilt of 0 for `rows` canvases; u gets its length L at the first denoising step."""
         none = torch.zeros((), dtype=torch.long)
         start = torch.zeros(rows, 0, codebook.embed(none).shape[-1])
         return cls(start, codebook, lr, eps, keep)

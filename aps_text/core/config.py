@@ -70,7 +70,7 @@ class APSConfig:
 
     Adapter (phi):
         adapter: `lora` (weights of the model), `logits` (cheap: no backward pass through it) or
-            `codes` (as cheap: a tilt towards the codes of what guides, of image tokens).
+            `codes` (as cheap: a tilt towards the guiding operator's codes, for image tokens).
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers; the layers below (the trunk) run once per step. None
             adapts all layers.
@@ -81,9 +81,10 @@ class APSConfig:
             more forward per step. Rounding errors then grow from step to step: in float32 a
             steered answer may change with its batch (benchmarks/batch_invariance.py); none did
             without it, or in float64 (the reward's numbers, too). A logits phi is never kept.
-        tilt_keep: the share of a codes phi that a denoising step takes over from the one before.
-        tilt_start: where a codes phi starts, in units of the codes of `A^T y`: 0 is no start; about
-            1.5 helps where A averages (super-resolution), and hurts in holes.
+        tilt_keep: factor in [0, 1] on a codes phi at the start of every denoising step.
+        tilt_start: the start of a codes phi, as a multiple of the codes of `A^T y`: 0 starts
+            without a tilt; about 1.5 helps if A averages (super-resolution) and hurts in inpainted
+            holes.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row

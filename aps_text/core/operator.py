@@ -93,10 +93,10 @@ def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
 
 
 class Guessing(Protocol):
-    """What an operator may have beside `Operator`: a first guess of the answer."""
+    """An operator that also has a first guess of the answer, for `tilt_start`."""
 
     def guess(self) -> Tensor:
-        """Codes of the guess `(B, L, d)`, e.g. of `A^T y`."""
+        """Codes of the guess, `(B, L, d)`, e.g. of `A^T y`."""
         ...
 
 

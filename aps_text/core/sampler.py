@@ -108,8 +108,8 @@ def denoise(
 
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
-        pool: chooses the guided steps' candidates; without one each token is drawn by itself.
-        first, end: run steps `first` to `end - 1` of the call's grid only; None is its last.
+        pool: chooses the guided steps' candidates; without one each token is drawn independently.
+        first, end: run only the steps `first` to `end - 1` of the call's grid; None is all steps.
     """
     full, mask_id = canvas, denoiser.mask_id
     committed = None  # (B, L) scores of the committed tokens, if these may be re-masked

@@ -76,8 +76,8 @@ class Codes:
     """phi is a tilt towards the guiding operator's codes; see `core.adapters.CodeTilt`.
 
     Attributes:
-        keep: share of the tilt that a step takes over from the step before.
-        start: the tilt of the first step, in units of the codes of the operator's guess; 0 is none.
+        keep: factor in [0, 1] on the tilt at the start of every denoising step.
+        start: the first step's tilt, as a multiple of the codes of the operator's guess, >= 0.
     """
 
     learning_rate: float = number(0.3, above=True)

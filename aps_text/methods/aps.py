@@ -55,11 +55,11 @@ class APS:
 
 
 def new_phi(denoiser: Denoiser, operator: Operator, config: APSConfig, noise: Noise) -> Adapter:
-    """A fresh phi of the kind `config.sampler.fit.phi`: the model's own, or a tilt towards codes.
+    """A new phi of the kind `config.sampler.fit.phi`: the model's own, or a tilt towards codes.
 
     Raises:
-        ValueError: `adapter="codes"` with an operator that has no codes, or `tilt_start` with one
-            that guesses nothing.
+        ValueError: `adapter="codes"` with an operator without codes, or `tilt_start` with one
+            without a guess.
     """
     phi = (config.sampler.fit or Fit()).phi
     if not isinstance(phi, Codes):
@@ -67,7 +67,7 @@ def new_phi(denoiser: Denoiser, operator: Operator, config: APSConfig, noise: No
     book = operator.codebook
     if book is None:
         raise ValueError(
-            "adapter='codes' tilts towards the codes of what guides, and these rewards have none "
+            "adapter='codes' needs the codes of a guiding operator, and these rewards have none "
             "(they are black boxes); use adapter='logits' or 'lora'"
         )
     if not phi.start:

@@ -52,15 +52,15 @@ __all__ = ["ParticleFilter", "Path", "Proposal", "Weights"]
 
 @dataclass
 class Path:
-    """The canvases of some particles before each step, and at the end of the run.
+    """The canvases of some particles before each step and at the end of the run.
 
-    A path that ended early holds its last canvas from there on.
+    After a path's end its last canvas is repeated.
     """
 
     canvases: list[Canvas] = field(default_factory=list)
 
     def keep(self, rows: Tensor) -> None:
-        """Keep these particles, `(B',)` int64: their own pasts, not those of the slots."""
+        """Keep the paths of these particles, `(B',)` int64."""
         self.canvases = [canvas.take(rows) for canvas in self.canvases]
 
     def after(self, index: int) -> Canvas:
@@ -198,13 +198,15 @@ class ParticleFilter:
 
         Args:
             reference: a path of each row, which makes this conditional SMC.
-            trail: an empty path; holds the returned particles' own when the iteration ends.
+            trail: an empty path, which receives the path of each row's returned particle.
 
         Raises:
-            ValueError: a reference under a tilt: its weights are not computed.
+            ValueError: a reference together with a tilt, for which no weights are computed.
         """
         if reference is not None and self.tilt is not None:
-            raise ValueError("a reference path needs a filter that proposes from x_theta: no tilt")
+            raise ValueError(
+                "a reference path needs a filter that proposes from x_theta; leave out the tilt"
+            )
         mask_id, k = denoiser.mask_id, self.particles
         owners = slots(len(canvas.z), k, canvas.z.device)
         own, cloud = particle_noise(noise, k), canvas.take(owners)
@@ -328,7 +330,7 @@ class ParticleFilter:
         return move, sum_rows(kept, rows, len(step.count))
 
     def _follow(self, step: Step, move: Transition, active: Tensor, reference: Path) -> Transition:
-        """The transition with that of the reference in slot 0 of each group."""
+        """The transition with slot 0 of each group replaced by the reference's."""
         at = (active % self.particles == 0).nonzero().squeeze(-1)
         path = reference.after(step.index).take(active[at] // self.particles)
         wrote = (path.z != step.canvas.z[at]) & (path.z != path.fill_id)

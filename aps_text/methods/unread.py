@@ -69,13 +69,13 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
         elif values[field] != value:
             found[field] = f"{name} has {values[field]!r} in its place"
     if is_greedy(used) and not drafted:
-        mend = "temperature=0 draws nothing, so all are alike; use temperature > 0"
+        mend = "temperature=0 draws nothing, so all are identical; use temperature > 0"
         found["num_return_sequences"] = mend
         if isinstance(method, BestOf) or getattr(method, "selects", False):
             found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
     if used.sampler.candidate == "quantized" and not draws_order(used):
         found["num_return_sequences"] = (
-            "candidate='quantized' draws no candidates, so all are alike; use candidate='sample'"
+            "candidate='quantized' draws nothing, so all are identical; use candidate='sample'"
         )
     return found
 

@@ -1,1 +1,1 @@
-"""What a call costs before it is made: `shape` -> `flops`, `memory` -> `report`."""
+"""Planning of a call's cost without running it: `shape` -> `flops`, `memory` -> `report`."""

@@ -1,8 +1,8 @@
-"""What is planned: a call of a model with the settings of an `APSConfig`, its reward model, and the
-steps it takes.
+"""The input of a plan: a call of a model with the settings of an `APSConfig`, its reward model, and
+its denoising steps.
 
-Where nothing is said a call is planned as a pipeline makes it: the model's own length of an answer
-and number type, all prompts of a batch padded to one width, a relaxed reward where it can be.
+By default a call is planned as a pipeline makes it: with the model's default length of an answer
+and number type, all prompts of a batch padded to one width, and a relaxed reward if possible.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class PlannedStep:
 
     Attributes:
         masks: masked positions before it.
-        asked: positions logits are computed at; unsteered, those that can be written.
-        guided: whether it is steered.
-        again: whether an earlier one was.
+        asked: positions at which logits are computed; of an unsteered step, those it can write.
+        guided: whether the step is steered.
+        again: whether an earlier step was steered.
     """
 
     masks: int
@@ -43,12 +43,12 @@ class PlannedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class RewardCall:
-    """A reward model's part.
+    """The reward model's part of a call.
 
     Attributes:
-        shape: of the model.
+        shape: of the reward model.
         frame: positions around the answer: [CLS] and [SEP], or a prompt and its template.
-        dtype_bytes: of its numbers.
+        dtype_bytes: bytes of a number.
     """
 
     shape: ModelShape
@@ -58,21 +58,21 @@ class RewardCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A call, and whom it asks.
+    """A call of a model and a reward model.
 
     Attributes:
-        shape: the model's.
-        reward: what steers; None: nothing that is a model.
+        shape: of the model.
+        reward: the guiding reward model; None if the reward is not a model.
         config: the settings.
-        prompt: positions of the prompt.
-        batch: rows in one pass (prompts times answers each).
-        dtype_bytes: of the base's numbers in computation (2: bfloat16, 4: float32, 8: float64);
-            None is how the model is loaded.
-        bits: 8 or 4 for a quantised base, None for none.
-        checkpointing: replayed layers keep their inputs only and are run again on the way back.
+        prompt: positions of the prompt, >= 0.
+        batch: rows in one pass (prompts times answers each), >= 1.
+        dtype_bytes: bytes of the base's numbers in computation (2: bfloat16, 4: float32, 8:
+            float64); None is as the model is loaded.
+        bits: 8 or 4 for a quantised base, else None.
+        checkpointing: the adapted layers keep only their inputs and run again in the backward pass.
 
     Raises:
-        ValueError: a value outside of its range, or the model cannot take the call.
+        ValueError: a value outside its range, or a call that does not fit the model.
     """
 
     shape: ModelShape
@@ -85,7 +85,7 @@ class Call:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` naming the value and its range."""
+        """Raise `ValueError` naming the value and its range."""
         check_fields(self)
         for name, allowed in (("bits", (None, 8, 4)), ("dtype_bytes", (None, 2, 4, 8))):
             if getattr(self, name) not in allowed:
@@ -108,7 +108,7 @@ class Call:
             )
 
     def changed(self, **settings: Any) -> Call:
-        """The call with some settings, its own or its configuration's."""
+        """The call with some fields of it, or keywords of its configuration, changed."""
         own = {name: settings.pop(name) for name in self.__dict__.keys() & settings.keys()}
         return replace(self, config=self.config.replace(**settings), **own)
 
@@ -119,47 +119,47 @@ class Call:
 
     @property
     def positions(self) -> int:
-        """S, prompt and canvas."""
+        """S, the positions of prompt and canvas."""
         return self.prompt + self.tokens
 
     @property
     def steps(self) -> tuple[PlannedStep, ...]:
-        """What every step does to a row."""
+        """The denoising steps of a row."""
         alike = self.config.replace(inner_steps=0, pool_size=None, lora_layers=None)
         return planned(alike, self.config.sampler.steers, self.tokens)
 
     @property
     def number_bytes(self) -> int:
-        """e, of a number in the base's computation."""
+        """e, bytes of a number in the base's computation."""
         return self.dtype_bytes or self.shape.stored_bytes
 
     @property
     def layers(self) -> int:
-        """n, the layers that are replayed."""
+        """n, the number of adapted layers."""
         wanted = self.config.model.lora_layers
         return self.shape.layers if wanted is None else wanted
 
     @property
     def inner_steps(self) -> int:
-        """M; 0 where no phi is fitted."""
+        """M; 0 if no phi is fitted."""
         fit = self.config.sampler.fit
         return 0 if fit is None else fit.inner_steps
 
     @property
     def lora(self) -> LoRA | None:
-        """phi, where it is a low-rank update that is fitted."""
+        """The settings of phi if it is a LoRA that is fitted, else None."""
         fit = self.config.sampler.fit
         return fit.phi if fit is not None and isinstance(fit.phi, LoRA) else None
 
     @property
     def phi(self) -> str | None:
-        """What kind phi is, as `adapter` names it; None where none is fitted."""
+        """The kind of phi, as in the setting `adapter`; None if none is fitted."""
         fit = self.config.sampler.fit
         return None if fit is None else type(fit.phi).__name__.lower()
 
     @property
     def draws(self) -> int:
-        """Answers drawn and scored per row and inner step; 0 where the reward is relaxed."""
+        """Answers drawn and scored per row and inner step; 0 if the reward is relaxed."""
         fit = self.config.sampler.fit
         score = None if fit is None else fit.gradient.score
         if fit is None or score is None:
@@ -175,14 +175,16 @@ class Call:
 
     @property
     def masked(self) -> bool:
-        """Whether attention takes a mask: rows are planned as padded, one alone is not."""
+        """Whether attention takes a mask: several rows are planned as padded, one is not."""
         return self.batch > 1
 
 
 @lru_cache(maxsize=64)
 def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, ...]:
-    """Every step that computes something, as the sampler's own steps open and write a canvas of one
-    row; without masks it is finished. A threshold, which may reveal more, is left out."""
+    """Every step that computes something, from the sampler's own `Step` on a canvas of one row.
+
+    The row is finished when it has no masks. A threshold, which may reveal more, is ignored.
+    """
     mask, token, fill = range(3)
     block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
     canvas = Canvas.open([tokens], mask_id=mask, fill_id=fill, block_length=block)

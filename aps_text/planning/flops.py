@@ -1,16 +1,16 @@
-"""How many passes a call takes, and how many floating point operations.
+"""The number of passes of a call, and of floating point operations.
 
-    passes    trunk T, replays T (M+1) (one more with carry-over, but not at the first step),
+    passes    trunk T, replays T (M+1) (one more with carry-over, except at the first step),
               backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
               T replays and no backward; a step outside of the guidance window: one replay; a
-              pool of n answers: n + (n-1)(T-1) rewards forward. These are
-              `aps_text.core.cost.Cost`'s, an upper bound where gates, the trust region or a
-              threshold end a step or the call early.
-    guidance  by the prompt's absence (cfg_scale): another trunk and replay a step, of theta
-    layers    see `layers`; of the last one, Q are the N masked positions, which fall from L to 0
-    head      2 N K d at these
+              pool of n answers: n + (n-1)(T-1) rewards forward. These are the counters of
+              `aps_text.core.cost.Cost`, an upper bound if gates, the trust region or a threshold
+              end a step or the call early. A replay is a pass through the adapted layers.
+    guidance  classifier-free (cfg_scale): another trunk and replay of theta per step
+    layers    see `layers`; for the last one Q is N, the masked positions, which fall from L to 0
+    head      2 N K d at these positions
 
-Multiplications and additions count one each; only matrix products count, as in torch's
+A multiplication and an addition count one each; only matrix products count, as in torch's
 `FlopCounterMode`.
 """
 
@@ -26,13 +26,14 @@ __all__ = ["Passes", "count_flops", "count_passes"]
 
 @dataclass(frozen=True)
 class Passes:
-    """Row passes of a call (all rows together), named as in `Cost`, and masked positions.
+    """Row passes of a call (over all rows), named as in `Cost`, and masked positions.
 
     Attributes:
-        unconditional: further trunks and replays, without the prompt; `Cost` of a call through the
-            pipeline has them among its forwards.
-        masks: masked positions summed over steps, of one row.
-        steps, guided: steps that really happen (a row without masks is finished), and are steered.
+        unconditional: further trunks and replays without the prompt, which the `Cost` of a
+            pipeline's call includes in its forwards.
+        masks: masked positions of one row, summed over steps.
+        steps, guided: the number of steps made (a row without masks is finished), and of steered
+            ones.
     """
 
     trunk_forwards: int
@@ -47,7 +48,7 @@ class Passes:
 
 
 def replays(call: Call, step: PlannedStep) -> tuple[int, int, int]:
-    """Of one row at a step: replays of theta alone, replays under LoRA, and ways back."""
+    """For one row at a step: replays of theta, replays under LoRA, and backward passes."""
     if call.lora is None or not step.guided:
         return 1, 0, 0
     return int(step.again and call.lora.carry_over), call.inner_steps + 1, call.inner_steps
@@ -59,7 +60,7 @@ def count_passes(call: Call) -> Passes:
     each = [replays(call, step) for step in call.steps]
     alone, under, ways = (sum(kind) for kind in zip(*each, strict=True))
     scored = guided * call.inner_steps if call.reward else 0
-    # All of a pool are fresh at the first step; afterwards one is held, and its reward remembered.
+    # All answers of a pool are new at the first step; later one is kept with its reward.
     pooled = 1 + guided * (call.pool - 1) if call.reward and call.pool > 1 else 0
     return Passes(
         trunk_forwards=rows * len(call.steps),
@@ -77,13 +78,13 @@ def count_passes(call: Call) -> Passes:
 def count_flops(call: Call) -> dict[str, float]:
     """Operations of the whole call by part.
 
-    `trunk`, `replays` (adapted layers), `head`, `backward` (both), `lora` (forward and back),
-    `without prompt` (trunk, replay and head of the unconditional side), `recomputed`
-    (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
+    The parts are `trunk`, `replays` (adapted layers), `head`, `backward` (of both), `lora` (forward
+    and backward), `without prompt` (trunk, replay and head of the unconditional logits),
+    `recomputed` (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
     """
     shape, reward, size, n = call.shape, call.reward, call.positions, call.layers
     whole, rank = forward(shape, size, size), call.lora.rank if call.lora else 0
-    # Where layers are called differently, the upper ones run once to tell how, but for the last.
+    # If layers take different arguments, the upper ones (except the last) run once to record them.
     trunk = (shape.layers - (1 if shape.layout == "modernbert" else n)) * whole
     transform = 0 if shape.layout == "llama" else shape.hidden
     parts = "trunk", "replays", "head", "backward", "lora", "without prompt", "recomputed"
@@ -109,10 +110,10 @@ def count_flops(call: Call) -> dict[str, float]:
             )
             found["recomputed"] += ways * (replay + low) if call.checkpointing else 0.0
         if reward and step.guided and not call.draws:
-            # p @ C and its gradient, and two sums of p over what the bridge matches.
+            # p @ C and its gradient, and two sums of p over the bridge's matched tokens.
             mixing = 2.0 * asked * shape.vocab * (2 * reward.shape.hidden + 2)
             found["bridge"] += call.inner_steps * mixing
-            if call.phi == "codes":  # M+1 tilted distributions; at an update one more, and back
+            if call.phi == "codes":  # M+1 tilted distributions; an update has one more, and back
                 tilt = 2.0 * asked * shape.vocab * reward.shape.hidden
                 found["bridge"] += (3 * call.inner_steps + 1) * tilt
     found = {part: call.batch * value for part, value in found.items()}

@@ -1,10 +1,10 @@
-"""Seconds on named GPUs: a roofline over public peak numbers. An ESTIMATE, nothing here ran there.
+"""Estimated seconds on named GPUs: a roofline model with public peak numbers, not measured.
 
     seconds = sum over passes of max(operations / (u_c peak), bytes / (u_b bandwidth))
 
-u_c = 0.4 of the dense bfloat16 peak, u_b = 0.7 of the memory bandwidth: what well-shaped eager
-PyTorch code commonly reaches; short passes (one row, 200 tokens) often stay below. LoRA's products
-are float32 and counted at that peak. Peaks: the vendor's data sheets, without sparsity.
+u_c = 0.4 of the dense bfloat16 peak, u_b = 0.7 of the memory bandwidth: common values for efficient
+eager PyTorch code; short passes (one row, 200 tokens) are often slower. LoRA's products are float32
+and use the float32 peak. Peaks are from the vendor's data sheets, without sparsity.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ VOCABULARY_PASSES = 60
 
 @dataclass(frozen=True)
 class Gpu:
-    """Peaks.
+    """Peak numbers of a GPU.
 
     Attributes:
-        name: as people say it.
+        name: its usual name.
         memory: GiB.
         bf16, fp32: dense TFLOP/s (float32 without tensor cores).
         bandwidth: GB/s.
@@ -60,7 +60,7 @@ GPUS: dict[str, Gpu] = {
 
 
 def find_gpu(text: str) -> tuple[float, Gpu | None]:
-    """Memory in GiB, and the GPU where `text` names one: `24GB`, `24`, `a100-80`.
+    """Memory in GiB, and the GPU if `text` names one: `24GB`, `24`, `a100-80`.
 
     Raises:
         ValueError: neither a size nor a known name.
@@ -75,7 +75,7 @@ def find_gpu(text: str) -> tuple[float, Gpu | None]:
 
 
 def usable_bytes(memory: float) -> float:
-    """What tensors may take of `memory` GiB: less a CUDA context, and 5% for the allocator."""
+    """Bytes for tensors in `memory` GiB, without a CUDA context and 5% for the allocator."""
     return max(0.0, (memory * 2**30 - CONTEXT_BYTES) * ALLOCATOR)
 
 

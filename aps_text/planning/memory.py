@@ -1,13 +1,14 @@
-"""Peak memory of a call by part, in bytes, counted in tensors (not in what a process shows).
+"""Peak memory of a call by part, in bytes of tensors (not of the process).
 
-Parts: `weights`; `adapter` (phi, its start, the record, Adam's two moments); `activations` (what a
-replay of the adapted layers keeps for the way back); `vocabulary` (what grows with it: logits
-`(N, K)` and what is made of them); `reward weights` (with the code table: one embedding per
-generator token); `reward activations`; `mask` (attention, shared by all layers; the copies a kernel
-keeps per layer count as activations); `workspace` (what lives for a moment only).
+Parts: `weights`; `adapter` (phi, its start, the record, Adam's two moments); `activations` (kept by
+a replay of the adapted layers for the backward pass); `vocabulary` (tensors that grow with K:
+logits `(N, K)` and what is computed from them); `reward weights` (with the code table: one
+embedding per generator token); `reward activations`; `mask` (attention, shared by all layers; the
+copies a kernel keeps per layer count as activations); `workspace` (temporary tensors).
 
-The plan is the worst moment of a step. `rehearsal` says which there are and what the sampler holds
-at each; added here is what the model, the adapter and the reward need beside it.
+The plan is that of the moment of a step with the largest sum. `rehearsal` defines the moments and
+counts the sampler's own tensors at each; this module adds those of the model, the adapter and the
+reward.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ __all__ = ["Memory", "plan_memory", "replay_saved", "weights_bytes"]
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes by part at the worst moment.
+    """Bytes by part at a moment of the call.
 
     Attributes:
-        moment: which one it is.
+        moment: its name, see `rehearsal`.
         parts: bytes by part; see the module.
     """
 
@@ -36,16 +37,15 @@ class Memory:
 
     @property
     def total(self) -> float:
-        """All parts."""
+        """The sum of all parts."""
         return sum(self.parts.values())
 
 
 def weights_bytes(shape: ModelShape, dtype_bytes: int, bits: int | None = None) -> float:
-    """The model's weights; with `bits` the layers' linear maps are compressed, and embeddings,
-    norms and the head are not.
+    """Bytes of the model's weights; `bits` compresses the linear layers of the blocks only.
 
-    8 bit: one byte a weight and a float scale per output row (LLM.int8). 4 bit: half a byte and a
-    float scale per 64 weights (NF4 without double quantisation).
+    8 bit: one byte per weight and a float scale per output row (LLM.int8). 4 bit: half a byte per
+    weight and a float scale per 64 weights (NF4 without double quantisation).
     """
     linear = shape.layers * shape.linear_weights()
     if bits is None:
@@ -81,7 +81,7 @@ def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
 
 
 def reward_saved(reward: RewardCall, tokens: int) -> float:
-    """Bytes the reward's graph keeps of one row, down to its input embeddings."""
+    """Bytes kept by the reward's graph for one row, from its score to its input embeddings."""
     shape, span, e = reward.shape, tokens + reward.frame, reward.dtype_bytes
     layers = shape.layers * kept(shape, span, span, e, masked=True)
     rotary = 2 * span * shape.head_dim * e if shape.layout == "llama" else 0
@@ -89,8 +89,8 @@ def reward_saved(reward: RewardCall, tokens: int) -> float:
 
 
 def scoring(reward: RewardCall | None, tokens: int) -> float:
-    """Bytes a reward needs to score one answer: a layer's inside beside the embeddings, as they are
-    handed in, and an encoder's normed ones."""
+    """Bytes a reward needs to score one answer: a layer's temporaries, the input embeddings, and,
+    for an encoder, the normed ones."""
     if reward is None:
         return 0.0
     positions, e = tokens + reward.frame, reward.dtype_bytes
@@ -99,12 +99,12 @@ def scoring(reward: RewardCall | None, tokens: int) -> float:
 
 
 def plan_memory(call: Call) -> Memory:
-    """The worst moment of the call."""
+    """The memory at the worst moment of the call."""
     shape, reward, rows = call.shape, call.reward, call.batch
     size, e, d = call.positions, call.number_bytes, call.shape.hidden
     numbers = call.lora.rank * sum(i + o for i, o in shape.maps) if call.lora else 0
     phi = float(rows * call.layers * numbers * max(4, e))
-    # ModernBERT has another mask for its local layers.
+    # ModernBERT has a second mask for its local layers.
     mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if call.masked else 0
     table = weights = graph = scored = inside = 0.0
     if reward is not None:
@@ -127,7 +127,7 @@ def plan_memory(call: Call) -> Memory:
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
     masks = max((step.asked for step in call.steps if step.guided), default=0)
     saved = {"activations": replay_saved(call, masks)}
-    wide = float(rows * size * shape.ffn * max(4, e))  # kept tensors are freed on the way back
+    wide = float(rows * size * shape.ffn * max(4, e))  # the backward pass frees kept tensors
     beside = {
         "trunk": {"workspace": workspace(shape, rows * size, e) + state + angles},
         "replay": {"workspace": state},
@@ -139,7 +139,7 @@ def plan_memory(call: Call) -> Memory:
             "reward activations": graph,
             "workspace": call.draws * scored if call.draws else inside,
         },
-        "gradient": saved,  # the reward's are freed as the gradient passes them
+        "gradient": saved,  # the reward's are freed during its backward pass
         "backward": {
             "activations": replay_saved(call, masks, recomputing=True),
             "workspace": wide + phi,

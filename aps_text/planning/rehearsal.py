@@ -1,19 +1,19 @@
-"""The tensors the sampler itself holds at each moment of a step, counted in a rehearsal.
+"""The bytes of the sampler's own tensors at each moment of a step, counted in a small run.
 
-The method runs as it is, with the settings of the call, between stand-ins: a model that has its
-logits ready, a LoRA without maps, and a reward that reads one number of a token. Each says when the
-sampler comes to it, which divides a step into moments:
+The method runs unchanged, with the settings of the call, on minimal replacements: a model with
+precomputed logits, a LoRA without maps, and a reward with one number per token as code. Each marks
+when the sampler calls it, which divides a step into moments:
 
-    trunk       before layers run        reward      what the reward sees is made; it runs
-    replay      logits are made          gradient    from the reward's codes to the logits
+    trunk       before layers run        reward      from the relaxed canvas to the score
+    replay      logits are computed      gradient    from the reward's codes to the logits
     decoding    unsteered, or drawing    backward    through the adapted layers
-    sampling    phi's logits are read    optimiser   phi moves
+    sampling    phi's logits are read    optimiser   the update of phi
     pool        whole answers are scored
 
-One row of few positions is filled, up to the second steered step: later ones have fewer masks. All
-that the sampler makes grows with the positions, and as a + b K with the vocabulary. Two rehearsals
-tell a and b: one with the vocabulary itself, or, of a large one, with as few tokens as are found
-the same way (by blocks, `core.noise`).
+One row of few positions is filled, up to the second steered step (later ones have fewer masks). The
+sampler's bytes are proportional to the positions and of the form a + b K in the vocabulary. Two
+runs determine a and b; a large vocabulary is replaced by the smallest one that is searched by the
+same algorithm (by blocks, `core.noise`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DTYPES = {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}
 
 
 def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
-    """Most bytes at each moment, of all rows: those that grow with the vocabulary, and the rest."""
+    """Peak bytes at each moment for all rows: (growing with the vocabulary, the others)."""
     answers, settings = max(call.pool, call.draws), call.config.sampler
     tokens = min(call.tokens, 16 if answers <= 256 else 8)
     changes: dict[str, Any] = {
@@ -56,7 +56,7 @@ def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
         "lora_layers": None,
         "beta": 1.0,
     }
-    if call.inner_steps:  # those behind the second are like it
+    if call.inner_steps:  # later inner steps are like the second
         changes |= {"inner_steps": min(2, call.inner_steps), "gradient_gate": 0.0}
     if call.config.call.block_length:
         block = call.config.call.block_length * tokens / call.tokens
@@ -79,7 +79,7 @@ def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
 def _rehearsal(
     config: APSConfig, tokens: int, vocab: int, dtype_bytes: int, reward_bytes: int | None
 ) -> dict[str, float]:
-    """Most bytes at each moment of one row."""
+    """Peak bytes at each moment for one row."""
     moments = Moments()
     model: Denoiser = _Model(moments, vocab, DTYPES[dtype_bytes])
     operator: Operator = ZeroOperator()
@@ -104,12 +104,11 @@ def _rehearsal(
 
 
 class Moments(TorchDispatchMode):
-    """Follows the storages of tensors from their making to their end, and notes the most bytes of
-    each moment.
+    """Tracks the lifetime of tensors' storages, and the peak of their bytes at each moment.
 
     Attributes:
-        now, peak: bytes held now, and at most since the moment began.
-        most: the peaks of the moments that are over, by name.
+        now, peak: current bytes, and their maximum since the moment began.
+        most: the peaks of finished moments, by name.
     """
 
     def __init__(self) -> None:
@@ -118,14 +117,14 @@ class Moments(TorchDispatchMode):
         self.now = self.peak = 0
 
     def begin(self, name: str) -> None:
-        """One moment ends and another begins."""
+        """End the current moment and begin the one called `name`."""
         if self.name:
             self.most[self.name] = max(self.most.get(self.name, 0.0), self.peak)
         self.name, self.peak = name, self.now
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and to load the compiler takes seconds
+        return False  # nothing is compiled here, and importing the compiler takes seconds
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -141,7 +140,7 @@ class Moments(TorchDispatchMode):
                 continue
             storage = leaf.untyped_storage()
             at = storage._cdata
-            if at in given or at in self.sizes:  # a view, or an argument written in place
+            if at in given or at in self.sizes:  # a view, or an argument changed in place
                 continue
             self.sizes[at] = storage.nbytes()
             self.now += storage.nbytes()
@@ -154,7 +153,7 @@ class Moments(TorchDispatchMode):
 
 
 class _Model:
-    """A denoiser whose layers take nothing; its distributions are peaked as a trained model's."""
+    """A denoiser without layers, with distributions as peaked as a trained model's."""
 
     def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype) -> None:
         self.moments, self.mask_id, self.vocab_size = moments, vocab - 1, vocab
@@ -209,7 +208,7 @@ class _LowRank:
 
 
 class _Reward(Arithmetic):
-    """A reward model without layers: codes of one number."""
+    """A reward model without layers, with codes of dimension 1."""
 
     def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype, bridge: str) -> None:
         self.moments, self.differentiable = moments, bridge != "rloo"

@@ -1,14 +1,14 @@
 """The plan of a call: passes, operations, memory, seconds, and what to change if it does not fit.
 
-Changes are tried in the order of least loss and each is planned again, alone and on top of those
-before it, so every saving printed is computed:
+Changes are tried in this order, from the least to the greatest loss. Each is planned again, alone
+and together with those before it, so every saving that is printed is computed:
 
     fewer rows in a pass          same answers, more time per answer
-    fewer answers in the pool     less to choose from, also faster
-    fewer adapted layers          less to steer with, also faster
-    gradient checkpointing        same answers, the replayed layers run once more
-    adapter = logits              another method: steers without a pass back through the model
-    8-bit, then 4-bit base        another model, slightly
+    fewer answers in the pool     weaker steering, faster
+    fewer adapted layers          weaker steering, faster
+    gradient checkpointing        same answers, the adapted layers run once more
+    adapter = logits              another adapter: no backward pass through the model
+    8-bit, then 4-bit base        a slightly different model
     fewer new tokens              shorter answers
 """
 
@@ -25,15 +25,15 @@ from .memory import Memory, plan_memory
 
 __all__ = ["Change", "Plan", "plan"]
 
-_Setting = tuple[str, dict[str, Any]]  # an option as it is typed, and what it sets
+_Setting = tuple[str, dict[str, Any]]  # an option as typed, and the settings it changes
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing to change.
+    """A suggested change.
 
     Attributes:
-        what: in the words of the option.
+        what: the option, as typed.
         alone: GiB saved if only this is changed.
         total: GiB needed with this and all changes before it.
         fits: whether that is within the GPU's usable memory.
@@ -47,15 +47,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Plan:
-    """See the module.
+    """The plan of a call; see the module.
 
     Attributes:
+        call: the input.
+        passes: of the whole call.
         flops: by part, of the whole call.
-        memory: the worst moment.
-        seconds: by GPU, estimated; only GPUs it fits on.
-        gpu: GiB asked for, and how much of it tensors may take; None if none was named.
-        fits: whether it fits `gpu`; None likewise.
-        changes: what to change where it does not fit, up to the first that makes it fit.
+        memory: at the worst moment.
+        seconds: estimated, by GPU; only GPUs with enough memory.
+        gpu: (GiB of the GPU, GiB usable for tensors); None if no GPU was given.
+        fits: whether the call fits `gpu`; None if no GPU was given.
+        changes: suggested changes if it does not fit, up to the first that makes it fit.
     """
 
     call: Call
@@ -68,7 +70,7 @@ class Plan:
     changes: list[Change]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: bytes, operations and seconds as plain numbers."""
+        """A JSON-ready dict: bytes, operations and seconds as plain numbers."""
         call = {field.name: getattr(self.call, field.name) for field in fields(self.call)}
         shape, reward, config = (call.pop(name) for name in ("shape", "reward", "config"))
         return {
@@ -88,7 +90,7 @@ class Plan:
 
 
 def plan(call: Call, gpu: str | None = None) -> Plan:
-    """Plan a call, for a GPU named or given by its memory (`24GB`) if there is one.
+    """Plan a call, optionally for a GPU, given by its name or its memory (`24GB`).
 
     Raises:
         ValueError: an unknown GPU.
@@ -107,10 +109,11 @@ def plan(call: Call, gpu: str | None = None) -> Plan:
 
 
 def suggest(call: Call, usable: float) -> list[Change]:
-    """Changes in the order of least loss until the call fits; those not needed are left out.
+    """The changes, from the least to the greatest loss, with which the call fits.
 
-    Within one kind (rows, pool, layers, tokens) the least change that fits is taken, or the most.
-    Once it fits, changes that are no longer needed are taken back, the greatest loss first.
+    Of a kind (rows, pool, layers, tokens) the smallest change that makes the call fit is taken,
+    else the largest. When the call fits, changes that are not needed are removed again, the
+    greatest loss first.
     """
 
     def needed(changes: Sequence[_Setting]) -> float:
@@ -144,9 +147,9 @@ def suggest(call: Call, usable: float) -> list[Change]:
 
 
 def ladder(call: Call) -> Iterator[list[_Setting]]:
-    """Per kind of change, its settings from the least change to the most."""
+    """For each kind of change, its settings from the smallest change to the largest."""
     yield [(f"--batch {rows}", {"batch": rows}) for rows in halves(call.batch)]
-    pools = [n for n in halves(call.pool) if n > 1]  # one answer is another method
+    pools = [n for n in halves(call.pool) if n > 1]  # a pool of 1 would be no pool
     yield [(f"--pool-size {n}", {"pool_size": n}) for n in pools]
     if call.lora is not None:
         yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in halves(call.layers)]
@@ -159,7 +162,7 @@ def ladder(call: Call) -> Iterator[list[_Setting]]:
 
 
 def halves(number: int) -> list[int]:
-    """The number over 2, 4, 8, ... down to 1."""
+    """`number` divided by 2, 4, 8, ... (rounded down), as long as it is at least 1."""
     found = []
     while number > 1:
         number //= 2

@@ -1,11 +1,11 @@
-"""Sizes of a transformer, from a preset's name or a `config.json`; nothing is loaded.
+"""Sizes of a transformer, from a preset's name or a `config.json`, without loading a model.
 
-Three layouts are known, which differ in what a backward pass has to keep (see `layers`):
+Three layouts are known, which differ in the tensors a backward pass needs (see `layers`):
 
     llama       RMSNorm before each half, rotary positions, gated MLP (Dream, LLaDA, Qwen3)
     bert        LayerNorm after each half, learned positions, GELU MLP, a transform before the head
     modernbert  LayerNorm before each half, rotary positions, gated MLP, q, k, v in one map, a
-                transform before the head; layers attend globally and locally in turn
+                transform before the head; layers alternate between global and local attention
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class ModelShape:
         name: for reports.
         layout: `llama`, `bert` or `modernbert`.
         layers, hidden, heads, kv_heads, head_dim, ffn: N, d, H, KV, d_h and the MLP's inner width.
-        vocab: K, rows of the embedding and, where there is a token head, the head's width.
+        vocab: K, rows of the embedding and, with a token head, its width.
         tied: the head is the embedding (no weights of its own).
-        context: positions there are.
-        limit: most positions in use, where that is less.
-        new_tokens: of an answer where none are asked for.
-        token_head: False for rewards, which have one number (or a mean vector) instead.
+        context: number of position embeddings, or the length the model was made for.
+        limit: maximal number of positions in use, if less.
+        new_tokens: default length of an answer in tokens.
+        token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
         shift: 1 if the prediction for i is the head's output at i - 1 (Dream).
-        stored_bytes: of a number as the model is loaded when no dtype is asked for.
-        source: where the numbers come from.
+        stored_bytes: bytes of a number if the model is loaded without a dtype.
+        source: the origin of the numbers.
     """
 
     name: str
@@ -68,26 +68,26 @@ class ModelShape:
 
     @property
     def linears(self) -> list[tuple[int, int]]:
-        """`(in, out)` of a layer's linear maps: q, k, v first."""
+        """`(in, out)` of a layer's linear projections, q, k, v first."""
         d, wide, narrow = self.hidden, self.attention_width, self.kv_heads * self.head_dim
         mlp = [(d, self.ffn)] * (1 if self.layout == "bert" else 2) + [(self.ffn, d)]
         return [(d, wide), (d, narrow), (d, narrow), (wide, d), *mlp]
 
     @property
     def maps(self) -> list[tuple[int, int]]:
-        """`(in, out)` of what LoRA is added to: `linears`, some of them joined."""
+        """`(in, out)` of the modules that LoRA adapts: `linears`, some of them joined."""
         d, f = self.hidden, self.ffn
         if self.layout == "modernbert":
             return [(d, 3 * d), (d, d), (d, 2 * f), (f, d)]
         return self.linears
 
     def linear_weights(self, first: int = 0, last: int | None = None) -> int:
-        """Weights of these of a layer's linear maps; what 8- and 4-bit bases compress."""
+        """Weights in `linears[first:last]` of a layer, which 8 and 4 bit compress."""
         return sum(i * o for i, o in self.linears[first:last])
 
     @property
     def parameters(self) -> int:
-        """All weights, exactly."""
+        """The exact number of parameters."""
         d, layer = self.hidden, self.linear_weights()
         embedding = self.vocab * d
         head = self.vocab * d if self.token_head and not self.tied else 0
@@ -163,7 +163,7 @@ _PUBLISHED = {
     "bert-base": r"bert-base-uncased",
     "minilm": r"relevance",
 }
-# LLaDA's own names of what the others call alike.
+# LLaDA's names for fields that the other configurations share.
 _LLADA = {
     "n_layers": "num_hidden_layers",
     "d_model": "hidden_size",
@@ -181,7 +181,7 @@ def find_shape(name: str) -> ModelShape:
     with a `config.json`, or such a file.
 
     Raises:
-        ValueError: none of these; or a `config.json` that lacks a size.
+        ValueError: none of these, or a `config.json` that lacks a size.
     """
     key = name.lower().rstrip("/").rsplit("/", 1)[-1]
     path = Path(__file__).parent.parent / "weights" / "mini_text" if name == "mini" else Path(name)
@@ -204,7 +204,7 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
     """The shape in a Hugging Face or LLaDA `config.json`.
 
     Raises:
-        ValueError: a layout other than Llama's and BERT's, or a size that is not there.
+        ValueError: a `model_type` of no known layout, or a missing size.
     """
     kind = str(config.get("model_type", "")).lower().removeprefix("a2d-")
     encoders = ("bert", "roberta", "xlm-roberta", "modernbert")

@@ -251,7 +251,7 @@ def from_csv(text: str, name: str) -> Iterator[Record]:
             if header is None:
                 header = [one.strip() for one in row]
                 if header == ["sep=", ""]:
-                    header = None  # a line for a spreadsheet
+                    header = None  # a separator line written by spreadsheets
                     continue
                 while len(header) > 1 and not header[-1]:  # columns without a name at the end
                     header.pop()

@@ -89,10 +89,10 @@ def cut_after_stop(z: torch.Tensor, ids: TokenIds) -> torch.Tensor:
 def mask_canvas(
     canvas: torch.Tensor, t: torch.Tensor, ids: TokenIds, tail: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Masked and cut canvas `(B, C)` and its loss weights: 1 to the stop token, `tail` behind.
+    """Masked and cut canvas `(B, C)` and its loss weights: 1 up to the stop token, `tail` after it.
 
-    At least one position up to the stop token is masked in each row. Behind the stop token one
-    masked position in four is asked, with four times the weight: the same expectation, and the
+    At least one position up to the stop token is masked in each row. After the stop token one
+    masked position in four has a loss, with four times the weight: the same expectation, and the
     head has fewer rows to compute.
     """
     rows, length = canvas.shape

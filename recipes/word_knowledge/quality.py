@@ -46,7 +46,7 @@ def masked_nll(
     """NLL per masked token (nats), answer and stop token, at a mask rate; per stratum.
 
     The first gold answer of each item; items whose answer does not fit the canvas are skipped.
-    Everything behind the first revealed stop token is cut, as in training and sampling.
+    Everything after the first revealed stop token is cut, as in training and sampling.
     """
     ids, model, tokenizer = TokenIds(), pipe.model.parts.model, pipe.model.tokenizer
     generator = torch.Generator().manual_seed(seed)

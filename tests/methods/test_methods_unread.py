@@ -109,7 +109,7 @@ def vowels(prompts, completions, **columns):
         (
             "aps",
             {"candidate": "quantized", "num_return_sequences": 2},
-            "num_return_sequences=2 .* draws no candidates, so all are alike",
+            "num_return_sequences=2 .* draws nothing, so all are identical",
         ),
         ("plain", {"temperature": 0, "num_return_sequences": 3}, "num_return_sequences=3 .* alike"),
         ("best-of-n", {"temperature": 0}, "temperature=0 .* BestOf chooses among draws, and"),

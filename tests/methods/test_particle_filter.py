@@ -146,7 +146,7 @@ def test_a_reference_path_is_walked_as_it_was():
     assert again.after(9).written.equal(trail.after(9).written)
     assert (trail.after(9).z == canvas.fill_id).any()
     tilting = ParticleFilter(2, config, 1.0, lambda operator, at: None, tilt=lambda *_: None)
-    with pytest.raises(ValueError, match="proposes from x_theta: no tilt"):
+    with pytest.raises(ValueError, match="proposes from x_theta; leave out"):
         next(tilting.run(denoiser, reward, canvas, noise_for(range(batch)), reference=trail))
 
 
