@@ -1,14 +1,16 @@
 """Measures the distance of several methods' answers from their common target, by enumeration.
 
     python benchmarks/smc.py [--draws 200000] [--particles 1 4 16] [--beta 1.5]
-        [--methods FK twisted APS-SMC anchored*] [--out results/smc.jsonl]
+        [--methods FK twisted APS-SMC anchored* Gibbs ETS VGB] [--out results/smc.jsonl]
 
 The problem can be enumerated: 3 positions, 4 tokens, a joint table as the denoiser, a reward for
 each of the 64 answers. One token per step is written in the order of the entropy of x_theta, so the
 base sampler's law is the table p, and the target is exactly `p(x) exp(r(x)/beta)`. Printed is the
 total variation between the target and the returned particles (`final="weight"`) of `draws`
 independent runs, and the mean distance of the same number of exact draws. `anchored*` is APS-SMC's
-biased order.
+biased order. For the
+others, k is the number of particles of `Gibbs` (particle Gibbs, k >= 2, four sweeps), of continuations
+of `ETS` (three points, one rollout of the sampler), and of candidates of `VGB` (its 16th answer).
 
 Counts are appended to `--out`, from which an interrupted run continues; counts of another problem,
 setting or method are not used. The default takes about six minutes of one core.
@@ -45,8 +47,11 @@ from aps_text.core.sampler import Method, run
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.methods.aps_smc import APSSMC
+from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
+from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.twisted_smc import TwistedSMC
+from aps_text.methods.vgb import VGB
 
 LENGTH, SYMBOLS = 3, 4
 WORLD = {"table": 4, "sharp": 1.5, "reward": 5}
@@ -71,6 +76,9 @@ METHODS: dict[str, Callable[[int], Method]] = {
     "twisted": lambda k: TwistedSMC(k, final="weight"),
     "APS-SMC": lambda k: APSSMC(k, final="weight"),
     "anchored*": lambda k: APSSMC(k, order="anchored", final="weight"),
+    "Gibbs": lambda k: ParticleGibbs(k, 4, every=1, draws=1, resample=0.9, final="weight"),
+    "ETS": lambda k: ETS(k, 1, LENGTH, "sampler"),
+    "VGB": lambda k: VGB(k, 16, 1000, final="last"),
 }
 
 

@@ -120,6 +120,7 @@ def test_given_tokens_stay_and_states_stream(name):
     result = drive(name, denoiser, reward, canvas, CONFIG.replace(steps=4))
     assert 1 <= len(result.trajectory) <= result.trajectory[0].steps
     for state in result.trajectory:
+        assert 0 <= state.step < state.steps
         assert (state.z[:, [1, 4]] == 3).all()
         assert state.z.shape == (batch, length)
         shown = state.revealed & (state.z != canvas.fill_id)
@@ -388,6 +389,33 @@ def test_what_a_method_cannot_do_is_refused():
     for method in (TwistedSMC(2), APSSMC(2), FKSteering(2), SVDD(2), *more):
         with pytest.raises(ValueError, match="remask=True masks written tokens again"):
             spent(method, remask=True)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ETS(4, 1, 3, "sampler"),
+        ETS(4, 2, 3),
+        ParticleGibbs(3, 3, every=1, final="weight"),
+        VGB(2, 6, final="last"),
+        VGB(2, 6, remask="last", final="last"),
+    ],
+    ids=lambda m: type(m).__name__,
+)
+def test_a_vetoed_answer_is_left_behind(method):
+    """r = -inf where the last token is 0, which the base sampler draws as often as any other."""
+    rows = 400
+    denoiser = factor_world(LENGTH, SYMBOLS, seed=1, sharp=0.3).take(torch.zeros(rows).long())
+    reward = enumerated_reward(LENGTH, SYMBOLS, 2)
+    reward.values[:, :, 0] = -torch.inf
+    canvas, noise = open_canvas(rows, LENGTH, SYMBOLS), noise_for(range(rows))
+    config = CONFIG.replace(alg="entropy", remasking="standard")
+    plain = run(Ancestral(), denoiser, reward, canvas, config, noise).z
+    found = run(method, denoiser, reward, canvas, config, noise).z
+    assert (plain[:, 2] == 0).double().mean() > 0.15
+    assert (found[:, 2] == 0).double().mean() < 0.04
+    reward.values.fill_(-torch.inf)  # everything is: an answer is returned all the same
+    assert (run(method, denoiser, reward, canvas, config, noise).z < SYMBOLS).all()
 
 
 @every_method
