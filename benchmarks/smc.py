@@ -8,9 +8,9 @@ each of the 64 answers. One token per step is written in the order of the entrop
 base sampler's law is the table p, and the target is exactly `p(x) exp(r(x)/beta)`. Printed is the
 total variation between the target and the returned particles (`final="weight"`) of `draws`
 independent runs, and the mean distance of the same number of exact draws. `anchored*` is APS-SMC's
-biased order. For the
-others, k is the number of particles of `Gibbs` (particle Gibbs, k >= 2, four sweeps), of continuations
-of `ETS` (three points, one rollout of the sampler), and of candidates of `VGB` (its 16th answer).
+biased order. For the others, k is the number of particles of `Gibbs` (particle Gibbs, k >= 2, four
+sweeps), of continuations of `ETS` (three points, one rollout of the sampler), and of candidates of
+`VGB` (its 16th answer).
 
 Counts are appended to `--out`, from which an interrupted run continues; counts of another problem,
 setting or method are not used. The default takes about six minutes of one core.
