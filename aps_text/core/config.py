@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .names import RENAMED, hint, renamed
 from .routing import DEFAULTS, SETTINGS, Options, flatten, ineffective_options, settings_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
+
+_OFFERS = ("flat", "ineffective", "replace", "to_json", "from_json", "save", "load")
 
 __all__ = ["PRESETS", "SETTINGS", "APSConfig"]
 
@@ -188,7 +193,11 @@ class APSConfig:
             """A keyword's value, for interactive use; its default where it has no record."""
             name = RENAMED.get(name, name)
             if name.startswith("_") or name not in SETTINGS:
-                raise AttributeError(f"a configuration has no {name!r}{hint(name, SETTINGS)}")
+                near = difflib.get_close_matches(name, [*SETTINGS, *_OFFERS], n=1)
+                mend = f"did you mean {near[0]!r}" if near else "it has its keywords as attributes"
+                raise AttributeError(
+                    f"a configuration has no {name!r}; {mend}, and {', '.join(_OFFERS)}"
+                )
             return self.flat().get(name, DEFAULTS[name])
 
     def flat(self) -> dict[str, Any]:
@@ -212,6 +221,19 @@ class APSConfig:
         if not isinstance(values, dict):
             raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
         return _made("balanced", checked(renamed(values, warn=False)))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write `to_json` to a file."""
+        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> APSConfig:
+        """Read a file that `save` wrote.
+
+        Raises:
+            OSError: no such file; otherwise as `from_json`.
+        """
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, APSConfig) and self._records() == other._records()

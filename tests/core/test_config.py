@@ -472,3 +472,17 @@ def test_the_defaults_are_those_of_a_released_version():
         **{"prefix_reuse": None, "cfg_scale": 0.0, "bridge": "restrict"},
         "reward_timeout": None,
     }
+
+
+def test_a_configuration_goes_to_a_file_and_back(tmp_path):
+    config = APSConfig.make("fast", steps=7)
+    config.save(tmp_path / "settings.json")
+    assert APSConfig.load(tmp_path / "settings.json") == config
+
+
+def test_an_attribute_it_lacks_is_answered_with_what_there_is():
+    assert APSConfig(steps=7).steps == 7
+    with pytest.raises(AttributeError, match=r"no 'stepz'; did you mean 'steps', and .*to_json"):
+        _ = APSConfig().stepz
+    with pytest.raises(AttributeError, match="no 'xyzzy'; it has its keywords as attributes"):
+        _ = APSConfig().xyzzy
