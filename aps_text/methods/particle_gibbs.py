@@ -13,11 +13,11 @@ the target they depend on the path only, so this is a Gibbs update, too.
 
 Source: Dang et al. 2025, "Inference-Time Scaling of Diffusion Language Models with Particle Gibbs
 Sampling" (PG-DLM), https://arxiv.org/abs/2507.08390; Andrieu, Doucet, Holenstein 2010, "Particle
-Markov chain Monte Carlo methods". Differences, judged by their paper (not by their code): a group
-is resampled if its effective sample size is low, by independent draws (systematic in the first
-sweep, which has no reference); psi_t is evaluated every few steps. Cost per
-returned sample, S sweeps: S times that of FK steering, k*T*S forwards and
-S * (k * draws * (ceil(T/every) - 1) + k) rewards.
+Markov chain Monte Carlo methods". Written from the abstract of the first and the algorithm of the
+second; the authors' code has not been compared. Choices of ours: a group is resampled if its
+effective sample size is low, by independent draws (systematic in the first sweep, which has no
+reference); psi_t is evaluated every few steps. Cost per returned sample, S sweeps: S times that of
+FK steering, k*T*S forwards and S * (k * draws * (ceil(T/every) - 1) + k) rewards.
 """
 
 from __future__ import annotations
