@@ -88,6 +88,10 @@ def _loaded(
     adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
     place = str(folder if folder.is_dir() else source)
     _check_depth(folder)
+    if folder.is_dir():
+        _check_files(folder)
+        if not adapter and (folder / "config.json").is_file():
+            _check_kinds(folder)
     base = _base_of(folder) if adapter else place
     options = dict(hub)
     extra: dict[str, Any] = {}
@@ -117,6 +121,7 @@ def _loaded(
             f"{str(source)!r} has {len(beyond)} weights of layers that its config.json does not "
             f"have, e.g. {beyond[0]}; correct num_hidden_layers there"
         )
+    _check_numbers(model, source)
     if tokenizer is None:
         own = adapter and not _has_vocabulary(folder)
         place = base if own else place
@@ -127,6 +132,74 @@ def _loaded(
             )
         tokenizer = AutoTokenizer.from_pretrained(place, **(options if own else hub))
     return model, tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    """Only safetensors are read, and only those in the folder itself.
+
+    Raises:
+        ValueError: pickled weights alone, or an index that names another place.
+    """
+    index = folder / "model.safetensors.index.json"
+    adapter = (folder / ADAPTER).is_file()
+    if not any(folder.glob("*.safetensors")):
+        pickled = sorted(one.name for one in folder.iterdir() if one.suffix in (".bin", ".pt"))
+        if pickled and not adapter:
+            raise _Refused(
+                f"{str(folder)!r} has only pickled weights ({pickled[0]}), which may hold code; "
+                "only safetensors are read. Convert them with save_pretrained(folder)"
+            )
+    if index.is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _Refused(f"{index} is no index of weights: {described(error)}") from error
+        for file in named:
+            if not isinstance(file, str) or file != Path(file).name or "\\" in file:
+                raise _Refused(
+                    f"{index} names {file!r}; only files in the index's own folder are read. Move "
+                    "it there and correct the index"
+                )
+            if not file.endswith(".safetensors"):
+                raise _Refused(f"{index} names {file!r}; only safetensors are read")
+
+
+def _check_kinds(folder: Path) -> None:
+    """Weights stored as integers are read as such numbers only by a quantised model.
+
+    Raises:
+        ValueError: naming the first such tensor.
+    """
+    from safetensors import safe_open
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if isinstance(config, dict) and config.get("quantization_config") is not None:
+        return
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as held:
+            for name in held.keys():  # noqa: SIM118
+                kind = held.get_slice(name).get_dtype()
+                if name.endswith((".weight", ".bias")) and kind[0] in "IU":
+                    raise _Refused(
+                        f"{str(folder)!r}: {name} holds {kind}, and weights are floating-point "
+                        "numbers; save the model again with save_pretrained(folder)"
+                    )
+
+
+def _check_numbers(model: Any, source: str | Path) -> None:
+    """Weights that are not finite give no scores.
+
+    Raises:
+        ValueError: naming the first such tensor.
+    """
+    if getattr(model.config, "quantization_config", None) is not None:
+        return
+    for name, weight in model.named_parameters():
+        if weight.device.type != "meta" and not bool(weight.isfinite().all()):
+            raise _Refused(
+                f"{str(source)!r}: {name} holds numbers that are not finite; save the model again "
+                "from weights that are"
+            )
 
 
 def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:

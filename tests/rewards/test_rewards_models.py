@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import pytest
@@ -213,3 +214,36 @@ def test_special_tokens_typed_in_a_text_are_text(kind, template):
         asked = f"a {special} cat"
         messages = [{"role": "user", "content": asked}]
         assert reward.frame(messages, reference="so") == reward.frame(asked, reference="so")
+
+
+def test_a_reward_folder_is_read_within_itself_and_holds_numbers(folders, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    def saved(name):
+        folder = tmp_path / name
+        shutil.copytree(folders[0] / "whole", folder)
+        return folder, load_file(folder / "model.safetensors")
+
+    folder, weights = saved("outside")
+    save_file(weights, tmp_path / "outside.safetensors")
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": dict.fromkeys(weights, "../outside.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="only files in the index's own folder are read"):
+        load_reward(str(folder))
+
+    folder, weights = saved("pickled")
+    torch.save(weights, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"only pickled weights .pytorch_model.bin."):
+        load_reward(str(folder))
+
+    head = next(name for name in weights if "classifier" in name or "score" in name)
+    for worse, says in (
+        (torch.full_like(weights[head], math.nan), "holds numbers that are not finite"),
+        (torch.ones_like(weights[head], dtype=torch.int8), "floating-point numbers"),
+    ):
+        folder, weights = saved(f"head-{worse.dtype}".replace(".", "-"))
+        save_file({**weights, head: worse}, folder / "model.safetensors", {"format": "pt"})
+        with pytest.raises(ValueError, match=says):
+            load_reward(str(folder))

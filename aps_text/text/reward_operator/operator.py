@@ -159,7 +159,7 @@ class RewardOperator(Arithmetic):
         return Scores(total, {self.name: total.detach()})
 
     def log_prob_ids(self, ids: Tensor) -> Scores:
-        """See `Operator.log_prob_ids`; calls the reward on the decoded text, float32."""
+        """See `Operator.log_prob_ids`; calls the reward on the decoded text, float64."""
         return self.start_ids(ids)()
 
     def start_ids(self, ids: Tensor) -> Callable[[], Scores]:
@@ -193,7 +193,8 @@ class RewardOperator(Arithmetic):
                 raise error.at(self.index) from error.__cause__
             self.stats.count_scores(values, self.index)
             numbers = [0.0 if value is None else value for value in values]
-            total = torch.tensor(numbers, dtype=torch.float32, device=ids.device)
+            wide = torch.float32 if ids.device.type == "mps" else torch.float64
+            total = torch.tensor(numbers, dtype=wide, device=ids.device)
             applies = None
             if None in values:
                 applies = torch.tensor([v is not None for v in values], device=ids.device)

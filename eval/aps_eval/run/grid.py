@@ -84,6 +84,11 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
             "two blocks have the same task and guiding rewards; run them in separate folders"
         )
     seeds = _seeds(values)
+    limit, offset = values.get("limit"), values.get("offset") or 0
+    for name, number, least in (("limit", limit, 1), ("offset", offset, 0)):
+        whole = isinstance(number, int) and not isinstance(number, bool)
+        if number is not None and not (whole and number >= least):
+            raise ValueError(f"{name} is a whole number from {least} on, got {number!r}")
     match = values.get("match")
     if match is not None:
         match = {"unit": match} if isinstance(match, str) else dict(match)
@@ -93,8 +98,8 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
     return Grid(
         cells=cells,
         seeds=seeds,
-        limit=values.get("limit"),
-        offset=int(values.get("offset") or 0),
+        limit=limit,
+        offset=offset,
         model=str(values.get("model", "mini")),
         model_options=dict(values.get("model_options") or {}),
         batch_size=int(values.get("batch_size", 16)),
@@ -237,6 +242,8 @@ def _seeds(values: Mapping[str, Any]) -> list[int]:
     for seed in seeds:
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise ValueError(f"a seed is a whole number, got {seed!r}")
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"a seed lies in 0 .. 2^63 - 1, got {seed}")
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"a seed occurs twice: {seeds}")
     return seeds or [0]
