@@ -267,7 +267,8 @@ class APSOutput:
                 lines.append("  " + "  ".join(f"{k} {v:.3f}" for k, v in answer.rewards.items()))
         lines += [f"failed: {failure.error}" for failure in self.failures]
         lines += [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([*lines, f"{len(self)} answers in {self.cost.seconds:.1f} s"])
+        count = f"{len(self)} answer{'' if len(self) == 1 else 's'}"
+        return "\n".join([*lines, f"{count} in {self.cost.seconds:.1f} s"])
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """One JSON-ready object per answer; `cost` is the whole call's."""
