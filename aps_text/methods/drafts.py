@@ -1,4 +1,4 @@
-"""Drafts of a walk: partly masked answers, what they are worth, and the moves between them.
+"""Drafts of a walk: partly masked answers, their values, and the moves between them.
 
     forward   one step of the base sampler, drawn from x_theta of the draft
     back      some revealed positions, drawn at random, are masked again
@@ -46,17 +46,17 @@ class Drafts:
     log_theta: Tensor
 
     def whole(self, mask_id: int) -> Tensor:
-        """`(B,)` bool: the drafts that are answers."""
+        """`(B,)` bool: the drafts without masks."""
         return ~(self.z == mask_id).any(-1)
 
     def take(self, rows: Tensor) -> Drafts:
-        """Other rows, `(B',)` int64."""
+        """The drafts at `rows (B',)` int64."""
         entries, where = take_ragged(self.where, rows)
         parts = (self.z[rows], self.written[rows], self.log_value[rows])
         return Drafts(*parts, where, self.log_theta[entries])
 
     def join(self, other: Drafts) -> Drafts:
-        """The rows of both."""
+        """These drafts followed by those of `other`."""
         rows = torch.cat([self.where[0], other.where[0] + len(self.z)])
         where = rows, torch.cat([self.where[1], other.where[1]])
         names = ("z", "written", "log_value")
@@ -66,12 +66,12 @@ class Drafts:
 
 @dataclass
 class Answers:
-    """The whole answers that B rows have met.
+    """The number of whole answers that each of B walks has reached, and the answer kept of them.
 
     Attributes:
-        met: `(B,)` int64, how many.
-        log_value: `(B,)` double, log V of the one that is held; -inf before.
-        z, written: `(B, L)`, the one that is held; the canvas before the walk.
+        met: `(B,)` int64, the number of answers.
+        log_value: `(B,)` double, log V of the kept answer; -inf if there is none.
+        z, written: `(B, L)`, the kept answer; the initial canvas if there is none.
     """
 
     met: Tensor
@@ -81,16 +81,17 @@ class Answers:
 
     @classmethod
     def none(cls, canvas: Canvas) -> Answers:
-        """Before the walk."""
+        """The record before the first move."""
         met = torch.zeros(len(canvas.z), dtype=torch.long, device=canvas.z.device)
         least = torch.full_like(met, -torch.inf, dtype=torch.double)
         return cls(met, least, canvas.z.clone(), canvas.written.clone())
 
     def meet(self, rows: Tensor, answers: Drafts, ids: Tensor, *, latest: bool) -> None:
-        """Count an answer of each of `rows (B',)`; hold it if it is the first, better, or `latest`.
+        """Count one answer of each of `rows (B',)`, and keep it if its value is the highest so far.
 
         Args:
-            ids: `(B', L)`, the answers ended at their stops.
+            ids: `(B', L)`, the answers, filled behind their stop tokens.
+            latest: keep it in any case.
         """
         self.met[rows] += 1
         held = (answers.log_value > self.log_value[rows]) | (self.met[rows] == 1) | latest
@@ -101,12 +102,13 @@ class Answers:
 
 @dataclass
 class Moves:
-    """What the walk does to drafts of some rows of the caller; `rows (B',)` says which.
+    """The moves of a walk; in each method, `rows (B',)` are the rows of the canvas that move.
 
     Attributes:
         canvas: the caller's, before the walk.
-        anywhere: any position may be masked again; then stop tokens end answers where they are
-            scored and returned, and cut nothing off in the walk.
+        draws: see `VGB`.
+        anywhere: any position may be masked again; then the moves ignore stop tokens, which
+            end an answer only where it is scored or returned.
     """
 
     denoiser: Denoiser
@@ -118,7 +120,7 @@ class Moves:
     anywhere: bool
 
     def look(self, rows: Tensor, z: Tensor, written: Tensor, noise: Noise) -> Drafts:
-        """The drafts with their values and x_theta: a forward for those that have masks."""
+        """The drafts with their values and x_theta; one forward for those that have masks."""
         mask_id, value = self.denoiser.mask_id, torch.zeros(len(z), dtype=torch.double)
         value, masked = value.to(z.device), (z == mask_id).any(-1)
         whole, left = (~masked).nonzero().squeeze(-1), masked.nonzero().squeeze(-1)
@@ -160,8 +162,8 @@ class Moves:
         return z, written
 
     def back(self, rows: Tensor, here: Drafts, past: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        """z and written with as many masks as `past (B', L)` has, at random positions among those
-        that the walk revealed."""
+        """z and written with random revealed positions masked again, as many as `past (B', L)` has
+        masks."""
         canvas, mask_id = self.canvas.take(rows), self.denoiser.mask_id
         offered = (canvas.z == mask_id) & (here.z != mask_id)
         at, cols = offered.nonzero().unbind(-1)
@@ -173,6 +175,6 @@ class Moves:
         return here.z.masked_fill(again, mask_id), here.written.masked_fill(again, -1)
 
     def ended(self, rows: Tensor, z: Tensor) -> Tensor:
-        """The drafts as answers: filled behind their stop."""
+        """`z` with everything behind the first stop token filled."""
         canvas = self.canvas.take(rows)
         return end_at_stop(z, canvas.editable, canvas.stop_ids, canvas.fill_id)

@@ -1,33 +1,33 @@
-"""VGB: a random walk on drafts that reveals tokens, or masks some again, as the reward says.
+"""VGB: a random walk on drafts; each move reveals tokens or masks some again.
 
     from a draft w, of value V(w):
       forward   to x_m  with weight V(x_m) / M,   x_1..M ~ p(. | w), one step of the base sampler
-      back      to a parent  with weight V(w);    the draft that is left stays among its candidates
-    V = exp(r / beta) of a whole answer; of a draft, of its likeliest or drawn completions
+      back      to a parent  with weight V(w);    w becomes one of the parent's M candidates
+    V(w) = exp(r / beta) for a whole answer, else the mean of exp(r / beta) over completions of w
 
-so the walk goes where values rise, and undoes what lowered them. `remask="any"` masks again any
-positions, as many as the step had revealed, and reveals positions in random order; `remask="last"`
-undoes the last step, in the call's own order. The walk is reversible, and its law on drafts is
+With `remask="any"`, a move back masks random positions, as many as the step had revealed, and
+positions are revealed in random order; with `remask="last"` it undoes the last step, and positions
+are revealed in the order of the call's settings. The walk is reversible; its law on drafts is
 
     pi(w)  ~  p(w) (V(w) + E[V(x) | w]) / N(w)
 
-with p(w) the chance that the base sampler passes w, and N(w) the number of sets of positions that
-can be open at w's step (1 with `last`); the first term is left out where nothing is revealed yet,
-the second where nothing is open. On whole answers pi is `p(x) exp(r(x)/beta)`, whatever V is on
-drafts. With `last` p is the law of the base sampler, in any order, with any number of tokens at
-once. With `any` the conditionals of x_theta must be those of one joint law, and p is that law;
-where they are not, the walk is not reversible.
+with p(w) the probability that the base sampler passes through w, and N(w) the number of sets of
+positions that can be masked at the step of w (1 with `last`); the first term is absent where
+nothing is revealed yet, the second where nothing is masked. On whole answers pi is proportional to
+`p(x) exp(r(x)/beta)`, for every choice of V on drafts. With `last`, p is the law of the base
+sampler, for any order and any number of tokens per step. With `any`, x_theta must consist of the
+conditionals of one joint law, which is p; otherwise the walk is not reversible.
 
-The walk first goes down to a whole answer; the n-th whole answer that it meets is returned.
+Until the first whole answer all moves are forward. The walk ends at the n-th whole answer.
 Source: Jeon, Vuong, Tao 2026, "VGB for Masked Diffusion Model", https://arxiv.org/abs/2606.28301,
 and its code (`any`); Rohatgi et al. 2025, "Taming Imperfect Process Verifiers",
 https://arxiv.org/abs/2510.03149 (`last`). Differences: the value is the reward of a completion,
-theirs a trained verifier's; moves back begin after the first answer, theirs at once, and their walk
-ends at the first answer that is accepted; they draw all candidates anew at every move, from a short
-list of positions, so that their walk has the law pi only as the list and M grow; a step has as
-many positions as in the call's grid, theirs a fixed number. Cost per returned sample: 1 + M*(T-1)
-forwards and 1 + M*T rewards to the first answer, then at most M forwards and M rewards a move; a
-draft that has masks costs `draws` rewards if these are more than one.
+theirs the output of a trained verifier; moves back begin after the first answer, theirs at once,
+and their walk ends at the first accepted answer; they draw all candidates anew at every move, from
+a short list of positions, so that their walk has the law pi only in the limit of a long list and
+large M; the positions per step follow the call's time grid, theirs are a fixed number. Cost per
+returned sample: 1 + M*(T-1) forwards and 1 + M*T rewards up to the first answer, then at most M
+forwards and M rewards per move; if `draws` > 1, a draft with masks costs `draws` rewards.
 """
 
 from __future__ import annotations
@@ -62,15 +62,16 @@ class VGB:
     """See `Method`.
 
     Attributes:
-        candidates: M >= 1 drafts that may follow.
-        answers: the walk ends at this whole answer, >= 1; 1 goes forward only.
-        limit: it ends in any case after `limit * T` moves, >= 1.
+        candidates: M >= 1, the drafts from which a forward move chooses.
+        answers: n >= 1, the number of whole answers after which the walk ends; 1 moves forward
+            only.
+        limit: >= 1; the walk ends after `limit * T` moves at the latest.
         remask: a move back masks `any` revealed positions, or those of the `last` step.
-        draws: completions drawn from x_theta for a draft's value, whose exp(r / beta) is averaged;
-            0 takes the likeliest one.
-        beta: None is the call's `beta`.
-        final: return the `last` answer met (of the target's law as `answers` grows, unless the
-            limit ended the walk), or the one of all with the highest `reward`.
+        draws: number of completions drawn from x_theta for the value of a draft; 0 uses the most
+            probable token of each position.
+        beta: > 0; None uses the call's `beta`.
+        final: return the `last` whole answer (its law tends to the target as `answers` grows,
+            unless `limit` ended the walk), or the one with the highest `reward`.
     """
 
     candidates: int = 2
@@ -113,7 +114,7 @@ class VGB:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """The drafts, a state a move; of a row whose walk has ended, its answer.
+        """Yield a state per move: the drafts, and the answers of rows whose walk has ended.
 
         Raises:
             ValueError: the call's `remask` is True.
@@ -128,7 +129,7 @@ class VGB:
         )
 
         def numbered(at: Tensor, move: int, slot: Tensor | int) -> Noise:
-            """Noise of rows `at` that no other move and no other candidate draws from."""
+            """The noise of rows `at` for one move and one candidate."""
             own = noise.take(at)
             number = own.particle * ((moves + 1) * (many + 1)) + move * (many + 1) + slot
             return Noise(own.row_seed, number)
@@ -137,14 +138,14 @@ class VGB:
         if not len(rows):
             return
         here = walk.look(rows, canvas.z[rows], canvas.written[rows], numbered(rows, moves, 0))
-        left = here.take(rows[:0])  # the drafts that rows have just gone back from
-        came = torch.zeros_like(rows, dtype=torch.bool)  # the rows that have
+        left = here.take(rows[:0])  # the drafts that the last moves back have left
+        came = torch.zeros_like(rows, dtype=torch.bool)  # rows whose last move was back
         level = torch.zeros_like(rows)
         past = canvas.z.repeat(total + 1, 1, 1)  # the last draft of each level
         wrote = canvas.written.repeat(total + 1, 1, 1)
         found = Answers.none(canvas)
         for move in range(moves):
-            # Candidates: fresh ones, after the draft that was left.
+            # The candidates. After a move back, the draft that it left is candidate 0.
             each = torch.arange(len(rows), device=device)
             fresh = (many - came.long()).masked_fill(here.whole(mask_id), 0)
             of = each.repeat_interleave(fresh)
@@ -177,7 +178,7 @@ class VGB:
             left, here = here.take(at), options.take(pick)
             level = level + torch.where(came, -1, 1)
             past[level, rows], wrote[level, rows] = here.z, here.written
-            # The answers met.
+            # Record whole answers; drop the rows whose walk has ended.
             at = here.whole(mask_id).nonzero().squeeze(-1)
             ids = walk.ended(rows[at], here.z[at])
             found.meet(rows[at], here.take(at), ids, latest=self.final == "last")
@@ -206,7 +207,7 @@ def _state(
     after: Drafts,
     fill_id: int,
 ) -> StepState:
-    """What a move did to the drafts of `rows`, over all B rows of `z (B, L)`."""
+    """The state after a move of the drafts of `rows`, with all B rows of `z (B, L)`."""
     new = (after.z != before.z) & (after.written >= 0) & (before.written < 0)
     at = torch.where(new, after.z, 0)[before.where][:, None]
     chance = torch.zeros(new.shape, dtype=before.log_theta.dtype, device=z.device)

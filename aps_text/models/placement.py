@@ -1,4 +1,4 @@
-"""Devices, number types and compilers as people write them, as torch's own."""
+"""Conversion of the names of devices, dtypes and compile backends to torch's objects."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ DTYPES = {
 
 
 def as_dtype(dtype: Any) -> torch.dtype | None:
-    """A floating dtype, or its name (`float16`, `bf16`); `None` and `auto` are the file's own.
+    """The floating dtype with this name (`float16`, `bf16`); None, the file's, for None or `auto`.
 
     Raises:
-        TypeError, ValueError: anything else.
+        TypeError: `dtype` is neither a floating dtype nor a name.
+        ValueError: no floating dtype has this name.
     """
     if dtype is None or dtype == "auto":
         return None
@@ -35,10 +36,11 @@ def as_dtype(dtype: Any) -> torch.dtype | None:
 
 
 def as_device(device: Any) -> torch.device | None:
-    """A device that is here: its name, a `torch.device`, or a GPU's number; None stays None.
+    """The device for a name, a `torch.device` or a GPU's number, checked to exist; None stays None.
 
     Raises:
-        TypeError, ValueError: no device, or none that is here.
+        TypeError: `device` is none of these.
+        ValueError: torch knows no such device, or this machine does not have it.
     """
     if device is None:
         return None
@@ -55,10 +57,11 @@ def as_device(device: Any) -> torch.device | None:
 
 
 def as_backend(compiled: Any) -> bool | str:
-    """True, False, or the name of one of `torch.compile`'s backends.
+    """Check `compiled`: True, False, or the name of a backend of `torch.compile`.
 
     Raises:
-        TypeError, ValueError: anything else.
+        TypeError: `compiled` is neither a bool nor a name.
+        ValueError: `torch.compile` has no backend of this name.
     """
     if isinstance(compiled, bool):
         return compiled

@@ -108,7 +108,7 @@ SHAPES = [
     lambda one: {"rewards": "sentiment", "report": [one]},
     lambda one: {"rewards": "sentiment", "select": one},
     lambda one: {"tasks": [{"task": "open", "rewards": {"guide": [one]}}]},
-    lambda one: {"tasks": {"task": "open", "rewards": {"report": one}}},
+    lambda one: {"tasks": {"task": "open", "rewards": {"report": [one]}}},
 ]
 
 

@@ -353,7 +353,7 @@ def test_the_length_of_an_answer_goes_by_all_its_names(name, caplog):
     assert caplog.text == ""
     lm._length({"top_p": 0.5, "do_sample": False})
     lm._length({"top_p": 0.5})
-    assert caplog.text.count("the task's top_p is not read") == 1
+    assert caplog.text.count("the task's top_p is ignored") == 1
 
 
 CHAT = [

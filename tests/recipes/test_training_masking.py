@@ -91,5 +91,5 @@ def test_cut_keeps_masks_before_the_stop_token():
 
 
 def test_an_answer_too_long_is_refused():
-    with pytest.raises(ValueError, match="at most 11 fit"):
+    with pytest.raises(ValueError, match="at most 11 do"):
         canvas_of([[9] * LENGTH], LENGTH, IDS)
