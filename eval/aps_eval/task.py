@@ -327,9 +327,20 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     if unknown := sorted(set(values) - known):
         raise ValueError(f"task {spec!r} has no {unknown[0]!r}; known: {', '.join(sorted(known))}")
     if missing := [key for key in ("prompt", "source") if key not in values]:
-        flag = "; name the field to ask by --question-field" if missing == ["prompt"] else ""
+        flag = ""
+        if missing == ["prompt"]:
+            has = _fields_of(values["source"])
+            flag = f"; name the field to ask by --question-field{has}"
         raise ValueError(f"task {spec!r} lacks {missing[0]!r}{flag}")
     return Task(**values)
+
+
+def _fields_of(source: Mapping[str, Any]) -> str:
+    """Which fields the first record of a data file has, for a message."""
+    if "path" not in source:
+        return ""
+    first = next((one for one in read_records(dict(source)) if not one.problem), None)
+    return f" (it has {', '.join(first.values)})" if first is not None else ""
 
 
 def _read(place: Path, spec: str, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -189,7 +189,10 @@ class RewardCall:
             )
         lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
         if isinstance(error, TypeError) and lacks:
-            what += f"; pass columns={{name: [a value per prompt]}} for {lacks[1]}"
+            what += (
+                "; a reward is called with prompts, completions and the columns that are given: "
+                f"pass columns={{name: [a value per prompt]}} for {lacks[1]}"
+            )
         if "string indices" in what and isinstance(rows["completions"][at], str):
             what += "; it reads chat messages: pass prompts as messages, not strings"
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")

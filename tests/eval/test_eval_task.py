@@ -149,7 +149,7 @@ def test_mistakes_are_named(tmp_path):
     path = lines(tmp_path / "few.jsonl", [{"q": "a ?", "id": "1"}, {"q": "b ?", "id": "1"}])
     with pytest.raises(ValueError, match="no task 'word-knowlege'; known: bbh-"):
         load_task("word-knowlege")
-    with pytest.raises(ValueError, match="lacks 'prompt'; name the field to ask by --question-f"):
+    with pytest.raises(ValueError, match=r"by --question-field .it has q, id."):
         load_task(str(path))
     with pytest.raises(ValueError, match="has no 'metric'; known: about"):
         load_task(str(path), prompt="{q}", metric=["f1"])
