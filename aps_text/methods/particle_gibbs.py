@@ -37,8 +37,8 @@ from ..core.protocols import Denoiser
 from ..core.step import StepState
 from .ancestral import base_config
 from .checks import check_filter, check_number
-from .particle_filter import ParticleFilter, Path, Proposal
-from .particles import particle_noise, unmasking_only
+from .particle_filter import ParticleFilter, Proposal
+from .particles import Path, particle_noise, unmasking_only
 from .twist import log_twist
 
 __all__ = ["ParticleGibbs"]

@@ -7,14 +7,19 @@ on other rows nor on other returned sequences, and with k = 1 they are the base 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
 
+from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Where
 
 __all__ = [
+    "Path",
+    "Weights",
     "draw_one",
     "effective_size",
     "normalised",
@@ -96,3 +101,73 @@ def unmasking_only(config: APSConfig, method: str) -> None:
             f"remask=True masks written tokens again, and the weights of {method} do not cover "
             "that; use remask=False"
         )
+
+
+@dataclass
+class Weights:
+    """The weights of all slots, each `(B*k,)` double.
+
+    Attributes:
+        log_weight: accumulated since the last resampling.
+        log_potential: the sum of log G over the particle's whole path.
+        running: the maximum or the sum of log psi_t so far, for the potentials `max` and `sum`.
+        reward: of a finished particle; 0 before.
+    """
+
+    log_weight: Tensor
+    log_potential: Tensor
+    running: Tensor
+    reward: Tensor
+
+    @classmethod
+    def even(cls, slots: int, potential: str, device: torch.device) -> Weights:
+        """The weights before the first step."""
+        zero = torch.zeros(slots, dtype=torch.double, device=device)
+        running = torch.full_like(zero, -torch.inf) if potential == "max" else zero.clone()
+        return cls(zero, zero.clone(), running, zero.clone())
+
+    def take(self, ancestors: Tensor, resampled: Tensor) -> Weights:
+        """Those of `ancestors (B*k,)`; `log_weight` is reset to 0 where `resampled (B*k,)`."""
+        log_weight = self.log_weight[ancestors].masked_fill(resampled, 0.0)
+        rest = (self.log_potential, self.running, self.reward)
+        return Weights(log_weight, *(value[ancestors] for value in rest))
+
+    def weigh(self, at: Tensor, value: Tensor, potential: str) -> None:
+        """Multiply the weights of slots `at` by this step's potential of `value = log psi_t`.
+
+        Slots with `value` -inf (every drawn answer has reward -inf) are left unchanged, since psi_t
+        must be positive.
+        """
+        known = ~value.isneginf()
+        at, value = at[known], value[known]
+        if potential == "difference":
+            gain = value - self.log_potential[at]
+        else:
+            running = self.running[at]
+            gain = running.maximum(value) if potential == "max" else running + value
+            self.running[at] = gain
+        self.log_weight[at] += gain
+        self.log_potential[at] += gain
+
+    def finish(self, at: Tensor, reward: Tensor, beta: float) -> None:
+        """Apply the last potential to slots `at`: their product becomes `exp(reward / beta)`."""
+        self.reward[at] = reward
+        self.log_weight[at] += reward / beta - self.log_potential[at]
+
+
+@dataclass
+class Path:
+    """The canvases of some particles before each step and at the end of the run.
+
+    After a path's end its last canvas is repeated.
+    """
+
+    canvases: list[Canvas] = field(default_factory=list)
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep the paths of these particles, `(B',)` int64."""
+        self.canvases = [canvas.take(rows) for canvas in self.canvases]
+
+    def after(self, index: int) -> Canvas:
+        """The canvas after step `index`."""
+        return self.canvases[min(index + 1, len(self.canvases) - 1)]

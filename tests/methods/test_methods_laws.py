@@ -25,9 +25,9 @@ from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
-from aps_text.methods.particle_filter import ParticleFilter, Path
+from aps_text.methods.particle_filter import ParticleFilter
 from aps_text.methods.particle_gibbs import ParticleGibbs
-from aps_text.methods.particles import effective_size, systematic, take_ragged
+from aps_text.methods.particles import Path, effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import log_twist
 from aps_text.methods.twisted_smc import TwistedSMC

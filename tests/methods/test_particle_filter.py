@@ -23,8 +23,15 @@ from aps_text.core.sampler import run
 from aps_text.core.step import Step, Tilted
 from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.fk_steering import FKSteering
-from aps_text.methods.particle_filter import ParticleFilter, Path, Weights
-from aps_text.methods.particles import draw_one, effective_size, particle_noise, systematic
+from aps_text.methods.particle_filter import ParticleFilter
+from aps_text.methods.particles import (
+    Path,
+    Weights,
+    draw_one,
+    effective_size,
+    particle_noise,
+    systematic,
+)
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import divergence, log_twist
 from aps_text.methods.twisted_smc import GradientTilt
