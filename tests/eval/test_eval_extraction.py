@@ -177,3 +177,19 @@ def test_a_yes_or_no_inside_a_word_is_none(how, word):
     ):
         assert extract(how, f"I say {before}{word}{behind} to it") == means
         assert extract(how, f"{before}{word}{behind}") == means
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("The answer is b\nbecause it is so.", "B"),  # a small letter at the end of its line
+        ("The answer is b.\n\nIt is.", "B"),
+        ("The answer is b because it is so.", None),
+        ("(b).", "B"),  # alone, a small letter is the whole answer
+        ("b", "B"),
+        ("a\nof those", None),
+        ("one of\na\nthose", None),
+    ],
+)
+def test_small_letters_are_read_at_the_end_of_a_line_that_names_the_answer(answer, found):
+    assert extract("choice", answer) == found

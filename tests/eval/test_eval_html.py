@@ -9,10 +9,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from aps_eval.report import curves, examples, page_tables
 from aps_eval.report.curves import Point, Series, chart, number, ticks
 from aps_eval.report.page import write_page
 from aps_eval.report.panels import families_of
-from aps_eval.report.summary import summarise
+from aps_eval.report.statistics import Difference
+from aps_eval.report.summary import Entry, summarise
 from aps_eval.report.winner import judged_by, winner
 from eval_tiny import run_tiny, tiny_grid
 from test_eval_statistics import answers
@@ -337,3 +339,166 @@ def test_axes_hold_what_they_show_and_no_more():
         assert all(0 <= height <= 220 for height in heights)
         if max(values) == min(values) == 0:
             assert (numbers[0], numbers[-1]) == (0, 1)
+
+
+def test_a_chart_by_hand():
+    """x from 9.2 to 20.8 over pixels 52 to 326, y from 5.8 to -5.8 over 10 to 184."""
+    points = (Point(20, -5, -5, 0, "b"), Point(10, 5, None, 5, "a"))
+    drawn = chart([Series("s", 0, points)], across="x", up="y")
+
+    def x_of(x):
+        return 52 + (x - 9.2) / 11.6 * 274
+
+    def y_of(y):
+        return 10 + (5.8 - y) / 11.6 * 174
+
+    def spot(x, y):
+        return f"{x_of(x):.1f}", f"{y_of(y):.1f}"
+
+    assert re.findall(r'cx="([\d.]+)" cy="([\d.]+)"', drawn) == [spot(10, 5), spot(20, -5)]
+    line = " ".join(",".join(spot(*place)) for place in ((10, 5), (20, -5)))
+    assert f'<polyline class="l0" points="{line}"/>' in drawn
+    x, low = spot(20, -5)
+    high = f"{y_of(0):.1f}"
+    assert f'<line x1="{x}" y1="{low}" x2="{x}" y2="{high}" class="l0"/>' in drawn
+    assert drawn.count('class="l0"/>') == 1  # an interval without its lower end is not drawn
+    for y in (-5, 0, 5):
+        at = f"{y_of(y):.1f}"
+        assert f'<line x1="52.0" y1="{at}" x2="326.0" y2="{at}" class="axis"/>' in drawn
+        assert f'<text x="46.0" y="{y_of(y) + 4:.1f}" text-anchor="end">{y:g}</text>' in drawn
+    for x in (10, 15, 20):
+        middle = f'<text x="{x_of(x):.1f}" y="200.0" text-anchor="middle">{x}</text>'
+        assert middle in drawn
+    assert '<text x="189.0" y="216.0" text-anchor="middle">x</text>' in drawn
+    assert "<title>a: y 5 at 10 x</title>" in drawn
+
+
+@pytest.mark.parametrize(
+    ("values", "ends"),
+    [
+        ((0, 10), (0, 10.8)),
+        ((1, 2), (0.92, 2.08)),
+        ((0.05, 1.05), (0, 1.13)),
+        ((-10, 0), (-10.8, 0)),
+        ((-2, -1), (-2.08, -0.92)),
+        ((-1.05, -0.05), (-1.13, 0)),
+        ((-1, 1), (-1.16, 1.16)),
+        ((2, 2), (0, 4)),
+        ((-2, -2), (-4, 0)),
+        ((0, 0), (0, 1)),
+    ],
+)
+def test_an_axis_has_an_eighth_more_hundredths_and_crosses_0_only_with_its_values(values, ends):
+    assert curves._padded(*values) == pytest.approx(ends)
+
+
+BETTER = Difference(12, 0.25, 0.1, 0.4, 0.75, 0.01, 0.02)
+ENTRY = Entry("t", "", "g", "aps", "", "f1", 12, 1, 0, 0.5, 0.375, 0.625, "plain", BETTER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cell"),
+    [
+        (
+            {},
+            '<td class="number">0.5 [0.375, 0.625]'
+            '<span class="gap">+0.250 [+0.100, +0.400]</span>'
+            '<span class="gap better">better; wins 75%</span></td>',
+        ),
+        (
+            {"difference": replace(BETTER, higher_is_better=False), "guided_by_it": True},
+            '<td class="number guided">0.5 [0.375, 0.625]'
+            '<span class="gap">+0.250 [+0.100, +0.400]</span>'
+            '<span class="gap worse">worse; wins 75%</span>'
+            '<span class="gap"><b class="loud-word">GUIDED BY IT</b></span></td>',
+        ),
+        (
+            {"difference": replace(BETTER, low=-0.1)},
+            '<td class="number">0.5 [0.375, 0.625]'
+            '<span class="gap">+0.250 [-0.100, +0.400]</span>'
+            '<span class="gap ">no difference shown; wins 75%</span></td>',
+        ),
+        (
+            {"value": "seconds"},
+            '<td class="number">0.5 [0.375, 0.625]<span class="gap">+0.25</span></td>',
+        ),
+        ({"difference": None}, '<td class="number">0.5 [0.375, 0.625]</td>'),
+        ({"difference": None, "low": None}, '<td class="number">0.5</td>'),
+        ({"difference": None, "high": None}, '<td class="number">0.5</td>'),
+    ],
+)
+def test_a_cell_of_the_table_of_values_by_hand(changes, cell):
+    one = replace(ENTRY, **changes)
+    table = page_tables.values([one], [one.value, "words"])
+    assert cell in table
+    assert table.count("<td") == 4
+    assert "<td></td></tr>" in table  # it has no words
+    assert '<th>aps<span class="gap">12 prompts</span></th>' in table
+
+
+def card(**changes) -> str:
+    row = replace(answers("aps", [0.5])[0], answer="a <dog>", scores={}, cost={}, **changes)
+    return re.sub(r"<header>.*?</header>|</?div[^>]*>", "", examples.answer(row))
+
+
+def test_an_answer_is_a_card():
+    unrecorded = '<span class="soft"> (its steps are not recorded)</span>'
+    assert card() == "a &lt;dog&gt;"
+    assert card(tokens=["a", "dog"]) == "a &lt;dog&gt;" + unrecorded
+    assert card(tokens=["a", "dog"], committed=[0]) == "a &lt;dog&gt;" + unrecorded
+    assert card(error="no <b>") == '<b class="loud-word">failed</b>: no &lt;b&gt;'
+    whole = card(tokens=["a", "<"], committed=[2, 0], steps=5)
+    assert whole == (
+        '<span class="token" style="--t:0.50" title="step 3 of 5">a</span>'
+        '<span class="token" style="--t:0.00" title="step 1 of 5">&lt;</span>'
+    )
+    row = replace(answers("aps", [0.5])[0], answer="")
+    assert '<span class="soft">(empty)</span></div>' in examples.answer(row)
+    assert 'class="scores">r 0.5, j 0.5; 1 s</div>' in examples.answer(row)
+
+
+def peers(**reports):
+    """Rows of methods by what an independent report gives them; what guides gives the reverse."""
+    rows = [row for label, value in reports.items() for row in answers(label, [1 - value] * 2)]
+    return [replace(row, rewards={"guide": [{"name": "r", "weight": 1.0}]}) for row in rows]
+
+
+def test_the_best_peer_is_that_of_the_first_independent_report(tmp_path):
+    def said(rows):
+        write_page(rows, tmp_path / "p.html")
+        return re.search(r"the best peer here is (\w+)\.|no peer ran", read(tmp_path / "p.html")[1])
+
+    rows = peers(plain=0.95, aps=0.9, svdd=0.2, fk=0.8, ets=0.5)
+    assert said(rows)[1] == "fk"
+    loud = [
+        replace(row, scores={"guide": row.scores["guide"], "report": {"r": row.metrics["f1"]}})
+        for row in rows
+    ]
+    assert said(loud)[1] == "svdd"  # its one report guided: by what guides
+    silent = [replace(row, scores={}) for row in rows]
+    assert said(silent)[1] == "svdd"  # the first
+    zeros = [replace(r, key="z" + r.key, control="zero") if r.label == "fk" else r for r in rows]
+    assert said(zeros)[1] == "ets"
+    assert said([row for row in rows if row.method in ("plain", "aps")])[0] == "no peer ran"
+
+
+def test_the_total_of_one_reward_is_not_shown_beside_it_and_of_two_it_is(tmp_path):
+    rows = answers("plain", [0.0, 1.0]) + answers("aps", [1.0, 1.0])
+    two = [
+        replace(row, scores={"guide": {"r": 0.5, "s": 0.25, "total": 0.75}, "report": {}})
+        for row in rows
+    ]
+    for some, shown in ((rows, False), (two, True)):
+        write_page(
+            [*some, *(replace(r, key="1" + r.key, seed=1) for r in some)], tmp_path / "p.html"
+        )
+        page = (tmp_path / "p.html").read_text()
+        assert ("<b>guide:total</b>" in page) == shown
+        assert ("<b>guide:total top</b>" in page) == shown
+        assert "<b>guide:r</b>" in page
+        assert "<b>guide:r top</b>" in page
+        charts = re.findall(r"<figcaption>([^ ]+) <span", page)
+        assert ("guide:total" in charts) == shown
+        assert "guide:r" in charts
+        assert not [name for name in charts if name.startswith("words")]
+        assert " top <span" not in page  # the best of a prompt's seeds has no chart

@@ -188,3 +188,24 @@ def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp
     assert set(line["failures"]) == {dog.id, "long"}
     with pytest.raises(ValueError, match=r"matching: plain failed on 'what is a dog.*no opinion"):
         calibration.cost(grid.cells[0], [dog, dog])
+
+
+@pytest.mark.parametrize(("unit", "first"), [("seconds", 1), ("flops", 0)])
+def test_of_a_kind_of_cell_the_first_measurement_is_preceded_by_one_that_does_not_count(
+    tmp_path, monkeypatch, unit, first
+):
+    asked = []
+    call = Answerer.call
+    monkeypatch.setattr(
+        Answerer, "call", lambda self, batch: (asked.append(len(batch)), call(self, batch))[1]
+    )
+    grid = tiny_grid(tmp_path, 4)
+    plain, aps = grid.cells
+    calibration = Calibration(tmp_path / "c.jsonl", Answerer(tiny_pipe(3)), unit, repeats=2)
+    items = plain.task.items("tune", 4)
+    repeats = 2 if unit == "seconds" else 1
+    for cell, some, before in [(plain, items, first), (plain, items[:2], 0), (aps, items, first)]:
+        asked.clear()
+        calibration.cost(cell, some)
+        batches = [3, 1] if len(some) == 4 else [2]
+        assert asked == [1] * before + batches * repeats

@@ -138,3 +138,21 @@ def test_whole_numbers_are_compared_exactly():
     item = Item("1", "?", ("1000000002",))
     assert of("numeric", "x", "1000000002", item) == 1
     assert of("numeric", "x", "1000000001", item) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "value"),
+    [
+        ("?", "?", 1),  # no words: compared as it is
+        ("日本", " 日本 ", 1),
+        ("日本", "東京", 0),
+        ("?", "a dog", 0),
+        ("a dog", "?", 0),
+        ("", "a dog", 0),
+        ("a cat", "the dog", 0),
+        ("the", "a", 0),
+    ],
+)
+def test_rouge_l_without_common_words(answer, gold, value):
+    assert rouge_l(answer, [gold]) == value
+    assert rouge_l(answer, ["nothing like it", gold]) == value

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from aps_eval.extraction import boxed, extract
-from aps_eval.numbers import as_number
+from aps_eval.numbers import as_number, word_number
 
 TABLE = r"""
 \boxed{1\,000}|1000
@@ -242,3 +242,35 @@ def test_long_runs_are_read_in_one_pass():
         extract("number", run * 5_000)  # in the square of its length this would take an hour
     assert extract("number", "2^99999") is None
     assert extract("number", "hundred " * 40) is None
+
+
+def spelled(value: int) -> str:
+    """English number words, of a table of its own."""
+    ones = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    ones = [*ones.split(), *["fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]]
+    tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    if value < 20:
+        return ones[value]
+    if value < 100:
+        return tens[value // 10 - 2] + (f"-{ones[value % 10]}" if value % 10 else "")
+    for size, word in ((10**12, "trillion"), (10**9, "billion"), (10**6, "million")):
+        if value >= size:
+            rest = f" {spelled(value % size)}" if value % size else ""
+            return f"{spelled(value // size)} {word}{rest}"
+    if value >= 1000:
+        rest = f" {spelled(value % 1000)}" if value % 1000 else ""
+        return f"{spelled(value // 1000)} thousand{rest}"
+    rest = f" and {spelled(value % 100)}" if value % 100 else ""
+    return f"{ones[value // 100]} hundred{rest}"
+
+
+def test_numbers_in_words_are_read_as_they_are_spelled():
+    draw = random.Random(0)
+    values = [*range(1, 201), *(10**k for k in range(3, 15))]
+    values += [draw.randrange(10 ** draw.randrange(3, 15)) for _ in range(300)]
+    for value in values:
+        assert word_number(f"it is {spelled(value)}") == str(value), spelled(value)
+        assert word_number(f"minus {spelled(value)}") == f"-{value}"
+    assert word_number("not a number") is None
+    assert word_number("two, then three") == "3"
+    assert word_number("two, then three", first=True) == "2"

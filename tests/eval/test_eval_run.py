@@ -360,3 +360,22 @@ def test_what_takes_long_is_said_on_a_terminal_and_in_a_file(tmp_path, terminal)
         assert (counts[0], counts[-1], len(counts)) == (0, 80, 11)
         assert "measuring costs: asked, eval_tiny:Vowels: aps" in said
         assert "\x1b" not in said
+
+
+def test_what_is_asked_and_loaded_is_named_and_a_judge_that_is_missing(tmp_path, monkeypatch):
+    from aps_eval import judge
+
+    path = lines(tmp_path / "asked [bold].jsonl", [{"q": "what is a dog ?", "a": "dog"}])
+    task = {"task": str(path), "prompt": "{q}", "gold": "a", "tune_every": 0}
+    task["metrics"] = ["f1", "nll"]
+    values = tiny_values(tmp_path, tasks=[task], report=["eval_tiny:Length"], methods=["plain"])
+    monkeypatch.setattr(judge, "find_spec", lambda name: None)
+    rows, said = run_tiny(read_grid(values), tmp_path / "out", page=False)
+    said = said.splitlines()
+    assert "asked [bold]: 1 items; measured: f1, nll" in said
+    own = [line for line in said if line.startswith("loading")]
+    assert own[0].endswith(" ...")
+    loaded = ["the fluency judge", "eval_tiny:Length", "eval_tiny:Vowels"]
+    assert sorted(line.partition(": ")[2] for line in own[1:]) == sorted(loaded)
+    assert any(line.startswith("nll is left out: the fluency judge needs") for line in said)
+    assert [set(row.metrics) for row in rows] == [{"f1"}]

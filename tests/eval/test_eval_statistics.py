@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from aps_eval.report.statistics import by_prompt, difference, holm, mean_interval
+from aps_eval.report.statistics import by_prompt, difference, holm, mean_interval, sign_flip_p
 from aps_eval.report.summary import summarise
-from aps_eval.report.tables import records
+from aps_eval.report.tables import records, show
+from rich.console import Console
 from test_eval_rows import row
 
 
@@ -149,3 +153,38 @@ def test_an_interval_of_95_percent_is_as_wide_as_that():
     one = mean_interval(values)
     wide = (one.high - one.low) / (2 * values.std() / np.sqrt(2000))
     assert 1.90 < wide < 2.02  # of 90% it would be 1.645
+
+
+@pytest.mark.parametrize(
+    ("gaps", "p"),
+    [
+        ([0.0, 0.0], 1.0),
+        ([2.0], 1.0),
+        ([1.0, 2.0], 2 / 4),  # 3 and -3 of 3, 1, -1, -3
+        ([1.0, -2.0], 1.0),
+        ([1.0, 2.0, 4.0, 0.0], 2 / 8),
+        ([-1.0, 2.0, 4.0], 4 / 8),  # 5 or more: 7, 5, -5, -7
+        ([1.0, 0.3e-12], 1.0),  # sums that differ by rounding are equal
+        ([1.0, 0.75e-12], 2 / 4),  # these differ by 1.5e-12
+    ],
+)
+def test_the_sign_flip_test_counts_the_sums_at_least_as_far_from_0(gaps, p):
+    assert sign_flip_p(np.array(gaps)) == p
+    assert sign_flip_p(-np.array(gaps)) == p
+
+
+def test_no_line_of_the_terminals_tables_is_broken():
+    """A file that the output goes to is 80 columns wide to rich."""
+    name = "a task [bold] with a very long name"
+    rows = answers("plain", [0.0, 1.0], task=name) + answers("aps", [1.0, 1.0], task=name)
+    rows = [replace(one, rewards={"guide": [{"name": "r" * 40, "weight": 1.0}]}) for one in rows]
+    console = Console(file=io.StringIO(), width=30)
+    show(summarise(rows), console)
+    said = console.file.getvalue().splitlines()
+    assert said[0] == f"{name}, guided by {'r' * 40}"
+    one = next(line for line in said if line.startswith("f1"))
+    other = said[said.index(one) + 1]
+    assert one.split() == ["f1", "plain", "2", "0.500", "[0.000,", "1.000]"]
+    assert other.split()[:5] == ["aps", "2", "1.000", "[1.000,", "1.000]"]
+    assert other.split()[-4:] == ["0.75", "no", "difference", "shown"]
+    assert other.index("2") == one.index("2")  # columns stand under each other
