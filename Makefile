@@ -35,7 +35,7 @@ fuzz: setup
 	$(RUN) tests/fuzz 10000
 
 eval: setup
-	$(RUN) -m aps_text eval --grid eval/aps_eval/grids/small.yaml --out results/eval
+	$(RUN) -m aps_text eval --grid small --out results/eval
 
 lint: setup
 	$(RUN) -m ruff check .

@@ -14,8 +14,8 @@ import argparse
 import json
 
 import torch
+from aps_eval.word_knowledge import word_knowledge
 from aps_rewards import load_reward
-from comparison import rows_of
 
 from aps_text import APSConfig, APSPipeline
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     args = parser.parse_args()
     dtype = getattr(torch, args.dtype)
-    questions = [item.question for item in rows_of("tune", args.questions)]
+    questions = [item.question for item in word_knowledge("tune", args.questions)]
     together = APSPipeline.from_pretrained(args.model, dtype=dtype, batch_size=args.questions)
     alone = APSPipeline(together.model, batch_size=1)
     reward = load_reward(args.reward, dtype=dtype)

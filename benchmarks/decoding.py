@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from comparison import rows_of
+from aps_eval.word_knowledge import word_knowledge
 from decoding_inexact import prefix_report, threshold_report
 from decoding_opponents import floor, plain_loop, published
 from measured import random_model
@@ -195,7 +195,7 @@ def origin_report(name: str, steps: list[int], count: int = 12) -> None:
     """Ancestral sampling of single rows: processor seconds with logits only at the positions to
     reveal, against logits at every masked position."""
     pipe = APSPipeline.from_pretrained(name, batch_size=1)
-    questions = [item.question for item in rows_of("tune", count)]
+    questions = [item.question for item in word_knowledge("tune", count)]
     asked = Step.open
 
     def everywhere(*args, **_):

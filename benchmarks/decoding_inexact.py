@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from aps_eval.metrics import token_f1
 from aps_eval.report.statistics import mean_interval
-from comparison import rows_of
+from aps_eval.word_knowledge import word_knowledge
 from measured import random_model
 
 from aps_text import APSConfig, APSPipeline
@@ -39,7 +39,7 @@ def threshold_report(model: str, questions: int) -> None:
     length = pipe.model.max_new_tokens
     # T = L: a token a step, until the answer has ended.
     base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0)
-    tune = rows_of("tune", questions)
+    tune = word_knowledge("tune", questions)
     plain, forwards = answered(pipe, tune, base)
     f1 = sum(plain) / len(tune)
     print(f"\nthreshold, {model}, T = L = {length}, temperature 0; {len(tune)} tuning questions")
@@ -57,7 +57,7 @@ def threshold_report(model: str, questions: int) -> None:
     if chosen is None:
         chosen = min(THRESHOLDS)
         print(f"  none reaches {GOAL_RATIO:g}x at < {GOAL_LOSS:.0%} loss; reporting {chosen:g}")
-    test = rows_of("test", questions)
+    test = word_knowledge("test", questions)
     plain, forwards = answered(pipe, test, base)
     scores, taken = answered(pipe, test, base.replace(threshold=chosen))
     f1, mean = sum(plain) / len(test), sum(scores) / len(test)
@@ -132,7 +132,7 @@ def prefix_report(model: str, questions: int, shape, parts_of_model, prompts, cl
             show(every, steps, found, extra)
     pipe = APSPipeline.from_pretrained(model, batch_size=16)
     text, length = pipe.model, pipe.model.max_new_tokens
-    items = rows_of("tune", min(questions, 32))
+    items = word_knowledge("tune", min(questions, 32))
     encoded = [text.encode(item.question) for item in items]
     print(f"  {model}, {len(items)} tuning questions, T = L = {length}")
     canvas = Canvas.open(
@@ -145,7 +145,7 @@ def prefix_report(model: str, questions: int, shape, parts_of_model, prompts, cl
     reused = dict(zip(KEPT, others, strict=True))
     for every, found in along(exact, reused, canvas, length).items():
         show(every, length, found)
-    test = rows_of("test", questions)
+    test = word_knowledge("test", questions)
     base = APSConfig(steps=length, max_new_tokens=length, temperature=0.0, lora_layers=1)
     plain, _ = answered(pipe, test, base)
     for every in KEPT:

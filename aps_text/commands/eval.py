@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,18 @@ def add_parser(subparsers: Any) -> None:
         "eval", help="compare methods on tasks, at equal cost if asked; resumes where it stopped"
     )
     add = parser.add_argument
-    add("--grid", metavar="FILE", help="a YAML file (docs/evaluation.md); flags go before it")
+    add(
+        "--grid",
+        metavar="NAME|FILE",
+        help="small, methods, ablations or rewards, or a YAML file (docs/evaluation.md); flags go "
+        "before it",
+    )
+    add(
+        "--only",
+        nargs="+",
+        metavar="PATTERN",
+        help="of the grid's methods those whose label matches (`prior*`), and plain",
+    )
     add("--out", default="results/eval", metavar="FOLDER", help="rows and report")
     add("--list-tasks", action="store_true", help="show the tasks that come with the library")
     add("--model", metavar="NAME", help="'mini', a folder or a hub id")
@@ -38,6 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add("--metrics", nargs="+", metavar="NAME")
     add("--data", metavar="FOLDER", help="where tasks look for files (default: $APS_TEXT_DATA)")
     add("--limit", type=int, metavar="N", help="items per task, spread evenly")
+    add("--split", choices=["test", "tune"], help="tune: the items that settings are tried on")
     add("--offset", type=int, metavar="N", help="with --limit: the items N places behind those")
     add(
         "--reward",
@@ -45,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         action="append",
         metavar="NAME[=WEIGHT]",
-        help="what guides; each --reward is one block of the grid",
+        help="what guides; each --reward is one block of the grid, the file's where it has it",
     )
     add("--select", nargs="+", metavar="NAME[=WEIGHT]", help="picks among several sequences")
     add("--report", nargs="+", metavar="NAME", help="only measured")
@@ -55,7 +69,8 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         action="extend",
         metavar="NAME[:OPTION=VALUE,...]",
-        help="plain, aps or a peer of docs/methods.md, e.g. fk:particles=8",
+        help="plain, aps or a peer of docs/methods.md, e.g. fk:particles=8; an option that is none "
+        "of the method's is one of APSConfig's, e.g. aps:best_of=2,top_p=1",
     )
     add("--control", dest="controls", nargs="+", metavar="KIND", help="zero, shuffled, flipped")
     add("--seeds", nargs="+", type=int, metavar="SEED")
@@ -76,7 +91,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="LABEL|NUMBER",
         help="whose cost, or how much (default: aps); several give every method each of them",
     )
-    add("--baseline", default="plain", metavar="LABEL", help="what differences are taken to")
+    add("--baseline", metavar="LABEL", help="what differences are taken to (default: plain)")
     add("--strata", action="store_true", help="tables of each kind of item too")
     add("--count-flops", action="store_true", help="count operations of every answer (slower)")
     add("--no-fluency", action="store_true", help="do not load the fluency judge")
@@ -135,30 +150,18 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     if args.grid:
-        from aps_eval.trust import check_file
-        from aps_eval.yaml_files import read_yaml
-
-        values = read_yaml(args.grid, "a grid's keys")
-        if not args.trust_code:
-            replaced = [
-                key for key in ("rewards", "select", "report", "tasks") if getattr(args, key)
-            ]
-            check_file({k: v for k, v in values.items() if k not in replaced}, args.grid)
+        values = _file_values(args)
+    elif args.only is not None:
+        raise ValueError("--only chooses among the methods of a grid; name it by --grid")
     for name in (
-        "model",
-        "data",
-        "limit",
-        "offset",
-        "rewards",
-        "select",
-        "report",
-        "controls",
-        "seeds",
-        "preset",
-        "batch_size",
+        *("model", "data", "limit", "split", "offset", "select", "report", "controls", "seeds"),
+        *("preset", "batch_size", "baseline"),
     ):
         if getattr(args, name) is not None:
             values[name] = getattr(args, name)
+    if args.rewards is not None:
+        blocks = values.get("rewards")
+        values["rewards"] = [_own_block(blocks, names) or names for names in args.rewards]
     fields = {
         "prompt": args.prompt or (args.question_field and f"{{{args.question_field}}}"),
         "gold": args.gold_field,
@@ -192,10 +195,81 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     return values
 
 
+def _file_values(args: argparse.Namespace) -> dict[str, Any]:
+    """What stands in the grid's file, checked as far as flags leave it."""
+    from aps_eval.run.grid import find_grid
+    from aps_eval.trust import check_file
+    from aps_eval.yaml_files import read_yaml
+
+    path = find_grid(args.grid)
+    values = read_yaml(path, "a grid's keys")
+    if not args.trust_code:
+        replaced = [key for key in ("select", "report", "tasks") if getattr(args, key)]
+        left = {key: one for key, one in values.items() if key not in replaced}
+        if args.rewards is not None:
+            blocks = [_own_block(values.get("rewards"), names) for names in args.rewards]
+            left["rewards"] = [_untyped(block) for block in blocks]
+        check_file(left, path)
+    if args.only is not None:
+        values["methods"] = _matching(values.get("methods"), args.only)
+    return values
+
+
+def _own_block(blocks: Any, names: Sequence[str]) -> Any:
+    """The block of a file that is guided by these rewards and no others; None without one."""
+    for block in blocks if isinstance(blocks, list) else []:
+        roles = isinstance(block, dict) and "name" not in block
+        guide = block.get("guide") if roles else block
+        guide = guide if isinstance(guide, list) else [guide]
+        if [one.get("name") if isinstance(one, dict) else one for one in guide] == list(names):
+            return block
+    return None
+
+
+def _untyped(block: Any) -> Any:
+    """What the file says of a block whose guides' names were typed: all but these names."""
+    if block is None or isinstance(block, str):
+        return []
+    if isinstance(block, list):
+        return [one for one in block if not isinstance(one, str)]
+    if "name" in block:
+        return block
+    return {**block, "guide": _untyped(block["guide"])}
+
+
+def _matching(methods: Any, patterns: Sequence[str]) -> list[Any]:
+    """The methods of a file whose label matches one of the patterns, and plain decoding.
+
+    Raises:
+        ValueError: a pattern that no label matches.
+    """
+    listed = methods if isinstance(methods, list) else [methods]
+    names = [
+        str(one.get("label", one.get("method")) if isinstance(one, dict) else one) for one in listed
+    ]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"--only {pattern!r}: no method is called so; {', '.join(names)}")
+    kept = ["plain", *patterns]
+    return [
+        one
+        for one, name in zip(listed, names, strict=True)
+        if any(fnmatchcase(name, pattern) for pattern in kept)
+    ]
+
+
 def _method(text: str) -> dict[str, Any]:
-    name, colon, options = text.partition(":")
-    pairs = options.split(",") if colon else []
-    return {"method": name, "options": dict(_pair(one, f"--method {name}") for one in pairs)}
+    """`aps:best_of=2,top_p=1`: what the method does not take is of the configuration."""
+    from aps_text.core.config import SETTINGS
+    from aps_text.methods.registry import settings_of
+    from aps_text.pipelines.text import METHODS
+
+    name, colon, typed = text.partition(":")
+    pairs = dict(_pair(one, f"--method {name}") for one in (typed.split(",") if colon else []))
+    own = settings_of(METHODS, name) if name in METHODS else []
+    config = {key: one for key, one in pairs.items() if key not in own and key in SETTINGS}
+    options = {key: one for key, one in pairs.items() if key not in config}
+    return {"method": name, "options": options, **({"config": config} if config else {})}
 
 
 def _pair(text: str, flag: str) -> tuple[str, Any]:

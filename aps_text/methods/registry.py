@@ -22,7 +22,7 @@ from .svdd import SVDD
 from .twisted_smc import TwistedSMC
 from .vgb import VGB
 
-__all__ = ["PEERS", "build_method", "make_method"]
+__all__ = ["PEERS", "build_method", "make_method", "settings_of"]
 
 PEERS: dict[str, Callable[..., Method]] = {
     "best-of-n": BestOf,
@@ -61,6 +61,18 @@ def make_method(
     return build_method(known, name, options)
 
 
+def settings_of(known: Mapping[str, Callable[..., Method]], name: str) -> list[str]:
+    """The settings of a method, `best_of` among them.
+
+    Raises:
+        ValueError: no such name.
+    """
+    if name not in known:
+        raise ValueError(f"method is one of {', '.join(known)}; got {name!r}")
+    own = [key for key in inspect.signature(known[name]).parameters if key != "method"]
+    return [*own, "best_of"]
+
+
 def build_method(
     known: Mapping[str, Callable[..., Method]], name: str, options: Mapping[str, Any]
 ) -> Method:
@@ -73,13 +85,11 @@ def build_method(
         ValueError: an unknown name, or a value outside its range.
         TypeError: a setting that the method does not have, or a value of a wrong type.
     """
-    if name not in known:
-        raise ValueError(f"method is one of {', '.join(known)}; got {name!r}")
-    accepted = [key for key in inspect.signature(known[name]).parameters if key != "method"]
+    accepted = settings_of(known, name)
     own = {key: value for key, value in options.items() if key != "best_of"}
     for key in own:
         if key not in accepted:
-            has = ", ".join([*accepted, "best_of"])
+            has = ", ".join(accepted)
             raise TypeError(f"method {name!r} has no setting {key!r}; it has: {has}")
     made = known[name](**own)
     return BestOf(made, options["best_of"]) if "best_of" in options else made

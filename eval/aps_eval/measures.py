@@ -14,6 +14,8 @@
     entropy      of the answer's word frequencies, nats: low if few words are repeated often
     words        number of words
     empty        1 for an empty answer, lower is better
+    kl           KL(x_phi || x_theta) in nats per masked position, mean over the guided steps: how
+                 far the answer was steered from the model, lower is nearer; None without guidance
     not found    1 if the task's extraction found nothing; measured for every task that extracts
 
 The package `evaluate` is not used: it downloads its metrics as scripts.
@@ -39,10 +41,11 @@ from .metrics import (
 )
 from .numbers import as_number
 
-__all__ = ["LOWER_IS_BETTER", "MEASURES", "NOT_FOUND", "check_measures", "measure"]
+__all__ = ["KL", "LOWER_IS_BETTER", "MEASURES", "NOT_FOUND", "check_measures", "measure"]
 
 NOT_FOUND = "not found"
-LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty", NOT_FOUND})
+KL = "kl"
+LOWER_IS_BETTER = frozenset({"nll", "repetition", "empty", KL, NOT_FOUND})
 
 
 @dataclass(frozen=True)
@@ -114,13 +117,15 @@ MEASURES: dict[str, Callable[[Answer], float | None]] = {
 }
 JUDGED = ("nll",)
 """Measures that are computed for a whole batch, by a judge that is loaded once."""
+TRACED = (KL,)
+"""Measures that are read from the answer's denoising steps (`aps_eval.run.trace`)."""
 
 
 def check_measures(names: Iterable[str]) -> None:
     """Raise `ValueError` for an unknown measure."""
     for name in names:
-        if name not in MEASURES and name not in JUDGED:
-            raise ValueError(f"metrics are {', '.join([*MEASURES, *JUDGED])}; got {name!r}")
+        if name not in (known := [*MEASURES, *TRACED, *JUDGED]):
+            raise ValueError(f"metrics are {', '.join(known)}; got {name!r}")
 
 
 def measure(
@@ -130,7 +135,7 @@ def measure(
     items: Sequence[Item],
     judge: Callable[[Sequence[str]], list[float]] | None = None,
 ) -> list[dict[str, float | None]]:
-    """The named measures of each answer; `nll` only if a judge is given."""
+    """The named measures of each answer; `nll` only if a judge is given, and without `kl`."""
     rows = []
     for text, found, item in zip(answers, extracted, items, strict=True):
         one = Answer(text, found, item)

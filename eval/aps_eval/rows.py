@@ -63,7 +63,7 @@ class Row:
             of sampled answers); None at steps that were not guided. Empty if the method reports no
             values.
         metrics: by name; None if it does not apply (fluency of an empty answer). Higher is better
-            except for `nll`, `repetition`, `empty` and `not found`.
+            except for `nll`, `repetition`, `empty`, `kl` and `not found`.
         scores: by role, reward name -> value on the final TEXT; of `guide` also `total`.
         cost: this row's equal share of its batch's cost: the fields of `aps_text.core.cost.Cost`
             (peak_memory_mb is that of the whole batch), and `flops` if counted.

@@ -34,8 +34,12 @@ class Question:
     lemma: str
 
 
-def word_knowledge(split: str = "test") -> list[Question]:
+def word_knowledge(split: str = "test", count: int | None = None) -> list[Question]:
     """The items of `test` (to report) or `tune` (to choose settings), on disjoint words.
+
+    Args:
+        count: how many, spread evenly (the items are ordered by stratum and type); None is all,
+            and so is a number above their number.
 
     Raises:
         ValueError: another split.
@@ -43,7 +47,9 @@ def word_knowledge(split: str = "test") -> list[Question]:
     names = {"test": "word_knowledge.jsonl", "tune": "word_knowledge_tune.jsonl"}
     if split not in names:
         raise ValueError(f"split is 'test' or 'tune', got {split!r}")
-    return read_questions(Path(str(files("aps_eval"))) / "data" / names[split])
+    items = read_questions(Path(str(files("aps_eval"))) / "data" / names[split])
+    count = len(items) if count is None else min(count, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 def read_questions(path: str | Path) -> list[Question]:

@@ -1,13 +1,14 @@
-"""The comparison of methods and the ablations: every setting they name is one the library takes."""
+"""The tables of steering, from a small run of the evaluation; and what `speed` times."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
+import json
 import sys
 
 import pytest
-from aps_rewards import is_differentiable, load_reward
+from aps_rewards import load_reward
+from eval_tiny import run_tiny, tiny_grid
 from paths import ROOT
 
 from aps_text import APSConfig, APSPipeline
@@ -21,38 +22,81 @@ def bench():
     sys.path.remove(folder)
 
 
-@pytest.mark.parametrize("reward", ["answer-quality", "sentiment", "relevance", "flesch"])
-def test_every_method_has_as_many_trials_and_each_can_be_built(bench, reward):
-    methods = bench("text_methods")
-    assert (reward in methods.GRADIENT) == is_differentiable(load_reward(reward))
-    offered = methods.trials(reward)
-    assert {len(ones) for label, ones in offered.items() if label != "best-of-N"} == {3}
-    args = argparse.Namespace(model="mini")
-    cells = methods.grid_of(reward, [one for ones in offered.values() for one in ones], args).cells
-    assert len({(c.method, str(c.options), c.config) for c in cells}) == len(cells)
-    assert reward not in methods.JUDGES[reward]  # no judge is the guide
+CHANGES = [
+    {"method": "aps", "label": "steps: 1", "config": {"steps": 1}},
+    {"method": "aps", "label": "steps: 3", "config": {"steps": 3}},
+]
+BLOCKS = [{"guide": ["length"], "report": ["lint"]}, {"guide": ["lint"], "report": ["length"]}]
 
 
-def test_ablations_change_what_they_say(bench):
-    ablations = bench("ablations")
-    for group, variants in ablations.GROUPS.items():
-        cells = ablations.cells_of("relevance", [group])
-        assert len({(cell.method, cell.config) for cell in cells}) == len(variants) + 1, group
+@pytest.fixture(scope="module")
+def ablations(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ablations")
+    methods = ["plain", {"method": "aps", "trials": [{}, {"config": {"beta": 1}}]}, *CHANGES]
+    grid = tiny_grid(folder, 4, methods=methods, rewards=BLOCKS, tuning={"prompts": 2})
+    run_tiny(grid, folder / "out", page=False, count_flops=True)
+    return folder / "out"
 
 
-def test_a_figure_and_a_table_of_an_ablation(bench, tmp_path):
-    pytest.importorskip("matplotlib")
-    ablations = bench("ablations")
-    one = {"guide": [0.1, 0.0, 0.2], "f1": [0, -0.1, 0.1], "exact": [0, 0, 0], "times plain": 2.0}
-    records = [
-        {"reward": reward, "group": "window", "variant": variant, **one}
-        for reward in ("relevance", "answer-quality")
-        for variant in ablations.GROUPS["window"]
+def entries_of(folder) -> dict:
+    found = json.loads((folder / "summary.json").read_text())["entries"]
+    return {(e["guide"], e["label"], e["value"]): e for e in found}
+
+
+def test_a_table_for_each_guide_says_what_the_summary_says(bench, ablations):
+    tables = bench("steering_tables")
+    found, run = entries_of(ablations), tables.Run(ablations)
+    lines = tables.by_method(run, "length", "").splitlines()
+    assert lines[0] == "**Guide length** (minus plain)"
+    assert lines[2] == "| method | cost | length | lint | token F1 |"
+    assert [line.split(" | ")[0] for line in lines[4:]] == [
+        f"| {label}" for label in ("plain", "aps", "steps: 1", "steps: 3")
     ]
-    ablations.draw(records, "window", tmp_path / "a.svg")
-    ablations.draw(records, "window", tmp_path / "b.svg")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert ablations.table(records).count("\n") == 1 + 8
+    one = found["length", "steps: 1", "f1"]
+    gap = "{:+.3f} [{:+.3f}, {:+.3f}]".format(
+        *(one[f"difference_{name}"] for name in ("mean", "low", "high"))
+    )
+    assert f"{one['mean']:.3f} ({gap})" in lines[6].replace("**", "")
+    flops = [found["length", label, "flops"]["mean"] for label in ("steps: 1", "plain")]
+    assert lines[6].split(" | ")[1] == f"{flops[0] / flops[1]:.1f}x"
+
+
+def test_two_methods_are_a_line_for_each_guide(bench, tmp_path):
+    tables = bench("steering_tables")
+    methods = ["plain", {"method": "aps", "trials": [{"config": {"beta": 0.25}}]}]
+    grid = tiny_grid(tmp_path, 3, methods=methods, rewards=BLOCKS, tuning={"prompts": 2})
+    run_tiny(grid, tmp_path / "out", page=False)
+    head, _, *lines = tables.by_guide(tables.Run(tmp_path / "out"), "aps").splitlines()
+    assert head.startswith("| reward | settings | plain | aps | reward moved | words moved |")
+    assert [line.split(" | ")[:2] for line in lines] == [
+        [f"| `{guide}`", "beta=0.25"] for guide in ("length", "lint")
+    ]
+    plain = entries_of(tmp_path / "out")["lint", "plain", "guide:lint"]["mean"]
+    assert lines[1].split(" | ")[2] == f"{plain:.3f}"
+
+
+def test_bold_is_what_holm_leaves_over_the_judges(bench):
+    tables = bench("steering_tables")
+    one = {"against": "plain", "mean": 1.0, "value": "f1", "difference_prompts": 9}
+    one |= {f"difference_{k}": v for k, v in (("mean", 0.2), ("low", 0.1), ("high", 0.3))}
+    one |= {"difference_wins": 1.0, "difference_p": 0.03}
+    run = object.__new__(tables.Run)
+    run.at = {("g", "aps", "f1"): one}
+    assert list(tables.cells(run, "g", "aps", ["f1"])) == ["1.000 (**+0.200 [+0.100, +0.300]**)"]
+    run.at["g", "aps", "nll"] = {**one, "value": "nll"}  # 2 * 0.03 is no longer below 5%
+    both = list(tables.cells(run, "g", "aps", ["f1", "nll"]))
+    assert both == ["1.000 (+0.200 [+0.100, +0.300])"] * 2
+
+
+def test_a_figure_for_each_group_the_same_each_time(bench, ablations, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    tables = bench("steering_tables")
+    for name in ("a", "b"):
+        monkeypatch.setattr(sys, "argv", ["x", str(ablations), "--figures", str(tmp_path / name)])
+        tables.main()
+    (path,) = (tmp_path / "a").iterdir()
+    assert path.name == "ablation-steps.svg"
+    assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
 def test_the_step_that_speed_times_is_one_of_aps(bench):

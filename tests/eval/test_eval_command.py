@@ -78,7 +78,7 @@ def test_numbers_of_a_file_are_numbers_however_they_are_written(tmp_path):
 
 def test_the_files_in_the_documentation_are_what_it_says(tmp_path):
     text = (ROOT / "docs" / "evaluation.md").read_text()
-    task, grid = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
+    task, grid, tuned = re.findall(r"```yaml\n(.*?)```", text, flags=re.S)
     (tmp_path / "my-task.yaml").write_text(task)
     (tmp_path / "grid.yaml").write_text(grid)
     found = load_task(str(tmp_path / "my-task.yaml"))
@@ -88,10 +88,43 @@ def test_the_files_in_the_documentation_are_what_it_says(tmp_path):
     read = read_grid(tmp_path / "grid.yaml")
     assert {cell.label for cell in read.cells} == {"plain", "aps", "FK", "APS logits"}
     assert len(read.cells) == 2 * 2 * 4  # tasks, rewards, methods
+    (tmp_path / "tuned.yaml").write_text(tuned)
+    cells = read_grid(tmp_path / "tuned.yaml").cells
+    assert [cell.label for cell in cells] == ["plain", "fk"] * 2 + ["entrgi estimator=relaxed"]
+    assert [one.config.beta for one in cells[1].trials] == [0.03, 0.3]
+
+
+def test_a_flag_asks_for_a_grids_own_block_and_some_methods():
+    flags = ("--grid", "methods", "--reward", "sentiment", "--only", "APS, *", "SVDD")
+    found = values(*flags, "--split", "test", "--baseline", "SVDD")
+    (block,) = found["rewards"]
+    assert block["guide"] == ["sentiment"]
+    assert block["unit"] == 0.3
+    assert "valence" in block["report"]
+    grid = read_grid({**found, "match": None})
+    labels = ["plain", "APS, all steps", "APS, pool", "APS, LoRA", "SVDD"]
+    assert [cell.label for cell in grid.cells] == labels
+    assert (grid.split, grid.baseline) == ("test", "SVDD")
+    assert values("--grid", "methods", "--reward", "lint")["rewards"] == [["lint"]]
+    assert values("--grid", "rewards", "--reward", "length")["rewards"][0]["unit"] == 0.1
+
+
+def test_what_a_method_does_not_take_is_a_setting():
+    found = values("--method", "plain", "aps:best_of=2,top_p=1.0", "entrgi:learning_rate=0.1")
+    assert found["methods"][1] == {
+        "method": "aps",
+        "options": {"best_of": 2},
+        "config": {"top_p": 1.0},
+    }
+    assert found["methods"][2]["options"] == {"learning_rate": 0.1}  # its own, and not APS's
+    cells = {cell.label: cell for cell in read_grid(found).cells}
+    assert cells["aps best_of=2 top_p=1.0"].config.top_p == 1.0
+    with pytest.raises(TypeError, match="method 'aps' has no setting 'top_q'"):
+        read_grid(values("--method", "aps:top_q=1"))
 
 
 def test_the_grid_of_make_eval_is_one():
-    grid = read_grid(ROOT / "eval" / "aps_eval" / "grids" / "small.yaml")
+    grid = read_grid("small")
     assert {cell.task.name for cell in grid.cells} == {"word-knowledge"}
     assert {cell.label for cell in grid.cells} == {"plain", "aps", "best-of-n"}
 
@@ -111,6 +144,9 @@ def test_a_setting_that_is_typed_goes_before_the_tasks_own():
         (["--method", "fkk"], "method is one of aps, plain"),
         (["--set", "step=3"], "step"),
         (["--grid", "no/such.yaml"], "no/such.yaml"),
+        (["--grid", "metods"], "no grid 'metods'; known: ablations, methods, rewards, small"),
+        (["--grid", "methods", "--only", "aps"], "--only 'aps': no method is called so; plain, "),
+        (["--only", "aps"], "name it by --grid"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(flags, message, capsys, tmp_path):

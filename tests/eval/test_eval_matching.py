@@ -9,6 +9,7 @@ from aps_eval.items import Item
 from aps_eval.report.panels import families_of
 from aps_eval.run.answering import Answerer
 from aps_eval.run.calibration import Calibration
+from aps_eval.run.cells import Match
 from aps_eval.run.matching import nearest_setting
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
 
@@ -86,6 +87,34 @@ def test_methods_get_equal_operations(tmp_path):
     assert again == rows
     assert "0 of them new" in said
     assert (tmp_path / "out" / "calibration.jsonl").read_text().splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("budget", "rival"),
+    [
+        ("4 x plain", (4.0, "plain")),
+        ("0.5 x a x b", (0.5, "a x b")),
+        (".5 x aps", (0.5, "aps")),
+        ("aps", (1.0, "aps")),
+        ("x plain", (1.0, "x plain")),
+    ],
+)
+def test_a_budget_may_be_so_many_times_a_methods(budget, rival):
+    assert Match.rival(budget) == rival
+    assert Match().called(budget) == budget
+
+
+def test_a_budget_names_a_method_of_every_block(tmp_path):
+    for budget, message in [
+        ("4 x fk", "no method is called 'fk'"),
+        ("0 x plain", "a budget is positive, got '0 x plain'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            tiny_grid(tmp_path, 2, match={"unit": "flops", "budget": budget})
+    methods = ["plain", {"method": "fk", "guides": ["lint"]}]
+    blocks = {"rewards": ["lint", "length"], "methods": methods}
+    with pytest.raises(ValueError, match="no method is called 'fk'"):
+        tiny_grid(tmp_path, 2, **blocks, match={"budget": "2 x fk"})
 
 
 SMALL = {"steps": 1, "max_new_tokens": 3, "inner_steps": 1, "num_samples": 2, "adapter": "logits"}

@@ -379,3 +379,26 @@ def test_what_is_asked_and_loaded_is_named_and_a_judge_that_is_missing(tmp_path,
     assert sorted(line.partition(": ")[2] for line in own[1:]) == sorted(loaded)
     assert any(line.startswith("nll is left out: the fluency judge needs") for line in said)
     assert [set(row.metrics) for row in rows] == [{"f1"}]
+
+
+def test_kl_is_the_mean_over_the_steps_that_were_steered(tmp_path):
+    values = tiny_values(tmp_path, 3)
+    values["tasks"][0]["metrics"] = ["f1", "kl"]
+    grid = read_grid({**values, "config": {**values["config"], "beta": 0.01, "steps": 3}})
+    rows, said = run_tiny(grid, tmp_path / "out", page=False)
+    assert [row.metrics["kl"] for row in rows if row.method == "plain"] == [None] * 3
+    steered = [row for row in rows if row.method == "aps"]
+    assert len(steered) == 3
+    cell = grid.cells[1]
+    reward = Answerer(tiny_pipe(), fingerprint="x").loaded(cell.rewards["guide"])
+    for row in steered:
+        seen = []
+        tiny_pipe()(
+            row.question,
+            reward,
+            config=cell.config,
+            on_step=lambda step, state, seen=seen: seen.append(float(state.kl[0])),
+        )
+        assert row.metrics["kl"] == pytest.approx(sum(seen[: row.steps]) / row.steps)
+        assert row.metrics["kl"] > 0
+    assert "kl" in said

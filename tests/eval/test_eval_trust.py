@@ -168,6 +168,15 @@ def test_what_is_typed_is_allowed_and_a_file_with_the_flag(evil, capsys):
     for typed in (["--reward", "evil.py:reward"], ["--reward", "os:system", "evil"]):
         found = grid_values(parsed("--grid", "grid.yaml", *typed))
         assert read_grid(found).cells[0].rewards["guide"][0]["name"] == typed[1]
+    for theirs in ("report: ['evil.py:reward']", "select: ['evil.py:reward']"):
+        Path("block.yaml").write_text(f"rewards: [{{guide: [lint], {theirs}}}]\nmethods: [aps]\n")
+        with pytest.raises(UntrustedError, match=r"names the reward 'evil\.py:reward'"):
+            grid_values(parsed("--grid", "block.yaml", "--reward", "lint"))
+        assert grid_values(parsed("--grid", "block.yaml", "--reward", "length"))
+    Path("options.yaml").write_text("rewards: [{name: length, options: {weights: x}}]\n")
+    with pytest.raises(UntrustedError, match="the option 'weights'"):
+        grid_values(parsed("--grid", "options.yaml", "--reward", "length"))
+    assert not evil.exists()
     found = grid_values(parsed("--grid", "grid.yaml", "--trust-code"))
     cell = read_grid(found, trust_code=True).cells[0]
     Answerer(tiny_pipe()).loaded(cell.rewards["guide"])

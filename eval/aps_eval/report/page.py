@@ -34,23 +34,25 @@ def write_page(
     *,
     baseline: str = "plain",
     shown: int = 6,
+    split: str = "test",
 ) -> None:
     """Write the page of some rows.
 
     Args:
-        rows: of one run or several; rows of tuning prompts are left out.
+        rows: of one run or several.
         about: the run's entry of `run.json` (command, versions, matching, ...).
         baseline: label of the method with which the others are compared.
         shown: number of prompts per block whose answers are shown.
+        split: `test` or `tune`; rows of the other are left out.
 
     Raises:
         ValueError: no rows to show.
     """
-    rows = [row for row in rows if row.split == "test"]
+    rows = [row for row in rows if row.split == split]
     if not rows:
-        raise ValueError("a page needs at least one row of split 'test', got none")
+        raise ValueError(f"a page needs at least one row of split {split!r}, got none")
     about = about or {}
-    entries = summarise(rows, baseline)
+    entries = summarise(rows, baseline, split=split)
     families = families_of(rows)
     blocks = dict.fromkeys((one.task, one.guide) for one in entries)
     parts = [_head(rows, about, baseline), _loud(rows)]
@@ -74,6 +76,7 @@ def _head(rows: Sequence[Row], about: Mapping[str, Any], baseline: str) -> str:
     models = ", ".join(dict.fromkeys(f"{r.model} ({r.fingerprint[:12]})" for r in rows))
     seeds = ", ".join(str(seed) for seed in sorted({row.seed for row in rows}))
     facts = [f"model {models}", f"{len(rows)} answers", f"seeds {seeds}"]
+    facts += ["TUNING prompts, which settings are chosen on"] * (rows[0].split == "tune")
     facts += [str(about[name]) for name in ("device", "started") if name in about]
     ours = {row.family for row in rows if row.budget}
     same = " at the same budget" if baseline in ours else ""

@@ -58,15 +58,18 @@ class Entry:
     budget: str = ""
 
 
-def summarise(rows: Sequence[Row], baseline: str = "plain", *, strata: bool = False) -> list[Entry]:
+def summarise(
+    rows: Sequence[Row], baseline: str = "plain", *, strata: bool = False, split: str = "test"
+) -> list[Entry]:
     """Entries of every block, in the order of the rows; Holm's adjustment is over tasks.
 
     Args:
         baseline: label of the method to compare with; blocks without it have no differences. With
             several budgets, `aps` means `aps @BUDGET` for the cells of that budget.
         strata: also make entries for each stratum of each task.
+        split: `test` or `tune`; rows of the other are left out.
     """
-    tested = [row for row in rows if row.split == "test"]
+    tested = [row for row in rows if row.split == split]
     entries = _entries(tested, "", baseline)
     names = dict.fromkeys(row.stratum for row in tested if row.stratum) if strata else {}
     for name in names:

@@ -21,7 +21,7 @@ from .summary import COSTS, Entry
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["LOUD", "records", "show", "show_matching", "write_csv", "write_json"]
+__all__ = ["LOUD", "records", "show", "show_matching", "show_trials", "write_csv", "write_json"]
 
 LOUD = "!! GUIDED BY IT !!"
 
@@ -111,6 +111,25 @@ def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> Non
         lines.append([one["task"], one["guide"], one["label"], turned(one), *amounts])
     for text in _aligned(lines):
         console.print(text, soft_wrap=True, markup=False)
+    console.print()
+
+
+def show_trials(trials: Sequence[Mapping[str, Any]], keep: str | None, console: Console) -> None:
+    """Print what each trial came to on tuning prompts, and which was taken."""
+    lines = [["task", "guide", "method", "settings", "guide's mean", keep or "", ""]]
+    for one in trials:
+        settings = " ".join(f"{name}={value}" for name, value in one["settings"].items())
+        numbers = ["" if one[k] is None else f"{one[k]:.3f}" for k in ("value", "kept")]
+        failed = f"{one['failed']} failed" if one["failed"] else ""
+        mark = " ".join(filter(None, ["taken" if one["taken"] else "", failed]))
+        lines.append([one["task"], one["guide"], one["label"], settings, *numbers, mark])
+    console.print("trials, on tuning prompts", style="bold", markup=False)
+    for text in _aligned(lines):
+        console.print(text, soft_wrap=True, markup=False)
+    for (task, guide), floor in {
+        (one["task"], one["guide"]): one["floor"] for one in trials if one["floor"] is not None
+    }.items():
+        console.print(f"{task}, {guide}: {keep} must stay above {floor:.3f}", markup=False)
     console.print()
 
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ..extraction import extract
 from ..fingerprint import fingerprint
 from ..items import Item
-from ..measures import NOT_FOUND, measure
+from ..measures import KL, NOT_FOUND, measure
 from ..rows import ROLES, Row, digest, row_key
 from .cells import Cell
-from .trace import trace
+from .trace import mean_kl, trace
 
 if TYPE_CHECKING:
     from aps_text import APSPipeline
@@ -23,12 +23,13 @@ __all__ = ["Answerer", "Unit"]
 
 @dataclass(frozen=True)
 class Unit:
-    """One answer to make: its cell, item, seed, and the key of its row."""
+    """One answer to make: its cell, item, seed, the key of its row, and the item's split."""
 
     cell: Cell
     item: Item
     seed: int
     key: str
+    split: str = "test"
 
 
 @dataclass
@@ -66,7 +67,7 @@ class Answerer:
             control=cell.control,
             seed=seed,
         )
-        return Unit(cell, item, seed, key)
+        return Unit(cell, item, seed, key, self.split)
 
     def answer(self, units: Sequence[Unit]) -> list[Row]:
         """Rows of some units of ONE cell; errors of a prompt are recorded in its row.
@@ -144,7 +145,7 @@ class Answerer:
             key=unit.key,
             task=cell.task.name,
             item=item.id,
-            split=self.split,
+            split=unit.split,
             question=item.question,
             gold=item.gold,
             stratum=item.stratum,
@@ -177,6 +178,10 @@ class Answerer:
         if cell.task.extract != "text":
             metrics = [
                 {**m, NOT_FOUND: float(f is None)} for m, f in zip(metrics, found, strict=True)
+            ]
+        if KL in cell.task.metrics:
+            metrics = [
+                {**m, KL: mean_kl(out, place[i])} for m, i in zip(metrics, kept, strict=True)
             ]
         failed = {failure.index: failure.error for failure in out.failures}
         rows = {

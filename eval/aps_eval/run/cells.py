@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from aps_text.core.config import APSConfig
     from aps_text.core.sampler import Method
 
-__all__ = ["Cell", "Grid", "Match", "with_controls"]
+__all__ = ["Cell", "Grid", "Match", "Tuning", "with_controls"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Cell:
         control: None, or the control that replaces the guiding rewards.
         controls: further controls to run this cell with.
         knob: the setting that matching may change: `options.NAME`, `config.NAME`, or None.
+        trials: cells with the same label; one of them replaces this cell (`aps_eval.run.trials`).
     """
 
     task: Task
@@ -45,6 +47,7 @@ class Cell:
     control: str | None = None
     controls: tuple[str, ...] = ()
     knob: str | None = None
+    trials: tuple[Cell, ...] = ()
 
     def build(self) -> Method:
         """The method object."""
@@ -85,7 +88,8 @@ class Match:
     Attributes:
         unit: `seconds` or `flops`.
         budget: seconds (or floating point operations) per prompt, or the label of the method whose
-            measured cost is the budget; with a list every method is run at each budget.
+            measured cost is the budget, or a multiple of that cost (`4 x plain`); with a list every
+            method is run at each budget.
         prompts: tuning prompts per measurement; None is one batch.
         repeats: measurements of each setting, of which the smallest counts (for a busy machine).
     """
@@ -100,11 +104,32 @@ class Match:
         """The budgets as a list."""
         return list(self.budget) if isinstance(self.budget, list) else [self.budget]
 
+    @staticmethod
+    def rival(budget: str) -> tuple[float, str]:
+        """A budget's factor and label: `4 x plain` is `(4.0, "plain")`, `aps` is `(1.0, "aps")`."""
+        times = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+) x (.+)", budget)
+        return (float(times[1]), times[2]) if times else (1.0, budget)
+
     def called(self, budget: float | str) -> str:
-        """A budget's name in labels: `3 s`, `2e+09 flops`, `aps`."""
+        """A budget's name in labels: `3 s`, `2e+09 flops`, `aps`, `4 x plain`."""
         if isinstance(budget, str):
             return budget
         return f"{budget:g} {'s' if self.unit == 'seconds' else self.unit}"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How one of a method's trials is chosen (see `aps_eval.run.trials`).
+
+    Attributes:
+        prompts: number of tuning prompts, spread evenly over the task's.
+        keep: the metric that a trial must not lower; None chooses by the guide alone.
+        loss: by how much a trial may lower it against plain decoding, at least 0.
+    """
+
+    prompts: int = 24
+    keep: str | None = "f1"
+    loss: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +144,9 @@ class Grid:
         model, model_options: arguments of `APSPipeline.from_pretrained`.
         match: None leaves all settings unchanged.
         values: the mapping it was made from.
+        split: the items to answer: `test`, or `tune` to try settings.
+        baseline: label of the method to compare with.
+        tuning: how trials are chosen.
     """
 
     cells: list[Cell]
@@ -131,6 +159,9 @@ class Grid:
     match: Match | None
     data: str | None
     values: dict[str, Any]
+    split: str = "test"
+    baseline: str = "plain"
+    tuning: Tuning = Tuning()
 
 
 def with_controls(cells: list[Cell]) -> list[Cell]:

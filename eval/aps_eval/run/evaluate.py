@@ -20,12 +20,11 @@ from ..rows import Row
 from ..store import RowStore
 from ..task import Task
 from .answering import Answerer
-from .calibration import Calibration
-from .cells import Cell, Grid, with_controls
-from .matching import Matched, match_cells
+from .cells import Grid, with_controls
 from .processes import Workers, workers
 from .progress import Answers, waiting
-from .runner import even, planned, run, shown
+from .runner import planned, run, shown
+from .settling import cells_at_equal_cost, with_trials_chosen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,7 +44,7 @@ def evaluate(
     *,
     command: Sequence[str] = (),
     pipe: APSPipeline | None = None,
-    baseline: str = "plain",
+    baseline: str | None = None,
     strata: bool = False,
     fluency: bool = True,
     count_flops: bool = False,
@@ -55,14 +54,15 @@ def evaluate(
 ) -> list[Row]:
     """Make all rows of a grid and report them; returns the grid's rows.
 
-    Writes `rows.jsonl`, `run.json` (command, versions, matching), `calibration.jsonl`,
-    `summary.csv`, `summary.json` and `report.html` in the folder `out`. An interrupted run
+    Writes `rows.jsonl`, `run.json` (command, versions, tuning, matching), `summary.csv`,
+    `summary.json` and `report.html` in the folder `out`; also `tuning.jsonl` if a method has
+    trials and `calibration.jsonl` if costs are matched. An interrupted run
     continues when called again; rows of other settings in the folder are kept and not shown.
 
     Args:
         command: the command line, for the report.
         pipe: a pipeline to use instead of loading the grid's model.
-        baseline: label of the method to compare with (see `summarise`).
+        baseline: label of the method to compare with (see `summarise`); None is the grid's.
         strata: also make tables of each stratum.
         fluency: measure `nll` for tasks that list it (loads SmolLM2).
         count_flops: count operations of every answer; slower.
@@ -77,20 +77,23 @@ def evaluate(
 
     console = console or Console(highlight=False)
     me = workers()
+    baseline = baseline or grid.baseline
     _check_baseline(baseline, grid)
     folder = Path(out)
     tasks = {cell.task.name: cell.task for cell in grid.cells}
     with waiting(console, f"reading {', '.join(tasks)}", me.first):
         items = {
-            name: task.items("test", grid.limit, grid.data, offset=grid.offset)
+            name: task.items(grid.split, grid.limit, grid.data, offset=grid.offset)
             for name, task in tasks.items()
         }
     _check_size(grid, items)
     if me.first:
         for name, task in tasks.items():
-            console.print(_described(task, len(items[name])), markup=False, soft_wrap=True)
+            console.print(
+                _described(task, len(items[name]), grid.split), markup=False, soft_wrap=True
+            )
     with waiting(console, f"loading {grid.model}", me.first) as loading:
-        answerer = Answerer(pipe or _pipeline(grid, me), count_flops=count_flops)
+        answerer = Answerer(pipe or _pipeline(grid, me), grid.split, count_flops=count_flops)
         if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
             loading("the fluency judge")
             answerer.judge = _judge(console, me)
@@ -102,10 +105,12 @@ def evaluate(
                         known.add(one["name"])
                         loading(one["name"])
                 answerer.loaded(specs)
-    cells, matched = _matched(grid, answerer, items, folder, me, console)
+    grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
+    cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
     store = RowStore(folder / "rows.jsonl")
-    about = {**_about(grid, command, answerer, me), "matching": [one.as_dict() for one in matched]}
+    about = _about(grid, command, answerer, me)
+    about |= {"tuning": trials, "matching": [one.as_dict() for one in matched]}
     if me.first:
         _note(folder / "run.json", about)
         if matched:
@@ -123,7 +128,7 @@ def evaluate(
         new = list({row.key: row for row in rows if row.key not in before}.values())
         _said(rows, new, time.perf_counter() - start, me, console)
         with waiting(console, "comparing"):
-            entries = summarise(rows, baseline, strata=strata)
+            entries = summarise(rows, baseline, strata=strata, split=grid.split)
         show(entries, console)
         for block in dict.fromkeys((one.task, one.guide) for one in entries if not one.stratum):
             own = [e for e in entries if (e.task, e.guide) == block and not e.stratum]
@@ -133,7 +138,7 @@ def evaluate(
         write_csv(entries, folder / "summary.csv")
         write_json(entries, about, folder / "summary.json")
         if page:
-            _page(rows, folder, about, baseline, console)
+            _page(rows, folder, about, baseline, grid.split, console)
     return rows
 
 
@@ -164,12 +169,13 @@ def _check_size(grid: Grid, items: Mapping[str, Sequence[Item]]) -> None:
     )
 
 
-def _described(task: Task, count: int) -> str:
-    kept = task.tune_every if task.tune is None else 0
+def _described(task: Task, count: int, split: str) -> str:
+    kept = task.tune_every if task.tune is None and split == "test" else 0
     tuning = f"; one record in {kept} is kept for tuning" if kept else ""
     why = f" (its gold answers are {task.gold!r}; --metrics names others)"
     measures = ", ".join(task.metrics) + (why if task.usual_metrics and task.gold else "")
-    return f"{task.name}: {count} items{tuning}; measured: {measures}"
+    kind = "items" if split == "test" else "TUNING items"
+    return f"{task.name}: {count} {kind}{tuning}; measured: {measures}"
 
 
 def _pipeline(grid: Grid, me: Workers) -> APSPipeline:
@@ -190,38 +196,6 @@ def _judge(console: Console, me: Workers) -> Any:
         if me.first:
             console.print(f"nll is left out: {error}", markup=False)
         return None
-
-
-def _matched(
-    grid: Grid,
-    answerer: Answerer,
-    items: Mapping[str, Sequence[Item]],
-    folder: Path,
-    me: Workers,
-    console: Console,
-) -> tuple[list[Cell], list[Matched]]:
-    """Cells at matched cost; the first process measures, the others read its file."""
-    if grid.match is None:
-        return grid.cells, []
-    match = grid.match
-
-    def count(name: str) -> int:
-        """The number of tuning prompts of a task: a batch of the run's size (for flops, which do
-        not depend on the number of processes, of a run of one process)."""
-        processes = me.size if match.unit == "seconds" else 1
-        share = -(-len(items[name]) * len(grid.seeds) // processes)
-        return match.prompts or even(share, grid.batch_size)
-
-    def work() -> tuple[list[Cell], list[Matched]]:
-        tasks = {cell.task.name: cell.task for cell in grid.cells}
-        asked = {name: task.items("tune", count(name), grid.data) for name, task in tasks.items()}
-        with waiting(console, "measuring costs", me.first) as on_try:
-            calibration = Calibration(
-                folder / "calibration.jsonl", answerer, match.unit, match.repeats, on_try
-            )
-            return match_cells(grid.cells, match, lambda cell: asked[cell.task.name], calibration)
-
-    return me.in_turn(work)
 
 
 def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) -> dict[str, Any]:
@@ -287,10 +261,15 @@ def _said(
 
 
 def _page(
-    rows: Sequence[Row], folder: Path, about: dict[str, Any], baseline: str, console: Console
+    rows: Sequence[Row],
+    folder: Path,
+    about: dict[str, Any],
+    baseline: str,
+    split: str,
+    console: Console,
 ) -> None:
     from ..report.page import write_page
 
     with waiting(console, "drawing the page"):
-        write_page(rows, folder / "report.html", about, baseline=baseline)
+        write_page(rows, folder / "report.html", about, baseline=baseline, split=split)
     console.print(f"page {folder / 'report.html'}", markup=False)

@@ -121,8 +121,9 @@ def _amount(
     """A budget as a number; for a label, the measured cost of that method in the cell's block."""
     if not isinstance(budget, str):
         return float(budget)
-    rival = next(one for one in cells if one.block == cell.block and one.label == budget)
-    return calibration.cost(rival, asked)
+    times, label = Match.rival(budget)
+    rival = next(one for one in cells if one.block == cell.block and one.label == label)
+    return times * calibration.cost(rival, asked)
 
 
 def nearest_setting(

@@ -107,8 +107,8 @@ def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
         for unit in {unit.key: unit for unit in units}.values():
             row, cell = store.get(unit.key), unit.cell
             if row is not None:
-                names = replace(row, label=cell.label, family=cell.family, budget=cell.budget)
-                found.append(names)
+                row = replace(row, label=cell.label, family=cell.family, budget=cell.budget)
+                found.append(replace(row, split=unit.split))
     return found
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aps_text.models.text_model import TextModel
     from aps_text.pipelines.output import APSOutput
 
-__all__ = ["pieces_of", "trace"]
+__all__ = ["mean_kl", "pieces_of", "trace"]
 
 
 def trace(model: TextModel, out: APSOutput, at: int, rewards: Sequence[str]) -> dict[str, Any]:
@@ -42,6 +43,21 @@ def trace(model: TextModel, out: APSOutput, at: int, rewards: Sequence[str]) -> 
     }
     found["curve"] = {k: v for k, v in curve.items() if any(one is not None for one in v)}
     return found
+
+
+def mean_kl(out: APSOutput, at: int) -> float | None:
+    """The KL of answer `at`, mean over its steered steps; None where none was.
+
+    Args:
+        out: of a call with `keep_trajectory`.
+    """
+    if not out.trajectory:
+        return None
+    batch, row = out.places[at]
+    states = out.trajectory[batch]
+    last = max(*states[-1].written[row].tolist(), 0)
+    found = [float(s.kl[row]) for s in states if s.kl is not None and s.step <= last]
+    return fmean(found) if found else None
 
 
 def pieces_of(tokenizer: Any, ids: Sequence[int]) -> list[str]:
