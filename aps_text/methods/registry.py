@@ -18,11 +18,12 @@ from .entrgi import EntRGi, aps_logits, expectation
 from .ets import ETS
 from .fk_steering import FKSteering
 from .particle_gibbs import ParticleGibbs
+from .split_gibbs import SplitGibbs
 from .svdd import SVDD
 from .twisted_smc import TwistedSMC
 from .vgb import VGB
 
-__all__ = ["PEERS", "build_method", "make_method", "settings_of"]
+__all__ = ["IMAGE_PEERS", "PEERS", "build_method", "make_method", "settings_of"]
 
 PEERS: dict[str, Callable[..., Method]] = {
     "best-of-n": BestOf,
@@ -37,6 +38,9 @@ PEERS: dict[str, Callable[..., Method]] = {
     "vgb": VGB,
     "particle-gibbs": ParticleGibbs,
 }
+
+IMAGE_PEERS: dict[str, Callable[..., Method]] = {"sgdd": SplitGibbs}
+"""Those for measurements of images alone; text has neither their codes nor a fixed length."""
 
 
 def make_method(

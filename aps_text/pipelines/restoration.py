@@ -25,7 +25,7 @@ from ..images.degradations import Degradation, make_task
 from ..images.measurement import Measurement
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
-from ..methods.registry import PEERS
+from ..methods.registry import IMAGE_PEERS, PEERS
 from .image_model import ImageModel, load_image_model
 
 __all__ = ["RestorationOutput", "RestorationPipeline"]
@@ -243,7 +243,12 @@ class RestorationPipeline:
         return torch.cat([prior.values(one) for one in attributes])
 
 
-METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **PEERS}
+METHODS: dict[str, Callable[..., Method]] = {
+    "aps": APS,
+    "plain": Ancestral,
+    **PEERS,
+    **IMAGE_PEERS,
+}
 
 
 def _method(method: str | Method) -> Method:

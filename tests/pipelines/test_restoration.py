@@ -9,6 +9,7 @@ from test_image_model import write
 from aps_text.images.degradations import Grayscale
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import read_measurement, write_measurement
+from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 
@@ -57,6 +58,24 @@ def test_peers_run_on_the_same_measurement(pipe, measured, method):
     found = pipe(measured, method=method, steps=4)
     assert found.images.shape == (3, 1, 1, 16, 16)
     assert found.cost.reward_forwards > 0
+
+
+def test_split_gibbs_explains_more_than_the_prior(pipe, measured):
+    plain = pipe(measured, method="plain", steps=4)
+    for proposal in ("bit", "langevin"):
+        method = SplitGibbs(sweeps=2, mh_steps=60, proposal=proposal)
+        found = pipe(measured, method=method, steps=4, samples=2, seeds=[5, 6, 7])
+        assert (found.chi2.mean(1) < plain.chi2[:, 0]).all()
+        assert found.cost.reward_forwards == 6 * 2 * 61
+        alone = pipe(measured.take(torch.tensor([1])), method=method, steps=4, samples=2, seeds=[6])
+        assert torch.equal(alone.ids[0], found.ids[1])
+    assert pipe(measured.take(torch.tensor([0])), method="sgdd", steps=2).images.shape == (
+        1,
+        1,
+        1,
+        16,
+        16,
+    )
 
 
 def test_each_measurement_may_have_its_own_attributes(pipe, measured):
