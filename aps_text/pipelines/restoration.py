@@ -51,7 +51,7 @@ class RestorationOutput:
 
     @property
     def mean(self) -> Tensor:
-        """`(B, C, H, W)`: the mean of the samples; its squared error is at most their mean one."""
+        """`(B, C, H, W)`: the samples' mean; its squared error is at most the mean of theirs."""
         return self.images.mean(1)
 
     @property

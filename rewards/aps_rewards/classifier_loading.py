@@ -135,10 +135,10 @@ def _loaded(
 
 
 def _check_files(folder: Path) -> None:
-    """Only safetensors are read, and only those in the folder itself.
+    """Refuse pickled weights, and an index that names files outside the folder.
 
     Raises:
-        ValueError: pickled weights alone, or an index that names another place.
+        ValueError: names the file and what to do instead.
     """
     index = folder / "model.safetensors.index.json"
     adapter = (folder / ADAPTER).is_file()
@@ -165,10 +165,10 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_kinds(folder: Path) -> None:
-    """Weights stored as integers are read as such numbers only by a quantised model.
+    """Refuse weights stored as integers, unless the model is quantised.
 
     Raises:
-        ValueError: naming the first such tensor.
+        ValueError: names the first such tensor.
     """
     from safetensors import safe_open
 
@@ -187,10 +187,10 @@ def _check_kinds(folder: Path) -> None:
 
 
 def _check_numbers(model: Any, source: str | Path) -> None:
-    """Weights that are not finite give no scores.
+    """Refuse a model with NaN or infinite weights.
 
     Raises:
-        ValueError: naming the first such tensor.
+        ValueError: names the first such tensor.
     """
     if getattr(model.config, "quantization_config", None) is not None:
         return

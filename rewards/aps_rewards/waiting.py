@@ -113,8 +113,8 @@ class _Loop:
         self.thread.start()
 
     def _run(self) -> None:
-        while not self.loop.is_closed():  # a reward may stop the loop, which others use, too
-            # What a task raises is given to whoever awaits that task.
+        while not self.loop.is_closed():  # restarted if a reward stops it
+            # An exception of a task reaches whoever awaits the task.
             with contextlib.suppress(BaseException):
                 self.loop.run_forever()
 

@@ -78,7 +78,7 @@ def test_running_statistics_are_those_of_all_scores(values, cut):
 
 
 def test_an_uncalibrated_or_constant_normalisation_says_so():
-    with pytest.raises(RewardError, match=r"has observed 0 scores .*pipe.calibrate"):
+    with pytest.raises(RewardError, match=r"has observed 0 scores, .*pipe.calibrate"):
         score(Normalised(length))
     flat = Normalised(length)
     flat.observe(["p"] * 2, ["aa", "bb"])
