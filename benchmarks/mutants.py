@@ -32,6 +32,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -282,13 +283,15 @@ def pytest_sessionfinish(session: Any) -> None:
 
 
 def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests that reach a line, fastest first; for a line that runs at import, those that reach
-    any line of its file."""
+    """The tests that reach a line, quickest first; of a line that runs at import, those that reach
+    anything of its file, or else those of a file that names its module."""
     times: dict[str, float] = known["times"]
     own = known["lines"].get(mutant.file, {})
     nodes = set(own.get(str(mutant.line), []))
     if not nodes:
         nodes = {name for found in own.values() for name in found}
+    if not nodes:
+        nodes = {node for node in times if module_of(mutant.file) in _text_of(node)}
     nodes &= times.keys()
     chosen: list[str] = []
     spent = 0.0
@@ -298,6 +301,16 @@ def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
         chosen.append(node)
         spent += times[node]
     return chosen
+
+
+@cache
+def _source(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _text_of(node: str) -> str:
+    """The source of a test's file."""
+    return _source(ROOT / node.partition("::")[0])
 
 
 class _Served(importlib.abc.MetaPathFinder, importlib.abc.Loader):

@@ -131,3 +131,13 @@ def test_every_area_has_a_folder_of_tests(area):
     file = next(mutants.AREAS[area].rglob("*.py"))
     assert mutants.mirrored(str(file.relative_to(ROOT))) == f"tests/{area}"
     assert (ROOT / "tests" / area).is_dir()
+
+
+def test_a_line_no_test_reaches_is_tried_against_tests_that_name_its_module(file):
+    (file.parent / "test_f.py").write_text("import f\n")
+    (file.parent / "test_g.py").write_text("import g\n")
+    known = {"lines": {"f.py": {"6": ["test_g.py::c"]}}, "times": {}}
+    known["times"] = {"test_f.py::a": 0.2, "test_f.py::b": 0.1, "test_g.py::c": 0.1}
+    some = next(mutants.mutations(file))
+    assert mutants.tests_for(some, known) == ["test_g.py::c"]
+    assert mutants.tests_for(some, {**known, "lines": {}}) == ["test_f.py::b", "test_f.py::a"]

@@ -121,3 +121,19 @@ def test_taken_logits_adapter_has_the_new_rows():
     phi.update(None, torch.ones(2, 5).double(), torch.tensor([False, True]))
     moved = (phi.logits(few, None, where) - few.logits(None, where)).abs().amax(-1)
     assert (moved > 0.1).tolist() == [False, True]
+
+
+def test_the_first_step_at_each_position_is_scaled_by_its_rows_gradient():
+    """-lr g / (|g| + eps rms), where rms is over all positions and tokens of the row."""
+    denoiser = factor_world(3, 4, seed=6, batch=4)
+    rows = torch.tensor([0, 1, 1, 2, 2, 2])  # row 3 has no masked position
+    where = (rows, torch.tensor([0, 0, 2, 0, 1, 2]))
+    grad = gradients(1, 6, 6, seed=8)[0] * torch.tensor([1.0, 10.0, 0.1, 1.0, 1e-3, 5.0])[:, None]
+    phi = LogitsAdapter(4, lr=0.5, eps=0.3)
+    phi.begin(denoiser, None, where)
+    phi.update(None, grad, torch.tensor([True] * 4))
+    moved = phi.logits(denoiser, None, where) - denoiser.logits(None, where)
+    for row in range(3):
+        own = grad[rows == row]
+        expected = -0.5 * own / (own.abs() + 0.3 * own.square().mean().sqrt())
+        torch.testing.assert_close(moved[rows == row], expected)

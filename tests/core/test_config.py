@@ -486,3 +486,22 @@ def test_an_attribute_it_lacks_is_answered_with_what_there_is():
         _ = APSConfig().stepz
     with pytest.raises(AttributeError, match="no 'xyzzy'; it has its keywords as attributes"):
         _ = APSConfig().xyzzy
+
+
+def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
+    """By name, beside the specifications: the tests above read those."""
+    whole = "steps inner_steps pool_size num_samples lora_rank lora_layers top_k min_new_tokens"
+    whole += " max_new_tokens block_length num_return_sequences seed prefix_reuse guidance_interval"
+    assert {name for name, takes in NUMBERS.items() if takes.whole} == set(whole.split())
+    optional = "beta learning_rate alg_temp threshold top_k pool_size trust_region max_new_tokens"
+    optional += " block_length lora_layers prefix_reuse reward_timeout"
+    optional = {name for name, takes in NUMBERS.items() if takes.optional} - set(optional.split())
+    assert not optional
+    least = {"steps": 1, "inner_steps": 0, "pool_size": 1, "num_samples": 2, "lora_rank": 1}
+    least |= {"lora_layers": 1, "top_k": 1, "min_new_tokens": 0, "max_new_tokens": 1, "seed": 0}
+    least |= {"block_length": 1, "num_return_sequences": 1, "prefix_reuse": 1}
+    least |= {"guidance_interval": 1}
+    assert {name: takes.low for name, takes in NUMBERS.items() if takes.whole} == least
+    positive = "beta lora_alpha learning_rate likelihood_weight trust_region threshold top_p"
+    positive += " gumbel_temperature reward_timeout"
+    assert {name for name, takes in NUMBERS.items() if takes.above} == set(positive.split())

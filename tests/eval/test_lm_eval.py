@@ -14,7 +14,7 @@ import pytest
 import torch
 from aps_eval.lm_eval.likelihood import Span, greedy, log_likelihoods, masked_sets
 from tiny import tiny_bert, tiny_text_model, word_tokenizer
-from worlds import TableDenoiser, all_answers, joint_table
+from worlds import TableDenoiser, all_answers, factor_world, joint_table
 
 from aps_text import APSPipeline
 from aps_text.core.config import APSConfig
@@ -115,6 +115,24 @@ def test_greedy_is_what_plain_decoding_gives():
     spans = [Span((), (), tuple(answer)) for answer in answers]
     found = greedy(bind_table, spans, SYMBOLS, SYMBOLS + 1, batch_size=999)
     assert [a for a, yes in zip(answers, found, strict=True) if yes] == z.tolist()
+
+
+def test_rows_of_similar_length_share_a_pass():
+    bound, world = [], factor_world(LENGTH, SYMBOLS, 1)
+
+    def bind(prompts, lengths):
+        bound.append([len(p) + n for p, n in zip(prompts, lengths, strict=True)])
+        return world.take(torch.zeros(len(prompts), dtype=torch.long))
+
+    sizes = [(9, 1), (1, 3), (5, 2), (2, 1), (7, 3), (1, 1), (4, 3)]
+    spans = [Span((0,) * before, (), (1,) * after) for before, after in sizes]
+    found = log_likelihoods(bind, spans, samples=3, batch_size=4)
+    rows = sorted(a + b for a, b in sizes for _ in range(3 if b > 1 else 1))
+    assert [n for part in bound for n in part] == rows
+    assert [len(part) for part in bound] == [4, 4, 4, 3]
+    alone = [log_likelihoods(bind, [span], samples=3)[0] for span in spans]
+    assert found == pytest.approx(alone)
+    assert found[0] == pytest.approx(world.log_probs[0, 0, 1].item())
 
 
 harness = pytest.importorskip("lm_eval", reason="lm-eval is not installed")
@@ -467,3 +485,24 @@ def test_a_bad_command_names_the_mend(more, message):
 
     with pytest.raises((ValueError, TypeError), match=message):
         main(["--tasks", "nothing", *more])
+
+
+def test_requests_of_one_length_share_a_call(monkeypatch):
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+
+    pipe = APSPipeline(tiny_text_model(), batch_size=2)
+    calls, call = [], APSPipeline.__call__
+
+    def noted(self, prompts, *args, config, **options):
+        calls.append((len(prompts), config.call.max_new_tokens))
+        return call(self, prompts, *args, config=config, **options)
+
+    monkeypatch.setattr(APSPipeline, "__call__", noted)
+    lm = PipelineLM(pipe, config=APSConfig(steps=1))
+    requests = [
+        Instance("generate_until", {}, (f"{'why ' * i}?", {"max_gen_toks": n}), i)
+        for i, n in enumerate([6, 4, 6, 2, 4, 6])
+    ]
+    lm.generate_until(requests, disable_tqdm=True)
+    assert calls == [(1, 2), (2, 4), (2, 6), (1, 6)]

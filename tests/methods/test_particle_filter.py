@@ -308,3 +308,21 @@ def test_a_gradient_proposal_judges_the_answer_up_to_its_likeliest_stop(chance):
     expected = (probs.log() + slope / beta).log_softmax(-1)
     torch.testing.assert_close(tilted.log_phi[:, :4], expected)
     torch.testing.assert_close(tilted.log_theta[:, :4], probs.log())
+
+
+def test_a_filter_looks_at_every_step_but_the_first_and_tilts_none_unless_it_is_told():
+    looked = []
+
+    def twist(operator, at):
+        looked.append(at.step.index)
+
+    canvas = open_canvas(2, LENGTH, MASK)
+    denoiser = factor_world(LENGTH, SYMBOLS, 1, batch=2)
+    reward = table_reward(LENGTH, SYMBOLS, 2, batch=2)
+    for every, steps in ((None, [1, 2, 3]), (1, [1, 2, 3]), (2, [2]), (3, [3]), (4, [])):
+        looked.clear()
+        options = {} if every is None else {"every": every}
+        tilt = GradientTilt(reward, 1.0, None)
+        made = ParticleFilter(2, CONFIG, 0.7, twist, tilt=lambda *_, t=tilt: t, **options)
+        list(made.run(denoiser, reward, canvas, noise_for(range(2))))
+        assert looked == steps

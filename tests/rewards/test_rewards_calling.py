@@ -295,3 +295,24 @@ def test_a_reward_that_stops_its_loop_stops_no_other():
 
     assert call_reward(stops, PROMPTS, ANSWERS, timeout=600) == [1.0] * 3
     assert call_reward(other, PROMPTS, ANSWERS, timeout=600) == [2.0] * 3
+
+
+def test_a_loop_that_hangs_is_given_up_for_a_new_one(monkeypatch):
+    clock, release = StandingClock(), threading.Event()
+    monkeypatch.setattr(waiting, "CLOCK", clock)
+
+    async def hangs(completions, **columns):
+        clock.hangs.set()
+        release.wait(600)
+
+    before = waiting._SHARED.running()
+    try:
+        with pytest.raises(RewardError, match="timed out"):
+            call_reward(hangs, PROMPTS[:1], ANSWERS[:1], timeout=0.2)
+        after = waiting._SHARED.running()
+        assert after is not before
+        assert after.thread is not before.thread
+    finally:
+        release.set()
+    waiting._SHARED.give_up(before)  # somebody else waited for it, too
+    assert waiting._SHARED.running() is after

@@ -334,3 +334,36 @@ def test_options_of_a_reward_given_as_a_partial_are_not_columns():
 
     assert call_reward(load_reward(reward, bonus=2.0), ["q"], ["a"]) == [2.0]
     assert {"prompts", "trainer_state", "log_extra", "log_metric"} <= set(seen[0])
+
+
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [
+        ("x" * 198, 200),
+        ("x" * 199, 200),
+        ("x" * 5000, 200),
+        (slice("x" * 500), 200),
+        (10**59, 60),
+        (10**4000, 60),
+        (ValueError("x" * 1988), 2000),
+        (ValueError("x" * 1989), 2000),
+        (ValueError("x" * 9999), 2000),
+        (ValueError(), len("ValueError")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_description_is_as_long_as_it_may_be(value, length):
+    assert len(described(value)) == length
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("inference", [True, False])
+def test_the_callers_modes_hold_inside_and_come_back(grad, inference):
+    with torch.inference_mode(inference), torch.set_grad_enabled(grad):
+        for _ in range(2):
+            with undisturbed():
+                modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+                assert modes == (grad, inference)
+                torch.set_grad_enabled(not grad)
+            modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+            assert modes == (grad, inference)

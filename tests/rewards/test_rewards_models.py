@@ -64,10 +64,26 @@ def folders(tmp_path_factory):
     return root, adapted
 
 
-@pytest.mark.parametrize("name", ["causal", "headless"])
-def test_a_missing_head_is_named(folders, name):
-    with pytest.raises(ValueError, match=r"is no reward model: it lacks score\.weight of Qwen2"):
-        load_reward(str(folders[0] / name))
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("causal", "Qwen2ForCausalLM"),
+        ("headless", "Qwen2ForSequenceClassification"),
+        ("unnamed", "model"),  # its config.json does not say
+    ],
+)
+def test_a_missing_head_is_named(folders, name, kind, tmp_path):
+    folder = folders[0] / name
+    if name == "unnamed":
+        folder = shutil.copytree(folders[0] / "headless", tmp_path / name)
+        config = json.loads((folder / "config.json").read_text())
+        del config["architectures"]
+        (folder / "config.json").write_text(json.dumps(config))
+    said = (
+        rf"is no reward model: it lacks score\.weight of Qwen2.* \(its config\.json says {kind}\);"
+    )
+    with pytest.raises(ValueError, match=said):
+        load_reward(str(folder))
 
 
 def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path):

@@ -455,3 +455,38 @@ def test_another_vocabulary_scale_is_followed():
     reward.model.set_input_embeddings(scaled)
     again = SequenceClassifier(reward.model, reward.tokenizer)
     torch.testing.assert_close(again.embedding_table(), old.weight.detach())
+
+
+def test_presets_are_those_of_the_cards():
+    """Read anew: what `load_reward("owner/name")` fills in."""
+    import importlib
+
+    from aps_rewards import published
+
+    table = importlib.reload(published).PUBLISHED
+    found = {
+        name: tuple(options.get(key) for key in ("label", "template", "max_length", "batch_size"))
+        for name, options in table.items()
+    }
+    assert found == {
+        "Skywork/Skywork-Reward-V2-Qwen3-0.6B": (None, "chat", 16384, 4),
+        "Skywork/Skywork-Reward-V2-Qwen3-1.7B": (None, "chat", 16384, 4),
+        "Skywork/Skywork-Reward-V2-Qwen3-4B": (None, "chat", 16384, 4),
+        "cardiffnlp/twitter-roberta-base-sentiment-latest": ("positive", "answer", None, None),
+        "s-nlp/roberta_toxicity_classifier": ("neutral", "answer", None, None),
+        "textattack/roberta-base-CoLA": (1, "answer", None, None),
+    }
+    assert table["Skywork/Skywork-Reward-V2-Qwen3-4B"]["system"] is False
+
+
+@pytest.mark.parametrize("many", [-1, 1])
+def test_a_head_that_gives_another_number_of_scores_is_an_error(many):
+    """Not a row that silently keeps its 0."""
+    bert = build("bert")
+
+    def wrong(outputs, attention_mask):
+        return torch.zeros(len(attention_mask) + many)
+
+    reward = SequenceClassifier(bert.model, bert.tokenizer, extract=wrong, template="pair")
+    with pytest.raises(ValueError, match="zip"):
+        reward(PROMPTS, ANSWERS)

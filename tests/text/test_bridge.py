@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from aps_text.text.reward_operator.bridge import VocabularyBridge, bridge_between
+from aps_text.text.reward_operator.token_forms import TokenForms
 
 CORPUS = [
     "A violin is a stringed instrument, played with a bow.",
@@ -288,3 +289,17 @@ def test_a_real_pruned_wordpiece_maps_whole():
     text = [k for k in range(len(kept)) if not found.special[k]]
     assert found.map[text].tolist() == [kept[k] for k in text]
     assert len(text) == len(kept) - 5
+
+
+def test_pieces_of_bytes_are_read_as_a_byte_level_tokenizer_writes_them():
+    forms = TokenForms(byte_bpe(300))
+    write = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    for code in [*range(33, 0x600), *range(0x2000, 0x2100), 0x4E00, 0x1F3BB]:
+        text = chr(code)
+        (piece, _), *more = write.pre_tokenize_str(f"a{text}")
+        assert not more
+        assert forms.form(piece) == (f"a{text}", False)
+        ((piece, _),) = write.pre_tokenize_str(f" a{text}")
+        assert forms.form(piece) == (f"a{text}", True)
+    (piece, _), *_ = write.pre_tokenize_str("é")
+    assert [forms.form(part) for part in piece] == [None, None]  # halves of a character

@@ -7,7 +7,7 @@ import torch
 from aps_rewards.sequence_classifier import SequenceClassifier
 from test_bridge import CORPUS, MAKES, bridge, byte_bpe, spoken, unigram, wordpiece, wrapped
 from test_rewards_sequence_classifier import SIZE, model_of
-from tokenizers import Tokenizer, decoders, models, normalizers, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, processors, trainers
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import BertConfig, Qwen2Config
 from worlds import noise_for, step_at
@@ -16,6 +16,8 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.codebook import Relaxed
 from aps_text.core.config import APSConfig
 from aps_text.core.estimator import estimate
+from aps_text.text.reward_operator.bridge import bridge_between
+from aps_text.text.reward_operator.bridge_stats import BridgeStats
 from aps_text.text.reward_operator.operator import RewardOperator
 from aps_text.text.vocabulary import Vocabulary
 
@@ -237,3 +239,20 @@ def test_a_decoder_reward_behind_another_family():
         soft = op.log_prob(relaxed_of(generator, ids, masked, hard, relaxation)).total
         torch.testing.assert_close(soft, op.log_prob_ids(ids).total.float(), atol=1e-4, rtol=0)
     assert op.stats.retokenised == 0
+
+
+def test_a_frame_that_the_rewards_tokenizer_puts_around_texts_is_no_change_of_theirs():
+    target = wordpiece(True)
+    ids = [(name, target.convert_tokens_to_ids(name)) for name in ("[CLS]", "[SEP]")]
+    target.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ids
+    )
+    source = wordpiece(True)
+    stats = BridgeStats(bridge_between(source, target, vocab_size=len(source)))
+    texts = ["the violin sings", "a cat", ""]
+    answers = source(texts, add_special_tokens=False)["input_ids"]
+    stats.count_texts(target, answers, texts)
+    assert (stats.texts, stats.changed, stats.retokenised) == (3, 0, 0)
+    stats.count_texts(target, [answers[1], answers[0][:-1]], texts[1::-1])
+    assert (stats.texts, stats.changed) == (5, 1)
+    assert stats.retokenised == 1 / 5
