@@ -107,6 +107,9 @@ class MeteredOperator:
         guess = getattr(inner, "guess", None)
         if guess is not None:  # see `Guessing`
             self.guess: Callable[[], Tensor] = guess
+        gaussian = getattr(inner, "gaussian", None)
+        if gaussian is not None:  # see `Gaussian`
+            self.gaussian: Callable[[], tuple[Tensor, float]] = gaussian
 
     def take(self, rows: Tensor) -> MeteredOperator:
         """See `Operator.take`."""

@@ -100,6 +100,14 @@ class Guessing(Protocol):
         ...
 
 
+class Gaussian(Protocol):
+    """What an operator may have beside `Operator`: `log q = peak - |y - A(x)|^2 / (2 s^2)`."""
+
+    def gaussian(self) -> tuple[Tensor, float]:
+        """`peak (B,)`, the log density of a measurement met exactly, and s > 0."""
+        ...
+
+
 class Arithmetic:
     """`a + b` and `0.3 * a` for operators, as weighted sums."""
 

@@ -134,8 +134,13 @@ class Measurement(Arithmetic):
     def log_density(self, images: Tensor) -> Tensor:
         """`log q(y | x)` of images `(B, C, H, W)`, normalised over the measured entries, `(B,)`."""
         squares = self.residual(images).square().flatten(1).sum(1)
+        peak, scale = self.gaussian()
+        return peak.to(squares) - squares / (2 * scale**2)
+
+    def gaussian(self) -> tuple[Tensor, float]:
+        """See `Gaussian`: `-m log(s sqrt(2 pi))`, double, and `s`."""
         constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
-        return -squares / (2 * self.scale**2) - self.counts().to(squares) * constant
+        return -self.counts().double() * constant, self.scale
 
     def chi2(self, images: Tensor) -> Tensor:
         """`|y - A(x)|^2 / (m sigma^2)`, `(B,)`: about 1 for the true image.

@@ -17,6 +17,7 @@ from .best_of_n import BestOf
 from .entrgi import EntRGi, aps_logits, expectation
 from .ets import ETS
 from .fk_steering import FKSteering
+from .g2d2 import G2D2
 from .particle_gibbs import ParticleGibbs
 from .split_gibbs import SplitGibbs
 from .svdd import SVDD
@@ -39,7 +40,7 @@ PEERS: dict[str, Callable[..., Method]] = {
     "particle-gibbs": ParticleGibbs,
 }
 
-IMAGE_PEERS: dict[str, Callable[..., Method]] = {"sgdd": SplitGibbs}
+IMAGE_PEERS: dict[str, Callable[..., Method]] = {"g2d2": G2D2, "sgdd": SplitGibbs}
 """Those for measurements of images alone; text has neither their codes nor a fixed length."""
 
 
