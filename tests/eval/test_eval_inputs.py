@@ -239,6 +239,7 @@ def test_a_task_that_extends_itself_is_refused(tmp_path):
         ("a.jsonl", '{"q": "a"}\n'.encode("utf-32"), "holds zero bytes, as utf-32"),
         ("a.jsonl", gzip.compress(b'{"q": "a"}'), "packed by gzip; name it a.jsonl.gz"),
     ],
+    ids=["cp1252", "latin-1", "utf-16le", "utf-16be", "utf-32", "gzip"],
 )
 def test_an_encoding_that_is_not_read_is_named(tmp_path, name, data, says):
     (tmp_path / name).write_bytes(data)
