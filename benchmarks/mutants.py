@@ -283,8 +283,8 @@ def pytest_sessionfinish(session: Any) -> None:
 
 
 def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests that reach a line, quickest first; of a line that runs at import, those that reach
-    anything of its file, or else those of a file that names its module."""
+    """The tests that reach a line, fastest first; for a line that runs at import, those that reach
+    any line of its file, or else those of a test file that names its module."""
     times: dict[str, float] = known["times"]
     own = known["lines"].get(mutant.file, {})
     nodes = set(own.get(str(mutant.line), []))
