@@ -92,7 +92,7 @@ def kept(
         first: its input needs no gradient.
     """
     d, f, e, a = shape.hidden, shape.ffn, dtype_bytes, max(4, dtype_bytes)
-    wide, narrow = shape.attention_width, shape.kv_heads * shape.head_dim
+    wide, narrow = shape.attention_width, shape.kv_width
     # With a mask, grouped keys are copied to every head, unless there is a single group.
     keys = 2 * e * (wide if masked and shape.kv_heads > 1 else narrow)
     rest = 2 * wide * e + 4 * shape.heads + (positions * e if masked else 0)

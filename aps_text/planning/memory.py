@@ -47,12 +47,12 @@ def weights_bytes(shape: ModelShape, dtype_bytes: int, bits: int | None = None) 
     8 bit: one byte per weight and a float scale per output row (LLM.int8). 4 bit: half a byte per
     weight and a float scale per 64 weights (NF4 without double quantisation).
     """
-    linear = shape.layers * shape.linear_weights()
+    linear = shape.layers * shape.map_weights
     if bits is None:
         return float(shape.parameters * dtype_bytes)
     rest = (shape.parameters - linear) * dtype_bytes
     if bits == 8:
-        return rest + linear + 4.0 * shape.layers * sum(o for _, o in shape.linears)
+        return rest + linear + 4.0 * shape.layers * sum(o for _, o in shape.maps)
     return rest + linear * (0.5 + 4 / 64)
 
 

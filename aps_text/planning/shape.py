@@ -67,32 +67,33 @@ class ModelShape:
         return self.heads * self.head_dim
 
     @property
-    def linears(self) -> list[tuple[int, int]]:
-        """`(in, out)` of a layer's linear projections, q, k, v first."""
-        d, wide, narrow = self.hidden, self.attention_width, self.kv_heads * self.head_dim
-        mlp = [(d, self.ffn)] * (1 if self.layout == "bert" else 2) + [(self.ffn, d)]
-        return [(d, wide), (d, narrow), (d, narrow), (wide, d), *mlp]
+    def kv_width(self) -> int:
+        """KV d_h, the width of keys and of values."""
+        return self.kv_heads * self.head_dim
 
     @property
     def maps(self) -> list[tuple[int, int]]:
-        """`(in, out)` of the modules that LoRA adapts: `linears`, some of them joined."""
-        d, f = self.hidden, self.ffn
+        """`(in, out)` of a layer's linear projections, which LoRA adapts: q, k, v (one module in
+        ModernBERT), the output's, and the MLP's."""
+        d, f, wide, narrow = self.hidden, self.ffn, self.attention_width, self.kv_width
         if self.layout == "modernbert":
             return [(d, 3 * d), (d, d), (d, 2 * f), (f, d)]
-        return self.linears
+        mlp = [(d, f)] * (1 if self.layout == "bert" else 2) + [(f, d)]
+        return [(d, wide), (d, narrow), (d, narrow), (wide, d), *mlp]
 
-    def linear_weights(self, first: int = 0, last: int | None = None) -> int:
-        """Weights in `linears[first:last]` of a layer, which 8 and 4 bit compress."""
-        return sum(i * o for i, o in self.linears[first:last])
+    @property
+    def map_weights(self) -> int:
+        """Weights of a layer's linear projections, which 8 and 4 bit compress."""
+        return sum(i * o for i, o in self.maps)
 
     @property
     def parameters(self) -> int:
         """The exact number of parameters."""
-        d, layer = self.hidden, self.linear_weights()
+        d, layer = self.hidden, self.map_weights
         embedding = self.vocab * d
         head = self.vocab * d if self.token_head and not self.tied else 0
         if self.layout == "bert":
-            layer += sum(o for _, o in self.linears) + 4 * d
+            layer += sum(o for _, o in self.maps) + 4 * d
             embedding += (self.context + 2) * d + 2 * d
             head += d * d + 3 * d + self.vocab if self.token_head else 0
             return self.layers * layer + embedding + head
@@ -101,7 +102,7 @@ class ModelShape:
             return self.layers * (layer + 2 * d) + embedding + d + head
         layer += 2 * d + (2 * self.head_dim if self.qk_norm else 0)
         if self.attention_bias:
-            layer += sum(o for _, o in self.linears[:3])
+            layer += sum(o for _, o in self.maps[:3])
         return self.layers * layer + embedding + head + d
 
 
@@ -157,9 +158,6 @@ PRESETS: dict[str, ModelShape] = {
 _PUBLISHED = {
     "dream-7b": r"dream|dream-(coder-)?v0-(instruct|base)-7b|diffucoder-7b-(base|instruct|cpgrpo)",
     "llada-8b": r"llada|llada-8b-(instruct|base)|llada-1\.5",
-    "skywork-0.6b": r"skywork-reward-v2-qwen3-0\.6b",
-    "skywork-1.7b": r"skywork-reward-v2-qwen3-1\.7b",
-    "skywork-4b": r"skywork-reward-v2-qwen3-4b",
     "bert-base": r"bert-base-uncased",
     "minilm": r"relevance",
 }
@@ -183,7 +181,7 @@ def find_shape(name: str) -> ModelShape:
     Raises:
         ValueError: none of these, or a `config.json` that lacks a size.
     """
-    key = name.lower().rstrip("/").rsplit("/", 1)[-1]
+    key = name.lower().rstrip("/").rsplit("/", 1)[-1].replace("-reward-v2-qwen3", "")
     path = Path(__file__).parent.parent / "weights" / "mini_text" if name == "mini" else Path(name)
     file = path if path.suffix == ".json" else path / "config.json"
     if file.is_file():
