@@ -101,10 +101,10 @@ class Guessing(Protocol):
 
 
 class Gaussian(Protocol):
-    """What an operator may have beside `Operator`: `log q = peak - |y - A(x)|^2 / (2 s^2)`."""
+    """An operator with Gaussian noise: `log q = peak - |y - A(x)|^2 / (2 s^2)`."""
 
     def gaussian(self) -> tuple[Tensor, float]:
-        """`peak (B,)`, the log density of a measurement met exactly, and s > 0."""
+        """`peak (B,)`, the log density where `y = A(x)`, and the standard deviation s > 0."""
         ...
 
 

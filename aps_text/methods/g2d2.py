@@ -1,21 +1,23 @@
-"""G2D2: at each step a distribution of every token is fitted to the measurement, and drawn from.
+"""G2D2: each step fits a distribution m over every token to the measurement, and draws from it.
 
-    lp  = log x_theta(z) at masks, one-hot where a token is (`floor` elsewhere)
-    m   = lp at first, then logsoftmax(forget * lp + (1 - forget) * m)
-    N times:   zh = softmax((m + gumbel) / temperature)            (soft)
+    lp  = log x_theta(z) at masks; at a committed token, 0 for that token and `floor` for all others
+    m   = lp in the first step, then logsoftmax(forget * lp + (1 - forget) * m)
+    N times:   zh = softmax((m + gumbel) / temperature)
                m  <- RAdam step on |y - A(D(zh C))| + kl_i sum_l KL(softmax m_l || lp_l)
-    star       z = a draw of ALL tokens from m (top-p), random ones masked again: (1 - alpha_s) L
-    standard   masks are revealed by a coin, drawn from m; tokens stay
+    star       every token is drawn anew from m (top-p); then (1 - alpha_s) L random positions are
+               masked again
+    standard   each mask is revealed with the probability of the schedule, by a draw from m;
+               committed tokens stay
 
-The rate and the weight of the KL fall from step to step: `lr_i = lr 10^(s/2 .. -s/2)`, s `lr_span`,
-and `kl_i` alike. In the star-shaped noising of the paper every token may still change, so m covers
-the committed positions too.
+From the first step to the last, the learning rate falls from `lr 10^(s/2)` to `lr 10^(-s/2)`, with
+s = `lr_span`; `kl_i` likewise, with `kl_span`. With `star` every token may still change; so m
+covers the committed positions, too.
 
 Source: Murata et al. 2024, "G2D2: Gradient-Guided Discrete Diffusion for Inverse Problem Solving",
-https://arxiv.org/abs/2410.14710. Differences: one distance per row, where theirs is of a single
-image; distances are summed with the operator's weights where it is a sum; top-p only in the star's
-draws; the grid and schedule are the call's. Their settings for super-resolution are the
-defaults, but for the noising: their own four presets run `standard`. Cost per sample: T forwards,
+https://arxiv.org/abs/2410.14710. Differences: images are decoded in batches, each with a distance
+of its own; the distances of a sum of operators are added with its weights; top-p is used only in
+the draws of `star`; time grid and schedule are the call's. The defaults are their settings for
+super-resolution, except `noising`: their four presets use `standard`. Cost per sample: T forwards,
 T*N operator forwards and backwards.
 """
 
@@ -52,15 +54,17 @@ class G2D2:
 
     Attributes:
         noising: `star | standard`; see the module.
-        inner_steps: N >= 0.
-        lr, lr_span: rate of RAdam, > 0, at the middle step; how many powers of ten it falls by.
-        kl, kl_span: weight of the KL, >= 0, in units of the distance (pixel values); likewise.
-        forget: share of the new lp in the start of m, in [0, 1].
+        inner_steps: N >= 0, RAdam steps on m per denoising step.
+        lr, lr_span: learning rate at the middle step, > 0; number of powers of ten by which it
+            falls over the run, >= 0.
+        kl, kl_span: weight of the KL at the middle step, >= 0, in pixel values per nat; powers of
+            ten by which it falls, >= 0.
+        forget: weight of the new lp in the start of m, in [0, 1].
         temperature: of the Gumbel-softmax, > 0.
-        top_p: of the star's draws, in (0, 1].
-        floor: the lowest log-probability of lp, in nats, <= 0. A committed token starts
-            `forget * floor` ahead of any other, 21 nats with the authors' values, and then hardly
-            ever changes; nearer to 0 the star revises more.
+        top_p: for the draws of `star`, in (0, 1].
+        floor: the lowest log-probability of lp, in nats, <= 0. A committed token starts ahead of
+            all others by `-forget * floor` nats, 21 with the authors' values, and then hardly ever
+            changes; with a floor nearer to 0, `star` changes more tokens.
     """
 
     noising: Literal["star", "standard"] = "star"
@@ -104,8 +108,8 @@ class G2D2:
         """See `Method.steps`. Positions that are not masked at first stay.
 
         Raises:
-            ValueError: an operator that is no differentiable measurement with a codebook, a canvas
-                that ends at stop tokens, or `remask`.
+            ValueError: the operator is not a differentiable measurement with a codebook, the canvas
+                has stop tokens, or the call's `remask` is True.
         """
         unmasking_only(config, "G2D2")
         operator, config = guiding(operator), self.settings(config)
@@ -151,10 +155,12 @@ class G2D2:
     def fit(
         self, operator: Operator, step: Step, free: Tensor, start: Tensor, log_p: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """m after N steps, normalised `(N, K)`, and the last loss's terms, `(B,)` each.
+        """m after the inner steps, normalised, `(N, K)`, and the terms of the last loss, `(B,)`
+        each, in pixel values.
 
         Args:
-            free: `(B, L)` bool; the positions that m, `start` and `log_p` are about.
+            free: `(B, L)` bool, the N positions of m, `start` and `log_p`.
+            start, log_p: `(N, K)`, the start of m, and lp.
         """
         last = step.config.sampler.steps - 1
         half = 0.5 - step.index / last if last else 0.0
@@ -206,7 +212,7 @@ def _state(
     log_p: Tensor,
     loss: dict[str, Tensor],
 ) -> StepState:
-    """What a step did, over all rows of `full`, of which `rows` took part."""
+    """The state after a step of `rows`, with all rows of `full`."""
     where = positions_of(free)
 
     def spread(values: Tensor, empty: float = 0.0) -> Tensor:
@@ -242,7 +248,9 @@ def distances(operator: Operator, z: Tensor, free: Tensor, probs: Tensor) -> Ten
     """`|y - A(D(x))|`, summed over the operator's parts by their weights, `(B,)`.
 
     Args:
-        z, free: `(B, L)`; the canvas, and where `probs (N, K)` take the place of its tokens.
+        z: `(B, L)`, the canvas.
+        free: `(B, L)` bool, the N positions whose tokens are replaced by `probs`.
+        probs: `(N, K)`.
     """
     where = positions_of(free)
     ids = z.index_put(where, probs.detach().argmax(-1))

@@ -68,7 +68,7 @@ class ModelShape:
 
     @property
     def kv_width(self) -> int:
-        """KV d_h, the width of keys and of values."""
+        """Width of the keys and of the values: heads of keys times head dimension."""
         return self.kv_heads * self.head_dim
 
     @property
