@@ -271,4 +271,6 @@ def weighted_sum(*weighted: tuple[float, Operator]) -> OperatorSum:
 def guiding(operator: Operator) -> Operator:
     """The sum of the parts with a non-zero weight (the others are only reported)."""
     weighted = [(weight, part) for weight, part in parts(operator) if weight != 0]
+    if len(weighted) == 1 and weighted[0][0] == 1:
+        return weighted[0][1]
     return weighted_sum(*weighted) if weighted else ZeroOperator()

@@ -75,7 +75,7 @@ class APSSMC:
     floor: float = 0.05
     final: Literal["weight", "reward"] = "reward"
 
-    selects: ClassVar[bool] = False
+    selects: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_filter(self.particles, self.beta, self.every, self.resample, self.final)

@@ -68,7 +68,9 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
             found[field] = f"{name} does not read it"
         elif values[field] != value:
             found[field] = f"{name} has {values[field]!r} in its place"
-    if is_greedy(used) and not drafted:
+    selects = getattr(inner, "selects", False)  # x_phi is only a proposal of its draws
+    certain = used.sampler.draw.temperature == 0 and not draws_order(used)
+    if (is_greedy(used) or (selects and certain)) and not drafted:
         mend = "temperature=0 draws nothing, so all are identical; use temperature > 0"
         found["num_return_sequences"] = mend
         if isinstance(method, BestOf) or getattr(method, "selects", False):

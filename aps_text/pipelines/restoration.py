@@ -26,7 +26,9 @@ from ..images.measurement import Measurement
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_PEERS, PEERS
+from ..methods.unread import refuse_unread
 from .image_model import ImageModel, load_image_model
+from .inputs import as_count, as_seeds, kind_of
 
 __all__ = ["RestorationOutput", "RestorationPipeline"]
 
@@ -79,9 +81,7 @@ class RestorationPipeline:
     """
 
     def __init__(self, model: ImageModel, *, batch_size: int = 16) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is an integer of at least 1, got {batch_size!r}")
-        self.model, self.batch_size = model, batch_size
+        self.model, self.batch_size = model, as_count("batch_size", batch_size)
 
     @classmethod
     def from_pretrained(
@@ -134,6 +134,7 @@ class RestorationPipeline:
         tokenizer = self.model.tokenizer
         return replace(
             measurement,
+            y=measurement.y.to(self.model.prior.positions.device),
             decode=tokenizer.decode,
             codebook=tokenizer.codebook,
             encode=tokenizer.encode,
@@ -172,32 +173,30 @@ class RestorationPipeline:
         """
         if config is not None and options:
             raise TypeError("pass either config=... or single options, not both")
-        if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-            raise ValueError(f"samples is an integer of at least 1, got {samples!r}")
-        settings = config or self._settings(samples, method, options)
+        samples, runner = as_count("samples", samples), _method(method)
+        settings = self._settings(samples, runner, options) if config is None else config
+        if not isinstance(settings, APSConfig):
+            raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
         if samples > 1 and settings.sampler.candidate == "quantized":
             raise ValueError(
                 f"candidate='quantized' makes {samples} identical images; use "
                 "candidate='sample' or samples=1"
             )
         count = len(measurement.y)
-        own = [settings.call.seed] * count if seeds is None else [int(one) for one in seeds]
-        if len(own) != count:
-            raise ValueError(
-                f"seeds has {len(own)} values for {count} measurements; give one for each"
-            )
-        operator, runner = self.bound(measurement), _method(method)
-        values = self._values(attributes, count)
+        own = as_seeds(seeds, settings.call.seed, count)
+        device = self.model.prior.positions.device
+        operator = self.bound(measurement)
+        values = self._values(attributes, count).to(device)
         fit = settings.sampler.fit
         layers = settings.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
         cost, found = Cost(), []
         pairs = [(row, draw) for row in range(count) for draw in range(samples)]
         for first in range(0, len(pairs), self.batch_size):
             part = pairs[first : first + self.batch_size]
-            rows = torch.tensor([row for row, _ in part])
+            rows = torch.tensor([row for row, _ in part], device=device)
             noise = Noise(
-                torch.tensor([own[row] for row, _ in part]),
-                torch.tensor([draw for _, draw in part]),
+                torch.tensor([own[row] for row, _ in part], device=device),
+                torch.tensor([draw for _, draw in part], device=device),
             )
             scale = settings.model.cfg_scale
             denoiser = MeteredDenoiser(
@@ -224,10 +223,15 @@ class RestorationPipeline:
             cost.stop(ids.device),
         )
 
-    def _settings(self, samples: int, method: str | Method, options: dict[str, Any]) -> APSConfig:
-        if samples > 1 or method != "aps":
+    def _settings(self, samples: int, method: Method, options: dict[str, Any]) -> APSConfig:
+        for name in options:
+            if name in OF_TEXT:
+                raise ValueError(f"{name}={options[name]!r} has no use here: {OF_TEXT[name]}")
+        if samples > 1 or not isinstance(method, APS):
             options = {"candidate": "sample", **options}
-        return APSConfig.make("restore", **options)
+        made = APSConfig.make("restore", **options)
+        refuse_unread(method, options, "restore")
+        return made
 
     def _values(
         self, attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None, count: int
@@ -242,6 +246,17 @@ class RestorationPipeline:
             )
         return torch.cat([prior.values(one) for one in attributes])
 
+
+OF_TEXT = {
+    **dict.fromkeys(
+        ("max_new_tokens", "min_new_tokens", "eos_penalty"), "an image has a fixed number of tokens"
+    ),
+    "num_return_sequences": "use samples=",
+    "block_length": "images are not filled from left to right",
+    "prefix_reuse": "there is no prompt",
+    **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
+}
+"""Settings of text alone, and why they have no effect on images."""
 
 METHODS: dict[str, Callable[..., Method]] = {
     "aps": APS,

@@ -229,12 +229,13 @@ class APSPipeline:
         Raises:
             ValueError: `reward` contains no `Normalised`.
         """
-        found: list[Normalised] = normalised_in(load_reward(reward))
+        loaded = load_reward(reward)
+        found: list[Normalised] = normalised_in(loaded)
         items = prompt_items(prompts)
         known = as_columns(columns, len(items))
         plain = self.generate(items, columns=known, num_return_sequences=samples, **options)
         observe(found, plain, known)
-        return load_reward(reward)
+        return loaded
 
     def _open(
         self,

@@ -207,4 +207,10 @@ def _mentioned(text: str, choices: Sequence[str]) -> str | None:
         found = [m for m in re.finditer(whole, text, flags=re.I) if not denied(text, m)]
         if found:
             spots.append((found[-1].end(), len(one), one))
-    return max(spots)[2] if spots else None
+    if not spots:
+        return None
+    end, _, chosen = max(spots)
+    before = text[: end - len(chosen)]
+    if re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, choices))})\s*(?:/|\bor)\s*$", before, re.I):
+        return None  # one of two
+    return chosen

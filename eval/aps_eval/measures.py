@@ -27,6 +27,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from .extraction import number
 from .items import Item
@@ -73,11 +74,11 @@ def _numeric(one: Answer) -> float:
     return float(any(_equal(found, w) for w in wanted if w is not None))
 
 
-def _equal(one: float, other: float) -> bool:
-    """Whether two numbers are equal: integers exactly, others up to rounding."""
-    if one.is_integer() and other.is_integer():
+def _equal(one: Fraction, other: Fraction) -> bool:
+    """Integers exactly, others within rounding."""
+    if one.denominator == other.denominator == 1:
         return one == other
-    return abs(one - other) <= 1e-9 * max(1.0, abs(other))
+    return abs(one - other) <= max(Fraction(1), abs(other)) / 10**9
 
 
 def _contains(one: Answer) -> float:

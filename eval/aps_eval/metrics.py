@@ -7,6 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from fractions import Fraction
 
 from .numbers import as_number, normal_text, numerals
 
@@ -42,7 +43,7 @@ def same_answer(one: str, other: str) -> bool:
     return one.strip().lower() == other.strip().lower()
 
 
-def _meant(text: str) -> tuple[list[float | None], str, bool]:
+def _meant(text: str) -> tuple[list[Fraction | None], str, bool]:
     found = [as_number(numeral.text or "") for numeral in numerals(normal_text(text))]
     signs = "".join(c for c in text if c in "+#<>=") if not found else ""
     last = re.search(r"\s(a|an|the)\W*$", text, re.I)

@@ -170,12 +170,17 @@ def word_number(text: str, *, first: bool = False) -> str | None:
     return f"-{value}" if re.match("minus|negative", spoken[0], re.I) and value else str(value)
 
 
-def as_number(text: str) -> float | None:
-    """The value of a number as text: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else."""
+def as_number(text: str) -> Fraction | None:
+    """The exact value of a number as text: `1,234.5`, `-3`, `3/4`, `2e6`; None for anything else,
+    and for powers of ten above 400."""
     plain = text.replace(",", "").replace(" ", "")
+    match = re.fullmatch(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE]([-+]?\d+)|/\d+(?:\.\d+)?)?", plain)
+    if match is None or abs(int(match[1] or 0)) > 400:
+        return None
+    above, _, below = plain.partition("/")
     try:
-        return float(Fraction(plain)) if "/" in plain else float(plain)
-    except (ValueError, ZeroDivisionError, OverflowError):
+        return Fraction(above) / Fraction(below or 1)
+    except (ValueError, ZeroDivisionError):
         return None
 
 

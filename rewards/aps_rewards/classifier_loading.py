@@ -93,6 +93,10 @@ def _loaded(
         if not adapter and (folder / "config.json").is_file():
             _check_kinds(folder)
     base = _base_of(folder) if adapter else place
+    if adapter and Path(base).is_dir():
+        _check_depth(Path(base))
+        _check_files(Path(base))
+        _check_kinds(Path(base))
     options = dict(hub)
     extra: dict[str, Any] = {}
     if adapter:

@@ -54,13 +54,16 @@ def start(
         return _background(_awaited(call, read), timeout)
 
     def finish() -> Any:
+        begun = CLOCK.now()
+
         def work() -> Any:
             result = call()
             return result if inspect.isawaitable(result) else (read(result),)
 
         found = within(timeout, work)
         if inspect.isawaitable(found):
-            return _background(_awaited(lambda: found, read), timeout)()
+            left = None if timeout is None else max(0.0, timeout - (CLOCK.now() - begun))
+            return _background(_awaited(lambda: found, read), left)()
         return found[0]
 
     return finish

@@ -92,6 +92,7 @@ def test_words_to_choose_from():
     assert extract("choice", "the cart was washed", words) is None
     assert extract("choice", "a car, not ash", words) == "car"
     assert extract("choice", "it is 1.5", ["1", "5"]) is None
+    assert extract("choice", "The answer is Paris or London", ["Paris", "London"]) is None
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_numbers_of_other_makes():
     assert as_number("1,234.5") == 1234.5
     assert as_number("3/4") == 0.75
     assert as_number("3/0") is None
-    assert as_number("seven") is None
+    assert [as_number(text) for text in ("seven", "nan", "inf", "1_000", "1e999", "")] == [None] * 6
 
 
 @pytest.mark.parametrize("word", ["yes", "no", "yeah", "nope"])

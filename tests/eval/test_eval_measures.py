@@ -138,6 +138,11 @@ def test_whole_numbers_are_compared_exactly():
     item = Item("1", "?", ("1000000002",))
     assert of("numeric", "x", "1000000002", item) == 1
     assert of("numeric", "x", "1000000001", item) == 0
+    wide = Item("1", "?", ("9007199254740992",))
+    assert of("numeric", "x", "9007199254740993", wide) == 0
+    third = Item("1", "?", ("1/3",))
+    assert of("numeric", "x", "0.33333333333", third) == 1
+    assert of("numeric", "x", "0.3333", third) == 0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from test_image_model import write
 from aps_text.images.degradations import Grayscale
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import read_measurement, write_measurement
+from aps_text.methods.aps import APS
 from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
@@ -101,6 +102,14 @@ def test_each_kind_of_phi_runs_and_explains_more_than_the_prior(pipe, measured):
         assert found.chi2.mean() < plain.mean(), options
 
 
+def test_a_method_is_the_same_by_name_and_as_an_object(pipe, measured):
+    assert torch.equal(pipe(measured, method=APS(), **FEW).ids, pipe(measured, **FEW).ids)
+
+
+def test_a_guess_reaches_the_particles_of_a_filter(pipe, measured):
+    assert pipe(measured, method="aps-smc", tilt_start=1.0, steps=2).images.isfinite().all()
+
+
 def test_a_saved_measurement_is_restored_alike(pipe, measured, tmp_path):
     write_measurement(measured, tmp_path / "y.safetensors")
     again = read_measurement(tmp_path / "y.safetensors")
@@ -108,13 +117,20 @@ def test_a_saved_measurement_is_restored_alike(pipe, measured, tmp_path):
 
 
 BAD = [
-    (lambda p, m: p(m, samples=0), ValueError, "samples is an integer of at least 1"),
+    (lambda p, m: p(m, samples=0), ValueError, "samples must be at least 1, got 0"),
     (lambda p, m: p(m, samples=2, candidate="quantized"), ValueError, "identical images"),
     (lambda p, m: p(m, {"kind": "c"}), ValueError, "'c'"),
     (lambda p, m: p(m, {"size": "a"}), ValueError, "no attribute 'size'"),
     (lambda p, m: p(m, [{}]), ValueError, "attributes has 1 mappings for 3 measurements"),
     (lambda p, m: p(m, seeds=[1]), ValueError, "seeds has 1 values for 3"),
     (lambda p, m: p(m, adapter="logits", tilt_keep=0.5), ValueError, "use adapter='codes'"),
+    (lambda p, m: p(m, method="plain", inner_steps=50), ValueError, "inner_steps=50 has no use"),
+    (lambda p, m: p(m, num_return_sequences=3), ValueError, "num_return_sequences=3 .* samples="),
+    (lambda p, m: p(m, max_new_tokens=3), ValueError, "max_new_tokens=3 has no use here"),
+    (lambda p, m: p(m, block_length=2), ValueError, "block_length=2 has no use here"),
+    (lambda p, m: p(m, seeds=[1.5] * 3), TypeError, "seed 0 is a whole number"),
+    (lambda p, m: p(m, seeds=[2**64] * 3), ValueError, "seed 0"),
+    (lambda p, m: p(m, config=3), TypeError, "config is an APSConfig, got"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),
     (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16), "zoom"), ValueError, "task is one of"),

@@ -101,10 +101,14 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         )
     seeds = _seeds(values)
     limit, offset = values.get("limit"), values.get("offset") or 0
-    for name, number, least in (("limit", limit, 1), ("offset", offset, 0)):
-        whole = isinstance(number, int) and not isinstance(number, bool)
-        if number is not None and not (whole and number >= least):
-            raise ValueError(f"{name} is a whole number from {least} on, got {number!r}")
+    batch = values.get("batch_size", 16)
+    for name, number, least in (
+        ("limit", limit, 1),
+        ("offset", offset, 0),
+        ("batch_size", batch, 1),
+    ):
+        if number is not None:
+            _check_whole(name, number, least)
     split = str(values.get("split") or "test")
     if split not in ("test", "tune"):
         raise ValueError(f"split is 'test' or 'tune', got {split!r}")
@@ -115,7 +119,10 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         match = Match(**match)
         for which in dict.fromkeys(cell.block for cell in cells):
             _check_match(match, {cell.label for cell in cells if cell.block == which})
-    tuning = dict(values.get("tuning") or {})
+    tuning = values.get("tuning") or {}
+    if not isinstance(tuning, Mapping):
+        raise ValueError(f"tuning is a mapping, got {tuning!r}")
+    tuning = dict(tuning)
     known(tuning, [f.name for f in dataclasses.fields(Tuning)], "tuning")
     check_trials(cells, Tuning(**tuning), split)
     return Grid(
@@ -125,7 +132,7 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         offset=offset,
         model=str(values.get("model", "mini")),
         model_options=dict(values.get("model_options") or {}),
-        batch_size=int(values.get("batch_size", 16)),
+        batch_size=16 if batch is None else batch,
         match=match,
         data=values.get("data"),
         values=values,
@@ -133,6 +140,11 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         baseline=str(values.get("baseline") or "plain"),
         tuning=Tuning(**tuning),
     )
+
+
+def _check_whole(name: str, number: Any, least: int) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ValueError(f"{name} is a whole number from {least} on, got {number!r}")
 
 
 def _check_match(match: Match, labels: set[str]) -> None:
@@ -150,8 +162,8 @@ def _check_match(match: Match, labels: set[str]) -> None:
         elif isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
             raise ValueError(f"match: a budget is a label or a positive number, got {budget!r}")
     for name, number in (("prompts", match.prompts), ("repeats", match.repeats)):
-        if number is not None and (not isinstance(number, int) or number < 1):
-            raise ValueError(f"match: {name} is a whole number from 1, got {number!r}")
+        if number is not None:
+            _check_whole(f"match: {name}", number, 1)
     names = [match.called(budget) for budget in match.budgets]
     if len(set(names)) < len(names):
         raise ValueError(f"match: a budget occurs twice: {', '.join(names)}")

@@ -94,7 +94,8 @@ def match_cells(
             if len(match.budgets) > 1 and cell.knob is not None:
                 name = match.called(budget)
                 own = replace(cell, label=f"{cell.label} @{name}", budget=name)
-            knob = "" if cell.label == budget else cell.knob or ""
+            itself = isinstance(budget, str) and match.rival(budget) == (1.0, cell.label)
+            knob = "" if itself else cell.knob or ""
             value: int | None = None
             if knob:
 

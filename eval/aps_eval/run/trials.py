@@ -72,7 +72,11 @@ def best_trial(found: Sequence[Trial]) -> int:
     def kept(n: int) -> float:
         return float(found[n].kept or 0.0)
 
-    fit = [n for n in made if found[n].floor is None or kept(n) >= float(found[n].floor or 0.0)]
+    def fits(n: int) -> bool:
+        floor = found[n].floor
+        return floor is None or (found[n].kept is not None and kept(n) >= floor)
+
+    fit = list(filter(fits, made))
     return max(fit, key=value) if fit else max(made, key=kept)
 
 
