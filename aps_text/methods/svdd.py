@@ -119,7 +119,8 @@ class SVDD:
             entries, _ = take_ragged(step.where, kept)
             move = move.take(kept)
             canvas = canvas.put(rows, move.canvas)
-            yield step.take(kept).report(canvas, rows, tilted.take(kept, entries), move)
+            law = tilted.take(kept, entries)
+            yield step.take(kept).report(canvas, rows, law, move, guided=False)  # no x_phi
             still = (move.canvas.z == denoiser.mask_id).any(-1)
             entries, where = take_ragged(ahead.where, torch.searchsorted(left, kept[still]))
             rows, log_theta = rows[still], log_ahead[entries]

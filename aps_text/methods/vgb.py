@@ -226,6 +226,6 @@ def _state(
         candidates=candidates,
         tilted=tilted,
         prior=tilted,
-        guided=True,
+        guided=False,  # there is no x_phi, whose KL to x_theta would be reported
         kl=tilted.new_zeros(len(z)),
     )
