@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .call import Call, PlannedStep
-from .layers import back, forward, lora_back, lora_forward
+from .layers import Operations, operations
 
 __all__ = ["Passes", "count_flops", "count_passes"]
 
@@ -83,7 +83,9 @@ def count_flops(call: Call) -> dict[str, float]:
     `recomputed` (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
     """
     shape, reward, size, n = call.shape, call.reward, call.positions, call.layers
-    whole, rank = forward(shape, size, size), call.lora.rank if call.lora else 0
+    rank = call.lora.rank if call.lora else 0
+    whole = operations(shape, size, size).forward
+    below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
     # If layers take different arguments, the upper ones (except the last) run once to record them.
     trunk = (shape.layers - (1 if shape.layout == "modernbert" else n)) * whole
     transform = 0 if shape.layout == "llama" else shape.hidden
@@ -92,23 +94,18 @@ def count_flops(call: Call) -> dict[str, float]:
     for step in call.steps:
         asked = step.asked
         alone, under, ways = replays(call, step)
-        replay = (n - 1) * whole + forward(shape, size, asked)
+        last = operations(shape, size, asked, rank=rank, first=n == 1)
+        layers = Operations(*map(sum, zip(*below, last, strict=True)))
         head = 2.0 * asked * shape.hidden * (shape.vocab + transform)
         found["trunk"] += trunk
-        found["replays"] += (alone + under) * replay
+        found["replays"] += (alone + under) * layers.forward
         found["head"] += (alone + under) * head
+        found["backward"] += ways * (head + layers.back)
+        found["lora"] += under * layers.lora_forward + ways * layers.lora_back
         if call.config.model.cfg_scale > 0:
-            found["without prompt"] += trunk + replay + head
-        if ways:
-            depths = [(size, index == 0) for index in range(n - 1)] + [(asked, n == 1)]
-            low = sum(lora_forward(shape, size, at, rank) for at, _ in depths)
-            found["backward"] += ways * (
-                head + sum(back(shape, size, at, first=first) for at, first in depths)
-            )
-            found["lora"] += under * low + ways * sum(
-                lora_back(shape, size, at, rank, first=first) for at, first in depths
-            )
-            found["recomputed"] += ways * (replay + low) if call.checkpointing else 0.0
+            found["without prompt"] += trunk + layers.forward + head
+        if call.checkpointing:
+            found["recomputed"] += ways * (layers.forward + layers.lora_forward)
         if reward and step.guided and not call.draws:
             # p @ C and its gradient, and two sums of p over the bridge's matched tokens.
             mixing = 2.0 * asked * shape.vocab * (2 * reward.shape.hidden + 2)
@@ -119,7 +116,7 @@ def count_flops(call: Call) -> dict[str, float]:
     found = {part: call.batch * value for part, value in found.items()}
     if reward:
         passes, span = count_passes(call), call.tokens + reward.frame
-        there = reward.shape.layers * forward(reward.shape, span, span)
-        again = reward.shape.layers * back(reward.shape, span, span)
-        found["reward"] = passes.reward_forwards * there + passes.reward_backwards * again
+        each = operations(reward.shape, span, span)
+        scored = passes.reward_forwards * each.forward + passes.reward_backwards * each.back
+        found["reward"] = reward.shape.layers * scored
     return found

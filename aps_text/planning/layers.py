@@ -23,55 +23,46 @@ Kept per position (d width, f inner width, e bytes of a number, a bytes of phi's
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from .shape import ModelShape
 
-__all__ = ["back", "forward", "kept", "lora_back", "lora_forward", "workspace"]
+__all__ = ["Operations", "kept", "operations", "workspace"]
 
 
-def forward(shape: ModelShape, positions: int, queries: int) -> float:
-    """Operations of a layer on S `positions`, with its output at Q `queries` of them."""
-    maps = sum(at * i * o for at, i, o in _maps(shape, positions, queries))
-    return 2.0 * maps + 4.0 * _scored(shape, positions, queries)
+class Operations(NamedTuple):
+    """Of one layer: forward and back, and what its low-rank maps add to each."""
+
+    forward: float
+    back: float
+    lora_forward: float
+    lora_back: float
 
 
-def back(shape: ModelShape, positions: int, queries: int, *, first: bool = False) -> float:
-    """Operations of the backward pass of a frozen layer; `first`: its input needs no gradient."""
-    below = sum(at * i * o for at, i, o in _entry(shape, positions, queries)) if first else 0
-    return (
-        forward(shape, positions, queries) + 6.0 * _scored(shape, positions, queries) - 2.0 * below
+def operations(
+    shape: ModelShape, positions: int, queries: int, *, rank: int = 0, first: bool = False
+) -> Operations:
+    """Of a layer on S `positions`, with its output at Q `queries` of them.
+
+    Args:
+        rank: r of LoRA; 0 is none.
+        first: the layer's input needs no gradient.
+    """
+    joined = shape.layout == "modernbert"
+    queries = positions if joined else queries
+    others = [queries] * (len(shape.maps) - 3)
+    places = [positions] * len(shape.maps) if joined else [queries, positions, positions, *others]
+    maps = [(at, i, o) for at, (i, o) in zip(places, shape.maps, strict=True)]
+    entry = maps[: 1 if joined else 3] if first else []  # they read the layer's input
+    scored = queries * positions * shape.attention_width
+    linear = 2.0 * sum(at * i * o for at, i, o in maps)
+    lora = 2.0 * rank * sum(at * (i + o) for at, i, o in maps)
+    return Operations(
+        forward=linear + 4.0 * scored,
+        back=linear + 10.0 * scored - 2.0 * sum(at * i * o for at, i, o in entry),
+        lora_forward=lora,
+        lora_back=2 * lora - 2.0 * rank * sum(at * i for at, i, _ in entry),
     )
-
-
-def lora_forward(shape: ModelShape, positions: int, queries: int, rank: int) -> float:
-    """Operations of the low-rank maps of a layer."""
-    return 2.0 * rank * sum(at * (i + o) for at, i, o in _maps(shape, positions, queries))
-
-
-def lora_back(
-    shape: ModelShape, positions: int, queries: int, rank: int, *, first: bool = False
-) -> float:
-    """Operations of the backward pass of a layer's low-rank maps."""
-    below = sum(at * i for at, i, _ in _entry(shape, positions, queries)) if first else 0
-    return 2 * lora_forward(shape, positions, queries, rank) - 2.0 * rank * below
-
-
-def _maps(shape: ModelShape, positions: int, queries: int) -> list[tuple[int, int, int]]:
-    """For each linear layer: the number of positions it runs at, and its input and output size."""
-    if shape.layout == "modernbert":
-        return [(positions, i, o) for i, o in shape.maps]
-    places = [queries, positions, positions, *[queries] * len(shape.maps)]
-    return [(at, i, o) for at, (i, o) in zip(places, shape.maps, strict=False)]
-
-
-def _entry(shape: ModelShape, positions: int, queries: int) -> list[tuple[int, int, int]]:
-    """The linear layers that read the layer's input, as in `_maps`."""
-    return _maps(shape, positions, queries)[: 1 if shape.layout == "modernbert" else 3]
-
-
-def _scored(shape: ModelShape, positions: int, queries: int) -> int:
-    """Q S H d_h, the multiplications of queries with keys."""
-    at = positions if shape.layout == "modernbert" else queries
-    return at * positions * shape.attention_width
 
 
 def kept(
