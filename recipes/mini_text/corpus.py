@@ -80,9 +80,16 @@ def speaking(
 
 
 def choose(
-    found: Iterable[tuple[str, str, str, float]], *, lint: bool = True
+    found: Iterable[tuple[str, str, str, float]],
+    *,
+    lint: bool = True,
+    before: Iterable[tuple[str, str, str]] = (),
 ) -> tuple[list[tuple[str, str, str]], Counter[str]]:
-    """The answers to keep, and how many were dropped for each reason."""
+    """The answers to keep, and how many were dropped for each reason.
+
+    Args:
+        before: rows of an earlier corpus, which stay; the new answers may not repeat them.
+    """
     dropped: Counter[str] = Counter()
     groups: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(list)
     for kind, subject, text, nll in found:
@@ -94,28 +101,32 @@ def choose(
             groups[kind, subject].append((nll, text))
         else:
             dropped[why] += 1
-    seen: set[str] = set()
-    of_anything: Counter[str] = Counter()
+    old = list(before)
+    seen = {key(text) for _, _, text in old}
+    of_anything = Counter(pattern(subject, text) for _, subject, text in old)
+    there: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for kind, subject, text in old:
+        there[kind, subject].append(text)
     kept: list[tuple[str, str, str]] = []
     for (kind, subject), answers in groups.items():
-        own: list[str] = []
+        own = list(there[kind, subject])
         for _, text in sorted(answers):
             if key(text) in seen or any(alike(text, other) for other in own):
                 dropped["said before"] += 1
-            elif len(own) == MOST:
+            elif len(own) >= MOST:
                 dropped["enough"] += 1
-            elif of_anything[pattern(subject, text)] == MOST_ALIKE:
+            elif of_anything[pattern(subject, text)] >= MOST_ALIKE:
                 dropped["said of anything"] += 1
             else:
                 of_anything[pattern(subject, text)] += 1
                 own.append(text)
                 seen.add(key(text))
-        kept += [(kind, subject, text) for text in own]
+        kept += [(kind, subject, text) for text in own[len(there[kind, subject]) :]]
     if lint:
         bad = faulty([text for _, _, text in kept])
         dropped["grammar"] += len(bad)
         kept = [row for i, row in enumerate(kept) if i not in bad]
-    return kept, dropped
+    return old + kept, dropped
 
 
 def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder: Path) -> None:
@@ -155,8 +166,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--specific", type=Path, default=None, help="what `specific.py` wrote")
     parser.add_argument("--least", type=float, default=LEAST, help="of its score")
+    parser.add_argument("--also", type=Path, default=None, help="an earlier corpus, which stays")
     args = parser.parse_args()
-    kept, dropped = choose(row for file in args.raw for row in drawn(file))
+    old = [] if args.also is None else read_corpus(args.also)
+    kept, dropped = choose((row for file in args.raw for row in drawn(file)), before=old)
     if args.specific is not None:
         before = len(kept)
         kept = speaking(kept, scored(args.specific), args.least)

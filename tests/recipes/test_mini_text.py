@@ -257,3 +257,12 @@ def test_answers_that_say_little_or_were_not_scored_are_left_out(tmp_path):
     lines = [json.dumps([*row, s]) for row, s in zip(rows[:3], scores, strict=True)]
     file.write_text("\n".join(lines) + "\n")
     assert speaking(rows, scored(file), 0.5) == [rows[0], rows[2]]
+
+
+def test_an_earlier_corpus_stays_and_is_not_repeated():
+    old = [("what", "lamp", "A lamp is a thing that gives light in a dark room.")]
+    again = [("what", "lamp", text, 1.0) for _, _, text in old]
+    new = ("what", "lamp", "A lamp stands on a table and helps people to read at night.", 1.0)
+    kept, dropped = choose([*again, new], lint=False, before=old)
+    assert kept == [*old, new[:3]]
+    assert dropped["said before"] == 1
