@@ -493,6 +493,11 @@ def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     whole = "steps inner_steps pool_size num_samples lora_rank lora_layers top_k min_new_tokens"
     whole += " max_new_tokens block_length num_return_sequences seed prefix_reuse guidance_interval"
     assert {name for name, takes in NUMBERS.items() if takes.whole} == set(whole.split())
+    for record in RECORDS:
+        for field in dataclasses.fields(record):
+            if field.metadata and flat_name(field) in whole.split():
+                with pytest.raises(TypeError, match=f"{flat_name(field)} is an integer, got 2.5"):
+                    record(**{field.name: 2.5})
     optional = "beta learning_rate alg_temp threshold top_k pool_size trust_region max_new_tokens"
     optional += " block_length lora_layers prefix_reuse reward_timeout"
     optional = {name for name, takes in NUMBERS.items() if takes.optional} - set(optional.split())

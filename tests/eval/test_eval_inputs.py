@@ -160,6 +160,14 @@ def test_every_form_says_the_same(tmp_path, form, packed):
     assert load_task(str(path), prompt="{q}").name == form.partition(".")[0]
 
 
+@pytest.mark.parametrize("name", ["a.jsonl", "A.JSONL", "a.jsonl.gz", "A.JSONL.GZ", "a.jsonl.Gz"])
+def test_the_case_of_a_files_ending_does_not_matter(tmp_path, name):
+    data = b'{"q": "why ?"}\n{"q": "who ?"}\n'
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.lower().endswith("gz") else data)
+    found = read_records({"path": str(tmp_path / name)})
+    assert [one.values for one in found] == [{"q": "why ?"}, {"q": "who ?"}]
+
+
 def test_a_saved_dataset(tmp_path):
     datasets = pytest.importorskip("datasets")
     datasets.disable_progress_bars()

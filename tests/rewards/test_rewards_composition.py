@@ -96,6 +96,7 @@ def test_an_uncalibrated_or_constant_normalisation_says_so():
         (lambda: WeightedSum([]), "at least one reward"),
         (lambda: WeightedSum({length: math.inf}), "weights are finite"),
         (lambda: Clipped(length, 2, 1), "low < high, got 2 and 1"),
+        (lambda: Clipped(length, 1, 1), "low < high, got 1 and 1"),
         (lambda: Threshold(length, at=math.nan), "finite number, got nan"),
         (lambda: Threshold(length, at=0, width=0), "width must be > 0"),
         (lambda: Normalised(length, mean=1), "mean and scale, or neither"),
