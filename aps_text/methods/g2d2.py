@@ -10,7 +10,7 @@
                committed tokens stay
 
 From the first step to the last, the learning rate falls from `lr 10^(s/2)` to `lr 10^(-s/2)`, with
-s = `lr_span`; `kl_i` likewise, with `kl_span`. With `star` every token may still change; so m
+s = `lr_span`; `kl_i` likewise, with `kl_span`. With `star` every token may still change, so m
 covers the committed positions, too.
 
 Source: Murata et al. 2024, "G2D2: Gradient-Guided Discrete Diffusion for Inverse Problem Solving",
