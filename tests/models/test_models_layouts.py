@@ -299,7 +299,7 @@ def test_quantisation_is_transformers_configuration(folders, monkeypatch):
     assert "device_map" not in asked
     with pytest.raises(InterruptedError):  # moved afterwards it would be quantised elsewhere
         load(folders / "dream", load_in_8bit=True, device="cpu")
-    assert asked["device_map"] == {"": "cpu"}
+    assert asked["device_map"] == {"": torch.device("cpu")}
     with pytest.raises(ValueError, match="quantization_config exclude each other; give one"):
         load(folders / "dream", load_in_8bit=True, load_in_4bit=True)
 
