@@ -1,10 +1,12 @@
-"""Metrics of restored images: PSNR, SSIM, and the spread of samples against their error.
+"""Metrics of restored images: PSNR, SSIM, perceptual distance, and samples' spread and error.
 
-Images are `(B, C, H, W)` in [-1, 1]; they are clipped and mapped to [0, 1] first. PSNR and SSIM are
-per image and use the range [0, 1], not the image's own.
+Images are `(B, C, H, W)` in [-1, 1]; they are clipped first. PSNR, SSIM and calibration use the
+range [0, 1], not the image's own. Every metric is per image.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,7 @@ from torch import Tensor
 
 from .kernels import gaussian_kernel
 
-__all__ = ["calibration", "psnr", "ssim"]
+__all__ = ["calibration", "perceptual", "psnr", "spread_and_error", "ssim"]
 
 
 def unit(x: Tensor) -> Tensor:
@@ -68,6 +70,31 @@ def ssim(x: Tensor, truth: Tensor) -> Tensor:
     return (top / bottom).flatten(1).mean(1)
 
 
+def perceptual(x: Tensor, truth: Tensor, features: Callable[[Tensor], Sequence[Tensor]]) -> Tensor:
+    """Distance of the two images' feature maps, per image, `(B,)`; 0 for equal images.
+
+        mean over stages, mean over positions, |f / |f| - g / |g||^2
+
+    f and g are the channels of a stage at a position, so a stage's part lies in [0, 4]. This is
+    LPIPS (Zhang et al. 2018, https://arxiv.org/abs/1801.03924) with all channel weights 1 and
+    another network; values of different networks cannot be compared.
+
+    Args:
+        features: images in [-1, 1] to feature maps `(B, c_i, h_i, w_i)` of each stage, such as
+            `AttributeClassifier.features`.
+
+    Raises:
+        ValueError: batches of different shapes, or ones that `features` refuses.
+    """
+    check_pair(x, truth)
+    total = torch.zeros(len(x), device=x.device)
+    stages = list(zip(features(x.clamp(-1, 1)), features(truth.clamp(-1, 1)), strict=True))
+    for f, g in stages:
+        gap = F.normalize(f, dim=1, eps=1e-6) - F.normalize(g, dim=1, eps=1e-6)
+        total = total + gap.square().sum(1).flatten(1).mean(1)
+    return total / len(stages)
+
+
 def calibration(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Spread of samples and their error, over a whole set: two scalars that should be equal.
 
@@ -78,14 +105,28 @@ def calibration(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
         truth: `(B, C, H, W)`.
 
     Returns:
-        The rms distance between two samples of an image, and between a sample and the truth, per
-        pixel, in [0, 1] units. A ratio below 1 means that the samples vary too little.
+        The rms distance between two samples of an image (their standard deviation times sqrt 2),
+        and between a sample and the truth, per pixel, in [0, 1] units. A ratio below 1 means that
+        the samples vary too little.
+    """
+    between, error = spread_and_error(samples, truth)
+    return between.mean().sqrt(), error.mean().sqrt()
+
+
+def spread_and_error(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean squares of `calibration` for each image, `(B,)` each, per pixel in [0, 1] units.
+
+    Average them over a set before taking the ratio's root: the ratio of one image is noisy.
+
+    Args:
+        samples, truth: see `calibration`.
+
+    Raises:
+        ValueError: fewer than two samples, or samples of another shape than the truth.
     """
     if samples.ndim != 5 or len(samples) < 2 or samples.shape[1:] != truth.shape:
         raise ValueError(f"samples are (n >= 2, *{tuple(truth.shape)}), got {tuple(samples.shape)}")
     x, target = unit(samples), unit(truth)
-    count = len(samples)
-    variance = (x - x.mean(0)).square().sum(0) / (count - 1)
-    between = (2 * variance).mean().sqrt()
-    error = (x - target).square().mean().sqrt()
-    return between, error
+    variance = x.var(0)
+    error = (x - target).square().mean(0)
+    return 2 * variance.flatten(1).mean(1), error.flatten(1).mean(1)

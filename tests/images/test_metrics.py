@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from aps_text.images.metrics import calibration, psnr, ssim
+from aps_text.images.classifier import AttributeClassifier, ClassifierConfig
+from aps_text.images.metrics import calibration, perceptual, psnr, spread_and_error, ssim
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -73,3 +74,45 @@ def test_posterior_samples_are_calibrated_and_sure_ones_are_not():
     assert float(between / error) < 0.75
     with pytest.raises(ValueError, match="n >= 2"):
         calibration(honest[:1], truth)
+
+
+def test_the_spread_and_error_of_each_image_by_hand():
+    """Two samples .2 apart, the truth at one of them and .1 outside of both, in [0, 1] units."""
+    pair = torch.tensor([0.2, 0.6]).view(2, 1, 1, 1, 1).expand(2, 2, 1, 4, 4)
+    truth = torch.tensor([0.2, 0.8]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    between, error = spread_and_error(pair, truth)
+    assert torch.allclose(between, torch.full((2,), 0.2**2), atol=1e-6)
+    assert torch.allclose(error, torch.tensor([0.2**2 / 2, (0.3**2 + 0.1**2) / 2]), atol=1e-6)
+    whole = calibration(pair, truth)
+    assert torch.allclose(torch.stack(whole).square(), torch.stack([between.mean(), error.mean()]))
+
+
+def test_the_perceptual_distance_by_hand():
+    def features(images):
+        right = torch.cat([images, torch.zeros_like(images)], 1)
+        up = torch.cat([torch.zeros_like(images), images], 1)
+        return [torch.where(images > 0, right, up), images]
+
+    x, truth = torch.ones(2, 1, 2, 2), torch.ones(2, 1, 2, 2)
+    x[1, :, 0, 0] = -0.5  # (1, 0) against (0, -1): 2; 1 against -1: 4; at one of four positions
+    assert torch.allclose(
+        perceptual(x, truth, features), torch.tensor([0.0, (2 / 4 + 4 / 4) / 2]), atol=1e-6
+    )
+    assert torch.equal(perceptual(3 * truth, truth, features), torch.zeros(2))  # clipped
+
+
+def test_the_perceptual_distance_of_a_classifier_grows_with_noise_image_by_image():
+    torch.manual_seed(0)
+    judge = AttributeClassifier(ClassifierConfig(16, 1, 8, {"kind": ("a", "b")})).eval()
+    truth = torch.rand(3, 1, 16, 16, generator=seeded(0)) - 0.5
+    noise = torch.randn(truth.shape, generator=seeded(1))
+    with torch.no_grad():
+        some = perceptual(truth + 0.05 * noise, truth, judge.features)
+        more = perceptual(truth + 0.3 * noise, truth, judge.features)
+        alone = perceptual((truth + 0.3 * noise)[1:2], truth[1:2], judge.features)
+    assert some.shape == (3,)
+    assert (some > 0).all()
+    assert (more > some).all()
+    assert torch.allclose(alone, more[1:2], rtol=1e-4)
+    with pytest.raises(ValueError, match="takes images"):
+        perceptual(truth[..., :8, :8], truth[..., :8, :8], judge.features)
