@@ -1,4 +1,4 @@
-"""Train the embedded text model on the teacher's answers and WordNet's facts.
+"""Train the embedded text model on the teacher's answers, WordNet's examples and its facts.
 
     python -m recipes.mini_text.train --work DIR --wordnet DICT --minutes 600 [--device cuda]
 
@@ -118,17 +118,20 @@ def fitting(
 
 def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextData:
     """The mixture; facts are drawn as from epoch `first` on (see `wordnet_qa.STAGES`)."""
+    from recipes.mini_text.sentences import example_answers
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 
     facts = build_data(wordnet)
     held = {item.lemma for item in facts.items["test"] if item.stratum == "C"}
     held |= {item.lemma for item in facts.items["tune"] if item.stratum == "C"}
+    wordnet_files = read_wordnet(find_wordnet(wordnet))
+    found = subjects(wordnet_files)
     rows = [
-        row for row in read_corpus(corpus)
+        row for row in read_corpus(corpus) + example_answers(wordnet_files, found)
         if split_of(row[1]) == "train" and row[1].split()[-1] not in held
     ]  # fmt: skip
-    categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(wordnet)))}
+    categories = {s.word: s.category for s in found}
     log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
     return MiniTextData(
         facts, balanced(rows, 24), categories, seed=first, items={"tune": facts.items["tune"]}
