@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["hint", "renamed"]
+__all__ = ["given_once", "hint", "renamed"]
 
 RENAMED = {
     "num_candidates": "pool_size",
@@ -146,6 +146,25 @@ def renamed(options: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
             warnings.warn(f"{old} is called {new} now", DeprecationWarning, stacklevel=3)
         found[now] = word
     return found
+
+
+def given_once(name: str, value: Any, old: str, old_value: Any) -> Any:
+    """The value of a dataclass's option `name` that may come by its deprecated name `old`.
+
+    To be called in `__post_init__`: the warning points to the caller of the constructor.
+
+    Args:
+        value, old_value: None is not given.
+
+    Raises:
+        TypeError: given under both names.
+    """
+    if old_value is None:
+        return value
+    if value is not None:
+        raise TypeError(f"{old} and {name} are one option; give {name}")
+    warnings.warn(f"{old} is called {name} now", DeprecationWarning, stacklevel=4)
+    return old_value
 
 
 def hint(name: str, known: Collection[str]) -> str:

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from torch import Tensor
+
 from ..core.canvas import Canvas
+from ..core.codebook import Codebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
 from ..core.settings import Ranked
-from ..core.step import StepState
+from ..core.step import Step, StepState, Tilted, Transition
 
-__all__ = ["Ancestral", "base_config"]
+__all__ = ["Ancestral", "base_config", "base_step"]
 
 
 class Ancestral:
@@ -52,3 +55,25 @@ def base_config(config: APSConfig) -> APSConfig:
     if isinstance(base.sampler.order, Ranked):
         return base.replace(remasking="standard", rank_by="theta")
     return base
+
+
+def base_step(
+    canvas: Canvas,
+    mask_id: int,
+    config: APSConfig,
+    noise: Noise,
+    index: int,
+    log_theta: Tensor,
+    codebook: Codebook | None,
+) -> tuple[Step, Tilted, Transition]:
+    """One step of the base sampler with known x_theta: its inputs, distributions and outcome.
+
+    Args:
+        config: from `base_config`.
+        log_theta: `(N, K)` log x_theta at all masks of the canvas, ordered by row.
+        codebook: of the operator, for orders that score by codes.
+    """
+    step = Step.open(canvas, mask_id, config, noise, index, everywhere=True)
+    tilted = Tilted(log_theta, log_theta)
+    tokens = step.draw(tilted)
+    return step, tilted, step.write(tokens, step.score(tilted, tokens, codebook))

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor
 
@@ -39,8 +39,9 @@ from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.step import StepState
 from .aps import PosteriorTilt, new_phi
-from .checks import ORDERS, check_filter, check_number, check_one_of, ordered
-from .particle_filter import ParticleFilter, Proposal
+from .checks import ORDERS, check_counts, check_number, check_one_of, ordered
+from .particle_filter import Proposal
+from .particle_method import ParticleMethod
 from .particles import unmasking_only
 from .twist import log_twist
 
@@ -48,7 +49,7 @@ __all__ = ["APSSMC"]
 
 
 @dataclass(frozen=True)
-class APSSMC:
+class APSSMC(ParticleMethod):
     """See `Method`.
 
     Attributes:
@@ -75,26 +76,21 @@ class APSSMC:
     floor: float = 0.05
     final: Literal["weight", "reward"] = "reward"
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        super().__post_init__()
         check_one_of("order", self.order, ORDERS)
         check_one_of("twist", self.twist, ("elbo", "prior"))
-        check_number("draws", self.draws, (1, float("inf"), True), whole=True)
+        check_counts(draws=self.draws)
         check_number("floor", self.floor, (0, 1, True))
 
     def settings(self, config: APSConfig) -> APSConfig:
         """See `Declares`."""
-        return ordered(config, self.order).replace(beta=self._beta(config))
+        return ordered(config, self.order).replace(beta=self.beta_in(config))
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
+        """See `Declares`: `settings` holds everything, `beta` too."""
         return ()
-
-    def _beta(self, config: APSConfig) -> float:
-        return config.sampler.beta if self.beta is None else self.beta
 
     def steps(
         self,
@@ -110,33 +106,16 @@ class APSSMC:
             ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "APS-SMC")
-        beta = self._beta(config)
+        beta = self.beta_in(config)
         settings = config.replace(beta=beta)
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
             return PosteriorTilt(reward, settings, new_phi(model, reward, settings, own))
 
         def twist(reward: Operator, at: Proposal) -> Tensor:
-            return log_twist(
-                reward,
-                at.step,
-                at.log_p,
-                at.log_q,
-                kind=self.twist,
-                draws=self.draws,
-                beta=beta,
-            )
+            laws, draws = (at.log_p, at.log_q), self.draws
+            return log_twist(reward, at.step, *laws, kind=self.twist, draws=draws, beta=beta)
 
-        particle_filter = ParticleFilter(
-            particles=self.particles,
-            config=self.settings(config),
-            beta=beta,
-            log_twist=twist,
-            tilt=tilt,
-            guided=lambda index: settings.sampler.is_guided(index),
-            every=self.every,
-            resample=self.resample,
-            final=self.final,
-            floor=self.floor,
-        )
+        guided = settings.sampler.is_guided
+        particle_filter = self.filter(config, twist, tilt=tilt, guided=guided, floor=self.floor)
         return particle_filter.run(denoiser, operator, canvas, noise)

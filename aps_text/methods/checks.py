@@ -7,7 +7,7 @@ import math
 from ..core.config import APSConfig
 from ..core.limits import check_number
 
-__all__ = ["check_filter", "check_number", "check_one_of", "ordered"]
+__all__ = ["check_beta", "check_counts", "check_number", "check_one_of", "ordered"]
 
 WINDOW = ("guidance_start", "guidance_end", "guidance_interval")
 ORDERS = ("entropy", "topk_margin", "random", "origin", "anchored")
@@ -19,16 +19,16 @@ def check_one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is one of {', '.join(allowed)}; got {value!r}")
 
 
-def check_filter(
-    particles: int, beta: float | None, every: int, resample: float, final: str
-) -> None:
-    """Check the fields that all particle filters share; raises `ValueError` or `TypeError`."""
-    check_number("particles", particles, (1, math.inf, True), whole=True)
-    check_number("every", every, (1, math.inf, True), whole=True)
-    check_number("resample", resample, (0, math.inf, True))
-    check_one_of("final", final, ("weight", "reward"))
+def check_counts(**counts: int) -> None:
+    """Raise `TypeError` or `ValueError` unless each is a whole number >= 1."""
+    for name, value in counts.items():
+        check_number(name, value, (1, math.inf, True), whole=True)
+
+
+def check_beta(beta: float | None, *, zero: bool = False) -> None:
+    """Raise `TypeError` or `ValueError` unless beta is None or a number > 0 (>= 0 if `zero`)."""
     if beta is not None:
-        check_number("beta", beta, (0, math.inf, False))
+        check_number("beta", beta, (0, math.inf, zero))
 
 
 def ordered(config: APSConfig, order: str) -> APSConfig:

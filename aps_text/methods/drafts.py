@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 
 from ..core.canvas import Canvas, end_at_stop
-from ..core.completions import draw_answers, rewards_of
+from ..core.completions import rewards_of
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser, Where
 from ..core.remasking import choose
-from ..core.step import Step, Tilted
-from ..core.token_sampling import sampling_probs
+from .ancestral import base_step
+from .lookahead import Lookahead
 from .particles import take_ragged
 
 __all__ = ["Answers", "Drafts", "Moves"]
@@ -121,27 +121,20 @@ class Moves:
 
     def look(self, rows: Tensor, z: Tensor, written: Tensor, noise: Noise) -> Drafts:
         """The drafts with their values and x_theta; one forward for those that have masks."""
-        mask_id, value = self.denoiser.mask_id, torch.zeros(len(z), dtype=torch.double)
-        value, masked = value.to(z.device), (z == mask_id).any(-1)
-        whole, left = (~masked).nonzero().squeeze(-1), masked.nonzero().squeeze(-1)
+        value = torch.zeros(len(z), dtype=torch.double, device=z.device)
+        whole = (~(z == self.denoiser.mask_id).any(-1)).nonzero().squeeze(-1)
         if len(whole):
             ids = self.ended(rows[whole], z[whole])
             total = self.reward.take(rows[whole]).log_prob_ids(ids).total
             value[whole] = total.to(value) / self.beta
-        if not len(left):
-            empty = torch.empty(0, self.denoiser.vocab_size, device=z.device)
-            return Drafts(z, written, value, (left, left), empty)
-        canvas = replace(self.canvas.take(rows[left]), z=z[left])
-        step = Step.open(canvas, mask_id, self.config, noise.take(left), 0, everywhere=True)
-        log_theta, law = step.x_theta(self.denoiser.take(rows[left])), self.config.sampler.draw
-        tokens = log_theta.argmax(-1, keepdim=True)
-        if self.draws:
-            probs = sampling_probs(log_theta, law.temperature, law.top_p, law.top_k)
-            tokens = draw_answers(step, probs, self.draws)
-        log_v = rewards_of(self.reward.take(rows[left]), step, tokens) / self.beta
-        value[left] = log_v.logsumexp(-1) - math.log(log_v.shape[-1])
-        where = left[step.where[0]], step.where[1]
-        return Drafts(z, written, value, where, log_theta)
+        canvas = replace(self.canvas.take(rows), z=z)
+        ahead = Lookahead.of(self.denoiser, rows, canvas, self.config, noise, 0)
+        left, where = ahead.rows, ahead.step.where
+        if len(left):
+            reward, tokens = self.reward.take(rows[left]), ahead.tokens(self.draws)
+            log_v = rewards_of(reward, ahead.step, tokens) / self.beta
+            value[left] = log_v.logsumexp(-1) - math.log(log_v.shape[-1])
+        return Drafts(z, written, value, (left[where[0]], where[1]), ahead.log_theta)
 
     def forward(
         self, rows: Tensor, here: Drafts, of: Tensor, level: Tensor, noise: Noise
@@ -154,10 +147,9 @@ class Moves:
             if self.anywhere:
                 canvas = replace(canvas, stop_ids=())
             mask_id, own = self.denoiser.mask_id, noise.take(at)
-            step = Step.open(canvas, mask_id, self.config, own, index, everywhere=True)
             log_p = here.log_theta[take_ragged(here.where, of[at])[0]]
-            tokens = step.draw(tilted := Tilted(log_p, log_p))
-            move = step.write(tokens, step.score(tilted, tokens, self.reward.codebook))
+            book = self.reward.codebook
+            *_, move = base_step(canvas, mask_id, self.config, own, index, log_p, book)
             z[at], written[at] = move.canvas.z, move.canvas.written
         return z, written
 

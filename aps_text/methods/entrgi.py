@@ -21,7 +21,7 @@ to the rms of the gradient; here reveal counts are per row. Their K = 4 trajecto
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar, Literal
 
 from ..core.canvas import Canvas
@@ -64,19 +64,13 @@ class EntRGi:
             prior="none",
             likelihood_weight=1.0,
             beta=1.0,
-            relaxation=self.relaxation,
             quantizer="sample",
-            inner_steps=self.inner_steps,
-            learning_rate=self.learning_rate,
-            adam_eps=self.adam_eps,
-            temperature=self.temperature,
-            top_p=self.top_p,
             trust_region=None,
             remasking="standard",
             rank_by="theta",
-            alg=self.alg,
             candidate="sample",
             pool_size=None,
+            **asdict(self),
         )
 
     def steps(

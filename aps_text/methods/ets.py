@@ -25,7 +25,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -38,20 +38,20 @@ from ..core.protocols import Denoiser
 from ..core.sampler import denoise
 from ..core.step import Step, StepState
 from ..core.token_sampling import sampling_probs
-from .ancestral import base_config
-from .checks import check_number, check_one_of
+from .checks import check_beta, check_counts, check_one_of
 from .particles import draw_one, particle_noise, slots, unmasking_only
+from .reweighted import Reweighted
 from .twist import log_twist
 
 __all__ = ["ETS"]
 
 
 @dataclass(frozen=True)
-class ETS:
+class ETS(Reweighted):
     """See `Method`.
 
     Attributes:
-        candidates: M >= 1 continuations between two points.
+        candidates: M >= 1 continuations of the whole canvas between two points.
         draws: K >= 1 rollouts of a continuation.
         points: I >= 1 points, evenly spaced over the steps, the last at the end; at most one per
             step.
@@ -66,23 +66,10 @@ class ETS:
     rollout: Literal["x_theta", "sampler"] = "x_theta"
     beta: float | None = None
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        for name in ("candidates", "draws", "points"):
-            check_number(name, getattr(self, name), (1, math.inf, True), whole=True)
+        check_counts(candidates=self.candidates, draws=self.draws, points=self.points)
         check_one_of("rollout", self.rollout, ("x_theta", "sampler"))
-        if self.beta is not None:
-            check_number("beta", self.beta, (0, math.inf, False))
-
-    def settings(self, config: APSConfig) -> APSConfig:
-        """See `Declares`."""
-        return base_config(config)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
-        return () if self.beta is not None else ("beta",)
+        check_beta(self.beta)
 
     def steps(
         self,
@@ -98,7 +85,7 @@ class ETS:
             ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "ETS")
-        beta = config.sampler.beta if self.beta is None else self.beta
+        beta = self.beta_in(config)
         config, total, many = self.settings(config), config.sampler.steps, self.candidates
         owners = slots(len(canvas.z), many, canvas.z.device)
         heads = torch.arange(len(canvas.z), device=owners.device) * many

@@ -22,9 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
-
-from torch import Tensor
+from typing import Literal
 
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
@@ -32,17 +30,16 @@ from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.step import StepState
-from .ancestral import base_config
-from .checks import check_filter, check_number, check_one_of
-from .particle_filter import ParticleFilter, Proposal
+from .checks import check_counts, check_one_of
+from .particle_method import ParticleMethod
 from .particles import unmasking_only
-from .twist import log_twist
+from .twist import prior_twist
 
 __all__ = ["FKSteering"]
 
 
 @dataclass(frozen=True)
-class FKSteering:
+class FKSteering(ParticleMethod):
     """See `Method`.
 
     Attributes:
@@ -65,21 +62,10 @@ class FKSteering:
     resample: float = 0.5
     final: Literal["weight", "reward"] = "reward"
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        super().__post_init__()
         check_one_of("potential", self.potential, ("difference", "max", "sum"))
-        check_number("draws", self.draws, (1, float("inf"), True), whole=True)
-
-    def settings(self, config: APSConfig) -> APSConfig:
-        """See `Declares`."""
-        return base_config(config)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
-        return () if self.beta is not None else ("beta",)
+        check_counts(draws=self.draws)
 
     def steps(
         self,
@@ -95,20 +81,6 @@ class FKSteering:
             ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "FK steering")
-        beta = config.sampler.beta if self.beta is None else self.beta
-
-        def twist(reward: Operator, at: Proposal) -> Tensor:
-            log_p, draws = at.log_p, self.draws
-            return log_twist(reward, at.step, log_p, log_p, kind="prior", draws=draws, beta=beta)
-
-        particle_filter = ParticleFilter(
-            particles=self.particles,
-            config=self.settings(config),
-            beta=beta,
-            log_twist=twist,
-            potential=self.potential,
-            every=self.every,
-            resample=self.resample,
-            final=self.final,
-        )
+        twist = prior_twist(self.draws, self.beta_in(config))
+        particle_filter = self.filter(config, twist, potential=self.potential)
         return particle_filter.run(denoiser, operator, canvas, noise)

@@ -24,10 +24,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor
 
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
@@ -35,17 +34,16 @@ from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.step import StepState
-from .ancestral import base_config
-from .checks import check_filter, check_number
-from .particle_filter import ParticleFilter, Proposal
+from .checks import check_counts, check_number
+from .particle_method import ParticleMethod
 from .particles import Path, particle_noise, unmasking_only
-from .twist import log_twist
+from .twist import prior_twist
 
 __all__ = ["ParticleGibbs"]
 
 
 @dataclass(frozen=True)
-class ParticleGibbs:
+class ParticleGibbs(ParticleMethod):
     """See `Method`.
 
     Attributes:
@@ -68,22 +66,10 @@ class ParticleGibbs:
     resample: float = 0.5
     final: Literal["weight", "reward"] = "reward"
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        super().__post_init__()
         check_number("particles", self.particles, (2, float("inf"), True), whole=True)
-        for name in ("sweeps", "draws"):
-            check_number(name, getattr(self, name), (1, float("inf"), True), whole=True)
-
-    def settings(self, config: APSConfig) -> APSConfig:
-        """See `Declares`."""
-        return base_config(config)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
-        return () if self.beta is not None else ("beta",)
+        check_counts(sweeps=self.sweeps, draws=self.draws)
 
     def steps(
         self,
@@ -99,20 +85,8 @@ class ParticleGibbs:
             ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "particle Gibbs")
-        beta = config.sampler.beta if self.beta is None else self.beta
-
-        def twist(reward: Operator, at: Proposal) -> Tensor:
-            log_p, draws = at.log_p, self.draws
-            return log_twist(reward, at.step, log_p, log_p, kind="prior", draws=draws, beta=beta)
-
-        particle_filter = ParticleFilter(
-            particles=self.particles,
-            config=self.settings(config),
-            beta=beta,
-            log_twist=twist,
-            every=self.every,
-            resample=self.resample,
-        )
+        twist = prior_twist(self.draws, self.beta_in(config))
+        particle_filter = self.filter(config, twist, final="weight")
         numbers, reference = particle_noise(noise, self.sweeps), None
         firsts = torch.arange(len(canvas.z), device=canvas.z.device) * self.sweeps
         for sweep in range(self.sweeps):

@@ -54,9 +54,9 @@ from ..core.operator import Operator, ZeroOperator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
 from ..core.step import StepState
-from .ancestral import base_config
-from .checks import check_number, check_one_of, ordered
+from .checks import check_beta, check_counts, check_number, check_one_of, ordered
 from .particles import particle_noise, unmasking_only
+from .reweighted import Reweighted
 
 __all__ = ["Conditional", "SplitGibbs", "log_rho", "redraw_probs"]
 
@@ -65,7 +65,7 @@ STEEP = 2.0
 
 
 @dataclass(frozen=True)
-class SplitGibbs:
+class SplitGibbs(Reweighted):
     """See `Method`.
 
     Attributes:
@@ -98,7 +98,7 @@ class SplitGibbs:
     selects: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_number("sweeps", self.sweeps, (1, math.inf, True), whole=True)
+        check_counts(sweeps=self.sweeps)
         check_number("mh_steps", self.mh_steps, (0, math.inf, True), whole=True)
         for name in ("epsilon", "start"):
             check_number(name, getattr(self, name), (0, 1, False))
@@ -106,20 +106,14 @@ class SplitGibbs:
         check_number("flips", self.flips, (0, math.inf, False))
         check_one_of("prior_step", self.prior_step, ("exact", "renoise"))
         if self.fill_steps is not None:
-            check_number("fill_steps", self.fill_steps, (1, math.inf, True), whole=True)
+            check_counts(fill_steps=self.fill_steps)
         check_one_of("order", self.order, ("random", "entropy", "topk_margin", "origin"))
-        if self.beta is not None:
-            check_number("beta", self.beta, (0, math.inf, False))
+        check_beta(self.beta)
 
     def settings(self, config: APSConfig) -> APSConfig:
         """See `Declares`."""
-        base = ordered(base_config(config), self.order)
+        base = ordered(super().settings(config), self.order)
         return base if self.fill_steps is None else base.replace(steps=self.fill_steps)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
-        return () if self.beta is not None else ("beta",)
 
     def noise_level(self, sweep: int) -> float:
         """e at a sweep, from 0."""
@@ -141,7 +135,7 @@ class SplitGibbs:
                 canvas that ends at stop tokens, or `remask`.
         """
         unmasking_only(config, "split Gibbs")
-        beta = config.sampler.beta if self.beta is None else self.beta
+        beta = self.beta_in(config)
         operator, config = guiding(operator), self.settings(config)
         size = _check(operator, canvas, denoiser.mask_id, self.proposal)
         active = (canvas.z == denoiser.mask_id).any(-1).nonzero().squeeze(-1)

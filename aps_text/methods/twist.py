@@ -21,8 +21,9 @@ from ..core.completions import draw_answers, rewards_of
 from ..core.objective import sum_rows
 from ..core.operator import Operator
 from ..core.step import Step
+from .particle_filter import Proposal, Twist
 
-__all__ = ["divergence", "log_twist"]
+__all__ = ["divergence", "log_twist", "prior_twist"]
 
 
 def divergence(step: Step, log_q: Tensor, log_p: Tensor) -> Tensor:
@@ -57,3 +58,13 @@ def log_twist(
     if kind == "prior":
         return r.logsumexp(-1) - math.log(draws)
     return r.mean(-1) - divergence(step, log_q, log_p)
+
+
+def prior_twist(draws: int, beta: float) -> Twist:
+    """`log_twist` of kind `prior`, as a particle filter that proposes from x_theta asks for it."""
+
+    def twist(reward: Operator, at: Proposal) -> Tensor:
+        log_p = at.log_p
+        return log_twist(reward, at.step, log_p, log_p, kind="prior", draws=draws, beta=beta)
+
+    return twist

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -31,8 +31,9 @@ from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.settings import Fit
 from ..core.step import Step, StepState, Tilted
-from .checks import ORDERS, WINDOW, check_filter, check_number, check_one_of, ordered
-from .particle_filter import ParticleFilter, Proposal
+from .checks import ORDERS, WINDOW, check_number, check_one_of, ordered
+from .particle_filter import Proposal
+from .particle_method import ParticleMethod
 from .particles import unmasking_only
 
 __all__ = ["GradientTilt", "TwistedSMC"]
@@ -65,7 +66,7 @@ class GradientTilt:
 
 
 @dataclass(frozen=True)
-class TwistedSMC:
+class TwistedSMC(ParticleMethod):
     """See `Method`; every guiding reward must be differentiable.
 
     Attributes:
@@ -86,10 +87,8 @@ class TwistedSMC:
     floor: float = 0.05
     final: Literal["weight", "reward"] = "reward"
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        check_filter(self.particles, self.beta, self.every, self.resample, self.final)
+        super().__post_init__()
         check_one_of("order", self.order, ORDERS)
         check_number("floor", self.floor, (0, 1, True))
 
@@ -100,7 +99,7 @@ class TwistedSMC:
     @property
     def reads(self) -> tuple[str, ...]:
         """See `Declares`."""
-        return (*WINDOW, "trust_region", *(() if self.beta is not None else ("beta",)))
+        return (*WINDOW, "trust_region", *super().reads)
 
     def steps(
         self,
@@ -121,7 +120,7 @@ class TwistedSMC:
                 "twisted SMC needs the reward's gradient, and one of these rewards is a black "
                 "box; use method 'aps-smc' or 'fk'"
             )
-        beta = config.sampler.beta if self.beta is None else self.beta
+        beta = self.beta_in(config)
 
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
             return GradientTilt(reward, beta, (config.sampler.fit or Fit()).trust_region)
@@ -132,16 +131,5 @@ class TwistedSMC:
         def twist(reward: Operator, at: Proposal) -> Tensor | None:
             return at.tilted.log_twist
 
-        particle_filter = ParticleFilter(
-            particles=self.particles,
-            config=self.settings(config),
-            beta=beta,
-            log_twist=twist,
-            tilt=tilt,
-            guided=guided,
-            every=self.every,
-            resample=self.resample,
-            final=self.final,
-            floor=self.floor,
-        )
+        particle_filter = self.filter(config, twist, tilt=tilt, guided=guided, floor=self.floor)
         return particle_filter.run(denoiser, operator, canvas, noise)

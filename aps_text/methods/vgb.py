@@ -35,7 +35,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,10 +46,10 @@ from ..core.noise import Noise
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.step import StepState, refuse_nan
-from .ancestral import base_config
-from .checks import check_number, check_one_of
+from .checks import check_beta, check_counts, check_number, check_one_of
 from .drafts import Answers, Drafts, Moves
 from .particles import draw_one, unmasking_only
+from .reweighted import Reweighted
 
 __all__ = ["VGB"]
 
@@ -58,11 +58,11 @@ LEAST = -1e30
 
 
 @dataclass(frozen=True)
-class VGB:
+class VGB(Reweighted):
     """See `Method`.
 
     Attributes:
-        candidates: M >= 1, the drafts from which a forward move chooses.
+        candidates: M >= 1 drafts of the whole canvas, from which a forward move chooses.
         answers: n >= 1, the number of whole answers after which the walk ends; 1 moves forward
             only.
         limit: >= 1; the walk ends after `limit * T` moves at the latest.
@@ -82,28 +82,19 @@ class VGB:
     beta: float | None = None
     final: Literal["last", "reward"] = "reward"
 
-    selects: ClassVar[bool] = True
-
     def __post_init__(self) -> None:
-        for name in ("candidates", "answers", "limit"):
-            check_number(name, getattr(self, name), (1, math.inf, True), whole=True)
+        check_counts(candidates=self.candidates, answers=self.answers, limit=self.limit)
         check_number("draws", self.draws, (0, math.inf, True), whole=True)
         check_one_of("remask", self.remask, ("any", "last"))
         check_one_of("final", self.final, ("last", "reward"))
-        if self.beta is not None:
-            check_number("beta", self.beta, (0, math.inf, False))
+        check_beta(self.beta)
 
     def settings(self, config: APSConfig) -> APSConfig:
         """See `Declares`."""
-        base = base_config(config)
+        base = super().settings(config)
         if self.remask == "last":
             return base
         return base.replace(alg="maskgit_plus", remasking="random")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """See `Declares`."""
-        return () if self.beta is not None else ("beta",)
 
     @torch.no_grad()
     def steps(
@@ -120,7 +111,7 @@ class VGB:
             ValueError: the call's `remask` is True.
         """
         unmasking_only(config, "VGB")
-        beta = config.sampler.beta if self.beta is None else self.beta
+        beta = self.beta_in(config)
         config, many, device = self.settings(config), self.candidates, canvas.z.device
         total, mask_id = config.sampler.steps, denoiser.mask_id
         moves = self.limit * total

@@ -138,7 +138,7 @@ def test_what_cannot_be_tuned_is_said_before(tmp_path, more, message):
 def test_a_unit_scales_what_is_said_in_it(tmp_path):
     methods = [
         "plain",
-        {"method": "svdd", "label": "s", "options": {"alpha": "0.1 unit"}},
+        {"method": "svdd", "label": "s", "options": {"beta": "0.1 unit"}},
         {"method": "aps", "label": "a", "trials": [{"config": {"beta": "3 unit"}}]},
         {"method": "aps", "label": "only", "guides": ["lint"], "config": {"beta": 0.5}},
     ]
@@ -147,8 +147,8 @@ def test_a_unit_scales_what_is_said_in_it(tmp_path):
     grid = read_grid({**values, "rewards": blocks})
     found = {(cell.block[1], cell.label): cell for cell in grid.cells}
     assert list(found)[3:] == [("lint", label) for label in ("plain", "s", "a", "only")]
-    assert found["length", "s"].options == {"alpha": 0.03}
-    assert found["lint", "s"].options == {"alpha": 0.2}
+    assert found["length", "s"].options == {"beta": 0.03}
+    assert found["lint", "s"].options == {"beta": 0.2}
     assert found["length", "a"].config.beta == 0.9
     assert found["lint", "a"].trials[0].config.beta == 6
     assert found["lint", "only"].config.beta == 0.5

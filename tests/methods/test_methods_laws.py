@@ -175,18 +175,18 @@ def test_svdd_chooses_by_the_promised_reward():
     config, rows = CONFIG.replace(steps=1), 3000
     marginals = [TABLE[0].sum([a for a in range(3) if a != axis]) for axis in range(3)]
     product = torch.einsum("i,j,k->ijk", *marginals)
-    for alpha, method in ((BETA, SVDD(100)), (2.0, SVDD(100, alpha=2.0))):
-        exact = tilted(product, alpha)
+    for beta, method in ((BETA, SVDD(100)), (2.0, SVDD(100, beta=2.0))):
+        exact = tilted(product, beta)
         found = law_of(method, rows, config, chunk=500)
         assert distance(found, exact) < 1.5 * noise_floor(exact, rows)
     prior, values = product.flatten(), VALUES.flatten()
     below = torch.stack([prior[values < v].sum() for v in values])
     best = (below + prior) ** 3 - below**3
-    assert distance(law_of(SVDD(3, alpha=0.0), rows, config), best) < 2 * noise_floor(best, rows)
+    assert distance(law_of(SVDD(3, beta=0.0), rows, config), best) < 2 * noise_floor(best, rows)
 
 
 def test_svdd_steps_follow_their_soft_values():
-    """T = 3, many candidates: each step is p(z_s | z_t) exp(r(x0_hat(z_s)) / alpha) / Z."""
+    """T = 3, many candidates: each step is p(z_s | z_t) exp(r(x0_hat(z_s)) / beta) / Z."""
 
     def marginal(left: torch.Tensor, at: int) -> torch.Tensor:
         return left.sum([b for b in range(left.ndim) if b != at]) if left.ndim > 1 else left

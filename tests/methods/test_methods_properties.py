@@ -44,7 +44,7 @@ METHODS = {
     "best of fk": BestOf(FKSteering(2, every=1, draws=1), samples=2),
     "svdd": SVDD(3),
     "svdd sample": SVDD(3, fill="sample"),
-    "svdd greedy": SVDD(2, alpha=0.0),
+    "svdd greedy": SVDD(2, beta=0.0),
     "fk": FKSteering(3, every=1, resample=0.9),
     "fk max": FKSteering(3, potential="max", every=2, final="weight", resample=2.0),
     "fk sum": FKSteering(3, potential="sum", every=1),
@@ -293,7 +293,7 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
         (lambda: APSSMC(order="maskgit_plus"), ValueError, "anchored; got 'maskgit_plus'"),
         (lambda: APSSMC(floor=2), ValueError, "floor must be"),
         (lambda: TwistedSMC(final="best"), ValueError, "weight, reward; got 'best'"),
-        (lambda: SVDD(alpha=-1), ValueError, "alpha must be >= 0, got -1"),
+        (lambda: SVDD(beta=-1), ValueError, "beta must be >= 0, got -1"),
         (lambda: SVDD(fill="mean"), ValueError, "argmax, sample; got 'mean'"),
         (lambda: VGB(answers=0), ValueError, "answers must be >= 1, got 0"),
         (lambda: VGB(draws=-1), ValueError, "draws must be >= 0, got -1"),
@@ -317,6 +317,18 @@ def test_finished_rows_and_silent_rewards_cost_nothing():
 def test_bad_settings_name_the_value_and_the_mend(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def test_the_temperature_of_svdd_has_an_earlier_name():
+    for make in (lambda: SVDD(alpha=0.5), lambda: make_method(PEERS, "svdd", ["alpha=0.5"])):
+        with pytest.warns(DeprecationWarning, match="alpha is called beta now"):
+            assert make() == SVDD(beta=0.5)
+    with pytest.warns(DeprecationWarning, match="beta") as heard:
+        SVDD(alpha=0.0)
+    assert heard[0].filename == __file__
+    with pytest.raises(TypeError, match="alpha and beta are one option; give beta"):
+        SVDD(alpha=0.5, beta=0.5)
+    assert replace(SVDD(beta=0.5), candidates=2) == SVDD(2, 0.5)
 
 
 def test_settings_come_from_a_command_line():
