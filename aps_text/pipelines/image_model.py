@@ -82,12 +82,14 @@ class ImageModel:
             values = self.prior.config.values(chosen or {}).expand(rows, -1)
         return ImageDenoiser.bind(self.prior, values, cfg_scale, adapted_layers)
 
-    def canvas(self, rows: int = 1) -> Canvas:
-        """A canvas of masks, one row per image."""
-        length = self.tokenizer.config.tokens
-        device = self.prior.positions.device
-        return Canvas.open(
-            [length] * rows, mask_id=self.mask_id, fill_id=self.mask_id, device=device
+    def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
+        """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
+        length, device = self.tokenizer.config.tokens, self.prior.positions.device
+        if ids is None:
+            ids = torch.full((rows, length), self.mask_id)
+        given = (ids != self.mask_id).tolist()
+        return Canvas.of(
+            ids.tolist(), mask_id=self.mask_id, fill_id=self.mask_id, given=given, device=device
         )
 
 

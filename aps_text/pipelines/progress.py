@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from ..core.step import StepState
 from .stream import Stream
 
-__all__ = ["shown"]
+__all__ = ["progress_bar", "shown"]
 
 DELAY = 1.0  # seconds before the bar appears
 
 
-def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepState]:
-    """The stream's steps, shown by a progress bar.
+def progress_bar(total: int, name: str, progress: bool | None) -> Any:
+    """A bar of `total` steps, a context manager that closes it.
 
     Args:
         name: label of the bar.
@@ -27,24 +28,29 @@ def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepStat
         raise TypeError(f"progress is True, False or None, got {progress!r}")
     from tqdm import tqdm
 
-    request = stream.request
-    steps = request.config.sampler.steps
-    answers = (len(request.prompts) - len(request.unanswerable)) * (
-        request.config.call.num_return_sequences
-    )
     hidden = None if progress is None else not progress
     if hidden is None and not sys.stderr.isatty():
         hidden = True
     layout = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
-    with tqdm(
-        total=answers * steps,
+    return tqdm(
+        total=total,
         desc=name,
         disable=hidden,
         delay=DELAY,
         leave=False,
         file=sys.stderr,
         bar_format=layout,
-    ) as bar:
+    )
+
+
+def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepState]:
+    """The stream's steps, shown by a progress bar; see `progress_bar` for `name`, `progress`."""
+    request = stream.request
+    steps = request.config.sampler.steps
+    answers = (len(request.prompts) - len(request.unanswerable)) * (
+        request.config.call.num_return_sequences
+    )
+    with progress_bar(answers * steps, name, progress) as bar:
         for state in stream.states:
             done = stream.finished
             if not bar.disable:

@@ -4,12 +4,15 @@ pipe = RestorationPipeline.from_pretrained("mini-garments")
 measured = pipe.measure(images, "sr4")              # or Measurement(degradation, y, sigma)
 restored = pipe(measured, {"class": "bag"}, samples=4)
 restored.images                                     # (B, 4, C, H, W) in [-1, 1]
+
+painted = pipe.paint({"class": "bag"}, style=pipe.style(reference, "histogram"), samples=4)
+edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may change
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,63 +20,26 @@ import torch
 from torch import Tensor
 
 from ..core.config import APSConfig
-from ..core.cost import Cost, MeteredDenoiser, metered
-from ..core.noise import Noise
+from ..core.cost import Cost
+from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method, StepState
-from ..core.settings import LoRA
-from ..images.degradations import Degradation, make_task
+from ..images.degradations import Degradation, Inpainting, make_task
+from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
-from ..methods.ancestral import Ancestral
-from ..methods.aps import APS
-from ..methods.registry import IMAGE_PEERS, PEERS
-from ..methods.unread import refuse_unread
+from ..images.style import Statistic, Style, filter_features, make_statistic
+from .image_call import METHODS, ImageCall, values_of
 from .image_model import ImageModel, load_image_model
-from .inputs import as_count, as_seeds, kind_of
+from .image_output import PaintOutput, RestorationOutput
+from .inputs import as_count, as_seeds
 
-__all__ = ["RestorationOutput", "RestorationPipeline"]
+__all__ = ["METHODS", "PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
-
-@dataclass
-class RestorationOutput:
-    """Restored images of B measurements, n samples each.
-
-    Attributes:
-        images: `(B, n, C, H, W)` in [-1, 1], clipped.
-        ids: `(B, n, L)` their tokens.
-        chi2: `(B, n)`; see `Measurement.chi2`.
-        measurement: the input.
-        cost: of the call.
-    """
-
-    images: Tensor
-    ids: Tensor
-    chi2: Tensor
-    measurement: Measurement
-    cost: Cost
-
-    @property
-    def mean(self) -> Tensor:
-        """`(B, C, H, W)`: the samples' mean; its squared error is at most the mean of theirs."""
-        return self.images.mean(1)
-
-    @property
-    def spread(self) -> Tensor:
-        """`(B, C, H, W)`: the standard deviation of the samples; 0 for one sample."""
-        if self.images.shape[1] == 1:
-            return torch.zeros_like(self.mean)
-        return self.images.std(1)
-
-    def __repr__(self) -> str:
-        """The number of images and samples, and the mean chi2."""
-        count, samples = self.images.shape[:2]
-        return (
-            f"RestorationOutput({count} images, {samples} sample(s), "
-            f"chi2 {float(self.chi2.mean()):.2f})"
-        )
+LEAST_SIGMA = 0.01
+"""The smallest standard deviation of kept pixels: about one grey level of 256."""
 
 
 class RestorationPipeline:
-    """Restore images from measurements with a masked model of their tokens.
+    """Restore, paint and edit images with a masked model of their tokens.
 
     Args:
         model: tokenizer and prior.
@@ -119,15 +85,81 @@ class RestorationPipeline:
         Raises:
             ValueError: images of another size, or an unknown task.
         """
+        self._check(images)
+        degradation = self._degradation(task, seed)
+        generator = torch.Generator().manual_seed(seed)
+        made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
+        return self.bound(made)
+
+    def observe(
+        self,
+        y: Tensor,
+        task: str | Degradation,
+        *,
+        sigma: float = 0.05,
+        seed: int = 0,
+        model_sigma: float = 0.0,
+    ) -> Measurement:
+        """The measurement of degraded images `y (B, C', H', W')` in [-1, 1], as they are.
+
+        Args:
+            task: how they were degraded: a name in `images.degradations.TASKS`, or a `Degradation`.
+                One with random parts (a hole, a path of motion) must be that very degradation.
+            sigma, model_sigma: see `Measurement`.
+            seed: of the random parts of a task given by name.
+
+        Raises:
+            ValueError: images of another size than the task's, or an unknown task.
+        """
+        degradation = self._degradation(task, seed)
+        expected = tuple(degradation(torch.zeros(1, *self.size)).shape[1:])
+        if y.ndim != 4 or tuple(y.shape[1:]) != expected:
+            raise ValueError(
+                f"{degradation.name} of images {self.size} is (B, {', '.join(map(str, expected))})"
+                f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
+            )
+        return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
+
+    def style(
+        self,
+        reference: Tensor,
+        statistic: str | Statistic = "channels",
+        *,
+        sigma: float | None = None,
+    ) -> Style:
+        """The style of a reference image `(1, C, H, W)` in [-1, 1], for `paint` and `edit`.
+
+        Args:
+            statistic: `channels`, `gram` (of the features of the model's classifier, or of fixed
+                filters if it has none), `histogram`, or a `Statistic`.
+            sigma: standard deviation of every statistic, > 0; smaller is stricter. None is the
+                statistic's usual one.
+
+        Raises:
+            ValueError: an image of another size, or an unknown statistic.
+        """
+        self._check(reference)
+        if isinstance(statistic, str):
+            judge = self.model.classifier
+            statistic = make_statistic(statistic, judge.features if judge else filter_features)
+        tokenizer, device = self.model.tokenizer, self.model.prior.positions.device
+        return Style.of(
+            statistic,
+            reference.to(device),
+            sigma,
+            decode=tokenizer.decode,
+            codebook=tokenizer.codebook,
+        )
+
+    def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or tuple(images.shape[1:]) != self.size:
             raise ValueError(
                 f"{self.model.name} restores images (B, {', '.join(map(str, self.size))}), got "
                 f"{tuple(images.shape)}"
             )
-        degradation = make_task(task, self.size[1:], seed) if isinstance(task, str) else task
-        generator = torch.Generator().manual_seed(seed)
-        made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
-        return self.bound(made)
+
+    def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
+        return make_task(task, self.size[1:], seed) if isinstance(task, str) else task
 
     def bound(self, measurement: Measurement) -> Measurement:
         """The measurement with this model's tokenizer."""
@@ -151,6 +183,7 @@ class RestorationPipeline:
         seeds: Sequence[int] | None = None,
         config: APSConfig | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
+        progress: bool | None = None,
         **options: Any,
     ) -> RestorationOutput:
         """Restore images from a measurement.
@@ -167,112 +200,178 @@ class RestorationPipeline:
             config: settings; or single `options` (`APSConfig`'s keywords) on top of
                 `preset="restore"`. `cfg_scale` guides towards the attributes.
             on_step: called as `on_step(index, state)` after each denoising step of each batch.
+            progress: True shows a progress bar on stderr, False does not, None shows it on a
+                terminal only.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
-        if config is not None and options:
-            raise TypeError("pass either config=... or single options, not both")
-        samples, runner = as_count("samples", samples), _method(method)
-        settings = self._settings(samples, runner, options) if config is None else config
-        if not isinstance(settings, APSConfig):
-            raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
-        if samples > 1 and settings.sampler.candidate == "quantized":
-            raise ValueError(
-                f"candidate='quantized' makes {samples} identical images; use "
-                "candidate='sample' or samples=1"
-            )
+        call = ImageCall.of(method, samples, config, options)
         count = len(measurement.y)
-        own = as_seeds(seeds, settings.call.seed, count)
-        device = self.model.prior.positions.device
+        own = as_seeds(seeds, call.config.call.seed, count)
         operator = self.bound(measurement)
-        values = self._values(attributes, count).to(device)
-        fit = settings.sampler.fit
-        layers = settings.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
-        cost, found = Cost(), []
-        pairs = [(row, draw) for row in range(count) for draw in range(samples)]
-        for first in range(0, len(pairs), self.batch_size):
-            part = pairs[first : first + self.batch_size]
-            rows = torch.tensor([row for row, _ in part], device=device)
-            noise = Noise(
-                torch.tensor([own[row] for row, _ in part], device=device),
-                torch.tensor([draw for _, draw in part], device=device),
-            )
-            scale = settings.model.cfg_scale
-            denoiser = MeteredDenoiser(
-                self.model.denoiser(values[rows], len(rows), scale, layers), cost
-            )
-            bound = metered(operator.take(rows), cost)
-            canvas = self.model.canvas(len(rows))
-            z = canvas.z
-            for state in runner.steps(denoiser, bound, canvas, settings, noise):
-                z = state.z
-                if on_step is not None:
-                    on_step(state.step, state)
-            found.append(z)
-        ids = torch.cat(found)
+        ids, cost = call.run(
+            self.model,
+            operator,
+            values_of(self.model, attributes, count),
+            own,
+            batch_size=self.batch_size,
+            label="restore",
+            on_step=on_step,
+            progress=progress,
+        )
+        images = self._decoded(ids.flatten(0, 1))
         with torch.no_grad():
-            images = self.model.tokenizer.decode_ids(ids).clamp(-1, 1)
-            rows = torch.tensor([row for row, _ in pairs])
+            rows = torch.arange(count).repeat_interleave(samples)
             chi2 = operator.take(rows).chi2(images)
         return RestorationOutput(
             images.unflatten(0, (count, samples)),
-            ids.unflatten(0, (count, samples)),
+            ids,
             chi2.view(count, samples),
             measurement,
             cost.stop(ids.device),
         )
 
-    def _settings(self, samples: int, method: Method, options: dict[str, Any]) -> APSConfig:
-        for name in options:
-            if name in OF_TEXT:
-                raise ValueError(f"{name}={options[name]!r} has no use here: {OF_TEXT[name]}")
-        if samples > 1 or not isinstance(method, APS):
-            options = {"candidate": "sample", **options}
-        made = APSConfig.make("restore", **options)
-        refuse_unread(method, options, "restore")
-        return made
+    def paint(
+        self,
+        attributes: Mapping[str, str] | None = None,
+        *,
+        style: Style | None = None,
+        method: str | Method | None = None,
+        samples: int = 1,
+        config: APSConfig | None = None,
+        on_step: Callable[[int, StepState], None] | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> PaintOutput:
+        """Draw new images with these attributes, and in the style of a reference if one is given.
 
-    def _values(
-        self, attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None, count: int
-    ) -> Tensor:
-        prior = self.model.prior.config
-        if attributes is None or isinstance(attributes, Mapping):
-            return prior.values(attributes or {}).expand(count, -1)
-        if len(attributes) != count:
-            raise ValueError(
-                f"attributes has {len(attributes)} mappings for {count} measurements; give one "
-                "for all, or one for each"
-            )
-        return torch.cat([prior.values(one) for one in attributes])
+        Args:
+            attributes: by name; those left out are free.
+            style: of one reference; see the method `style`.
+            method: None is "aps" with a style and "plain" without.
+            samples, config, on_step, progress, options: see the call. Candidates are drawn
+                (`candidate="sample"`) unless told otherwise.
+
+        Raises:
+            TypeError, ValueError: naming the value and the mend.
+        """
+        method = ("plain" if style is None else "aps") if method is None else method
+        call = ImageCall.of(method, samples, config, options, sampled=True)
+        operator: Operator = ZeroOperator() if style is None else _one(style)
+        masked = torch.full((self.model.tokenizer.config.tokens,), self.model.mask_id)
+        ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
+        drawn = self._decoded(ids)
+        scores = {} if style is None else _scores(operator, ids)
+        opened = torch.ones(len(masked), dtype=torch.bool)
+        return PaintOutput(drawn, drawn, ids, opened, scores, cost.stop(ids.device))
+
+    def edit(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        attributes: Mapping[str, str] | None = None,
+        *,
+        style: Style | None = None,
+        keep_sigma: float | None = None,
+        widen: int = 0,
+        pasted: bool = True,
+        method: str | Method = "aps",
+        samples: int = 1,
+        config: APSConfig | None = None,
+        on_step: Callable[[int, StepState], None] | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> PaintOutput:
+        """Draw the masked part of an image anew; the rest is kept.
+
+        The tokens whose cells the mask touches are drawn, the others are the encoded image's. The
+        pixels outside of the mask are an operator of the draw, `N(x; drawn, keep_sigma^2)`.
+
+        Args:
+            image: `(1, C, H, W)` or `(C, H, W)` in [-1, 1].
+            mask: `(H, W)`, True or 1 where the image may change.
+            attributes: of the whole image after the edit, by name; those left out are free.
+            style: of a reference, for the pixels inside of the mask.
+            keep_sigma: > 0; None is half of the tokenizer's own error on this image outside of the
+                mask, so that an edit changes less there than encoding does; at least 0.01.
+            widen: rings of tokens around the mask to draw as well, >= 0; see `images.editing`.
+            pasted: the image's own pixels replace those outside of the mask in `images`; without
+                it `images` is `drawn`.
+            method, samples, config, on_step, progress, options: see the call. Candidates are drawn
+                (`candidate="sample"`) unless told otherwise.
+
+        Raises:
+            TypeError, ValueError: a mask of other values or of another size, one that marks no
+                pixel or all, and what the call raises.
+        """
+        image = image[None] if image.ndim == 3 else image
+        self._check(image)
+        if len(image) != 1:
+            raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
+        call = ImageCall.of(method, samples, config, options, sampled=True)
+        inside = as_mask(mask, self.size[1:])
+        tokenizer, device = self.model.tokenizer, self.model.prior.positions.device
+        image, inside = image.to(device), inside.to(device)
+        with torch.no_grad():
+            ids = tokenizer.encode(image)
+            again = tokenizer.decode_ids(ids).clamp(-1, 1)
+        opened = tokens_of_mask(inside, tokenizer.config.grid, widen)
+        if keep_sigma is None:
+            keep_sigma = max(LEAST_SIGMA, float(outside_error(again, image, inside)) / 2)
+        kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
+        operator: Operator = self.bound(kept)
+        if style is not None:
+            operator = self.bound(kept) + _one(style).inside(inside)
+        start = ids[0].masked_fill(opened, self.model.mask_id)
+        found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
+        drawn = self._decoded(found)
+        images = paste(drawn, image, inside) if pasted else drawn
+        return PaintOutput(
+            images, drawn, found, opened, _scores(operator, found), cost.stop(found.device)
+        )
+
+    def _painted(
+        self,
+        call: ImageCall,
+        operator: Operator,
+        attributes: Mapping[str, str] | None,
+        start: Tensor,
+        label: str,
+        on_step: Callable[[int, StepState], None] | None,
+        progress: bool | None,
+    ) -> tuple[Tensor, Cost]:
+        """Tokens `(n, L)` of the samples that start from the canvas `start (L,)`, and the cost."""
+        ids, cost = call.run(
+            self.model,
+            operator,
+            values_of(self.model, attributes, 1),
+            [call.config.call.seed],
+            given=start[None].to(self.model.prior.positions.device),
+            batch_size=self.batch_size,
+            label=label,
+            on_step=on_step,
+            progress=progress,
+        )
+        return ids[0], cost
+
+    @torch.no_grad()
+    def _decoded(self, ids: Tensor) -> Tensor:
+        """Images of tokens `(n, L)`, clipped, in passes of `batch_size`."""
+        decode = self.model.tokenizer.decode_ids
+        return torch.cat([decode(part).clamp(-1, 1) for part in ids.split(self.batch_size)])
 
 
-OF_TEXT = {
-    **dict.fromkeys(
-        ("max_new_tokens", "min_new_tokens", "eos_penalty"), "an image has a fixed number of tokens"
-    ),
-    "num_return_sequences": "use samples=",
-    "block_length": "images are not filled from left to right",
-    "prefix_reuse": "there is no prompt",
-    **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
-}
-"""Settings of text alone, and why they have no effect on images."""
-
-METHODS: dict[str, Callable[..., Method]] = {
-    "aps": APS,
-    "plain": Ancestral,
-    **PEERS,
-    **IMAGE_PEERS,
-}
+def _one(style: Style) -> Style:
+    """The style, which must be of one reference."""
+    if not isinstance(style, Style):
+        raise TypeError(f"style is a Style; make one with pipe.style(reference), got {style!r}")
+    if len(style.target) != 1:
+        raise ValueError(f"a style of one reference guides, got one of {len(style.target)}")
+    return style
 
 
-def _method(method: str | Method) -> Method:
-    if not isinstance(method, str):
-        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
-            raise TypeError(
-                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got {method!r}"
-            )
-        return method
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    return METHODS[method]()
+@torch.no_grad()
+def _scores(operator: Operator, ids: Tensor) -> dict[str, Tensor]:
+    """The terms of an operator of one row for tokens `(n, L)`, `(n,)` each."""
+    return operator.take(torch.zeros(len(ids), dtype=torch.long)).log_prob_ids(ids).terms

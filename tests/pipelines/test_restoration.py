@@ -95,6 +95,16 @@ def test_a_start_is_used(pipe, measured):
     assert not torch.equal(plain.ids, started.ids)
 
 
+def test_a_degraded_image_is_taken_as_it_is(pipe, measured):
+    again = pipe.observe(measured.y, measured.degradation, sigma=0.02)
+    assert torch.equal(pipe(again, **FEW).ids, pipe(measured, **FEW).ids)
+    small = pipe.observe(torch.zeros(2, 1, 4, 4), "sr4", model_sigma=0.1)
+    assert pipe(small, **FEW).images.shape == (2, 1, 1, 16, 16)
+    assert (small.sigma, small.model_sigma) == (0.05, 0.1)
+    one, two = (pipe.observe(measured.y, "box-inpainting", seed=seed) for seed in (1, 2))
+    assert not torch.equal(one.degradation.mask, two.degradation.mask)
+
+
 def test_each_kind_of_phi_runs_and_explains_more_than_the_prior(pipe, measured):
     plain = pipe(measured, method="plain", steps=4).chi2
     for options in ({"adapter": "codes"}, {"adapter": "logits"}, {"lora_layers": 1}):
@@ -139,6 +149,13 @@ BAD = [
         ValueError,
         "images of 3 channels",
     ),
+    (
+        lambda p, m: p.observe(torch.zeros(1, 1, 16, 16), "sr4"),
+        ValueError,
+        r"super-resolution of images \(1, 16, 16\) is \(B, 1, 4, 4\), got .* with `measure`",
+    ),
+    (lambda p, m: p.observe(torch.zeros(1, 4, 4), "sr4"), ValueError, "got .1, 4, 4"),
+    (lambda p, m: p(m, progress="no"), TypeError, "progress is True, False or None"),
     (lambda p, m: RestorationPipeline(p.model, batch_size=0), ValueError, "batch_size"),
 ]
 

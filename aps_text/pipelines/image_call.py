@@ -1,0 +1,198 @@
+"""A call of an image pipeline: its checked request, and the run that fills canvases in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.config import APSConfig
+from ..core.cost import Cost, MeteredDenoiser, metered
+from ..core.noise import Noise
+from ..core.operator import Operator
+from ..core.sampler import Method, StepState
+from ..core.settings import LoRA
+from ..methods.ancestral import Ancestral
+from ..methods.aps import APS
+from ..methods.registry import IMAGE_PEERS, PEERS
+from ..methods.unread import refuse_unread
+from .image_model import ImageModel
+from .inputs import as_count, kind_of
+from .progress import progress_bar
+
+__all__ = ["METHODS", "ImageCall", "find_method", "values_of"]
+
+OF_TEXT = {
+    **dict.fromkeys(
+        ("max_new_tokens", "min_new_tokens", "eos_penalty"), "an image has a fixed number of tokens"
+    ),
+    "num_return_sequences": "use samples=",
+    "block_length": "images are not filled from left to right",
+    "prefix_reuse": "there is no prompt",
+    **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
+}
+"""Settings of text alone, and why they have no effect on images."""
+
+METHODS: dict[str, Callable[..., Method]] = {
+    "aps": APS,
+    "plain": Ancestral,
+    **PEERS,
+    **IMAGE_PEERS,
+}
+
+
+def find_method(method: str | Method) -> Method:
+    """The method of a name in `METHODS`, or the `Method` itself.
+
+    Raises:
+        ValueError: no such name.
+        TypeError: no method.
+    """
+    if not isinstance(method, str):
+        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
+            raise TypeError(
+                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got {method!r}"
+            )
+        return method
+    if method not in METHODS:
+        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
+    return METHODS[method]()
+
+
+def values_of(
+    model: ImageModel,
+    attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None,
+    count: int,
+) -> Tensor:
+    """Attribute values `(count, A)` of one mapping for all images, or of one each.
+
+    Raises:
+        ValueError: an unknown attribute or value, or another number of mappings.
+    """
+    prior = model.prior.config
+    if attributes is None or isinstance(attributes, Mapping):
+        return prior.values(attributes or {}).expand(count, -1)
+    if len(attributes) != count:
+        raise ValueError(
+            f"attributes has {len(attributes)} mappings for {count} measurements; give one "
+            "for all, or one for each"
+        )
+    return torch.cat([prior.values(one) for one in attributes])
+
+
+@dataclass(frozen=True)
+class ImageCall:
+    """What a call asks for; make it with `of`, which checks.
+
+    Attributes:
+        method, config: what runs, and its settings.
+        samples: n >= 1 per image.
+    """
+
+    method: Method
+    config: APSConfig
+    samples: int
+
+    @classmethod
+    def of(
+        cls,
+        method: str | Method,
+        samples: int,
+        config: APSConfig | None,
+        options: dict[str, Any],
+        *,
+        sampled: bool = False,
+    ) -> ImageCall:
+        """Check a call.
+
+        Args:
+            method: a name in `METHODS`, or a method.
+            config, options: settings, or single ones on top of `preset="restore"`.
+            sampled: candidates are drawn by default, also for one sample of "aps".
+
+        Raises:
+            TypeError, ValueError: naming the value and the mend.
+        """
+        if config is not None and options:
+            raise TypeError("pass either config=... or single options, not both")
+        count, runner = as_count("samples", samples), find_method(method)
+        settings = config
+        if settings is None:
+            drawn = sampled or count > 1 or not isinstance(runner, APS)
+            settings = settings_of(runner, options, drawn)
+        if not isinstance(settings, APSConfig):
+            raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
+        if count > 1 and settings.sampler.candidate == "quantized":
+            raise ValueError(
+                f"candidate='quantized' makes {count} identical images; use "
+                "candidate='sample' or samples=1"
+            )
+        return cls(runner, settings, count)
+
+    def run(
+        self,
+        model: ImageModel,
+        operator: Operator,
+        values: Tensor,
+        seeds: Sequence[int],
+        *,
+        given: Tensor | None = None,
+        batch_size: int,
+        label: str,
+        on_step: Callable[[int, StepState], None] | None = None,
+        progress: bool | None = None,
+    ) -> tuple[Tensor, Cost]:
+        """Token ids `(B, n, L)` of the samples of B images, and the cost.
+
+        Args:
+            operator: bound to the B images.
+            values: `(B, A)` attribute values.
+            seeds: one per image; with the draw's number they determine a sample.
+            given: `(B, L)` tokens that stay, the mask id where open; None opens all.
+            batch_size: maximal number of samples in one pass.
+            label: of the progress bar.
+            on_step, progress: see `RestorationPipeline`.
+        """
+        device, config, count = model.prior.positions.device, self.config, len(values)
+        values = values.to(device)
+        fit = config.sampler.fit
+        layers = config.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
+        cost, found = Cost(), []
+        pairs = [(row, draw) for row in range(count) for draw in range(self.samples)]
+        with progress_bar(len(pairs) * config.sampler.steps, label, progress) as bar:
+            for first in range(0, len(pairs), batch_size):
+                part = pairs[first : first + batch_size]
+                rows = torch.tensor([row for row, _ in part], device=device)
+                noise = Noise(
+                    torch.tensor([seeds[row] for row, _ in part], device=device),
+                    torch.tensor([draw for _, draw in part], device=device),
+                )
+                denoiser = MeteredDenoiser(
+                    model.denoiser(values[rows], len(rows), config.model.cfg_scale, layers), cost
+                )
+                bound = metered(operator.take(rows), cost)
+                canvas = model.canvas(len(rows), None if given is None else given[rows])
+                z = canvas.z
+                for state in self.method.steps(denoiser, bound, canvas, config, noise):
+                    z = state.z
+                    share = (state.step + 1) / state.steps
+                    bar.update((first + len(part) * share) * config.sampler.steps - bar.n)
+                    if on_step is not None:
+                        on_step(state.step, state)
+                found.append(z)
+        return torch.cat(found).unflatten(0, (count, self.samples)), cost
+
+
+def settings_of(method: Method, options: dict[str, Any], drawn: bool) -> APSConfig:
+    """The settings of `preset="restore"` with `options`; raises for one without effect."""
+    for name in options:
+        if name in OF_TEXT:
+            raise ValueError(f"{name}={options[name]!r} has no use here: {OF_TEXT[name]}")
+    if drawn:
+        options = {"candidate": "sample", **options}
+    made = APSConfig.make("restore", **options)
+    refuse_unread(method, options, "restore")
+    return made
