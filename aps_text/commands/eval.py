@@ -261,12 +261,12 @@ def _matching(methods: Any, patterns: Sequence[str]) -> list[Any]:
 def _method(text: str) -> dict[str, Any]:
     """`aps:best_of=2,top_p=1`: what the method does not take is of the configuration."""
     from aps_text.core.config import SETTINGS
-    from aps_text.methods.registry import settings_of
+    from aps_text.methods.registry import options_of
     from aps_text.pipelines.text import METHODS
 
     name, colon, typed = text.partition(":")
     pairs = dict(_pair(one, f"--method {name}") for one in (typed.split(",") if colon else []))
-    own = settings_of(METHODS, name) if name in METHODS else []
+    own = options_of(METHODS, name) if name in METHODS else []
     config = {key: one for key, one in pairs.items() if key not in own and key in SETTINGS}
     options = {key: one for key, one in pairs.items() if key not in config}
     return {"method": name, "options": options, **({"config": config} if config else {})}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -33,7 +33,8 @@ class Method(Protocol):
     """A sampling method: an iterator of step states, so a caller can stream and stop it.
 
     A method that runs the loop with settings other than the call's declares them by the attributes
-    of `Declares`; a method without these attributes is assumed to read every setting.
+    of `Declares`; a method with none of these attributes is assumed to read every setting, and one
+    with only some of them is refused.
     """
 
     def steps(
@@ -48,6 +49,7 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
 class Declares(Protocol):
     """The settings a method reads, so that an option without effect can be refused."""
 
@@ -57,7 +59,7 @@ class Declares(Protocol):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Further keywords that it reads from the call's own settings."""
+        """Further keywords of `APSConfig` that it reads from the call's own settings."""
         ...
 
     @property

@@ -1,7 +1,8 @@
-"""The methods APS is compared with, by their names in `method=` and `--method`; docs/methods.md.
+"""APS and the methods it is compared with, by their names in `method=`; see docs/methods.md.
 
 A method's settings are constructor arguments: `METHODS["fk"](particles=8, potential="max")`.
-Command lines use `make_method`, which parses NAME=VALUE, the evaluation `build_method`.
+Calls use `as_method`, command lines `make_method`, which parses NAME=VALUE, and the evaluation
+`build_method`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..core.sampler import Method
+from .ancestral import Ancestral
+from .aps import APS
 from .aps_smc import APSSMC
 from .best_of_n import BestOf
 from .entrgi import EntRGi, aps_logits, expectation
@@ -24,7 +27,16 @@ from .svdd import SVDD
 from .twisted_smc import TwistedSMC
 from .vgb import VGB
 
-__all__ = ["IMAGE_PEERS", "PEERS", "build_method", "make_method", "settings_of"]
+__all__ = [
+    "IMAGE_METHODS",
+    "IMAGE_PEERS",
+    "METHODS",
+    "PEERS",
+    "as_method",
+    "build_method",
+    "make_method",
+    "options_of",
+]
 
 PEERS: dict[str, Callable[..., Method]] = {
     "best-of-n": BestOf,
@@ -42,6 +54,31 @@ PEERS: dict[str, Callable[..., Method]] = {
 
 IMAGE_PEERS: dict[str, Callable[..., Method]] = {"g2d2": G2D2, "sgdd": SplitGibbs}
 """Those for measurements of images alone; text has neither their codes nor a fixed length."""
+
+METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **PEERS}
+"""Every method for text."""
+
+IMAGE_METHODS: dict[str, Callable[..., Method]] = {**METHODS, **IMAGE_PEERS}
+"""Every method for images."""
+
+
+def as_method(known: Mapping[str, Callable[..., Method]], method: str | Method) -> Method:
+    """A method by name, with its default settings, or the object itself.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: neither a name nor an object with `steps`.
+    """
+    if isinstance(method, str):
+        return build_method(known, method, {})
+    if isinstance(method, type) or not callable(getattr(method, "steps", None)):
+        got = f"a {type(method).__name__}"
+        if isinstance(method, type):
+            got = f"the class {method.__name__} itself; call it"
+        raise TypeError(
+            f"method is one of {', '.join(known)}, or an object with `steps`; got {got}"
+        )
+    return method
 
 
 def make_method(
@@ -66,7 +103,7 @@ def make_method(
     return build_method(known, name, options)
 
 
-def settings_of(known: Mapping[str, Callable[..., Method]], name: str) -> list[str]:
+def options_of(known: Mapping[str, Callable[..., Method]], name: str) -> list[str]:
     """The settings of a method, `best_of` among them.
 
     Raises:
@@ -90,7 +127,7 @@ def build_method(
         ValueError: an unknown name, or a value outside its range.
         TypeError: a setting that the method does not have, or a value of a wrong type.
     """
-    accepted = settings_of(known, name)
+    accepted = options_of(known, name)
     own = {key: value for key, value in options.items() if key != "best_of"}
     for key in own:
         if key not in accepted:

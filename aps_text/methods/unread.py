@@ -12,7 +12,7 @@ from typing import Any
 from ..core.config import APSConfig
 from ..core.names import renamed
 from ..core.routing import DEFAULTS, ineffective_options
-from ..core.sampler import Method
+from ..core.sampler import Declares, Method
 from ..core.settings import Ranked
 from .best_of_n import BestOf
 from .checks import WINDOW
@@ -33,7 +33,7 @@ def refuse_unread(
 
     Raises:
         ValueError: an ignored option, or a guidance window without a step.
-        TypeError: as `APSConfig.make`.
+        TypeError: as `APSConfig.make`, or a method with only some attributes of `Declares`.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
     config = APSConfig.make(preset, **options)
@@ -68,12 +68,13 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
             found[field] = f"{name} does not read it"
         elif values[field] != value:
             found[field] = f"{name} has {values[field]!r} in its place"
-    selects = getattr(inner, "selects", False)  # x_phi is only a proposal of its draws
+    told = declared(inner)
+    selects = told is not None and told.selects  # x_phi is only a proposal of its draws
     certain = used.sampler.draw.temperature == 0 and not draws_order(used)
     if (is_greedy(used) or (selects and certain)) and not drafted:
         mend = "temperature=0 draws nothing, so all are identical; use temperature > 0"
         found["num_return_sequences"] = mend
-        if isinstance(method, BestOf) or getattr(method, "selects", False):
+        if selects or isinstance(method, BestOf):
             found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
     if used.sampler.candidate == "quantized" and not draws_order(used):
         found["num_return_sequences"] = (
@@ -85,10 +86,36 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
 def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, ...]]:
     """The settings a method runs the loop with, and the other keywords it reads of `config`.
 
-    Both are declared by the method (`Declares`); one that declares nothing runs with `config`.
+    A method that declares nothing runs with `config`.
     """
-    settings = getattr(method, "settings", None)
-    return (settings(config) if settings else config), tuple(getattr(method, "reads", ()))
+    told = declared(method)
+    return (config, ()) if told is None else (told.settings(config), told.reads)
+
+
+def declared(method: Method) -> Declares | None:
+    """The method, if it declares what it reads; None if it declares nothing.
+
+    Raises:
+        TypeError: it has only some of the attributes of `Declares`, or `reads` is no tuple of
+            keywords.
+    """
+    if isinstance(method, Declares):
+        unknown = [name for name in method.reads if name not in DEFAULTS]
+        if unknown:
+            raise TypeError(
+                f"{type(method).__name__}.reads is a tuple of APSConfig's keywords, got "
+                f"{method.reads!r} with {', '.join(map(repr, unknown))}"
+            )
+        return method
+    names = ("settings", "reads", "selects")
+    missing = [name for name in names if not hasattr(method, name)]
+    if len(missing) < len(names):
+        has = [name for name in names if name not in missing]
+        raise TypeError(
+            f"{type(method).__name__} has {' and '.join(has)} but not {' and '.join(missing)}; a "
+            "method declares all three (see core.sampler.Declares), or none if it reads everything"
+        )
+    return None
 
 
 def draws_order(config: APSConfig) -> bool:

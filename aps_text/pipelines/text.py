@@ -18,8 +18,7 @@ from ..core.config import APSConfig
 from ..core.sampler import Method
 from ..core.step import StepState
 from ..methods.ancestral import Ancestral
-from ..methods.aps import APS
-from ..methods.registry import PEERS
+from ..methods.registry import METHODS, as_method
 from ..methods.unread import refuse_unread
 from ..models.registry import load, wrap
 from ..models.text_model import TextModel
@@ -28,7 +27,7 @@ from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
 from .batch import Roles
 from .calibration import normalised_in, observe
-from .inputs import as_columns, as_count, kind_of
+from .inputs import as_columns, as_count
 from .output import APSOutput
 from .progress import shown
 from .request import prepare
@@ -36,8 +35,6 @@ from .stream import Stream
 from .surroundings import ordinary_surroundings
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
-
-METHODS: dict[str, Callable[..., Method]] = {"aps": APS, "plain": Ancestral, **PEERS}
 
 
 class APSPipeline:
@@ -264,7 +261,8 @@ class APSPipeline:
             )
             with self._loading:
                 loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
-        runner = as_method(method, reward)
+        runner = as_method(METHODS, method)
+        check_reward(method, reward)
         refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(
@@ -315,24 +313,10 @@ def check_choices(control: str | None, on_error: str) -> None:
         raise ValueError(f"on_error is 'raise' or 'keep', got {on_error!r}")
 
 
-def as_method(method: str | Method, reward: RewardSpec) -> Method:
-    """A method by name, or the object itself.
-
-    Raises:
-        ValueError: an unknown name, or a method that steers without a reward.
-    """
-    if not isinstance(method, str):
-        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
-            raise TypeError(
-                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got "
-                f"{kind_of(method)}"
-            )
-        return method
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    if method != "plain" and reward is None:
+def check_reward(method: str | Method, reward: RewardSpec) -> None:
+    """Raise `ValueError` for a method by name that steers, without a reward."""
+    if isinstance(method, str) and method != "plain" and reward is None:
         raise ValueError(
             f"method {method!r} steers by a reward and got none; pass reward=..., "
             "or use generate / method='plain'"
         )
-    return METHODS[method]()

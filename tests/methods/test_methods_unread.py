@@ -130,6 +130,41 @@ def test_who_types_an_option_in_vain_is_told(pipe, method, options, message):
         pipe("why ?", vowels, method=method, **options, **SMALL)
 
 
+class Silent:
+    """A method that declares nothing."""
+
+    def steps(self, denoiser, operator, canvas, config, noise):
+        return Ancestral().steps(denoiser, operator, canvas, config, noise)
+
+
+class Misspelt(Silent):
+    """A method that declares two attributes of three, the third misspelt."""
+
+    reads, selects = (), False
+
+    def setings(self, config):
+        return config
+
+
+class Unknown(Ancestral):
+    """A method that reads keywords that are none."""
+
+    def __init__(self, reads):
+        self.reads = reads
+
+
+def test_half_a_declaration_is_refused_by_name(pipe):
+    message = "Misspelt has reads and selects but not settings; a method declares all three"
+    for method in (Misspelt(), BestOf(Misspelt(), 2)):
+        with pytest.raises(TypeError, match=message):
+            pipe("why ?", vowels, method=method, **SMALL)
+    for reads in (("betta",), "beta"):
+        with pytest.raises(TypeError, match=r"Unknown.reads is a tuple of APSConfig's keywords"):
+            pipe("why ?", vowels, method=Unknown(reads), **SMALL)
+    assert unread(Silent(), APSConfig()) == {}  # it may read everything
+    assert pipe("why ?", vowels, method=Silent(), beta=0.5, **SMALL).text
+
+
 def test_a_whole_configuration_serves_every_method(pipe):
     config = APSConfig.make(
         "paper", beta=0.5, temperature=0.0, num_return_sequences=2, **SMALL, adapter="logits"
