@@ -174,7 +174,7 @@ class Call:
         return self.config.sampler.pool_size or 1
 
     @property
-    def masked(self) -> bool:
+    def padded(self) -> bool:
         """Whether attention takes a mask: several rows are planned as padded, one is not."""
         return self.batch > 1
 

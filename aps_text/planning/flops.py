@@ -7,7 +7,12 @@
               `aps_text.core.cost.Cost`, an upper bound if gates, the trust region or a threshold
               end a step or the call early. A replay is a pass through the adapted layers.
     guidance  classifier-free (cfg_scale): another trunk and replay of theta per step
-    layers    see `layers`; for the last one Q is N, the masked positions, which fall from L to 0
+    layer     forward: 2 S (weights of k, v) + 2 Q (the other weights) + 4 Q S H d_h; back: the
+              same for the linear layers, which are frozen (only their inputs need a gradient, and
+              nothing below the first adapted layer), 2.5 times for attention, whose probabilities
+              are recomputed. Q is S; in the last layer it is N, the masked positions, which fall
+              from L to 0 (not in ModernBERT, which takes no cache of keys)
+    LoRA      2 r (in + out) per linear layer and position, twice that backward
     head      2 N K d at these positions
 
 A multiplication and an addition count one each; only matrix products count, as in torch's
@@ -17,9 +22,10 @@ A multiplication and an addition count one each; only matrix products count, as 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .call import Call, PlannedStep
-from .layers import Operations, operations
+from .shape import ModelShape
 
 __all__ = ["Passes", "count_flops", "count_passes"]
 
@@ -56,22 +62,56 @@ def replays(call: Call, step: PlannedStep) -> tuple[int, int, int]:
 
 def count_passes(call: Call) -> Passes:
     """Passes of the whole call."""
-    rows, guided = call.batch, sum(step.guided for step in call.steps)
-    each = [replays(call, step) for step in call.steps]
-    alone, under, ways = (sum(kind) for kind in zip(*each, strict=True))
+    rows, steps, guided = call.batch, len(call.steps), sum(step.guided for step in call.steps)
+    alone, under, ways = map(sum, zip(*(replays(call, step) for step in call.steps), strict=True))
     scored = guided * call.inner_steps if call.reward else 0
     # All answers of a pool are new at the first step; later one is kept with its reward.
     pooled = 1 + guided * (call.pool - 1) if call.reward and call.pool > 1 else 0
     return Passes(
-        trunk_forwards=rows * len(call.steps),
+        trunk_forwards=rows * steps,
         denoiser_forwards=rows * (alone + under),
         denoiser_backwards=rows * ways,
         reward_forwards=rows * (scored * max(1, call.draws) + pooled),
         reward_backwards=0 if call.draws else rows * scored,
-        unconditional=rows * len(call.steps) if call.config.model.cfg_scale > 0 else 0,
+        unconditional=rows * steps if call.config.model.cfg_scale > 0 else 0,
         masks=sum(step.masks for step in call.steps),
-        steps=len(call.steps),
+        steps=steps,
         guided=guided,
+    )
+
+
+class Operations(NamedTuple):
+    """Of one layer on one row: forward and back, and what its low-rank maps add to each."""
+
+    forward: float
+    back: float
+    lora_forward: float
+    lora_back: float
+
+
+def operations(
+    shape: ModelShape, positions: int, queries: int, *, rank: int = 0, first: bool = False
+) -> Operations:
+    """Of a layer on S `positions`, with its output at Q `queries` of them.
+
+    Args:
+        rank: r of LoRA; 0 is none.
+        first: the layer's input needs no gradient.
+    """
+    joined = shape.layout == "modernbert"
+    queries = positions if joined else queries
+    # Keys and values are computed at all positions.
+    places = [positions if 0 < index < 3 else queries for index in range(len(shape.maps))]
+    maps = [(at, i, o) for at, (i, o) in zip(places, shape.maps, strict=True)]
+    entry = maps[: 1 if joined else 3] if first else []  # they read the layer's input
+    scored = queries * positions * shape.attention_width
+    linear = 2.0 * sum(at * i * o for at, i, o in maps)
+    lora = 2.0 * rank * sum(at * (i + o) for at, i, o in maps)
+    return Operations(
+        forward=linear + 4.0 * scored,
+        back=linear + 10.0 * scored - 2.0 * sum(at * i * o for at, i, o in entry),
+        lora_forward=lora,
+        lora_back=2 * lora - 2.0 * rank * sum(at * i for at, i, _ in entry),
     )
 
 
@@ -92,11 +132,10 @@ def count_flops(call: Call) -> dict[str, float]:
     parts = "trunk", "replays", "head", "backward", "lora", "without prompt", "recomputed"
     found = dict.fromkeys((*parts, "bridge", "reward"), 0.0)
     for step in call.steps:
-        asked = step.asked
         alone, under, ways = replays(call, step)
-        last = operations(shape, size, asked, rank=rank, first=n == 1)
+        last = operations(shape, size, step.asked, rank=rank, first=n == 1)
         layers = Operations(*map(sum, zip(*below, last, strict=True)))
-        head = 2.0 * asked * shape.hidden * (shape.vocab + transform)
+        head = 2.0 * step.asked * shape.hidden * (shape.vocab + transform)
         found["trunk"] += trunk
         found["replays"] += (alone + under) * layers.forward
         found["head"] += (alone + under) * head
@@ -108,10 +147,10 @@ def count_flops(call: Call) -> dict[str, float]:
             found["recomputed"] += ways * (layers.forward + layers.lora_forward)
         if reward and step.guided and not call.draws:
             # p @ C and its gradient, and two sums of p over the bridge's matched tokens.
-            mixing = 2.0 * asked * shape.vocab * (2 * reward.shape.hidden + 2)
+            mixing = 2.0 * step.asked * shape.vocab * (2 * reward.shape.hidden + 2)
             found["bridge"] += call.inner_steps * mixing
             if call.phi == "codes":  # M+1 tilted distributions; an update has one more, and back
-                tilt = 2.0 * asked * shape.vocab * reward.shape.hidden
+                tilt = 2.0 * step.asked * shape.vocab * reward.shape.hidden
                 found["bridge"] += (3 * call.inner_steps + 1) * tilt
     found = {part: call.batch * value for part, value in found.items()}
     if reward:

@@ -8,7 +8,16 @@ copies a kernel keeps per layer count as activations); `workspace` (temporary te
 
 The plan is that of the moment of a step with the largest sum. `rehearsal` defines the moments and
 counts the sampler's own tensors at each; this module adds those of the model, the adapter and the
-reward.
+reward. A layer keeps per position (d width, f inner width, e bytes of a number, a bytes of phi's
+numbers, 4 or 8):
+
+    llama       two norms 2 (a d + a); q, k, v, out 4 H d_h e; 4 H; gate, silu, up 3 f e
+    bert        two norms 2 (e d + 2 e); q, k, v, out 4 H d_h e; 4 H; gelu f e
+    modernbert  as bert, and 2 d e since values are a slice of the joint projection; gate, gelu, up
+                3 f e
+    mask        a copy per layer; with a mask, grouped keys and values are copied to all heads
+    LoRA        the input of each linear layer in phi's precision (shared between them only if the
+                base has that precision, too), and r numbers
 """
 
 from __future__ import annotations
@@ -16,7 +25,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .call import Call, RewardCall
-from .layers import kept, workspace
 from .rehearsal import rehearsed
 from .shape import ModelShape
 
@@ -56,6 +64,54 @@ def weights_bytes(shape: ModelShape, dtype_bytes: int, bits: int | None = None) 
     return rest + linear * (0.5 + 4 / 64)
 
 
+def kept(
+    shape: ModelShape,
+    positions: int,
+    queries: int,
+    dtype_bytes: int,
+    *,
+    masked: bool,
+    lora_rank: int | None = None,
+    first: bool = False,
+) -> float:
+    """Bytes that a layer keeps for its backward pass, by the table above.
+
+    Args:
+        positions: S, where keys and values are computed.
+        queries: Q of them, where the layer's output is; see `flops`.
+        masked: whether attention takes a mask.
+        lora_rank: r; None is a frozen layer, differentiable in its input only.
+        first: its input needs no gradient.
+    """
+    d, f, e, a = shape.hidden, shape.ffn, dtype_bytes, max(4, dtype_bytes)
+    wide, narrow = shape.attention_width, shape.kv_width
+    # With a mask, grouped keys are copied to every head, unless there is a single group.
+    keys = 2 * e * (wide if masked and shape.kv_heads > 1 else narrow)
+    rest = 2 * wide * e + 4 * shape.heads + (positions * e if masked else 0)
+    twice = 0  # bytes counted in both parts below, subtracted where it is one tensor
+    if shape.layout == "llama":
+        norm = 0 if first else a * (d + 1)
+        keys, rest, twice = keys + norm, rest + norm + a * (d + 1) + 3 * f * e, norm
+        if shape.qk_norm:
+            keys += a * (narrow + shape.kv_heads)
+            rest += a * (wide + shape.heads)
+    elif shape.layout == "modernbert":
+        rest += (1 if first else 2) * e * (d + 2) + 2 * d * e + 3 * f * e
+    else:
+        rest += 2 * e * (d + 2) + f * e
+    if lora_rank is not None:
+        keys += 2 * lora_rank * a
+        rest += (len(shape.maps) - 2) * lora_rank * a
+        if a == e:  # linear layers share a saved input; out and up * silu are saved already
+            keys, rest, twice = keys + d * a, rest + 2 * d * a + f * a, twice + d * a
+        else:
+            keys += 2 * d * a
+            rest += a * (sum(i for i, _ in shape.maps) - 2 * d)
+    if queries == positions or shape.layout == "modernbert":
+        return float(positions * (keys + rest - twice))
+    return float(positions * keys + queries * rest)
+
+
 def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
     """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row.
 
@@ -63,21 +119,28 @@ def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
     """
     if call.lora is None:
         return 0.0
-    shape, n, size, e = call.shape, call.layers, call.positions, call.number_bytes
-    masked, rank = call.masked, call.lora.rank
+    shape, size, e, d = call.shape, call.positions, call.number_bytes, call.shape.hidden
+    places = [size] * (call.layers - 1) + [masks]
     each = [
-        kept(shape, size, at, e, masked=masked, lora_rank=rank, first=index == 0)
-        for index, at in enumerate([size] * (n - 1) + [masks])
+        kept(shape, size, at, e, masked=call.padded, lora_rank=call.lora.rank, first=index == 0)
+        for index, at in enumerate(places)
     ]
-    layers, d = sum(each), shape.hidden
+    layers = sum(each)
     if call.checkpointing:
-        layers = n * size * d * e + (max(each) if recomputing else 0)
-    rotary, head = 0, 2 * e * (d + 1)
-    if shape.layout == "llama":
-        rotary, head = 2 * (size + masks) * shape.head_dim * e, max(4, e) * (d + 1)
-    elif shape.layout == "modernbert":
-        rotary, head = 4 * size * shape.head_dim * e, e * (3 * d + 4)
+        layers = call.layers * size * d * e + (max(each) if recomputing else 0)
+    rotary, head = {
+        "bert": (0, 2 * e * (d + 1)),
+        "llama": (2 * (size + masks) * shape.head_dim * e, max(4, e) * (d + 1)),
+        "modernbert": (4 * size * shape.head_dim * e, e * (3 * d + 4)),
+    }[shape.layout]
     return call.batch * (layers + rotary + masks * (head + 24))
+
+
+def workspace(shape: ModelShape, positions: float, dtype_bytes: int) -> float:
+    """Temporary bytes of a layer in a pass without gradient: its input, the sum after attention,
+    norms, and the inside of the MLP."""
+    hidden, inner = {"bert": (2, 2), "llama": (3, 3), "modernbert": (3, 4)}[shape.layout]
+    return float(positions * (hidden * shape.hidden + inner * shape.ffn) * dtype_bytes)
 
 
 def reward_saved(reward: RewardCall, tokens: int) -> float:
@@ -88,67 +151,58 @@ def reward_saved(reward: RewardCall, tokens: int) -> float:
     return layers + rotary + span * shape.hidden * max(4, e)
 
 
-def scoring(reward: RewardCall | None, tokens: int) -> float:
+def scoring(reward: RewardCall, tokens: int) -> float:
     """Bytes a reward needs to score one answer: a layer's temporaries, the input embeddings, and,
     for an encoder, the normed ones."""
-    if reward is None:
-        return 0.0
-    positions, e = tokens + reward.frame, reward.dtype_bytes
-    copies = 2 if reward.shape.layout == "bert" else 1
-    return copies * positions * reward.shape.hidden * e + workspace(reward.shape, positions, e)
+    shape, span, e = reward.shape, tokens + reward.frame, reward.dtype_bytes
+    copies = 2 if shape.layout == "bert" else 1
+    return copies * span * shape.hidden * e + workspace(shape, span, e)
 
 
 def plan_memory(call: Call) -> Memory:
     """The memory at the worst moment of the call."""
     shape, reward, rows = call.shape, call.reward, call.batch
-    size, e, d = call.positions, call.number_bytes, call.shape.hidden
+    size, e = call.positions, call.number_bytes
     numbers = call.lora.rank * sum(i + o for i, o in shape.maps) if call.lora else 0
     phi = float(rows * call.layers * numbers * max(4, e))
     # ModernBERT has a second mask for its local layers.
-    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if call.masked else 0
-    table = weights = graph = scored = inside = 0.0
+    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if call.padded else 0
+    weights = graph = scored = inside = 0.0
     if reward is not None:
         table = 0 if call.config.reward.bridge == "rloo" else shape.vocab * reward.shape.hidden
-        weights = reward.dtype_bytes * (reward.shape.parameters + table)
+        weights = float(reward.dtype_bytes * (reward.shape.parameters + table))
         scored = rows * scoring(reward, call.tokens)
-        graph = 0 if call.draws else rows * reward_saved(reward, call.tokens)
-        span = call.tokens + reward.frame
-        inside = rows * span * reward.shape.ffn * reward.dtype_bytes
-    fixed = {
-        "weights": weights_bytes(shape, e, call.bits),
-        "adapter": 5 * phi,
-        "activations": 0.0,
-        "vocabulary": 0.0,
-        "reward weights": float(weights),
-        "reward activations": 0.0,
-        "mask": float(rows * size * size * mask),
-    }
-    state = float(rows * size * d * e * (2 if call.config.model.cfg_scale > 0 else 1))
+        graph = 0.0 if call.draws else rows * reward_saved(reward, call.tokens)
+        inside = rows * (call.tokens + reward.frame) * reward.shape.ffn * reward.dtype_bytes
+    state = float(rows * size * shape.hidden * e * (2 if call.config.model.cfg_scale > 0 else 1))
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
     masks = max((step.asked for step in call.steps if step.guided), default=0)
-    saved = {"activations": replay_saved(call, masks)}
+    saved, resaved = (replay_saved(call, masks, recomputing=back) for back in (False, True))
     wide = float(rows * size * shape.ffn * max(4, e))  # the backward pass frees kept tensors
+    # By moment: activations, reward activations, workspace.
     beside = {
-        "trunk": {"workspace": workspace(shape, rows * size, e) + state + angles},
-        "replay": {"workspace": state},
-        "decoding": {"workspace": state},
-        "pool": {"workspace": state + call.pool * scored},
-        "sampling": saved,
-        "reward": {
-            **saved,
-            "reward activations": graph,
-            "workspace": call.draws * scored if call.draws else inside,
-        },
-        "gradient": saved,  # the reward's are freed during its backward pass
-        "backward": {
-            "activations": replay_saved(call, masks, recomputing=True),
-            "workspace": wide + phi,
-        },
-        "optimiser": {"workspace": 4 * phi},
+        "trunk": (0.0, 0.0, workspace(shape, rows * size, e) + state + angles),
+        "replay": (0.0, 0.0, state),
+        "decoding": (0.0, 0.0, state),
+        "pool": (0.0, 0.0, state + call.pool * scored),
+        "sampling": (saved, 0.0, 0.0),
+        "reward": (saved, graph, call.draws * scored if call.draws else inside),
+        "gradient": (saved, 0.0, 0.0),  # the reward's are freed during its backward pass
+        "backward": (resaved, 0.0, wide + phi),
+        "optimiser": (0.0, 0.0, 4 * phi),
     }
     moments = []
     for name, (vocabulary, rest) in rehearsed(call).items():
-        parts = {**fixed, **beside[name], "vocabulary": vocabulary}
-        parts["workspace"] = parts.get("workspace", 0.0) + rest
+        activations, reward_activations, temporary = beside[name]
+        parts = {
+            "weights": weights_bytes(shape, e, call.bits),
+            "adapter": 5 * phi,
+            "activations": activations,
+            "vocabulary": vocabulary,
+            "reward weights": weights,
+            "reward activations": reward_activations,
+            "mask": float(rows * size * size * mask),
+            "workspace": temporary + rest,
+        }
         moments.append(Memory(name, parts))
     return max(moments, key=lambda memory: memory.total)

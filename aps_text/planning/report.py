@@ -1,21 +1,12 @@
 """The plan of a call: passes, operations, memory, seconds, and what to change if it does not fit.
 
-Changes are tried in this order, from the least to the greatest loss. Each is planned again, alone
-and together with those before it, so every saving that is printed is computed:
-
-    fewer rows in a pass          same answers, more time per answer
-    fewer answers in the pool     weaker steering, faster
-    fewer adapted layers          weaker steering, faster
-    gradient checkpointing        same answers, the adapted layers run once more
-    adapter = logits              another adapter: no backward pass through the model
-    8-bit, then 4-bit base        a slightly different model
-    fewer new tokens              shorter answers
+Changes are tried in the order of `ladder`, from the least to the greatest loss. Each is planned
+again, alone and together with those before it, so every saving that is printed is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .call import Call
@@ -24,8 +15,6 @@ from .gpus import GPUS, estimate, find_gpu, usable_bytes
 from .memory import Memory, plan_memory
 
 __all__ = ["Change", "Plan", "plan"]
-
-_Setting = tuple[str, dict[str, Any]]  # an option as typed, and the settings it changes
 
 
 @dataclass(frozen=True)
@@ -71,19 +60,19 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """A JSON-ready dict: bytes, operations and seconds as plain numbers."""
-        call = {field.name: getattr(self.call, field.name) for field in fields(self.call)}
-        shape, reward, config = (call.pop(name) for name in ("shape", "reward", "config"))
+        call, shape, gpu = self.call, self.call.shape, self.gpu or (None, None)
+        own = ("tokens", "prompt", "batch", "dtype_bytes", "bits", "checkpointing")
         return {
             "model": asdict(shape) | {"parameters": shape.parameters},
-            "call": {"tokens": self.call.tokens, **call, **config.flat()},
-            "reward": None if reward is None else asdict(reward),
+            "call": {name: getattr(call, name) for name in own} | call.config.flat(),
+            "reward": None if call.reward is None else asdict(call.reward),
             "passes": asdict(self.passes),
             "flops": self.flops | {"total": sum(self.flops.values())},
             "memory_bytes": self.memory.parts | {"total": self.memory.total},
             "worst_moment": self.memory.moment,
             "estimated_seconds": self.seconds,
-            "gpu_gib": None if self.gpu is None else self.gpu[0],
-            "usable_gib": None if self.gpu is None else self.gpu[1],
+            "gpu_gib": gpu[0],
+            "usable_gib": gpu[1],
             "fits": self.fits,
             "changes": [asdict(change) for change in self.changes],
         }
@@ -111,60 +100,59 @@ def plan(call: Call, gpu: str | None = None) -> Plan:
 def suggest(call: Call, usable: float) -> list[Change]:
     """The changes, from the least to the greatest loss, with which the call fits.
 
-    Of a kind (rows, pool, layers, tokens) the smallest change that makes the call fit is taken,
-    else the largest. When the call fits, changes that are not needed are removed again, the
-    greatest loss first.
+    Of a setting the smallest change that makes the call fit is taken, else the largest. When the
+    call fits, changes that are not needed are removed again, the greatest loss first.
     """
 
-    def needed(changes: Sequence[_Setting]) -> float:
-        settings = {key: value for _, each in changes for key, value in each.items()}
-        return plan_memory(call.changed(**settings)).total
+    def needed(changes: dict[str, Any]) -> float:
+        return plan_memory(call.changed(**changes)).total
 
-    chosen: list[_Setting] = []
-    for tries in ladder(call):
-        before = needed(chosen)
+    chosen: dict[str, Any] = {}
+    options = dict[str, str]()
+    for name, option, values in ladder(call):
+        options[name] = option
+        before, best = needed(chosen), chosen
         if before <= usable:
             break
-        best: _Setting | None = None
-        for setting in tries:
-            after = needed([*chosen, setting])
+        for value in values:
+            changes = chosen | {name: value}
+            after = needed(changes)
             if after < 0.995 * before:
-                best = setting
+                best = changes
             if after <= usable:
                 break
-        if best is not None:
-            chosen.append(best)
+        chosen = best
     if needed(chosen) <= usable:
-        for setting in chosen[-2::-1]:
-            rest = [other for other in chosen if other is not setting]
+        for name in [*chosen][-2::-1]:
+            rest = {other: value for other, value in chosen.items() if other != name}
             if needed(rest) <= usable:
                 chosen = rest
-    found = []
-    for index, setting in enumerate(chosen):
-        alone, total = needed([]) - needed([setting]), needed(chosen[: index + 1])
-        found.append(Change(setting[0], alone / 2**30, total / 2**30, total <= usable))
+    found, done = [], dict[str, Any]()
+    for name, value in chosen.items():
+        done[name] = value
+        alone, total = needed({}) - needed({name: value}), needed(done)
+        what = options[name].format(value)
+        found.append(Change(what, alone / 2**30, total / 2**30, total <= usable))
     return found
 
 
-def ladder(call: Call) -> Iterator[list[_Setting]]:
-    """For each kind of change, its settings from the smallest change to the largest."""
-    yield [(f"--batch {rows}", {"batch": rows}) for rows in halves(call.batch)]
+def ladder(call: Call) -> list[tuple[str, str, list[Any]]]:
+    """Settings, how each is typed, and its values from the smallest change to the largest."""
     pools = [n for n in halves(call.pool) if n > 1]  # a pool of 1 would be no pool
-    yield [(f"--pool-size {n}", {"pool_size": n}) for n in pools]
-    if call.lora is not None:
-        yield [(f"--lora-layers {n}", {"lora_layers": n}) for n in halves(call.layers)]
-        if not call.checkpointing:
-            yield [("--gradient-checkpointing", {"checkpointing": True})]
-        yield [("--adapter logits", {"adapter": "logits"})]
+    layers = halves(call.layers) if call.lora else []
+    again = [True] if call.lora and not call.checkpointing else []
     fewer = [bits for bits in (8, 4) if call.bits is None or bits < call.bits]
-    yield [(f"--load-in-{bits}bit", {"bits": bits}) for bits in fewer]
-    yield [(f"--tokens {n}", {"max_new_tokens": n}) for n in halves(call.tokens) if n >= 16]
+    return [
+        ("batch", "--batch {}", halves(call.batch)),  # same answers, more time per answer
+        ("pool_size", "--pool-size {}", pools),  # weaker steering, faster
+        ("lora_layers", "--lora-layers {}", layers),  # weaker steering, faster
+        ("checkpointing", "--gradient-checkpointing", again),  # same answers, an additional pass
+        ("adapter", "--adapter {}", ["logits"] if call.lora else []),  # no pass back to the layers
+        ("bits", "--load-in-{}bit", fewer),  # a slightly different model
+        ("max_new_tokens", "--tokens {}", [n for n in halves(call.tokens) if n >= 16]),
+    ]
 
 
 def halves(number: int) -> list[int]:
     """`number` divided by 2, 4, 8, ... (rounded down), as long as it is at least 1."""
-    found = []
-    while number > 1:
-        number //= 2
-        found.append(number)
-    return found
+    return [number >> n for n in range(1, number.bit_length())]

@@ -1,6 +1,6 @@
 """Sizes of a transformer, from a preset's name or a `config.json`, without loading a model.
 
-Three layouts are known, which differ in the tensors a backward pass needs (see `layers`):
+Three layouts are known, which differ in the tensors a backward pass needs (see `memory`):
 
     llama       RMSNorm before each half, rotary positions, gated MLP (Dream, LLaDA, Qwen3)
     bert        LayerNorm after each half, learned positions, GELU MLP, a transform before the head
@@ -16,6 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from ..models.llada import SIZES
+from ..models.masked_lm import FOLDER
 
 __all__ = ["PRESETS", "ModelShape", "find_shape", "from_config"]
 
@@ -89,70 +92,73 @@ class ModelShape:
     @property
     def parameters(self) -> int:
         """The exact number of parameters."""
-        d, layer = self.hidden, self.map_weights
-        embedding = self.vocab * d
-        head = self.vocab * d if self.token_head and not self.tied else 0
-        if self.layout == "bert":
+        d, layer, table = self.hidden, self.map_weights, self.vocab * self.hidden
+        beside, head = d, 0
+        if self.layout == "llama":
+            layer += 2 * d + (2 * self.head_dim if self.qk_norm else 0)
+            layer += sum(o for _, o in self.maps[:3]) if self.attention_bias else 0
+        elif self.layout == "bert":
             layer += sum(o for _, o in self.maps) + 4 * d
-            embedding += (self.context + 2) * d + 2 * d
-            head += d * d + 3 * d + self.vocab if self.token_head else 0
-            return self.layers * layer + embedding + head
-        if self.layout == "modernbert":  # the first layer has one norm
-            head = d * d + d + self.vocab if self.token_head else 0
-            return self.layers * (layer + 2 * d) + embedding + d + head
-        layer += 2 * d + (2 * self.head_dim if self.qk_norm else 0)
-        if self.attention_bias:
-            layer += sum(o for _, o in self.maps[:3])
-        return self.layers * layer + embedding + head + d
+            beside, head = (self.context + 4) * d, d * d + 3 * d + self.vocab
+        else:  # the first layer lacks a norm, and the embedding has one
+            layer, head = layer + 2 * d, d * d + d + self.vocab
+        head += 0 if self.tied else table
+        return self.layers * layer + table + beside + (head if self.token_head else 0)
 
 
-def _preset(name: str, source: str, sizes: tuple[int, ...], **other: Any) -> ModelShape:
-    fields = "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "context"
-    known: dict[str, Any] = dict(zip(fields, sizes, strict=True))
-    return ModelShape(name=name, source=f"config.json of {source}", **known, **other)
-
-
-def _skywork(size: str, sizes: tuple[int, ...]) -> ModelShape:
-    source = f"Qwen/Qwen3-{size}, the base of Skywork/Skywork-Reward-V2-Qwen3"
-    name, other = f"Skywork-Reward-V2-Qwen3-{size}", {**_QWEN3, "token_head": False}
-    return _preset(name, source, sizes, **other)
-
-
-_QWEN3 = {"tied": True, "qk_norm": True}
-_BERT = {"layout": "bert", "tied": True, "attention_bias": True, "new_tokens": 24}
-
-PRESETS: dict[str, ModelShape] = {
-    "dream-7b": _preset(
-        "Dream-7B",
-        "Dream-org/Dream-v0-Instruct-7B",
-        (28, 3584, 28, 4, 128, 18944, 152064, 2048),
-        attention_bias=True,
-        shift=1,
-    ),
-    "llada-8b": _preset(
-        "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct", (32, 4096, 32, 32, 128, 12288, 126464, 4096)
-    ),
-    "qwen3-0.6b": _preset(
-        "Qwen3-0.6B", "Qwen/Qwen3-0.6B", (28, 1024, 16, 8, 128, 3072, 151936, 40960), **_QWEN3
-    ),
-    "skywork-0.6b": _skywork("0.6B", (28, 1024, 16, 8, 128, 3072, 151936, 40960)),
-    "skywork-1.7b": _skywork("1.7B", (28, 2048, 16, 8, 128, 6144, 151936, 40960)),
-    "skywork-4b": _skywork("4B", (36, 2560, 32, 8, 128, 9728, 151936, 40960)),
-    "bert-base": _preset(
-        "BERT-base",
-        "google-bert/bert-base-uncased",
-        (12, 768, 12, 12, 64, 3072, 30522, 512),
-        stored_bytes=4,
-        **_BERT,
-    ),
-    "minilm": _preset(
-        "MiniLM-L6",
-        "all-MiniLM-L6-v2 (the relevance reward)",
-        (6, 384, 12, 12, 32, 1536, 30522, 512),
-        token_head=False,
-        **_BERT,
-    ),
+_ENCODER: dict[str, Any] = {"tied": True, "new_tokens": 24, "stored_bytes": 4}
+_BERT = {**_ENCODER, "layout": "bert", "attention_bias": True}
+# By `model_type`: what its models share.
+_KINDS: dict[str, dict[str, Any]] = {
+    "dream": {"attention_bias": True, "shift": 1},
+    "llada": {},
+    "llama": {},
+    "qwen2": {"attention_bias": True},
+    "qwen3": {"qk_norm": True},
+    **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _BERT),
+    "modernbert": {**_ENCODER, "layout": "modernbert"},
 }
+# By preset: N, d, H, KV, d_h, the MLP's inner width, K and the context.
+_SIZES = {
+    "dream-7b": (28, 3584, 28, 4, 128, 18944, 152064, 2048),
+    "llada-8b": (32, 4096, 32, 32, 128, 12288, 126464, 4096),
+    "qwen3-0.6b": (28, 1024, 16, 8, 128, 3072, 151936, 40960),
+    "skywork-0.6b": (28, 1024, 16, 8, 128, 3072, 151936, 40960),
+    "skywork-1.7b": (28, 2048, 16, 8, 128, 6144, 151936, 40960),
+    "skywork-4b": (36, 2560, 32, 8, 128, 9728, 151936, 40960),
+    "bert-base": (12, 768, 12, 12, 64, 3072, 30522, 512),
+    "minilm": (6, 384, 12, 12, 32, 1536, 30522, 512),
+}
+
+
+def _preset(key: str, kind: str, name: str, source: str, **other: Any) -> tuple[str, ModelShape]:
+    fields = "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "context"
+    known = {**_KINDS[kind], **dict(zip(fields, _SIZES[key], strict=True)), **other}
+    return key, ModelShape(name=name, source=f"config.json of {source}", **known)
+
+
+def _skywork(size: str) -> tuple[str, ModelShape]:
+    source = f"Qwen/Qwen3-{size}, the base of Skywork/Skywork-Reward-V2-Qwen3"
+    key, name = f"skywork-{size.lower()}", f"Skywork-Reward-V2-Qwen3-{size}"
+    return _preset(key, "qwen3", name, source, tied=True, token_head=False)
+
+
+PRESETS: dict[str, ModelShape] = dict(
+    (
+        _preset("dream-7b", "dream", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B"),
+        _preset("llada-8b", "llada", "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct"),
+        _preset("qwen3-0.6b", "qwen3", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", tied=True),
+        *map(_skywork, ("0.6B", "1.7B", "4B")),
+        _preset("bert-base", "bert", "BERT-base", "google-bert/bert-base-uncased"),
+        _preset(
+            "minilm",
+            "bert",
+            "MiniLM-L6",
+            "all-MiniLM-L6-v2 (the relevance reward)",
+            token_head=False,
+        ),
+    )
+)
 
 # Published names with the shape of a preset; compared in lower case, without the owner.
 _PUBLISHED = {
@@ -161,14 +167,10 @@ _PUBLISHED = {
     "bert-base": r"bert-base-uncased",
     "minilm": r"relevance",
 }
-# LLaDA's names for fields that the other configurations share.
+# The fields of which LLaDA has its own names.
 _LLADA = {
-    "n_layers": "num_hidden_layers",
-    "d_model": "hidden_size",
-    "n_heads": "num_attention_heads",
+    **SIZES,
     "n_kv_heads": "num_key_value_heads",
-    "mlp_hidden_size": "intermediate_size",
-    "max_sequence_length": "max_position_embeddings",
     "embedding_size": "vocab_size",
     "weight_tying": "tie_word_embeddings",
 }
@@ -182,7 +184,7 @@ def find_shape(name: str) -> ModelShape:
         ValueError: none of these, or a `config.json` that lacks a size.
     """
     key = name.lower().rstrip("/").rsplit("/", 1)[-1].replace("-reward-v2-qwen3", "")
-    path = Path(__file__).parent.parent / "weights" / "mini_text" if name == "mini" else Path(name)
+    path = FOLDER if name == "mini" else Path(name)
     file = path if path.suffix == ".json" else path / "config.json"
     if file.is_file():
         shape = from_config(json.loads(file.read_text()), name=path.name)
@@ -205,10 +207,9 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
         ValueError: a `model_type` of no known layout, or a missing size.
     """
     kind = str(config.get("model_type", "")).lower().removeprefix("a2d-")
-    encoders = ("bert", "roberta", "xlm-roberta", "modernbert")
-    known = ("dream", "llada", "llama", "qwen2", "qwen3", *encoders)
-    if kind not in known:
-        raise ValueError(f"model_type {kind!r} of {name!r} has no plan; known: {', '.join(known)}")
+    if kind not in _KINDS:
+        known = ", ".join(_KINDS)
+        raise ValueError(f"model_type {kind!r} of {name!r} has no plan; known: {known}")
     own = {ours: config.get(theirs) for theirs, ours in _LLADA.items()}
     config = {**config, **{key: value for key, value in own.items() if value is not None}}
     keys = {
@@ -225,21 +226,15 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
     sizes = {field: int(config[key]) for field, key in keys.items()}
     stored = config.get("dtype") or config.get("torch_dtype")
     architecture = str((config.get("architectures") or [""])[0])
-    is_bert = kind in encoders
+    fields = {
+        "kv_heads": int(config.get("num_key_value_heads") or sizes["heads"]),
+        "head_dim": int(config.get("head_dim") or sizes["hidden"] // sizes["heads"]),
+        "tied": bool(config.get("tie_word_embeddings", False)),
+        "token_head": not architecture.endswith(("ForSequenceClassification", "BertModel")),
+        "attention_bias": bool(config.get("attention_bias", False)),
+        "new_tokens": min(128, sizes["context"] // 2),
+        "stored_bytes": 4 if stored == "float32" else 2,
+    }
     return ModelShape(
-        name=name,
-        layout="modernbert" if kind == "modernbert" else "bert" if is_bert else "llama",
-        kv_heads=int(config.get("num_key_value_heads") or sizes["heads"]),
-        head_dim=int(config.get("head_dim") or sizes["hidden"] // sizes["heads"]),
-        tied=is_bert or bool(config.get("tie_word_embeddings", False)),
-        token_head=not architecture.endswith(("ForSequenceClassification", "BertModel")),
-        attention_bias=(is_bert and kind != "modernbert")
-        or kind in ("dream", "qwen2")
-        or bool(config.get("attention_bias", False)),
-        qk_norm=kind == "qwen3",
-        shift=int(kind == "dream"),
-        new_tokens=24 if is_bert else min(128, sizes["context"] // 2),
-        stored_bytes=4 if is_bert or stored == "float32" else 2,
-        source=f"config.json of {name}",
-        **sizes,
+        name=name, source=f"config.json of {name}", **{**sizes, **fields, **_KINDS[kind]}
     )
