@@ -86,7 +86,7 @@ def as_text(found: Plan) -> str:
     if call.lora is not None:
         means.append(f"LoRA rank {call.lora.rank} on {call.layers} of {shape.layers} layers")
     elif call.phi:
-        means.append(f"phi = {call.phi}")
+        means.append(f"phi = {type(call.phi).__name__.lower()}")
     if call.pool > 1:
         means.append(f"pool of {call.pool} answers")
     block = config.call.block_length

@@ -17,7 +17,7 @@ from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.limits import check_fields, number
 from ..core.noise import Noise
-from ..core.settings import COUNT, LoRA
+from ..core.settings import COUNT, LoRA, Phi
 from ..core.step import Step
 from .shape import ModelShape
 
@@ -134,10 +134,20 @@ class Call:
         return self.dtype_bytes or self.shape.stored_bytes
 
     @property
+    def padded(self) -> bool:
+        """Whether attention takes a mask: several rows are planned as padded, one is not."""
+        return self.batch > 1
+
+    @property
     def layers(self) -> int:
         """n, the number of adapted layers."""
         wanted = self.config.model.lora_layers
         return self.shape.layers if wanted is None else wanted
+
+    @property
+    def pool(self) -> int:
+        """Whole answers in the pool of a steered step; 1 is no pool."""
+        return self.config.sampler.pool_size or 1
 
     @property
     def inner_steps(self) -> int:
@@ -146,37 +156,25 @@ class Call:
         return 0 if fit is None else fit.inner_steps
 
     @property
-    def lora(self) -> LoRA | None:
-        """The settings of phi if it is a LoRA that is fitted, else None."""
+    def phi(self) -> Phi | None:
+        """The settings of phi; None if none is fitted."""
         fit = self.config.sampler.fit
-        return fit.phi if fit is not None and isinstance(fit.phi, LoRA) else None
+        return None if fit is None else fit.phi
 
     @property
-    def phi(self) -> str | None:
-        """The kind of phi, as in the setting `adapter`; None if none is fitted."""
-        fit = self.config.sampler.fit
-        return None if fit is None else type(fit.phi).__name__.lower()
+    def lora(self) -> LoRA | None:
+        """The settings of phi if it is a LoRA that is fitted, else None."""
+        return self.phi if isinstance(self.phi, LoRA) else None
 
     @property
     def draws(self) -> int:
         """Answers drawn and scored per row and inner step; 0 if the reward is relaxed."""
         fit = self.config.sampler.fit
-        score = None if fit is None else fit.gradient.score
-        if fit is None or score is None:
+        if fit is None or fit.gradient.score is None:
             return 0
         if fit.gradient.relaxation is not None and self.config.reward.bridge != "rloo":
             return 0  # `auto`: reward models have a gradient
-        return score.samples + (score.baseline == "remax")
-
-    @property
-    def pool(self) -> int:
-        """Whole answers in the pool of a steered step; 1 is no pool."""
-        return self.config.sampler.pool_size or 1
-
-    @property
-    def padded(self) -> bool:
-        """Whether attention takes a mask: several rows are planned as padded, one is not."""
-        return self.batch > 1
+        return fit.gradient.score.samples + (fit.gradient.score.baseline == "remax")
 
 
 @lru_cache(maxsize=64)
@@ -188,8 +186,7 @@ def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, 
     mask, token, fill = range(3)
     block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
     canvas = Canvas.open([tokens], mask_id=mask, fill_id=fill, block_length=block)
-    settings, noise, again = config.sampler, Noise(row, row), False
-    found = []
+    settings, noise, found = config.sampler, Noise(row, row), list[PlannedStep]()
     for index in range(settings.steps):
         masks = int((canvas.z == mask).sum())
         if masks == 0:
@@ -199,7 +196,7 @@ def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, 
         cols = step.where[1]
         if not len(cols):
             continue
+        again = any(earlier.guided for earlier in found)
         found.append(PlannedStep(masks, len(cols), guided, again))
-        again |= guided
         canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
     return tuple(found)

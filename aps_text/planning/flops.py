@@ -24,6 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..core.settings import Codes
 from .call import Call, PlannedStep
 from .shape import ModelShape
 
@@ -149,7 +150,9 @@ def count_flops(call: Call) -> dict[str, float]:
             # p @ C and its gradient, and two sums of p over the bridge's matched tokens.
             mixing = 2.0 * step.asked * shape.vocab * (2 * reward.shape.hidden + 2)
             found["bridge"] += call.inner_steps * mixing
-            if call.phi == "codes":  # M+1 tilted distributions; an update has one more, and back
+            if isinstance(
+                call.phi, Codes
+            ):  # M+1 tilted distributions; an update has one more, and back
                 tilt = 2.0 * step.asked * shape.vocab * reward.shape.hidden
                 found["bridge"] += (3 * call.inner_steps + 1) * tilt
     found = {part: call.batch * value for part, value in found.items()}

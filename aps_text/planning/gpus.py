@@ -81,35 +81,35 @@ def usable_bytes(memory: float) -> float:
 
 def estimate(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
     """Estimated seconds of the whole call by GPU; see the module."""
-    passes, flops, shape = count_passes(call), count_flops(call), call.shape
-    share = call.layers / shape.layers
-    body = weights_bytes(shape, call.number_bytes, call.bits)
+    passes, flops, shape, reward = count_passes(call), count_flops(call), call.shape, call.reward
+    rows, share = call.batch, call.layers / shape.layers
     head = float(shape.vocab * shape.hidden * call.number_bytes)
-    body -= head * (1 if shape.tied else 2)
-    rows, inner = call.batch, call.inner_steps
+    body = weights_bytes(shape, call.number_bytes, call.bits) - head * (1 if shape.tied else 2)
     trunks = (passes.trunk_forwards + passes.unconditional) / rows
     replays = (passes.denoiser_forwards + passes.unconditional) / rows
     backs = passes.denoiser_backwards / rows * (2 if call.checkpointing else 1)
-    read = passes.steps + passes.guided * max(0, inner - 1)
+    read = passes.steps + passes.guided * max(0, call.inner_steps - 1)
     masks = rows * passes.masks / max(1, passes.steps)
-    logits = read * masks * shape.vocab * 4.0 * VOCABULARY_PASSES
     layers = ("replays", "head", "backward", "recomputed", "without prompt")
+    # Operations, bytes, and whether the products are float32.
+    work = [
+        (flops["trunk"], trunks * (1 - share) * body, False),
+        (sum(flops[part] for part in layers), (replays + backs) * (share * body + head), False),
+        (flops["lora"], 0.0, True),
+        (0.0, read * masks * shape.vocab * 4.0 * VOCABULARY_PASSES, False),
+    ]
+    if reward is not None:
+        table = shape.vocab * reward.shape.hidden if passes.reward_backwards else 0
+        # A row's samples are scored in one pass, and so is a step's pool.
+        times = passes.guided * call.inner_steps + passes.reward_backwards / rows
+        times += passes.guided if call.pool > 1 else 0
+        moved = times * reward.dtype_bytes * float(reward.shape.parameters + table)
+        work.append((flops["reward"] + flops["bridge"], moved, reward.dtype_bytes != 2))
     found = {}
     for gpu in gpus:
-        peak, wide = COMPUTE * gpu.bf16 * 1e12, BANDWIDTH * gpu.bandwidth * 1e9
-        slow = COMPUTE * gpu.fp32 * 1e12
-        time = max(flops["trunk"] / peak, trunks * (1 - share) * body / wide)
-        moved = (replays + backs) * (share * body + head)
-        time += max(sum(flops[part] for part in layers) / peak, moved / wide)
-        time += flops["lora"] / slow + logits / wide
-        if call.reward is not None:
-            scorer, e = call.reward.shape, call.reward.dtype_bytes
-            table = shape.vocab * scorer.hidden if passes.reward_backwards else 0
-            # A row's samples are scored in one pass, and so is a step's pool.
-            times = passes.guided * inner + passes.reward_backwards / rows
-            times += passes.guided if call.pool > 1 else 0
-            moved = times * e * float(scorer.parameters + table)
-            operations = flops["reward"] + flops["bridge"]
-            time += max(operations / (peak if e == 2 else slow), moved / wide)
-        found[gpu.name] = time
+        wide = BANDWIDTH * gpu.bandwidth * 1e9
+        peaks = {single: COMPUTE * (gpu.fp32 if single else gpu.bf16) * 1e12 for single in (0, 1)}
+        found[gpu.name] = sum(
+            max(each / peaks[single], moved / wide) for each, moved, single in work
+        )
     return found

@@ -1,8 +1,8 @@
 """The bytes of the sampler's own tensors at each moment of a step, counted in a small run.
 
 The method runs unchanged, with the settings of the call, on minimal replacements: a model with
-precomputed logits, a LoRA without maps, and a reward with one number per token as code. Each marks
-when the sampler calls it, which divides a step into moments:
+precomputed logits and one small map for LoRA, and a reward with one number per token as code. Each
+marks when the sampler calls it, which divides a step into moments:
 
     trunk       before layers run        reward      from the relaxed canvas to the score
     replay      logits are computed      gradient    from the reward's codes to the logits
@@ -19,25 +19,25 @@ same algorithm (by blocks, `core.noise`).
 from __future__ import annotations
 
 import weakref
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..core.adapters import LogitsAdapter
 from ..core.canvas import Canvas
 from ..core.codebook import Relaxed, VectorCodebook
 from ..core.config import APSConfig
 from ..core.noise import LARGE, Noise
 from ..core.operator import Arithmetic, Operator, Scores, ZeroOperator
 from ..core.protocols import Adapter, Denoiser, Where
-from ..core.settings import Fit, LoRA
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..models.guided import GuidedDenoiser
+from ..models.lora import new_adapter
 from .call import Call
 
 __all__ = ["Moments", "rehearsed"]
@@ -78,7 +78,7 @@ def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
 @lru_cache(maxsize=256)
 def _rehearsal(
     config: APSConfig, tokens: int, vocab: int, dtype_bytes: int, reward_bytes: int | None
-) -> dict[str, float]:
+) -> dict[str, int]:
     """Peak bytes at each moment for one row."""
     moments = Moments()
     model: Denoiser = _Model(moments, vocab, DTYPES[dtype_bytes])
@@ -91,15 +91,14 @@ def _rehearsal(
     canvas = Canvas.open(
         [tokens], mask_id=vocab - 1, fill_id=vocab - 2, stop_ids=(vocab - 3,), block_length=block
     )
-    steers, steered = config.sampler.steers, 0
+    steers, seen = config.sampler.steers, 0
     method = APS() if steers else Ancestral()
     with moments:
-        states = method.steps(model, operator, canvas, config, Noise(row, row))
-        for number, state in enumerate(states):
-            steered += state.guided
-            if steered == 2 or (not steers and number == 1):
+        for state in method.steps(model, operator, canvas, config, Noise(row, row)):
+            seen += state.guided or not steers
+            if seen == 2:
                 break
-    moments.begin("")
+    del moments.most[""]
     return moments.most
 
 
@@ -107,20 +106,18 @@ class Moments(TorchDispatchMode):
     """Tracks the lifetime of tensors' storages, and the peak of their bytes at each moment.
 
     Attributes:
-        now, peak: current bytes, and their maximum since the moment began.
-        most: the peaks of finished moments, by name.
+        now: current bytes.
+        most: their peaks by moment; "" is the time before the first `begin`.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.name, self.most, self.sizes = "", dict[str, float](), dict[int, int]()
-        self.now = self.peak = 0
+        self.name, self.now, self.most, self.sizes = "", 0, {"": 0}, dict[int, int]()
 
     def begin(self, name: str) -> None:
-        """End the current moment and begin the one called `name`."""
-        if self.name:
-            self.most[self.name] = max(self.most.get(self.name, 0.0), self.peak)
-        self.name, self.peak = name, self.now
+        """End the current moment and begin the one called `name`, or go on with it."""
+        self.name = name
+        self.most[name] = max(self.most.get(name, 0), self.now)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -130,34 +127,30 @@ class Moments(TorchDispatchMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        given = {
-            leaf.untyped_storage()._cdata
-            for leaf in tree_leaves((args, kwargs or {}))
-            if isinstance(leaf, Tensor)
-        }
-        for leaf in tree_leaves(out):
-            if not isinstance(leaf, Tensor):
-                continue
-            storage = leaf.untyped_storage()
-            at = storage._cdata
-            if at in given or at in self.sizes:  # a view, or an argument changed in place
-                continue
-            self.sizes[at] = storage.nbytes()
-            self.now += storage.nbytes()
-            weakref.finalize(storage, self._end, at)
-        self.peak = max(self.peak, self.now)
+        made, given = _storages(out), _storages((args, kwargs))
+        for at in made.keys() - given.keys() - self.sizes.keys():  # no views, nothing in place
+            self.sizes[at] = made[at].nbytes()
+            self.now += self.sizes[at]
+            weakref.finalize(made[at], self._end, at)
+        self.begin(self.name)
         return out
 
     def _end(self, at: int) -> None:
         self.now -= self.sizes.pop(at, 0)
 
 
+def _storages(tree: Any) -> dict[int, torch.UntypedStorage]:
+    """The storages of the tensors in nested containers, by their addresses."""
+    each = [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+    return {storage._cdata: storage for storage in each}
+
+
 class _Model:
-    """A denoiser without layers, with distributions as peaked as a trained model's."""
+    """A denoiser with one linear map of size 1 and distributions as peaked as a trained model's."""
 
     def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype) -> None:
-        self.moments, self.mask_id, self.vocab_size = moments, vocab - 1, vocab
-        self.dtype = dtype
+        self.moments, self.mask_id, self.vocab_size, self.dtype = moments, vocab - 1, vocab, dtype
+        self.block = nn.ModuleDict({"map": nn.Linear(1, 1)}).requires_grad_(False)
         self.logit = -torch.arange(vocab, dtype=torch.promote_types(dtype, torch.float32)) / 2
 
     def take(self, rows: Tensor) -> _Model:
@@ -169,42 +162,22 @@ class _Model:
     def logits(self, state: Any, where: Where, phi: Any = None) -> Tensor:
         self.moments.begin("trunk")
         self.moments.begin("replay")
-        logits = self.logit.expand(len(where[0]), -1).clone()
-        fitting = torch.is_grad_enabled()
-        self.moments.begin("sampling" if fitting else "decoding")
-        return logits.requires_grad_(fitting and phi is not None)
+        with nullcontext() if phi is None else phi.attached():
+            change = self.block["map"](torch.zeros(1, 1, 1))[0]
+        logits = self.logit.expand(len(where[0]), -1) + change
+        if logits.requires_grad:
+            logits.register_hook(self.backward)
+            phi.leaf.register_hook(lambda _: self.moments.begin("optimiser"))
+        self.moments.begin("sampling" if torch.is_grad_enabled() else "decoding")
+        return logits
+
+    def backward(self, grad: Tensor) -> None:
+        self.moments.begin("backward")
+        # Suppressed ids have no gradient, and the head takes its own number type.
+        grad.clone().to(self.dtype)
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        phi = (config.sampler.fit or Fit()).phi
-        if isinstance(phi, LoRA):
-            return _LowRank(self, phi.carry_over)
-        return LogitsAdapter(1, phi.learning_rate, phi.adam_eps)
-
-
-class _LowRank:
-    """`LoraAdapter` without maps."""
-
-    def __init__(self, model: _Model, carry_over: bool) -> None:
-        self.model, self.carry_over, self.moved = model, carry_over, False
-
-    def take(self, rows: Tensor) -> _LowRank:
-        return self
-
-    def begin(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor | None:
-        if not (self.moved and self.carry_over):
-            return None
-        with torch.no_grad():
-            return denoiser.logits(state, where)
-
-    def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
-        return denoiser.logits(state, where, self)
-
-    def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
-        self.model.moments.begin("backward")
-        # Suppressed ids have no gradient, and the head takes its own number type.
-        grad.clone().to(self.model.dtype)
-        self.model.moments.begin("optimiser")
-        self.moved = True
+        return new_adapter(config, noise, {"block": self.block}, 1)
 
 
 class _Reward(Arithmetic):

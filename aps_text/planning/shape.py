@@ -118,45 +118,40 @@ _KINDS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("bert", "roberta", "xlm-roberta"), _BERT),
     "modernbert": {**_ENCODER, "layout": "modernbert"},
 }
-# By preset: N, d, H, KV, d_h, the MLP's inner width, K and the context.
-_SIZES = {
-    "dream-7b": (28, 3584, 28, 4, 128, 18944, 152064, 2048),
-    "llada-8b": (32, 4096, 32, 32, 128, 12288, 126464, 4096),
-    "qwen3-0.6b": (28, 1024, 16, 8, 128, 3072, 151936, 40960),
-    "skywork-0.6b": (28, 1024, 16, 8, 128, 3072, 151936, 40960),
-    "skywork-1.7b": (28, 2048, 16, 8, 128, 6144, 151936, 40960),
-    "skywork-4b": (36, 2560, 32, 8, 128, 9728, 151936, 40960),
-    "bert-base": (12, 768, 12, 12, 64, 3072, 30522, 512),
-    "minilm": (6, 384, 12, 12, 32, 1536, 30522, 512),
+# By preset: model_type, N, d, H, KV, d_h, the MLP's inner width, K and the context.
+_SIZES: dict[str, tuple[Any, ...]] = {
+    "dream-7b": ("dream", 28, 3584, 28, 4, 128, 18944, 152064, 2048),
+    "llada-8b": ("llada", 32, 4096, 32, 32, 128, 12288, 126464, 4096),
+    "qwen3-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
+    "skywork-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
+    "skywork-1.7b": ("qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960),
+    "skywork-4b": ("qwen3", 36, 2560, 32, 8, 128, 9728, 151936, 40960),
+    "bert-base": ("bert", 12, 768, 12, 12, 64, 3072, 30522, 512),
+    "minilm": ("bert", 6, 384, 12, 12, 32, 1536, 30522, 512),
 }
 
 
-def _preset(key: str, kind: str, name: str, source: str, **other: Any) -> tuple[str, ModelShape]:
+def _preset(key: str, name: str, source: str, **other: Any) -> tuple[str, ModelShape]:
+    kind, *sizes = _SIZES[key]
     fields = "layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "vocab", "context"
-    known = {**_KINDS[kind], **dict(zip(fields, _SIZES[key], strict=True)), **other}
+    known = {**_KINDS[kind], **dict(zip(fields, sizes, strict=True)), **other}
     return key, ModelShape(name=name, source=f"config.json of {source}", **known)
 
 
 def _skywork(size: str) -> tuple[str, ModelShape]:
     source = f"Qwen/Qwen3-{size}, the base of Skywork/Skywork-Reward-V2-Qwen3"
     key, name = f"skywork-{size.lower()}", f"Skywork-Reward-V2-Qwen3-{size}"
-    return _preset(key, "qwen3", name, source, tied=True, token_head=False)
+    return _preset(key, name, source, tied=True, token_head=False)
 
 
 PRESETS: dict[str, ModelShape] = dict(
     (
-        _preset("dream-7b", "dream", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B"),
-        _preset("llada-8b", "llada", "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct"),
-        _preset("qwen3-0.6b", "qwen3", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", tied=True),
+        _preset("dream-7b", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B"),
+        _preset("llada-8b", "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct"),
+        _preset("qwen3-0.6b", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", tied=True),
         *map(_skywork, ("0.6B", "1.7B", "4B")),
-        _preset("bert-base", "bert", "BERT-base", "google-bert/bert-base-uncased"),
-        _preset(
-            "minilm",
-            "bert",
-            "MiniLM-L6",
-            "all-MiniLM-L6-v2 (the relevance reward)",
-            token_head=False,
-        ),
+        _preset("bert-base", "BERT-base", "google-bert/bert-base-uncased"),
+        _preset("minilm", "MiniLM-L6", "all-MiniLM-L6-v2 (the relevance reward)", token_head=False),
     )
 )
 
