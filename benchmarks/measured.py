@@ -45,19 +45,14 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
     Without a token head if `shape.token_head` is False. The global generator is not advanced.
     """
     from transformers import (
-        BertConfig,
-        BertForMaskedLM,
-        BertModel,
-        ModernBertConfig,
-        ModernBertForMaskedLM,
-        Qwen2Config,
-        Qwen2ForCausalLM,
-        Qwen2Model,
-        Qwen3Config,
-        Qwen3ForCausalLM,
-        Qwen3Model,
+        AutoConfig,
+        AutoModel,
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
     )
 
+    decoder = shape.layout == "llama"
+    kind = ("qwen3" if shape.qk_norm else "qwen2") if decoder else shape.layout
     sizes: dict[str, Any] = {
         "vocab_size": shape.vocab,
         "hidden_size": shape.hidden,
@@ -67,25 +62,21 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         "max_position_embeddings": shape.context,
         # Distributions as peaked as a trained model's: with flat ones top-p needs every token.
         "initializer_range": 6 * shape.hidden**-0.5,
+        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
     }
+    if decoder:
+        sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
+        sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
+    config = AutoConfig.for_model(kind, **sizes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model: nn.Module
-        if shape.layout == "bert":
-            config = BertConfig(**sizes)
-            model = BertForMaskedLM(config) if shape.token_head else BertModel(config, False)
-        elif shape.layout == "modernbert":
-            model = ModernBertForMaskedLM(
-                ModernBertConfig(**sizes, pad_token_id=0, bos_token_id=0, eos_token_id=0)
-            )
+        if shape.token_head:
+            made = (AutoModelForCausalLM if decoder else AutoModelForMaskedLM).from_config(config)
         else:
-            sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
-            sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
-            if shape.qk_norm:
-                model = (Qwen3ForCausalLM if shape.token_head else Qwen3Model)(Qwen3Config(**sizes))
-            else:
-                model = (Qwen2ForCausalLM if shape.token_head else Qwen2Model)(Qwen2Config(**sizes))
-    return model.to(dtype).eval().requires_grad_(False)
+            pooler = {"add_pooling_layer": False} if kind == "bert" else {}
+            made = AutoModel.from_config(config, **pooler)
+    model: nn.Module = made.to(dtype).eval().requires_grad_(False)
+    return model
 
 
 class _MeanReward(Arithmetic):

@@ -22,7 +22,6 @@ A multiplication and an addition count one each; only matrix products count, as 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from ..core.settings import Codes
 from .call import Call, PlannedStep
@@ -81,21 +80,14 @@ def count_passes(call: Call) -> Passes:
     )
 
 
-class Operations(NamedTuple):
-    """Of one layer on one row: forward and back, and what its low-rank maps add to each."""
-
-    forward: float
-    back: float
-    lora_forward: float
-    lora_back: float
-
-
 def operations(
     shape: ModelShape, positions: int, queries: int, *, rank: int = 0, first: bool = False
-) -> Operations:
-    """Of a layer on S `positions`, with its output at Q `queries` of them.
+) -> tuple[float, float, float, float]:
+    """Of a layer on one row: forward, back, and what its low-rank maps add to each.
 
     Args:
+        positions: S, where keys and values are computed.
+        queries: Q of them, where the layer's output is.
         rank: r of LoRA; 0 is none.
         first: the layer's input needs no gradient.
     """
@@ -108,12 +100,9 @@ def operations(
     scored = queries * positions * shape.attention_width
     linear = 2.0 * sum(at * i * o for at, i, o in maps)
     lora = 2.0 * rank * sum(at * (i + o) for at, i, o in maps)
-    return Operations(
-        forward=linear + 4.0 * scored,
-        back=linear + 10.0 * scored - 2.0 * sum(at * i * o for at, i, o in entry),
-        lora_forward=lora,
-        lora_back=2 * lora - 2.0 * rank * sum(at * i for at, i, _ in entry),
-    )
+    back = linear + 10.0 * scored - 2.0 * sum(at * i * o for at, i, o in entry)
+    lora_back = 2 * lora - 2.0 * rank * sum(at * i for at, i, _ in entry)
+    return linear + 4.0 * scored, back, lora, lora_back
 
 
 def count_flops(call: Call) -> dict[str, float]:
@@ -125,7 +114,7 @@ def count_flops(call: Call) -> dict[str, float]:
     """
     shape, reward, size, n = call.shape, call.reward, call.positions, call.layers
     rank = call.lora.rank if call.lora else 0
-    whole = operations(shape, size, size).forward
+    whole = operations(shape, size, size)[0]
     below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
     # If layers take different arguments, the upper ones (except the last) run once to record them.
     trunk = (shape.layers - (1 if shape.layout == "modernbert" else n)) * whole
@@ -135,30 +124,28 @@ def count_flops(call: Call) -> dict[str, float]:
     for step in call.steps:
         alone, under, ways = replays(call, step)
         last = operations(shape, size, step.asked, rank=rank, first=n == 1)
-        layers = Operations(*map(sum, zip(*below, last, strict=True)))
+        ahead, back, lora, lora_back = map(sum, zip(*below, last, strict=True))
         head = 2.0 * step.asked * shape.hidden * (shape.vocab + transform)
         found["trunk"] += trunk
-        found["replays"] += (alone + under) * layers.forward
+        found["replays"] += (alone + under) * ahead
         found["head"] += (alone + under) * head
-        found["backward"] += ways * (head + layers.back)
-        found["lora"] += under * layers.lora_forward + ways * layers.lora_back
+        found["backward"] += ways * (head + back)
+        found["lora"] += under * lora + ways * lora_back
         if call.config.model.cfg_scale > 0:
-            found["without prompt"] += trunk + layers.forward + head
+            found["without prompt"] += trunk + ahead + head
         if call.checkpointing:
-            found["recomputed"] += ways * (layers.forward + layers.lora_forward)
+            found["recomputed"] += ways * (ahead + lora)
         if reward and step.guided and not call.draws:
             # p @ C and its gradient, and two sums of p over the bridge's matched tokens.
-            mixing = 2.0 * step.asked * shape.vocab * (2 * reward.shape.hidden + 2)
-            found["bridge"] += call.inner_steps * mixing
-            if isinstance(
-                call.phi, Codes
-            ):  # M+1 tilted distributions; an update has one more, and back
-                tilt = 2.0 * step.asked * shape.vocab * reward.shape.hidden
-                found["bridge"] += (3 * call.inner_steps + 1) * tilt
+            columns = call.inner_steps * (2 * reward.shape.hidden + 2)
+            # M + 1 tilted distributions; an update makes one more, and differentiates it.
+            if isinstance(call.phi, Codes):
+                columns += (3 * call.inner_steps + 1) * reward.shape.hidden
+            found["bridge"] += 2.0 * step.asked * shape.vocab * columns
     found = {part: call.batch * value for part, value in found.items()}
     if reward:
         passes, span = count_passes(call), call.tokens + reward.frame
         each = operations(reward.shape, span, span)
-        scored = passes.reward_forwards * each.forward + passes.reward_backwards * each.back
+        scored = passes.reward_forwards * each[0] + passes.reward_backwards * each[1]
         found["reward"] = reward.shape.layers * scored
     return found

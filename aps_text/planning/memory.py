@@ -78,7 +78,7 @@ def kept(
 
     Args:
         positions: S, where keys and values are computed.
-        queries: Q of them, where the layer's output is; see `flops`.
+        queries: Q of them, where the layer's output is.
         masked: whether attention takes a mask.
         lora_rank: r; None is a frozen layer, differentiable in its input only.
         first: its input needs no gradient.
