@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .call import Call, RewardCall
+from .call import Call
 from .rehearsal import rehearsed
 from .shape import ModelShape
 
@@ -143,37 +143,31 @@ def workspace(shape: ModelShape, positions: float, dtype_bytes: int) -> float:
     return float(positions * (hidden * shape.hidden + inner * shape.ffn) * dtype_bytes)
 
 
-def reward_saved(reward: RewardCall, tokens: int) -> float:
-    """Bytes kept by the reward's graph for one row, from its score to its input embeddings."""
-    shape, span, e = reward.shape, tokens + reward.frame, reward.dtype_bytes
-    layers = shape.layers * kept(shape, span, span, e, masked=True)
-    rotary = 2 * span * shape.head_dim * e if shape.layout == "llama" else 0
-    return layers + rotary + span * shape.hidden * max(4, e)
-
-
-def scoring(reward: RewardCall, tokens: int) -> float:
-    """Bytes a reward needs to score one answer: a layer's temporaries, the input embeddings, and,
-    for an encoder, the normed ones."""
-    shape, span, e = reward.shape, tokens + reward.frame, reward.dtype_bytes
-    copies = 2 if shape.layout == "bert" else 1
-    return copies * span * shape.hidden * e + workspace(shape, span, e)
+def reward_bytes(call: Call) -> tuple[float, float, float, float]:
+    """Of the reward model, for all rows: its weights and the code table; what its graph keeps, from
+    the score to the input embeddings; temporaries that score one answer; the inside of an MLP."""
+    reward, rows = call.reward, call.batch
+    if reward is None:
+        return 0.0, 0.0, 0.0, 0.0
+    shape, span, e = reward.shape, call.tokens + reward.frame, reward.dtype_bytes
+    inputs = span * shape.hidden
+    table = 0 if call.config.reward.bridge == "rloo" else call.shape.vocab * shape.hidden
+    graph = shape.layers * kept(shape, span, span, e, masked=True) + inputs * max(4, e)
+    graph += 2 * span * shape.head_dim * e if shape.layout == "llama" else 0  # rotary angles
+    copies = 2 if shape.layout == "bert" else 1  # of the inputs: an encoder normalises them
+    scored = copies * inputs * e + workspace(shape, span, e)
+    weights = float(e * (shape.parameters + table))
+    return weights, rows * graph, rows * scored, float(rows * span * shape.ffn * e)
 
 
 def plan_memory(call: Call) -> Memory:
     """The memory at the worst moment of the call."""
-    shape, reward, rows = call.shape, call.reward, call.batch
-    size, e = call.positions, call.number_bytes
+    shape, rows, size, e = call.shape, call.batch, call.positions, call.number_bytes
     numbers = call.lora.rank * sum(i + o for i, o in shape.maps) if call.lora else 0
     phi = float(rows * call.layers * numbers * max(4, e))
     # ModernBERT has a second mask for its local layers.
     mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if call.padded else 0
-    weights = graph = scored = inside = 0.0
-    if reward is not None:
-        table = 0 if call.config.reward.bridge == "rloo" else shape.vocab * reward.shape.hidden
-        weights = float(reward.dtype_bytes * (reward.shape.parameters + table))
-        scored = rows * scoring(reward, call.tokens)
-        graph = 0.0 if call.draws else rows * reward_saved(reward, call.tokens)
-        inside = rows * (call.tokens + reward.frame) * reward.shape.ffn * reward.dtype_bytes
+    weights, graph, scored, inside = reward_bytes(call)
     state = float(rows * size * shape.hidden * e * (2 if call.config.model.cfg_scale > 0 else 1))
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
     masks = max((step.asked for step in call.steps if step.guided), default=0)
@@ -186,7 +180,7 @@ def plan_memory(call: Call) -> Memory:
         "decoding": (0.0, 0.0, state),
         "pool": (0.0, 0.0, state + call.pool * scored),
         "sampling": (saved, 0.0, 0.0),
-        "reward": (saved, graph, call.draws * scored if call.draws else inside),
+        "reward": (saved, 0.0, call.draws * scored) if call.draws else (saved, graph, inside),
         "gradient": (saved, 0.0, 0.0),  # the reward's are freed during its backward pass
         "backward": (resaved, 0.0, wide + phi),
         "optimiser": (0.0, 0.0, 4 * phi),
