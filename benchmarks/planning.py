@@ -58,6 +58,7 @@ CALLS = {  # as they are printed, and what differs from CALL
     "32 bit logits +bert": {"adapter": "logits", "reward": ENCODER},
     "32 bit rloo +llama": {"estimator": "rloo", "num_samples": 6, "reward": CHAT},
     "32 bit entropy +llama": {"relaxation": "entropy", "reward": CHAT},
+    "32 bit cfg 1.5": {"cfg_scale": 1.5},
     "32 bit no phi pool 4": {"inner_steps": 0, "pool_size": 4, "top_p": 0.9},
     "32 bit no phi pool 16 +llama": {
         "inner_steps": 0,

@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -150,7 +151,8 @@ class _Model:
 
     def __init__(self, moments: Moments, vocab: int, dtype: torch.dtype) -> None:
         self.moments, self.mask_id, self.vocab_size, self.dtype = moments, vocab - 1, vocab, dtype
-        self.block = nn.ModuleDict({"map": nn.Linear(1, 1)}).requires_grad_(False)
+        self.map = skip_init(nn.Linear, 1, 1, bias=False).requires_grad_(False)  # draws nothing
+        self.map.weight.zero_()
         self.logit = -torch.arange(vocab, dtype=torch.promote_types(dtype, torch.float32)) / 2
 
     def take(self, rows: Tensor) -> _Model:
@@ -163,7 +165,7 @@ class _Model:
         self.moments.begin("trunk")
         self.moments.begin("replay")
         with nullcontext() if phi is None else phi.attached():
-            change = self.block["map"](torch.zeros(1, 1, 1))[0]
+            change = self.map(torch.zeros(1, 1, 1))[0]
         logits = self.logit.expand(len(where[0]), -1) + change
         if logits.requires_grad:
             logits.register_hook(self.backward)
@@ -177,7 +179,7 @@ class _Model:
         grad.clone().to(self.dtype)
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        return new_adapter(config, noise, {"block": self.block}, 1)
+        return new_adapter(config, noise, {"block": nn.Sequential(self.map)}, 1)
 
 
 class _Reward(Arithmetic):

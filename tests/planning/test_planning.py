@@ -8,6 +8,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
+import torch
 from aps_eval.run.flops import CPU_ATTENTION
 from measured import Setting, measure, random_model
 from paths import ROOT
@@ -265,6 +266,12 @@ def test_lladas_own_names_are_read():
         "weight_tying": False,
     }
     assert from_config(config).parameters == PRESETS["llada-8b"].parameters
+
+
+def test_a_plan_draws_nothing_from_the_global_generator():
+    before = torch.get_rng_state()
+    plan_memory(CALL.changed(reward=CHAT, max_new_tokens=30))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_suggestions_are_planned_and_end_when_it_fits():
