@@ -44,12 +44,7 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
 
     Without a token head if `shape.token_head` is False. The global generator is not advanced.
     """
-    from transformers import (
-        AutoConfig,
-        AutoModel,
-        AutoModelForCausalLM,
-        AutoModelForMaskedLM,
-    )
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
     decoder = shape.layout == "llama"
     kind = ("qwen3" if shape.qk_norm else "qwen2") if decoder else shape.layout
@@ -75,8 +70,7 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         else:
             pooler = {"add_pooling_layer": False} if kind == "bert" else {}
             made = AutoModel.from_config(config, **pooler)
-    model: nn.Module = made.to(dtype).eval().requires_grad_(False)
-    return model
+    return made.to(dtype).eval().requires_grad_(False)
 
 
 class _MeanReward(Arithmetic):
@@ -96,22 +90,20 @@ class _MeanReward(Arithmetic):
     def take(self, rows: Tensor) -> _MeanReward:
         return self
 
+    def score(self, codes: Tensor, mask: Tensor | None = None) -> Tensor:
+        embeds = torch.cat([self.table[: self.frame].expand(len(codes), -1, -1), codes], 1)
+        hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+        return hidden.float().square().mean(1)[:, 0]
+
     def log_prob(self, relaxed: Relaxed) -> Scores:
         codes = relaxed.codes(self.codebook)
-        frame = self.table[: self.frame].expand(len(codes), -1, -1)
-        embeds = torch.cat([frame, codes], 1)
-        mask = torch.ones(embeds.shape[:2], dtype=torch.long)
+        mask = torch.ones(len(codes), self.frame + codes.shape[1], dtype=torch.long)
         mask[:, 0] = 0  # like a padded prefix
-        hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
-        score = hidden.float().square().mean(1)[:, 0].to(relaxed.probs.dtype)
-        return Scores(score)
+        return Scores(self.score(codes, mask).to(relaxed.probs.dtype))
 
+    @torch.no_grad()
     def log_prob_ids(self, ids: Tensor) -> Scores:
-        embeds = self.table[: self.frame].expand(len(ids), -1, -1)
-        with torch.no_grad():
-            embeds = torch.cat([embeds, self.table[ids]], 1)
-            hidden = self.body(inputs_embeds=embeds).last_hidden_state
-        return Scores(hidden.float().square().mean(1)[:, 0])
+        return Scores(self.score(self.table[ids]))
 
 
 class Setting:
@@ -148,13 +140,10 @@ class Setting:
             masks = [[mask] * len(prompt) for prompt in prompts]
             without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
             self.bound = GuidedDenoiser(self.denoiser, without, scale)
-        self.operator = None if call.reward is None else _MeanReward(call)
+        self.operator = ZeroOperator() if call.reward is None else _MeanReward(call)
+        block = call.config.call.block_length
         self.canvas = Canvas.open(
-            lengths,
-            mask_id=mask,
-            fill_id=fill,
-            stop_ids=(stop,),
-            block_length=call.config.call.block_length,
+            lengths, mask_id=mask, fill_id=fill, stop_ids=(stop,), block_length=block
         )
         rows = torch.arange(call.batch)
         self.noise = Noise(rows, torch.zeros_like(rows))
@@ -166,9 +155,8 @@ class Setting:
 
     def run(self) -> Cost:
         """Run the whole call."""
-        operator: Any = self.operator or ZeroOperator()
         method = APS() if self.config.sampler.steers else Ancestral()
-        return run(method, self.bound, operator, self.canvas, self.config, self.noise).cost
+        return run(method, self.bound, self.operator, self.canvas, self.config, self.noise).cost
 
     def replay_saved(self) -> int:
         """Bytes kept by one replay of the adapted layers, for its backward."""
