@@ -134,11 +134,6 @@ class Call:
         return self.dtype_bytes or self.shape.stored_bytes
 
     @property
-    def padded(self) -> bool:
-        """Whether attention takes a mask: several rows are planned as padded, one is not."""
-        return self.batch > 1
-
-    @property
     def layers(self) -> int:
         """n, the number of adapted layers."""
         wanted = self.config.model.lora_layers

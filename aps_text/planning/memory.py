@@ -120,10 +120,10 @@ def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
     if call.lora is None:
         return 0.0
     shape, size, e, d = call.shape, call.positions, call.number_bytes, call.shape.hidden
-    places = [size] * (call.layers - 1) + [masks]
+    rank, padded = call.lora.rank, call.batch > 1
     each = [
-        kept(shape, size, at, e, masked=call.padded, lora_rank=call.lora.rank, first=index == 0)
-        for index, at in enumerate(places)
+        kept(shape, size, at, e, masked=padded, lora_rank=rank, first=index == 0)
+        for index, at in enumerate([size] * (call.layers - 1) + [masks])
     ]
     layers = sum(each)
     if call.checkpointing:
@@ -165,8 +165,8 @@ def plan_memory(call: Call) -> Memory:
     shape, rows, size, e = call.shape, call.batch, call.positions, call.number_bytes
     numbers = call.lora.rank * sum(i + o for i, o in shape.maps) if call.lora else 0
     phi = float(rows * call.layers * numbers * max(4, e))
-    # ModernBERT has a second mask for its local layers.
-    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if call.padded else 0
+    # Several rows are planned as padded. ModernBERT has a second mask for its local layers.
+    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if rows > 1 else 0
     weights, graph, scored, inside = reward_bytes(call)
     state = float(rows * size * shape.hidden * e * (2 if call.config.model.cfg_scale > 0 else 1))
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
