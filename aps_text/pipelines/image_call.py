@@ -15,15 +15,14 @@ from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.sampler import Method, StepState
 from ..core.settings import LoRA
-from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
-from ..methods.registry import IMAGE_PEERS, PEERS
+from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
 from .image_model import ImageModel
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 
-__all__ = ["METHODS", "ImageCall", "find_method", "values_of"]
+__all__ = ["ImageCall", "values_of"]
 
 OF_TEXT = {
     **dict.fromkeys(
@@ -35,31 +34,6 @@ OF_TEXT = {
     **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
 }
 """Settings of text alone, and why they have no effect on images."""
-
-METHODS: dict[str, Callable[..., Method]] = {
-    "aps": APS,
-    "plain": Ancestral,
-    **PEERS,
-    **IMAGE_PEERS,
-}
-
-
-def find_method(method: str | Method) -> Method:
-    """The method of a name in `METHODS`, or the `Method` itself.
-
-    Raises:
-        ValueError: no such name.
-        TypeError: no method.
-    """
-    if not isinstance(method, str):
-        if isinstance(method, type) or not callable(getattr(method, "steps", None)):
-            raise TypeError(
-                f"method is one of {', '.join(METHODS)}, or an object with `steps`; got {method!r}"
-            )
-        return method
-    if method not in METHODS:
-        raise ValueError(f"method is one of {', '.join(METHODS)}; got {method!r}")
-    return METHODS[method]()
 
 
 def values_of(
@@ -109,7 +83,7 @@ class ImageCall:
         """Check a call.
 
         Args:
-            method: a name in `METHODS`, or a method.
+            method: a name in `methods.registry.IMAGE_METHODS`, or a method.
             config, options: settings, or single ones on top of `preset="restore"`.
             sampled: candidates are drawn by default, also for one sample of "aps".
 
@@ -118,11 +92,11 @@ class ImageCall:
         """
         if config is not None and options:
             raise TypeError("pass either config=... or single options, not both")
-        count, runner = as_count("samples", samples), find_method(method)
+        count, runner = as_count("samples", samples), as_method(IMAGE_METHODS, method)
         settings = config
         if settings is None:
             drawn = sampled or count > 1 or not isinstance(runner, APS)
-            settings = settings_of(runner, options, drawn)
+            settings = settings_for(runner, options, drawn)
         if not isinstance(settings, APSConfig):
             raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
         if count > 1 and settings.sampler.candidate == "quantized":
@@ -186,7 +160,7 @@ class ImageCall:
         return torch.cat(found).unflatten(0, (count, self.samples)), cost
 
 
-def settings_of(method: Method, options: dict[str, Any], drawn: bool) -> APSConfig:
+def settings_for(method: Method, options: dict[str, Any], drawn: bool) -> APSConfig:
     """The settings of `preset="restore"` with `options`; raises for one without effect."""
     for name in options:
         if name in OF_TEXT:

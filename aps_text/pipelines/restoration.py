@@ -27,12 +27,12 @@ from ..images.degradations import Degradation, Inpainting, make_task
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
 from ..images.style import Statistic, Style, filter_features, make_statistic
-from .image_call import METHODS, ImageCall, values_of
+from .image_call import ImageCall, values_of
 from .image_model import ImageModel, load_image_model
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds
 
-__all__ = ["METHODS", "PaintOutput", "RestorationOutput", "RestorationPipeline"]
+__all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
 LEAST_SIGMA = 0.01
 """The smallest standard deviation of kept pixels: about one grey level of 256."""
@@ -191,7 +191,7 @@ class RestorationPipeline:
         Args:
             measurement: of B images of this model's size.
             attributes: known attributes of the images by name, one mapping for all or one each.
-            method: a name in `METHODS`, or a `Method` object.
+            method: a name in `methods.registry.IMAGE_METHODS`, or a `Method` object.
             samples: n >= 1 per measurement, each with its own draws. With n > 1 or a method other
                 than "aps" the default becomes `candidate="sample"`: quantised expectations of
                 several samples would be identical.
