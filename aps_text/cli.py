@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .commands import eval as evaluation
-from .commands import models, plan, verify
+from .commands import models, paint, plan, restore, verify
 from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
@@ -81,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_settings(ask)
     add_loading(ask)
     ask.set_defaults(run=ask_command)
-    for command in (plan, models, reward_commands, verify, evaluation):
+    for command in (restore, paint, plan, models, reward_commands, verify, evaluation):
         command.add_parser(commands)
     return parser
 

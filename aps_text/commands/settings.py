@@ -11,9 +11,10 @@ from ..core.limits import Choice, Switch
 __all__ = ["add_settings", "settings_in"]
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add a flag for every keyword of `APSConfig`; `APSConfig` checks the values."""
-    parser.add_argument("--preset", default=None, help="fast, balanced or paper")
+def add_settings(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
+    """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset."""
+    if preset:
+        parser.add_argument("--preset", default=None, help="fast, balanced or paper")
     group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"

@@ -28,11 +28,17 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as an image, or `channels` is neither 1 nor 3.
+        ValueError: it cannot be read as an image, has more than 8 bits a channel, or `channels` is
+            neither 1 nor 3.
     """
     image = _opened(path)
     if channels not in (1, 3):
         raise ValueError(f"channels is 1 or 3, got {channels!r}")
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{path} has pixels of more than 8 bits (mode {image.mode}), whose range is not known; "
+            "save it with 8 bits a channel"
+        )
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         white = _pillow().new("RGBA", image.size, "white")
@@ -93,17 +99,17 @@ def write_image(image: Tensor, path: str | Path) -> None:
     _pillow().frombytes(mode, size, pixels.contiguous().numpy().tobytes()).save(path)
 
 
-def contact_sheet(rows: Sequence[Tensor], zoom: int = 4, gap: int = 2) -> Tensor:
+def contact_sheet(rows: Sequence[Sequence[Tensor] | Tensor], zoom: int = 4, gap: int = 2) -> Tensor:
     """A grid of images, `(3, H, W)` in [-1, 1], on white.
 
     Args:
-        rows: the grid's rows, `(n, C, h, w)` each; smaller images are enlarged to about the size of
-            the largest by repeating pixels.
+        rows: the grid's rows, of images `(C, h, w)` each, or batches `(n, C, h, w)`; smaller images
+            are enlarged to about the size of the largest by repeating pixels.
         zoom: side in the sheet of a pixel of the largest image.
         gap: pixels between images.
     """
-    high = max(row.shape[-2] for row in rows) * zoom
-    wide = max(row.shape[-1] for row in rows) * zoom
+    high = max(image.shape[-2] for row in rows for image in row) * zoom
+    wide = max(image.shape[-1] for row in rows for image in row) * zoom
     across = max(len(row) for row in rows)
     sheet = torch.ones(3, len(rows) * (high + gap) + gap, across * (wide + gap) + gap)
     for down, row in enumerate(rows):

@@ -1,0 +1,170 @@
+"""What the image commands share: flags of the model and the call, images read and written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .settings import add_settings, settings_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..core.cost import Cost
+    from ..pipelines.restoration import RestorationPipeline
+
+__all__ = [
+    "GAIN",
+    "add_image_call",
+    "attributes_in",
+    "call_options",
+    "difference",
+    "load_pipeline",
+    "read_picture",
+    "report",
+    "write_all",
+]
+
+GAIN = 4
+"""Differences are shown at four times their size: 1/4 of the range is white."""
+
+
+def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, samples: int) -> None:
+    """Add the flags; `out` is the default folder, `method` the help on the default method."""
+    add = parser.add_argument
+    add("--class", dest="klass", metavar="NAME", help="what it shows: --attribute class=NAME")
+    add(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a known attribute; those not given are free",
+    )
+    add("--samples", type=int, default=samples, metavar="K", help=f"default: {samples}")
+    add("--method", default=None, help=f"aps, plain, or a peer of docs/methods.md; {method}")
+    add(
+        "--method-option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a setting of the method itself, e.g. sweeps=20",
+    )
+    add("--model", default="mini-garments", help="an embedded image model or a folder")
+    add("--device", help="e.g. cuda, cuda:1, mps (default: cpu)")
+    add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
+    add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
+    add("--json", action="store_true", help="for machines")
+    add_settings(parser, preset=False)
+
+
+def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
+    """The pipeline of `--model` on `--device`."""
+    from ..models.placement import as_device
+    from ..pipelines.restoration import RestorationPipeline
+
+    device = as_device(args.device)
+    return RestorationPipeline.from_pretrained(
+        args.model, device="cpu" if device is None else device, batch_size=args.batch_size
+    )
+
+
+def attributes_in(args: argparse.Namespace) -> dict[str, str]:
+    """The attributes of `--class` and `--attribute`.
+
+    Raises:
+        ValueError: one without `=`, or given twice.
+    """
+    pairs = [] if args.klass is None else [f"class={args.klass}"]
+    found: dict[str, str] = {}
+    for text in [*pairs, *args.attribute]:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise ValueError(f"an attribute is NAME=VALUE, got {text!r}")
+        if name in found:
+            raise ValueError(f"{name} is given twice: {found[name]!r} and {value!r}")
+        found[name] = value
+    return found
+
+
+def call_options(args: argparse.Namespace, default: str) -> dict[str, Any]:
+    """Method, samples and settings of the flags, as keywords of the pipeline's calls."""
+    from ..methods.registry import IMAGE_METHODS, make_method
+
+    return {
+        "method": make_method(IMAGE_METHODS, args.method or default, args.method_option),
+        "samples": args.samples,
+        "progress": False if args.json else None,
+        **settings_in(args),
+    }
+
+
+def read_picture(
+    path: str | Path, size: tuple[int, int, int], what: str, mend: str = "resize it"
+) -> Tensor:
+    """An image file of `size` (C, H, W) as `(1, C, H, W)` in [-1, 1].
+
+    Args:
+        what: of the image, for the message: `sr4 of mini-garments`.
+        mend: for an image of other sides.
+
+    Raises:
+        ValueError: other sides, or colours where grey is expected; names both sizes.
+    """
+    from ..images.files import read_image
+
+    channels, high, wide = size
+    image = read_image(path, 3)
+    if tuple(image.shape[-2:]) != (high, wide):
+        raise ValueError(
+            f"{path} is {image.shape[-1]} x {image.shape[-2]} pixels, and {what} is {wide} x "
+            f"{high}; {mend}"
+        )
+    if channels == 3:
+        return image
+    if not bool((image == image[:, :1]).all()):
+        raise ValueError(f"{path} has colours, and {what} is grey; convert it to grey")
+    return image[:, :1]
+
+
+def difference(values: Tensor) -> Tensor:
+    """Sizes of differences `(C, H, W)` in [0, 1] as an image in [-1, 1]; see `GAIN`."""
+    return (GAIN * values.abs()).clamp(0, 1) * 2 - 1
+
+
+def write_all(folder: Path, images: dict[str, Tensor], rows: Sequence[Sequence[Tensor]]) -> None:
+    """Write images `(C, H, W)` as `<name>.png`, and `rows` of images as `sheet.png`."""
+    from ..images.files import contact_sheet, write_image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, image in images.items():
+        write_image(image, folder / f"{name}.png")
+    write_image(contact_sheet([[one.cpu() for one in row] for row in rows]), folder / "sheet.png")
+
+
+def report(
+    args: argparse.Namespace, records: list[dict[str, Any]], columns: Sequence[str], cost: Cost
+) -> None:
+    """Print the records as JSON or as lines, with the sheet's columns and the cost."""
+    if args.json:
+        whole = {
+            "images": records,
+            "sheet": str(args.out / "sheet.png"),
+            "columns": list(columns),
+            "cost": {name: value for name, value in vars(cost).items() if name != "started"},
+        }
+        print(json.dumps(whole))
+        return
+    for record in records:
+        numbers = "  ".join(
+            f"{name} {value:.3g}" for name, value in record.items() if isinstance(value, float)
+        )
+        print(f"{', '.join(record['files'])}  {numbers}".rstrip())
+    print(f"{args.out / 'sheet.png'}: {', '.join(columns)}")
+    print(
+        f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward, operator "
+        f"{cost.reward_forwards} forward {cost.reward_backwards} backward, "
+        f"{cost.peak_memory_mb:.0f} MiB"
+    )

@@ -1,0 +1,117 @@
+"""`aps paint`: draws images by attributes and style, and edits the masked part of one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .image_files import (
+    add_image_call,
+    attributes_in,
+    call_options,
+    load_pipeline,
+    read_picture,
+    report,
+    write_all,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..pipelines.image_output import PaintOutput
+    from ..pipelines.restoration import RestorationPipeline
+
+__all__ = ["add_parser", "paint_command"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "paint",
+        help="draw images by class and in a reference's style, or edit part of one",
+        description="Writes the images and a contact sheet to --out.",
+    )
+    add = parser.add_argument
+    add("--reference", metavar="FILE", help="an image whose style the new ones take")
+    add(
+        "--statistic",
+        metavar="NAME",
+        help="what style is: channels (default), gram, histogram",
+    )
+    add("--style-sigma", type=float, metavar="X", help="> 0; smaller is stricter")
+    add("--image", metavar="FILE", help="an image to edit")
+    add("--mask", metavar="FILE", help="white where it may change")
+    add("--keep-sigma", type=float, metavar="X", help="of the pixels that are kept, > 0")
+    add("--widen", type=int, metavar="N", help="rings of tokens around the mask to draw as well")
+    add("--no-paste", action="store_true", help="keep the decoder's pixels outside of the mask")
+    add_image_call(parser, "painted", "default: aps where something guides, else plain", 4)
+    parser.set_defaults(run=paint_command)
+
+
+def paint_command(args: argparse.Namespace) -> int:
+    """Paint or edit, write the images and print what they reach."""
+    check_flags(args)
+    pipe = load_pipeline(args)
+    guided = args.reference is not None or args.image is not None
+    options = call_options(args, "aps" if guided else "plain")
+    attributes = attributes_in(args)
+    shown: dict[str, Tensor] = {}
+    style, what = None, f"an image of {pipe.model.name}"
+    if args.reference is not None:
+        reference = read_picture(args.reference, pipe.size, what)
+        style = pipe.style(reference, args.statistic or "channels", sigma=args.style_sigma)
+        shown["reference"] = reference[0]
+    if args.image is None:
+        found = pipe.paint(attributes, style=style, **options)
+    else:
+        found = edited(args, pipe, attributes, {"style": style, **options}, shown)
+    names = [f"{'edited' if args.image else 'painted'}-{n + 1}" for n in range(len(found.images))]
+    write_all(
+        args.out,
+        dict(zip(names, found.images, strict=True)),
+        [[*shown.values(), *found.images]],
+    )
+    records = [
+        {"files": [str(args.out / f"{name}.png")]}
+        | {f"log {term}": float(values[index]) for term, values in found.scores.items()}
+        for index, name in enumerate(names)
+    ]
+    report(args, records, [*shown, *names], found.cost)
+    return 0
+
+
+def check_flags(args: argparse.Namespace) -> None:
+    """Raise `ValueError` for flags that have no effect without another."""
+    if (args.image is None) != (args.mask is None):
+        raise ValueError("an edit takes both --image and --mask; got one of them")
+    for flag in ("keep_sigma", "widen", "no_paste"):
+        if args.image is None and getattr(args, flag) not in (None, False):
+            raise ValueError(f"--{flag.replace('_', '-')} is of an edit: give --image and --mask")
+    for flag in ("statistic", "style_sigma"):
+        if args.reference is None and getattr(args, flag) is not None:
+            raise ValueError(f"--{flag.replace('_', '-')} is of a style: give --reference")
+
+
+def edited(
+    args: argparse.Namespace,
+    pipe: RestorationPipeline,
+    attributes: dict[str, str],
+    options: dict[str, Any],
+    shown: dict[str, Tensor],
+) -> PaintOutput:
+    """The edit of `--image` inside of `--mask`; adds both to the sheet."""
+    from ..images.files import read_mask
+
+    image = read_picture(args.image, pipe.size, f"an image of {pipe.model.name}")
+    mask = read_mask(args.mask)
+    shown["image"] = image[0]
+    shown["mask"] = mask[None].float() * 2 - 1
+    return pipe.edit(
+        image,
+        mask,
+        attributes,
+        keep_sigma=args.keep_sigma,
+        widen=args.widen or 0,
+        pasted=not args.no_paste,
+        **options,
+    )

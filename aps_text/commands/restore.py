@@ -1,0 +1,206 @@
+"""`aps restore`: restores degraded images, or degrades clean ones first."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .image_files import (
+    GAIN,
+    add_image_call,
+    attributes_in,
+    call_options,
+    difference,
+    load_pipeline,
+    read_picture,
+    report,
+    write_all,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..images.degradations import Degradation
+    from ..images.measurement import Measurement
+    from ..pipelines.image_output import RestorationOutput
+    from ..pipelines.restoration import RestorationPipeline
+
+__all__ = ["add_parser", "restore_command"]
+
+RANDOM = ("random-inpainting", "box-inpainting", "motion-blur", "nonlinear-blur")
+"""Tasks with a part that is drawn from `--task-seed`."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "restore",
+        help="restore degraded images: enlarge, deblur, fill holes",
+        description="Writes the restored images, the measurement and a contact sheet to --out.",
+    )
+    add = parser.add_argument
+    add("images", nargs="+", metavar="IMAGE", help="image files, or one saved measurement")
+    add("--task", metavar="NAME", help="how they are degraded: sr2, sr4, gaussian-blur, ...")
+    add("--simulate", action="store_true", help="the images are clean: degrade them first")
+    add("--sigma", type=float, default=0.05, help="of the noise on [-1, 1] (default: 0.05)")
+    add("--model-sigma", type=float, default=0.0, help="the tokenizer's error (default: 0)")
+    add("--mask", metavar="FILE", help="for --task inpainting: white where pixels are missing")
+    add("--task-seed", type=int, default=None, metavar="N", help="of the task's random parts")
+    add("--truth", nargs="+", default=[], metavar="FILE", help="the clean images, to compare with")
+    add_image_call(parser, "restored", "default: aps", 1)
+    parser.set_defaults(run=restore_command)
+
+
+def restore_command(args: argparse.Namespace) -> int:
+    """Read or simulate the measurement, restore it, write the images and print what they reach."""
+    names = names_of(args.images)
+    pipe = load_pipeline(args)
+    options = call_options(args, "aps")
+    attributes = attributes_in(args)
+    measurement, truth = measured(args, pipe)
+    found = pipe(measurement, attributes, **options)
+    if len(names) != len(measurement.y):
+        names = [f"{names[0]}-{index + 1}" for index in range(len(measurement.y))]
+    files, rows, records = {}, [], []
+    for index, name in enumerate(names):
+        for draw, image in enumerate(found.images[index]):
+            files[f"{name}-{draw + 1}"] = image
+        rows.append(row_of(found, index, truth))
+        made = [f"{name}-{draw + 1}.png" for draw in range(found.images.shape[1])]
+        records.append(
+            {"image": name, "files": [str(args.out / file) for file in made]}
+            | figures(found, index, truth)
+        )
+    write_all(args.out, files, rows)
+    write_y(measurement, args.out)
+    report(args, records, columns_of(found.images.shape[1], truth is not None), found.cost)
+    return 0
+
+
+def measured(
+    args: argparse.Namespace, pipe: RestorationPipeline
+) -> tuple[Measurement, Tensor | None]:
+    """The measurement, and the clean images where they are known.
+
+    Raises:
+        ValueError: flags that do not fit together, or an image of another size.
+    """
+    import torch
+
+    from ..images.measurement import read_measurement
+
+    if args.truth and (args.simulate or len(args.truth) != len(args.images)):
+        raise ValueError(
+            "--truth takes one clean image for each degraded one, and none with --simulate; got "
+            f"{len(args.truth)} for {len(args.images)}"
+        )
+    clean = args.images if args.simulate else args.truth
+    truth = None
+    if clean:
+        what = f"an image of {pipe.model.name}"
+        truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
+        truth = truth.to(pipe.model.prior.positions.device)
+    if args.images[0].endswith(".safetensors"):
+        for flag in ("simulate", "task", "mask", "task_seed"):
+            if getattr(args, flag) not in (None, False):
+                raise ValueError(
+                    f"--{flag.replace('_', '-')} has no use with {args.images[0]}, which holds "
+                    "its task; leave it out"
+                )
+        if len(args.images) > 1:
+            raise ValueError(f"one saved measurement at a time, got {len(args.images)} files")
+        return pipe.bound(read_measurement(args.images[0])), truth
+    task, seed = task_of(args, pipe), args.task_seed or 0
+    how: dict[str, Any] = {"sigma": args.sigma, "seed": seed, "model_sigma": args.model_sigma}
+    if args.simulate and truth is not None:
+        return pipe.measure(truth, task, **how), truth
+    channels, high, wide = task(torch.zeros(1, *pipe.size)).shape[1:]
+    what = f"{args.task} of {pipe.model.name}"
+    mend = "resize it, or give a clean image with --simulate"
+    found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
+    return pipe.observe(torch.cat(found), task, **how), truth
+
+
+def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
+    """The degradation of `--task`, `--mask` and `--task-seed`.
+
+    Raises:
+        ValueError: no task, a random task of a degraded image, or a mask without inpainting.
+    """
+    from ..images.degradations import TASKS, Inpainting, make_task
+    from ..images.editing import as_mask
+    from ..images.files import read_mask
+
+    if args.task is None:
+        raise ValueError(f"--task is one of {', '.join(TASKS)}, inpainting; got none")
+    if (args.task == "inpainting") != (args.mask is not None):
+        raise ValueError(
+            f"--mask goes with --task inpainting; got --task {args.task} "
+            f"{'without' if args.mask is None else 'with'} --mask"
+        )
+    if args.mask is not None:
+        return Inpainting(~as_mask(read_mask(args.mask), pipe.size[1:]))
+    if args.task in RANDOM and not args.simulate and args.task_seed is None:
+        holes = "; a mask of your own goes with --task inpainting --mask FILE"
+        raise ValueError(
+            f"--task {args.task} draws a part at random, and a degraded image needs the very part "
+            f"that made it: give its --task-seed{holes if 'inpainting' in args.task else ''}"
+        )
+    return make_task(args.task, pipe.size[1:], args.task_seed or 0)
+
+
+def names_of(paths: Sequence[str]) -> list[str]:
+    """The names of the files written for each image, from its own.
+
+    Raises:
+        ValueError: two images of one name.
+    """
+    names = [Path(path).stem for path in paths]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two images are called {name!r}, and would be written over; rename")
+    return names
+
+
+def columns_of(samples: int, known: bool) -> list[str]:
+    """The names of the images in `row_of`."""
+    columns = ["measurement", *(f"sample {draw + 1}" for draw in range(samples))]
+    columns += ["mean"] if samples > 1 else []
+    columns = ["truth", *columns, f"error of the mean x {GAIN}"] if known else columns
+    return columns + ([f"spread x {GAIN}"] if samples > 1 else [])
+
+
+def row_of(found: RestorationOutput, index: int, truth: Tensor | None) -> list[Tensor]:
+    """An image's row of the sheet; see `columns_of`."""
+    mean, several = found.mean[index], found.images.shape[1] > 1
+    row = [found.measurement.y[index], *found.images[index]]
+    row += [mean] if several else []
+    if truth is not None:
+        row = [truth[index], *row, difference((mean - truth[index]) / 2)]
+    return row + ([difference(found.spread[index] / 2)] if several else [])
+
+
+def figures(found: RestorationOutput, index: int, truth: Tensor | None) -> dict[str, float]:
+    """Mean chi2 of the samples; with a truth also PSNR and SSIM, and PSNR of the samples' mean."""
+    from ..images.metrics import psnr, ssim
+
+    record = {"chi2": float(found.chi2[index].mean())}
+    if truth is None:
+        return record
+    samples = found.images[index]
+    target = truth[index].expand_as(samples)
+    record["PSNR"] = float(psnr(samples, target).mean())
+    if min(target.shape[-2:]) >= 11:
+        record["SSIM"] = float(ssim(samples, target).mean())
+    if len(samples) > 1:
+        record["PSNR of the mean"] = float(psnr(found.mean[index : index + 1], target[:1]))
+    return record
+
+
+def write_y(measurement: Measurement, folder: Path) -> None:
+    """Save the measurement with all that is random in it."""
+    from ..images.measurement import write_measurement
+
+    write_measurement(measurement, folder / "measurement.safetensors")

@@ -1,0 +1,193 @@
+"""`aps restore` and `aps paint` on a tiny image model in the published layout."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from test_image_model import write
+
+from aps_text.cli import main
+from aps_text.images.files import read_image, write_image
+from aps_text.images.measurement import read_measurement
+from aps_text.images.metrics import psnr
+from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.restoration import RestorationPipeline
+
+FEW = ["--steps", "4", "--inner-steps", "3"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("model") / "m")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, folder):
+    """Images of the model's own size: two clean ones, one of 8 x 8, a mask, and bad files."""
+    from PIL import Image
+
+    here = tmp_path_factory.mktemp("files")
+    pipe = RestorationPipeline(load_image_model(folder))
+    ids = torch.randint(16, (2, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        clean = pipe.model.tokenizer.decode_ids(ids).clamp(-1, 1)
+    for name, image in zip(("one", "two"), clean, strict=True):
+        write_image(image, here / f"{name}.png")
+    write_image(pipe.measure(clean[:1], "sr2", sigma=0.02).y[0], here / "small.png")
+    mask = torch.full((1, 16, 16), -1.0)
+    mask[:, 5:10, 5:10] = 1
+    write_image(mask, here / "mask.png")
+    write_image(torch.zeros(1, 16, 16), here / "grey.png")
+    write_image(torch.rand(3, 16, 16), here / "colour.png")
+    Image.new("I;16", (16, 16)).save(here / "deep.png")
+    (here / "text.png").write_text("no image")
+    return here
+
+
+def run(command, folder, out, *args):
+    return main([command, *map(str, args), "--model", str(folder), "--out", str(out), *FEW])
+
+
+def test_a_degraded_image_is_restored_as_it_is(folder, files, tmp_path, capsys):
+    assert run("restore", folder, tmp_path, files / "small.png", "--task", "sr2") == 0
+    shown = capsys.readouterr().out
+    assert "small-1.png  chi2 " in shown
+    assert "PSNR" not in shown
+    assert "sheet.png: measurement, sample 1\n" in shown
+    assert "denoiser 4 forward" in shown
+    pipe = RestorationPipeline(load_image_model(folder))
+    y = pipe.observe(read_image(files / "small.png", 1), "sr2")
+    expected = pipe(y, steps=4, inner_steps=3).images[0]
+    assert float((read_image(tmp_path / "small-1.png", 1) - expected).abs().max()) <= 1 / 255 + 1e-5
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "small-1.png",
+        "sheet.png",
+        "measurement.safetensors",
+    }
+
+
+def test_clean_images_are_degraded_first_and_compared(folder, files, tmp_path, capsys):
+    clean = files / "one.png", files / "two.png"
+    task = ["--task", "box-inpainting", "--simulate", "--task-seed", "3", "--sigma", "0.02"]
+    more = ["--samples", "3", "--attribute", "kind=a", "--json"]
+    assert run("restore", folder, tmp_path, *clean, *task, *more) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["columns"] == [
+        *("truth", "measurement", "sample 1", "sample 2", "sample 3", "mean"),
+        *("error of the mean x 4", "spread x 4"),
+    ]
+    assert [record["image"] for record in found["images"]] == ["one", "two"]
+    for record, path in zip(found["images"], clean, strict=True):
+        truth = read_image(path, 1).expand(3, -1, -1, -1)
+        written = torch.cat([read_image(file, 1) for file in record["files"]])
+        assert abs(record["PSNR"] - float(psnr(written, truth).mean())) < 0.1
+        assert record["PSNR of the mean"] >= record["PSNR"]
+        assert -1 <= record["SSIM"] <= 1
+    sheet = read_image(tmp_path / "sheet.png")
+    assert sheet.shape[-2:] == (2 * (64 + 2) + 2, 8 * (64 + 2) + 2)
+    saved = read_measurement(tmp_path / "measurement.safetensors")
+    assert saved.sigma == 0.02
+    assert saved.y.shape == (2, 1, 16, 16)
+    again = tmp_path / "again"
+    truth = ["--truth", clean[0]]
+    assert run("restore", folder, again, tmp_path / "measurement.safetensors", *more) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert [one["chi2"] for one in second["images"]] == [one["chi2"] for one in found["images"]]
+    assert run("restore", folder, again, files / "small.png", "--task", "sr2", *truth) == 0
+    assert "PSNR" in capsys.readouterr().out
+
+
+def test_holes_of_the_user_s_own_are_filled(folder, files, tmp_path, capsys):
+    mask = ["--task", "inpainting", "--mask", files / "mask.png"]
+    peer = ["--method", "svdd", "--method-option", "candidates=2"]
+    args = ["restore", str(files / "one.png"), *map(str, mask), *peer, "--steps", "3"]
+    assert main([*args, "--model", str(folder), "--out", str(tmp_path)]) == 0
+    saved = read_measurement(tmp_path / "measurement.safetensors")
+    hidden = ~saved.degradation.mask
+    assert hidden.sum() == 25
+    assert hidden[5:10, 5:10].all()
+
+
+def test_painting_by_class_and_by_style(folder, files, tmp_path, capsys):
+    args = ["paint", "--model", str(folder), "--out", str(tmp_path), "--steps", "4"]
+    assert main([*args, "--attribute", "kind=b"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("painted-") == 2 * 4
+    assert "operator 0 forward" in shown
+    style = ["--reference", str(files / "one.png"), "--statistic", "histogram", "--samples", "2"]
+    assert main([*args, *style, "--style-sigma", "0.005", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["columns"] == ["reference", "painted-1", "painted-2"]
+    assert all(record["log style"] for record in found["images"])
+    assert found["cost"]["reward_backwards"] > 0
+    assert read_image(tmp_path / "painted-2.png", 1).shape == (1, 1, 16, 16)
+
+
+def test_an_edit_keeps_the_pixels_outside_of_the_mask(folder, files, tmp_path, capsys):
+    image = ["--image", files / "one.png", "--mask", files / "mask.png", "--samples", "2"]
+    assert run("paint", folder, tmp_path, *image, "--reference", files / "two.png") == 0
+    assert "reference, image, mask, edited-1, edited-2" in capsys.readouterr().out
+    before, after = (read_image(p, 1) for p in (files / "one.png", tmp_path / "edited-1.png"))
+    mask = read_image(files / "mask.png", 1) > 0
+    assert torch.equal(before[~mask], after[~mask])
+    assert not torch.equal(before[mask], after[mask])
+    assert run("paint", folder, tmp_path, *image, "--no-paste", "--widen", "1") == 0
+    assert not torch.equal(before[~mask], read_image(tmp_path / "edited-1.png", 1)[~mask])
+
+
+SR = ("--task", "sr2")
+BAD = [
+    ("restore", ("none.png", *SR), "no image file at"),
+    ("restore", ("text.png", *SR), "text.png cannot be read as an image"),
+    ("restore", ("one.png", *SR), "is 16 x 16 pixels, and sr2 of "),
+    ("restore", ("one.png", *SR), "is 8 x 8; resize it, or give a clean image with --simulate"),
+    ("restore", ("small.png", *SR, "--simulate"), "is 8 x 8 pixels, and an image of "),
+    ("restore", ("colour.png", *SR, "--simulate"), "colour.png has colours, and an image of "),
+    ("restore", ("deep.png", *SR, "--simulate"), "more than 8 bits (mode I;16), whose range"),
+    ("restore", ("one.png",), "--task is one of sr2, sr4, "),
+    ("restore", ("one.png", "--task", "zoom"), "task is one of sr2"),
+    ("restore", ("one.png", "--task", "inpainting"), "--task inpainting without --mask"),
+    ("restore", ("small.png", *SR, "--mask", "mask.png"), "--task sr2 with --mask"),
+    ("restore", ("one.png", "--task", "inpainting", "--mask", "grey.png"), "has grey pixels (128"),
+    ("restore", ("one.png", "--task", "inpainting", "--mask", "small.png"), "grey pixels"),
+    ("restore", ("one.png", "--task", "box-inpainting"), "give its --task-seed; a mask of your"),
+    ("restore", ("one.png", "--task", "motion-blur"), "give its --task-seed\n"),
+    ("restore", ("one.png", "one.png", *SR, "--simulate"), "two images are called 'one'"),
+    ("restore", ("small.png", *SR, "--truth", "one.png", "two.png"), "got 2 for 1"),
+    ("restore", ("small.png", *SR, "--sigma", "0"), "sigma must be > 0, got 0"),
+    ("restore", ("small.png", *SR, "--samples", "0"), "samples must be at least 1, got 0"),
+    ("restore", ("small.png", *SR, "--attribute", "kind"), "NAME=VALUE, got 'kind'"),
+    ("restore", ("small.png", *SR, "--class", "bag"), "no attribute 'class'; this model knows"),
+    ("restore", ("small.png", *SR, "--method", "magic"), "method is one of aps"),
+    ("restore", ("small.png", *SR, "--block-length", "2"), "block_length=2 has no use here"),
+    ("restore", ("small.png", *SR, "--device", "abacus"), "no device 'abacus' here"),
+    ("restore", ("x.safetensors", *SR), "--task has no use with "),
+    ("restore", ("x.safetensors",), "no measurement at "),
+    ("paint", ("--image", "one.png"), "takes both --image and --mask"),
+    ("paint", ("--widen", "1"), "--widen is of an edit"),
+    ("paint", ("--statistic", "gram"), "--statistic is of a style: give --reference"),
+    ("paint", ("--reference", "small.png"), "is 8 x 8 pixels, and an image of "),
+    ("paint", ("--reference", "one.png", "--statistic", "mood"), "statistic is one of channels"),
+    ("paint", ("--image", "one.png", "--mask", "grey.png"), "has grey pixels"),
+    ("paint", ("--attribute", "kind=z"), "kind='z' is not one of a, b"),
+]
+
+
+@pytest.mark.parametrize(("command", "args", "says"), BAD, ids=range(len(BAD)))
+def test_errors_name_the_value_and_the_mend(folder, files, tmp_path, capsys, command, args, says):
+    given = [files / a if a.endswith((".png", ".safetensors")) else a for a in args]
+    more = [] if command == "paint" else FEW
+    whole = [command, *map(str, given), "--model", str(folder), "--out", str(tmp_path / "o"), *more]
+    assert main(whole) == 2
+    shown = capsys.readouterr()
+    assert says in shown.err
+    assert shown.err.startswith("aps: ")
+    assert shown.out == ""
+    assert not (tmp_path / "o").exists()
+
+
+def test_an_unknown_model_says_what_was_looked_for(files, tmp_path, capsys):
+    assert main(["restore", str(files / "small.png"), *SR, "--model", "mini-cars"]) == 2
+    assert "no image model 'mini-cars'" in capsys.readouterr().err
