@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .core.operator import Operator as Operator
     from .core.protocols import Denoiser as Denoiser
     from .core.sampler import Method as Method
-    from .core.step import StepState as StepState
+    from .core.states import StepState as StepState
     from .models.text_model import TextModel as TextModel
     from .pipelines.output import APSOutput as APSOutput
     from .pipelines.restoration import RestorationPipeline as RestorationPipeline
@@ -43,7 +43,7 @@ _HOME = {
     "Operator": ".core.operator",
     "RestorationPipeline": ".pipelines.restoration",
     "RewardError": "aps_rewards",
-    "StepState": ".core.step",
+    "StepState": ".core.states",
     "Stream": ".pipelines.stream",
     "TextModel": ".models.text_model",
     "list_rewards": "aps_rewards",

@@ -19,7 +19,7 @@ from .commands.settings import add_settings, settings_in
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from .core.sampler import StepState
+    from .core.states import StepState
     from .pipelines.output import APSOutput
     from .pipelines.text import APSPipeline
 

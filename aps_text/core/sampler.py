@@ -24,7 +24,8 @@ from .cost import Cost, MeteredDenoiser, metered
 from .noise import Noise
 from .operator import Operator
 from .protocols import Denoiser
-from .step import Step, StepState, Tilted
+from .states import StepState, Tilted
+from .step import Step
 
 __all__ = ["CandidatePool", "Declares", "Method", "Result", "Tilt", "denoise", "run"]
 

@@ -3,7 +3,7 @@
     SamplerSettings   what the loop and the methods read
         order         Ranked | Shuffled          which masked positions are written at a step
         fit           Fit | None                 how phi is fitted; None fits none
-            phi       LoRA | Logits              what phi is
+            phi       LoRA | Logits | Codes      what phi is
             gradient  Gradient                   through a relaxation, a score function, or both
         pool_size     int | None                 None draws every token by itself
         draw          Draw                       temperature, top-p, top-k
@@ -24,12 +24,15 @@ from .limits import MOST, check_fields, choice, number, switch
 
 __all__ = [
     "CallSettings",
+    "Codes",
     "Draw",
     "Fit",
     "Gradient",
     "LoRA",
     "Logits",
     "ModelSettings",
+    "Order",
+    "Phi",
     "Ranked",
     "Relaxation",
     "RewardSettings",

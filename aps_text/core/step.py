@@ -13,11 +13,9 @@ Shapes: B rows of L positions, N masked positions of all rows together, K tokens
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,79 +37,10 @@ from .schedule import (
     time_grid,
 )
 from .settings import Order, Ranked, Shuffled
-from .token_sampling import draw_tokens, sampling_support, stop_bias, two_likeliest
+from .states import StepState, Tilted, Transition, each_tensor, refuse_nan
+from .token_sampling import draw_tokens, sampling_support, stop_bias
 
-__all__ = ["Step", "StepState", "Tilted", "Transition", "refuse_nan"]
-
-
-@dataclass
-class Tilted:
-    """A step's distributions at its masked positions, normalised log-probabilities `(N, K)`.
-
-    Attributes:
-        log_phi, log_theta: the distributions candidates are drawn from, and the prior; one object
-            if the step is not tilted.
-        loss: the objective's terms `(B,)` at the last inner step.
-        rewards: unweighted rewards `(B,)` by name, relaxed or averaged over samples.
-        gradient_norm: `(B,)` L2 norm of the loss's gradient at the logits.
-        log_twist: `(B,)` an estimate of `log E[exp(r / beta) | z_t]`.
-    """
-
-    log_phi: Tensor
-    log_theta: Tensor
-    loss: dict[str, Tensor] = field(default_factory=dict)
-    rewards: dict[str, Tensor] = field(default_factory=dict)
-    gradient_norm: Tensor | None = None
-    log_twist: Tensor | None = None
-
-    @cached_property
-    def likeliest(self) -> tuple[Tensor, Tensor]:
-        """`two_likeliest` of x_phi: two log-probabilities, and the candidates at temperature 0."""
-        return two_likeliest(self.log_phi)
-
-    def take(self, rows: Tensor, entries: Tensor) -> Tilted:
-        """The distributions of other rows `(B',)`; `entries (N',)` index their positions here."""
-        log_phi = self.log_phi[entries]
-        same = self.log_theta is self.log_phi
-        return Tilted(
-            log_phi,
-            log_phi if same else self.log_theta[entries],
-            *(
-                _each(part, lambda value: value[rows])
-                for part in (self.loss, self.rewards, self.gradient_norm, self.log_twist)
-            ),
-        )
-
-
-@dataclass
-class Transition:
-    """What a step wrote, for B rows.
-
-    Attributes:
-        canvas: z_s.
-        candidates: `(B, L)` the proposed tokens, `fill_id` where there was none.
-        scores: `(B, L)` double; their scores.
-        revealed: `(B, L)` bool; the positions chosen.
-    """
-
-    canvas: Canvas
-    candidates: Tensor
-    scores: Tensor
-    revealed: Tensor
-
-    @property
-    def decided(self) -> Tensor:
-        """`(B, L)` bool: the chosen positions that are not cut off by a stop token before them.
-
-        The transition's probability is a product over these; those cut off are integrated out.
-        """
-        return self.revealed & (self.canvas.z == self.candidates)
-
-    def take(self, rows: Tensor) -> Transition:
-        """The transition of other rows, `(B',)` int64."""
-        return Transition(
-            self.canvas.take(rows), self.candidates[rows], self.scores[rows], self.revealed[rows]
-        )
+__all__ = ["Step"]
 
 
 @dataclass
@@ -370,7 +299,7 @@ class Step:
                 kl = kl_rows(tilted.log_phi, tilted.log_theta, self.where[0], len(active))
             kl = spread(kl, 0.0)
         loss, rewards, norm = (
-            _each(part, lambda value: spread(value, 0.0))
+            each_tensor(part, lambda value: spread(value, 0.0))
             for part in (tilted.loss, tilted.rewards, tilted.gradient_norm)
         )
         return StepState(
@@ -388,62 +317,6 @@ class Step:
             gradient_norm=norm,
             kl=kl,
         )
-
-
-@dataclass
-class StepState:
-    """What one denoising step did, over all B rows (rows that had finished hold zeros).
-
-    Attributes:
-        step, steps: index from 0, and the number of steps of a run, which may end earlier: the
-            call's, or more where a method passes over the canvas several times.
-        z: `(B, L)` the canvas after the step.
-        written: `(B, L)` int64; index of the step that wrote the token, -1 for none. It belongs to
-            this sample also after resampling or selection, when earlier states may show others.
-        revealed: `(B, L)` bool; committed at this step (the anchors, in anchored remasking).
-        candidates: `(B, L)` the proposed tokens, `fill_id` where there was none.
-        tilted, prior: `(B, L)` probability of the candidate under x_phi and under x_theta.
-        guided: whether the step was steered.
-        loss, rewards, gradient_norm: see `Tilted`.
-        kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats.
-    """
-
-    step: int
-    steps: int
-    z: Tensor
-    written: Tensor
-    revealed: Tensor
-    candidates: Tensor
-    tilted: Tensor
-    prior: Tensor
-    guided: bool
-    loss: dict[str, Tensor] = field(default_factory=dict)
-    rewards: dict[str, Tensor] = field(default_factory=dict)
-    gradient_norm: Tensor | None = None
-    kl: Tensor | None = None
-
-    def take(self, rows: Tensor) -> StepState:
-        """The state of other rows, `(B',)`."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return StepState(**{k: _each(v, lambda value: value[rows]) for k, v in values.items()})
-
-
-def refuse_nan(probs: Tensor, index: int) -> None:
-    """Raise `RuntimeError` if a probability `(B, L)` of step `index` is NaN."""
-    if math.isnan(probs.sum()):
-        row = int(probs.isnan().any(-1).nonzero()[0])
-        raise RuntimeError(
-            f"the model's probabilities are NaN at step {index}, first in row {row} of "
-            "the batch; in float16 its numbers overflow (load with dtype=torch.bfloat16 or "
-            "float32), else the weights or the learning_rate are bad"
-        )
-
-
-def _each(part: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """`change` applied to a tensor, or to every tensor of a dict; anything else unchanged."""
-    if isinstance(part, dict):
-        return {name: change(value) for name, value in part.items()}
-    return change(part) if isinstance(part, Tensor) else part
 
 
 def _threshold(order: Order) -> float | None:

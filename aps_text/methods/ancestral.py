@@ -21,7 +21,8 @@ from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
 from ..core.settings import Ranked
-from ..core.step import Step, StepState, Tilted, Transition
+from ..core.states import StepState, Tilted, Transition
+from ..core.step import Step
 
 __all__ = ["Ancestral", "base_config", "base_step"]
 

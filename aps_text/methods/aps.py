@@ -25,7 +25,8 @@ from ..core.operator import Operator
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import denoise
 from ..core.settings import Codes, Fit, Gradient
-from ..core.step import Step, StepState, Tilted
+from ..core.states import StepState, Tilted
+from ..core.step import Step
 from .pool import AnswerPool
 
 __all__ = ["APS", "PosteriorTilt", "new_phi"]

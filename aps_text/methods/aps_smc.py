@@ -37,7 +37,7 @@ from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
-from ..core.step import StepState
+from ..core.states import StepState
 from .aps import PosteriorTilt, new_phi
 from .checks import ORDERS, check_counts, check_number, check_one_of, ordered
 from .particle_filter import Proposal

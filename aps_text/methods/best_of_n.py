@@ -24,7 +24,7 @@ from ..core.noise import Noise
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import Method
-from ..core.step import StepState
+from ..core.states import StepState
 from .ancestral import Ancestral
 from .particles import particle_noise, slots
 

@@ -29,7 +29,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
-from ..core.step import StepState
+from ..core.states import StepState
 from .aps import APS
 
 __all__ = ["EntRGi", "aps_logits", "expectation"]

@@ -36,7 +36,8 @@ from ..core.noise import Noise
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
-from ..core.step import Step, StepState
+from ..core.states import StepState
+from ..core.step import Step
 from ..core.token_sampling import sampling_probs
 from .checks import check_beta, check_counts, check_one_of
 from .particles import draw_one, particle_noise, slots, unmasking_only

@@ -29,7 +29,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
-from ..core.step import StepState
+from ..core.states import StepState
 from .checks import check_counts, check_one_of
 from .particle_method import ParticleMethod
 from .particles import unmasking_only

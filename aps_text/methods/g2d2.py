@@ -39,7 +39,8 @@ from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding, parts
 from ..core.protocols import Denoiser
 from ..core.schedule import alpha, keep_masked, time_grid
-from ..core.step import Step, StepState
+from ..core.states import StepState
+from ..core.step import Step
 from ..core.token_sampling import sampling_probs
 from .ancestral import base_config
 from .checks import check_number, check_one_of

@@ -35,7 +35,8 @@ from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
-from ..core.step import Step, StepState, Tilted, Transition
+from ..core.states import StepState, Tilted, Transition
+from ..core.step import Step
 from ..core.token_sampling import sampling_probs
 from .particles import (
     Path,

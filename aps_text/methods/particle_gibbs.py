@@ -33,7 +33,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator
 from ..core.protocols import Denoiser
-from ..core.step import StepState
+from ..core.states import StepState
 from .checks import check_counts, check_number
 from .particle_method import ParticleMethod
 from .particles import Path, particle_noise, unmasking_only

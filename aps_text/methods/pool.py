@@ -40,7 +40,8 @@ from ..core.completions import draw_answers, fill_in, scored_positions
 from ..core.config import APSConfig
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
-from ..core.step import Step, Tilted
+from ..core.states import Tilted
+from ..core.step import Step
 from ..core.token_sampling import sampling_support
 
 __all__ = ["AnswerPool"]

@@ -53,7 +53,7 @@ from ..core.objective import sum_rows
 from ..core.operator import Operator, ZeroOperator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
-from ..core.step import StepState
+from ..core.states import StepState
 from .checks import check_beta, check_counts, check_number, check_one_of, ordered
 from .particles import particle_noise, unmasking_only
 from .reweighted import Reweighted

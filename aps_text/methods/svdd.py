@@ -26,7 +26,7 @@ from ..core.names import given_once
 from ..core.noise import Noise
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
-from ..core.step import StepState
+from ..core.states import StepState
 from .ancestral import base_step
 from .checks import check_beta, check_counts, check_one_of
 from .lookahead import Lookahead

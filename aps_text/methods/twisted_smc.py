@@ -30,7 +30,8 @@ from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import Tilt
 from ..core.settings import Fit
-from ..core.step import Step, StepState, Tilted
+from ..core.states import StepState, Tilted
+from ..core.step import Step
 from .checks import ORDERS, WINDOW, check_number, check_one_of, ordered
 from .particle_filter import Proposal
 from .particle_method import ParticleMethod

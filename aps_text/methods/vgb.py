@@ -45,7 +45,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
-from ..core.step import StepState, refuse_nan
+from ..core.states import StepState, refuse_nan
 from .checks import check_beta, check_counts, check_number, check_one_of
 from .drafts import Answers, Drafts, Moves
 from .particles import draw_one, unmasking_only
@@ -217,6 +217,5 @@ def _state(
         candidates=candidates,
         tilted=tilted,
         prior=tilted,
-        guided=False,  # there is no x_phi, whose KL to x_theta would be reported
-        kl=tilted.new_zeros(len(z)),
+        guided=False,  # there is no x_phi
     )

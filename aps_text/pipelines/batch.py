@@ -16,7 +16,7 @@ from ..core.noise import Noise
 from ..core.operator import Operator, Scores, merge_terms, start_ids
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import Method
-from ..core.step import StepState
+from ..core.states import StepState
 from ..methods.aps import APS, new_phi
 from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter

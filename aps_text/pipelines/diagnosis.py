@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..core.step import StepState
+from ..core.states import StepState
 
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats

@@ -13,8 +13,9 @@ from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.sampler import Method, StepState
+from ..core.sampler import Method
 from ..core.settings import LoRA
+from ..core.states import StepState
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread

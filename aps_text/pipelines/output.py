@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
-from ..core.step import StepState
+from ..core.states import StepState
 
 if TYPE_CHECKING:
     from ..models.lora import FittedLora

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..core.cost import Cost
 from ..core.settings import Fit
-from ..core.step import StepState
+from ..core.states import StepState
 from ..models.text_model import TextModel
 from ..text.decoding import answer_ids, decode_canvas
 from ..text.reward_operator.bridge_stats import BridgeStats

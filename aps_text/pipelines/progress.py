@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.step import StepState
+from ..core.states import StepState
 from .stream import Stream
 
 __all__ = ["progress_bar", "shown"]

@@ -22,7 +22,8 @@ from torch import Tensor
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.operator import Operator, ZeroOperator
-from ..core.sampler import Method, StepState
+from ..core.sampler import Method
+from ..core.states import StepState
 from ..images.degradations import Degradation, Inpainting, make_task
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement

@@ -11,7 +11,7 @@ from pathlib import Path
 from aps_rewards import RewardError
 
 from ..core.sampler import Method
-from ..core.step import StepState
+from ..core.states import StepState
 from ..methods.aps import APS
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel

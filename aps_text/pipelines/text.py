@@ -16,7 +16,7 @@ from torch import nn
 
 from ..core.config import APSConfig
 from ..core.sampler import Method
-from ..core.step import StepState
+from ..core.states import StepState
 from ..methods.ancestral import Ancestral
 from ..methods.registry import METHODS, as_method
 from ..methods.unread import refuse_unread

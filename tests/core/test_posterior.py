@@ -28,7 +28,8 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator, weighted_sum
 from aps_text.core.sampler import denoise, run
-from aps_text.core.step import Step, Tilted
+from aps_text.core.states import Tilted
+from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS, PosteriorTilt
 

@@ -26,7 +26,8 @@ from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
 from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
 from aps_text.core.sampler import run
-from aps_text.core.step import Step, Tilted
+from aps_text.core.states import Tilted
+from aps_text.core.step import Step
 from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS

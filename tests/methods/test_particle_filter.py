@@ -20,7 +20,8 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
 from aps_text.core.sampler import run
-from aps_text.core.step import Step, Tilted
+from aps_text.core.states import Tilted
+from aps_text.core.step import Step
 from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particle_filter import ParticleFilter
