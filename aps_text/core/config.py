@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
-from .routing import DEFAULTS, SETTINGS, Options, flatten, ineffective_options, settings_of
+from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
 
 _OFFERS = ("flat", "ineffective", "replace", "to_json", "from_json", "save", "load")
@@ -142,10 +143,10 @@ class APSConfig:
 
     def __init__(self, preset: str | None = None, **options: Any) -> None:
         preset = find_preset(preset)
-        self._set(preset, {**PRESETS[preset], **checked(renamed(options))})
+        self._set(preset, {**PRESETS[preset], **checked_options(renamed(options))})
 
     def _set(self, preset: str, values: Mapping[str, Any]) -> None:
-        sampler, call, model, reward = settings_of(Options(values))
+        sampler, call, model, reward = records_of(Options(values))
         made = {"sampler": sampler, "call": call, "model": model, "reward": reward}
         for name, record in {**made, "preset": preset}.items():
             object.__setattr__(self, name, record)
@@ -172,9 +173,9 @@ class APSConfig:
 
         A keyword given with the value that it has anyway is not reported.
         """
-        typed, usual = checked(renamed(options, warn=False)), self.flat()
+        typed, usual = checked_options(renamed(options, warn=False)), self.flat()
         values = Options({**usual, **typed})
-        sampler, call, model, _ = settings_of(values)
+        sampler, call, model, _ = records_of(values)
         lost = ineffective_options(sampler, call, model)
         return {
             name: values.reasons.get(name) or lost[name]
@@ -185,7 +186,7 @@ class APSConfig:
 
     def replace(self, **options: Any) -> APSConfig:
         """A copy with some keywords changed; raises what the class raises."""
-        return _made(self.preset, {**self.flat(), **checked(renamed(options))})
+        return _made(self.preset, {**self.flat(), **checked_options(renamed(options))})
 
     if not TYPE_CHECKING:  # the library reads the records; mypy reports attributes by keyword
 
@@ -220,7 +221,7 @@ class APSConfig:
         values = json.loads(text)
         if not isinstance(values, dict):
             raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
-        return _made("balanced", checked(renamed(values, warn=False)))
+        return _made("balanced", checked_options(renamed(values, warn=False)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_json` to a file."""
@@ -275,7 +276,7 @@ def find_preset(name: Any) -> str:
     return name
 
 
-def checked(options: Mapping[str, Any]) -> dict[str, Any]:
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, checked, with numbers as `int` and `float`.
 
     Raises:

@@ -8,7 +8,7 @@ why its other keywords have no effect.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ from .settings import (
     Window,
 )
 
-__all__ = ["DEFAULTS", "SETTINGS", "Options", "flatten", "ineffective_options", "settings_of"]
+__all__ = ["DEFAULTS", "SETTINGS", "Options", "flatten", "names_of", "records_of"]
 
 RECORDS: tuple[Any, ...] = (
     *(CallSettings, SamplerSettings, RewardSettings, ModelSettings, Draw, Window, Ranked),
@@ -106,7 +106,7 @@ def names_of(record: Any) -> list[str]:
     return [flat_name(field) for field in dataclasses.fields(record) if field.metadata]
 
 
-def settings_of(
+def records_of(
     options: Options,
 ) -> tuple[SamplerSettings, CallSettings, ModelSettings, RewardSettings]:
     """The four records of a configuration.
@@ -235,49 +235,6 @@ def _draw(options: Options) -> Draw:
         return Draw(temperature=0.0)
     made: Draw = options.record(Draw)
     return made
-
-
-def ineffective_options(
-    sampler: SamplerSettings, call: CallSettings, model: ModelSettings
-) -> dict[str, str]:
-    """Keywords that have a record but no effect together with these values, and why."""
-    found: dict[str, str] = {}
-
-    def add(reason: str, names: Iterable[str]) -> None:
-        for name in names:
-            found.setdefault(name, reason)
-
-    if sampler.steps == 1:
-        add("steps=1 writes everything at once; use more steps", (*names_of(Ranked), *ORDERING))
-    ranked = isinstance(sampler.order, Ranked)
-    if isinstance(sampler.order, Ranked) and sampler.order.alg == "entropy":
-        reason = "alg='entropy' has scores below 0; use alg='maskgit_plus' or 'topk_margin'"
-        add(reason, ["threshold"])
-    if sampler.reveal_rule == "dream" and ranked and not sampler.remask:
-        add("reveal_rule='dream' has its own schedule; use reveal_rule='exact'", ["schedule"])
-    relaxation = sampler.fit.gradient.relaxation if sampler.fit else None
-    hard_draws = relaxation is not None and relaxation.quantizer == "sample"
-    if sampler.candidate == "quantized" and not hard_draws:
-        reason = "candidate='quantized' draws no candidates; use candidate='sample'"
-        add(reason, names_of(Draw))
-    fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
-    if not fits_lora and model.prefix_reuse is None:
-        add("no LoRA is fitted and no prefix kept; use adapter='lora'", ["lora_layers"])
-    if call.block_length and call.max_new_tokens and call.block_length >= call.max_new_tokens:
-        reason = f"max_new_tokens={call.max_new_tokens} fits into one block; use a shorter block"
-        add(reason, ["block_length"])
-    return found
-
-
-ORDERING: tuple[str, ...] = (
-    "schedule",
-    "reveal_rule",
-    "remask",
-    "remasking",
-    "rank_by",
-    "carry_over",
-)
-ORDERING += ("block_length", "guidance_end", "guidance_interval")
 
 
 def flatten(*records: Any) -> dict[str, Any]:

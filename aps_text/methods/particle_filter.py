@@ -39,7 +39,7 @@ from ..core.states import StepState, Tilted, Transition
 from ..core.step import Step
 from ..core.token_sampling import sampling_probs
 from .particles import (
-    Path,
+    ParticlePath,
     Weights,
     draw_one,
     effective_size,
@@ -124,8 +124,8 @@ class ParticleFilter:
         canvas: Canvas,
         noise: Noise,
         *,
-        reference: Path | None = None,
-        trail: Path | None = None,
+        reference: ParticlePath | None = None,
+        trail: ParticlePath | None = None,
     ) -> Iterator[StepState]:
         """Fill the canvas; each row's states are those of `_shown`'s particle.
 
@@ -262,7 +262,9 @@ class ParticleFilter:
         kept = torch.where(move.decided[rows, cols], gap.double(), 0.0)
         return move, sum_rows(kept, rows, len(step.count))
 
-    def _follow(self, step: Step, move: Transition, active: Tensor, reference: Path) -> Transition:
+    def _follow(
+        self, step: Step, move: Transition, active: Tensor, reference: ParticlePath
+    ) -> Transition:
         """The transition with slot 0 of each group replaced by the reference's."""
         at = (active % self.particles == 0).nonzero().squeeze(-1)
         path = reference.after(step.index).take(active[at] // self.particles)

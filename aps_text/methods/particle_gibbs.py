@@ -36,7 +36,7 @@ from ..core.protocols import Denoiser
 from ..core.states import StepState
 from .checks import check_counts, check_number
 from .particle_method import ParticleMethod
-from .particles import Path, particle_noise, unmasking_only
+from .particles import ParticlePath, particle_noise, unmasking_only
 from .twist import prior_twist
 
 __all__ = ["ParticleGibbs"]
@@ -92,7 +92,7 @@ class ParticleGibbs(ParticleMethod):
         for sweep in range(self.sweeps):
             if sweep == self.sweeps - 1:
                 particle_filter = replace(particle_filter, final=self.final)
-            own, trail = numbers.take(firsts + sweep), Path()
+            own, trail = numbers.take(firsts + sweep), ParticlePath()
             for state in particle_filter.run(
                 denoiser, operator, canvas, own, reference=reference, trail=trail
             ):

@@ -18,7 +18,7 @@ from ..core.noise import Noise
 from ..core.protocols import Where
 
 __all__ = [
-    "Path",
+    "ParticlePath",
     "Weights",
     "draw_one",
     "effective_size",
@@ -156,7 +156,7 @@ class Weights:
 
 
 @dataclass
-class Path:
+class ParticlePath:
     """The canvases of some particles before each step and at the end of the run.
 
     After a path's end its last canvas is repeated.

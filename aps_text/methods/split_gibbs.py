@@ -19,14 +19,8 @@ probability e, fills them and starts z from the new x; it leaves no stated law a
 
 Proposals: `uniform`, a token at one position (the authors'); `bit`, one sign of one position;
 `langevin`, every sign by itself, from one gradient (Zhang et al. 2022, "A Langevin-like Sampler
-for Discrete Distributions", https://arxiv.org/abs/2206.09914), accepted or refused as a whole:
-
-    flip sign b of position l with log odds  g_lb - max(0, log(sum_lb exp(g_lb) / flips)),
-    g_lb = min(delta_lb / 2, 2)
-
-delta_lb is what the flip changes in log q / beta to first order, and in the coupling exactly. The
-two bounds, in place of the step size of that paper, keep a proposal from turning many signs, or
-the same one for ever, where the gradient is steep; the correction knows them.
+for Discrete Distributions", https://arxiv.org/abs/2206.09914), accepted or refused as a whole; its
+odds are in `sign_flips`.
 
 Source: Chu et al. 2025, "Split Gibbs Discrete Diffusion Posterior Sampling",
 https://arxiv.org/abs/2503.01161, whose prior is of uniform noise. Differences: the prior, and with
@@ -46,10 +40,9 @@ import torch
 from torch import Tensor
 
 from ..core.canvas import Canvas, positions_of
-from ..core.codebook import Codebook, LFQCodebook, Relaxed, VectorCodebook
+from ..core.codebook import Codebook, LFQCodebook, VectorCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.objective import sum_rows
 from ..core.operator import Operator, ZeroOperator, guiding
 from ..core.protocols import Denoiser
 from ..core.sampler import denoise
@@ -57,11 +50,9 @@ from ..core.states import StepState
 from .checks import check_beta, check_counts, check_number, check_one_of, ordered
 from .particles import particle_noise, unmasking_only
 from .reweighted import Reweighted
+from .sign_flips import NO_SIGNS, Conditional
 
-__all__ = ["Conditional", "SplitGibbs", "log_rho", "redraw_probs"]
-
-STEEP = 2.0
-"""The most that half a promised gain counts for in the log odds of a flip."""
+__all__ = ["SplitGibbs", "log_rho", "redraw_probs"]
 
 
 @dataclass(frozen=True)
@@ -246,74 +237,6 @@ def redraw_probs(x: Tensor, z: Tensor, log_ratio: float) -> Tensor:
     return torch.where(z == x, same, 1.0)
 
 
-class Conditional:
-    """`log pi(z | x)` without its constant: `log q(y|z) / beta + #{l: z_l != x_l} log rho`.
-
-    Args:
-        operator: bound to the B rows.
-        x, free: `(B, L)`; bool, the positions that may change.
-        log_ratio: log rho.
-    """
-
-    def __init__(
-        self, operator: Operator, x: Tensor, free: Tensor, log_ratio: float, beta: float
-    ) -> None:
-        self.operator, self.x, self.free = operator, x, free
-        self.log_ratio, self.beta = log_ratio, beta
-        self.where = positions_of(free)
-
-    def value(self, z: Tensor) -> Tensor:
-        """`(B,)` double."""
-        return self._coupled(self.operator.log_prob_ids(z).total, z)
-
-    def _coupled(self, total: Tensor, z: Tensor) -> Tensor:
-        differ = (self.free & (z != self.x)).sum(-1)
-        return total.detach().to(z.device, torch.double) / self.beta + differ * self.log_ratio
-
-    def flips(self, z: Tensor, flips: float) -> tuple[Tensor, Tensor]:
-        """The value `(B,)`, and the log odds `(N, bits)`, double, of flipping each sign."""
-        codebook = self.operator.codebook
-        if not isinstance(codebook, LFQCodebook):
-            raise ValueError(_NO_SIGNS.format(codebook=type(codebook).__name__))
-        own = z[self.where]
-        with torch.enable_grad():
-            hot = torch.nn.functional.one_hot(own, codebook.size).float().requires_grad_()
-            alive = torch.ones_like(self.free)
-            relaxed = Relaxed(z, *self.where, hot, alive, relaxation="expectation")
-            total = self.operator.log_prob(relaxed).total
-            (grad,) = torch.autograd.grad(total.sum(), hot)
-        other = own[:, None] ^ _bits(codebook.bits, z.device)
-        change = (grad.gather(1, other) - grad.gather(1, own[:, None])).double() / self.beta
-        target = self.x[self.where][:, None]
-        change += self.log_ratio * ((other != target).long() - (own[:, None] != target).long())
-        gain, rows = (change / 2).clamp_max(STEEP), self.where[0]
-        top = gain.new_full((len(z),), -math.inf).scatter_reduce(0, rows, gain.amax(-1), "amax")
-        mass = sum_rows((gain - top[rows, None]).exp().sum(-1), rows, len(z))
-        excess = (top + mass.log() - math.log(flips)).clamp_min(0)
-        return self._coupled(total, z), gain - excess[rows, None]
-
-    def flipped(self, z: Tensor, flip: Tensor) -> Tensor:
-        """z with the signs `flip (N, bits)` turned."""
-        change = (flip.long() * _bits(flip.shape[-1], z.device)).sum(-1)
-        return z.index_put(self.where, z[self.where] ^ change)
-
-    def log_flip(self, flip: Tensor, odds: Tensor) -> Tensor:
-        """Log probability `(B,)` of the flips under the log odds, both `(N, bits)`."""
-        each = torch.nn.functional.logsigmoid(torch.where(flip, odds, -odds)).sum(-1)
-        return sum_rows(each, self.where[0], len(self.free))
-
-
-def _bits(count: int, device: torch.device) -> Tensor:
-    """What each sign adds to a token's id, the most significant first."""
-    return 1 << torch.arange(count - 1, -1, -1, device=device)
-
-
-_NO_SIGNS = (
-    "proposal='bit' and 'langevin' turn signs, which {codebook} has not (LFQCodebook has); use "
-    "proposal='uniform'"
-)
-
-
 def _check(operator: Operator, canvas: Canvas, mask_id: int, proposal: str) -> int:
     """K, if split Gibbs can run on this operator; else `ValueError`."""
     if canvas.stop_ids:
@@ -328,7 +251,7 @@ def _check(operator: Operator, canvas: Canvas, mask_id: int, proposal: str) -> i
             f"{mask_id} is one of them; it is for tokens of images, whose mask has no code"
         )
     if proposal != "uniform" and not isinstance(operator.codebook, LFQCodebook):
-        raise ValueError(_NO_SIGNS.format(codebook=type(operator.codebook).__name__))
+        raise ValueError(NO_SIGNS.format(codebook=type(operator.codebook).__name__))
     if proposal == "langevin" and not operator.differentiable:
         raise ValueError(
             "proposal='langevin' needs a differentiable operator, and this is a black box; use "

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..core.config import APSConfig
+from ..core.ineffective import ineffective_options
 from ..core.names import renamed
-from ..core.routing import DEFAULTS, ineffective_options
+from ..core.routing import DEFAULTS
 from ..core.sampler import Declares, Method
 from ..core.settings import Ranked
 from .best_of_n import BestOf

@@ -101,7 +101,7 @@ def prepare(
     for index, item in enumerate(items):
         try:
             request.prompts[index] = read_prompt(item, f"prompt {index}")
-            drafts[index] = checked(model, request, index)
+            drafts[index] = fitting_draft(model, request, index)
         except (TypeError, ValueError) as error:
             if on_error == "raise":
                 raise
@@ -119,7 +119,7 @@ def prepare(
     return replace(request, unanswerable={index: str(error) for index, error in errors.items()})
 
 
-def checked(model: TextModel, request: Request, index: int) -> Draft:
+def fitting_draft(model: TextModel, request: Request, index: int) -> Draft:
     """The initial canvas of a prompt, after a check that the two together fit the model.
 
     Raises:

@@ -17,7 +17,7 @@ from aps_text import APSConfig
 from aps_text.core.config import PRESETS, SETTINGS
 from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
-from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, settings_of
+from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, records_of
 
 NUMBERS = {name: takes for name, takes in SETTINGS.items() if isinstance(takes, Number)}
 CHOICES = {name: takes.names for name, takes in SETTINGS.items() if isinstance(takes, Choice)}
@@ -282,7 +282,7 @@ ALIAS = {"remasking": "low_confidence"}  # of `standard`
 def test_every_keyword_goes_to_one_record_or_has_a_reason(made):
     preset, typed = made
     values = Options({**PRESETS[preset or "balanced"], **typed})
-    settings_of(values)
+    records_of(values)
     assert values.used <= set(SETTINGS)
     assert not set(typed) - values.used - set(values.reasons)
     kinds = {kind: names_of(kind) for kind in RECORDS}

@@ -27,7 +27,7 @@ from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particle_filter import ParticleFilter
 from aps_text.methods.particle_gibbs import ParticleGibbs
-from aps_text.methods.particles import Path, effective_size, systematic, take_ragged
+from aps_text.methods.particles import ParticlePath, effective_size, systematic, take_ragged
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import log_twist
 from aps_text.methods.twisted_smc import TwistedSMC
@@ -372,7 +372,7 @@ def test_a_sweep_leaves_the_target_as_it_is(particles, resample):
         log_p, step = at.log_p, at.step
         return log_twist(operator, step, log_p, log_p, kind="prior", draws=1, beta=0.4)
 
-    trail, base = Path(), ParticleFilter(1, CONFIG, BETA, lambda operator, at: None)
+    trail, base = ParticlePath(), ParticleFilter(1, CONFIG, BETA, lambda operator, at: None)
     for _ in base.run(denoiser, REWARD, canvas, noise_for(range(len(rows))), trail=trail):
         pass
     value = REWARD.log_prob_ids(trail.after(LENGTH).z).total / BETA

@@ -26,7 +26,7 @@ from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particle_filter import ParticleFilter
 from aps_text.methods.particles import (
-    Path,
+    ParticlePath,
     Weights,
     draw_one,
     effective_size,
@@ -140,7 +140,7 @@ def test_a_reference_path_is_walked_as_it_was():
     denoiser = factor_world(length, SYMBOLS, 21).take(rows)
     reward = table_reward(length, SYMBOLS, 22).take(rows)
     canvas, config = open_canvas(batch, length, MASK, stop_ids=[0]), CONFIG.replace(steps=3)
-    trail, again = Path(), Path()
+    trail, again = ParticlePath(), ParticlePath()
     one = ParticleFilter(1, config, 1.0, lambda operator, at: None)
     for _ in one.run(denoiser, reward, canvas, noise_for(range(batch)), trail=trail):
         pass

@@ -18,7 +18,8 @@ from worlds import TableDenoiser, index_of, joint_table, noise_for, open_canvas,
 
 from aps_text.core.config import APSConfig
 from aps_text.core.sampler import run
-from aps_text.methods.split_gibbs import Conditional, SplitGibbs, log_rho, redraw_probs
+from aps_text.methods.sign_flips import Conditional
+from aps_text.methods.split_gibbs import SplitGibbs, log_rho, redraw_probs
 
 LEVEL, FLIPS, BETA, STATES = 0.4, 2.0, 1.0, SYMBOLS**TOKENS
 TABLE = joint_table(TOKENS, SYMBOLS, 0)
