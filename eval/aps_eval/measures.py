@@ -42,7 +42,15 @@ from .metrics import (
 )
 from .numbers import as_number
 
-__all__ = ["KL", "LOWER_IS_BETTER", "MEASURES", "NOT_FOUND", "check_measures", "measure"]
+__all__ = [
+    "KL",
+    "LOWER_IS_BETTER",
+    "MEASURES",
+    "NOT_FOUND",
+    "check_item",
+    "check_measures",
+    "measure",
+]
 
 NOT_FOUND = "not found"
 KL = "kl"
@@ -68,7 +76,7 @@ def _numeric(one: Answer) -> float:
     found = None if one.extracted is None else as_number(number(one.extracted) or "")
     wanted = [as_number(number(gold) or "") for gold in one.item.gold]
     if None in wanted or not wanted:
-        raise ValueError(f"numeric: item {one.item.id!r} has the gold answer {one.item.gold}")
+        raise ValueError(f"numeric needs gold answers that are numbers, got {one.item.gold}")
     if found is None:
         return 0.0
     return float(any(_equal(found, w) for w in wanted if w is not None))
@@ -98,6 +106,8 @@ def _stands_in(gold: str, text: str) -> bool:
 def _solved(one: Answer) -> float:
     from aps_rewards.countdown import Countdown
 
+    if missing := {"numbers", "target"} - one.item.columns.keys():
+        raise ValueError(f"solved needs the column {min(missing)!r}")
     columns = {name: [one.item.columns[name]] for name in ("numbers", "target")}
     return float(Countdown()([one.item.question], [one.text], **columns)[0] == 1.0)
 
@@ -127,6 +137,16 @@ def check_measures(names: Iterable[str]) -> None:
     for name in names:
         if name not in (known := [*MEASURES, *TRACED, *JUDGED]):
             raise ValueError(f"metrics are {', '.join(known)}; got {name!r}")
+
+
+def check_item(names: Iterable[str], item: Item) -> None:
+    """Raise `ValueError` unless each named measure can judge answers to this item.
+
+    An empty answer is measured: what fails on it is the item's gold answer or columns.
+    """
+    for name in names:
+        if name in MEASURES:
+            MEASURES[name](Answer("", None, item))
 
 
 def measure(

@@ -29,7 +29,7 @@ from typing import Any
 from .extraction import check_extraction
 from .fields import FieldError, as_column, as_messages, as_text, as_texts
 from .items import Item
-from .measures import check_measures
+from .measures import check_item, check_measures
 from .sources import Record, is_data, read_records
 from .trust import check_file
 from .yaml_files import read_yaml
@@ -242,7 +242,7 @@ class Task:
         choices = self.choices or []
         if isinstance(choices, str):
             choices = as_texts(_field(values, choices), choices)
-        return Item(
+        item = Item(
             id=as_text(_field(values, self.id), self.id) if self.id else str(number),
             prompt=self._prompt(values),
             gold=as_texts(_field(values, self.gold), self.gold) if self.gold else [],
@@ -250,6 +250,11 @@ class Task:
             choices=choices,
             columns={key: as_column(_field(values, n), n) for key, n in self.columns.items()},
         )
+        try:
+            check_item(self.metrics, item)
+        except (ValueError, TypeError) as error:
+            raise FieldError(str(error)) from error
+        return item
 
     def _prompt(self, values: Mapping[str, Any]) -> str | list[dict[str, str]]:
         """The filled template; if a field holds chat messages, it is applied to the last one."""

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .padding import by_length
+from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Fluency", "mini_folder"]
@@ -147,11 +147,7 @@ class Fluency:
         Raises:
             ValueError: more live tokens than the model has positions.
         """
-        if embeds.shape[1] > self.max_tokens and int(position_ids.max()) >= self.max_tokens:
-            raise ValueError(
-                f"question and answer of {int(position_ids.max()) + 1} tokens exceed the fluency "
-                f"model's {self.max_tokens}; shorten max_new_tokens"
-            )
+        check_length(attention_mask, self.max_tokens, "the fluency model")
         starts = [len(self.frame(prompt)[0]) for prompt in prompts]
         place = position_ids - torch.tensor(starts, device=position_ids.device)[:, None]
         scored = (place >= 0) & attention_mask.bool()  # (B, S): the answer and its stop token

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .padding import by_length
+from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Grammar", "tagger_folder"]
@@ -130,12 +130,8 @@ class Grammar:
         Raises:
             ValueError: more live tokens than the tagger has positions.
         """
+        check_length(attention_mask, self.max_tokens, "the grammar tagger")
         last = (attention_mask.sum(1, keepdim=True) - 1).clamp_min(0)
-        if int(last.max()) >= self.max_tokens:
-            raise ValueError(
-                f"an answer of {int(last.max()) + 1} tokens with its frame exceeds the grammar "
-                f"tagger's {self.max_tokens}; shorten max_new_tokens"
-            )
         states = self.encoder(
             inputs_embeds=embeds[..., :-1], attention_mask=attention_mask, position_ids=position_ids
         ).last_hidden_state

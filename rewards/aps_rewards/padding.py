@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["by_length", "padded"]
+__all__ = ["by_length", "check_length", "padded"]
 
 
 def padded(
@@ -23,6 +23,22 @@ def padded(
     mask = at >= width - count if left else at < count
     shape = (len(rows), width)
     return torch.tensor(ids, dtype=torch.long, device=device).view(shape), mask.long()
+
+
+def check_length(attention_mask: Tensor, most: int, whose: str) -> None:
+    """Raise `ValueError` if a row of `attention_mask (B, S)` has more than `most` live tokens.
+
+    Args:
+        whose: the model that reads at most so many, for the message.
+    """
+    if attention_mask.shape[1] <= most:  # spares a synchronisation with the device
+        return
+    longest = int(attention_mask.bool().sum(-1).max())
+    if longest > most:
+        raise ValueError(
+            f"{longest} tokens of an answer with its frame exceed the {most} that {whose} reads; "
+            "shorten max_new_tokens"
+        )
 
 
 def by_length(

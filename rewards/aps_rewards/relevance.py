@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .padding import by_length
+from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 
 __all__ = ["Relevance", "minilm_folder"]
@@ -119,11 +119,7 @@ class Relevance:
         Raises:
             ValueError: more live tokens than the encoder has positions, or no reference column.
         """
-        if embeds.shape[1] > self.max_tokens and int(position_ids.max()) >= self.max_tokens:
-            raise ValueError(
-                f"an answer of {int(position_ids.max()) + 1} tokens with its frame exceeds the "
-                f"relevance encoder's {self.max_tokens}; shorten max_new_tokens"
-            )
+        check_length(attention_mask, self.max_tokens, "the relevance encoder")
         vectors = self._vectors_of(attention_mask, position_ids, inputs_embeds=embeds)
         return (vectors * self._references(prompts, columns)).sum(-1)
 

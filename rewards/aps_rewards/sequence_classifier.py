@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from .classifier_loading import load_classifier, of_classifier
-from .padding import by_length
+from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 from .templates import Template, TemplateSpec
 
@@ -202,12 +202,7 @@ class SequenceClassifier:
             ValueError: more live tokens than `max_length`.
         """
         live = attention_mask.bool()
-        longest = int(live.sum(-1).max())
-        if longest > self.max_length:
-            raise ValueError(
-                f"an answer of {longest} tokens with its frame exceeds the {self.max_length} that "
-                f"{self.name!r} reads; shorten max_new_tokens"
-            )
+        check_length(live, self.max_length, repr(self.name))
         begins = torch.zeros(len(embeds), dtype=torch.long, device=embeds.device)
         if self.template.second_from_answer:
             frames = [self.template.frame(prompt) for prompt in prompts]

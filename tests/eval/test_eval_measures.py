@@ -58,7 +58,7 @@ def test_numbers():
     million = replace(item, gold=["1,450,000"])
     assert [of("numeric", "x", text, million) for text in ("1450000.0", "1450001")] == [1, 0]
     assert measure(["numeric"], ["x"], [None], [item])[0]["numeric"] == 0
-    with pytest.raises(ValueError, match=r"item '1' has the gold answer \['a big dog'"):
+    with pytest.raises(ValueError, match=r"gold answers that are numbers, got \['a big dog'"):
         of("numeric", "x", "1")
 
 

@@ -211,6 +211,68 @@ def test_a_prompt_beyond_the_context_fails_alone(tmp_path):
     assert "context" in failed.error
 
 
+def test_a_gold_answer_that_is_no_number_fails_alone_and_is_not_answered(tmp_path):
+    records = [{"q": f"what is a {w} ?", "a": a} for w, a in (("dog", "3"), ("cat", "many"))]
+    path = lines(tmp_path / "counts.jsonl", records)
+    task = {"task": str(path), "prompt": "{q}", "gold": "a", "extract": "number"}
+    task |= {"metrics": ["numeric"], "tune_every": 0}
+    grid = read_grid(tiny_values(tmp_path, tasks=[task], methods=["plain"]))
+    answerer, asked = Answerer(tiny_pipe()), []
+    call = answerer.call
+    answerer.call = lambda units: asked.append(len(units)) or call(units)
+    items = grid.cells[0].task.items()
+    rows = answerer.answer([answerer.unit(grid.cells[0], item, 0) for item in items])
+    assert asked == [1]
+    assert [row.error is None for row in rows] == [True, False]
+    assert "counts.jsonl line 2: numeric needs gold answers that are numbers" in rows[1].error
+
+
+def test_a_mistake_in_the_code_stops_the_run_with_its_traceback(tmp_path, caplog):
+    grid = tiny_grid(tmp_path, 3)
+    task = grid.cells[0].task
+    answerer = Answerer(tiny_pipe())
+    store = RowStore(tmp_path / "rows.jsonl")
+    plan = planned(answerer, grid.cells, {task.name: task.items()}, [0])
+    calls, call = [], answerer.call
+
+    def breaks_later(units):
+        calls.append(units)
+        return call(units) if len(calls) == 1 else units.missing
+
+    answerer.call = breaks_later
+    with pytest.raises(AttributeError, match="missing"):
+        run(answerer, plan, store)
+    assert len(calls) == 2
+    assert [row.error for row in read_rows(tmp_path / "rows.jsonl")] == [None] * len(calls[0])
+    assert "in breaks_later" in caplog.text
+
+
+def test_a_failed_measurement_is_not_taken_for_a_failed_answer(tmp_path, monkeypatch):
+    grid = tiny_grid(tmp_path, 3)
+    task = grid.cells[0].task
+    answerer = Answerer(tiny_pipe())
+    calls, call = [], answerer.call
+    answerer.call = lambda units: calls.append(units) or call(units)
+
+    def fails(*args):
+        raise ValueError("a measure fails")
+
+    monkeypatch.setattr("aps_eval.run.answering.measure", fails)
+    with pytest.raises(ValueError, match="a measure fails"):
+        answerer.answer([answerer.unit(grid.cells[0], item, 0) for item in task.items()])
+    assert len(calls) == 1
+
+
+def test_tuning_shares_the_pipeline_and_the_rewards(tmp_path):
+    answerer = Answerer(tiny_pipe(), judge=len, count_flops=True)
+    tuner = answerer.for_tuning()
+    specs = tiny_grid(tmp_path, 3).cells[-1].rewards["guide"]
+    assert tuner.loaded(specs)[0][0] is answerer.loaded(specs)[0][0]
+    assert (tuner.pipe, tuner.fingerprint) == (answerer.pipe, answerer.fingerprint)
+    assert (tuner.split, tuner.judge, tuner.count_flops) == ("tune", None, False)
+    assert answerer.for_tuning(count_flops=True).count_flops
+
+
 def test_the_report_reward_as_a_guide_is_loud(tmp_path):
     spec = [{"name": "eval_tiny:Vowels"}]
     grid = tiny_grid(tmp_path, 2, rewards=[{"guide": spec, "report": spec}])

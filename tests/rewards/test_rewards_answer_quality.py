@@ -123,7 +123,7 @@ def test_long_text_is_cut_and_long_embeddings_are_refused(quality):
         quality(["dog " * 60], [long])
     embeds = torch.zeros(1, 41, 32)
     mask = torch.ones(1, 41, dtype=torch.long)
-    with pytest.raises(ValueError, match=r"41 tokens .* exceeds the 40 that 'answer-quality'"):
+    with pytest.raises(ValueError, match=r"41 tokens .* exceed the 40 that 'answer-quality'"):
         quality.score_embeds(embeds, mask, mask.cumsum(-1) - 1, prompts=["Why?"])
 
 

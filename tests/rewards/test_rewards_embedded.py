@@ -190,7 +190,7 @@ def test_construction_moves_no_seed_and_freezes(name):
 def test_answers_longer_than_the_model_are_refused_as_embeddings(name, loaded):
     reward = loaded(name)
     inputs = embedded(reward, ["word"], ["word " * 600])
-    with pytest.raises(ValueError, match=r"exceed.* 512; shorten max_new_tokens"):
+    with pytest.raises(ValueError, match=r"exceed the 512 .*; shorten max_new_tokens"):
         reward.score_embeds(*inputs, prompts=["word"])
 
 

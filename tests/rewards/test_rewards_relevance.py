@@ -147,7 +147,9 @@ def test_text_beyond_the_positions_is_cut_and_embeddings_beyond_them_are_refused
     long = "word " * 600
     assert relevance(["word"], [long]) == pytest.approx(relevance(["word"], [long + "x"]), abs=1e-6)
     inputs = embedded(relevance, [long])
-    with pytest.raises(ValueError, match=r"602 tokens .* exceeds .* 512; shorten max_new_tokens"):
+    with pytest.raises(
+        ValueError, match=r"602 tokens .* exceed the 512 .*; shorten max_new_tokens"
+    ):
         relevance.score_embeds(*inputs, prompts=["word"])
     # Dead positions do not count.
     short = embedded(relevance, ["word"], middle=600)

@@ -351,7 +351,7 @@ def test_length_limits():
     cut = full.tokenizer.decode(full.template.answer(long)[: 12 - len(before) - len(after)])
     assert reward(["why ?"], [long]) == pytest.approx(reward(["why ?"], [cut]), abs=1e-5)
     embeds, live, positions, prompts = embedded(full, "right")
-    with pytest.raises(ValueError, match=r"exceeds the 12 that .* shorten max_new_tokens"):
+    with pytest.raises(ValueError, match=r"exceed the 12 that .* shorten max_new_tokens"):
         reward.score_embeds(embeds, live, positions, prompts=prompts)
     with pytest.raises(RewardError, match=r"takes \d+ tokens of the 12 .*shorten it"):
         call_reward(reward, ["violin " * 12], ["a"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from aps_text.pipelines.output import APSOutput
 
 __all__ = ["Answerer", "Unit"]
+
+log = logging.getLogger(__name__)
+
+CAUSED_BY_A_PROMPT = (ValueError, RuntimeError, MemoryError)
+"""A prompt that is too long or of odd roles; a reward's `RewardError`; a GPU without memory."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,16 @@ class Answerer:
     def __post_init__(self) -> None:
         self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
 
+    def for_tuning(self, count_flops: bool = False) -> Answerer:
+        """An answerer of tuning items with this one's pipeline and rewards, and without a judge."""
+        return Answerer(
+            self.pipe,
+            split="tune",
+            count_flops=count_flops,
+            fingerprint=self.fingerprint,
+            _rewards=self._rewards,
+        )
+
     def unit(self, cell: Cell, item: Item, seed: int) -> Unit:
         """The unit of an item in a cell, with the key of its row."""
         key = row_key(
@@ -72,11 +88,13 @@ class Answerer:
     def answer(self, units: Sequence[Unit]) -> list[Row]:
         """Rows of some units of ONE cell; errors of a prompt are recorded in its row.
 
-        A reward's failure does not affect the other prompts. Any other error (a prompt beyond the
-        context, out of memory) fails the whole call, and each prompt is then tried alone.
+        A reward's failure does not affect the other prompts. Any other error that a prompt can
+        cause (`CAUSED_BY_A_PROMPT`: beyond the context, out of memory) fails the whole call, and
+        each prompt is then tried alone.
 
-        Raises:
-            OSError: an error that no prompt caused.
+        All other errors are raised, since every further prompt would only repeat them: an
+        `OSError` as it is, a mistake in the code (`AttributeError`, `TypeError`, ...) after its
+        traceback was logged.
         """
         good = [unit for unit in units if not unit.item.problem]
         if len(good) < len(units):
@@ -88,13 +106,17 @@ class Answerer:
         if not units:
             return []
         try:
-            return self._answer(units)
-        except OSError:
-            raise
-        except Exception as error:
+            out, cost = self.call(units)
+        except CAUSED_BY_A_PROMPT as error:
             if len(units) > 1:
                 return [row for unit in units for row in self.answer([unit])]
             return [self.row(units[0], error=f"{type(error).__name__}: {error}")]
+        except OSError:
+            raise
+        except Exception:
+            log.exception("the run stops at an error that no prompt caused; its rows are saved")
+            raise
+        return self._measured(units, out, cost)
 
     def call(self, units: Sequence[Unit]) -> tuple[APSOutput, dict[str, float]]:
         """The pipeline's output for some units of one cell, and each prompt's equal share of the
@@ -163,9 +185,11 @@ class Answerer:
             **found,
         )
 
-    def _answer(self, units: Sequence[Unit]) -> list[Row]:
+    def _measured(
+        self, units: Sequence[Unit], out: APSOutput, cost: Mapping[str, float]
+    ) -> list[Row]:
+        """The rows of a call's answers and failures, in the order of `units`."""
         cell = units[0].cell
-        out, cost = self.call(units)
         place = {index: at for at, index in enumerate(out.index)}
         kept = [index for index in range(len(units)) if index in place]
         texts = [out.text[place[index]] for index in kept]
@@ -185,7 +209,8 @@ class Answerer:
             ]
         failed = {failure.index: failure.error for failure in out.failures}
         rows = {
-            index: self.row(units[index], error=error, cost=cost) for index, error in failed.items()
+            index: self.row(units[index], error=error, cost=dict(cost))
+            for index, error in failed.items()
         }
         curves = list(out.rewards.guide) if cell.control != "shuffled" else []
         for n, index in enumerate(kept):
@@ -196,7 +221,7 @@ class Answerer:
                 extracted=found[n],
                 metrics=metrics[n],
                 scores=_scores(out, at),
-                cost=cost,
+                cost=dict(cost),
                 **trace(self.pipe.model, out, at, curves),
             )
         return [rows[index] for index in range(len(units))]

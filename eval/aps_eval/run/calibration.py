@@ -40,9 +40,7 @@ class Calibration:
     ) -> None:
         self.path, self.unit, self.on_try = path, unit, on_try
         self.repeats = repeats if unit == "seconds" else 1
-        self.answerer = Answerer(
-            answerer.pipe, "tune", None, unit == "flops", answerer.fingerprint, answerer._rewards
-        )
+        self.answerer = answerer.for_tuning(count_flops=unit == "flops")
         with locked(path):
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             whole, end, torn = text.rpartition("\n")

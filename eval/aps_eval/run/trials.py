@@ -126,7 +126,7 @@ def choose_trials(
         OSError: answers cannot be written.
     """
     # Without the fluency judge: it takes long and decides nothing.
-    tuner = Answerer(answerer.pipe, "tune", None, False, answerer.fingerprint, answerer._rewards)
+    tuner = answerer.for_tuning()
     store = RowStore(folder / "tuning.jsonl")
     plans = {}
     for at, cell in enumerate(cells):
