@@ -1,0 +1,385 @@
+"""Restoration: APS, its peers and reference lines on tasks of images, as tables.
+
+    python benchmarks/images.py --model mini-garments --set garments --data FOLDER
+        [--tasks sr4 box-inpainting ...] [--methods aps g2d2 ...] [--images 16] [--samples 8]
+        [--trials 12] [--equal-seconds] [--minutes 60] [--out results/images]
+
+Every method restores the same measurements. Rows are appended to `--out`/rows.jsonl, and a run
+that was stopped continues there; the tables are in tables.md beside it.
+
+- Lines: see `image_lines`; `prior` is a sample of the model that ignores the measurement.
+- `--trials n`: each method's settings are the best of n (by PSNR, of the same list of trials) for
+  each task on `--tune` other images; 0 takes the first of the list, the defaults.
+- `--equal-seconds`: each method a second time, with its knob (inner steps, candidates, particles,
+  sweeps) scaled so that a sample takes as long as one of `aps`.
+- PSNR, SSIM, perceptual distance and chi2 are means over an image's samples, then over images.
+  `aps, mean of the samples` is the samples' mean as one image. Calibration is the rms distance of two samples
+  over that of a sample to the truth. Seconds are the processor's for each sample (on an
+  accelerator, wall time).
+- Intervals are 95% bootstrap intervals over images; differences are paired. Bold: significant by
+  the sign-flip test after Holm's adjustment over a task's lines.
+
+Without `--set`, the truths are drawn from the model's own prior: a check of the machinery, which
+says nothing about pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from aps_eval.rows import Row, row_key
+from aps_eval.store import RowStore
+from image_contenders import BASE, CONTENDERS, Contender
+from image_lines import LINES, draw_line
+from image_tables import table
+from torch import Tensor
+
+from aps_text.images.degradations import TASKS, Degradation, make_task
+from aps_text.images.measurement import Measurement, model_sigma_of
+from aps_text.images.metrics import perceptual, psnr, spread_and_error, ssim
+from aps_text.methods.registry import IMAGE_METHODS, build_method
+from aps_text.pipelines.restoration import RestorationPipeline
+
+LABELS = [one.label for one in CONTENDERS]
+USUAL = ["sr4", "gaussian-blur", "box-inpainting", "random-inpainting", "hdr"]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Truths `(N, C, H, W)` and the attributes that each is known to have."""
+
+    images: Tensor
+    attributes: list[dict[str, str]]
+
+    def part(self, index: Sequence[int]) -> Pictures:
+        """Some of them."""
+        return Pictures(self.images[list(index)], [self.attributes[i] for i in index])
+
+
+def pictures(
+    pipe: RestorationPipeline, name: str | None, data: Path | None, split: str, count: int
+) -> Pictures:
+    """`count` images of a split, `tune | test`, of a set in `recipes`, or drawn from the prior."""
+    if name is None:
+        kind, values = next(iter(pipe.model.attributes.items()))
+        asked = [{kind: values[i % len(values)]} for i in range(count)]
+        first = 0 if split == "test" else 1_000_000
+        drawn = [pipe.paint(one, seed=first + i).images for i, one in enumerate(asked)]
+        return Pictures(torch.cat(drawn), asked)
+    from recipes.mini_image.plans import SETS
+
+    if data is None:
+        raise SystemExit(f"--set {name} is read from files: give their folder as --data")
+    found = SETS[name].images(data, split).first(count)
+    known = []
+    for row in found.values.tolist():
+        named = zip(found.attributes.items(), row, strict=True)
+        known.append({key: names[value] for (key, names), value in named if value >= 0})
+    return Pictures(found.at(slice(None)), known)
+
+
+def fingerprint(pipe: RestorationPipeline) -> str:
+    """16 hex digits of the weights of tokenizer and prior."""
+    found = hashlib.sha256()
+    for part in (pipe.model.tokenizer, pipe.model.prior):
+        for name, tensor in sorted(part.state_dict().items()):
+            found.update(name.encode())
+            found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+class Bench:
+    """Restores, scores and stores; every row at most once.
+
+    Attributes:
+        clock: processor seconds, which other processes do not change; wall seconds elsewhere.
+    """
+
+    def __init__(self, pipe: RestorationPipeline, args: argparse.Namespace) -> None:
+        self.pipe, self.args = pipe, args
+        self.store = RowStore(args.out / "rows.jsonl")
+        self.chosen = Kept(args.out / "chosen.json")
+        self.print = fingerprint(pipe)
+        self.ends = time.monotonic() + 60 * args.minutes
+        self.sigmas: dict[str, float] = {}
+        device = pipe.model.prior.positions.device
+        self.clock = time.process_time if device.type == "cpu" else time.perf_counter
+        pipe.paint()  # the first call is slow
+
+    def measured(
+        self, task: str, truth: Pictures, numbers: Sequence[int], tune: Pictures
+    ) -> Measurement:
+        """The measurement of truths; an image's noise depends on its number alone."""
+        degradation = make_task(task, self.pipe.size[1:])
+        if task not in self.sigmas:
+            self.sigmas[task] = self.model_sigma(degradation, tune)
+        made = []
+        for image, number in zip(truth.images, numbers, strict=True):
+            generator = torch.Generator().manual_seed(10_000 + number)
+            made.append(
+                Measurement.simulate(degradation, image[None], self.args.sigma, generator).y
+            )
+        y = torch.cat(made)
+        return self.pipe.bound(
+            Measurement(degradation, y, self.args.sigma, model_sigma=self.sigmas[task])
+        )
+
+    def model_sigma(self, degradation: Degradation, tune: Pictures) -> float:
+        """`--model-sigma`: a number, or measured on the images for tuning."""
+        if self.args.model_sigma != "measured":
+            return float(self.args.model_sigma)
+        tokenizer = self.pipe.model.tokenizer
+        with torch.no_grad():
+            again = tokenizer.decode_ids(tokenizer.encode(tune.images)).clamp(-1, 1)
+        return model_sigma_of(degradation, tune.images, again)
+
+    def rows_of(
+        self, one: Contender, task: str, shown: Pictures, tune: Pictures, samples: int, split: str
+    ) -> list[Row]:
+        """The rows of a contender on a task: those stored, and the others, which are made."""
+        samples = 1 if one.single else samples
+        keys = [self.key(one, task, shown, i, samples, split) for i in range(len(shown.images))]
+        missing = [i for i, key in enumerate(keys) if not self.store.done(key)]
+        for at in range(0, len(missing), self.args.batch):
+            if time.monotonic() > self.ends:
+                raise TimeIsUp
+            part = missing[at : at + self.args.batch]
+            truth = shown.part(part)
+            y = self.measured(task, truth, part, tune)
+            found = self.restored(one, y, truth, part, samples)
+            self.store.append(
+                self.row(one, task, truth, i, keys[n], n, split, found) for i, n in enumerate(part)
+            )
+        stored = [self.store.get(key) for key in keys]
+        return [row for row in stored if row is not None]
+
+    def restored(
+        self, one: Contender, y: Measurement, truth: Pictures, seeds: list[int], samples: int
+    ) -> dict[str, Any]:
+        """Metrics of each image, `(B,)` each, and the cost of a sample."""
+        started = self.clock()
+        cost: dict[str, float] = {}
+        if one.method in LINES:
+            drawn = draw_line(one.method, self.pipe.model.tokenizer, y, truth.images)[:, None]
+        else:
+            method = build_method(IMAGE_METHODS, one.method, one.options)
+            out = self.pipe(
+                y,
+                truth.attributes,
+                method=method,
+                samples=samples,
+                seeds=seeds,
+                progress=None,
+                steps=self.args.steps,
+                **{"candidate": "sample", **one.config},
+            )
+            drawn = out.images
+            cost = {key: float(v) for key, v in vars(out.cost).items() if key != "started"}
+        cost["seconds"] = self.clock() - started
+        count = len(seeds) * drawn.shape[1]
+        return {
+            "metrics": scored(drawn, truth.images, y, self.pipe),
+            "cost": {name: v if "memory" in name else v / count for name, v in cost.items()},
+        }
+
+    def key(
+        self, one: Contender, task: str, shown: Pictures, index: int, samples: int, split: str
+    ) -> str:
+        """The key of everything that determines a row."""
+        pixels = shown.images[index].cpu().contiguous().numpy().tobytes()
+        item = {
+            "pixels": hashlib.sha256(pixels).hexdigest(),
+            "attributes": shown.attributes[index],
+            "number": index,
+        }
+        asked = {
+            "task": task,
+            "sigma": self.args.sigma,
+            "model_sigma": self.args.model_sigma,
+            "samples": samples,
+            "split": split,
+            "label": one.label,
+        }
+        config = {**one.config, "steps": self.args.steps}
+        return row_key(
+            task=asked,
+            item=item,
+            method=one.method,
+            options=one.options,
+            config=config,
+            fingerprint=self.print,
+            rewards={},
+            control=None,
+            seed=index,
+        )
+
+    def row(
+        self,
+        one: Contender,
+        task: str,
+        truth: Pictures,
+        index: int,
+        key: str,
+        number: int,
+        split: str,
+        found: dict[str, Any],
+    ) -> Row:
+        """One image's row."""
+        return Row(
+            key=key,
+            task=task,
+            item=str(number),
+            question=json.dumps(truth.attributes[index]),
+            method=one.method,
+            label=one.label,
+            model=self.pipe.model.name,
+            fingerprint=self.print,
+            seed=number,
+            split=split,
+            options=dict(one.options),
+            config={**one.config, "steps": self.args.steps},
+            metrics={name: float(v[index]) for name, v in found["metrics"].items()},
+            cost=found["cost"],
+        )
+
+    def tuned(self, one: Contender, task: str, tune: Pictures) -> Contender:
+        """The contender with the settings of its best trial on the images for tuning."""
+        trials = one.trials(self.args.trials)
+        if len(trials) == 1:
+            return one
+        means = []
+        for trial in trials:
+            rows = self.rows_of(trial, task, tune, tune, 1, "tune")
+            means.append(float(np.mean([row.metrics["psnr"] for row in rows])))
+        return trials[int(np.argmax(means))]
+
+    def matched(self, one: Contender, task: str, own: list[Row], base: list[Row]) -> Contender:
+        """The contender at the seconds of the base line; settled once and then kept."""
+        mine, target = (np.mean([r.cost["seconds"] for r in rows]) for rows in (own, base))
+        now = one.value(one.knob)
+        name = json.dumps([self.print, task, one.label, one.options, one.config], sort_keys=True)
+        value = self.chosen.get(name, max(1, round(now * float(target / mine))))
+        return replace(one.changed(**{one.knob: value}), label=f"{one.label}, equal seconds")
+
+
+class TimeIsUp(Exception):
+    """`--minutes` have passed; the rows so far are stored."""
+
+
+class Kept:
+    """Values settled once, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+
+    def get(self, name: str, value: int) -> int:
+        """The value of a name; `value` if it has none yet, which is then kept."""
+        if name not in self.values:
+            self.values[name] = value
+            self.path.write_text(json.dumps(self.values, indent=1) + "\n")
+        return self.values[name]
+
+
+@torch.no_grad()
+def scored(
+    drawn: Tensor, truth: Tensor, y: Measurement, pipe: RestorationPipeline
+) -> dict[str, Tensor]:
+    """Metrics of samples `(B, n, C, H, W)`, `(B,)` each; `mean ...` are of the samples' mean."""
+    many = drawn.shape[1]
+    judge = pipe.model.classifier
+    kinds = {"psnr": psnr}
+    if min(truth.shape[-2:]) >= 11:
+        kinds["ssim"] = ssim
+    if judge is not None:
+        kinds["perceptual"] = lambda a, b: perceptual(a, b, judge.features)
+    found: dict[str, Tensor] = {}
+    for name, metric in kinds.items():
+        each = [metric(sample, truth) for sample in drawn.unbind(1)]
+        found[name] = torch.stack(each).mean(0)
+        if many > 1:
+            found[f"mean {name}"] = metric(drawn.mean(1), truth)
+    found["chi2"] = torch.stack([y.chi2(sample) for sample in drawn.unbind(1)]).mean(0)
+    if many > 1:
+        found["spread"], found["error"] = spread_and_error(drawn.transpose(0, 1), truth)
+    return found
+
+
+def compare(bench: Bench, task: str, shown: Pictures, tune: Pictures) -> dict[str, list[Row]]:
+    """The rows of every line on a task, by label; stops early when the time is up."""
+    args = bench.args
+    found: dict[str, list[Row]] = {}
+    contenders = [one for one in CONTENDERS if one.label in (*args.methods, BASE)]
+    contenders.sort(key=lambda one: one.label != BASE)  # its seconds are what others are given
+    matched = []
+    for one in contenders:
+        best = bench.tuned(one, task, tune)
+        found[one.label] = bench.rows_of(best, task, shown, tune, args.samples, "test")
+        if args.equal_seconds and one.knob and one.label != BASE:
+            matched.append(bench.matched(best, task, found[one.label], found[BASE]))
+    for one in matched:
+        found[one.label] = bench.rows_of(one, task, shown, tune, args.samples, "test")
+    order = [label for one in CONTENDERS for label in (one.label, f"{one.label}, equal seconds")]
+    return {label: found[label] for label in order if label in found}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--model", default="mini-garments", help="an embedded image model or a folder")
+    add("--set", default=None, help="images of recipes.mini_image: garments, portraits")
+    add("--data", type=Path, default=None, help="the folder of the set's files")
+    add(
+        "--tasks",
+        nargs="+",
+        choices=sorted(TASKS),
+        default=["sr4", "gaussian-blur", "box-inpainting", "random-inpainting", "hdr"],
+    )
+    add(
+        "--methods",
+        nargs="+",
+        choices=[c.label for c in CONTENDERS],
+        default=[c.label for c in CONTENDERS],
+        metavar="LABEL",
+    )
+    add("--images", type=int, default=16)
+    add("--samples", type=int, default=8)
+    add("--tune", type=int, default=8, help="other images, for choosing settings")
+    add("--trials", type=int, default=0, help="settings tried for each method and task")
+    add("--equal-seconds", action="store_true")
+    add("--steps", type=int, default=16)
+    add("--sigma", type=float, default=0.05)
+    add("--model-sigma", default="0", help="a number, or 'measured' on the images for tuning")
+    add("--batch", type=int, default=16, help="images restored together, and then stored")
+    add("--minutes", type=float, default=math.inf, help="stop after these; run again to go on")
+    add("--out", type=Path, default=Path("results/images"))
+    args = parser.parse_args(argv)
+    pipe = RestorationPipeline.from_pretrained(args.model)
+    shown = pictures(pipe, args.set, args.data, "test", args.images)
+    tune = pictures(pipe, args.set, args.data, "tune", args.tune)
+    bench, tables = Bench(pipe, args), []
+    try:
+        for task in args.tasks:
+            tables.append(table(task, compare(bench, task, shown, tune)))
+            print(tables[-1] + "\n", flush=True)
+    except TimeIsUp:
+        print(f"{args.minutes:g} minutes are over; the same command goes on from here")
+    (args.out / "tables.md").write_text("\n\n".join(tables) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

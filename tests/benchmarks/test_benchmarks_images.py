@@ -1,0 +1,163 @@
+"""The benchmark of restoration, on a tiny image model; and the lines beside it."""
+
+from __future__ import annotations
+
+import json
+
+import image_lines
+import image_tables
+import images
+import numpy as np
+import pytest
+import torch
+from aps_eval.rows import Row
+from image_contenders import CONTENDERS
+from test_image_model import write
+
+from aps_text.images.degradations import HighDynamicRange, Inpainting, SuperResolution
+from aps_text.images.masks import box_mask
+from aps_text.images.measurement import Measurement
+from aps_text.images.metrics import psnr
+from aps_text.methods.registry import IMAGE_METHODS, build_method
+from aps_text.methods.unread import refuse_unread
+from aps_text.pipelines.image_model import load_image_model
+
+METHODS = ["floor", "tokenizer", "prior", "aps", "svdd"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("model") / "m")
+
+
+def bench(folder, out, *args):
+    given = ["--tasks", "sr2", "--images", "3", "--samples", "2", "--tune", "2", "--steps", "3"]
+    model = ["--model", str(folder), "--out", str(out), "--methods", *METHODS]
+    return images.main([*model, *given, *args])
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    assert bench(folder, out, "--trials", "2", "--equal-seconds") == 0
+    return out
+
+
+def rows_of(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+
+
+def test_a_table_says_what_the_rows_say(run):
+    rows = rows_of(run)
+    lines = [line.split(" | ") for line in (run / "tables.md").read_text().splitlines()[4:]]
+    labels = [line[0].removeprefix("| ") for line in lines if len(line) > 1]
+    assert labels == [*METHODS, "svdd, equal seconds", "aps, mean of the samples"]
+    test = {
+        label: [r for r in rows if r["label"] == label and r["split"] == "test"] for label in labels
+    }
+    for line, label in zip(lines, labels[:-1], strict=False):
+        mine = test[label]
+        assert len(mine) == 3
+        means = {name: np.mean([r["metrics"][name] for r in mine]) for name in ("psnr", "chi2")}
+        assert float(line[1]) == pytest.approx(means["psnr"], abs=0.006)
+        assert float(line[5]) == pytest.approx(means["chi2"], abs=0.006)
+        base = np.mean([r["metrics"]["psnr"] for r in test["aps"]])
+        if label != "aps":
+            gap = float(line[2].strip("*").split(" ")[0])
+            assert gap == pytest.approx(means["psnr"] - base, abs=0.006)
+    mean = np.mean([r["metrics"]["mean psnr"] for r in test["aps"]])
+    assert float(lines[-1][1]) == pytest.approx(mean, abs=0.006)
+    spread, error = (sum(r["metrics"][n] for r in test["aps"]) for n in ("spread", "error"))
+    assert float(lines[3][6].split(" ")[0]) == pytest.approx((spread / error) ** 0.5, abs=0.006)
+    assert test["prior"][0]["metrics"]["chi2"] != test["aps"][0]["metrics"]["chi2"]
+
+
+def test_settings_are_chosen_on_other_images(run):
+    rows = rows_of(run)
+    tried = [r for r in rows if r["split"] == "tune" and r["label"] == "svdd"]
+    settings = {json.dumps(r["options"]) for r in tried}
+    assert len(settings) == 2
+    assert len(tried) == 4
+    means = {
+        one: np.mean([r["metrics"]["psnr"] for r in tried if json.dumps(r["options"]) == one])
+        for one in settings
+    }
+    (used,) = {
+        json.dumps(r["options"]) for r in rows if (r["label"], r["split"]) == ("svdd", "test")
+    }
+    assert means[used] == max(means.values())
+
+
+def test_a_second_run_makes_nothing_anew(run, folder):
+    before, table = (run / "rows.jsonl").read_text(), (run / "tables.md").read_text()
+    assert bench(folder, run, "--trials", "2", "--equal-seconds") == 0
+    assert (run / "rows.jsonl").read_text() == before
+    assert (run / "tables.md").read_text() == table
+    assert bench(folder, run, "--images", "4") == 0
+    added = (run / "rows.jsonl").read_text().removeprefix(before).splitlines()
+    fourth = [json.loads(line) for line in added if json.loads(line)["item"] == "3"]
+    assert {row["label"] for row in fourth} == set(METHODS)
+
+
+def test_it_stops_when_the_time_is_up(folder, tmp_path, capsys):
+    assert bench(folder, tmp_path, "--minutes", "0") == 0
+    assert "0 minutes are over; the same command goes on" in capsys.readouterr().out
+    assert (tmp_path / "rows.jsonl").read_text() == ""
+
+
+@pytest.mark.parametrize("one", CONTENDERS, ids=lambda one: one.label)
+def test_every_trial_is_of_settings_that_its_method_reads(one):
+    trials = one.trials(100)
+    assert trials[0] == one
+    if one.grid:
+        assert len(trials) == 12  # the same number for all
+        assert one.value(one.knob) >= 1
+    for trial in trials if one.method in IMAGE_METHODS else ():
+        method = build_method(IMAGE_METHODS, trial.method, trial.options)
+        refuse_unread(method, {"candidate": "sample", **trial.config}, "restore")
+
+
+def measurement(degradation, x) -> Measurement:
+    generator = torch.Generator().manual_seed(0)
+    return Measurement.simulate(degradation, x, 1e-4, generator)
+
+
+def test_the_floor_keeps_what_was_measured():
+    flat = torch.full((2, 3, 16, 16), 0.4)
+    mask = box_mask((16, 16), torch.Generator().manual_seed(0))
+    for degradation in (SuperResolution(4), Inpainting(mask), HighDynamicRange()):
+        found = image_lines.floor(measurement(degradation, flat), (3, 16, 16))
+        assert torch.allclose(found, flat, atol=2e-3), degradation.name
+    ramp = torch.linspace(-0.8, 0.8, 16).expand(1, 1, 16, 16)
+    y = measurement(Inpainting(mask), ramp)
+    found = image_lines.floor(y, (1, 16, 16))
+    assert torch.equal(found[..., mask], y.y[..., mask])
+    assert float((found - ramp).abs().max()) < 0.3  # the hole itself reads 0
+    assert torch.equal(image_lines.floor(y, (3, 16, 16)), found.expand(1, 3, 16, 16))
+
+
+def test_fitted_tokens_are_better_than_encoded_ones(folder):
+    tokenizer = load_image_model(folder).tokenizer
+    ids = torch.randint(16, (3, 16), generator=torch.Generator().manual_seed(1))
+    truth = tokenizer.decode_ids(ids).clamp(-1, 1)
+    y = measurement(SuperResolution(2), truth)
+    lines = {n: image_lines.draw_line(n, tokenizer, y, truth) for n in image_lines.LINES}
+    assert (psnr(lines["oracle"], truth) > psnr(lines["tokenizer"], truth)).all()
+    again = y.log_density(lines["y-only"])
+    start = tokenizer.decode_ids(tokenizer.encode(image_lines.floor(y, (1, 16, 16))))
+    assert (again > y.log_density(start)).all()
+    assert all(float(line.abs().max()) <= 1 for line in lines.values())
+
+
+def test_calibration_of_a_set_and_its_interval():
+    def row(item, spread, error):
+        metrics = {"spread": spread, "error": error}
+        return Row(
+            key=item, task="t", item=item, question="", method="aps", label="aps", model="m",
+            fingerprint="f", seed=0, metrics=metrics,
+        )  # fmt: skip
+
+    rows = [row(str(i), 0.01 * (1 + i % 2), 0.04 * (1 + i % 2)) for i in range(6)]
+    found = image_tables.ratio(rows)
+    assert found == pytest.approx((0.5, 0.5, 0.5))
+    assert image_tables.ratio([row("0", None, None)]) is None
