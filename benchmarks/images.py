@@ -13,9 +13,9 @@ that was stopped continues there; the tables are in tables.md beside it.
 - `--equal-seconds`: each method a second time, with its knob (inner steps, candidates, particles,
   sweeps) scaled so that a sample takes as long as one of `aps`.
 - PSNR, SSIM, perceptual distance and chi2 are means over an image's samples, then over images.
-  `aps, mean of the samples` is the samples' mean as one image. Calibration is the rms distance of two samples
-  over that of a sample to the truth. Seconds are the processor's for each sample (on an
-  accelerator, wall time).
+  `aps, mean of the samples` is the samples' mean as one image. Calibration is the rms distance of
+  two samples over that of a sample to the truth. Seconds are the processor's for each sample (on
+  an accelerator, wall time).
 - Intervals are 95% bootstrap intervals over images; differences are paired. Bold: significant by
   the sign-flip test after Holm's adjustment over a task's lines.
 
