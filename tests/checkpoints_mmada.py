@@ -8,9 +8,21 @@ published size and only the widths are small.
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
 import torch
+from checkpoints import (
+    HEADERS,
+    TRAP,
+    added,
+    bpe,
+    llada_config,
+    llada_shapes,
+    random_tensors,
+    write,
+    write_weights,
+)
 from safetensors.torch import save_file
 
 # (ch, multipliers and residual blocks of each level), of the encoder and the decoder; published:
@@ -90,4 +102,107 @@ def write_magvit(folder: Path, tensors=None, **sizes) -> Path:
     tensors = magvit_tensors(**sizes) if tensors is None else tensors
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     save_file(tensors, folder / "pytorch_model.safetensors", {"format": "pt"})
+    return folder
+
+
+TEXT_SIZE, LLM_SIZE, SIZE = 126349, 126464, 134656  # the tokenizer's, the padded and the whole one
+FIRST_ADDED, MASK = 126080, 126336
+LATE = {
+    126336: "<|mdm_mask|>",
+    126340: "<role>",
+    126341: "</role>",
+    126342: "<|arithmetic_start|>",
+    126343: "<|arithmetic_end|>",
+    126344: "<|number_start|>",
+    126345: "<|number_end|>",
+    126346: "<|start_header_id|>",
+    126347: "<|end_header_id|>",
+    126348: "<|eot_id|>",
+}
+
+
+@lru_cache
+def tokenizer_files(size: int = TEXT_SIZE) -> dict[str, str]:
+    """LLaDA's tokenizer: its special ids and its number of tokens, with few real words.
+
+    Args:
+        size: tokens; 126346 is a tokenizer that lacks the three of the headers.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+    vocab, merges = bpe()
+    words = dict(vocab) | {f"\u00b7{number}": number for number in range(len(vocab), FIRST_ADDED)}
+    names = ["<|startoftext|>", "<|endoftext|>", "[CLS]", "[gMASK]"]
+    for token in range(FIRST_ADDED + len(names), size):
+        names.append(LATE.get(token, f"<|reserved_token_{token - 126084}|>"))
+    core = Tokenizer(models.BPE(words, [tuple(pair) for pair in merges]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    assert core.get_vocab_size() == size
+    decoder, _ = added(words, names)
+    named = {
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
+    settings = {
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "added_tokens_decoder": decoder,
+        "additional_special_tokens": [],
+        "chat_template": HEADERS,
+        "clean_up_tokenization_spaces": False,
+        "fast_tokenizer": True,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": 1000000000000000019884624838656,
+        "padding_side": "left",
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "trust_remote_code": True,
+        **named,
+    }
+    return {
+        "tokenizer.json": core.to_str(),
+        "tokenizer_config.json": json.dumps(settings, indent=2),
+        "special_tokens_map.json": json.dumps(named, indent=2),
+    }
+
+
+def mmada_config(layers=2, **changes):
+    """config.json with the fields of the published one: LLaDA's and MMaDA's own."""
+    ids = {"<|endoftext|>": 126081, "<|mdm_mask|>": MASK}
+    config = llada_config(ids, layers=layers, vocab=SIZE)
+    return config | {
+        "architectures": ["MMadaModelLM"],
+        "codebook_size": 8192,
+        "gradient_checkpointing": True,
+        "llm_vocab_size": LLM_SIZE,
+        "model_type": "mmada",
+        "new_vocab_size": SIZE,
+        "num_new_special_tokens": 0,
+        "num_vq_tokens": 16,  # published: 1024 at 512 pixels, 256 at 256
+        "auto_map": {
+            "AutoConfig": "configuration_llada.LLaDAConfig",
+            "AutoModelForCausalLM": "modeling_mmada.MMadaModelLM",
+        },
+        **changes,
+    }
+
+
+def mmada_tensors(config, seed=0):
+    return random_tensors(llada_shapes(config), seed)
+
+
+def write_mmada(folder: Path, *, seed=0, size=TEXT_SIZE, tensors=None, **changes) -> Path:
+    """A folder as `Gen-Verse/MMaDA-8B-MixCoT`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in tokenizer_files(size).items():
+        write(folder, name, text)
+    config = mmada_config(**changes)
+    write(folder, "config.json", config)
+    generation = {"_from_model_config": True, "bos_token_id": 126080, "eos_token_id": 126081}
+    write(folder, "generation_config.json", generation)
+    for name in ("configuration_llada.py", "modeling_llada.py", "modeling_mmada.py"):
+        write(folder, name, TRAP)
+    write_weights(folder, mmada_tensors(config, seed) if tensors is None else tensors, 2)
     return folder

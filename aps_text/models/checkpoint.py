@@ -100,7 +100,9 @@ class Checkpoint:
         has = {file.name for file in folder.iterdir()}
         if {"vocab.json", "merges.txt"} <= has and self.config.get("model_type") == "Dream":
             kind: Any = Qwen2TokenizerFast
-        elif "tokenizer.json" in has and "auto_map" in self.config:
+        elif "tokenizer.json" in has and (
+            "auto_map" in self.config or self.config.get("model_type") == "mmada"
+        ):
             kind = PreTrainedTokenizerFast
         elif has & {"tokenizer.json", "vocab.txt", "vocab.json", "tokenizer.model"}:
             kind = AutoTokenizer

@@ -17,7 +17,7 @@ from .checkpoint import Checkpoint
 from .checkpoint_files import check_sizes
 from .text_model import TextModel
 
-__all__ = ["RENAMED", "load_llada"]
+__all__ = ["RENAMED", "llada_config", "load_llada"]
 
 # LLaDA's weight names to Llama's, as patterns for `from_pretrained(key_mapping=)`.
 RENAMED = {
@@ -70,9 +70,23 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint of `model_type` llada.
 
     Raises:
+        ValueError: see `llada_config`.
+    """
+    from transformers import LlamaForCausalLM
+
+    config = llada_config(checkpoint)
+    tokenizer = checkpoint.tokenizer()
+    model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
+    return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
+
+
+def llada_config(checkpoint: Checkpoint, **own: Any) -> Any:
+    """The `LlamaConfig` of a checkpoint in LLaDA's layout, with fields of the model's own.
+
+    Raises:
         ValueError: fields this layout needs are missing, or have values Llama does not implement.
     """
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaConfig
 
     given = checkpoint.config
     sizes = dict(zip(SIZES.values(), checkpoint.need(*SIZES), strict=True))
@@ -93,8 +107,6 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
         "bos_token_id": given.get("bos_token_id"),
         "eos_token_id": given.get("eos_token_id"),
         "use_cache": False,
+        **own,
     }
-    config = checkpoint.network_config(LlamaConfig, fields)
-    tokenizer = checkpoint.tokenizer()
-    model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
-    return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
+    return checkpoint.network_config(LlamaConfig, fields)

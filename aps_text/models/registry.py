@@ -140,6 +140,7 @@ def _bits(eight: bool, dtype: torch.dtype | None) -> Any:
 LAYOUTS: dict[str, tuple[str, str, str | None]] = {
     "Dream": ("dream", "load_dream", "DreamModel"),
     "llada": ("llada", "load_llada", "LLaDAModelLM"),
+    "mmada": ("mmada", "load_mmada", "MMadaModelLM"),
     **{
         prefix + kind: ("causal", "load_causal", None)
         for kind in ("qwen2", "qwen3", "llama")

@@ -8,7 +8,8 @@
 The layers are called with the arguments that the model itself passes to them (`forward_inputs`).
 If these differ between layers (ModernBERT), the trunk is the model's own forward, in which the
 upper layers run once so that their arguments can be recorded.
-Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, positions `(N,)`.
+Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, given tokens behind it `(B, R)`, positions
+`(N,)`.
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ class TransformerDenoiser:
         lengths: `(B,)` canvas positions of each row; the rest is padding.
         split: number of layers in the trunk, N - n.
         prefix: states of the prompts kept between steps; None recomputes them at every step.
+        suffix: `(B, R)` ids that follow the canvas of each row; None if nothing does.
     """
 
     parts: ModelParts
@@ -75,6 +77,7 @@ class TransformerDenoiser:
     lengths: Tensor
     split: int
     prefix: Prefix | None = None
+    suffix: Tensor | None = None
 
     @classmethod
     @outside_modes
@@ -85,14 +88,16 @@ class TransformerDenoiser:
         lengths: Sequence[int],
         adapted_layers: int | None = None,
         prefix_reuse: int | None = None,
+        suffixes: Sequence[Sequence[int]] = (),
     ) -> TransformerDenoiser:
         """Bind prompts (token ids) and canvas lengths, one of each per row.
 
-        With `prefix_reuse` the denoiser serves one run (see `Prefix`).
+        With `prefix_reuse` the denoiser serves one run (see `Prefix`). `suffixes` are token ids
+        that stand behind the canvases, one of the same length per row (the end of an image).
 
         Raises:
             ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
-                with compiled layers.
+                with compiled layers, suffixes of another number or of unequal lengths.
         """
         depth = len(parts.layers)
         top = depth if adapted_layers is None else adapted_layers
@@ -106,6 +111,11 @@ class TransformerDenoiser:
         if prefix_reuse is not None and parts.compiled:
             raise ValueError(
                 f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
+            )
+        if suffixes and (len(suffixes) != len(prompts) or len(set(map(len, suffixes))) > 1):
+            raise ValueError(
+                f"{len(prompts)} prompts and suffixes of lengths {[len(s) for s in suffixes]}; "
+                "give one for each prompt, all of one length"
             )
         width = max(map(len, prompts))
         ids = torch.full((len(prompts), width), parts.pad_id)
@@ -124,6 +134,7 @@ class TransformerDenoiser:
             torch.tensor(list(lengths), device=device),
             depth - top,
             None if prefix_reuse is None else Prefix(prefix_reuse),
+            torch.tensor([list(s) for s in suffixes], device=device) if suffixes else None,
         )
 
     @property
@@ -147,6 +158,7 @@ class TransformerDenoiser:
             prompt_mask=mask[:, first:],
             lengths=self.lengths[rows],
             prefix=self.prefix and self.prefix.take(rows, first),
+            suffix=None if self.suffix is None else self.suffix[rows],
         )
 
     @cached_property
@@ -177,9 +189,10 @@ class TransformerDenoiser:
         return self._inputs(self._within)
 
     def _inputs(self, real: Tensor) -> ForwardInputs:
-        """Mask and positions for the prompts and the canvas positions `real (B, W)`."""
+        """Mask and positions for prompts, the canvas positions `real (B, W)` and suffixes."""
         width = int(real.any(0).nonzero().max()) + 1
-        mask = torch.cat([self.prompt_mask, real[:, :width]], 1)
+        behind = [] if self.suffix is None else [torch.ones_like(self.suffix, dtype=torch.bool)]
+        mask = torch.cat([self.prompt_mask, real[:, :width], *behind], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
         return ForwardInputs(width, self.attention(mask), positions)
 
@@ -192,7 +205,8 @@ class TransformerDenoiser:
         else:
             within = self._within
             inputs = self._inputs(within & (z[:, : within.shape[1]] != self.parts.pad_id))
-        ids = torch.cat([self.prompt, z[:, : inputs.width]], 1)
+        behind = [] if self.suffix is None else [self.suffix]
+        ids = torch.cat([self.prompt, z[:, : inputs.width], *behind], 1)
         with self.parts.lock:
             return self._below(ids, inputs)
 
