@@ -70,6 +70,16 @@ SUPPORTED = (
         "a GPU; bitsandbytes for 8 and 4 bit",
     ),
     Supported(
+        ("Gen-Verse/MMaDA-8B-MixCoT", "Gen-Verse/MMaDA-8B-Base", "tyfeld/MMaDA-Parallel-M"),
+        "MMaDA (text and images)",
+        ("mmada",),
+        "LlamaForCausalLM, both directions, keys renamed; MAGVIT-v2 for images",
+        False,
+        "mmada-8b",
+        "a GPU; for images also showlab/magvitv2; unverified: nobody has run the published weights "
+        "(docs/image_models.md)",
+    ),
+    Supported(
         ("a Qwen2, Qwen3 or Llama made bidirectional, without a shift",),
         "bidirectional LM",
         ("qwen2", "qwen3", "llama"),

@@ -33,7 +33,7 @@ from .checkpoint_files import (
 from .modes import outside_modes
 from .peft_folder import ADAPTER, base_of, with_adapter
 
-__all__ = ["Checkpoint", "compile_layers", "find", "frozen"]
+__all__ = ["Checkpoint", "compile_layers", "download", "find", "frozen"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
@@ -316,7 +316,7 @@ def find(
     remote = remote and not folder.is_dir()
     where = (revision, local_files_only, cache_dir)
     if remote:
-        folder = _downloaded(str(name), TEXT_FILES, *where)
+        folder = download(str(name), TEXT_FILES, *where)
     elif revision is not None:
         raise ValueError(
             f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
@@ -325,7 +325,7 @@ def find(
     if not (folder / "config.json").is_file() and (folder / ADAPTER).is_file():
         adapter = folder
         if remote:
-            _downloaded(str(name), ("*.safetensors",), *where)
+            download(str(name), ("*.safetensors",), *where)
         base = base_of(adapter)
         nested = find(base, recognise, local_files_only=local_files_only, cache_dir=cache_dir)
         if nested.adapter is not None:
@@ -343,17 +343,22 @@ def find(
     config = read_json(path)
     recognise(config)
     if remote:
-        _downloaded(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
+        download(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
     return Found(folder, config)
 
 
-def _downloaded(
+def download(
     name: str,
     patterns: Iterable[str],
     revision: str | None,
     local_files_only: bool,
     cache_dir: str | Path | None,
 ) -> Path:
+    """The folder of a hub repository's files of these patterns, downloaded or from the cache.
+
+    Raises:
+        ValueError: not found.
+    """
     from huggingface_hub import snapshot_download
 
     try:

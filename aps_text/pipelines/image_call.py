@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,11 +20,11 @@ from ..core.states import StepState
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
-from .image_model import ImageModel
+from .image_model import AnyImageModel
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 
-__all__ = ["ImageCall", "values_of"]
+__all__ = ["ImageCall"]
 
 OF_TEXT = {
     **dict.fromkeys(
@@ -36,26 +37,7 @@ OF_TEXT = {
 }
 """Settings of text alone, and why they have no effect on images."""
 
-
-def values_of(
-    model: ImageModel,
-    attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None,
-    count: int,
-) -> Tensor:
-    """Attribute values `(count, A)` of one mapping for all images, or of one each.
-
-    Raises:
-        ValueError: an unknown attribute or value, or another number of mappings.
-    """
-    prior = model.prior.config
-    if attributes is None or isinstance(attributes, Mapping):
-        return prior.values(attributes or {}).expand(count, -1)
-    if len(attributes) != count:
-        raise ValueError(
-            f"attributes has {len(attributes)} mappings for {count} measurements; give one "
-            "for all, or one for each"
-        )
-    return torch.cat([prior.values(one) for one in attributes])
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -80,6 +62,7 @@ class ImageCall:
         options: dict[str, Any],
         *,
         sampled: bool = False,
+        usual: Mapping[str, Any] = NOTHING,
     ) -> ImageCall:
         """Check a call.
 
@@ -87,6 +70,7 @@ class ImageCall:
             method: a name in `methods.registry.IMAGE_METHODS`, or a method.
             config, options: settings, or single ones on top of `preset="restore"`.
             sampled: candidates are drawn by default, also for one sample of "aps".
+            usual: the model's own defaults on top of the preset.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
@@ -97,7 +81,7 @@ class ImageCall:
         settings = config
         if settings is None:
             drawn = sampled or count > 1 or not isinstance(runner, APS)
-            settings = settings_for(runner, options, drawn)
+            settings = settings_for(runner, options, drawn, usual)
         if not isinstance(settings, APSConfig):
             raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
         if count > 1 and settings.sampler.candidate == "quantized":
@@ -109,9 +93,9 @@ class ImageCall:
 
     def run(
         self,
-        model: ImageModel,
+        model: AnyImageModel,
         operator: Operator,
-        values: Tensor,
+        conditions: Sequence[Any],
         seeds: Sequence[int],
         *,
         given: Tensor | None = None,
@@ -124,15 +108,14 @@ class ImageCall:
 
         Args:
             operator: bound to the B images.
-            values: `(B, A)` attribute values.
+            conditions: one per image, of the model's `conditions`.
             seeds: one per image; with the draw's number they determine a sample.
             given: `(B, L)` tokens that stay, the mask id where open; None opens all.
             batch_size: maximal number of samples in one pass.
             label: of the progress bar.
             on_step, progress: see `RestorationPipeline`.
         """
-        device, config, count = model.prior.positions.device, self.config, len(values)
-        values = values.to(device)
+        device, config, count = model.device, self.config, len(conditions)
         fit = config.sampler.fit
         layers = config.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
         cost, found = Cost(), []
@@ -145,9 +128,8 @@ class ImageCall:
                     torch.tensor([seeds[row] for row, _ in part], device=device),
                     torch.tensor([draw for _, draw in part], device=device),
                 )
-                denoiser = MeteredDenoiser(
-                    model.denoiser(values[rows], len(rows), config.model.cfg_scale, layers), cost
-                )
+                chosen, scale = [conditions[row] for row, _ in part], config.model.cfg_scale
+                denoiser = MeteredDenoiser(model.denoiser(chosen, len(part), scale, layers), cost)
                 bound = metered(operator.take(rows), cost)
                 canvas = model.canvas(len(rows), None if given is None else given[rows])
                 z = canvas.z
@@ -161,7 +143,9 @@ class ImageCall:
         return torch.cat(found).unflatten(0, (count, self.samples)), cost
 
 
-def settings_for(method: Method, options: dict[str, Any], drawn: bool) -> APSConfig:
+def settings_for(
+    method: Method, options: dict[str, Any], drawn: bool, usual: Mapping[str, Any] = NOTHING
+) -> APSConfig:
     """The settings of `preset="restore"` with `options`; raises for one without effect."""
     for name in options:
         if name in OF_TEXT:
@@ -170,4 +154,5 @@ def settings_for(method: Method, options: dict[str, Any], drawn: bool) -> APSCon
         options = {"candidate": "sample", **options}
     made = APSConfig.make("restore", **options)
     refuse_unread(method, options, "restore")
-    return made
+    missing = {name: value for name, value in usual.items() if name not in options}
+    return made.replace(**missing) if missing else made

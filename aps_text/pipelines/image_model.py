@@ -9,25 +9,123 @@ file of its weights, with a model card. A folder of the same layout is loaded by
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from ..core.canvas import Canvas
+from ..core.codebook import LFQCodebook
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
 
-__all__ = ["ImageModel", "embedded_image_models", "load_image_model"]
+__all__ = ["AnyImageModel", "Condition", "ImageModel", "ImageTokenizer"]
+__all__ += ["embedded_image_models", "load_image_model"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "mini_image"
 
 _SHARED = {"garments-large": "garments"}
 """For models without a classifier of their own, the model whose classifier is used."""
+
+
+Condition = str | Mapping[str, str]
+"""What is known of an image: attributes by name, or a text; each model takes one of the two."""
+
+
+class ImageTokenizer(Protocol):
+    """Images as tokens; `images.lfq` and `images.magvit` have one each."""
+
+    @property
+    def codebook(self) -> LFQCodebook:
+        """The codes of the token ids."""
+        ...
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Token ids `(B, L)` of images `(B, C, H, W)` in [-1, 1]."""
+        ...
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Images `(B, C, H, W)` of codes `(B, L, bits)`, differentiable."""
+        ...
+
+    def decode_ids(self, ids: Tensor) -> Tensor:
+        """Images `(B, C, H, W)` of token ids `(B, L)`."""
+        ...
+
+
+class AnyImageModel(Protocol):
+    """A tokenizer and a prior as `RestorationPipeline` uses them."""
+
+    @property
+    def name(self) -> str:
+        """As it was loaded."""
+        ...
+
+    @property
+    def tokenizer(self) -> ImageTokenizer:
+        """Of images of `size`."""
+        ...
+
+    @property
+    def prior(self) -> Any:
+        """The model of the tokens."""
+        ...
+
+    @property
+    def classifier(self) -> AttributeClassifier | None:
+        """Of the same images, or None."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Of the canvas."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        ...
+
+    @property
+    def grid(self) -> int:
+        """Tokens per side."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """L, tokens per image."""
+        ...
+
+    @property
+    def mask_id(self) -> int:
+        """The mask token's id."""
+        ...
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """Settings in which the model's defaults differ from `preset="restore"`."""
+        ...
+
+    def conditions(
+        self, given: Condition | Sequence[Condition] | None, count: int
+    ) -> Sequence[Any]:
+        """One checked condition per image, of one for all, of one each, or of none."""
+        ...
+
+    def denoiser(
+        self, chosen: Any, rows: int, cfg_scale: float, adapted_layers: int | None
+    ) -> Denoiser:
+        """`x_theta` for `rows` images with these conditions."""
+        ...
+
+    def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
+        """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +152,32 @@ class ImageModel:
             )
 
     @property
+    def device(self) -> torch.device:
+        """Of the prior's weights."""
+        return self.prior.positions.device
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        config = self.tokenizer.config
+        return config.channels, config.size, config.size
+
+    @property
+    def grid(self) -> int:
+        """Tokens per side."""
+        return self.tokenizer.config.grid
+
+    @property
+    def tokens(self) -> int:
+        """L, tokens per image."""
+        return self.tokenizer.config.tokens
+
+    @property
+    def usual(self) -> Mapping[str, Any]:
+        """None: its defaults are those of `preset="restore"`."""
+        return {}
+
+    @property
     def mask_id(self) -> int:
         """The mask token's id, one beyond the codes: 2^bits."""
         return self.prior.mask_id
@@ -63,14 +187,40 @@ class ImageModel:
         """The names of each attribute's values, by attribute."""
         return {name: tuple(values) for name, values in self.prior.config.attributes.items()}
 
+    def conditions(
+        self, given: Condition | Sequence[Condition] | None, count: int
+    ) -> list[Mapping[str, str]]:
+        """Attributes of each of `count` images, of one mapping for all or of one each.
+
+        Raises:
+            ValueError: an unknown attribute or value, another number of mappings, or a text.
+        """
+        each = [given or {}] * count if given is None or isinstance(given, Mapping | str) else given
+        if len(each) != count:
+            raise ValueError(
+                f"attributes has {len(each)} mappings for {count} measurements; give one "
+                "for all, or one for each"
+            )
+        found: list[Mapping[str, str]] = []
+        for one in each:
+            if isinstance(one, str):
+                raise ValueError(
+                    f"{self.name} takes attributes by name ({', '.join(self.attributes)}), not a "
+                    f"text; got {one!r}"
+                )
+            self.prior.config.values(one)
+            found.append(one)
+        return found
+
     def denoiser(
         self,
-        chosen: Mapping[str, str] | Tensor | None = None,
+        chosen: Mapping[str, str] | Sequence[Mapping[str, str]] | Tensor | None = None,
         rows: int = 1,
         cfg_scale: float = 0.0,
         adapted_layers: int | None = None,
     ) -> Denoiser:
-        """`x_theta` for `rows` images with the attributes `chosen`, by name or as `(rows, A)`.
+        """`x_theta` for `rows` images with the attributes `chosen`: `(rows, A)`, or by name, one
+        mapping for all or one each.
 
         Raises:
             ValueError: an attribute or value that the model does not know; see
@@ -78,18 +228,23 @@ class ImageModel:
         """
         if isinstance(chosen, Tensor):
             values = chosen
-        else:
+        elif chosen is None or isinstance(chosen, Mapping):
             values = self.prior.config.values(chosen or {}).expand(rows, -1)
+        else:
+            values = torch.cat([self.prior.config.values(one) for one in chosen])
         return ImageDenoiser.bind(self.prior, values, cfg_scale, adapted_layers)
 
     def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
         """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
-        length, device = self.tokenizer.config.tokens, self.prior.positions.device
         if ids is None:
-            ids = torch.full((rows, length), self.mask_id)
+            ids = torch.full((rows, self.tokens), self.mask_id)
         given = (ids != self.mask_id).tolist()
         return Canvas.of(
-            ids.tolist(), mask_id=self.mask_id, fill_id=self.mask_id, given=given, device=device
+            ids.tolist(),
+            mask_id=self.mask_id,
+            fill_id=self.mask_id,
+            given=given,
+            device=self.device,
         )
 
 
@@ -106,6 +261,11 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
     """
     known = embedded_image_models()
     folder = WEIGHTS / str(name).removeprefix("mini-") if name in known else Path(name)
+    if (folder / "config.json").is_file() and not (folder / "prior.json").is_file():
+        raise ValueError(
+            f"{str(name)!r} is a checkpoint without an image tokenizer; name its own with "
+            "tokenizer=, e.g. a download of showlab/magvitv2 for MMaDA"
+        )
     if not (folder / "tokenizer.json").is_file() or not (folder / "prior.json").is_file():
         names = ", ".join(known) or "none"
         raise ValueError(

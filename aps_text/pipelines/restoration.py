@@ -11,7 +11,7 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,11 @@ from ..images.degradations import Degradation, Inpainting, make_task
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
 from ..images.style import Statistic, Style, filter_features, make_statistic
-from .image_call import ImageCall, values_of
-from .image_model import ImageModel, load_image_model
+from .image_call import ImageCall
+from .image_model import AnyImageModel, Condition, load_image_model
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds
+from .text_image_model import load_text_image_model
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
@@ -47,7 +48,7 @@ class RestorationPipeline:
         batch_size: maximal number of samples in one pass, >= 1.
     """
 
-    def __init__(self, model: ImageModel, *, batch_size: int = 16) -> None:
+    def __init__(self, model: AnyImageModel, *, batch_size: int = 16) -> None:
         self.model, self.batch_size = model, as_count("batch_size", batch_size)
 
     @classmethod
@@ -55,17 +56,39 @@ class RestorationPipeline:
         cls,
         name: str | Path = "mini-garments",
         *,
+        tokenizer: str | Path | None = None,
         device: torch.device | str = "cpu",
         batch_size: int = 16,
+        **options: Any,
     ) -> RestorationPipeline:
-        """Load an embedded image model by name, or a folder of the same layout."""
+        """Load an embedded image model by name, a folder of the same layout, or MMaDA.
+
+        Args:
+            name: of the model; a folder or hub id for MMaDA (docs/image_models.md).
+            tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`.
+            device: of the weights.
+            batch_size: see the class.
+            options: of MMaDA: `size` in pixels, and those of `models.registry.load` (`dtype`,
+                `device_map`, `load_in_4bit`, ...).
+
+        Raises:
+            ValueError: no such model, or one that needs a `tokenizer`.
+            TypeError: options for a model that takes none.
+        """
+        if tokenizer is not None:
+            made = load_text_image_model(name, tokenizer, device=device, **options)
+            return cls(made, batch_size=batch_size)
+        if options:
+            raise TypeError(
+                f"{', '.join(options)}: options of a model with a separate image tokenizer; give "
+                "tokenizer= too, or leave them out"
+            )
         return cls(load_image_model(name, device), batch_size=batch_size)
 
     @property
     def size(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images."""
-        config = self.model.tokenizer.config
-        return config.channels, config.size, config.size
+        return self.model.size
 
     def measure(
         self,
@@ -143,7 +166,7 @@ class RestorationPipeline:
         if isinstance(statistic, str):
             judge = self.model.classifier
             statistic = make_statistic(statistic, judge.features if judge else filter_features)
-        tokenizer, device = self.model.tokenizer, self.model.prior.positions.device
+        tokenizer, device = self.model.tokenizer, self.model.device
         return Style.of(
             statistic,
             reference.to(device),
@@ -167,7 +190,7 @@ class RestorationPipeline:
         tokenizer = self.model.tokenizer
         return replace(
             measurement,
-            y=measurement.y.to(self.model.prior.positions.device),
+            y=measurement.y.to(self.model.device),
             decode=tokenizer.decode,
             codebook=tokenizer.codebook,
             encode=tokenizer.encode,
@@ -177,7 +200,7 @@ class RestorationPipeline:
     def __call__(
         self,
         measurement: Measurement,
-        attributes: Mapping[str, str] | Sequence[Mapping[str, str]] | None = None,
+        attributes: Condition | Sequence[Condition] | None = None,
         *,
         method: str | Method = "aps",
         samples: int = 1,
@@ -191,7 +214,8 @@ class RestorationPipeline:
 
         Args:
             measurement: of B images of this model's size.
-            attributes: known attributes of the images by name, one mapping for all or one each.
+            attributes: known attributes of the images by name, one mapping for all or one each; for
+                a model of texts and images, a text or one each.
             method: a name in `methods.registry.IMAGE_METHODS`, or a `Method` object.
             samples: n >= 1 per measurement, each with its own draws. With n > 1 or a method other
                 than "aps" the default becomes `candidate="sample"`: quantised expectations of
@@ -207,14 +231,14 @@ class RestorationPipeline:
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
-        call = ImageCall.of(method, samples, config, options)
+        call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
         count = len(measurement.y)
         own = as_seeds(seeds, call.config.call.seed, count)
         operator = self.bound(measurement)
         ids, cost = call.run(
             self.model,
             operator,
-            values_of(self.model, attributes, count),
+            self.model.conditions(attributes, count),
             own,
             batch_size=self.batch_size,
             label="restore",
@@ -235,7 +259,7 @@ class RestorationPipeline:
 
     def paint(
         self,
-        attributes: Mapping[str, str] | None = None,
+        attributes: Condition | None = None,
         *,
         style: Style | None = None,
         method: str | Method | None = None,
@@ -248,7 +272,7 @@ class RestorationPipeline:
         """Draw new images with these attributes, and in the style of a reference if one is given.
 
         Args:
-            attributes: by name; those left out are free.
+            attributes: by name, those left out are free; or a text.
             style: of one reference; see the method `style`.
             method: None is "aps" with a style and "plain" without.
             samples, config, on_step, progress, options: see the call. Candidates are drawn
@@ -258,9 +282,9 @@ class RestorationPipeline:
             TypeError, ValueError: naming the value and the mend.
         """
         method = ("plain" if style is None else "aps") if method is None else method
-        call = ImageCall.of(method, samples, config, options, sampled=True)
+        call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
         operator: Operator = ZeroOperator() if style is None else _one(style)
-        masked = torch.full((self.model.tokenizer.config.tokens,), self.model.mask_id)
+        masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
         drawn = self._decoded(ids)
         scores = {} if style is None else _scores(operator, ids)
@@ -271,7 +295,7 @@ class RestorationPipeline:
         self,
         image: Tensor,
         mask: Tensor,
-        attributes: Mapping[str, str] | None = None,
+        attributes: Condition | None = None,
         *,
         style: Style | None = None,
         keep_sigma: float | None = None,
@@ -292,7 +316,8 @@ class RestorationPipeline:
         Args:
             image: `(1, C, H, W)` or `(C, H, W)` in [-1, 1].
             mask: `(H, W)`, True or 1 where the image may change.
-            attributes: of the whole image after the edit, by name; those left out are free.
+            attributes: of the whole image after the edit, by name, those left out are free; or a
+                text.
             style: of a reference, for the pixels inside of the mask.
             keep_sigma: > 0; None is half of the tokenizer's own error on this image outside of the
                 mask, so that an edit changes less there than encoding does; at least 0.01.
@@ -310,14 +335,14 @@ class RestorationPipeline:
         self._check(image)
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
-        call = ImageCall.of(method, samples, config, options, sampled=True)
+        call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
         inside = as_mask(mask, self.size[1:])
-        tokenizer, device = self.model.tokenizer, self.model.prior.positions.device
+        tokenizer, device = self.model.tokenizer, self.model.device
         image, inside = image.to(device), inside.to(device)
         with torch.no_grad():
             ids = tokenizer.encode(image)
             again = tokenizer.decode_ids(ids).clamp(-1, 1)
-        opened = tokens_of_mask(inside, tokenizer.config.grid, widen)
+        opened = tokens_of_mask(inside, self.model.grid, widen)
         if keep_sigma is None:
             keep_sigma = max(LEAST_SIGMA, float(outside_error(again, image, inside)) / 2)
         kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
@@ -336,7 +361,7 @@ class RestorationPipeline:
         self,
         call: ImageCall,
         operator: Operator,
-        attributes: Mapping[str, str] | None,
+        attributes: Condition | None,
         start: Tensor,
         label: str,
         on_step: Callable[[int, StepState], None] | None,
@@ -346,9 +371,9 @@ class RestorationPipeline:
         ids, cost = call.run(
             self.model,
             operator,
-            values_of(self.model, attributes, 1),
+            self.model.conditions(attributes, 1),
             [call.config.call.seed],
-            given=start[None].to(self.model.prior.positions.device),
+            given=start[None].to(self.model.device),
             batch_size=self.batch_size,
             label=label,
             on_step=on_step,

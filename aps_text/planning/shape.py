@@ -112,6 +112,7 @@ _BERT = {**_ENCODER, "layout": "bert", "attention_bias": True}
 _KINDS: dict[str, dict[str, Any]] = {
     "dream": {"attention_bias": True, "shift": 1},
     "llada": {},
+    "mmada": {},
     "llama": {},
     "qwen2": {"attention_bias": True},
     "qwen3": {"qk_norm": True},
@@ -122,6 +123,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 _SIZES: dict[str, tuple[Any, ...]] = {
     "dream-7b": ("dream", 28, 3584, 28, 4, 128, 18944, 152064, 2048),
     "llada-8b": ("llada", 32, 4096, 32, 32, 128, 12288, 126464, 4096),
+    "mmada-8b": ("mmada", 32, 4096, 32, 32, 128, 12288, 134656, 4096),
     "qwen3-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
     "skywork-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
     "skywork-1.7b": ("qwen3", 28, 2048, 16, 8, 128, 6144, 151936, 40960),
@@ -148,6 +150,7 @@ PRESETS: dict[str, ModelShape] = dict(
     (
         _preset("dream-7b", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B"),
         _preset("llada-8b", "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct"),
+        _preset("mmada-8b", "MMaDA-8B", "tyfeld/MMaDA-Parallel-M"),
         _preset("qwen3-0.6b", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", tied=True),
         *map(_skywork, ("0.6B", "1.7B", "4B")),
         _preset("bert-base", "BERT-base", "google-bert/bert-base-uncased"),
@@ -159,6 +162,7 @@ PRESETS: dict[str, ModelShape] = dict(
 _PUBLISHED = {
     "dream-7b": r"dream|dream-(coder-)?v0-(instruct|base)-7b|diffucoder-7b-(base|instruct|cpgrpo)",
     "llada-8b": r"llada|llada-8b-(instruct|base)|llada-1\.5",
+    "mmada-8b": r"mmada|mmada-8b-(base|mixcot)|mmada-parallel-m",
     "bert-base": r"bert-base-uncased",
     "minilm": r"relevance",
 }

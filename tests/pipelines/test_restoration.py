@@ -197,3 +197,10 @@ def test_a_sheet_shows_small_images_by_whole_pixels():
     assert sheet.shape == (3, 2 * 17 + 1, 2 * 17 + 1)
     assert (sheet[:, 18:34, 1:17] == -1).all()
     assert (sheet[:, 18:34, 18:34] == 1).all()
+
+
+def test_a_text_is_refused_where_attributes_are_known(pipe, measured):
+    with pytest.raises(ValueError, match=r"takes attributes by name \(kind\), not a text; got 'a"):
+        pipe(measured, "a red violin")
+    with pytest.raises(TypeError, match="size: options of a model with a separate image"):
+        RestorationPipeline.from_pretrained("mini-garments", size=64)

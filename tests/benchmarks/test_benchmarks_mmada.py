@@ -1,0 +1,60 @@
+"""The command for published weights runs on tiny ones, and its verdicts see what they must."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from checkpoints_mmada import write_magvit, write_mmada
+from mmada import main, nats, verdicts
+
+from aps_text.images.files import write_image
+from aps_text.models.mmada import MmadaPrior
+from aps_text.models.registry import load
+
+
+def test_it_runs_on_tiny_checkpoints_and_fails_them(tmp_path, capsys):
+    write_mmada(tmp_path / "mmada")
+    write_magvit(tmp_path / "magvit")
+    write_image(torch.rand(3, 70, 90) * 2 - 1, tmp_path / "photo.png")
+    options = [str(tmp_path / "photo.png"), "--text", "a dog", "--out", str(tmp_path / "out")]
+    options += ["--model", str(tmp_path / "mmada"), "--tokenizer", str(tmp_path / "magvit")]
+    assert main([*options, "--steps", "2", "--inner-steps", "1"]) == 1
+    assert "window          FAILS" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["first"], report["size"]) == (126349, 64)
+    assert report["nats"] > 9  # random weights know nothing
+    assert report["nats"] != report["nats_displaced"]
+    assert set(report["tasks"]) == {"sr4", "box-inpainting"}
+    assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_a_model_that_knows_nothing_has_the_nats_of_guessing(tmp_path):
+    write_mmada(tmp_path)
+    prior = MmadaPrior.of(load(tmp_path))
+    head = prior.text.parts.model.lm_head.weight
+    ids = torch.full((1, 16), 77)
+    assert nats(prior, ids, "a dog") > 9.1
+    with torch.no_grad():
+        head[prior.first : prior.first + 8192] = 0
+    assert abs(nats(prior, ids, "a dog") - 9.0109) < 1e-3  # log 8192
+
+
+def test_verdicts():
+    good = {
+        "reconstruction_db": 22.0,
+        "nats": 6.0,
+        "nats_displaced": 12.0,
+        "nats_without_text": 6.1,
+        "tasks": {"sr4": {"chi2": 1.2, "chi2_plain": 80.0}},
+    }
+    assert all(verdicts(good).values())
+    for name, change in (
+        ("reconstruction", {"reconstruction_db": 9.0}),
+        ("window", {"nats_displaced": 5.0}),
+        ("window", {"nats": 8.9, "nats_without_text": 9.0}),
+        ("text", {"nats_without_text": 5.0}),
+        ("restore", {"tasks": {"box": {"chi2": 90.0, "chi2_plain": 80.0}}}),
+    ):
+        found = verdicts({**good, **change})
+        assert [key for key, holds in found.items() if not holds] == [name]

@@ -1,0 +1,141 @@
+"""MMaDA with MAGVIT-v2 in `RestorationPipeline`: restored end to end, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from checkpoints_mmada import magvit_tensors, write_magvit, write_mmada
+
+from aps_text.images.magvit import MagvitTokenizer, load_magvit
+from aps_text.pipelines.restoration import RestorationPipeline
+from aps_text.pipelines.text_image_model import PIXELS, TextImageModel
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("models")
+    return write_mmada(parent / "mmada"), write_magvit(parent / "magvitv2")
+
+
+@pytest.fixture(scope="module")
+def pipe(folders):
+    folder, tokenizer = folders
+    return RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer)
+
+
+@pytest.fixture(scope="module")
+def images(pipe):
+    ids = torch.randint(8192, (2, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return pipe.model.tokenizer.decode_ids(ids).clamp(-1, 1)
+
+
+FEW = {"steps": 4, "inner_steps": 3}
+
+
+@pytest.mark.parametrize("task", ["sr4", "box-inpainting"])
+def test_it_restores_images_of_64_pixels(pipe, images, task):
+    measured = pipe.measure(images, task, sigma=0.05)
+    found = pipe(measured, "a red violin", cfg_scale=1.5, **FEW)
+    assert found.images.shape == (2, 1, 3, 64, 64)
+    assert found.ids.shape == (2, 1, 16)
+    assert int(found.ids.max()) < 8192
+    assert float(found.images.abs().max()) <= 1
+    plain = pipe(measured, "a red violin", method="plain", steps=4)
+    assert (found.chi2 < plain.chi2).all()
+    assert found.cost.denoiser_forwards == 2 * 4
+
+
+def test_memory_is_bounded(pipe, images):
+    """Pixels in slices change no image; the pipeline's own limit is one image of 512 pixels."""
+    assert pipe.model.tokenizer.at_most == PIXELS == 512 * 512
+    measured = pipe.measure(images, "sr4")
+    whole = pipe(measured, steps=2, inner_steps=2)
+    model = replace(pipe.model, tokenizer=MagvitTokenizer(pipe.model.tokenizer.net, 64, 64, 64))
+    sliced = RestorationPipeline(model)(measured, steps=2, inner_steps=2)
+    assert torch.equal(whole.ids, sliced.ids)
+
+
+def test_each_image_may_have_its_own_text(pipe, images):
+    measured = pipe.measure(images, "sr4")
+    each = pipe(measured, ["a violin", "a dog"], steps=2, inner_steps=1)
+    one = pipe(measured.take(torch.tensor([1])), "a dog", steps=2, inner_steps=1)
+    assert torch.equal(each.ids[1], one.ids[0])
+    assert pipe.model.conditions(None, 2) == ["", ""]
+
+
+def test_it_paints_and_edits(pipe, images):
+    painted = pipe.paint("a red violin", steps=3, cfg_scale=3.5)
+    other = pipe.paint("a big dog", steps=3, cfg_scale=3.5)
+    assert painted.images.shape == (1, 3, 64, 64)
+    assert not torch.equal(painted.ids, other.ids)
+    mask = torch.zeros(64, 64)
+    mask[20:30, 20:30] = 1
+    edited = pipe.edit(images[0], mask, "a red violin", steps=2, inner_steps=1)
+    assert int(edited.opened.sum()) == 1  # one cell of 16 x 16 pixels
+    kept = pipe.model.tokenizer.encode(images[:1])[0]
+    assert torch.equal(edited.ids[0][~edited.opened], kept[~edited.opened])
+
+
+def test_the_schedule_is_cosine_unless_told_otherwise(pipe, images):
+    """As published: few tokens at the first steps, many at the last ones."""
+    measured = pipe.measure(images[:1], "sr4")
+
+    def masked(**options):
+        left = []
+        pipe(
+            measured,
+            steps=4,
+            inner_steps=1,
+            on_step=lambda _, state: left.append(int((state.z == 8192).sum())),
+            **options,
+        )
+        return left
+
+    assert masked() == [14, 10, 5, 0]
+    assert masked(schedule="linear") == [12, 8, 4, 0]
+
+
+def test_other_sizes(folders, pipe):
+    folder, tokenizer = folders
+    wide = RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, size=96)
+    assert (wide.size, wide.model.tokens, wide.model.grid) == ((3, 96, 96), 36, 6)
+    assert wide.paint("a dog", steps=2).images.shape == (1, 3, 96, 96)
+    with pytest.raises(ValueError, match=r"size=250: .* the nearest are 240 and 256"):
+        RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, size=250)
+    with pytest.raises(ValueError, match="makes square images, got 64 x 32"):
+        TextImageModel("m", MagvitTokenizer(wide.model.tokenizer.net, 64, 32), pipe.model.prior)
+
+
+def test_parts_that_do_not_fit(folders, pipe, tmp_path):
+    folder, tokenizer = folders
+    write_magvit(tmp_path / "small", magvit_tensors(bits=5))
+    small = load_magvit(tmp_path / "small", 64)
+    with pytest.raises(ValueError, match="has 8192 image tokens and the image tokenizer 32"):
+        TextImageModel("m", small, pipe.model.prior)
+    with pytest.raises(ValueError, match=r"without an image tokenizer; name its own with tokeni"):
+        RestorationPipeline.from_pretrained(folder)
+    with pytest.raises(TypeError, match=r"size: options of a model with a separate image token"):
+        RestorationPipeline.from_pretrained(folder, size=64)
+    with pytest.raises(ValueError, match="no image tokenizer at"):
+        RestorationPipeline.from_pretrained(folder, tokenizer=tmp_path / "none")
+    with pytest.raises(ValueError, match="'mini' has no image tokens; it is a model of text"):
+        RestorationPipeline.from_pretrained("mini", tokenizer=tokenizer)
+    with pytest.raises(ValueError, match="not found in the local cache"):
+        RestorationPipeline.from_pretrained(
+            folder, tokenizer="showlab/magvitv2", local_files_only=True, cache_dir=tmp_path
+        )
+
+
+def test_conditions_that_are_refused(pipe, images):
+    measured = pipe.measure(images, "sr4")
+    with pytest.raises(ValueError, match=r"takes a text .* not attributes; got {'class': 'bag'}"):
+        pipe(measured, {"class": "bag"})
+    with pytest.raises(ValueError, match="3 texts for 2 images"):
+        pipe(measured, ["a", "b", "c"])
+    with pytest.raises(TypeError, match="is a str, got 5"):
+        pipe(measured, [5, 6])
+    with pytest.raises(ValueError, match=r"restores images \(B, 3, 64, 64\), got \(1, 3, 32, 32\)"):
+        pipe.measure(torch.zeros(1, 3, 32, 32), "sr4")
