@@ -167,7 +167,7 @@ def load_text_image_model(
         TypeError: see `models.registry.load`.
     """
     found = {key: options[key] for key in ("local_files_only", "cache_dir") if key in options}
-    net = read_magvit(_folder(tokenizer, **found), device, torch.float32)
+    net = read_magvit(_folder(tokenizer, **found), "cpu", torch.float32)
     if size is not None:
         check_side(size, net.factor)
     if options.get("device_map") is None:
@@ -182,6 +182,7 @@ def load_text_image_model(
                 "square image; give size= in pixels"
             )
         size = side * net.factor
+    net = net.to(text.parts.device)
     made = TextImageModel(text.name, MagvitTokenizer(net, size, size, PIXELS), prior)
     longest = MAX_TEXT + 3 + made.tokens
     if longest > text.context:

@@ -58,10 +58,15 @@ def test_tokens_and_pixels_are_those_of_the_published_code(folder, reference, si
     assert (made - want["decoded"]).abs().max() < 1e-4
 
 
+PUBLISHED = (
+    (128, (1, 2, 2, 4, 4), (4, 3, 4, 3, 4)),
+    (128, (1, 1, 2, 2, 4), (4, 4, 3, 4, 3)),
+    13,
+)
+
+
 def test_every_size_is_read_from_the_published_shapes():
-    shapes = magvit_shapes(
-        (128, (1, 2, 2, 4, 4), (4, 3, 4, 3, 4)), (128, (1, 1, 2, 2, 4), (4, 4, 3, 4, 3)), 13
-    )
+    shapes = magvit_shapes(*PUBLISHED)
     encoder, decoder = sizes_of(shapes)
     assert (encoder.widths, encoder.blocks) == ((128, 256, 256, 512, 512), (4, 3, 4, 3, 4))
     assert (decoder.widths, decoder.blocks) == ((128, 128, 256, 256, 512), (4, 4, 3, 4, 3))
@@ -129,6 +134,29 @@ def held(tokenizer, codes, at_most):
         tokenizer.decode(codes.clone().requires_grad_(), at_most)
     weights = sum(p.untyped_storage().nbytes() for p in tokenizer.net.decoder.parameters())
     return max(0, sum(seen.values()) - weights)
+
+
+@pytest.mark.parametrize(
+    ("side", "recompute", "gib"),
+    [(256, False, 1.22), (512, False, 4.89), (1024, False, 19.61), (1024, True, 3.65)],
+)
+def test_memory_of_the_published_sizes(side, recompute, gib):
+    """What a graph holds, by shapes alone: the figures of docs/image_models.md."""
+    with torch.device("meta"):
+        net = Magvit(*sizes_of(magvit_shapes(*PUBLISHED))).requires_grad_(False)
+        codes = torch.zeros(1, 13, side // 16, side // 16, requires_grad=True)
+    weights = {p.untyped_storage()._cdata for p in net.parameters()}
+    seen, kept = {}, []
+
+    def pack(tensor):
+        kept.append(tensor)  # so that no storage's number is used again
+        seen[tensor.untyped_storage()._cdata] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        net.decoder(codes, recompute)
+    found = sum(size for storage, size in seen.items() if storage not in weights)
+    assert found / 2**30 == pytest.approx(gib, abs=0.01)
 
 
 def test_memory_of_the_activations_is_bounded(tokenizer):

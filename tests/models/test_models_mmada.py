@@ -178,6 +178,9 @@ def test_rows_are_those_of_the_text_alone_whatever_the_padding(prior):
     z = torch.full((3, 16), 8192)
     z[:, ::3] = torch.arange(6) * 1000
     denoiser = prior.denoiser(texts, cfg_scale=1.0)
+    padding = denoiser.conditional.inner.prompt[~denoiser.conditional.inner.prompt_mask]
+    assert len(padding) > 10
+    assert set(padding.tolist()) == {IDS["iPAD"]}
     together = logits_of(denoiser, z)
     for row, text in enumerate(texts):
         alone = logits_of(prior.denoiser([text], cfg_scale=1.0), z[:1])

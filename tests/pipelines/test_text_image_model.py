@@ -66,6 +66,25 @@ def test_each_image_may_have_its_own_text(pipe, images):
     assert pipe.model.conditions(None, 2) == ["", ""]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"adapter": "logits"},
+        {"adapter": "lora", "lora_layers": 1},
+        {"method": "svdd"},
+        {"method": "best-of-n"},
+        {"samples": 2, "cfg_scale": 1.0},
+    ],
+    ids=str,
+)
+def test_other_kinds_of_phi_and_other_methods(pipe, images, options):
+    measured = pipe.measure(images[:1], "sr4")
+    plain = pipe(measured, "a dog", method="plain", steps=3, samples=options.get("samples", 1))
+    given = {"inner_steps": 3} if "method" not in options else {}
+    found = pipe(measured, "a dog", steps=3, **given, **options)
+    assert found.chi2.mean() < plain.chi2.mean()
+
+
 def test_it_paints_and_edits(pipe, images):
     painted = pipe.paint("a red violin", steps=3, cfg_scale=3.5)
     other = pipe.paint("a big dog", steps=3, cfg_scale=3.5)
