@@ -30,10 +30,10 @@ def verify_command(args: argparse.Namespace) -> int:
     """Load the checkpoint as `from_pretrained` does, run the checks and print the report."""
     from transformers.utils import logging
 
-    from ..models.checkpoint import find
     from ..models.checkpoint_files import read_json
     from ..models.masked_lm import FOLDER
     from ..models.registry import load
+    from ..models.search import find
     from ..verification.suite import verify
 
     options = loading_options(args)

@@ -1,4 +1,4 @@
-"""A published checkpoint, found in a folder or on the hub and read without running its own code.
+"""A published checkpoint in a folder, read without running its own code.
 
     config.json                     names the model (`model_type`, `architectures`)
     *.safetensors                   weights; pickled ones (.bin, .pt) are never opened
@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,9 @@ from .checkpoint_files import (
     stored_dtype,
 )
 from .modes import outside_modes
-from .peft_folder import ADAPTER, base_of, with_adapter
+from .peft_folder import with_adapter
 
-__all__ = ["Checkpoint", "compile_layers", "download", "find", "frozen"]
-
-TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
+__all__ = ["Checkpoint", "compile_layers", "frozen"]
 
 
 @dataclass(frozen=True)
@@ -278,105 +276,6 @@ def check_finite(model: nn.Module, name: str) -> None:
 def _first_line(error: Exception) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
-
-
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint's folder, its config.json, and the folder of the adapter to apply, if any."""
-
-    folder: Path
-    config: dict[str, Any]
-    adapter: Path | None = None
-
-
-def find(
-    name: str | Path,
-    recognise: Callable[[Mapping[str, Any]], Any],
-    *,
-    revision: str | None = None,
-    local_files_only: bool = False,
-    cache_dir: str | Path | None = None,
-) -> Found:
-    """A checkpoint's folder and config.json; a hub id is downloaded, or found in the cache.
-
-    For a PEFT adapter the folder is that of the base its adapter_config.json names.
-
-    Args:
-        name: a folder, or a hub id `owner/name`.
-        recognise: called with config.json before weights are downloaded; must raise if the model
-            is not supported.
-        revision: branch, tag or commit of the hub repository; pin a commit to repeat a result.
-        local_files_only: never download.
-        cache_dir: of downloads; None is the hub's default.
-
-    Raises:
-        ValueError: nothing is found, a revision for a folder, or an adapter of an adapter.
-    """
-    folder, remote = Path(name), isinstance(name, str) and name.count("/") == 1
-    remote = remote and not folder.is_dir()
-    where = (revision, local_files_only, cache_dir)
-    if remote:
-        folder = download(str(name), TEXT_FILES, *where)
-    elif revision is not None:
-        raise ValueError(
-            f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
-        )
-    adapter = None
-    if not (folder / "config.json").is_file() and (folder / ADAPTER).is_file():
-        adapter = folder
-        if remote:
-            download(str(name), ("*.safetensors",), *where)
-        base = base_of(adapter)
-        nested = find(base, recognise, local_files_only=local_files_only, cache_dir=cache_dir)
-        if nested.adapter is not None:
-            raise ValueError(
-                f"{base!r}, the base of {str(name)!r}, is an adapter itself; merge it into its "
-                "base and name the result"
-            )
-        return replace(nested, adapter=adapter)
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ValueError(
-            f"no model at {str(name)!r}: expected 'mini', a folder with a config.json, "
-            "or a hub id like 'Dream-org/Dream-v0-Instruct-7B'"
-        )
-    config = read_json(path)
-    recognise(config)
-    if remote:
-        download(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
-    return Found(folder, config)
-
-
-def download(
-    name: str,
-    patterns: Iterable[str],
-    revision: str | None,
-    local_files_only: bool,
-    cache_dir: str | Path | None,
-) -> Path:
-    """The folder of a hub repository's files of these patterns, downloaded or from the cache.
-
-    Raises:
-        ValueError: not found.
-    """
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                local_files_only=local_files_only,
-                cache_dir=cache_dir,
-                allow_patterns=list(patterns),
-            )
-        )
-    except (OSError, ValueError) as error:  # the hub's errors are subclasses of these
-        where = "in the local cache" if local_files_only else "on the hub or in the local cache"
-        raise ValueError(
-            f"no model at {name!r}: not a folder, and not found {where}"
-            f"{f' at revision {revision!r}' if revision else ''} ({type(error).__name__})"
-        ) from error
 
 
 def frozen(model: nn.Module) -> nn.Module:

@@ -5,14 +5,13 @@
 (Hu et al. 2022.) Forward hooks on the base's linear modules add the maps, which are stored outside
 the model in one flat tensor `(rows, P)`. The base's weights and module tree are never changed,
 quantised linear layers work as they are, and one elementwise Adam with per-row gates updates all
-maps. `save` writes PEFT's own format.
+maps. `lora_files` writes and reads them in PEFT's own format.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
 from ..core.settings import Fit, Logits, LoRA
 from .call_hooks import CallHook, attached
+from .lora_files import FittedLora, read_maps
 from .modes import ordinary, outside_modes
 
-__all__ = ["FittedLora", "LoraAdapter", "new_adapter"]
+__all__ = ["LoraAdapter", "new_adapter"]
 
 
 class LoraAdapter:
@@ -87,6 +87,11 @@ class LoraAdapter:
             blocks.append(blocks[-1].new_zeros(len(rows), module.out_features * rank))
         start = torch.cat(blocks, 1)
         return cls(modules, start, rank=rank, alpha=alpha, lr=lr, eps=eps, carry_over=carry_over)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """(in, out) of each adapted module, by its name."""
+        return {name: (m.in_features, m.out_features) for name, m in self.modules.items()}
 
     def sizes(self) -> list[int]:
         """Parameters per row of A and of B of every module, in order; they sum to P."""
@@ -177,9 +182,8 @@ class LoraAdapter:
 
     def fitted(self) -> FittedLora:
         """Each row's phi after its last update, detached from the model, for saving."""
-        shapes = {name: (m.in_features, m.out_features) for name, m in self.modules.items()}
         change = (self.record - self.origin).abs().amax(1)
-        return FittedLora(shapes, self.rank, self.alpha, self.record.cpu(), change.cpu())
+        return FittedLora(self.shapes, self.rank, self.alpha, self.record.cpu(), change.cpu())
 
     def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
         """See `FittedLora.save`."""
@@ -191,28 +195,8 @@ class LoraAdapter:
         Raises:
             ValueError: the file lacks one of this adapter's maps or has another rank.
         """
-        from safetensors.torch import load_file
-
-        path = Path(folder) / "adapter_model.safetensors"
-        if not path.is_file():
-            raise ValueError(
-                f"no adapter_model.safetensors in {str(folder)!r}; give a folder written by save"
-            )
-        tensors, blocks = load_file(path), []
-        for name, module in self.modules.items():
-            for kind, shape in (
-                ("A", (self.rank, module.in_features)),
-                ("B", (module.out_features, self.rank)),
-            ):
-                key = f"base_model.model.{_plain(name)}.lora_{kind}.weight"
-                if key not in tensors or tensors[key].shape != shape:
-                    found = tuple(tensors[key].shape) if key in tensors else "nothing"
-                    raise ValueError(
-                        f"{path}: {key} should be {shape}, found {found}; "
-                        "use the lora_rank and lora_layers it was saved with"
-                    )
-                blocks.append(tensors[key].flatten())
-        start = torch.cat(blocks).to(self.start).expand_as(self.start).clone()
+        maps = read_maps(folder, self.shapes, self.rank)
+        start = maps.to(self.start).expand_as(self.start).clone()
         return LoraAdapter(
             self.modules,
             start,
@@ -223,65 +207,6 @@ class LoraAdapter:
             carry_over=self.carry_over,
             warm=True,
         )
-
-
-@dataclass(frozen=True)
-class FittedLora:
-    """The fitted phi of B rows, without the model and the optimiser.
-
-    Attributes:
-        shapes: (in, out) of each adapted module, by its name.
-        rank, alpha: r, and the scale times r.
-        record: `(B, P)` the maps, in the modules' order, on the CPU.
-        change: `(B,)` largest absolute change of a parameter of the row; 0 if it was never updated.
-    """
-
-    shapes: Mapping[str, tuple[int, int]]
-    rank: int
-    alpha: float
-    record: Tensor
-    change: Tensor
-
-    def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
-        """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
-
-        Args:
-            folder: created if it is not there.
-            row: which row's phi, as it was after its last update.
-            base: name or path of the base model, written to adapter_config.json.
-
-        Raises:
-            ValueError: no such row.
-        """
-        from peft import LoraConfig
-        from safetensors.torch import save_file
-
-        if not 0 <= row < len(self.record):
-            raise ValueError(
-                f"row={row} is not below the adapter's number of rows, {len(self.record)}"
-            )
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        sizes = [size * self.rank for shape in self.shapes.values() for size in shape]
-        pieces = iter(self.record[row].split(sizes))
-        tensors = {}
-        for name, (width, height) in self.shapes.items():
-            for kind, shape in (("A", (self.rank, width)), ("B", (height, self.rank))):
-                piece = next(pieces).view(shape).clone()
-                tensors[f"base_model.model.{_plain(name)}.lora_{kind}.weight"] = piece
-        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
-        LoraConfig(
-            r=self.rank,
-            lora_alpha=self.alpha,
-            target_modules=sorted(map(_plain, self.shapes)),
-            base_model_name_or_path=base,
-            inference_mode=True,
-        ).save_pretrained(str(folder))
-
-
-def _plain(name: str) -> str:
-    """A module's name without the prefixes that a `PeftModel` adds."""
-    return name.removesuffix(".base_layer")
 
 
 class _AddLowRank(CallHook):

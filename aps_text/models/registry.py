@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from .causal import wrap_causal
-from .checkpoint import Checkpoint, find
+from .checkpoint import Checkpoint
 from .masked_lm import FOLDER, wrap_masked_lm
 from .placement import as_backend, as_device, as_dtype
+from .search import find
 from .text_model import TextModel
 
 __all__ = ["LAYOUTS", "load", "wrap"]
@@ -60,7 +61,7 @@ def load(
         load_in_8bit, load_in_4bit: a `quantization_config` of bitsandbytes (4 bit is NF4, computed
             in `dtype` or bfloat16).
         attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
-        revision, local_files_only, cache_dir: of a hub id; see `checkpoint.find`.
+        revision, local_files_only, cache_dir: of a hub id; see `search.find`.
         chat: True for the chat template, False for plain text, None for the template if there is
             one.
         gradient_checkpointing: less memory and about a third more time in steered passes.

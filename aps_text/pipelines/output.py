@@ -14,7 +14,7 @@ from ..core.cost import Cost
 from ..core.states import StepState
 
 if TYPE_CHECKING:
-    from ..models.lora import FittedLora
+    from ..models.lora_files import FittedLora
     from ..text.prompts import Prompt
 
 __all__ = ["APSOutput", "Answer", "BridgeReport", "Failure", "RewardReport"]

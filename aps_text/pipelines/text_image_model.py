@@ -22,9 +22,9 @@ from ..core.canvas import Canvas
 from ..core.protocols import Denoiser
 from ..images.magvit import MagvitTokenizer, check_side
 from ..images.magvit_files import read_magvit
-from ..models.checkpoint import download
 from ..models.mmada import MAX_TEXT, MmadaPrior
 from ..models.registry import load
+from ..models.search import download
 from .image_model import Condition
 
 __all__ = ["PIXELS", "TextImageModel", "load_text_image_model"]

@@ -1,0 +1,106 @@
+"""Low-rank maps of single rows in PEFT's own format: adapter_model.safetensors and its config.
+
+A row's maps are one flat tensor `(P,)`: A `(r, in)`, then B `(out, r)`, of every module in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["FittedLora", "read_maps"]
+
+
+@dataclass(frozen=True)
+class FittedLora:
+    """The fitted phi of B rows, without the model and the optimiser.
+
+    Attributes:
+        shapes: (in, out) of each adapted module, by its name.
+        rank, alpha: r, and the scale times r.
+        record: `(B, P)` the maps, in the modules' order, on the CPU.
+        change: `(B,)` largest absolute change of a parameter of the row; 0 if it was never updated.
+    """
+
+    shapes: Mapping[str, tuple[int, int]]
+    rank: int
+    alpha: float
+    record: Tensor
+    change: Tensor
+
+    def save(self, folder: str | Path, row: int = 0, base: str = "") -> None:
+        """Write one row in PEFT's format; `PeftModel.from_pretrained(base_model, folder)` loads it.
+
+        Args:
+            folder: created if it is not there.
+            row: which row's phi, as it was after its last update.
+            base: name or path of the base model, written to adapter_config.json.
+
+        Raises:
+            ValueError: no such row.
+        """
+        from peft import LoraConfig
+        from safetensors.torch import save_file
+
+        if not 0 <= row < len(self.record):
+            raise ValueError(
+                f"row={row} is not below the adapter's number of rows, {len(self.record)}"
+            )
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes = [size * self.rank for shape in self.shapes.values() for size in shape]
+        pieces = iter(self.record[row].split(sizes))
+        tensors = {}
+        for key, shape in _layout(self.shapes, self.rank):
+            tensors[key] = next(pieces).view(shape).clone()
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
+        LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            target_modules=sorted(map(_plain, self.shapes)),
+            base_model_name_or_path=base,
+            inference_mode=True,
+        ).save_pretrained(str(folder))
+
+
+def read_maps(folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: int) -> Tensor:
+    """The maps `(P,)` that `FittedLora.save` or PEFT wrote, for modules of these (in, out) shapes.
+
+    Raises:
+        ValueError: no file, or one that lacks a map or has another rank.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(folder) / "adapter_model.safetensors"
+    if not path.is_file():
+        raise ValueError(
+            f"no adapter_model.safetensors in {str(folder)!r}; give a folder written by save"
+        )
+    tensors, blocks = load_file(path), []
+    for key, shape in _layout(shapes, rank):
+        if key not in tensors or tensors[key].shape != shape:
+            found = tuple(tensors[key].shape) if key in tensors else "nothing"
+            raise ValueError(
+                f"{path}: {key} should be {shape}, found {found}; "
+                "use the lora_rank and lora_layers it was saved with"
+            )
+        blocks.append(tensors[key].flatten())
+    return torch.cat(blocks)
+
+
+def _layout(
+    shapes: Mapping[str, tuple[int, int]], rank: int
+) -> Iterator[tuple[str, tuple[int, int]]]:
+    """PEFT's names of the maps and their shapes, in the order of the flat tensor."""
+    for name, (width, height) in shapes.items():
+        for kind, shape in (("A", (rank, width)), ("B", (height, rank))):
+            yield f"base_model.model.{_plain(name)}.lora_{kind}.weight", shape
+
+
+def _plain(name: str) -> str:
+    """A module's name without the prefixes that a `PeftModel` adds."""
+    return name.removesuffix(".base_layer")
