@@ -47,9 +47,10 @@ from image_lines import LINES, draw_line
 from image_tables import table
 from torch import Tensor
 
-from aps_text.images.degradations import TASKS, Degradation, make_task
+from aps_text.images.degradations import Degradation
 from aps_text.images.measurement import Measurement, model_sigma_of
 from aps_text.images.metrics import perceptual, psnr, spread_and_error, ssim
+from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.registry import IMAGE_METHODS, build_method
 from aps_text.pipelines.restoration import RestorationPipeline
 

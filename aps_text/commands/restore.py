@@ -129,9 +129,10 @@ def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
     Raises:
         ValueError: no task, a random task of a degraded image, or a mask without inpainting.
     """
-    from ..images.degradations import TASKS, Inpainting, make_task
+    from ..images.degradations import Inpainting
     from ..images.editing import as_mask
     from ..images.files import read_mask
+    from ..images.tasks import TASKS, make_task
 
     if args.task is None:
         raise ValueError(f"--task is one of {', '.join(TASKS)}, inpainting; got none")

@@ -10,13 +10,13 @@
 
 Random parts are drawn once, at construction, from an explicit generator, and are in `state()`.
 Definitions: Chung et al. 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems"
-(https://arxiv.org/abs/2209.14687); kernel sizes scale with the image (`blur_std`, `motion_size`).
+(https://arxiv.org/abs/2209.14687). `tasks` names those that benchmarks and commands offer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -24,11 +24,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .kernels import check_kernel, convolve, gaussian_kernel, motion_kernel
-from .masks import box_mask, drop_mask
+from .kernels import check_kernel, convolve
 
 __all__ = [
-    "TASKS",
     "Blur",
     "Compose",
     "Degradation",
@@ -40,7 +38,6 @@ __all__ = [
     "SuperResolution",
     "adjoint",
     "degradation_from_state",
-    "make_task",
 ]
 
 
@@ -352,44 +349,6 @@ def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
         x = torch.zeros_like(like).requires_grad_()
         (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
     return found
-
-
-def blur_std(size: int) -> float:
-    """Standard deviation of the blur for images of `size` pixels: 3 at 256, at least 1.5."""
-    return max(1.5, 3 * size / 256)
-
-
-def motion_size(size: int) -> int:
-    """Side of the motion kernel for images of `size` pixels: 61 at 256, odd, at least 9."""
-    return max(9, round(61 * size / 256) // 2 * 2 + 1)
-
-
-TASKS: dict[str, Callable[[tuple[int, int], torch.Generator], Degradation]] = {
-    "sr2": lambda size, generator: SuperResolution(2),
-    "sr4": lambda size, generator: SuperResolution(4),
-    "gaussian-blur": lambda size, generator: Blur(gaussian_kernel(blur_std(max(size)))),
-    "motion-blur": lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)),
-    "random-inpainting": lambda size, generator: Inpainting(drop_mask(size, generator)),
-    "box-inpainting": lambda size, generator: Inpainting(box_mask(size, generator)),
-    "hdr": lambda size, generator: HighDynamicRange(),
-    "nonlinear-blur": lambda size, generator: NonlinearBlur(
-        motion_kernel(motion_size(max(size)), generator)
-    ),
-    "jpeg": lambda size, generator: JpegLike(),
-    "grayscale": lambda size, generator: Grayscale(),
-}
-"""Tasks by name: each makes a degradation for a size `(H, W)` and draws its random parts."""
-
-
-def make_task(name: str, size: tuple[int, int], seed: int = 0) -> Degradation:
-    """The degradation of a task in `TASKS` for images of `size (H, W)`, random parts from `seed`.
-
-    Raises:
-        ValueError: no such task.
-    """
-    if name not in TASKS:
-        raise ValueError(f"task is one of {', '.join(TASKS)}; got {name!r}")
-    return TASKS[name](size, torch.Generator().manual_seed(seed))
 
 
 def degradation_from_state(state: dict[str, Any]) -> Degradation:

@@ -24,10 +24,11 @@ from ..core.cost import Cost
 from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method
 from ..core.states import StepState
-from ..images.degradations import Degradation, Inpainting, make_task
+from ..images.degradations import Degradation, Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
 from ..images.style import Statistic, Style, filter_features, make_statistic
+from ..images.tasks import make_task
 from .image_call import ImageCall
 from .image_model import AnyImageModel, Condition, load_image_model
 from .image_output import PaintOutput, RestorationOutput
@@ -102,7 +103,7 @@ class RestorationPipeline:
         """Simulate a measurement of clean images `(B, C, H, W)` in [-1, 1].
 
         Args:
-            task: a name in `images.degradations.TASKS`, or a `Degradation`.
+            task: a name in `images.tasks.TASKS`, or a `Degradation`.
             sigma, model_sigma: see `Measurement`.
             seed: of the noise, and of the random parts of a task given by name.
 
@@ -127,7 +128,7 @@ class RestorationPipeline:
         """The measurement of degraded images `y (B, C', H', W')` in [-1, 1], as they are.
 
         Args:
-            task: how they were degraded: a name in `images.degradations.TASKS`, or a `Degradation`.
+            task: how they were degraded: a name in `images.tasks.TASKS`, or a `Degradation`.
                 One with random parts (a hole, a path of motion) must be that very degradation.
             sigma, model_sigma: see `Measurement`.
             seed: of the random parts of a task given by name.

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from aps_text.images.degradations import (
-    TASKS,
     Blur,
     Compose,
     Degradation,
@@ -22,7 +21,6 @@ from aps_text.images.degradations import (
     SuperResolution,
     adjoint,
     degradation_from_state,
-    make_task,
 )
 from aps_text.images.kernels import gaussian_kernel, motion_kernel
 from aps_text.images.masks import box_mask, drop_mask
@@ -32,6 +30,7 @@ from aps_text.images.measurement import (
     read_measurement,
     write_measurement,
 )
+from aps_text.images.tasks import TASKS, make_task
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -13,11 +13,11 @@ from references import FOLDER
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from aps_text.images.degradations import make_task
 from aps_text.images.magvit import MagvitTokenizer, load_magvit
 from aps_text.images.magvit_files import sizes_of
 from aps_text.images.magvit_layers import Magvit
 from aps_text.images.measurement import Measurement
+from aps_text.images.tasks import make_task
 
 SIZES = {"64x64": (64, 64), "32x48": (32, 48)}
 
