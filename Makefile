@@ -11,12 +11,13 @@ PYTHON ?=
 
 # What was typed reaches the shell through the environment, unexpanded: apostrophes, quotation
 # marks, dollar signs and backslashes in a question are only text. Make exports what stands on its
-# command line by itself, and expands it for that; so these names are not exported.
+# command line by itself, and expands it for that; so these names are not exported, and
+# the exported ones cannot be set there.
 unexport Q REWARD PYTHON VENV
-export APS_QUESTION = $(value Q)
-export APS_REWARD = $(value REWARD)
-export APS_PYTHON = $(value PYTHON)
-export APS_VENV = $(value VENV)
+override export APS_QUESTION = $(value Q)
+override export APS_REWARD = $(value REWARD)
+override export APS_PYTHON = $(value PYTHON)
+override export APS_VENV = $(value VENV)
 
 RUN := "$$APS_VENV/bin/python"
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
@@ -15,6 +13,7 @@ from .commands import models, paint, plan, restore, verify
 from .commands import rewards as reward_commands
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
+from .commands.waiting import said, waiting
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -45,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="aps", description="Steer masked diffusion models with rewards at test time."
     )
     parser.add_argument("--version", action="version", version=f"aps_text {__version__}")
-    commands = parser.add_subparsers(required=True)
+    parser.set_defaults(run=lambda args: help_command(parser))
+    commands = parser.add_subparsers(title="commands")
     ask = commands.add_parser("ask", help="answer questions, plainly and steered")
     ask.add_argument("questions", nargs="+", metavar="QUESTION")
     ask.add_argument(
@@ -86,6 +86,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def help_command(parser: argparse.ArgumentParser) -> int:
+    """`aps` alone: the help, on stderr, and the status of an incomplete command."""
+    parser.print_help(sys.stderr)
+    return 2
+
+
 def ask_command(args: argparse.Namespace) -> int:
     """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
     from transformers.utils import logging
@@ -105,7 +111,7 @@ def ask_command(args: argparse.Namespace) -> int:
     refuse_unread(method, options, preset)
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
-    with waiting(f"Loading {args.model} and {', '.join(names)}"):
+    with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
     shown = Canvas(pipe) if args.show and not args.json else None
@@ -124,6 +130,8 @@ def ask_command(args: argparse.Namespace) -> int:
         for title, how in runs.items():
             if shown is not None:
                 shown.title(title)
+            else:
+                said(f"answering by {title}")
             outputs[title] = pipe(
                 args.questions,
                 rewards,
@@ -153,19 +161,6 @@ def ask_command(args: argparse.Namespace) -> int:
         for warning in warnings:
             print(f"warning: {warning}")
     return 0
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """Context that shows on stderr, if it is a terminal, what is being waited for."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(f"{what} ..."):
-        yield
 
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:

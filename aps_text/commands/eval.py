@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from .waiting import waiting
+
 __all__ = ["add_parser", "eval_command", "grid_values"]
 
 
@@ -117,18 +119,21 @@ def eval_command(args: argparse.Namespace) -> int:
         from aps_eval.lm_eval.command import main
 
         return main([*args.lm_eval, *(["--trust-code"] if args.trust_code else [])])
-    from aps_eval.run.evaluate import evaluate
-    from aps_eval.run.grid import read_grid
     from aps_eval.task import load_task, task_names
-    from transformers.utils import logging
 
     if args.list_tasks:
         for name in task_names():
             print(f"{name}: {load_task(name).about}")
         return 0
+    with waiting("reading the grid"):
+        from aps_eval.run.evaluate import evaluate
+        from aps_eval.run.grid import read_grid
+        from transformers.utils import logging
+
+        grid = read_grid(grid_values(args), trust_code=args.trust_code)
     logging.disable_progress_bar()
     rows = evaluate(
-        read_grid(grid_values(args), trust_code=args.trust_code),
+        grid,
         args.out,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         baseline=args.baseline,

@@ -131,6 +131,7 @@ def rows() -> list[dict[str, Any]]:
                 "shift": model.shift,
                 "sizes_of": shape.name,
                 "context": shape.limit or shape.context,
+                "positions": shape.context,
                 "parameters": shape.parameters,
                 "weights_gib": {kind: round(sizes[kind] / 2**30, 2) for kind in model.dtypes},
                 "needs": model.needs,
@@ -149,9 +150,10 @@ def models_command(args: argparse.Namespace) -> int:
         print(f"{row['family']}: {', '.join(row['models'])}")
         print(f"  runs as   {row['layout']}{'; output shifted by one' if row['shift'] else ''}")
         sizes = ", ".join(f"{kind} {gib:g}" for kind, gib in row["weights_gib"].items())
+        more = f" in use of {row['positions']}" if row["positions"] > row["context"] else ""
         print(
             f"  weights   {sizes} GiB, {row['parameters'] / 1e6:.0f} M parameters, context "
-            f"{row['context']} ({row['sizes_of']}: {row['source']})"
+            f"{row['context']}{more} ({row['sizes_of']}: {row['source']})"
         )
         print(f"  needs     {row['needs']}")
     print("\nMemory and time of a call: aps plan --model NAME --gpu 24GB")

@@ -73,7 +73,13 @@ def plan_command(args: argparse.Namespace) -> int:
         checkpointing=args.gradient_checkpointing,
     )
     found = plan(call, args.gpu)
-    print(json.dumps(found.as_dict()) if args.json else as_text(found))
+    notes = []
+    if args.reward is None and call.config.sampler.steers:
+        notes.append("no reward counted; name one with --reward")
+    if args.json:
+        print(json.dumps(found.as_dict() | {"notes": notes}))
+    else:
+        print("\n".join([as_text(found), *([""] if notes else []), *notes]))
     return 0
 
 

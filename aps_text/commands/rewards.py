@@ -7,6 +7,8 @@ import json
 import math
 from typing import Any
 
+from .waiting import waiting
+
 __all__ = ["add_parser", "rewards_command", "try_command"]
 
 
@@ -67,20 +69,22 @@ def rewards_command(args: argparse.Namespace) -> int:
 
 def try_command(args: argparse.Namespace) -> int:
     """Load a reward, score the answers and print the scores."""
-    from aps_rewards import call_reward, describe, load_reward
-
     options = dict(_pair(text, "--option") for text in args.option)
     columns = {
         name: [value] * len(args.answers)
         for name, value in (_pair(text, "--column") for text in args.column)
     }
-    reward = load_reward(args.name, **options)
     prompts: list[Any] = [args.question] * len(args.answers)
     answers: list[Any] = list(args.answers)
     if args.chat:
         prompts = [[{"role": "user", "content": args.question}] for _ in answers]
         answers = [[{"role": "assistant", "content": text}] for text in answers]
-    scores = call_reward(reward, prompts, answers, columns, timeout=args.timeout)
+    with waiting(f"loading {args.name}"):
+        from aps_rewards import call_reward, describe, load_reward
+
+        reward = load_reward(args.name, **options)
+    with waiting("scoring"):
+        scores = call_reward(reward, prompts, answers, columns, timeout=args.timeout)
     info = describe(reward)
     if args.json:
         shown = [{"answer": a, "score": s} for a, s in zip(args.answers, scores, strict=True)]

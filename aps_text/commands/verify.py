@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from .loading import add_loading, loading_options
+from .waiting import waiting
 
 __all__ = ["add_parser", "verify_command"]
 
@@ -38,7 +39,8 @@ def verify_command(args: argparse.Namespace) -> int:
 
     options = loading_options(args)
     logging.disable_progress_bar()
-    model = load(args.model, **options)
+    with waiting(f"loading {args.model}"):
+        model = load(args.model, **options)
     found = find(
         FOLDER if args.model == "mini" else args.model,
         lambda config: None,
@@ -54,6 +56,7 @@ def verify_command(args: argparse.Namespace) -> int:
         files=files,
         tokens=args.tokens,
         settings=options | {"dtype": args.dtype},
+        around=lambda name: waiting(f"checking {name}"),
         show=(lambda line: None) if args.json else lambda line: print(line, flush=True),
     )
     if args.json:

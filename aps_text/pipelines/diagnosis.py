@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
+from aps_rewards.loading import installed_names
 from torch import Tensor
 
 from ..core.states import StepState
@@ -224,7 +225,11 @@ def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
 
 
 def _try(name: str) -> str:
-    return f'try it on answers that differ: aps rewards try {name} "question" "answer"'
+    """Advice by the command line for an installed reward; others have no name that it knows."""
+    how = f'aps rewards try {name} "question" "answer"'
+    if name not in installed_names():
+        how = 'aps_rewards.call_reward(reward, ["question"], ["answer"])'
+    return f"try it on answers that differ: {how}"
 
 
 def _words(text: str) -> float:

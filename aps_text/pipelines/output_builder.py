@@ -12,7 +12,8 @@ from ..core.cost import Cost
 from ..core.settings import Fit
 from ..core.states import StepState
 from ..models.text_model import TextModel
-from ..text.decoding import answer_ids, decode_canvas
+from ..text.decoding import answer_ids, decode_canvas, finished
+from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles
 from .diagnosis import GuidanceMonitor, GuidanceTrace, warnings_of
@@ -57,7 +58,10 @@ class OutputBuilder:
         judged = batch.judge(z)
         stop_ids, drop = model.stop_ids, (model.fill_id,)
         texts = decode_canvas(model.tokenizer, z, stop_ids, drop)
-        out.text += [model.finish(text) for text in texts]
+        out.text += [
+            finished(model.vocabulary, text, begun_answer(prompt))
+            for text, prompt in zip(texts, batch.prompts, strict=True)
+        ]
         out.token_ids += answer_ids(z, stop_ids, drop)
         out.prompts += batch.prompts
         out.index += [prompt for prompt, _ in rows]

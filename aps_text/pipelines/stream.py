@@ -16,6 +16,7 @@ from ..methods.aps import APS
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
 from ..text.decoding import open_text
+from ..text.prompts import begun_answer
 from .batch import Roles, bind
 from .diagnosis import GuidanceMonitor
 from .output import APSOutput
@@ -90,7 +91,12 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         state = self._step()
         if state is None:
             raise StopIteration
-        return state, [open_text(self.model.vocabulary, row) for row in state.z]
+        asked = (begun_answer(self.request.prompts[prompt]) for prompt, _ in self.rows)
+        texts = [
+            open_text(self.model.vocabulary, row, begun)
+            for row, begun in zip(state.z, asked, strict=True)
+        ]
+        return state, texts
 
     def output(self) -> APSOutput:
         """The answers of all finished batches; after the last step, those of the whole call.

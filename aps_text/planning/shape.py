@@ -34,7 +34,7 @@ class ModelShape:
         vocab: K, rows of the embedding and, with a token head, its width.
         tied: the head is the embedding (no weights of its own).
         context: number of position embeddings, or the length the model was made for.
-        limit: maximal number of positions in use, if less.
+        limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
@@ -121,7 +121,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 # By preset: model_type, N, d, H, KV, d_h, the MLP's inner width, K and the context.
 _SIZES: dict[str, tuple[Any, ...]] = {
-    "dream-7b": ("dream", 28, 3584, 28, 4, 128, 18944, 152064, 2048),
+    "dream-7b": ("dream", 28, 3584, 28, 4, 128, 18944, 152064, 131072),
     "llada-8b": ("llada", 32, 4096, 32, 32, 128, 12288, 126464, 4096),
     "mmada-8b": ("mmada", 32, 4096, 32, 32, 128, 12288, 134656, 4096),
     "qwen3-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
@@ -148,7 +148,8 @@ def _skywork(size: str) -> tuple[str, ModelShape]:
 
 PRESETS: dict[str, ModelShape] = dict(
     (
-        _preset("dream-7b", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B"),
+        # Trained with 2048 tokens; its config.json has room for more.
+        _preset("dream-7b", "Dream-7B", "Dream-org/Dream-v0-Instruct-7B", limit=2048),
         _preset("llada-8b", "LLaDA-8B", "GSAI-ML/LLaDA-8B-Instruct"),
         _preset("mmada-8b", "MMaDA-8B", "tyfeld/MMaDA-Parallel-M"),
         _preset("qwen3-0.6b", "Qwen3-0.6B", "Qwen/Qwen3-0.6B", tied=True),

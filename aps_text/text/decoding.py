@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .vocabulary import Vocabulary
 
-__all__ = ["answer_ids", "decode_canvas", "open_text"]
+__all__ = ["answer_ids", "decode_canvas", "finished", "open_text"]
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:
@@ -47,12 +47,26 @@ def decode_canvas(
     ]
 
 
-def open_text(vocabulary: Vocabulary, row: Tensor) -> str:
-    """A row `(L,)` as text, with `_` at each mask; a row without masks as the answer's text."""
+def finished(vocabulary: Vocabulary, text: str, begun: str = "") -> str:
+    """The decoded text, post-processed; after `begun`, the given beginning of the answer, it gets
+    a capital only if that ends a sentence."""
+    if not begun.strip() or vocabulary.finish is str:
+        return vocabulary.finish(text)
+    ending = begun.rstrip()[-1]
+    before = f"x{ending}" if ending in ".!?" else "x"
+    return vocabulary.finish(f"{before} {text}")[len(before) :].lstrip()
+
+
+def open_text(vocabulary: Vocabulary, row: Tensor, begun: str = "") -> str:
+    """A row `(L,)` as text, with `_` at each mask; a row without masks as the answer's text.
+
+    `begun` is the given beginning of the answer, see `finished`.
+    """
     tokenizer, mask_id = vocabulary.tokenizer, vocabulary.mask_id
     if not bool((row == mask_id).any()):
         (text,) = decode_canvas(tokenizer, row[None], vocabulary.stop_ids, (vocabulary.fill_id,))
-        return vocabulary.finish(text)
+        return finished(vocabulary, text, begun)
     hidden = {vocabulary.pad_id, vocabulary.fill_id, *vocabulary.stop_ids} - {mask_id}
     text = str(tokenizer.decode([token for token in row.tolist() if token not in hidden]))
-    return vocabulary.finish(text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_"))
+    text = text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_")
+    return finished(vocabulary, text, begun)

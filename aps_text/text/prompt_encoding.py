@@ -22,6 +22,7 @@ __all__ = ["ChatEncoder", "PlainEncoder", "QuestionEncoder", "encode_text", "pro
 
 ROLES = ("system", "user", "assistant", "tool")
 TEMPLATE_LINES = 2_000_000  # limit on the lines that a chat template may run for one prompt
+TEMPLATE_DEPTH = 100  # limit on the macros and blocks of a template that call each other
 
 # A fast tokenizer stores split_special_tokens as state, so concurrent calls must not interleave.
 _ENCODING = Lock()
@@ -42,7 +43,10 @@ def encode_text(
         return []
     with _ENCODING:
         ids: list[int] = tokenizer(
-            text, add_special_tokens=framed, split_special_tokens=not special_tokens
+            text,
+            add_special_tokens=framed,
+            split_special_tokens=not special_tokens,
+            verbose=False,  # too long a prompt is refused by its number, in `pipelines.request`
         )["input_ids"]
     return ids
 
@@ -208,7 +212,7 @@ class ChatEncoder:
 
     def _template(self, messages: Sequence[Message]) -> str:
         prefill = messages[-1].get("role") == "assistant"
-        with _Budget(TEMPLATE_LINES):
+        with _Budget(TEMPLATE_LINES, TEMPLATE_DEPTH):
             # Qwen3's template opens a chain of thought by default; other templates ignore this.
             text: str = self.tokenizer.apply_chat_template(
                 list(messages),
@@ -221,10 +225,11 @@ class ChatEncoder:
 
 
 class _Budget:
-    """Context that stops an endless template after a number of executed template lines."""
+    """Context that stops an endless template after a number of executed template lines, or of
+    calls within calls: Python's own limit may have been raised beyond what the C stack holds."""
 
-    def __init__(self, lines: int) -> None:
-        self.left = lines
+    def __init__(self, lines: int, depth: int) -> None:
+        self.left, self.most, self.depth = lines, depth, 0
 
     def __enter__(self) -> None:
         self.before = sys.gettrace()
@@ -234,9 +239,17 @@ class _Budget:
         sys.settrace(self.before)
 
     def _called(self, frame: FrameType, event: str, arg: Any) -> Any:
-        return self._line if frame.f_code.co_filename == "<template>" else None
+        if frame.f_code.co_filename != "<template>":
+            return None
+        self.depth += 1
+        if self.depth > self.most:
+            raise RuntimeError(f"it calls itself more than {self.most} times")
+        return self._line
 
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event == "return":
+            self.depth -= 1
+            return self._line
         self.left -= 1
         if self.left < 0:
             raise RuntimeError(f"it did not end within {TEMPLATE_LINES} lines")

@@ -14,6 +14,7 @@ __all__ = [
     "Message",
     "Prompt",
     "as_prompts",
+    "begun_answer",
     "prompt_items",
     "read_prompt",
 ]
@@ -89,6 +90,13 @@ def as_prompts(prompts: Any) -> list[Prompt]:
         TypeError, ValueError: as `prompt_items` and `read_prompt`, with the prompt's number.
     """
     return [read_prompt(item, f"prompt {i}") for i, item in enumerate(prompt_items(prompts))]
+
+
+def begun_answer(prompt: Prompt) -> str:
+    """The given beginning of the answer: the content of a last message of the assistant, or ""."""
+    if isinstance(prompt, str) or prompt[-1].get("role") != "assistant":
+        return ""
+    return prompt[-1]["content"]
 
 
 def _is_message(value: Any) -> bool:

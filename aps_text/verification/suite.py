@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from ..models.text_model import TextModel
@@ -22,6 +23,7 @@ def verify(
     tokens: int = 16,
     settings: Mapping[str, Any] | None = None,
     show: Callable[[str], None] = lambda line: None,
+    around: Callable[[str], AbstractContextManager[None]] = nullcontext,
 ) -> Report:
     """Check a loaded model.
 
@@ -31,6 +33,7 @@ def verify(
         tokens: positions of an answer, at least 4.
         settings: the arguments it was loaded with, for the report.
         show: called with each line of the report.
+        around: makes a context for each check, from its name, e.g. to show which one is running.
 
     Raises:
         ValueError: fewer than 4 tokens, or more than the model's context leaves.
@@ -46,7 +49,8 @@ def verify(
     report = Report(model.name, about(model, settings))
     show(report.heading())
     # Quantised layers convert their weights to the final types in the first forward.
-    _run("first forward", lambda: check_suppressed(model, sample))
+    with around("the first forward"):
+        _run("first forward", lambda: check_suppressed(model, sample))
     before = fingerprint(model.parts.model)
     checks: dict[str, Callable[[], Check]] = {
         "ids": lambda: check_ids(model, files or {}),
@@ -63,9 +67,11 @@ def verify(
         "base": lambda: check_base(model, before),
     }
     for name, check in checks.items():
-        report.checks.append(_run(name, check))
+        with around(name):
+            report.checks.append(_run(name, check))
         show(str(report.checks[-1]))
-    report.figures = _figures(model, sample)
+    with around("speed and memory"):
+        report.figures = _figures(model, sample)
     show(report.ending())
     return report
 

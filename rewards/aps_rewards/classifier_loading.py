@@ -27,14 +27,19 @@ ADAPTER = "adapter_config.json"
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Context in which transformers shows no progress bars."""
+    """Context in which transformers shows no progress bars and no reports of what it loads.
+
+    What is wrong with the files is in our own errors. The level of its logger is restored.
+    """
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity(max(level, logging.CRITICAL))
     try:
         yield
     finally:
+        logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
 

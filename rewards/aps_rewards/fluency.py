@@ -177,6 +177,7 @@ class Fluency:
         return total / scored.sum(1).clamp_min(1)
 
     def _ids(self, text: str, room: int) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
-            "input_ids"
-        ][: max(0, room)]
+        ids = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, verbose=False
+        )["input_ids"]
+        return ids[: max(0, room)]

@@ -90,7 +90,7 @@ class Template:
             return self._ids(before), self._ids(after)
         if self.spec == "pair":
             question = _CONTROL.sub(self._restored, last_text(prompt))
-            both = self.tokenizer(question, "x", split_special_tokens=True)
+            both = self.tokenizer(question, "x", split_special_tokens=True, verbose=False)
             ids, part = both["input_ids"], both.sequence_ids(0)
             return ids[: part.index(1)], ids[len(part) - part[::-1].index(1) :]
         if self.spec == "answer":
@@ -132,9 +132,9 @@ class Template:
             plain = _CONTROL.fullmatch(piece) is not None
             said = _CONTROL.sub(self._restored, piece) if plain else piece
             if said:
-                ids += self.tokenizer(said, add_special_tokens=False, split_special_tokens=plain)[
-                    "input_ids"
-                ]
+                ids += self.tokenizer(
+                    said, add_special_tokens=False, split_special_tokens=plain, verbose=False
+                )["input_ids"]
         return ids
 
     def _chat(self, prompt: Prompt) -> tuple[str, str]:

@@ -98,3 +98,24 @@ def test_show_redraws_in_place_on_a_terminal_with_the_reward_of_each_step():
     assert drawn.count("vowels ") >= 3
     assert drawn.count("\x1b[2K") >= 3  # the line is erased and written again
     assert drawn.count("\n") <= 3
+
+
+def test_aps_alone_prints_its_help(capsys):
+    assert main([]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("usage: aps")
+    assert "answer questions, plainly and steered" in shown.err
+
+
+def test_what_takes_long_is_a_line_on_stderr_where_no_spinner_turns(folder, capsys):
+    assert ask(folder, "who?", "--reward", "sentiment", "--json") == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    said = shown.err.splitlines()
+    assert said[0] == f"aps: loading {folder} and sentiment ..."
+    assert said[-2:] == ["aps: answering by plain ...", "aps: answering by aps ..."]
+    assert main(["rewards", "try", "length", "who?", "a dog", "--json"]) == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    assert shown.err.splitlines() == ["aps: loading length ...", "aps: scoring ..."]

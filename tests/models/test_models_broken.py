@@ -10,6 +10,8 @@ import json
 import pickle
 import shutil
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -222,6 +224,25 @@ def test_a_broken_checkpoint_is_a_clear_error(case, good, tmp_path):
     text = str(caught.value)
     assert len(text) < 900
     assert any(word in text for word in ("mine", ".json", WEIGHTS, "template", "model_type")), text
+
+
+def test_a_template_that_calls_itself_is_stopped_where_the_recursion_limit_was_raised(
+    good, tmp_path
+):
+    folder = tmp_path / "mine"
+    shutil.copytree(good / "whole", folder)
+    template("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")(folder)
+    code = (
+        "import sys; sys.setrecursionlimit(10**6)\n"
+        "from aps_text.models.registry import load\n"
+        "try: load(sys.argv[1])\n"
+        "except ValueError as error: print(error)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr[-500:]
+    assert "it calls itself more than 100 times" in run.stdout
 
 
 def test_the_good_one_loads_whole_and_in_shards_and_without_a_sound(good, capfd):

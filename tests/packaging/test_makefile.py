@@ -69,6 +69,14 @@ class TestMake:
         assert sorted(folder.rglob("*")) == before
         assert run.stdout.splitlines()[4:] == ["--reward", *text.split(), "--", "why?"]
 
+    @pytest.mark.parametrize("name", ["APS_QUESTION", "APS_REWARD", "APS_PYTHON", "APS_VENV"])
+    def test_a_name_of_the_makefiles_own_is_not_set_from_outside(self, folder, name):
+        before = sorted(folder.rglob("*"))
+        for more in ([], ["Q=why?"]):
+            make(folder, "ask", *more, f"{name}=$(shell touch ran)")
+            make(folder, "-e", "ask", *more, **{name: "$(shell touch ran)"})
+            assert sorted(folder.rglob("*")) == before
+
     def test_an_environment_with_a_space(self, folder):
         run = make(folder, "ask", "Q=why?", "VENV=my venv")
         assert run.returncode == 0, run.stderr

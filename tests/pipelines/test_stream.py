@@ -95,3 +95,41 @@ def test_arguments_are_checked_before_the_first_step(pipe):
     plain = pipe.stream(QUESTIONS, **SMALL)  # without a reward: the base sampler
     list(plain)
     assert plain.output().text == pipe.generate(QUESTIONS, **SMALL).text
+
+
+def test_a_method_that_steers_needs_a_reward_here_too(pipe):
+    for method in ("aps", "svdd"):
+        for call in (pipe, pipe.stream):
+            with pytest.raises(ValueError, match="steers by a reward and got none"):
+                call(QUESTIONS, method=method, **SMALL)
+
+
+@pytest.mark.parametrize(("begun", "capital"), [("A lion is", False), ("It is a lion.", True)])
+def test_the_embedded_model_continues_a_begun_answer_as_it_does_a_prefix(begun, capital):
+    mini = APSPipeline.from_pretrained("mini")
+    asked = {"role": "user", "content": "What is a lion?"}
+    chat = [asked, {"role": "assistant", "content": begun}]
+    length = len(mini.tokenizer(begun, add_special_tokens=False)["input_ids"])
+    options = {"steps": 3, "temperature": 0.0}
+    whole = mini.generate(asked["content"], start={"prefix": begun}, max_new_tokens=8, **options)
+    seen = []
+
+    def heard(prompts, completions, **columns):
+        seen.extend(one[0]["content"] for one in completions)
+        return [0.0] * len(completions)
+
+    stream = mini.stream([chat], heard, method="plain", max_new_tokens=8 - length, **options)
+    texts = [texts[0] for _, texts in stream]
+    (text,) = stream.output().text
+    assert whole.text == [f"{begun} {text}"]
+    assert text[0].isupper() is capital
+    assert texts[-1] == text
+    assert seen[-1] == text
+
+
+def test_a_long_prompt_is_refused_by_us_alone(caplog, capfd):
+    mini = APSPipeline.from_pretrained("mini")
+    with pytest.raises(ValueError, match="shorten the prompt"):
+        mini.generate("lion " * 3000)
+    shown = capfd.readouterr()
+    assert shown.out + shown.err + caplog.text == ""

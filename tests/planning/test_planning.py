@@ -379,6 +379,16 @@ def test_gpus_by_size_and_name():
     assert find_gpu("A100-80")[1] is GPUS["a100-80"]
 
 
+@pytest.mark.parametrize(("more", "said"), [([], True), (["--reward", "none"], False)])
+def test_a_plan_says_that_it_counts_no_reward(capsys, more, said):
+    args = ["plan", "--model", "mini", *more]
+    assert main(args) == 0
+    note = "no reward counted; name one with --reward"
+    assert capsys.readouterr().out.rstrip().endswith(note) is said
+    assert main([*args, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [note] * said
+
+
 def test_models_are_listed(capsys):
     assert main(["models"]) == 0
     assert "Dream-org/Dream-v0-Instruct-7B" in capsys.readouterr().out
@@ -387,6 +397,7 @@ def test_models_are_listed(capsys):
     dream = next(row for row in rows if row["family"] == "Dream")
     assert dream["shift"] is True
     assert 14 < dream["weights_gib"]["bf16"] < 15
+    assert (dream["context"], dream["positions"]) == (2048, 131072)
     assert all(row["needs"] and row["parameters"] and row["context"] for row in rows)
     loaded = {kind.removeprefix("a2d-") for kind in LAYOUTS}
     assert loaded == {kind for row in rows for kind in row["model_types"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 
@@ -72,7 +73,7 @@ def folders(tmp_path_factory):
         ("unnamed", "model"),  # its config.json does not say
     ],
 )
-def test_a_missing_head_is_named(folders, name, kind, tmp_path):
+def test_a_missing_head_is_named_and_nothing_else_is_printed(folders, name, kind, tmp_path, capfd):
     folder = folders[0] / name
     if name == "unnamed":
         folder = shutil.copytree(folders[0] / "headless", tmp_path / name)
@@ -82,8 +83,12 @@ def test_a_missing_head_is_named(folders, name, kind, tmp_path):
     said = (
         rf"is no reward model: it lacks score\.weight of Qwen2.* \(its config\.json says {kind}\);"
     )
+    level = logging.getLogger("transformers").level
     with pytest.raises(ValueError, match=said):
         load_reward(str(folder))
+    shown = capfd.readouterr()
+    assert shown.out + shown.err == ""
+    assert logging.getLogger("transformers").level == level
 
 
 def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path):

@@ -32,7 +32,8 @@ from torch import Tensor
 
 from ...core.codebook import Codebook, Relaxed
 from ...core.operator import Arithmetic, Scores
-from ..decoding import answer_ids, decode_canvas
+from ..decoding import answer_ids, decode_canvas, finished
+from ..prompts import begun_answer
 from ..vocabulary import Vocabulary
 from .bridge import VocabularyBridge, bridge_between
 from .bridge_stats import BridgeStats
@@ -206,7 +207,10 @@ class RewardOperator(Arithmetic):
         """The texts of canvases `(B, L)`, as they are scored and shown."""
         known = self.vocabulary
         texts = decode_canvas(known.tokenizer, ids, known.stop_ids, (known.fill_id,))
-        return [known.finish(text) for text in texts]
+        return [
+            finished(known, text, begun_answer(prompt))
+            for text, prompt in zip(texts, self.prompts, strict=True)
+        ]
 
     def _live(self, relaxed: Relaxed) -> Tensor:
         """Positions `(B, L)` with attention 1: before the stop, and not an `_unread` token."""
