@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .waiting import waiting
+from .waiting import importing
 
 __all__ = ["add_parser", "eval_command", "grid_values"]
 
@@ -125,15 +125,13 @@ def eval_command(args: argparse.Namespace) -> int:
         for name in task_names():
             print(f"{name}: {load_task(name).about}")
         return 0
-    with waiting("reading the grid"):
+    with importing("torch"):
         from aps_eval.run.evaluate import evaluate
         from aps_eval.run.grid import read_grid
         from transformers.utils import logging
-
-        grid = read_grid(grid_values(args), trust_code=args.trust_code)
     logging.disable_progress_bar()
     rows = evaluate(
-        grid,
+        read_grid(grid_values(args), trust_code=args.trust_code),
         args.out,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         baseline=args.baseline,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-__all__ = ["said", "waiting"]
+__all__ = ["importing", "said", "waiting"]
 
 
 def said(what: str) -> None:
@@ -27,3 +27,8 @@ def waiting(what: str) -> Iterator[None]:
         return
     with console.status(f"{what} ..."):
         yield
+
+
+def importing(module: str) -> AbstractContextManager[None]:
+    """`waiting`, unless the module, whose import takes seconds, is there already."""
+    return nullcontext() if module in sys.modules else waiting(f"loading {module}")

@@ -204,8 +204,12 @@ def test_low_precision_is_measured_against_its_own_rounding(folder):
 
 def test_the_embedded_model_passes_from_a_shell(capsys):
     assert main(["verify", "mini", "--json", "--tokens", "8"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    shown = capsys.readouterr()
+    found = json.loads(shown.out)
     assert found["passed"]
+    said = shown.err.splitlines()
+    assert said[0] == "aps: loading mini ..."
+    assert {f"aps: checking {check['name']} ..." for check in found["checks"]} <= set(said)
     statuses = {check["name"]: check["status"] for check in found["checks"]}
     assert {name for name, status in statuses.items() if status != "PASS"} == set()
     assert found["figures"]["peak memory, GiB"] > 0
