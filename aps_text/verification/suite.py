@@ -23,7 +23,7 @@ def verify(
     tokens: int = 16,
     settings: Mapping[str, Any] | None = None,
     show: Callable[[str], None] = lambda line: None,
-    around: Callable[[str], AbstractContextManager[None]] = nullcontext,
+    around: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
 ) -> Report:
     """Check a loaded model.
 
