@@ -116,7 +116,7 @@ class Bench:
         self.print = fingerprint(pipe)
         self.ends = time.monotonic() + 60 * args.minutes
         self.sigmas: dict[str, float] = {}
-        device = pipe.model.prior.positions.device
+        device = pipe.model.device
         self.clock = time.process_time if device.type == "cpu" else time.perf_counter
         pipe.paint()  # the first call is slow
 

@@ -8,19 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .loading import add_loading, loading_options
 from .settings import add_settings, settings_in
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..core.cost import Cost
+    from ..pipelines.image_model import Condition
     from ..pipelines.restoration import RestorationPipeline
 
 __all__ = [
     "GAIN",
     "add_image_call",
-    "attributes_in",
     "call_options",
+    "condition_in",
     "difference",
     "load_pipeline",
     "read_picture",
@@ -43,6 +45,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         metavar="NAME=VALUE",
         help="a known attribute; those not given are free",
     )
+    add("--text", metavar="TEXT", help="what it shows, for a model of texts and images (MMaDA)")
     add("--samples", type=int, default=samples, metavar="K", help=f"default: {samples}")
     add("--method", default=None, help=f"aps, plain, or a peer of docs/methods.md; {method}")
     add(
@@ -52,31 +55,43 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         metavar="NAME=VALUE",
         help="a setting of the method itself, e.g. sweeps=20",
     )
-    add("--model", default="mini-garments", help="an embedded image model or a folder")
-    add("--device", help="e.g. cuda, cuda:1, mps (default: cpu)")
+    add("--model", default="mini-garments", help="an embedded image model, a folder, or MMaDA")
+    add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
+    add("--size", type=int, metavar="PIXELS", help="of MMaDA's images (default: the model's own)")
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
     add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
     add("--json", action="store_true", help="for machines")
     add_settings(parser, preset=False)
+    add_loading(parser)
 
 
 def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
-    """The pipeline of `--model` on `--device`."""
+    """The pipeline of `--model`, with the flags of loading that were given."""
     from ..models.placement import as_device
     from ..pipelines.restoration import RestorationPipeline
 
-    device = as_device(args.device)
+    given = {**loading_options(args), "size": args.size}
+    given = {name: value for name, value in given.items() if value not in (None, False)}
+    device = as_device(given.pop("device", None))
     return RestorationPipeline.from_pretrained(
-        args.model, device="cpu" if device is None else device, batch_size=args.batch_size
+        args.model,
+        tokenizer=args.tokenizer,
+        device="cpu" if device is None else device,
+        batch_size=args.batch_size,
+        **given,
     )
 
 
-def attributes_in(args: argparse.Namespace) -> dict[str, str]:
-    """The attributes of `--class` and `--attribute`.
+def condition_in(args: argparse.Namespace) -> Condition:
+    """The attributes of `--class` and `--attribute`, or the text of `--text`.
 
     Raises:
-        ValueError: one without `=`, or given twice.
+        ValueError: an attribute without `=`, or given twice; attributes and a text.
     """
+    if args.text is not None:
+        if args.klass is not None or args.attribute:
+            raise ValueError("--text is for MMaDA, --class and --attribute are not; give one kind")
+        return str(args.text)
     pairs = [] if args.klass is None else [f"class={args.klass}"]
     found: dict[str, str] = {}
     for text in [*pairs, *args.attribute]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .image_files import (
     add_image_call,
-    attributes_in,
     call_options,
+    condition_in,
     load_pipeline,
     read_picture,
     report,
@@ -18,6 +18,7 @@ from .image_files import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..pipelines.image_model import Condition
     from ..pipelines.image_output import PaintOutput
     from ..pipelines.restoration import RestorationPipeline
 
@@ -54,7 +55,7 @@ def paint_command(args: argparse.Namespace) -> int:
     pipe = load_pipeline(args)
     guided = args.reference is not None or args.image is not None
     options = call_options(args, "aps" if guided else "plain")
-    attributes = attributes_in(args)
+    condition = condition_in(args)
     shown: dict[str, Tensor] = {}
     style, what = None, f"an image of {pipe.model.name}"
     if args.reference is not None:
@@ -62,9 +63,9 @@ def paint_command(args: argparse.Namespace) -> int:
         style = pipe.style(reference, args.statistic or "channels", sigma=args.style_sigma)
         shown["reference"] = reference[0]
     if args.image is None:
-        found = pipe.paint(attributes, style=style, **options)
+        found = pipe.paint(condition, style=style, **options)
     else:
-        found = edited(args, pipe, attributes, {"style": style, **options}, shown)
+        found = edited(args, pipe, condition, {"style": style, **options}, shown)
     names = [f"{'edited' if args.image else 'painted'}-{n + 1}" for n in range(len(found.images))]
     write_all(
         args.out,
@@ -95,7 +96,7 @@ def check_flags(args: argparse.Namespace) -> None:
 def edited(
     args: argparse.Namespace,
     pipe: RestorationPipeline,
-    attributes: dict[str, str],
+    condition: Condition,
     options: dict[str, Any],
     shown: dict[str, Tensor],
 ) -> PaintOutput:
@@ -109,7 +110,7 @@ def edited(
     return pipe.edit(
         image,
         mask,
-        attributes,
+        condition,
         keep_sigma=args.keep_sigma,
         widen=args.widen or 0,
         pasted=not args.no_paste,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .image_files import (
     GAIN,
     add_image_call,
-    attributes_in,
     call_options,
+    condition_in,
     difference,
     load_pipeline,
     read_picture,
@@ -58,9 +58,9 @@ def restore_command(args: argparse.Namespace) -> int:
     names = names_of(args.images)
     pipe = load_pipeline(args)
     options = call_options(args, "aps")
-    attributes = attributes_in(args)
+    condition = condition_in(args)
     measurement, truth = measured(args, pipe)
-    found = pipe(measurement, attributes, **options)
+    found = pipe(measurement, condition, **options)
     if len(names) != len(measurement.y):
         names = [f"{names[0]}-{index + 1}" for index in range(len(measurement.y))]
     files, rows, records = {}, [], []
@@ -101,7 +101,7 @@ def measured(
     if clean:
         what = f"an image of {pipe.model.name}"
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
-        truth = truth.to(pipe.model.prior.positions.device)
+        truth = truth.to(pipe.model.device)
     if args.images[0].endswith(".safetensors"):
         for flag in ("simulate", "task", "mask", "task_seed"):
             if getattr(args, flag) not in (None, False):

@@ -69,8 +69,8 @@ class RestorationPipeline:
             tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`.
             device: of the weights.
             batch_size: see the class.
-            options: of MMaDA: `size` in pixels, and those of `models.registry.load` (`dtype`,
-                `device_map`, `load_in_4bit`, ...).
+            options: of MMaDA: see `load_text_image_model` (`size` in pixels, `dtype`, `device_map`,
+                `load_in_4bit`, ...).
 
         Raises:
             ValueError: no such model, or one that needs a `tokenizer`.

@@ -149,6 +149,7 @@ def load_text_image_model(
     *,
     size: int | None = None,
     device: torch.device | str = "cpu",
+    at_most: int | None = PIXELS,
     **options: Any,
 ) -> TextImageModel:
     """Load MMaDA and its image tokenizer.
@@ -159,6 +160,7 @@ def load_text_image_model(
         size: pixels per side of the images, a multiple of 16; None is the size that config.json
             states by `num_vq_tokens`.
         device: of the weights.
+        at_most: pixels whose activations the decoder holds at a time, >= 1; None is no limit.
         options: of `models.registry.load` (`dtype`, `device_map`, `load_in_4bit`, ...).
 
     Raises:
@@ -183,7 +185,7 @@ def load_text_image_model(
             )
         size = side * net.factor
     net = net.to(text.parts.device)
-    made = TextImageModel(text.name, MagvitTokenizer(net, size, size, PIXELS), prior)
+    made = TextImageModel(text.name, MagvitTokenizer(net, size, size, at_most), prior)
     longest = MAX_TEXT + 3 + made.tokens
     if longest > text.context:
         log.warning(

@@ -8,7 +8,9 @@ import pytest
 import torch
 from checkpoints_mmada import magvit_tensors, write_magvit, write_mmada
 
+from aps_text import APSPipeline
 from aps_text.images.magvit import MagvitTokenizer, load_magvit
+from aps_text.models.mmada import MmadaPrior
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.pipelines.text_image_model import PIXELS, TextImageModel
 
@@ -126,6 +128,22 @@ def test_other_sizes(folders, pipe):
         RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, size=250)
     with pytest.raises(ValueError, match="makes square images, got 64 x 32"):
         TextImageModel("m", MagvitTokenizer(wide.model.tokenizer.net, 64, 32), pipe.model.prior)
+
+
+def test_the_pixels_held_at_a_time_are_an_option(folders):
+    folder, tokenizer = folders
+    for at_most in (None, 2**20):
+        found = RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, at_most=at_most)
+        assert found.model.tokenizer.at_most == at_most
+    with pytest.raises(ValueError, match="at_most=0 pixels"):
+        RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, at_most=0)
+
+
+def test_one_loaded_model_makes_images_and_answers(pipe):
+    again = TextImageModel("m", pipe.model.tokenizer, MmadaPrior.of(pipe.model.prior.text))
+    assert RestorationPipeline(again).paint("a dog", steps=1).images.shape == (1, 3, 64, 64)
+    answer = APSPipeline(pipe.model.prior.text).generate("Who?", max_new_tokens=4, steps=2)
+    assert isinstance(answer.text[0], str)
 
 
 def test_parts_that_do_not_fit(folders, pipe, tmp_path):
