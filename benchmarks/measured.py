@@ -57,8 +57,9 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         "max_position_embeddings": shape.context,
         # Distributions as peaked as a trained model's: with flat ones top-p needs every token.
         "initializer_range": 6 * shape.hidden**-0.5,
-        **dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0),
     }
+    if kind == "modernbert":  # whose defaults a small vocabulary lacks
+        sizes |= dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0)
     if decoder:
         sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
         sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
@@ -90,20 +91,23 @@ class _MeanReward(Arithmetic):
     def take(self, rows: Tensor) -> _MeanReward:
         return self
 
-    def score(self, codes: Tensor, mask: Tensor | None = None) -> Tensor:
-        embeds = torch.cat([self.table[: self.frame].expand(len(codes), -1, -1), codes], 1)
+    def framed(self, codes: Tensor) -> Tensor:
+        return torch.cat([self.table[: self.frame].expand(len(codes), -1, -1), codes], 1)
+
+    def score(self, embeds: Tensor, mask: Tensor | None = None) -> Tensor:
         hidden = self.body(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
         return hidden.float().square().mean(1)[:, 0]
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
         codes = relaxed.codes(self.codebook)
-        mask = torch.ones(len(codes), self.frame + codes.shape[1], dtype=torch.long)
+        embeds = self.framed(codes)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long)
         mask[:, 0] = 0  # like a padded prefix
-        return Scores(self.score(codes, mask).to(relaxed.probs.dtype))
+        return Scores(self.score(embeds, mask).to(relaxed.probs.dtype))
 
     @torch.no_grad()
     def log_prob_ids(self, ids: Tensor) -> Scores:
-        return Scores(self.score(self.table[ids]))
+        return Scores(self.score(self.framed(self.table[ids])))
 
 
 class Setting:
@@ -167,30 +171,22 @@ class Setting:
         return saved_bytes(lambda: phi.logits(self.denoiser, state, (rows, cols)), weights)
 
 
-class _Saved:
-    """Replaces a saved tensor in autograd's graph; freed with its node."""
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
 def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:
     """Bytes of the distinct storages that autograd keeps for the backward pass of `job()`'s result,
     without those of `exclude` (weights)."""
-    known = {tensor.untyped_storage().data_ptr() for tensor in exclude}
-    held: list[weakref.ref[_Saved]] = []
+    known = {tensor.untyped_storage()._cdata for tensor in exclude}
+    held: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
-    def pack(tensor: Tensor) -> _Saved:
-        saved = _Saved(tensor)
-        held.append(weakref.ref(saved))
-        return saved
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        held[storage._cdata] = weakref.ref(storage)
+        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda saved: saved.tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         result = job()
-    alive = [saved.tensor.untyped_storage() for ref in held if (saved := ref()) is not None]
+    alive = {at: storage.nbytes() for at, ref in held.items() if (storage := ref()) is not None}
     del result
-    sizes = {storage.data_ptr(): storage.nbytes() for storage in alive}
-    return sum(size for at, size in sizes.items() if at not in known)
+    return sum(size for at, size in alive.items() if at not in known)
 
 
 @dataclass(frozen=True)
