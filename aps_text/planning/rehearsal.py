@@ -55,6 +55,7 @@ def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
         "steps": min(settings.steps, tokens),
         "guidance_interval": min(settings.window.interval, 2),
         "lora_layers": None,
+        "lora_rank": 1,
         "beta": 1.0,
     }
     if call.inner_steps:  # later inner steps are like the second
