@@ -98,6 +98,7 @@ def download(
         ValueError: not found.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
 
     try:
         return Path(
@@ -109,6 +110,10 @@ def download(
                 allow_patterns=list(patterns),
             )
         )
+    except HFValidationError as error:
+        raise ValueError(
+            f"no model at {name!r}: not a folder, and no hub id, which is written owner/name"
+        ) from error
     except (OSError, ValueError) as error:  # the hub's errors are subclasses of these
         where = "in the local cache" if local_files_only else "on the hub or in the local cache"
         raise ValueError(

@@ -22,6 +22,7 @@ from ..methods.registry import METHODS, as_method
 from ..methods.unread import refuse_unread
 from ..models.registry import load, wrap
 from ..models.text_model import TextModel
+from ..text.containers import kind_of
 from ..text.prompts import Prompt, prompt_items
 from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
@@ -159,6 +160,8 @@ class APSPipeline:
             ValueError, TypeError: bad prompts, settings or rewards, before anything is computed.
             RewardError: a reward raised, took too long or returned no number; names the prompt.
         """
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step is called as on_step(step, state); got {kind_of(on_step)}")
         stream = self._open(
             prompts,
             reward,

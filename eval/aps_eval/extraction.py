@@ -53,7 +53,7 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
 def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The final number of an answer, as plain text (`1234.5`, `3/4`)."""
     for content in reversed(boxed(answer)):
-        if re.search(r"\d\s*!", content):  # a factorial
+        if re.search(r"\d\s*!|\\\{.*,.*\\\}", content):  # a factorial, a set
             return None
         if found := _stated(normal_text(content)):
             return found[0]

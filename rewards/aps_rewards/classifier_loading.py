@@ -73,8 +73,12 @@ def load_classifier(
     except (*PASSED_ON, _Refused, OSError, ModuleNotFoundError):
         raise
     except Exception as error:  # from transformers, safetensors, tokenizers or torch
+        what = described(error)
+        if "ignore_mismatched_sizes" in what:  # it speaks of a report that is not shown
+            what = _misfit(Path(os.path.expanduser(source)))
         raise ValueError(
-            f"{str(source)!r} cannot be loaded as a reward model: {described(error)}"
+            f"{str(source)!r} cannot be loaded as a reward model: {what}; compare its config.json "
+            "with the published file"
         ) from error
 
 
@@ -259,6 +263,10 @@ def _check_depth(folder: Path) -> None:
     from safetensors import safe_open
 
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if not isinstance(settings, dict):
+        raise _Refused(
+            f"{folder / 'config.json'} is no JSON object; compare it with the published file"
+        )
     layers = settings.get("num_hidden_layers") or settings.get("n_layers")
     held = 0
     for file in files:
@@ -293,6 +301,28 @@ def _base_of(folder: Path) -> str:
             f"the adapter {str(folder)!r} is for task {task!r}; a reward model's is 'SEQ_CLS'"
         )
     return base
+
+
+def _misfit(folder: Path) -> str:
+    """The first tensor of a folder whose shape is not the one that config.json asks for."""
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+
+    said = "its weights have other shapes than its config.json says"
+    files = sorted(folder.glob("*.safetensors"))
+    if not files or not (folder / "config.json").is_file():
+        return said
+    with torch.device("meta"):
+        config = AutoConfig.from_pretrained(str(folder))
+        model = AutoModelForSequenceClassification.from_config(config)
+    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
+    for file in files:
+        with safe_open(file, framework="pt") as held:
+            for name in held.keys():  # noqa: SIM118
+                shape = list(held.get_slice(name).get_shape())
+                if shape != wanted.get(name, shape):
+                    return f"{name} has the shape {shape}, and config.json says {wanted[name]}"
+    return said
 
 
 def _tensors_of(folder: Path) -> dict[str, list[int]]:

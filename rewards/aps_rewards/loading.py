@@ -375,6 +375,9 @@ def _unknown(spec: str) -> str:
     names = sorted(_installed())
     close = difflib.get_close_matches(spec, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
+    words = re.split(r"[\s,]+", spec.strip())
+    if len(words) > 1 and set(words) <= set(names):
+        hint = f" Several rewards are a list: {words}."
     return (
         f"no reward {spec!r}.{hint} Tried: an installed name (installed: "
         f"{', '.join(names) or 'none'}), package.module:attribute, file.py:function, "

@@ -47,6 +47,7 @@ the answer is negative five|-5
 1 000-2 000|None
 x1 000|None
 \boxed{[1,2]}|None
+\boxed{\{1,2\}}|None
 \boxed{(3,4)}|None
 \boxed{2\sqrt{3}}|None
 \boxed{2\pi}|None

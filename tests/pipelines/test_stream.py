@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 import torch
 from aps_rewards import RewardError
@@ -133,3 +135,21 @@ def test_a_long_prompt_is_refused_by_us_alone(caplog, capfd):
         mini.generate("lion " * 3000)
     shown = capfd.readouterr()
     assert shown.out + shown.err + caplog.text == ""
+
+
+def test_arguments_of_a_call_by_a_wrong_kind_are_named(pipe):
+    with pytest.raises(TypeError, match=r"on_step is called as on_step\(step, state\); got .*int"):
+        pipe(QUESTIONS, vowels, on_step=5, **SMALL)
+    with pytest.raises(ValueError, match=r"between -3\.4e\+38 and 3\.4e\+38, got 1e\+39"):
+        pipe(QUESTIONS, [(vowels, 1e39)], **SMALL)
+    with pytest.raises(ValueError, match=r"a list: \['length', 'sentiment'\]"):
+        pipe(QUESTIONS, "length sentiment", **SMALL)
+    with pytest.raises(ValueError, match="no hub id, which is written owner/name"):
+        APSPipeline.from_pretrained("./x")
+
+
+def test_a_weight_is_any_number(pipe):
+    for weight in (Decimal("0.5"), torch.tensor(0.5), 0.5):
+        out = pipe(QUESTIONS[0], [(vowels, weight), words], method="plain", **SMALL)
+        total = 0.5 * out.rewards["vowels"][0] + out.rewards["words"][0]
+        assert out.rewards["total"][0] == pytest.approx(total)

@@ -268,3 +268,23 @@ def test_a_reward_folder_is_read_within_itself_and_holds_numbers(folders, tmp_pa
         save_file({**weights, head: worse}, folder / "model.safetensors", {"format": "pt"})
         with pytest.raises(ValueError, match=says):
             load_reward(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("vocab_size", 99, r"has the shape \[\d+, \d+\], and config\.json says \[99, \d+\]"),
+        ("hidden_act", "nope", "nope"),
+        ("num_attention_heads", 0, "ZeroDivisionError"),
+        (None, [], "is no JSON object"),
+    ],
+)
+def test_a_wrong_config_is_an_error_of_ours(folders, tmp_path, field, value, said, capfd):
+    folder = shutil.copytree(folders[0] / "whole", tmp_path / "wrong")
+    config = json.loads((folder / "config.json").read_text())
+    config = value if field is None else {**config, field: value}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=rf"(?s){said}.*compare .* with the published file"):
+        load_reward(str(folder))
+    shown = capfd.readouterr()
+    assert shown.out + shown.err == ""

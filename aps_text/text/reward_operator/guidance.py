@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from numbers import Real
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from aps_rewards import (
 )
 from aps_rewards.calling import LARGEST
 from aps_rewards.guard import described
+from torch import Tensor
 
 from ...core.config import APSConfig
 from ...core.operator import Combined, Operator, ZeroOperator, weighted_sum
@@ -207,12 +209,16 @@ def _built(given: Any, loaded: dict[Any, Any]) -> Any:
 
 
 def _finite(weight: Any, name: str) -> float:
+    one = isinstance(weight, Real | Decimal) or (isinstance(weight, Tensor) and not weight.ndim)
     try:
-        number = float(weight) if isinstance(weight, Real) else math.nan
+        number = float(weight) if one else math.nan
     except OverflowError:
         number = math.inf
     if not abs(number) <= LARGEST:
-        raise ValueError(f"the weight of {name!r} is a finite number, got {described(weight)}")
+        raise ValueError(
+            f"the weight of {name!r} is a number between -{LARGEST:g} and {LARGEST:g}, got "
+            f"{described(weight)}"
+        )
     return number
 
 
