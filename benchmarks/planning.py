@@ -16,7 +16,7 @@ from dataclasses import replace
 from measured import measure
 
 from aps_text import APSConfig
-from aps_text.planning.call import Call, RewardCall
+from aps_text.planning.call import Call, PlannedReward
 from aps_text.planning.flops import count_flops
 from aps_text.planning.memory import plan_memory, replay_saved
 from aps_text.planning.shape import PRESETS
@@ -43,8 +43,8 @@ BIG = [
 ]
 
 
-ENCODER = RewardCall(shape=replace(TINY[1], token_head=False), dtype_bytes=4)
-CHAT = RewardCall(
+ENCODER = PlannedReward(shape=replace(TINY[1], token_head=False), dtype_bytes=4)
+CHAT = PlannedReward(
     shape=replace(TINY[0], qk_norm=True, attention_bias=False, tied=True, token_head=False),
     frame=20,
     dtype_bytes=4,

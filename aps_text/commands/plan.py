@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
-    from ..planning.call import Call, RewardCall
+    from ..planning.call import Call, PlannedReward
     from ..planning.report import plan
     from ..planning.shape import find_shape
 
@@ -61,7 +61,7 @@ def plan_command(args: argparse.Namespace) -> int:
         if frame is None:
             frame = 2 if encoder else args.prompt + 20
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
-        reward = RewardCall(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
+        reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
     call = Call(
         shape=find_shape(args.model),
         reward=reward,

@@ -21,7 +21,7 @@ from ..core.settings import COUNT, LoRA, Phi
 from ..core.step import Step
 from .shape import ModelShape
 
-__all__ = ["Call", "PlannedStep", "RewardCall"]
+__all__ = ["Call", "PlannedReward", "PlannedStep"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PlannedStep:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardCall:
+class PlannedReward:
     """The reward model's part of a call.
 
     Attributes:
@@ -76,7 +76,7 @@ class Call:
     """
 
     shape: ModelShape
-    reward: RewardCall | None = None
+    reward: PlannedReward | None = None
     config: APSConfig = field(default_factory=APSConfig)
     prompt: int = number(64, 0, COUNT, whole=True)
     batch: int = number(1, 1, COUNT, whole=True)

@@ -17,7 +17,7 @@ from .call import Call
 from .flops import count_flops, count_passes
 from .memory import weights_bytes
 
-__all__ = ["GPUS", "Gpu", "estimate", "find_gpu", "usable_bytes"]
+__all__ = ["GPUS", "Gpu", "call_seconds", "find_gpu", "usable_bytes"]
 
 COMPUTE, BANDWIDTH = 0.4, 0.7
 CONTEXT_BYTES = 0.7 * 2**30
@@ -79,7 +79,7 @@ def usable_bytes(memory: float) -> float:
     return max(0.0, (memory * 2**30 - CONTEXT_BYTES) * ALLOCATOR)
 
 
-def estimate(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
+def call_seconds(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
     """Estimated seconds of the whole call by GPU; see the module."""
     passes, flops, shape, reward = count_passes(call), count_flops(call), call.shape, call.reward
     rows, share = call.batch, call.layers / shape.layers

@@ -11,7 +11,7 @@ from typing import Any
 
 from .call import Call
 from .flops import Passes, count_flops, count_passes
-from .gpus import GPUS, estimate, find_gpu, usable_bytes
+from .gpus import GPUS, call_seconds, find_gpu, usable_bytes
 from .memory import Memory, plan_memory
 
 __all__ = ["Change", "Plan", "plan"]
@@ -93,7 +93,7 @@ def plan(call: Call, gpu: str | None = None) -> Plan:
         named, fits = (size, usable / 2**30), memory.total <= usable
         shown = [known] if known is not None else [g for g in shown if g.memory == size]
         changes = [] if fits else suggest(call, usable)
-    seconds = estimate(call, [g for g in shown if memory.total <= usable_bytes(g.memory)])
+    seconds = call_seconds(call, [g for g in shown if memory.total <= usable_bytes(g.memory)])
     return Plan(call, count_passes(call), count_flops(call), memory, seconds, named, fits, changes)
 
 

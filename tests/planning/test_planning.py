@@ -17,9 +17,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from aps_text import APSConfig
 from aps_text.cli import main
 from aps_text.models.registry import LAYOUTS, load
-from aps_text.planning.call import Call, RewardCall
+from aps_text.planning.call import Call, PlannedReward
 from aps_text.planning.flops import count_flops, count_passes
-from aps_text.planning.gpus import GPUS, estimate, find_gpu, usable_bytes
+from aps_text.planning.gpus import GPUS, call_seconds, find_gpu, usable_bytes
 from aps_text.planning.memory import plan_memory, replay_saved, weights_bytes
 from aps_text.planning.report import plan
 from aps_text.planning.shape import PRESETS, find_shape, from_config
@@ -30,10 +30,10 @@ BERT = replace(PRESETS["bert-base"], name="bert-like", kv_heads=4, ffn=320, voca
 MODERN = replace(
     BERT, name="modernbert-like", layout="modernbert", attention_bias=False, ffn=160, layers=5
 )
-ENCODER = RewardCall(
+ENCODER = PlannedReward(
     shape=replace(BERT, layers=2, hidden=64, head_dim=16, token_head=False), dtype_bytes=4
 )
-CHAT = RewardCall(
+CHAT = PlannedReward(
     shape=replace(QWEN, layers=2, qk_norm=True, tied=True, attention_bias=False, token_head=False),
     frame=21,
     dtype_bytes=4,
@@ -44,7 +44,7 @@ SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "pool_size": 1, 
 
 CALL = Call(shape=QWEN, config=APSConfig(**SETTINGS), prompt=15, batch=2, dtype_bytes=4)
 DREAM = Call(shape=PRESETS["dream-7b"])
-SKYWORK = RewardCall(shape=PRESETS["skywork-0.6b"], frame=84)
+SKYWORK = PlannedReward(shape=PRESETS["skywork-0.6b"], frame=84)
 POOL = {"inner_steps": 0, "pool_size": 4}
 
 
@@ -160,13 +160,13 @@ def test_a_pool_adds_rewards_and_nothing_else_of_the_passes():
     unrewarded = count_passes(CALL.changed(**POOL))
     assert unrewarded == replace(plain, guided=4)
     pooled = DREAM.changed(reward=SKYWORK, inner_steps=0)
-    times = [estimate(pooled.changed(pool_size=n), [GPUS["h100"]])["h100"] for n in (1, 4, 64)]
+    times = [call_seconds(pooled.changed(pool_size=n), [GPUS["h100"]])["h100"] for n in (1, 4, 64)]
     assert times == sorted(set(times))
 
 
 def test_a_smaller_pool_is_proposed_before_fewer_layers():
     pool = DREAM.changed(
-        reward=RewardCall(shape=PRESETS["skywork-4b"], frame=84),
+        reward=PlannedReward(shape=PRESETS["skywork-4b"], frame=84),
         inner_steps=0,
         pool_size=4096,
     )
@@ -291,7 +291,7 @@ def test_suggestions_are_planned_and_end_when_it_fits():
 
 
 def test_changes_no_longer_needed_are_taken_back():
-    reward = RewardCall(shape=PRESETS["skywork-4b"], frame=84)
+    reward = PlannedReward(shape=PRESETS["skywork-4b"], frame=84)
     found = plan(DREAM.changed(reward=reward, lora_layers=None), "24GB")
     assert [change.what for change in found.changes] == ["--load-in-8bit"]
     small = plan(DREAM.changed(batch=2), "6GB")
@@ -300,7 +300,7 @@ def test_changes_no_longer_needed_are_taken_back():
 
 
 def test_a_faster_gpu_is_estimated_faster():
-    times = estimate(DREAM.changed(batch=4), GPUS.values())
+    times = call_seconds(DREAM.changed(batch=4), GPUS.values())
     assert min(times, key=times.__getitem__) == "h100"
     assert times["rtx-4090"] < times["rtx-3090"]
     assert usable_bytes(24) < 24 * 2**30
