@@ -294,7 +294,13 @@ def from_saved(path: Path, split: str | None) -> list[Record]:
         from datasets import DatasetDict, load_from_disk
     except ImportError as error:
         raise ImportError(f"{path} needs datasets: pip install 'aps-text[eval]'") from error
-    found = load_from_disk(str(path))
+    try:
+        found = load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:  # files are missing or damaged
+        raise ValueError(
+            f"{path} cannot be read as `Dataset.save_to_disk` writes it "
+            f"({type(error).__name__}: {error}); save it again"
+        ) from error
     if isinstance(found, DatasetDict):
         if split is None and len(found) > 1:
             raise ValueError(f"{path} has the splits {', '.join(found)}; name one by `split`")

@@ -184,6 +184,21 @@ def test_a_saved_dataset(tmp_path):
         items_of(tmp_path)
 
 
+@pytest.mark.parametrize("damage", ["state", "arrow", "info"])
+def test_a_damaged_saved_dataset_is_named(tmp_path, damage):
+    datasets = pytest.importorskip("datasets")
+
+    folder = tmp_path / "saved"
+    datasets.Dataset.from_list([{"q": "why ?"}]).save_to_disk(folder)
+    if damage == "state":
+        (folder / "state.json").write_text("{}")
+    else:
+        file = "*.arrow" if damage == "arrow" else "dataset_info.json"
+        next(folder.glob(file)).unlink()
+    with pytest.raises(ValueError, match=r"saved .*save_to_disk"):
+        read_records({"path": str(folder)})
+
+
 def test_tables_with_broken_rows(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text('q;a\nx ?;1\ny ?\nz ?;2;3\n"two\nlines ?";4\n"open ?;5\n;6\n')
