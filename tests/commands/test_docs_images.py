@@ -11,8 +11,8 @@ from paths import ROOT
 from test_image_model import write
 
 from aps_text.cli import build_parser
-from aps_text.images.degradations import TASKS
 from aps_text.images.style import STATISTICS
+from aps_text.images.tasks import TASKS
 
 TEXT = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^aps .*$", TEXT, flags=re.MULTILINE)
