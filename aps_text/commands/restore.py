@@ -22,6 +22,7 @@ from .image_files import (
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..images.classifier import AttributeClassifier
     from ..images.degradations import Degradation
     from ..images.measurement import Measurement
     from ..pipelines.image_output import RestorationOutput
@@ -71,7 +72,7 @@ def restore_command(args: argparse.Namespace) -> int:
         made = [f"{name}-{draw + 1}.png" for draw in range(found.images.shape[1])]
         records.append(
             {"image": name, "files": [str(args.out / file) for file in made]}
-            | figures(found, index, truth)
+            | figures(found, index, truth, pipe.model.classifier)
         )
     write_all(args.out, files, rows)
     write_y(measurement, args.out)
@@ -183,9 +184,14 @@ def row_of(found: RestorationOutput, index: int, truth: Tensor | None) -> list[T
     return row + ([difference(found.spread[index] / 2)] if several else [])
 
 
-def figures(found: RestorationOutput, index: int, truth: Tensor | None) -> dict[str, float]:
-    """Mean chi2 of the samples; with a truth also PSNR and SSIM, and PSNR of the samples' mean."""
-    from ..images.metrics import psnr, ssim
+def figures(
+    found: RestorationOutput,
+    index: int,
+    truth: Tensor | None,
+    judge: AttributeClassifier | None,
+) -> dict[str, float]:
+    """Mean chi2 of the samples; with a truth also the metrics, and PSNR of the samples' mean."""
+    from ..images.metrics import perceptual, psnr, ssim
 
     record = {"chi2": float(found.chi2[index].mean())}
     if truth is None:
@@ -195,6 +201,8 @@ def figures(found: RestorationOutput, index: int, truth: Tensor | None) -> dict[
     record["PSNR"] = float(psnr(samples, target).mean())
     if min(target.shape[-2:]) >= 11:
         record["SSIM"] = float(ssim(samples, target).mean())
+    if judge is not None:
+        record["perceptual"] = float(perceptual(samples, target, judge.features).mean())
     if len(samples) > 1:
         record["PSNR of the mean"] = float(psnr(found.mean[index : index + 1], target[:1]))
     return record

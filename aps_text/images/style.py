@@ -10,7 +10,9 @@ A statistic is a function of averages over positions, so an image and its shifte
 to it, but for the border; with a mask the averages cover the masked pixels only. Features are a
 classifier's (`AttributeClassifier.features`) or those of fixed filters (`filter_features`). The
 statistics of each feature map are divided by the root of their number: `|S(ref) - S(x)|^2` is the
-sum over maps of the mean squared gap, and `s` is in the features' own units.
+sum over maps of the mean squared gap, and `s` is in the features' own units. The usual `s` of each
+statistic puts the styles of two garments of different classes 70 to 100 nats apart (Fashion-MNIST,
+features of fixed filters).
 
 Sources: https://arxiv.org/abs/1703.06868, https://arxiv.org/abs/1508.06576.
 """
@@ -100,7 +102,7 @@ class Gram:
     """`E[f f^T]` of each feature map, its entries on and (times sqrt 2) above the diagonal."""
 
     features: Features
-    sigma: ClassVar[float] = 0.02
+    sigma: ClassVar[float] = 0.007
     name: ClassVar[str] = "gram"
 
     def __call__(self, x: Tensor, where: Tensor | None = None) -> Tensor:

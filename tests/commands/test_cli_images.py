@@ -85,6 +85,7 @@ def test_clean_images_are_degraded_first_and_compared(folder, files, tmp_path, c
         assert abs(record["PSNR"] - float(psnr(written, truth).mean())) < 0.1
         assert record["PSNR of the mean"] >= record["PSNR"]
         assert -1 <= record["SSIM"] <= 1
+        assert 0 < record["perceptual"] < 4
     sheet = read_image(tmp_path / "sheet.png")
     assert sheet.shape[-2:] == (2 * (64 + 2) + 2, 8 * (64 + 2) + 2)
     saved = read_measurement(tmp_path / "measurement.safetensors")
