@@ -70,7 +70,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
     with torch.no_grad():
         ids = model.tokenizer.encode(truth)
         again = model.tokenizer.decode_ids(ids).clamp(-1, 1)
-    drawn = pipe.paint(text, cfg_scale=3.5, **{"steps": options.get("steps", 15)})
+    drawn = pipe.paint(text, cfg_scale=3.5, steps=options["steps"])
     report: dict[str, Any] = {
         "model": model.name,
         "torch": torch.__version__,
@@ -88,7 +88,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         report["nats_displaced"] = nats(replace(prior, first=WRONG_FIRST), ids, text)
     for task in ("sr4", "box-inpainting"):
         measured = pipe.measure(truth, task)
-        plain = pipe(measured, text, method="plain", steps=options.get("steps", 15))
+        plain = pipe(measured, text, method="plain", steps=options["steps"])
         found = pipe(measured, text, **options)
         report["tasks"][task] = {
             "psnr": float(psnr(found.images[:, 0], truth)),
