@@ -21,7 +21,7 @@ override export APS_VENV = $(value VENV)
 
 RUN := "$$APS_VENV/bin/python"
 
-.PHONY: ask fuzz mutants test eval lint types format wheel setup clean
+.PHONY: ask docs fuzz mutants test eval lint types format wheel setup clean
 .DEFAULT_GOAL := test
 
 ask: setup
@@ -37,6 +37,10 @@ fuzz: setup
 
 eval: setup
 	$(RUN) -m aps_text eval --grid small --out results/eval
+
+# No network; a warning is an error. Then open site/index.html.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 lint: setup
 	$(RUN) -m ruff check .
@@ -75,5 +79,5 @@ setup:
 	echo "Ready. To have aps on the path: . $$APS_VENV/bin/activate"
 
 clean:
-	rm -rf "$$APS_VENV" build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf "$$APS_VENV" build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
