@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,7 @@ def images(pipe):
         return pipe.model.tokenizer.decode_ids(ids).clamp(-1, 1)
 
 
+COMMIT = "0" * 40
 FEW = {"steps": 4, "inner_steps": 3}
 
 
@@ -164,6 +166,19 @@ def test_parts_that_do_not_fit(folders, pipe, tmp_path):
         RestorationPipeline.from_pretrained(
             folder, tokenizer="showlab/magvitv2", local_files_only=True, cache_dir=tmp_path
         )
+
+
+def test_hub_ids_are_found_in_the_cache(folders, tmp_path):
+    names = ("Gen-Verse/MMaDA-8B-MixCoT", "showlab/magvitv2")
+    for name, folder in zip(names, folders, strict=True):
+        repo = tmp_path / f"models--{name.replace('/', '--')}"
+        shutil.copytree(folder, repo / "snapshots" / COMMIT)
+        (repo / "refs").mkdir()
+        (repo / "refs" / "main").write_text(COMMIT)
+    offline = {"local_files_only": True, "cache_dir": tmp_path}
+    found = RestorationPipeline.from_pretrained(names[0], tokenizer=names[1], **offline)
+    assert found.model.name == names[0]
+    assert found.size == (3, 64, 64)
 
 
 def test_conditions_that_are_refused(pipe, images):
