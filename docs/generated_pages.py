@@ -4,6 +4,7 @@
 - A notebook `NAME.ipynb` is also a page, with the outputs stored in it.
 - In a page, `docs/NAME.md` in backticks becomes a link. A link to a file of the repository that the
   site does not have becomes the file's name.
+- Long code in a table may be broken where a name has a joint.
 - In the API reference, a docstring's sections without a meaning to Google's style are lists, and
   what looks like an HTML tag (`<x_phi, x_theta>`) is text.
 """
@@ -32,6 +33,10 @@ ELSEWHERE = {
 
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 SPAN = re.compile(r"(?<![`\[])`([\w./-]+\.md)`(?![`\]])")
+CELL = re.compile(r"<td\b.*?</td>", re.S)
+CODE = re.compile(r"<code>(.*?)</code>", re.S)
+LONG = 24
+"""Code in a table of more characters than this may be broken."""
 FENCE = re.compile(r"^( *)(`{3,}).*?^\1\2 *$", re.M | re.S)
 
 
@@ -59,6 +64,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         pieces += [linked(markdown[end : block.start()], source, here, known), block.group()]
         end = block.end()
     return "".join([*pieces, linked(markdown[end:], source, here, known)])
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page with long code in tables breakable behind `.`, `/`, `_` and `:`."""
+
+    def cell(found: re.Match[str]) -> str:
+        return CODE.sub(breakable, found.group())
+
+    def breakable(found: re.Match[str]) -> str:
+        code = found[1]
+        if len(code) <= LONG or "<" in code:
+            return found.group()
+        return '<code class="long">' + re.sub(r"(::|[./_](?=\w))", r"\1<wbr>", code) + "</code>"
+
+    return CELL.sub(cell, html)
 
 
 def linked(text: str, source: str, here: str, known: set[str]) -> str:

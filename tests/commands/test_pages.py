@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
+import run_pages
 from paths import ROOT
-
-spec = importlib.util.spec_from_file_location("run_pages", ROOT / "docs" / "run_pages.py")
-run_pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(run_pages)
 
 PAGES = [ROOT / "docs" / "getting_started.md", *sorted((ROOT / "docs" / "tasks").glob("*.md"))]
 BOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
