@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, overload
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.states import StepState
+from .page.call import CallRecord, repeated
+from .page.frames import frames_of
+from .page.page import Side, page
 
 if TYPE_CHECKING:
     from ..models.lora_files import FittedLora
@@ -169,6 +172,7 @@ class APSOutput:
         failures: prompts without an answer (`on_error="keep"`).
         warnings: problems with the steering, in plain text; see `diagnosis`.
         places: (batch, row) of each answer in `trajectory` and `adapters`.
+        record: what the call was, for `to_html`.
     """
 
     text: list[str]
@@ -183,6 +187,7 @@ class APSOutput:
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list, repr=False)  # (batch, row)
+    record: CallRecord | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """The number of answers."""
@@ -203,6 +208,7 @@ class APSOutput:
             self.failures,
             self.warnings,
             [self.places[i] for i in rows],
+            self.record,
         )
 
     def save_adapter(self, index: int, folder: str | Path) -> None:
@@ -223,6 +229,86 @@ class APSOutput:
                 "reached it, so there is nothing to save (see output.warnings)"
             )
         self.adapters[batch].save(folder, row)
+
+    def to_html(
+        self,
+        path: str | Path | None = None,
+        *,
+        index: int = 0,
+        beside: APSOutput | None = None,
+    ) -> str:
+        """One answer as one HTML file that shows its steps and loads nothing.
+
+        It shows the tokens step by step, those kept at a step (the anchors) in a colour of their
+        own, rewards and KL over the steps, the cost, and the Python call with the same seed. The
+        file holds the prompt, the answers and the model's name.
+
+        Args:
+            path: file to write, in an existing folder; None writes none.
+            index: of the answer in this output.
+            beside: another output, of the same prompts (plain answers, say), whose answer `index`
+                stands to the left.
+
+        Returns:
+            The HTML.
+
+        Raises:
+            ValueError: the call kept no steps (`keep_trajectory=True`), there is no such answer, or
+                `beside` answers another prompt.
+        """
+        shown = [self] if beside is None else [beside, self]
+        for out in shown:
+            if not 0 <= index < len(out):
+                raise ValueError(f"no answer {index}: the output has {len(out)}")
+            if out.prompts[index] != self.prompts[index]:
+                raise ValueError(
+                    f"beside answers another prompt: {_asked(out.prompts[index])!r}, not "
+                    f"{_asked(self.prompts[index])!r}"
+                )
+        calls = [out._recorded(index) for out in reversed(shown)]
+        seeds = list(dict.fromkeys(seed for _, _, seed, _ in reversed(calls)))
+        about = f"{calls[0][0].model}, {self.config!r}, " + (
+            f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]}"
+        )
+        text = page(
+            _asked(self.prompts[index]),
+            [out._side(index) for out in shown],
+            about,
+            repeated(self.prompts[index], calls),
+        )
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
+
+    def _recorded(self, index: int) -> tuple[CallRecord, APSConfig, int, int]:
+        """Record, settings, seed and particle of an answer.
+
+        Raises:
+            ValueError: the call kept no steps.
+        """
+        if not self.trajectory or self.record is None:
+            raise ValueError(
+                "an output without steps has none to show; make it (and `beside`) by a call with "
+                "keep_trajectory=True"
+            )
+        assert self.record is not None
+        seed = self.record.seeds[self.index[index]]
+        return self.record, self.config, seed, self.record.particles[self.places[index]]
+
+    def _side(self, index: int) -> Side:
+        """What a page shows of an answer."""
+        assert self.record is not None
+        record, _, _, _ = self._recorded(index)
+        batch, row = self.places[index]
+        title = record.method + (f", control {record.control}" if record.control else "")
+        return Side(
+            title=title,
+            text=self.text[index],
+            rewards=self[index].rewards,
+            cost=self.cost.as_dict(),
+            answers=len(record.particles),
+            frames=frames_of(self.trajectory[batch], row, record),
+        )
 
     @overload
     def __getitem__(self, which: int) -> Answer: ...

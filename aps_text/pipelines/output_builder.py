@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from aps_rewards import RewardError
 from torch import Tensor
 
@@ -12,12 +13,13 @@ from ..core.cost import Cost
 from ..core.settings import Fit
 from ..core.states import StepState
 from ..models.text_model import TextModel
-from ..text.decoding import answer_ids, decode_canvas, finished
+from ..text.decoding import answer_ids, decode_canvas, finished, token_pieces
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles
 from .diagnosis import GuidanceMonitor, GuidanceTrace, warnings_of
 from .output import APSOutput, BridgeReport, Failure, RewardReport
+from .page.call import CallRecord
 from .request import Request
 
 __all__ = ["OutputBuilder"]
@@ -32,18 +34,26 @@ class OutputBuilder:
         guided: whether the step states' reward values are those of the rewards themselves (not so
             under the control `shuffled`).
         steered: whether the method steers step by step.
+        record: what the call was.
     """
 
     def __init__(
-        self, model: TextModel, request: Request, roles: Roles, guided: bool, steered: bool
+        self,
+        model: TextModel,
+        request: Request,
+        roles: Roles,
+        guided: bool,
+        steered: bool,
+        record: CallRecord,
     ) -> None:
         self.model, self.request, self.roles = model, request, roles
-        self.guided, self.steered = guided, steered
+        self.guided, self.steered, self.record = guided, steered, record
         self.cost = Cost()
         self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []
         self.adapters: list[Any] = []
         self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
+        self._answers.record = record
         self._batches = 0
         self._traces: list[GuidanceTrace] = []
         self._chosen: list[float] = []
@@ -66,6 +76,8 @@ class OutputBuilder:
         out.prompts += batch.prompts
         out.index += [prompt for prompt, _ in rows]
         out.places += [(self._batches, row) for row in range(len(rows))]
+        for row, (_, particle) in enumerate(rows):
+            self.record.particles[self._batches, row] = particle
         self._batches += 1
         values = {} if judged.total is None else {"total": judged.total}
         for name, value in {**values, **judged.terms}.items():
@@ -109,6 +121,7 @@ class OutputBuilder:
         rewards = out.rewards
         out.failures = list(out.failures)
         out.trajectory, out.adapters = list(self.trajectory), list(self.adapters)
+        self._name_tokens(out)
         for name in dict.fromkeys(name for one in self._traces for name in one.after):
             rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._traces]
             rewards.before[name] = [one.before.get(name, math.nan) for one in self._traces]
@@ -125,6 +138,19 @@ class OutputBuilder:
             out = out.take(self._kept(failed))
         self.cost.stop(self.model.parts.device)
         return out
+
+    def _name_tokens(self, out: APSOutput) -> None:
+        """Add the texts of the trajectory's tokens to the record."""
+        pieces = self.record.pieces
+        found = {
+            token
+            for states in out.trajectory
+            if states
+            for token in torch.cat([part for s in states for part in (s.z, s.candidates)])
+            .unique()
+            .tolist()
+        }
+        pieces.update(token_pieces(self.model.tokenizer, sorted(found - pieces.keys())))
 
     def _kept(self, failed: set[int]) -> list[int]:
         """The answers to return: none of a failed prompt, and each prompt's best if `select`."""

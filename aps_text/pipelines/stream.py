@@ -21,6 +21,7 @@ from .batch import Roles, bind
 from .diagnosis import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
+from .page.call import CallRecord, name_of
 from .request import Request
 from .surroundings import ordinary_surroundings
 
@@ -67,7 +68,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
         steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
-        self._work = OutputBuilder(model, request, roles, control != "shuffled", steered)
+        guided = control != "shuffled"
+        self._work = OutputBuilder(model, request, roles, guided, steered, self._record())
         for index, why in request.unanswerable.items():
             self._work.note(index, "", why)
         self.rows: list[Row] = []
@@ -142,6 +144,34 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
                         error.partial = self.output()
                         raise
                     waiting = [*self._work.fail(error, self.rows), *waiting]
+
+    def _record(self) -> CallRecord:
+        """What the call was, for the page of an answer."""
+        vocabulary, request = self.model.vocabulary, self.request
+        name, expression, imports = name_of(self.method)
+        given = self.roles
+        roles = {"guide": given.guide, "select": given.select, "report": given.report}
+        others = {
+            "columns": bool(request.columns),
+            "start": bool(request.starts),
+            "warm_start": self.warm_start is not None,
+        }
+        return CallRecord(
+            model=self.model.name,
+            method=name,
+            expression=expression,
+            imports=imports,
+            weights={
+                role: {name: weight for name, weight, _ in rewards}
+                for role, rewards in roles.items()
+            },
+            control=self.control,
+            seeds=request.seeds,
+            others=tuple(name for name, there in others.items() if there),
+            mask_id=vocabulary.mask_id,
+            stop_ids=frozenset(vocabulary.stop_ids),
+            hidden_ids=frozenset({vocabulary.pad_id, vocabulary.fill_id} - {vocabulary.mask_id}),
+        )
 
     def _batch(self) -> Iterator[StepState]:
         work, config = self._work, self.request.config

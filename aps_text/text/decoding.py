@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .vocabulary import Vocabulary
 
-__all__ = ["answer_ids", "decode_canvas", "finished", "open_text"]
+__all__ = ["answer_ids", "decode_canvas", "finished", "open_text", "token_pieces"]
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:
@@ -70,3 +70,25 @@ def open_text(vocabulary: Vocabulary, row: Tensor, begun: str = "") -> str:
     text = str(tokenizer.decode([token for token in row.tolist() if token not in hidden]))
     text = text.replace(tokenizer.convert_ids_to_tokens(mask_id), "_")
     return finished(vocabulary, text, begun)
+
+
+def token_pieces(tokenizer: Any, ids: Iterable[int]) -> dict[int, str]:
+    """The text of single tokens, as they read inside a sentence: with the space before a word.
+
+    Tokens without a text of their own (control tokens, part of a character) get the tokenizer's
+    name for them.
+
+    Args:
+        tokenizer: a Hugging Face fast tokenizer.
+        ids: tokens, each once or more.
+    """
+    return {token: _piece(tokenizer, token) for token in dict.fromkeys(ids)}
+
+
+def _piece(tokenizer: Any, token: int) -> str:
+    """What a token adds after itself: decoders drop the space at the start of a text."""
+    once = str(tokenizer.decode([token], skip_special_tokens=True))
+    twice = str(tokenizer.decode([token, token], skip_special_tokens=True))
+    if once and twice.startswith(once) and "\ufffd" not in twice:
+        return twice[len(once) :]
+    return str(tokenizer.convert_ids_to_tokens(token) or f"<{token}>")

@@ -1,0 +1,131 @@
+"""`CallRecord`: what a page says about the call of an answer, and the Python that repeats it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from aps_rewards.loading import installed_names
+
+from ...core.config import APSConfig
+from ...core.sampler import Method
+from ...methods.registry import METHODS
+from ...text.prompts import Prompt
+
+__all__ = ["CallRecord", "name_of", "repeated"]
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """A call as plain data, with the texts of the tokens its trajectory shows.
+
+    Attributes:
+        model: the model's name.
+        method: the method's name in `METHODS`, else its class.
+        expression: Python for the argument `method`; a name in quotation marks, or an object.
+        imports: `from` lines that `expression` needs.
+        weights: the rewards' weights by role (`guide`, `select`, `report`) and name.
+        control: of the call.
+        seeds: one per prompt.
+        particles: the number among its prompt's answers of each (batch, row).
+        others: further arguments of the call that a page cannot show, by name.
+        mask_id, stop_ids, hidden_ids: tokens drawn as open, as the end, and not at all.
+        pieces: text of every token of the trajectory, with its leading space.
+    """
+
+    model: str
+    method: str
+    expression: str
+    imports: tuple[str, ...]
+    weights: Mapping[str, Mapping[str, float]]
+    control: str | None
+    seeds: list[int]
+    others: tuple[str, ...]
+    mask_id: int
+    stop_ids: frozenset[int]
+    hidden_ids: frozenset[int]
+    particles: dict[tuple[int, int], int] = field(default_factory=dict)
+    pieces: dict[int, str] = field(default_factory=dict)
+
+
+def name_of(method: Method) -> tuple[str, str, tuple[str, ...]]:
+    """A method's name, the Python that makes it, and the imports this needs."""
+    for name, make in METHODS.items():
+        usual = make()
+        if type(usual) is type(method) and _written(usual) == _written(method):
+            return name, repr(name), ()
+    same = [name for name, make in METHODS.items() if type(make()) is type(method)]
+    imports = [f"from {kind.__module__} import {kind.__name__}" for kind in _kinds(method)]
+    name = same[0] if same else type(method).__name__
+    return name, _written(method), tuple(dict.fromkeys(imports))
+
+
+def _written(value: Any) -> str:
+    """Python that makes a method: its class with its fields."""
+    if not callable(getattr(value, "steps", None)):
+        return repr(value)
+    own = fields(value) if is_dataclass(value) else ()
+    parts = [f"{one.name}={_written(getattr(value, one.name))}" for one in own if one.init]
+    return f"{type(value).__name__}({', '.join(parts)})"
+
+
+def _kinds(value: Any) -> Iterable[type]:
+    if not callable(getattr(value, "steps", None)):
+        return
+    yield type(value)
+    for one in fields(value) if is_dataclass(value) else ():
+        yield from _kinds(getattr(value, one.name))
+
+
+def repeated(
+    prompt: Prompt,
+    calls: list[tuple[CallRecord, APSConfig, int, int]],
+) -> str:
+    """Python that answers `prompt` again, with the same draws, and writes the page.
+
+    A reward that is not installed, and arguments a page cannot hold (columns, starts), stand in it
+    by name only; a comment says so.
+
+    Args:
+        calls: `(record, config, seed, particle)` of the answer, and of the one beside it if any.
+    """
+    imports = ["from aps_text import APSConfig, APSPipeline"]
+    lines = [f"pipe = APSPipeline.from_pretrained({calls[0][0].model!r})", f"prompt = {prompt!r}"]
+    names = ["out", "plain"][: len(calls)]
+    known, missing, earlier = set(installed_names()), dict[str, None](), ""
+    for name, (record, config, seed, _) in reversed(list(zip(names, calls, strict=True))):
+        imports += record.imports
+        settings = f"config = {config!r}"
+        lines += [settings] * (settings != earlier)
+        earlier = settings
+        arguments = ["prompt"]
+        for role, keyword in (("guide", ""), ("select", "select="), ("report", "report=")):
+            weights = record.weights.get(role, {})
+            missing |= dict.fromkeys(one for one in weights if one not in known)
+            if weights:
+                spec = ", ".join(
+                    f"{repr(one) if one in known else _identifier(one)}: {weight!r}"
+                    for one, weight in weights.items()
+                )
+                arguments.append(f"{keyword}{{{spec}}}")
+        arguments += [f"method={record.expression}"]
+        arguments += [f"control={record.control!r}"] if record.control else []
+        arguments += [f"{one}={one}" for one in record.others]
+        missing |= dict.fromkeys(record.others)
+        arguments += ["config=config"] + ([f"seeds=[{seed}]"] * (seed != config.call.seed))
+        arguments += ["keep_trajectory=True"]
+        lines.append(f"{name} = pipe({', '.join(arguments)})")
+    record, _, _, particle = calls[0]
+    at = f", index={particle}" if particle and not record.weights.get("select") else ""
+    beside = ", beside=plain" if len(calls) > 1 else ""
+    lines.append(f'out.to_html("answer.html"{at}{beside})')
+    if missing:
+        lines.insert(0, f"# Your own, not in this file: {', '.join(missing)}")
+    return "\n".join([*dict.fromkeys(imports), "", *lines])
+
+
+def _identifier(name: str) -> str:
+    """A reward's name as a Python name."""
+    found = "".join(letter if letter.isalnum() else "_" for letter in name)
+    return found if found.isidentifier() else f"_{found}"

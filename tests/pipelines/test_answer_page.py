@@ -1,0 +1,275 @@
+"""The page of an answer: what it holds, what it escapes, and what a browser shows of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from browser import CHROMIUM, chromium
+from tiny import tiny_text_model
+
+from aps_text import APSPipeline
+from aps_text.methods.fk_steering import FKSteering
+from aps_text.pipelines.page.call import name_of
+from aps_text.pipelines.page.frames import END, HIDDEN, OPEN, frames_of
+from aps_text.text.decoding import token_pieces
+
+SMALL = {"steps": 6, "max_new_tokens": 10}
+NASTY = "</script><img src=x onerror=hit()> & \u2028\u202e'"
+
+
+def vowels(prompts, completions, **columns):
+    return [sum(letter in "aeiou" for letter in text) / 8 for text in completions]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return APSPipeline(tiny_text_model(dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def pair(pipe):
+    """Steered and plain answers of two questions, one of them with markup in it."""
+    questions = ["what is a dog ?", NASTY]
+    steered = pipe(questions, vowels, keep_trajectory=True, **SMALL)
+    return steered, pipe.generate(questions, reward=vowels, keep_trajectory=True, **SMALL)
+
+
+class Reader(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.attributes, self.data, self._in = [], [], {}, ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        self._in = dict(attrs).get("id", tag)
+
+    def handle_data(self, data):
+        self.data[self._in] = self.data.get(self._in, "") + data
+
+
+def words(pipe, state, row):
+    """What a canvas shows, read off the state: a text a position, None for what is hidden."""
+    model, shown, ended = pipe.model, [], False
+    for token in state.z[row].tolist():
+        if token == model.parts.mask_id:
+            shown.append("")
+        elif token in model.stop_ids and not ended:
+            shown.append("■")
+            ended = True
+        elif token in (*model.stop_ids, model.fill_id, model.parts.pad_id):
+            shown.append(None)
+        else:
+            name = pipe.tokenizer.convert_ids_to_tokens(token)
+            shown.append(name.removeprefix("##"))
+    return shown
+
+
+def replayed(data, step):
+    """The canvas after a step, by the format's description in `frames`."""
+    pieces = list(data["first"])
+    for frame in data["frames"]:
+        if frame["s"] <= step:
+            for at in range(0, len(frame["z"]), 3):
+                pieces[frame["z"][at]] = frame["z"][at + 1]
+    known = {OPEN: "", END: "■", HIDDEN: None}
+    return [known[one] if one in known else data["pieces"][one].strip() for one in pieces]
+
+
+def test_the_frames_replay_the_states(pipe, pair):
+    for out in pair:
+        for index in range(len(out)):
+            batch, row = out.places[index]
+            states = out.trajectory[batch]
+            data = frames_of(states, row, out.record).as_dict()
+            assert set(data["first"]) == {OPEN}
+            for state in states:
+                assert replayed(data, state.step + 1) == words(pipe, state, row)
+                frame = next((f for f in data["frames"] if f["s"] == state.step + 1), None)
+                if frame is not None:
+                    kept = state.revealed[row].nonzero().squeeze(-1).tolist()
+                    assert frame["a"][::3] == kept
+            assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_the_curves_are_the_states_rewards_while_the_row_was_open(pair):
+    steered, plain = pair
+    data = frames_of(steered.trajectory[0], 0, steered.record).as_dict()
+    guided = [s for s in steered.trajectory[0] if s.guided]
+    found = {frame["s"]: frame for frame in data["frames"] if frame.get("r")}
+    assert found
+    for state in guided:
+        if state.step + 1 in found:
+            frame = found[state.step + 1]
+            assert frame["r"]["vowels"] == pytest.approx(
+                float(state.rewards["vowels"][0]), rel=1e-4
+            )
+            assert frame["k"] == pytest.approx(float(state.kl[0]), rel=1e-4)
+    assert not any(f.get("r") for f in frames_of(plain.trajectory[0], 0, plain.record).frames)
+
+
+def test_everything_typed_is_text(pair):
+    steered, plain = pair
+    html = steered.to_html(index=1, beside=plain)
+    read = Reader(html)
+    assert "img" not in read.tags
+    assert read.tags.count("script") == 2  # the data and ours
+    assert not [name for name, _ in read.attributes if name.startswith("on")]
+    assert "\u2028" not in html.split("<script", 1)[1]
+    assert read.data["h1"] == NASTY
+    assert json.loads(read.data["data"])[1]["title"] == "aps"
+    assert not re.search(r"(?:src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org)", html.replace(
+        "&lt;img src=x", ""))  # fmt: skip
+
+
+def test_a_rewards_name_and_an_answer_with_markup_are_text(pipe):
+    def odd(prompts, completions, **columns):
+        return [0.5 + len(text) / 100 for text in completions]
+
+    odd.__name__ = "</script><b onclick=x>"
+    out = pipe("why ?", odd, keep_trajectory=True, **SMALL)
+    out.text[0] = "<b>bold</b>"
+    read = Reader(out.to_html())
+    assert "b" in read.tags  # the value of a reward
+    assert not [name for name, _ in read.attributes if name == "onclick"]
+    assert "<b>bold</b>" in "".join(read.data.values())
+
+
+def test_it_is_small_at_48_tokens_and_48_steps(pipe):
+    settings = {"steps": 48, "max_new_tokens": 48, "keep_trajectory": True, "temperature": 1.0}
+    steered = pipe("why ?", vowels, **settings)
+    plain = pipe.generate("why ?", reward=vowels, **settings)
+    assert len(steered.trajectory[0]) > 40
+    assert len(steered.to_html(beside=plain).encode()) < 100_000
+
+
+def test_it_is_written_where_asked(pair, tmp_path):
+    steered, _ = pair
+    html = steered.to_html(tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == html
+    assert html.startswith("<!DOCTYPE html>")
+    assert steered.to_html() == html
+
+
+def test_what_cannot_be_shown_is_named(pipe, pair):
+    steered, plain = pair
+    without = pipe("what is a dog ?", vowels, **SMALL)
+    with pytest.raises(ValueError, match="keep_trajectory=True"):
+        without.to_html()
+    with pytest.raises(ValueError, match="keep_trajectory=True"):
+        steered.to_html(beside=without)
+    with pytest.raises(ValueError, match="no answer 2: the output has 2"):
+        steered.to_html(index=2)
+    with pytest.raises(ValueError, match="beside answers another prompt"):
+        steered[1:].to_html(beside=plain)
+
+
+@pytest.mark.parametrize("method", ["aps", "svdd", FKSteering(particles=2)], ids=str)
+def test_the_python_of_the_page_repeats_the_answers(pipe, method, tmp_path, monkeypatch):
+    settings = {"num_return_sequences": 2, "keep_trajectory": True, "temperature": 1.0, **SMALL}
+    question = ["why ?", "what is a dog ?"]
+    out = pipe(question, "length", method=method, seeds=[3, 5], **settings)
+    plain = pipe.generate(question, reward="length", seeds=[3, 5], **settings)
+    code = Reader(out.to_html(index=3, beside=plain)).data["pre"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(APSPipeline, "from_pretrained", lambda name: pipe)
+    found = {}
+    exec(code, found)
+    assert found["out"].token_ids[1] == out.token_ids[3]
+    assert found["plain"].token_ids[1] == plain.token_ids[3]
+    again = Reader((tmp_path / "answer.html").read_text(encoding="utf-8"))
+    first = json.loads(Reader(out.to_html(index=3, beside=plain)).data["data"])
+    assert [one["frames"] for one in json.loads(again.data["data"])] == [
+        one["frames"] for one in first
+    ]
+
+
+def test_a_method_is_named_as_it_was_made():
+    assert name_of(FKSteering()) == ("fk", "'fk'", ())
+    name, code, imports = name_of(FKSteering(particles=2))
+    found = {}
+    exec("\n".join([*imports, f"made = {code}"]), found)
+    assert (name, found["made"]) == ("fk", FKSteering(particles=2))
+
+
+def test_pieces_keep_the_space_before_a_word(pipe):
+    tokenizer = pipe.tokenizer
+    ids = tokenizer.convert_tokens_to_ids(["dog", "##s", "[UNK]"])
+    assert list(token_pieces(tokenizer, ids).values()) == [" dog", "s", "[UNK]"]
+
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+TOKENS = """[...document.querySelectorAll('#canvas%d .token')].map(
+  t => [Number(t.dataset.at), t.textContent, t.classList.contains('anchor')])"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@needs_browser
+def test_a_browser_shows_the_tokens_of_each_step(pipe, pair, browser, tmp_path):
+    steered, plain = pair
+    steered.to_html(tmp_path / "a.html", index=1, beside=plain)
+    browser.look()
+    browser.open(tmp_path / "a.html")
+    assert browser.js("document.getElementById('play').textContent") == "Play"  # motion is reduced
+    seen = 0
+    for side, out in enumerate([plain, steered]):
+        batch, row = out.places[1]
+        for state in out.trajectory[batch]:
+            browser.js(f"location.hash = '#step={state.step + 1}'")
+            browser.js("new Promise(r => setTimeout(r, 20))")
+            want = [
+                (at, text, bool(state.revealed[row, at]))
+                for at, text in enumerate(words(pipe, state, row))
+                if text is not None
+            ]
+            assert [tuple(one) for one in browser.js(TOKENS % side)] == want
+            seen += sum(kept for _, _, kept in want)
+    assert seen > 5
+    assert browser.js("document.querySelectorAll('img').length") == 0
+    assert browser.errors == []
+
+
+@needs_browser
+def test_keys_and_play_move_the_steps(pair, browser, tmp_path):
+    steered, plain = pair
+    steered.to_html(tmp_path / "b.html", beside=plain)
+    at = "document.getElementById('step').value"
+    browser.look()
+    browser.open(tmp_path / "b.html", "#step=2")
+    browser.press("ArrowRight")
+    assert browser.js(at) == "3"
+    browser.press("Home")
+    assert browser.js(at) == "0"
+    browser.press("End")
+    assert browser.js(at) == browser.js("document.getElementById('step').max")
+    browser.look(still=False)
+    browser.open(tmp_path / "b.html")
+    browser.js("new Promise(r => setTimeout(r, 900))")
+    assert int(browser.js(at)) >= 1  # it plays by itself
+    browser.press(" ")
+    held = browser.js(at)
+    browser.js("new Promise(r => setTimeout(r, 700))")
+    assert browser.js(at) == held
+    assert browser.errors == []
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_sticks_out_on_a_phone(pair, browser, tmp_path, dark):
+    steered, plain = pair
+    steered.to_html(tmp_path / "c.html", index=1, beside=plain)
+    browser.look(dark=dark, width=390, height=844)
+    browser.open(tmp_path / "c.html")
+    assert browser.js("document.documentElement.scrollWidth") <= 390
+    light = browser.js("getComputedStyle(document.body).backgroundColor")
+    assert light == ("rgb(21, 24, 28)" if dark else "rgb(251, 251, 249)")
