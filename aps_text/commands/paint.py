@@ -34,6 +34,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("--reference", metavar="FILE", help="an image whose style the new ones take")
+    add("--reference-mask", metavar="FILE", help="white where the reference counts")
     add(
         "--statistic",
         metavar="NAME",
@@ -51,6 +52,8 @@ def add_parser(subparsers: Any) -> None:
 
 def paint_command(args: argparse.Namespace) -> int:
     """Paint or edit, write the images and print what they reach."""
+    from ..images.files import read_mask
+
     check_flags(args)
     pipe = load_pipeline(args)
     guided = args.reference is not None or args.image is not None
@@ -60,7 +63,12 @@ def paint_command(args: argparse.Namespace) -> int:
     style, what = None, f"an image of {pipe.model.name}"
     if args.reference is not None:
         reference = read_picture(args.reference, pipe.size, what)
-        style = pipe.style(reference, args.statistic or "channels", sigma=args.style_sigma)
+        style = pipe.style(
+            reference,
+            args.statistic or "channels",
+            sigma=args.style_sigma,
+            within=None if args.reference_mask is None else read_mask(args.reference_mask),
+        )
         shown["reference"] = reference[0]
     if args.image is None:
         found = pipe.paint(condition, style=style, **options)
@@ -88,7 +96,7 @@ def check_flags(args: argparse.Namespace) -> None:
     for flag in ("keep_sigma", "widen", "no_paste"):
         if args.image is None and getattr(args, flag) not in (None, False):
             raise ValueError(f"--{flag.replace('_', '-')} is of an edit: give --image and --mask")
-    for flag in ("statistic", "style_sigma"):
+    for flag in ("statistic", "style_sigma", "reference_mask"):
         if args.reference is None and getattr(args, flag) is not None:
             raise ValueError(f"--{flag.replace('_', '-')} is of a style: give --reference")
 

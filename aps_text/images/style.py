@@ -231,17 +231,31 @@ class Style(Arithmetic):
 
     @classmethod
     def of(
-        cls, statistic: Statistic, references: Tensor, sigma: float | None = None, **options: Any
+        cls,
+        statistic: Statistic,
+        references: Tensor,
+        sigma: float | None = None,
+        *,
+        within: Tensor | None = None,
+        **options: Any,
     ) -> Style:
         """The style of reference images `(B, C, H, W)` in [-1, 1].
 
         Args:
             sigma: None is the statistic's usual one.
+            within: `(H, W)` bool, the pixels of the references that count; None is all of them.
             options: the remaining attributes of the class.
         """
         check_images(references)
+        if within is not None and (
+            within.dtype != torch.bool or within.shape != references.shape[-2:] or not within.any()
+        ):
+            raise ValueError(
+                f"within is bool like the references, {tuple(references.shape[-2:])}, and not "
+                f"False everywhere; got {tuple(within.shape)} {within.dtype}"
+            )
         with torch.no_grad():
-            target = statistic(references)
+            target = statistic(references, within)
         return cls(statistic, target, statistic.sigma if sigma is None else sigma, **options)
 
     def take(self, rows: Tensor) -> Style:

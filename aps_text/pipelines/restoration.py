@@ -151,6 +151,7 @@ class RestorationPipeline:
         statistic: str | Statistic = "channels",
         *,
         sigma: float | None = None,
+        within: Tensor | None = None,
     ) -> Style:
         """The style of a reference image `(1, C, H, W)` in [-1, 1], for `paint` and `edit`.
 
@@ -159,9 +160,11 @@ class RestorationPipeline:
                 filters if it has none), `histogram`, or a `Statistic`.
             sigma: standard deviation of every statistic, > 0; smaller is stricter. None is the
                 statistic's usual one.
+            within: `(H, W)` bool, the pixels of the reference that count; None is all of them. A
+                background that counts is part of the style.
 
         Raises:
-            ValueError: an image of another size, or an unknown statistic.
+            ValueError: an image or a mask of another size, or an unknown statistic.
         """
         self._check(reference)
         if isinstance(statistic, str):
@@ -172,6 +175,7 @@ class RestorationPipeline:
             statistic,
             reference.to(device),
             sigma,
+            within=None if within is None else within.to(device),
             decode=tokenizer.decode,
             codebook=tokenizer.codebook,
         )

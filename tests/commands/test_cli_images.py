@@ -124,6 +124,10 @@ def test_painting_by_class_and_by_style(folder, files, tmp_path, capsys):
     assert all(record["log style"] for record in found["images"])
     assert found["cost"]["reward_backwards"] > 0
     assert read_image(tmp_path / "painted-2.png", 1).shape == (1, 1, 16, 16)
+    part = ["--reference-mask", str(files / "mask.png"), "--json"]
+    assert main([*args, *style, "--style-sigma", "0.005", *part]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert other["images"][0]["log style"] != found["images"][0]["log style"]
 
 
 def test_an_edit_keeps_the_pixels_outside_of_the_mask(folder, files, tmp_path, capsys):
@@ -169,6 +173,7 @@ BAD = [
     ("paint", ("--image", "one.png"), "takes both --image and --mask"),
     ("paint", ("--widen", "1"), "--widen is of an edit"),
     ("paint", ("--statistic", "gram"), "--statistic is of a style: give --reference"),
+    ("paint", ("--reference-mask", "mask.png"), "--reference-mask is of a style"),
     ("paint", ("--reference", "small.png"), "is 8 x 8 pixels, and an image of "),
     ("paint", ("--reference", "one.png", "--statistic", "mood"), "statistic is one of channels"),
     ("paint", ("--image", "one.png", "--mask", "grey.png"), "has grey pixels"),

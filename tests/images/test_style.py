@@ -116,6 +116,19 @@ def test_only_the_pixels_of_a_mask_count(statistic, channels, count):
 
 
 @every
+def test_a_mask_of_the_reference_says_what_its_style_is(statistic, channels, count):
+    x = images(2, channels, (16, 16))
+    within = torch.zeros(16, 16, dtype=torch.bool)
+    within[4:12, 4:12] = True
+    part = Style.of(statistic, x, within=within)
+    assert torch.allclose(part.target, statistic(x, within))
+    assert not torch.allclose(part.target, Style.of(statistic, x).target, atol=1e-4)
+    assert torch.allclose(
+        part.inside(within).distance(x), torch.zeros(2, dtype=torch.double), atol=1e-10
+    )
+
+
+@every
 def test_it_is_taken_by_rows(statistic, channels, count):
     x = images(3, channels, (16, 16))
     style, rows = Style.of(statistic, x), torch.tensor([2, 0, 0])
@@ -196,6 +209,16 @@ BAD = [
     (lambda: Style(Histogram(), torch.zeros(1, 6), "1"), TypeError, "sigma is a number, got '1'"),
     (lambda: Style(Histogram(), torch.zeros(6), 0.1), ValueError, r"target is \(B, m\)"),
     (lambda: Style(Histogram(), torch.full((1, 6), math.nan), 0.1), ValueError, "finite"),
+    (
+        lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.ones(8, 4).bool()),
+        ValueError,
+        r"within is bool like the references, \(8, 8\), .* got \(8, 4\)",
+    ),
+    (
+        lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.zeros(8, 8).bool()),
+        ValueError,
+        "not False everywhere",
+    ),
     (lambda: style().inside(torch.ones(4, 4)), ValueError, r"where is \(H, W\) bool"),
     (lambda: style().inside(torch.zeros(8, 8).bool()), ValueError, "False everywhere"),
     (
