@@ -5,22 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .commands import eval as evaluation
 from .commands import models, paint, plan, restore, verify
 from .commands import rewards as reward_commands
+from .commands.canvas import Canvas
+from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
 from .commands.waiting import said, waiting
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
-    from .core.states import StepState
     from .pipelines.output import APSOutput
-    from .pipelines.text import APSPipeline
 
 __all__ = ["main"]
 
@@ -45,6 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"aps_text {__version__}")
     parser.set_defaults(run=lambda args: help_command(parser))
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        help="print a completion script for this shell: bash, zsh or tcsh",
+    )
     commands = parser.add_subparsers(title="commands")
     ask = commands.add_parser("ask", help="answer questions, plainly and steered")
     ask.add_argument("questions", nargs="+", metavar="QUESTION")
@@ -78,6 +82,12 @@ def build_parser() -> argparse.ArgumentParser:
     ask.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
     ask.add_argument("--json", action="store_true", help="for machines")
+    html = ask.add_argument(
+        "--html",
+        metavar="FILE",
+        help="write a page that shows the plain and the steered answer step by step",
+    )
+    html.complete = FILES  # type: ignore[attr-defined]  # read by shtab
     add_settings(ask)
     add_loading(ask)
     ask.set_defaults(run=ask_command)
@@ -111,6 +121,8 @@ def ask_command(args: argparse.Namespace) -> int:
     refuse_unread(method, options, preset)
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]
+    if args.html and not Path(args.html).absolute().parent.is_dir():
+        raise ValueError(f"--html {args.html}: there is no such folder; make it first")
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
@@ -139,12 +151,15 @@ def ask_command(args: argparse.Namespace) -> int:
                 config=config,
                 **how,
                 on_step=shown.step if shown is not None else None,
+                keep_trajectory=bool(args.html),
                 progress=False if shown is not None else None,
             )
     finally:
         if shown is not None:
             shown.close()
     warnings = warnings_in(outputs[args.method], outputs["plain"])
+    if args.html:
+        write_pages(args.html, outputs[args.method], outputs["plain"])
     if args.json:
         found = outputs[args.method].as_dicts()
         if args.method != "plain":
@@ -161,6 +176,15 @@ def ask_command(args: argparse.Namespace) -> int:
         for warning in warnings:
             print(f"warning: {warning}")
     return 0
+
+
+def write_pages(name: str, steered: APSOutput, plain: APSOutput) -> None:
+    """Write a page for each answer: `name`, or `name-1.html`, `name-2.html`, ... if several."""
+    path = Path(name)
+    for index in range(len(steered)):
+        one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
+        steered.to_html(one, index=index, beside=None if steered is plain else plain)
+        print(f"aps: wrote {one}", file=sys.stderr)
 
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
@@ -198,64 +222,6 @@ def show(outputs: dict[str, APSOutput]) -> None:
             style="dim",
             soft_wrap=True,
         )
-
-
-class Canvas:
-    """Prints the first row of the canvas at every step, in place on a terminal.
-
-    Tokens committed by the step are bold; the line ends with the step and the guiding rewards.
-    """
-
-    def __init__(self, pipe: APSPipeline) -> None:
-        from rich.console import Console
-        from rich.live import Live
-
-        self.pipe, self.console = pipe, Console(highlight=False)
-        self._live: Live | None = None
-
-    def title(self, method: str) -> None:
-        """Print a title above a method's steps."""
-        self.close()
-        self.console.rule(method)
-
-    def close(self) -> None:
-        """Keep the last canvas on the terminal."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
-    def step(self, step: int, state: StepState) -> None:
-        """Print the canvas: open positions as dots, anchors of this step in bold green."""
-        from rich.live import Live
-
-        line = self._drawn(step, state)
-        if not self.console.is_terminal:
-            self.console.print(line)
-            return
-        if step == 0:  # the next batch begins below
-            self.close()
-        if self._live is None:
-            self._live = Live(console=self.console, auto_refresh=False)
-            self._live.start()
-        self._live.update(line, refresh=True)
-
-    def _drawn(self, step: int, state: StepState) -> Text:
-        from rich.text import Text
-
-        model = self.pipe.model
-        mask_id, pad_id = model.parts.mask_id, model.parts.pad_id
-        line = Text(f"{step + 1:>3}  ", style="dim")
-        for token, anchor in zip(state.z[0].tolist(), state.revealed[0].tolist(), strict=True):
-            if token == pad_id:
-                continue
-            word: Any = "·" if token == mask_id else model.tokenizer.convert_ids_to_tokens(token)
-            word = "■" if token in model.stop_ids else word
-            joined = word.startswith("##")
-            line.append("" if joined else " ")
-            line.append(word.removeprefix("##"), style="bold green" if anchor else "")
-        for name, values in state.rewards.items():
-            line.append(f"   {name} {float(values[0]):.3f}", style="dim")
-        return line
 
 
 if __name__ == "__main__":

@@ -1,0 +1,93 @@
+"""`Canvas`: `aps ask --show`, a canvas on the terminal that fills as it is computed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
+
+    from ..core.states import StepState
+    from ..pipelines.text import APSPipeline
+
+__all__ = ["Canvas"]
+
+EARLY, LATE = (86, 156, 255), (255, 140, 66)  # sRGB of tokens committed first and last
+
+
+class Canvas:
+    """Prints the first row of the canvas at every step, in place on a terminal.
+
+    Tokens that the step kept (the anchors) are bold on green, the others coloured from blue to
+    orange by the step that committed them; the line ends with the guiding rewards. Without a
+    terminal each step is a line without colours, and `NO_COLOR` leaves the bold face only.
+    """
+
+    def __init__(self, pipe: APSPipeline) -> None:
+        from rich.console import Console
+
+        self.pipe, self.console = pipe, Console(highlight=False)
+        self._live: Live | None = None
+        self._pieces: dict[int, str] = {}
+
+    def title(self, method: str) -> None:
+        """Print a title above a method's steps."""
+        self.close()
+        self.console.rule(method)
+
+    def close(self) -> None:
+        """Keep the last canvas on the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def step(self, step: int, state: StepState) -> None:
+        """Print the canvas after a step; open positions are dots."""
+        from rich.live import Live
+
+        line = self._drawn(step, state)
+        if not self.console.is_terminal:
+            self.console.print(line)
+            return
+        if step == 0:  # the next batch begins below
+            self.close()
+        if self._live is None:
+            self._live = Live(console=self.console, auto_refresh=False)
+            self._live.start()
+        self._live.update(line, refresh=True)
+
+    def _drawn(self, step: int, state: StepState) -> Text:
+        from rich.text import Text
+
+        parts, stop_ids = self.pipe.model.parts, self.pipe.model.stop_ids
+        hidden = {parts.pad_id, self.pipe.model.fill_id} - {parts.mask_id, *stop_ids}
+        line = Text()
+        line.append(f"{step + 1:>3} ", style="dim")
+        row = (state.z[0].tolist(), state.revealed[0].tolist(), state.written[0].tolist())
+        for token, anchor, wrote in zip(*row, strict=True):
+            if token in hidden:
+                continue
+            if token == parts.mask_id:
+                line.append(" ·", style="dim")
+                continue
+            piece = " ■" if token in stop_ids else self._piece(token)
+            line.append(" " * piece.startswith(" "))
+            when = tint(wrote / max(state.steps - 1, 1)) if wrote >= 0 else ""
+            line.append(piece.strip() or "⏎", style="bold black on green" if anchor else when)
+        for name, values in state.rewards.items():
+            line.append(f"   {name} {float(values[0]):.3f}", style="dim")
+        return line
+
+    def _piece(self, token: int) -> str:
+        from ..text.decoding import token_pieces
+
+        if token not in self._pieces:
+            self._pieces |= token_pieces(self.pipe.model.tokenizer, [token])
+        return self._pieces[token]
+
+
+def tint(share: float) -> str:
+    """rich's name of the colour at `share` in [0, 1] of the way from the first step to the last."""
+    mixed = [round(a + (b - a) * share) for a, b in zip(EARLY, LATE, strict=True)]
+    return f"rgb({mixed[0]},{mixed[1]},{mixed[2]})"

@@ -1,0 +1,39 @@
+"""`aps --print-completion SHELL`, by shtab.
+
+shtab prints a static script, once: pressing TAB starts no Python. (argcomplete asks the program
+itself at each TAB, which takes as long as importing it.)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["FILES", "SHELLS", "PrintCompletion"]
+
+SHELLS = ("bash", "zsh", "tcsh")
+FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+"""shtab's FILE: an option that takes a file name."""
+
+
+class PrintCompletion(argparse.Action):
+    """Prints the completion script of the whole parser and exits."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, choices=SHELLS, **kwargs)
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Raises `SystemExit`: 0 after printing, 2 if shtab is not installed."""
+        try:
+            import shtab
+        except ImportError:
+            parser.error("--print-completion needs shtab; pip install shtab")
+        print(shtab.complete(parser, values))
+        parser.exit()

@@ -1,0 +1,109 @@
+"""`aps ask --html` and `--show`, and the completion of shells."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+from rich.console import Console
+from tiny import tiny_text_model, write_tiny
+
+from aps_text import APSPipeline
+from aps_text.cli import main
+from aps_text.commands.canvas import Canvas, tint
+from aps_text.commands.completion import SHELLS
+
+SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1", "--reward", "length"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model"))
+
+
+def data(path):
+    html = path.read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+
+
+def test_a_page_holds_the_plain_and_the_steered_answer(folder, tmp_path, capsys):
+    path = tmp_path / "answer.html"
+    assert main(["ask", "who?", "--model", folder, *SMALL, "--json", "--html", str(path)]) == 0
+    shown = capsys.readouterr()
+    found = data(path)
+    assert [side["title"] for side in found] == ["plain", "aps"]
+    answer = json.loads(shown.out)  # the notice is on stderr
+    assert found[1]["rewards"] == pytest.approx(answer["rewards"])
+    assert f"wrote {path}" in shown.err
+
+
+def test_several_answers_are_numbered_pages(folder, tmp_path):
+    path = str(tmp_path / "a.html")
+    plain = ["--method", "plain", "--steps", "3", "--max-new-tokens", "6", "--reward", "length"]
+    assert main(["ask", "who?", "why?", "--model", folder, *plain, "--html", path]) == 0
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a-1.html", "a-2.html"]
+    assert [side["title"] for side in data(tmp_path / "a-2.html")] == ["plain"]
+
+
+def test_a_folder_that_is_not_there_is_named_before_anything_runs(folder, tmp_path, capsys):
+    path = str(tmp_path / "no" / "a.html")
+    assert main(["ask", "who?", "--model", folder, *SMALL, "--html", path]) == 2
+    shown = capsys.readouterr()
+    assert "there is no such folder" in shown.err
+    assert shown.out == ""
+
+
+def drawn(**how):
+    """What `Canvas` writes for a run of four steps."""
+    pipe, screen = APSPipeline(tiny_text_model()), io.StringIO()
+    canvas = Canvas(pipe)
+    canvas.console = Console(file=screen, width=100, **how)
+    pipe.generate("why ?", on_step=canvas.step, steps=4, max_new_tokens=8)
+    canvas.close()
+    return screen.getvalue()
+
+
+def test_anchors_and_the_time_of_commitment_are_coloured_on_a_terminal():
+    text = drawn(force_terminal=True, color_system="truecolor")
+    assert "\x1b[1;30;42m" in text  # bold black on green
+    first = ";".join(re.findall(r"\d+", tint(0.0)))
+    assert f"\x1b[38;2;{first}m" in text
+    assert tint(0.0) != tint(1.0)
+
+
+def test_a_pipe_and_no_colour_get_no_colours(monkeypatch):
+    assert "\x1b" not in drawn()
+    monkeypatch.setenv("NO_COLOR", "1")
+    text = drawn(force_terminal=True, color_system="truecolor")
+    assert not re.search(r"\x1b\[[\d;]*(?:3[0-8]|4[0-8])[;m]", text)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_completion_script_knows_the_commands(shell, capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit) as end:
+        main(["--print-completion", shell])
+    assert end.value.code == 0
+    script = capsys.readouterr().out
+    assert "ask" in script
+    assert "--html" in script or "html" in script
+    if shell != "tcsh" and shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=script, text=True, capture_output=True)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_bash_completes_a_command_and_an_option(capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    script = capsys.readouterr().out
+    asked = """
+COMP_WORDS=(aps ask --htm); COMP_CWORD=2; COMP_LINE="aps ask --htm"
+_shtab_aps_text aps 2>/dev/null || _shtab_aps; printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    run = subprocess.run(["bash", "-c", script + asked], text=True, capture_output=True)
+    assert "--html" in run.stdout.split()
