@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
 import run_pages
 from paths import ROOT
+
+from aps_text.cli import build_parser
 
 PAGES = [ROOT / "docs" / "getting_started.md", *sorted((ROOT / "docs" / "tasks").glob("*.md"))]
 BOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -24,6 +28,15 @@ def test_code_prints_what_the_page_says(path, tmp_path, monkeypatch):
         assert run_pages.same(one.stated, one.printed), (
             f"{one.code}\nsays:\n{one.stated}\nprinted:\n{one.printed}\n{MEND}{path}"
         )
+
+
+def test_commands_that_are_only_shown_are_understood():
+    shown = [
+        line for path in PAGES for line in re.findall(r"^\$ aps (.*)$", path.read_text(), re.M)
+    ]
+    assert len(shown) >= 4
+    for line in shown:
+        assert callable(build_parser().parse_args(shlex.split(line)).run)
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
