@@ -121,7 +121,6 @@ class OutputBuilder:
         rewards = out.rewards
         out.failures = list(out.failures)
         out.trajectory, out.adapters = list(self.trajectory), list(self.adapters)
-        self._name_tokens(out)
         for name in dict.fromkeys(name for one in self._traces for name in one.after):
             rewards.relaxed[name] = [one.after.get(name, math.nan) for one in self._traces]
             rewards.before[name] = [one.before.get(name, math.nan) for one in self._traces]
@@ -137,6 +136,7 @@ class OutputBuilder:
         if failed or self.roles.select:
             out = out.take(self._kept(failed))
         self.cost.stop(self.model.parts.device)
+        self._name_tokens(out)  # no part of what the answers cost
         return out
 
     def _name_tokens(self, out: APSOutput) -> None:

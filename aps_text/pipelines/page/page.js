@@ -51,6 +51,7 @@
         text = ghost ? side.pieces[state.drawn.get(place)] || " ■" : " ";
         token.title = "open";
         if (ghost) token.classList.add("ghost");
+        if (text === " ■") token.classList.add("end");
       } else if (piece === 1) {
         text = " ■";
         token.title = "end of the answer";
@@ -149,7 +150,7 @@
   }
 
   const names = new Set(sides.flatMap((side) => side.frames.flatMap((f) => Object.keys(f.r || {}))));
-  const movers = [...names].map((name) => panel(name, "at each step; dashed: the final text's",
+  const movers = [...names].map((name) => panel(name, "at each step; dashed: of the final text",
     (frame) => (frame.r ? frame.r[name] : undefined),
     (side) => (typeof side.rewards[name] === "number" ? side.rewards[name] : null)));
   movers.push(panel("KL", "x_phi from the base model, nats per open token",
