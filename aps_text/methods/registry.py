@@ -72,7 +72,7 @@ def as_method(known: Mapping[str, Callable[..., Method]], method: str | Method) 
     if isinstance(method, str):
         return build_method(known, method, {})
     if isinstance(method, type) or not callable(getattr(method, "steps", None)):
-        got = f"a {type(method).__name__}"
+        got = f"{method!r:.80}"
         if isinstance(method, type):
             got = f"the class {method.__name__} itself; call it"
         raise TypeError(

@@ -1,7 +1,9 @@
-"""What a method declares that reweights draws of the base sampler by `exp(r(x)/beta)`.
+"""What a method declares whose target is the base sampler's law, reweighted by `exp(r(x)/beta)`.
 
-Its target is `p(x) exp(r(x)/beta)` with p the law of the base sampler, so it runs the loop without
-guidance. Of the call's guidance it reads `beta` alone, and nothing if it has a beta of its own.
+The target is `p(x) exp(r(x)/beta)` with p the law of the base sampler. By default such a method
+runs the loop without guidance, and of the call's guidance it reads `beta` alone, or nothing if it
+has a beta of its own. A method that proposes from a tilted distribution (APS-SMC, twisted SMC) adds
+the settings of its proposal.
 """
 
 from __future__ import annotations

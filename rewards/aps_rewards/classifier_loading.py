@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,23 +26,49 @@ HEADS = ("score.weight", "classifier.weight", "classifier.out_proj.weight", "out
 ADAPTER = "adapter_config.json"
 
 
+class _Quiet:
+    """Counts the threads that load: the first hides transformers' reports, the last shows them."""
+
+    def __init__(self) -> None:
+        self._lock, self._depth = threading.Lock(), 0
+        self._bars, self._level = True, 0
+
+    def enter(self) -> None:
+        from transformers.utils import logging
+
+        with self._lock:
+            self._depth += 1
+            if self._depth == 1:
+                self._bars, self._level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+                logging.disable_progress_bar()
+                logging.set_verbosity(logging.CRITICAL)
+
+    def leave(self) -> None:
+        from transformers.utils import logging
+
+        with self._lock:
+            self._depth -= 1
+            if self._depth == 0:
+                logging.set_verbosity(self._level)
+                if self._bars:
+                    logging.enable_progress_bar()
+
+
+_QUIET = _Quiet()
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Context in which transformers shows no progress bars and no reports of what it loads.
 
-    What is wrong with the files is in our own errors. The level of its logger is restored.
+    What is wrong with the files is in our own errors. The level of its logger is restored when the
+    last thread has left the context.
     """
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity(max(level, logging.CRITICAL))
+    _QUIET.enter()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
+        _QUIET.leave()
 
 
 def load_classifier(
@@ -77,8 +104,8 @@ def load_classifier(
         if "ignore_mismatched_sizes" in what:  # it speaks of a report that is not shown
             what = _misfit(Path(os.path.expanduser(source)))
         raise ValueError(
-            f"{str(source)!r} cannot be loaded as a reward model: {what}; compare its config.json "
-            "with the published file"
+            f"{str(source)!r} cannot be loaded as a reward model: {what}; download its files "
+            "again, or compare its config.json with the published file"
         ) from error
 
 

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from rich.console import Console
+from rich.style import Style
 from tiny import tiny_text_model, write_tiny
 
 from aps_text import APSPipeline
@@ -59,6 +60,7 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(folder, tmp_pa
 
 def drawn(**how):
     """What `Canvas` writes for a run of four steps."""
+    Style.parse.cache_clear()  # a style keeps the codes of the first terminal it was shown on
     pipe, screen = APSPipeline(tiny_text_model()), io.StringIO()
     canvas = Canvas(pipe)
     canvas.console = Console(file=screen, width=100, **how)

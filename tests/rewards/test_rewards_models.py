@@ -288,3 +288,17 @@ def test_a_wrong_config_is_an_error_of_ours(folders, tmp_path, field, value, sai
         load_reward(str(folder))
     shown = capfd.readouterr()
     assert shown.out + shown.err == ""
+
+
+def test_two_loads_at_once_leave_the_reports_as_they_were():
+    from aps_rewards.classifier_loading import quiet
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    one, two = quiet(), quiet()
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)  # the first ends while the second still loads
+    assert logging.get_verbosity() == logging.CRITICAL
+    two.__exit__(None, None, None)
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, bars)

@@ -92,9 +92,9 @@ class Answerer:
         cause (`CAUSED_BY_A_PROMPT`: beyond the context, out of memory) fails the whole call, and
         each prompt is then tried alone.
 
-        All other errors are raised, since every further prompt would only repeat them: an
-        `OSError` as it is, a mistake in the code (`AttributeError`, `TypeError`, ...) after its
-        traceback was logged.
+        All other errors of the call are raised, since every further prompt would only repeat them:
+        an `OSError` as it is, a mistake in the code (`AttributeError`, `TypeError`, ...) after its
+        traceback was logged. So are errors of measuring the answers, as they are.
         """
         good = [unit for unit in units if not unit.item.problem]
         if len(good) < len(units):
