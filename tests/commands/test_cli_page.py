@@ -60,7 +60,8 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(folder, tmp_pa
 
 def drawn(**how):
     """What `Canvas` writes for a run of four steps."""
-    Style.parse.cache_clear()  # a style keeps the codes of the first terminal it was shown on
+    for cached in (Style.parse, Style._add):  # a style keeps the codes of its first terminal
+        cached.cache_clear()
     pipe, screen = APSPipeline(tiny_text_model()), io.StringIO()
     canvas = Canvas(pipe)
     canvas.console = Console(file=screen, width=100, **how)
