@@ -36,10 +36,11 @@ def test_commands_that_are_only_shown_are_understood():
     ]
     assert len(shown) >= 4
     for line in shown:
-        try:
-            assert callable(build_parser().parse_args(shlex.split(line, comments=True)).run)
-        except SystemExit as end:  # an option that prints and ends
-            assert end.code in (None, 0), line
+        if line.startswith("--print-completion "):  # prints and ends
+            with pytest.raises(SystemExit, match="^0$"):
+                build_parser().parse_args(shlex.split(line)[:2])
+        else:
+            assert callable(build_parser().parse_args(shlex.split(line)).run)
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.name)
