@@ -37,7 +37,7 @@ def test_commands_that_are_only_shown_are_understood():
     assert len(shown) >= 4
     for line in shown:
         if line.startswith("--print-completion "):  # prints and ends
-            with pytest.raises(SystemExit, match="^0$"):
+            with pytest.raises(SystemExit, match=r"^0$"):
                 build_parser().parse_args(shlex.split(line)[:2])
         else:
             assert callable(build_parser().parse_args(shlex.split(line)).run)
