@@ -98,7 +98,10 @@ class Measurement(Arithmetic):
         check_images(images)
         clean = degradation(images)
         noise = torch.stack(
-            [torch.randn(clean.shape[1:], generator=generator) for _ in range(len(clean))]
+            [
+                torch.randn(clean.shape[1:], generator=generator, dtype=torch.float32)
+                for _ in range(len(clean))
+            ]
         )
         y = clean + sigma * noise.to(clean)
         observed = degradation.observed(y)

@@ -11,10 +11,11 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,12 +34,30 @@ from .image_call import ImageCall
 from .image_model import AnyImageModel, Condition, load_image_model
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds
+from .surroundings import ordinary_surroundings
 from .text_image_model import load_text_image_model
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SLACK = 1e-3
+"""How far rounding may take a pixel out of [-1, 1]."""
+
 LEAST_SIGMA = 0.01
 """The smallest standard deviation of kept pixels: about one grey level of 256."""
+
+
+def _shielded(method: Callable[P, R]) -> Callable[P, R]:
+    """A method of the pipeline that runs in `ordinary_surroundings`."""
+
+    @functools.wraps(method)
+    def shielded(*args: P.args, **how: P.kwargs) -> R:
+        with ordinary_surroundings(args[0].model.device):  # type: ignore[attr-defined]
+            return method(*args, **how)
+
+    return shielded
 
 
 class RestorationPipeline:
@@ -91,6 +110,7 @@ class RestorationPipeline:
         """(channels, height, width) of the images."""
         return self.model.size
 
+    @_shielded
     def measure(
         self,
         images: Tensor,
@@ -110,12 +130,13 @@ class RestorationPipeline:
         Raises:
             ValueError: images of another size, or an unknown task.
         """
-        self._check(images)
+        images = self._check(images)
         degradation = self._degradation(task, seed)
         generator = torch.Generator().manual_seed(seed)
         made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
         return self.bound(made)
 
+    @_shielded
     def observe(
         self,
         y: Tensor,
@@ -145,6 +166,7 @@ class RestorationPipeline:
             )
         return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
 
+    @_shielded
     def style(
         self,
         reference: Tensor,
@@ -166,7 +188,7 @@ class RestorationPipeline:
         Raises:
             ValueError: an image or a mask of another size, or an unknown statistic.
         """
-        self._check(reference)
+        reference = self._check(reference)
         if isinstance(statistic, str):
             judge = self.model.classifier
             statistic = make_statistic(statistic, judge.features if judge else filter_features)
@@ -180,28 +202,39 @@ class RestorationPipeline:
             codebook=tokenizer.codebook,
         )
 
-    def _check(self, images: Tensor) -> None:
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.size:
+    def _check(self, images: Tensor) -> Tensor:
+        """The images, as a tensor a gradient may pass; raises where they are none of this model."""
+        if not isinstance(images, Tensor):
+            raise TypeError(f"images are a tensor (B, C, H, W), got a {type(images).__name__}")
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.size or not len(images):
             raise ValueError(
                 f"{self.model.name} restores images (B, {', '.join(map(str, self.size))}), got "
                 f"{tuple(images.shape)}"
             )
+        low, high = float(images.min()), float(images.max())
+        if not (low >= -1 - SLACK and high <= 1 + SLACK):
+            raise ValueError(
+                f"pixels are in [-1, 1], got {low:.4g} to {high:.4g}; from 0 to 255: x / 127.5 - 1,"
+                " from 0 to 1: 2 * x - 1"
+            )
+        return images.clone() if images.is_inference() else images
 
     def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
         return make_task(task, self.size[1:], seed) if isinstance(task, str) else task
 
     def bound(self, measurement: Measurement) -> Measurement:
         """The measurement with this model's tokenizer."""
-        tokenizer = self.model.tokenizer
+        tokenizer, y = self.model.tokenizer, measurement.y.to(self.model.device)
         return replace(
             measurement,
-            y=measurement.y.to(self.model.device),
+            y=y.clone() if y.is_inference() else y,
             decode=tokenizer.decode,
             codebook=tokenizer.codebook,
             encode=tokenizer.encode,
             shape=self.size,
         )
 
+    @_shielded
     def __call__(
         self,
         measurement: Measurement,
@@ -262,6 +295,7 @@ class RestorationPipeline:
             cost.stop(ids.device),
         )
 
+    @_shielded
     def paint(
         self,
         attributes: Condition | None = None,
@@ -296,6 +330,7 @@ class RestorationPipeline:
         opened = torch.ones(len(masked), dtype=torch.bool)
         return PaintOutput(drawn, drawn, ids, opened, scores, cost.stop(ids.device))
 
+    @_shielded
     def edit(
         self,
         image: Tensor,
@@ -337,7 +372,7 @@ class RestorationPipeline:
                 pixel or all, and what the call raises.
         """
         image = image[None] if image.ndim == 3 else image
-        self._check(image)
+        image = self._check(image)
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
         call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)

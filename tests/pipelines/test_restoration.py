@@ -204,3 +204,39 @@ def test_a_text_is_refused_where_attributes_are_known(pipe, measured):
         pipe(measured, "a red violin")
     with pytest.raises(TypeError, match="size: options of a model with a separate image"):
         RestorationPipeline.from_pretrained("mini-garments", size=64)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_modes_of_the_caller_change_no_image(pipe, measured, mode):
+    expected = pipe(measured, {"kind": "a"}, **FEW)
+    with mode():
+        again = pipe.measure(pipe(measured, **FEW).images[:, 0], "sr2", sigma=0.1)
+        found = pipe(measured, {"kind": "a"}, **FEW)
+    assert torch.equal(found.ids, expected.ids)
+    assert not again.y.is_inference()
+    pipe(again, **FEW)  # measured under the mode, restored outside of it
+
+
+def test_images_of_another_range_or_kind_are_named(pipe):
+    images = torch.zeros(1, *pipe.size)
+    for wrong, said in (
+        (images + 127.5, "127.5 to 127.5; from 0 to 255"),
+        (images[:0], "got \\(0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            pipe.measure(wrong, "sr2")
+    with pytest.raises(ValueError, match="got nan"):
+        pipe.measure(images * float("nan"), "sr2")
+    with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
+        pipe.measure([[0.0]], "sr2")
+
+
+def test_the_noise_of_a_measurement_does_not_depend_on_the_default_dtype(pipe):
+    images = torch.zeros(1, *pipe.size)
+    expected = pipe.measure(images, "sr2", sigma=0.1).y
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = pipe.measure(images, "sr2", sigma=0.1).y
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
