@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "restore_command"]
 
+SIGMA = 0.05
 RANDOM = ("random-inpainting", "box-inpainting", "motion-blur", "nonlinear-blur")
 """Tasks with a part that is drawn from `--task-seed`."""
 
@@ -45,8 +46,8 @@ def add_parser(subparsers: Any) -> None:
     add("images", nargs="+", metavar="IMAGE", help="image files, or one saved measurement")
     add("--task", metavar="NAME", help="how they are degraded: sr2, sr4, gaussian-blur, ...")
     add("--simulate", action="store_true", help="the images are clean: degrade them first")
-    add("--sigma", type=float, default=0.05, help="of the noise on [-1, 1] (default: 0.05)")
-    add("--model-sigma", type=float, default=0.0, help="the tokenizer's error (default: 0)")
+    add("--sigma", type=float, help=f"of the noise on [-1, 1] (default: {SIGMA})")
+    add("--model-sigma", type=float, help="the tokenizer's error (default: 0)")
     add("--mask", metavar="FILE", help="for --task inpainting: white where pixels are missing")
     add("--task-seed", type=int, default=None, metavar="N", help="of the task's random parts")
     add("--truth", nargs="+", default=[], metavar="FILE", help="the clean images, to compare with")
@@ -92,11 +93,8 @@ def measured(
 
     from ..images.measurement import read_measurement
 
-    if args.truth and (args.simulate or len(args.truth) != len(args.images)):
-        raise ValueError(
-            "--truth takes one clean image for each degraded one, and none with --simulate; got "
-            f"{len(args.truth)} for {len(args.images)}"
-        )
+    if args.truth and args.simulate:
+        raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
     clean = args.images if args.simulate else args.truth
     truth = None
     if clean:
@@ -104,17 +102,22 @@ def measured(
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
         truth = truth.to(pipe.model.device)
     if args.images[0].endswith(".safetensors"):
-        for flag in ("simulate", "task", "mask", "task_seed"):
+        for flag in ("simulate", "task", "mask", "task_seed", "sigma", "model_sigma"):
             if getattr(args, flag) not in (None, False):
                 raise ValueError(
                     f"--{flag.replace('_', '-')} has no use with {args.images[0]}, which holds "
-                    "its task; leave it out"
+                    "its own; leave it out"
                 )
         if len(args.images) > 1:
             raise ValueError(f"one saved measurement at a time, got {len(args.images)} files")
-        return pipe.bound(read_measurement(args.images[0])), truth
+        saved = pipe.bound(read_measurement(args.images[0]))
+        check_truths(args, len(saved.y))
+        return saved, truth
+    if args.truth:
+        check_truths(args, len(args.images))
     task, seed = task_of(args, pipe), args.task_seed or 0
-    how: dict[str, Any] = {"sigma": args.sigma, "seed": seed, "model_sigma": args.model_sigma}
+    sigma = SIGMA if args.sigma is None else args.sigma
+    how: dict[str, Any] = {"sigma": sigma, "seed": seed, "model_sigma": args.model_sigma or 0.0}
     if args.simulate and truth is not None:
         return pipe.measure(truth, task, **how), truth
     channels, high, wide = task(torch.zeros(1, *pipe.size)).shape[1:]
@@ -122,6 +125,15 @@ def measured(
     mend = "resize it, or give a clean image with --simulate"
     found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
     return pipe.observe(torch.cat(found), task, **how), truth
+
+
+def check_truths(args: argparse.Namespace, count: int) -> None:
+    """Raise `ValueError` if `--truth` is given and has not one file for each of `count` images."""
+    if args.truth and len(args.truth) != count:
+        raise ValueError(
+            "--truth takes one clean image for each degraded one; got "
+            f"{len(args.truth)} for {count}"
+        )
 
 
 def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:

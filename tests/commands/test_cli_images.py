@@ -197,3 +197,22 @@ def test_errors_name_the_value_and_the_mend(folder, files, tmp_path, capsys, com
 def test_an_unknown_model_says_what_was_looked_for(files, tmp_path, capsys):
     assert main(["restore", str(files / "small.png"), *SR, "--model", "mini-cars"]) == 2
     assert "no image model 'mini-cars'" in capsys.readouterr().err
+
+
+def test_a_saved_measurement_of_two_images_takes_two_truths_and_no_sigma(
+    folder, files, tmp_path, capsys
+):
+    clean = files / "one.png", files / "two.png"
+    task = ["--task", "sr2", "--simulate", "--sigma", "0.02"]
+    assert run("restore", folder, tmp_path / "a", *clean, *task) == 0
+    saved = tmp_path / "a" / "measurement.safetensors"
+    capsys.readouterr()
+    assert run("restore", folder, tmp_path / "b", saved, "--truth", *clean) == 0
+    assert capsys.readouterr().out.count("PSNR") >= 2
+    for more, said in (
+        (["--truth", clean[0]], "got 1 for 2"),
+        (["--sigma", "0.9"], "--sigma has no use"),
+        (["--model-sigma", "0.1"], "--model-sigma has no use"),
+    ):
+        assert run("restore", folder, tmp_path / "c", saved, *more) == 2
+        assert said in capsys.readouterr().err
