@@ -40,6 +40,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         method: the sampling method.
         batch_size: maximal number of rows in one pass.
         control, on_error, keep_trajectory, warm_start: as in `APSPipeline`.
+        by_name: the rewards that were given by name, not as objects.
 
     Attributes:
         rows: `(prompt, particle)` of each row of the current batch.
@@ -63,10 +64,12 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         on_error: str = "raise",
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
+        by_name: frozenset[str] = frozenset(),
     ) -> None:
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
+        self.by_name = by_name
         steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
         guided = control != "shuffled"
         self._work = OutputBuilder(model, request, roles, guided, steered, self._record())
@@ -165,6 +168,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
                 role: {name: weight for name, weight, _ in rewards}
                 for role, rewards in roles.items()
             },
+            by_name=self.by_name,
             control=self.control,
             seeds=request.seeds,
             others=tuple(name for name, there in others.items() if there),

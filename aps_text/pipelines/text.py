@@ -264,6 +264,10 @@ class APSPipeline:
             )
             with self._loading:
                 loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
+                by_name = frozenset(
+                    name for role in loaded for name, _, one in role
+                    if self._rewards.get(name) is one
+                )  # fmt: skip
         runner = as_method(METHODS, method)
         check_reward(method, reward)
         refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
@@ -284,6 +288,7 @@ class APSPipeline:
             on_error=on_error,
             keep_trajectory=keep_trajectory,
             warm_start=warm_start,
+            by_name=by_name,
         )
 
 

@@ -189,6 +189,17 @@ def test_the_python_of_the_page_repeats_the_answers(pipe, method, tmp_path, monk
     ]
 
 
+def test_a_reward_of_the_callers_own_is_not_taken_for_an_installed_one(pipe):
+    def length(prompts, completions, **columns):
+        return [-float(len(text)) for text in completions]
+
+    own = pipe("why ?", length, keep_trajectory=True, **SMALL).to_html()
+    assert "Your own, not in this file: length" in own
+    assert "{length: 1.0}" in own
+    named = pipe("why ?", "length", keep_trajectory=True, **SMALL).to_html()
+    assert "Your own" not in named
+
+
 def test_a_method_is_named_as_it_was_made():
     assert name_of(FKSteering()) == ("fk", "'fk'", ())
     name, code, imports = name_of(FKSteering(particles=2))

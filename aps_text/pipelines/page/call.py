@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from aps_rewards.loading import installed_names
-
 from ...core.config import APSConfig
 from ...core.sampler import Method
 from ...methods.registry import METHODS
@@ -26,6 +24,7 @@ class CallRecord:
         expression: Python for the argument `method`; a name in quotation marks, or an object.
         imports: `from` lines that `expression` needs.
         weights: the rewards' weights by role (`guide`, `select`, `report`) and name.
+        by_name: the rewards that were given by name; the others are objects of the caller.
         control: of the call.
         seeds: one per prompt.
         particles: the number among its prompt's answers of each (batch, row).
@@ -39,6 +38,7 @@ class CallRecord:
     expression: str
     imports: tuple[str, ...]
     weights: Mapping[str, Mapping[str, float]]
+    by_name: frozenset[str]
     control: str | None
     seeds: list[int]
     others: tuple[str, ...]
@@ -84,8 +84,8 @@ def repeated(
 ) -> str:
     """Python that answers `prompt` again, with the same draws, and writes the page.
 
-    A reward that is not installed, and arguments a page cannot hold (columns, starts), stand in it
-    by name only; a comment says so.
+    A reward that was given as an object, and arguments a page cannot hold (columns, starts), stand
+    in it by name only; a comment says so.
 
     Args:
         calls: `(record, config, seed, particle)` of the answer, and of the one beside it if any.
@@ -93,16 +93,16 @@ def repeated(
     imports = ["from aps_text import APSConfig, APSPipeline"]
     lines = [f"pipe = APSPipeline.from_pretrained({calls[0][0].model!r})", f"prompt = {prompt!r}"]
     names = ["out", "plain"][: len(calls)]
-    known, missing, earlier = set(installed_names()), dict[str, None](), ""
+    missing, earlier = dict[str, None](), ""
     for name, (record, config, seed, _) in reversed(list(zip(names, calls, strict=True))):
         imports += record.imports
         settings = f"config = {config!r}"
         lines += [settings] * (settings != earlier)
         earlier = settings
-        arguments = ["prompt"]
+        arguments, known = ["prompt"], record.by_name
         for role, keyword in (("guide", ""), ("select", "select="), ("report", "report=")):
             weights = record.weights.get(role, {})
-            missing |= dict.fromkeys(one for one in weights if one not in known)
+            missing |= dict.fromkeys(_identifier(one) for one in weights if one not in known)
             if weights:
                 spec = ", ".join(
                     f"{repr(one) if one in known else _identifier(one)}: {weight!r}"
