@@ -47,15 +47,11 @@ from image_lines import LINES, draw_line
 from image_tables import table
 from torch import Tensor
 
-from aps_text.images.degradations import Degradation
 from aps_text.images.measurement import Measurement, model_sigma_of
 from aps_text.images.metrics import perceptual, psnr, spread_and_error, ssim
 from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.registry import IMAGE_METHODS, build_method
 from aps_text.pipelines.restoration import RestorationPipeline
-
-LABELS = [one.label for one in CONTENDERS]
-USUAL = ["sr4", "gaussian-blur", "box-inpainting", "random-inpainting", "hdr"]
 
 
 @dataclass(frozen=True)
@@ -125,8 +121,6 @@ class Bench:
     ) -> Measurement:
         """The measurement of truths; an image's noise depends on its number alone."""
         degradation = make_task(task, self.pipe.size[1:])
-        if task not in self.sigmas:
-            self.sigmas[task] = self.model_sigma(degradation, tune)
         made = []
         for image, number in zip(truth.images, numbers, strict=True):
             generator = torch.Generator().manual_seed(10_000 + number)
@@ -135,24 +129,33 @@ class Bench:
             )
         y = torch.cat(made)
         return self.pipe.bound(
-            Measurement(degradation, y, self.args.sigma, model_sigma=self.sigmas[task])
+            Measurement(degradation, y, self.args.sigma, model_sigma=self.model_sigma(task, tune))
         )
 
-    def model_sigma(self, degradation: Degradation, tune: Pictures) -> float:
-        """`--model-sigma`: a number, or measured on the images for tuning."""
+    def model_sigma(self, task: str, tune: Pictures) -> float:
+        """`--model-sigma`: a number, or measured on the images for tuning, to six digits.
+
+        It is part of a row's key: the last digits of a sum differ between processors.
+        """
         if self.args.model_sigma != "measured":
             return float(self.args.model_sigma)
-        tokenizer = self.pipe.model.tokenizer
-        with torch.no_grad():
-            again = tokenizer.decode_ids(tokenizer.encode(tune.images)).clamp(-1, 1)
-        return model_sigma_of(degradation, tune.images, again)
+        if task not in self.sigmas:
+            tokenizer, degradation = self.pipe.model.tokenizer, make_task(task, self.pipe.size[1:])
+            with torch.no_grad():
+                again = tokenizer.decode_ids(tokenizer.encode(tune.images)).clamp(-1, 1)
+            self.sigmas[task] = float(f"{model_sigma_of(degradation, tune.images, again):.6g}")
+        return self.sigmas[task]
 
     def rows_of(
         self, one: Contender, task: str, shown: Pictures, tune: Pictures, samples: int, split: str
     ) -> list[Row]:
         """The rows of a contender on a task: those stored, and the others, which are made."""
         samples = 1 if one.single else samples
-        keys = [self.key(one, task, shown, i, samples, split) for i in range(len(shown.images))]
+        given = self.args.model_sigma  # as typed, which keeps the keys of rows made before
+        noise = self.model_sigma(task, tune) if given == "measured" else given
+        keys = [
+            self.key(one, task, shown, i, samples, split, noise) for i in range(len(shown.images))
+        ]
         missing = [i for i, key in enumerate(keys) if not self.store.done(key)]
         for at in range(0, len(missing), self.args.batch):
             if time.monotonic() > self.ends:
@@ -197,7 +200,14 @@ class Bench:
         }
 
     def key(
-        self, one: Contender, task: str, shown: Pictures, index: int, samples: int, split: str
+        self,
+        one: Contender,
+        task: str,
+        shown: Pictures,
+        index: int,
+        samples: int,
+        split: str,
+        model_sigma: float | str,
     ) -> str:
         """The key of everything that determines a row."""
         pixels = shown.images[index].cpu().contiguous().numpy().tobytes()
@@ -209,7 +219,7 @@ class Bench:
         asked = {
             "task": task,
             "sigma": self.args.sigma,
-            "model_sigma": self.args.model_sigma,
+            "model_sigma": model_sigma,
             "samples": samples,
             "split": split,
             "label": one.label,

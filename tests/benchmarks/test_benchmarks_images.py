@@ -99,6 +99,18 @@ def test_a_second_run_makes_nothing_anew(run, folder):
     assert {row["label"] for row in fourth} == set(METHODS)
 
 
+def test_rows_are_made_anew_where_the_measured_error_of_the_model_is_another(folder, tmp_path):
+    measured = ["--model-sigma", "measured", "--methods", "floor"]
+    made = []
+    for tune in ("2", "2", "3"):
+        assert bench(folder, tmp_path, *measured, "--tune", tune) == 0
+        made.append(len(rows_of(tmp_path)))
+    assert made[0] == made[1]  # the same images for tuning, the same error
+    assert made[2] == 2 * made[0]
+    keys = {row["key"] for row in rows_of(tmp_path)}
+    assert len(keys) == made[2]
+
+
 def test_it_stops_when_the_time_is_up(folder, tmp_path, capsys):
     assert bench(folder, tmp_path, "--minutes", "0") == 0
     assert "0 minutes are over; the same command goes on" in capsys.readouterr().out
