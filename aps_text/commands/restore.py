@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["add_parser", "restore_command"]
 
 SIGMA = 0.05
-RANDOM = ("random-inpainting", "box-inpainting", "motion-blur", "nonlinear-blur")
-"""Tasks with a part that is drawn from `--task-seed`."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -156,7 +154,8 @@ def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
         )
     if args.mask is not None:
         return Inpainting(~as_mask(read_mask(args.mask), pipe.size[1:]))
-    if args.task in RANDOM and not args.simulate and args.task_seed is None:
+    drawn = args.task in TASKS and TASKS[args.task].random
+    if drawn and not args.simulate and args.task_seed is None:
         holes = "; a mask of your own goes with --task inpainting --mask FILE"
         raise ValueError(
             f"--task {args.task} draws a part at random, and a degraded image needs the very part "

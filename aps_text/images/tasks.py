@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +20,7 @@ from .degradations import (
 from .kernels import gaussian_kernel, motion_kernel
 from .masks import box_mask, drop_mask
 
-__all__ = ["TASKS", "make_task"]
+__all__ = ["TASKS", "Task", "make_task"]
 
 
 def blur_std(size: int) -> float:
@@ -32,19 +33,43 @@ def motion_size(size: int) -> int:
     return max(9, round(61 * size / 256) // 2 * 2 + 1)
 
 
-TASKS: dict[str, Callable[[tuple[int, int], torch.Generator], Degradation]] = {
-    "sr2": lambda size, generator: SuperResolution(2),
-    "sr4": lambda size, generator: SuperResolution(4),
-    "gaussian-blur": lambda size, generator: Blur(gaussian_kernel(blur_std(max(size)))),
-    "motion-blur": lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)),
-    "random-inpainting": lambda size, generator: Inpainting(drop_mask(size, generator)),
-    "box-inpainting": lambda size, generator: Inpainting(box_mask(size, generator)),
-    "hdr": lambda size, generator: HighDynamicRange(),
-    "nonlinear-blur": lambda size, generator: NonlinearBlur(
-        motion_kernel(motion_size(max(size)), generator)
+@dataclass(frozen=True)
+class Task:
+    """How images are degraded; called with a size `(H, W)` and a generator.
+
+    Attributes:
+        make: the degradation for images of a size.
+        random: it has a part that is drawn from the generator.
+    """
+
+    make: Callable[[tuple[int, int], torch.Generator], Degradation]
+    random: bool = False
+
+    def __call__(self, size: tuple[int, int], generator: torch.Generator) -> Degradation:
+        """The degradation of images of `size`."""
+        return self.make(size, generator)
+
+
+TASKS: dict[str, Task] = {
+    "sr2": Task(lambda size, generator: SuperResolution(2)),
+    "sr4": Task(lambda size, generator: SuperResolution(4)),
+    "gaussian-blur": Task(lambda size, generator: Blur(gaussian_kernel(blur_std(max(size))))),
+    "motion-blur": Task(
+        lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)), random=True
     ),
-    "jpeg": lambda size, generator: JpegLike(),
-    "grayscale": lambda size, generator: Grayscale(),
+    "random-inpainting": Task(
+        lambda size, generator: Inpainting(drop_mask(size, generator)), random=True
+    ),
+    "box-inpainting": Task(
+        lambda size, generator: Inpainting(box_mask(size, generator)), random=True
+    ),
+    "hdr": Task(lambda size, generator: HighDynamicRange()),
+    "nonlinear-blur": Task(
+        lambda size, generator: NonlinearBlur(motion_kernel(motion_size(max(size)), generator)),
+        random=True,
+    ),
+    "jpeg": Task(lambda size, generator: JpegLike()),
+    "grayscale": Task(lambda size, generator: Grayscale()),
 }
 """Tasks by name: each makes a degradation for a size `(H, W)` and draws its random parts."""
 

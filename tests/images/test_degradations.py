@@ -219,10 +219,10 @@ def test_the_tasks_are_drawn_by_their_seed():
         one, two = make_task(name, (32, 32), 3), make_task(name, (32, 32), 3)
         x = images(1, 3, (32, 32))
         assert torch.equal(one(x), two(x))
-    drawn = ("motion-blur", "random-inpainting", "box-inpainting", "nonlinear-blur")
-    for name in drawn:
+    for name, task in TASKS.items():
         found = [make_task(name, (32, 32), seed)(x) for seed in range(6)]
-        assert any(not torch.equal(found[0], other) for other in found[1:])
+        differs = any(not torch.equal(found[0], other) for other in found[1:])
+        assert task.random == differs, name
     with pytest.raises(ValueError, match="task is one of sr2"):
         make_task("deblur", (32, 32))
 
