@@ -55,7 +55,13 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         metavar="NAME=VALUE",
         help="a setting of the method itself, e.g. sweeps=20",
     )
-    add("--model", default="mini-garments", help="an embedded image model, a folder, or MMaDA")
+    add(
+        "--model",
+        default="mini-garments",
+        metavar="FOLDER",
+        help="an image model's folder, as recipes/mini_image exports it, or MMaDA "
+        "(default: mini-garments, which is not embedded yet)",
+    )
     add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
     add("--size", type=int, metavar="PIXELS", help="of MMaDA's images (default: the model's own)")
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")

@@ -114,7 +114,12 @@ class ImageCall:
             batch_size: maximal number of samples in one pass.
             label: of the progress bar.
             on_step, progress: see `RestorationPipeline`.
+
+        Raises:
+            TypeError: an `on_step` that cannot be called.
         """
+        if on_step is not None and not callable(on_step):
+            raise TypeError(f"on_step is called as on_step(index, state); got {kind_of(on_step)}")
         device, config, count = model.device, self.config, len(conditions)
         fit = config.sampler.fit
         layers = config.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0

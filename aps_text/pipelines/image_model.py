@@ -1,15 +1,15 @@
 """An image model: tokenizer, masked prior and optionally a classifier.
 
-    model = load_image_model("mini-garments")
+    model = load_image_model("my-garments")  # a folder that `recipes/mini_image` exported
     denoiser = model.denoiser({"class": "bag"}, rows=4, cfg_scale=0.5)
 
-The embedded models are in `aps_text/weights/mini_image`: per part a JSON file of its sizes and a
-file of its weights, with a model card. A folder of the same layout is loaded by its path.
+A folder holds per part a JSON file of its sizes and a file of its weights. Embedded models, in
+`aps_text/weights/mini_image`, are loaded by name; none is embedded yet, `mini-garments` neither.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -194,8 +194,14 @@ class ImageModel:
 
         Raises:
             ValueError: an unknown attribute or value, another number of mappings, or a text.
+            TypeError: anything else.
         """
-        each = [given or {}] * count if given is None or isinstance(given, Mapping | str) else given
+        if given is None or isinstance(given, Mapping | str):
+            each: Sequence[Condition] = [{} if given is None else given] * count
+        elif isinstance(given, Collection):
+            each = given
+        else:
+            raise TypeError(self._asked(given))
         if len(each) != count:
             raise ValueError(
                 f"attributes has {len(each)} mappings for {count} measurements; give one "
@@ -208,9 +214,15 @@ class ImageModel:
                     f"{self.name} takes attributes by name ({', '.join(self.attributes)}), not a "
                     f"text; got {one!r}"
                 )
+            if not isinstance(one, Mapping):
+                raise TypeError(self._asked(one))
             self.prior.config.values(one)
             found.append(one)
         return found
+
+    def _asked(self, given: object) -> str:
+        kind, values = next(iter(self.attributes.items()), ("class", ("bag",)))
+        return f"attributes are given by name, e.g. {{{kind!r}: {values[0]!r}}}; got {given!r}"
 
     def denoiser(
         self,
@@ -270,7 +282,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
         names = ", ".join(known) or "none"
         raise ValueError(
             f"no image model {str(name)!r}: neither an embedded one ({names}) nor a folder with "
-            "tokenizer.json and prior.json"
+            f"tokenizer.json and prior.json; {_mend(name)}"
         )
     judge = folder.parent / _SHARED.get(folder.name, folder.name)
     has_judge = (judge / "classifier.json").is_file()
@@ -279,4 +291,17 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
         load_tokenizer(folder, device),
         load_prior(folder, device),
         load_classifier(judge, device) if has_judge else None,
+    )
+
+
+def _mend(name: str | Path) -> str:
+    """What to do about a name that is no image model."""
+    if isinstance(name, str) and name.count("/") == 1 and name[0] not in "./~":
+        return (
+            "a hub id, as of MMaDA, needs its image tokenizer too: tokenizer=, e.g. "
+            "showlab/magvitv2"
+        )
+    return (
+        "train one with recipes/mini_image, and give the folder that its export wrote (--out of "
+        "python -m recipes.mini_image.export)"
     )

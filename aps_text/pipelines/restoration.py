@@ -1,6 +1,6 @@
 """`RestorationPipeline`: restores images from measurements with the sampler that steers text.
 
-pipe = RestorationPipeline.from_pretrained("mini-garments")
+pipe = RestorationPipeline.from_pretrained("my-garments")  # exported by `recipes/mini_image`
 measured = pipe.measure(images, "sr4")              # or Measurement(degradation, y, sigma)
 restored = pipe(measured, {"class": "bag"}, samples=4)
 restored.images                                     # (B, 4, C, H, W) in [-1, 1]
@@ -28,12 +28,12 @@ from ..core.states import StepState
 from ..images.degradations import Degradation, Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
-from ..images.style import Statistic, Style, filter_features, make_statistic
+from ..images.style import STATISTICS, Statistic, Style, filter_features, make_statistic
 from ..images.tasks import make_task
 from .image_call import ImageCall
 from .image_model import AnyImageModel, Condition, load_image_model
 from .image_output import PaintOutput, RestorationOutput
-from .inputs import as_count, as_seeds
+from .inputs import as_count, as_seeds, kind_of
 from .surroundings import ordinary_surroundings
 from .text_image_model import load_text_image_model
 
@@ -84,7 +84,8 @@ class RestorationPipeline:
         """Load an embedded image model by name, a folder of the same layout, or MMaDA.
 
         Args:
-            name: of the model; a folder or hub id for MMaDA (docs/image_models.md).
+            name: of the model; a folder or hub id for MMaDA (docs/image_models.md). None is
+                embedded yet, the default neither: give a folder that `recipes/mini_image` exported.
             tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`.
             device: of the weights.
             batch_size: see the class.
@@ -187,11 +188,21 @@ class RestorationPipeline:
 
         Raises:
             ValueError: an image or a mask of another size, or an unknown statistic.
+            TypeError: a statistic or a mask of another kind.
         """
         reference = self._check(reference)
+        if within is not None and not isinstance(within, Tensor):
+            raise TypeError(
+                f"within is a bool tensor (H, W), got {kind_of(within)}; read_mask reads files"
+            )
         if isinstance(statistic, str):
             judge = self.model.classifier
             statistic = make_statistic(statistic, judge.features if judge else filter_features)
+        elif not callable(statistic):
+            raise TypeError(
+                f"statistic is one of {', '.join(STATISTICS)}, or a Statistic; got "
+                f"{kind_of(statistic)}"
+            )
         tokenizer, device = self.model.tokenizer, self.model.device
         return Style.of(
             statistic,

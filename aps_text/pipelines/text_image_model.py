@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,12 @@ class TextImageModel:
             ValueError: attributes instead of a text, or another number of texts.
             TypeError: anything else.
         """
-        each = [given or ""] * count if given is None or isinstance(given, Mapping | str) else given
+        if given is None or isinstance(given, Mapping | str):
+            each: Sequence[Condition] = [given or ""] * count
+        elif isinstance(given, Collection):
+            each = given
+        else:
+            raise TypeError(f"a text that describes the image is a str, got {given!r}")
         if len(each) != count:
             raise ValueError(
                 f"{len(each)} texts for {count} images; give one for all, or one for each"

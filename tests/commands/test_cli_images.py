@@ -12,7 +12,7 @@ from aps_text.cli import main
 from aps_text.images.files import read_image, write_image
 from aps_text.images.measurement import read_measurement
 from aps_text.images.metrics import psnr
-from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.image_model import embedded_image_models, load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 
 FEW = ["--steps", "4", "--inner-steps", "3"]
@@ -216,3 +216,18 @@ def test_a_saved_measurement_of_two_images_takes_two_truths_and_no_sigma(
     ):
         assert run("restore", folder, tmp_path / "c", saved, *more) == 2
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["restore", "paint"])
+def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
+    command, files, tmp_path, capsys
+):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "recipes/mini_image" in "".join(capsys.readouterr().out.split())
+    given = [str(files / "small.png"), *SR] if command == "restore" else []
+    if "mini-garments" not in embedded_image_models():
+        assert main([command, *given, "--out", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert "no image model 'mini-garments'" in said
+        assert "recipes/mini_image, and give the folder" in said

@@ -74,8 +74,12 @@ def test_a_classifier_is_optional_and_may_be_another_s(tmp_path):
 
 
 def test_what_cannot_be_loaded_is_named(tmp_path):
-    with pytest.raises(ValueError, match="no image model 'mini-cars'"):
+    with pytest.raises(ValueError, match=r"'mini-cars'.*with recipes/mini_image, .* the folder"):
         load_image_model("mini-cars")
+    with pytest.raises(ValueError, match=r"'Gen-Verse/MMaDA-8B-MixCoT'.* tokenizer=, .*magvitv2"):
+        load_image_model("Gen-Verse/MMaDA-8B-MixCoT")
+    with pytest.raises(ValueError, match="with recipes/mini_image"):
+        load_image_model(tmp_path / "nothing")
     with pytest.raises(ValueError, match=r"tokenizer\.json and prior\.json"):
         load_image_model(write(tmp_path / "m", ("tokenizer",)))
     with pytest.raises(ValueError, match="4\\^2 tokens of 4 bits and a prior of 4\\^2 of 5"):

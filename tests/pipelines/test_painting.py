@@ -216,3 +216,20 @@ BAD = [
 def test_what_is_wrong_is_said(pipe, pictures, call, kind, says):
     with pytest.raises(kind, match=says):
         call(pipe, pictures[:1])
+
+
+def test_calls_with_values_of_another_kind_are_one_line_errors(pipe, pictures):
+    image, mask = pictures[:1], MASKS[1]
+    calls = (
+        (lambda: pipe.paint(on_step=3, steps=4), TypeError, r"on_step\(index, state\); got .*3"),
+        (lambda: pipe.edit(image, mask, on_step=3), TypeError, r"on_step\(index, state\)"),
+        (lambda: pipe.paint(5), TypeError, r"by name, e\.g\. {'kind': 'a'}; got 5"),
+        (lambda: pipe.paint([5]), TypeError, r"by name, e\.g\. {'kind': 'a'}; got 5"),
+        (lambda: pipe.paint(""), ValueError, r"by name \(kind\), not a text; got ''"),
+        (lambda: pipe.style(image, 5), TypeError, "one of channels, gram, histogram, .* got .*5"),
+        (lambda: pipe.style(image, within=[[True]]), TypeError, r"tensor \(H, W\), got .*list"),
+    )
+    for call, kind, said in calls:
+        with pytest.raises(kind, match=said) as found:
+            call()
+        assert "\n" not in str(found.value)

@@ -189,5 +189,7 @@ def test_conditions_that_are_refused(pipe, images):
         pipe(measured, ["a", "b", "c"])
     with pytest.raises(TypeError, match="is a str, got 5"):
         pipe(measured, [5, 6])
+    with pytest.raises(TypeError, match="is a str, got 5"):
+        pipe(measured, 5)
     with pytest.raises(ValueError, match=r"restores images \(B, 3, 64, 64\), got \(1, 3, 32, 32\)"):
         pipe.measure(torch.zeros(1, 3, 32, 32), "sr4")
