@@ -39,12 +39,18 @@ class Printed:
     printed: str
 
 
-def same(one: str, other: str, tolerance: float = 0.051) -> bool:
-    """Whether two printed texts are equal, but for decimals within `tolerance`."""
+def same(one: str, other: str, units: float = 1.5) -> bool:
+    """Whether two printed texts are equal, but for `units` of the last digit of a decimal.
+
+    Of two decimals with different numbers of digits, the shorter one counts.
+    """
     if NUMBER.sub("#", one.rstrip()) != NUMBER.sub("#", other.rstrip()):
         return False
     pairs = zip(NUMBER.findall(one), NUMBER.findall(other), strict=True)
-    return all(abs(float(a) - float(b)) <= tolerance for a, b in pairs)
+    return all(
+        abs(float(a) - float(b)) <= units * 10.0 ** -min(len(n.split(".")[1]) for n in (a, b))
+        for a, b in pairs
+    )
 
 
 def alike(one: str, other: str, share: float = 0.6) -> bool:

@@ -270,6 +270,8 @@ class APSOutput:
         about = f"{calls[0][0].model}, {self.config!r}, " + (
             f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]}"
         )
+        if beside is not None:
+            about += _unlike(beside, self)
         text = page(
             _asked(self.prompts[index]),
             [out._side(index) for out in shown],
@@ -371,3 +373,14 @@ class APSOutput:
             }
             for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))
         ]
+
+
+def _unlike(left: APSOutput, right: APSOutput) -> str:
+    """What two outputs' models and settings differ in, for the line above a page's answers."""
+    sides = [
+        {"model": out.record.model if out.record else None, **out.config.flat()}
+        for out in (left, right)
+    ]
+    keys = [one for one in sides[0] if sides[0][one] != sides[1].get(one)]
+    said = [", ".join(f"{one}={side.get(one)!r}" for one in keys) for side in sides]
+    return f"; left: {said[0]}; right: {said[1]}" if keys else ""

@@ -40,7 +40,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         method: the sampling method.
         batch_size: maximal number of rows in one pass.
         control, on_error, keep_trajectory, warm_start: as in `APSPipeline`.
-        by_name: the rewards that were given by name, not as objects.
+        by_name: (role, name) of the rewards that were given by name, not as objects.
+        loaded: whether the model was loaded by name, not given as an object.
 
     Attributes:
         rows: `(prompt, particle)` of each row of the current batch.
@@ -64,12 +65,13 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         on_error: str = "raise",
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
-        by_name: frozenset[str] = frozenset(),
+        by_name: frozenset[tuple[str, str]] = frozenset(),
+        loaded: bool = False,
     ) -> None:
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
-        self.by_name = by_name
+        self.by_name, self.loaded = by_name, loaded
         steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
         guided = control != "shuffled"
         self._work = OutputBuilder(model, request, roles, guided, steered, self._record())
@@ -161,6 +163,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         }
         return CallRecord(
             model=self.model.name,
+            loaded=self.loaded,
             method=name,
             expression=expression,
             imports=imports,

@@ -265,9 +265,11 @@ class APSPipeline:
             with self._loading:
                 loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
                 by_name = frozenset(
-                    name for role in loaded for name, _, one in role
+                    (role, name)
+                    for role, rewards in zip(("guide", "select", "report"), loaded, strict=True)
+                    for name, _, one in rewards
                     if self._rewards.get(name) is one
-                )  # fmt: skip
+                )
         runner = as_method(METHODS, method)
         check_reward(method, reward)
         refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
@@ -289,6 +291,7 @@ class APSPipeline:
             keep_trajectory=keep_trajectory,
             warm_start=warm_start,
             by_name=by_name,
+            loaded=self._source is not None,
         )
 
 

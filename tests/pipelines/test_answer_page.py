@@ -156,6 +156,13 @@ def test_it_is_written_where_asked(pair, tmp_path):
     assert steered.to_html() == html
 
 
+def test_the_script_reads_all_that_the_page_sends(pair):
+    html = pair[0].to_html()
+    [side], script = json.loads(Reader(html).data["data"]), html.rsplit("<script>", 1)[1]
+    for key in {*side, *(one for frame in side["frames"] for one in frame)}:
+        assert re.search(rf"\.{key}\b", script), key
+
+
 def test_what_cannot_be_shown_is_named(pipe, pair):
     steered, plain = pair
     without = pipe("what is a dog ?", vowels, **SMALL)
@@ -171,12 +178,13 @@ def test_what_cannot_be_shown_is_named(pipe, pair):
 
 @pytest.mark.parametrize("method", ["aps", "svdd", FKSteering(particles=2)], ids=str)
 def test_the_python_of_the_page_repeats_the_answers(pipe, method, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipe, "_source", ("tiny", {}))
     settings = {"num_return_sequences": 2, "keep_trajectory": True, "temperature": 1.0, **SMALL}
     question = ["why ?", "what is a dog ?"]
     out = pipe(question, "length", method=method, seeds=[3, 5], **settings)
     plain = pipe.generate(question, reward="length", seeds=[3, 5], **settings)
     code = Reader(out.to_html(index=3, beside=plain)).data["pre"]
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(APSPipeline, "from_pretrained", lambda name: pipe)
     found = {}
     exec(code, found)
@@ -189,7 +197,9 @@ def test_the_python_of_the_page_repeats_the_answers(pipe, method, tmp_path, monk
     ]
 
 
-def test_a_reward_of_the_callers_own_is_not_taken_for_an_installed_one(pipe):
+def test_a_reward_of_the_callers_own_is_not_taken_for_an_installed_one(pipe, monkeypatch):
+    monkeypatch.setattr(pipe, "_source", ("tiny", {}))
+
     def length(prompts, completions, **columns):
         return [-float(len(text)) for text in completions]
 
@@ -198,6 +208,57 @@ def test_a_reward_of_the_callers_own_is_not_taken_for_an_installed_one(pipe):
     assert "{length: 1.0}" in own
     named = pipe("why ?", "length", keep_trajectory=True, **SMALL).to_html()
     assert "Your own" not in named
+    both = pipe("why ?", length, report="length", keep_trajectory=True, **SMALL).to_html()
+    code = Reader(both).data["pre"]
+    assert "pipe(prompt, {length: 1.0}, report={'length': 1.0}" in code
+    assert "not in this file: length\n" in code
+
+
+class My(FKSteering):
+    """A method with a setting that is no field."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+
+class Bare:
+    """A method that is no dataclass."""
+
+    def __init__(self, number):
+        self.number, self.inner = number, FKSteering()
+
+    def steps(self, *given, **named):
+        return self.inner.steps(*given, **named)
+
+
+def test_a_model_and_a_method_of_the_callers_own_are_said_to_be_missing(pipe):
+    def my_reward(prompts, completions, **columns):
+        return [float(len(text)) for text in completions]
+
+    my_reward.__name__ = "my-fn"
+    assert name_of(Bare(3)) == ("Bare", "method", ())
+    assert name_of(My(3)) == ("My", "method", ())
+    out = pipe("why ?", my_reward, keep_trajectory=True, **SMALL)
+    code = Reader(out.to_html()).data["pre"]
+    assert "not in this file: pipe, my_fn\n" in code
+    assert "from_pretrained" not in code
+    for own in (Bare(3), My(3)):
+        out = pipe("why ?", my_reward, method=own, keep_trajectory=True, **SMALL)
+        code = Reader(out.to_html()).data["pre"]
+        assert "not in this file: pipe, my_fn, method\n" in code
+        assert "method=method, config" in code
+
+
+def test_settings_that_differ_beside_are_said(pipe, pair):
+    steered, _ = pair
+    other = pipe.generate(
+        ["what is a dog ?", NASTY], reward=vowels, keep_trajectory=True, steps=3, max_new_tokens=10
+    )
+    said = steered.to_html(beside=other)
+    assert re.search(r"; left: [^;<]*\bsteps=3\b[^;<]*; right: [^;<]*\bsteps=6\b", said)
+    assert "max_new_tokens" not in said.split("; left: ")[1].split("</p>")[0]
+    assert "; left: " not in steered.to_html(beside=steered)
 
 
 def test_a_method_is_named_as_it_was_made():

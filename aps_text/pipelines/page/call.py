@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from ...text.prompts import Prompt
 
 __all__ = ["CallRecord", "name_of", "repeated"]
 
+OWN = "method"  # what a page calls a method of the caller's own
+
 
 @dataclass(frozen=True)
 class CallRecord:
@@ -20,11 +23,14 @@ class CallRecord:
 
     Attributes:
         model: the model's name.
+        loaded: whether `from_pretrained` made the pipeline; otherwise it is the caller's own.
         method: the method's name in `METHODS`, else its class.
-        expression: Python for the argument `method`; a name in quotation marks, or an object.
+        expression: Python for the argument `method`; a name in quotation marks, or an object;
+            `method` where no Python makes it.
         imports: `from` lines that `expression` needs.
         weights: the rewards' weights by role (`guide`, `select`, `report`) and name.
-        by_name: the rewards that were given by name; the others are objects of the caller.
+        by_name: (role, name) of the rewards that were given by name; the others are objects of the
+            caller.
         control: of the call.
         seeds: one per prompt.
         particles: the number among its prompt's answers of each (batch, row).
@@ -34,11 +40,12 @@ class CallRecord:
     """
 
     model: str
+    loaded: bool
     method: str
     expression: str
     imports: tuple[str, ...]
     weights: Mapping[str, Mapping[str, float]]
-    by_name: frozenset[str]
+    by_name: frozenset[tuple[str, str]]
     control: str | None
     seeds: list[int]
     others: tuple[str, ...]
@@ -50,7 +57,13 @@ class CallRecord:
 
 
 def name_of(method: Method) -> tuple[str, str, tuple[str, ...]]:
-    """A method's name, the Python that makes it, and the imports this needs."""
+    """A method's name, the Python that makes it, and the imports this needs.
+
+    The Python is `method`, without imports, for an object that a page cannot make: of a class that
+    is no dataclass or cannot be imported, or with a field that is no plain value.
+    """
+    if not _makeable(method):
+        return type(method).__name__, OWN, ()
     for name, make in METHODS.items():
         usual = make()
         if type(usual) is type(method) and _written(usual) == _written(method):
@@ -59,6 +72,22 @@ def name_of(method: Method) -> tuple[str, str, tuple[str, ...]]:
     imports = [f"from {kind.__module__} import {kind.__name__}" for kind in _kinds(method)]
     name = same[0] if same else type(method).__name__
     return name, _written(method), tuple(dict.fromkeys(imports))
+
+
+def _makeable(value: Any) -> bool:
+    """Whether `_written` and the imports of `_kinds` make a method again."""
+    kind = type(value)
+    if not callable(getattr(value, "steps", None)):
+        try:
+            ast.literal_eval(repr(value))
+        except (ValueError, SyntaxError):
+            return False
+        return True
+    if "__dataclass_fields__" not in vars(kind):  # a subclass inherits them
+        return any(kind is make for make in METHODS.values())
+    if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+        return False
+    return all(one.init and _makeable(getattr(value, one.name)) for one in fields(value))
 
 
 def _written(value: Any) -> str:
@@ -84,24 +113,27 @@ def repeated(
 ) -> str:
     """Python that answers `prompt` again, with the same draws, and writes the page.
 
-    A reward that was given as an object, and arguments a page cannot hold (columns, starts), stand
-    in it by name only; a comment says so.
+    A model, a method and a reward that were given as objects, and arguments a page cannot hold
+    (columns, starts), stand in it by name only; a comment says so.
 
     Args:
         calls: `(record, config, seed, particle)` of the answer, and of the one beside it if any.
     """
-    imports = ["from aps_text import APSConfig, APSPipeline"]
-    lines = [f"pipe = APSPipeline.from_pretrained({calls[0][0].model!r})", f"prompt = {prompt!r}"]
+    loaded = calls[0][0].loaded
+    imports = [f"from aps_text import APSConfig{', APSPipeline' if loaded else ''}"]
+    lines = [f"pipe = APSPipeline.from_pretrained({calls[0][0].model!r})"] * loaded
+    lines.append(f"prompt = {prompt!r}")
     names = ["out", "plain"][: len(calls)]
-    missing, earlier = dict[str, None](), ""
+    missing, earlier = dict[str, None]() if loaded else {"pipe": None}, ""
     for name, (record, config, seed, _) in reversed(list(zip(names, calls, strict=True))):
         imports += record.imports
         settings = f"config = {config!r}"
         lines += [settings] * (settings != earlier)
         earlier = settings
-        arguments, known = ["prompt"], record.by_name
+        arguments = ["prompt"]
         for role, keyword in (("guide", ""), ("select", "select="), ("report", "report=")):
             weights = record.weights.get(role, {})
+            known = {one for given, one in record.by_name if given == role}
             missing |= dict.fromkeys(_identifier(one) for one in weights if one not in known)
             if weights:
                 spec = ", ".join(
@@ -112,6 +144,7 @@ def repeated(
         arguments += [f"method={record.expression}"]
         arguments += [f"control={record.control!r}"] if record.control else []
         arguments += [f"{one}={one}" for one in record.others]
+        missing |= dict.fromkeys([OWN] if record.expression == OWN else [])
         missing |= dict.fromkeys(record.others)
         arguments += ["config=config"] + ([f"seeds=[{seed}]"] * (seed != config.call.seed))
         arguments += ["keep_trajectory=True"]

@@ -27,20 +27,18 @@ class Frames:
     """The data of one answer's steps.
 
     Attributes:
-        steps: of the run.
         first: the canvas before the first step, an index into `pieces` for each position.
         pieces: texts of the tokens, with their leading spaces.
         frames: one a step, see `_frame`.
     """
 
-    steps: int
     first: list[int]
     pieces: list[str]
     frames: list[dict[str, Any]] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {one: getattr(self, one) for one in ("steps", "first", "pieces", "frames")}
+        return {one: getattr(self, one) for one in ("first", "pieces", "frames")}
 
 
 def frames_of(states: Sequence[StepState], row: int, call: CallRecord) -> Frames:
@@ -80,7 +78,7 @@ def frames_of(states: Sequence[StepState], row: int, call: CallRecord) -> Frames
         token if step < 0 and token != call.mask_id else call.mask_id
         for token, step in zip(start, written, strict=True)
     ]
-    frames = Frames(max(states[0].steps, numbers[-1]), shown(before), pieces)
+    frames = Frames(shown(before), pieces)
     seen, busy = shown(before), True
     for number, state in zip(numbers, states[: last + 1], strict=True):
         now = shown(state.z[row].tolist())
@@ -113,13 +111,13 @@ def _frame(
 
     `s` the step from 1; `z` triples (position, piece, step that wrote it, from 1) of what changed;
     `a` triples (position, probability under x_phi, under x_theta) of the tokens kept; `c` pairs
-    (position, piece) of proposals that were not kept; `r` rewards by name; `k` the KL in nats; `g`
-    whether the step was steered. `r` and `k` are of steered steps at which the row was open.
+    (position, piece) of proposals that were not kept; `r` rewards by name; `k` the KL in nats.
+    `r` and `k` are of steered steps at which the row was open.
     """
     kept = state.revealed[row].tolist()
     wrote = state.written[row].tolist()
     tilted, prior = _short(state.tilted[row]), _short(state.prior[row])
-    frame: dict[str, Any] = {"s": number, "g": int(state.guided)}
+    frame: dict[str, Any] = {"s": number}
     frame["z"] = [
         value
         for at, (old, new) in enumerate(zip(before, now, strict=True))

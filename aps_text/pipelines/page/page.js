@@ -14,11 +14,10 @@
   function canvas(side, step) {
     const state = {
       piece: [...side.first], written: side.first.map(() => 0), anchor: new Map(),
-      drawn: new Map(), chance: new Map(), number: 0,
+      drawn: new Map(), chance: new Map(),
     };
     for (const frame of side.frames) {
       if (frame.s > step) break;
-      state.number = frame.s;
       state.anchor = new Map();
       for (let i = 0; i < frame.z.length; i += 3) {
         state.piece[frame.z[i]] = frame.z[i + 1];
