@@ -20,7 +20,7 @@ from ..core.states import StepState
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
-from .image_model import AnyImageModel
+from .image_model import AnyImageModel, masked_canvas
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 
@@ -136,7 +136,7 @@ class ImageCall:
                 chosen, scale = [conditions[row] for row, _ in part], config.model.cfg_scale
                 denoiser = MeteredDenoiser(model.denoiser(chosen, len(part), scale, layers), cost)
                 bound = metered(operator.take(rows), cost)
-                canvas = model.canvas(len(rows), None if given is None else given[rows])
+                canvas = masked_canvas(model, len(rows), None if given is None else given[rows])
                 z = canvas.z
                 for state in self.method.steps(denoiser, bound, canvas, config, noise):
                     z = state.z

@@ -25,7 +25,7 @@ from ..images.lfq import LFQTokenizer, load_tokenizer
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
 
 __all__ = ["AnyImageModel", "Condition", "ImageModel", "ImageTokenizer"]
-__all__ += ["embedded_image_models", "load_image_model"]
+__all__ += ["embedded_image_models", "load_image_model", "masked_canvas"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights" / "mini_image"
 
@@ -123,9 +123,18 @@ class AnyImageModel(Protocol):
         """`x_theta` for `rows` images with these conditions."""
         ...
 
-    def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
-        """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
-        ...
+
+def masked_canvas(model: AnyImageModel, rows: int = 1, ids: Tensor | None = None) -> Canvas:
+    """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
+    if ids is None:
+        ids = torch.full((rows, model.tokens), model.mask_id)
+    return Canvas.of(
+        ids.tolist(),
+        mask_id=model.mask_id,
+        fill_id=model.mask_id,
+        given=(ids != model.mask_id).tolist(),
+        device=model.device,
+    )
 
 
 @dataclass(frozen=True)
@@ -245,19 +254,6 @@ class ImageModel:
         else:
             values = torch.cat([self.prior.config.values(one) for one in chosen])
         return ImageDenoiser.bind(self.prior, values, cfg_scale, adapted_layers)
-
-    def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
-        """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
-        if ids is None:
-            ids = torch.full((rows, self.tokens), self.mask_id)
-        given = (ids != self.mask_id).tolist()
-        return Canvas.of(
-            ids.tolist(),
-            mask_id=self.mask_id,
-            fill_id=self.mask_id,
-            given=given,
-            device=self.device,
-        )
 
 
 def embedded_image_models() -> tuple[str, ...]:

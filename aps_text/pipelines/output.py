@@ -293,13 +293,11 @@ class APSOutput:
                 "an output without steps has none to show; make it (and `beside`) by a call with "
                 "keep_trajectory=True"
             )
-        assert self.record is not None
         seed = self.record.seeds[self.index[index]]
         return self.record, self.config, seed, self.record.particles[self.places[index]]
 
     def _side(self, index: int) -> Side:
         """What a page shows of an answer."""
-        assert self.record is not None
         record, _, _, _ = self._recorded(index)
         batch, row = self.places[index]
         title = record.method + (f", control {record.control}" if record.control else "")

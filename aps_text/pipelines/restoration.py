@@ -28,7 +28,8 @@ from ..core.states import StepState
 from ..images.degradations import Degradation, Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
-from ..images.style import STATISTICS, Statistic, Style, filter_features, make_statistic
+from ..images.style import Style
+from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
 from ..images.tasks import make_task
 from .image_call import ImageCall
 from .image_model import AnyImageModel, Condition, load_image_model
@@ -158,6 +159,8 @@ class RestorationPipeline:
         Raises:
             ValueError: images of another size than the task's, or an unknown task.
         """
+        if not isinstance(y, Tensor):
+            raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
         degradation = self._degradation(task, seed)
         expected = tuple(degradation(torch.zeros(1, *self.size)).shape[1:])
         if y.ndim != 4 or tuple(y.shape[1:]) != expected:

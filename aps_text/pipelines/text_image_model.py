@@ -16,9 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ..core.canvas import Canvas
 from ..core.protocols import Denoiser
 from ..images.magvit import MagvitTokenizer, check_side
 from ..images.magvit_files import read_magvit
@@ -133,19 +131,6 @@ class TextImageModel:
         """`x_theta` for `rows` images with these texts; see `MmadaPrior.denoiser`."""
         layers = None if adapted_layers is None else max(1, adapted_layers)
         return self.prior.denoiser(self.conditions(chosen, rows), self.tokens, cfg_scale, layers)
-
-    def canvas(self, rows: int = 1, ids: Tensor | None = None) -> Canvas:
-        """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
-        if ids is None:
-            ids = torch.full((rows, self.tokens), self.mask_id)
-        given = (ids != self.mask_id).tolist()
-        return Canvas.of(
-            ids.tolist(),
-            mask_id=self.mask_id,
-            fill_id=self.mask_id,
-            given=given,
-            device=self.device,
-        )
 
 
 def load_text_image_model(

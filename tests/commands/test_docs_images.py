@@ -11,7 +11,7 @@ from paths import ROOT
 from test_image_model import write
 
 from aps_text.cli import build_parser
-from aps_text.images.style import STATISTICS
+from aps_text.images.style_statistics import STATISTICS
 from aps_text.images.tasks import TASKS
 
 TEXT = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")

@@ -14,12 +14,12 @@ from aps_text.core.operator import Operator
 from aps_text.images.classifier import AttributeClassifier, ClassifierConfig
 from aps_text.images.degradations import SuperResolution
 from aps_text.images.measurement import Measurement
-from aps_text.images.style import (
+from aps_text.images.style import Style
+from aps_text.images.style_statistics import (
     Channels,
     Gram,
     Histogram,
     Statistic,
-    Style,
     filter_features,
     make_statistic,
 )

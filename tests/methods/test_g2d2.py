@@ -16,7 +16,7 @@ from aps_text.core.operator import weighted_sum
 from aps_text.core.sampler import run
 from aps_text.core.step import Step
 from aps_text.methods.g2d2 import G2D2, distances
-from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.image_model import load_image_model, masked_canvas
 from aps_text.pipelines.restoration import RestorationPipeline
 
 FEW = G2D2(inner_steps=8)
@@ -116,7 +116,7 @@ def test_the_gradient_of_a_row_is_that_of_the_row_alone(pipe, measured):
 def test_without_a_step_m_is_the_prior(pipe, measured):
     """And committed tokens are one-hot in it."""
     operator, z, free, _ = relaxed_of(pipe, measured)
-    canvas, config = replace(pipe.model.canvas(3), z=z), APSConfig("restore", steps=4)
+    canvas, config = replace(masked_canvas(pipe.model, 3), z=z), APSConfig("restore", steps=4)
     step = Step.open(canvas, pipe.model.mask_id, config, noise_for(range(3)), 0, everywhere=True)
     denoiser, everywhere = pipe.model.denoiser(rows=3), torch.ones_like(free)
     log_p = FEW._prior(denoiser, step, everywhere).view(3, 16, 16)

@@ -19,6 +19,7 @@ from aps_text.pipelines.image_model import (
     ImageModel,
     embedded_image_models,
     load_image_model,
+    masked_canvas,
 )
 
 KINDS = {"kind": ("a", "b")}
@@ -50,7 +51,7 @@ def test_a_folder_samples_images_of_the_kind_asked_for(tmp_path):
     denoiser = model.denoiser({"kind": "b"}, rows=3, cfg_scale=0.5)
     config = APSConfig(max_new_tokens=16, steps=4, temperature=1.0, top_p=1.0)
     noise = Noise(torch.arange(3), torch.zeros(3, dtype=torch.long))
-    z = run(Ancestral(), denoiser, ZeroOperator(), model.canvas(3), config, noise).z
+    z = run(Ancestral(), denoiser, ZeroOperator(), masked_canvas(model, 3), config, noise).z
     assert z.shape == (3, 16)
     assert int(z.max()) < model.mask_id
     assert model.tokenizer.decode_ids(z).shape == (3, 1, 16, 16)
@@ -99,7 +100,9 @@ def test_embedded_models_draw_what_their_classifier_recognises(name):
     )
     noise = Noise(torch.arange(len(asked)), torch.zeros(len(asked), dtype=torch.long))
     denoiser = model.denoiser(asked, cfg_scale=1.0)
-    z = run(Ancestral(), denoiser, ZeroOperator(), model.canvas(len(asked)), config, noise).z
+    z = run(
+        Ancestral(), denoiser, ZeroOperator(), masked_canvas(model, len(asked)), config, noise
+    ).z
     drawn = model.tokenizer.decode_ids(z).clamp(-1, 1)
     right = (model.classifier.predict(drawn)[:, column] == asked[:, column]).float().mean()
     assert float(right) > 0.6

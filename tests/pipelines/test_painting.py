@@ -12,7 +12,7 @@ from aps_text.images.degradations import Blur
 from aps_text.images.editing import outside_error
 from aps_text.images.kernels import gaussian_kernel
 from aps_text.images.lfq import LFQTokenizer
-from aps_text.images.style import Histogram
+from aps_text.images.style_statistics import Histogram
 from aps_text.methods.g2d2 import G2D2
 from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.models.mini_image import MaskedImageModel
