@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Loss", "Recipe", "Run", "half_precision"]
+from recipes.precision import half_precision
+
+__all__ = ["Loss", "Recipe", "Run"]
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,6 @@ class Recipe:
     clip: float = 1.0
     ema: float = 0.999
     seed: int = 0
-
-
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """bfloat16 autocast if the hardware multiplies it faster than float32, else a null context."""
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-    else:
-        fast = torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
 
 
 class Run:

@@ -31,7 +31,7 @@ import torch
 from recipes.mini_text.corpus import choose, drawn
 from recipes.mini_text.filters import stems
 from recipes.mini_text.generate import whole_lines
-from recipes.mini_text.teacher import fast_dtype
+from recipes.precision import fast_dtype
 
 __all__ = ["OTHERS", "Read", "Row", "put", "spans", "specific"]
 

@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Drawn", "Teacher", "fast_dtype", "load_teacher"]
+from recipes.precision import fast_dtype
+
+__all__ = ["Drawn", "Teacher", "load_teacher"]
 
 END = "<|im_end|>"
 
@@ -35,15 +37,6 @@ class Drawn:
 
     text: str | None
     nll: float
-
-
-def fast_dtype(device: str = "cpu") -> torch.dtype:
-    """bfloat16 if the hardware has instructions for it, else float32 (then four times faster)."""
-    if torch.device(device).type != "cpu":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    able = torch.cpu.get_capabilities()
-    fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
-    return torch.bfloat16 if fast else torch.float32
 
 
 def load_teacher(dtype: torch.dtype | None = None, device: str = "cpu") -> Teacher:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from transformers import BertForMaskedLM
 
+from recipes.precision import half_precision
 from recipes.word_knowledge.masking import Batch, TokenIds
 
 __all__ = ["IDS", "Recipe", "Trainer", "batch_loss"]
@@ -118,7 +119,7 @@ class Trainer:
                     part = next(waiting, None)
                 if part is None:
                     return done
-                with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                with half_precision(self.device):
                     loss = batch_loss(model, part) / total
                 loss.backward()
                 done += float(loss.detach())

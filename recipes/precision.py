@@ -1,0 +1,29 @@
+"""The number format in which matrix products are fast on a device."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+__all__ = ["fast_dtype", "half_precision"]
+
+
+def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
+    """bfloat16 if the hardware has instructions for it, else float32.
+
+    Without them, bfloat16 is emulated: four times slower than float32 in a product of large
+    matrices, and up to thirty times in a training step of small ones.
+    """
+    if torch.device(device).type != "cpu":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    able = torch.cpu.get_capabilities()
+    fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    return torch.bfloat16 if fast else torch.float32
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 autocast where `fast_dtype` is bfloat16, else a null context."""
+    if fast_dtype(device) is torch.float32:
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
