@@ -1,5 +1,5 @@
 # make ask Q="What is a violin?" [REWARD=sentiment]   set up once, then ask
-# make test                                           set up once, then run every test
+# make test [JOBS=8]                                  set up once, then run every test, in 2 processes
 # make eval                                           a small comparison, in results/eval
 # make wheel                                          build, check and try the wheel (.ci/wheel)
 # Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
@@ -7,6 +7,7 @@
 
 VENV ?= .venv
 REWARD ?=
+JOBS ?= 2
 PYTHON ?=
 
 # What was typed reaches the shell through the environment, unexpanded: apostrophes, quotation
@@ -28,8 +29,9 @@ ask: setup
 	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
 	@set -f; $(RUN) -m aps_text ask $${APS_REWARD:+--reward $$APS_REWARD} -- "$$APS_QUESTION"
 
+# Whole files go to JOBS processes of one thread each: on two cores faster than one of two threads.
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
 
 # Ten thousand generated inputs: each is answered or refused clearly, or the command fails.
 fuzz: setup
