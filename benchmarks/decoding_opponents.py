@@ -58,7 +58,7 @@ def published(folder: Path, model, mask_id: int):
     theirs.load_state_dict(model.state_dict(), assign=True)
     for module in theirs.modules():  # loading under transformers 5 leaves these unset
         if hasattr(module, "rope_init_fn"):
-            module.inv_freq = default_rope(config)[0]
+            module.inv_freq = default_rope(config, model.device)[0]
 
     def no_mask(step, x, logits):
         logits[..., mask_id] = NEVER  # in place: it costs theirs nothing

@@ -39,10 +39,13 @@ from aps_text.planning.shape import ModelShape
 __all__ = ["Measured", "Setting", "measure", "random_model"]
 
 
-def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Module:
+def random_model(
+    shape: ModelShape, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+) -> nn.Module:
     """The stock model of a layout with random weights, frozen.
 
-    Without a token head if `shape.token_head` is False. The global generator is not advanced.
+    Without a token head if `shape.token_head` is False. The global generators are not advanced. Off
+    the CPU the weights are drawn in `dtype`, so that no copy in float32 has to fit.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
@@ -64,28 +67,32 @@ def random_model(shape: ModelShape, dtype: torch.dtype = torch.float32) -> nn.Mo
         sizes |= {"num_key_value_heads": shape.kv_heads, "use_cache": False}
         sizes |= {"tie_word_embeddings": shape.tied, "head_dim": shape.head_dim}
     config = AutoConfig.for_model(kind, **sizes)
-    with torch.random.fork_rng(devices=[]):
+    device = torch.device(device)
+    drawn = torch.float32 if device.type == "cpu" else dtype
+    with torch.random.fork_rng(devices=[] if device.type == "cpu" else [device]), device:
         torch.manual_seed(0)
         if shape.token_head:
-            made = (AutoModelForCausalLM if decoder else AutoModelForMaskedLM).from_config(config)
+            made = (AutoModelForCausalLM if decoder else AutoModelForMaskedLM).from_config(
+                config, dtype=drawn
+            )
         else:
             pooler = {"add_pooling_layer": False} if kind == "bert" else {}
-            made = AutoModel.from_config(config, **pooler)
+            made = AutoModel.from_config(config, dtype=drawn, **pooler)
     return made.to(dtype).eval().requires_grad_(False)
 
 
 class _MeanReward(Arithmetic):
     """A reward model on embeddings: the mean square of one coordinate of its last hidden state."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, body: nn.Module, device: torch.device) -> None:
         reward, vocab, bridge = call.reward, call.shape.vocab, call.config.reward.bridge
         assert reward is not None
-        dtype = DTYPES[reward.dtype_bytes]
-        self.body = random_model(reward.shape, dtype)
-        draw = torch.Generator().manual_seed(0)
+        self.body = body
+        draw = torch.Generator(device).manual_seed(0)
         self.frame, self.differentiable = reward.frame, bridge != "rloo"
-        self.table = torch.randn(vocab, reward.shape.hidden, generator=draw).to(dtype)
-        allowed = torch.arange(vocab) % 7 > 0 if bridge == "restrict" else None
+        table = torch.randn(vocab, reward.shape.hidden, generator=draw, device=device)
+        self.table = table.to(DTYPES[reward.dtype_bytes])
+        allowed = torch.arange(vocab, device=device) % 7 > 0 if bridge == "restrict" else None
         self.codebook = VectorCodebook(self.table, allowed)
 
     def take(self, rows: Tensor) -> _MeanReward:
@@ -101,7 +108,7 @@ class _MeanReward(Arithmetic):
     def log_prob(self, relaxed: Relaxed) -> Scores:
         codes = relaxed.codes(self.codebook)
         embeds = self.framed(codes)
-        mask = torch.ones(embeds.shape[:2], dtype=torch.long)
+        mask = torch.ones(embeds.shape[:2], dtype=torch.long, device=embeds.device)
         mask[:, 0] = 0  # like a padded prefix
         return Scores(self.score(embeds, mask).to(relaxed.probs.dtype))
 
@@ -111,11 +118,19 @@ class _MeanReward(Arithmetic):
 
 
 class Setting:
-    """A model with random weights, bound for a call."""
+    """A model with random weights, bound for a call.
 
-    def __init__(self, call: Call) -> None:
+    Args:
+        model, reward: of the call's shapes and numbers, on one device; None makes them, on the CPU.
+    """
+
+    def __init__(self, call: Call, model: Any = None, reward: nn.Module | None = None) -> None:
         self.call, shape = call, call.shape
-        model: Any = random_model(shape, DTYPES[call.number_bytes])
+        if model is None:
+            model = random_model(shape, DTYPES[call.number_bytes])
+        if reward is None and call.reward is not None:
+            reward = random_model(call.reward.shape, DTYPES[call.reward.dtype_bytes])
+        device = next(model.parameters()).device
         mask, fill, stop = shape.vocab - 1, shape.vocab - 2, shape.vocab - 3
         encoder = shape.layout != "llama"
         layout: dict[str, Any] = {"layers_path": "model.layers"}
@@ -144,12 +159,17 @@ class Setting:
             masks = [[mask] * len(prompt) for prompt in prompts]
             without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
             self.bound = GuidedDenoiser(self.denoiser, without, scale)
-        self.operator = ZeroOperator() if call.reward is None else _MeanReward(call)
+        self.operator = ZeroOperator() if reward is None else _MeanReward(call, reward, device)
         block = call.config.call.block_length
         self.canvas = Canvas.open(
-            lengths, mask_id=mask, fill_id=fill, stop_ids=(stop,), block_length=block
+            lengths,
+            mask_id=mask,
+            fill_id=fill,
+            stop_ids=(stop,),
+            block_length=block,
+            device=device,
         )
-        rows = torch.arange(call.batch)
+        rows = torch.arange(call.batch, device=device)
         self.noise = Noise(rows, torch.zeros_like(rows))
         # Nothing ends a step or an answer early: a plan is an upper bound.
         endless: dict[str, Any] = {"eos_penalty": 1e4}
