@@ -8,9 +8,12 @@
     text      the whole answer
     {pattern: REGEX}   the group `found` (or the first that took part) of the last match
 
-An equation after "the answer is" gives its last side that is a single number (`2 * 3 = 6`); a
-negated answer ("not 5 but 6", "not (A)") is skipped; several answers together ("3 5", "A or B",
-"true/false"), or a range or a time in place of a number, are not an answer.
+An equation after "the answer is" gives its last side that is a single number (`2 * 3 = 6`). What
+is denied ("not 5 but 6", "cannot say yes", "not (A)") and what is only asked ("Is it 5? No") is
+skipped; yes and no answer a question that names an answer (`boolean`: "Is it true? No" is false).
+"No" before a noun ("no doubt") is no answer. Several answers together are none: "5 or 6", "between
+3 and 5", "1,2,3", "2+3" without its result, "A, B", "yes and no". A box holds a number and its
+unit, or none (2x, 5i). See `number_groups`.
 
 All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
 something.
@@ -21,13 +24,57 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text, numerals, word_number
+from .number_groups import spoken_statement, statements
+from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text
 
 __all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
 
 BEHIND = 500
 """Maximal distance in characters between the words "the answer is" and the answer."""
 _LEAD = r"\banswer(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
+
+_RESULT = re.compile(
+    r"(?:\s?[A-Za-z]+)?[\s,;)]*(?:(?:which|that|this|it|so)\s+)?(?:[=≈]|\b(?:is|are|equals?|makes?|gives?)\b)\s*[-+$€£¥₹]*",
+    re.I,
+)
+_QUOTED = re.compile(r"\\(?:text(?:bf|rm|it)?|math(?:rm|bf|it)|mbox|operatorname)\s*\{([^{}]*)\}")
+_UNIT_LETTERS = set("mgshdLlAVWNJKCF")
+_QUIET = {
+    "circ",
+    "degree",
+    "degrees",
+    "deg",
+    "displaystyle",
+    "rm",
+    "bf",
+    "percent",
+    "euro",
+    "pounds",
+}
+_QUESTION = re.compile(
+    r"(?:(?<=[.!?\n])|^)\W{0,9}(?:(?:so|but|and|then|now|ok|well|hmm)\b,?\s*)?"
+    r"\b(?:is|are|was|were|what|which|how|who|why|when|where|can|could|does|do|did|should|would|will"
+    r"|has|have|had|isn't|aren't|doesn't|don't)\b(?:[^?.!\n]|[.!](?!\s))*\?(?!\w)",
+    re.I,
+)
+_ALSO = r"\s*(?:/|\||&|\+|,?\s*\b(?:and/or|or|and|nor|as well as)\b)\s*"
+"""What joins two answers, neither of which is meant alone (see `_one_of` and `_several`)."""
+_YES_NO = {"yes": "yes", "no": "no", "yeah": "yes", "nope": "no"}
+_TRUE_FALSE = {"true": "true", "false": "false"}
+_OPPOSITE = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
+_NO_ALONE = (
+    "it|he|she|they|we|you|i|this|that|these|those|there|the|a|an|because|since|as|but|and|or|nor|so"
+    "|if|not|is|was|would|in|on|for|to|of|way|chance|never|sorry|sir|madam|thanks|thank|definitely"
+    "|absolutely|my|yes"
+)
+"""Words after "no" that leave it an answer; any other ("no doubt") takes it as its own."""
+_CLAUSE = re.compile(
+    r"[.,;:!?\n=]|\b(?:but|so|because|therefore|hence|thus|then|and|since"
+    r"|yes|no|yeah|nope|true|false)\b"
+)
+_NEGATED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|hardly|unable|refuse[sd]?|rather than|instead of)\b|n't\b"
+)
 
 
 def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = ()) -> str | None:
@@ -53,18 +100,79 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
 def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The final number of an answer, as plain text (`1234.5`, `3/4`)."""
     for content in reversed(boxed(answer)):
-        if re.search(r"\d\s*!|\\\{.*,.*\\\}", content):  # a factorial, a set
-            return None
-        if found := _stated(normal_text(content)):
+        if found := in_box(content):
             return found[0]
-    text = normal_text(answer)
+    text = normal_text(asserted(answer))
     for lead in (r"####\s*", _LEAD):
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
             line = text[match.end() : match.end() + BEHIND].split("\n")[0]
             if found := _stated(line if lead != _LEAD else _clause(line)):
                 return found[0]
-    every = [one.text for one in numerals(text) if one.text is not None and not one.denied]
-    return every[-1] if every else None if numerals(text) else word_number(text)
+    every = [one for one in statements(text) if not one.denied]
+    meant = [one for one in every if one.text is not None or one.undecided]
+    if not meant:
+        return None
+    last = meant[-1]
+    if last.expression and len(meant) > 1:  # 5 = 2 + 3
+        between = text[meant[-2].end : last.start]
+        return meant[-2].text if re.fullmatch(r"\s*[=≈]\s*[-+]?", between) else None
+    return last.text
+
+
+def in_box(content: str) -> tuple[str | None] | None:
+    """A tuple of the number in a box; None if there is none, and `(None,)` if more than the number,
+    an unknown before it and its unit is there (2x, 5i, \\pi/2)."""
+    if re.search(r"\d\s*!|\\\{.*,.*\\\}|[,;].*=", content):  # a factorial, a set, two unknowns
+        return (None,)
+    found = _stated(normal_text(content))
+    if found is None or found[0] is None:
+        return (None,) if re.search(r"\d", content) else found  # x^2
+    bare = _QUOTED.sub(lambda m: m[1] if re.search(r"\d", m[1]) else " ", content)
+    side = re.split(r"[=≈]|\\approx", bare)[-1]
+    text = normal_text(re.sub(r"(?<=\d)\s+(?=[A-Za-z](?![A-Za-z]))", "", side))
+    every = statements(text)
+    if not every:
+        return found  # in words
+    alone = len(every) == 1 and every[0].text is not None
+    return found if alone and _is_unit(text[: every[0].start], text[every[0].end :]) else (None,)
+
+
+def _is_unit(before: str, behind: str) -> bool:
+    """Whether the text around a number in a box is words, a sign, a currency or a unit only."""
+    for text in (before, behind):
+        last = ""
+        for token in re.findall(r"\\[A-Za-z]+|[A-Za-z]+|\d+|\S", text):
+            of_unit = text is behind and last[-1:].isalpha()
+            if token[0] == "\\":
+                known = token[1:] in _QUIET
+            elif token.isalpha() and token.isascii():
+                known = (len(token) > 1 and not set(token) <= set("abcijxyz")) or (
+                    text is behind and token in _UNIT_LETTERS
+                )
+            elif token == "^":
+                known = of_unit or "\\circ" in text
+            elif token in "/·×":
+                known = of_unit
+            elif token.isdigit():
+                known = last == "^"
+            else:
+                known = token in "{}()[]%°$€£¥₹.:'\"" or (text is before and token in "+-")
+            if not known:
+                return False
+            last = token if token not in "{}" else last
+    return True
+
+
+def asserted(text: str, *, or_all: bool = True) -> str:
+    """A text without its questions ("Is it 5? No"), which state nothing.
+
+    Unless `or_all` is false, the whole text if nothing else is said, or if a yes agrees to it.
+    """
+    rest = _QUESTION.sub(" ", text)
+    whole = or_all and (
+        re.search(r"\w", rest) is None or re.match(r"\W*(?:yes|yeah)\b", rest, re.I)
+    )
+    return text if whole else rest
 
 
 def boxed(text: str) -> list[str]:
@@ -91,7 +199,7 @@ def _stated(text: str) -> tuple[str | None] | None:
     equation = re.match(r"\s*(?:[A-Za-z]\s*)?[\d\s.,^*/+×÷·()√%{}-]*[=≈]", text)
     if equation:
         for side in reversed(re.split("[=≈]", text)):
-            own = numerals(side)
+            own = statements(side)
             first = next(iter(own), None)
             rest = re.sub(r"\s", "", side[first.end :] if first else side)
             if first is None or re.search(r"[\d+*/×÷√(^]", side[: first.start]):
@@ -101,32 +209,33 @@ def _stated(text: str) -> tuple[str | None] | None:
     if (spoken := re.match(r"\W*(?:exactly |about |a total of )?", text)) and re.match(
         rf"(?:{NUMBER_WORDS})\b(?! of\b)", text[spoken.end() :], flags=re.I
     ):
-        return (word_number(text, first=True),)
-    own = [one for one in numerals(text) if not one.denied]
+        return (spoken_statement(text).text,)
+    own = [one for one in statements(text) if not one.denied]
     if not own:
         return None
-    if len(own) > 1 and re.fullmatch(
-        r"\s*(?:,|;|and|or|to|through|&)?\s*", text[own[0].end : own[1].start]
-    ):
+    between = text[own[0].end : own[1].start] if len(own) > 1 else None
+    if between is not None and own[0].expression and _RESULT.fullmatch(between):
+        return (own[1].text,)
+    if between is not None and re.fullmatch(r"\s*(?:,|;|and|or|to|through|&)?\s*", between):
         return (None,)
     return (own[0].text,)
 
 
 def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The chosen letter `A` to `Z`, or the chosen one of `choices` if these are words."""
-    text = normal_text(answer).strip()
+    text = normal_text(asserted(answer)).strip()
     letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
     if not letters:
         return _mentioned(text, choices)
+    if re.fullmatch(r"\W*[A-Z](?:\W+[A-Z])+\W*", text) and len(set(re.findall("[A-Z]", text))) > 1:
+        return None  # A, B
     lead = _LEAD.replace(
         "answer", "(?:[Aa]nswer|(?:[Cc]orrect |[Rr]ight )?(?:[Cc]hoice|[Oo]ption))"
     )
-    # "I don't know", "A dog": a word, not a letter.
-    capital = r"([A-HJ-Z]|I(?!\s+['a-z]))(?![\w'])(?!\s+(?!because|since|as|is|and|or\b)[a-z])"
     patterns = (
         lead
         + r"[\"']?(?:[Oo]ption\s+)?[\"']?"
-        + rf"(?:[(\[]([A-Za-z])[)\]]|{capital}|([a-z])(?=[.)\"']*\s*$))",
+        + rf"(?:[(\[]([A-Za-z])[)\]]|{_CAPITAL}|([a-z])(?=[.)\"']*\s*$))",
         r"\\boxed\{\s*[({\[]*([A-Za-z])[)}\]]*\s*\}",
         r"[(\[]([A-Z])[)\]]",
         r"\b[Oo]ption\s+([A-Z])\b|\b[Oo]ption\s+([a-z])(?=[.)]*\s*$)",
@@ -139,10 +248,32 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         if not every:
             continue
         found = [one for one in every if not denied(text, one)]
-        if not found or re.match(r"\s*(?:or|/)\s*[(\[]?[A-Z][)\]]?(?!\w)", text[found[-1].end() :]):
+        if not found or _several(text, found[-1]):
             return None
         return next(group for group in found[-1].groups() if group).upper()
     return None
+
+
+_CAPITAL = (  # not "I don't know", "A dog"
+    r"([A-HJ-Z]|I(?!\s+['a-z]))(?![\w'])(?!\s+(?!because|since|as|is|and|or\b)[a-z])"
+)
+_OTHER = rf"(?:{_ALSO}|\s*[,;-]+\s*|\s+(?:to|through)\s+)(?:(?:maybe|perhaps|possibly|also)\s+)?"
+
+
+def _several(text: str, found: re.Match[str]) -> bool:
+    """Whether the letter found is one of several ("A or B", "both A and C", "A-C")."""
+    at = next(i for i, group in enumerate(found.groups(), 1) if group)
+    option = r"(?:[Oo]ptions?\s+)?[\"']?"
+    behind = text[found.end(at) : found.end(at) + NEAR]
+    if re.match(
+        rf"[)\]}}\"'.]*{_OTHER}{option}(?:[(\[][A-Za-z][)\]]|{_CAPITAL}(?![.]?[A-Za-z]))", behind
+    ):
+        return True
+    before = text[max(0, found.start(at) - NEAR) : found.start(at)]
+    partner = re.search(rf"(?<![\w'])([A-Za-z])([)\]]?)[\"']?{_OTHER}{option}[(\[]?$", before)
+    if partner is None or not (partner[1].isupper() or partner[2]):
+        return False
+    return DENIED.search(re.sub(r"[\s\W]*$", " ", before[: partner.start(1)])) is None
 
 
 def denied(text: str, found: re.Match[str]) -> bool:
@@ -154,12 +285,18 @@ def denied(text: str, found: re.Match[str]) -> bool:
 
 def yes_no(answer: str, choices: Sequence[str] = ()) -> str | None:
     """`yes` or `no`."""
-    return _either(answer, {"yes": "yes", "no": "no", "yeah": "yes", "nope": "no"}, first=True)
+    text = normal_text(answer).lower()
+    asked = _asked(text, _YES_NO)
+    return _either(asserted(text, or_all=False), _YES_NO, first=True, asked=asked)
 
 
 def boolean(answer: str, choices: Sequence[str] = ()) -> str | None:
-    """`true` or `false`."""
-    return _either(answer, {"true": "true", "false": "false"}, first=False)
+    """`true` or `false`; yes and no are read after a question that names one (Is it true? No)."""
+    text = normal_text(answer).lower()
+    asked = _asked(text, _TRUE_FALSE)
+    rest = asserted(text, or_all=False)
+    said = _either(rest, _TRUE_FALSE, first=False)
+    return said or (asked and _either(rest, _YES_NO, first=True, asked=asked))
 
 
 def text(answer: str, choices: Sequence[str] = ()) -> str | None:
@@ -176,11 +313,37 @@ EXTRACTIONS: dict[str, Callable[[str, Sequence[str]], str | None]] = {
 }
 
 
-def _either(answer: str, words: Mapping[str, str], *, first: bool) -> str | None:
-    text = normal_text(answer).lower()
-    any_word = rf"({'|'.join(words)})(?!'?\w)"
+def _word_pattern(words: Mapping[str, str]) -> str:
+    """A pattern whose group is one of the words, "no" only where it is an answer."""
+    one_of = "|".join(rf"no(?!\s+(?!(?:{_NO_ALONE})\b)[a-z])" if w == "no" else w for w in words)
+    return rf"({one_of})(?!'?\w)"
+
+
+def _asked(text: str, words: Mapping[str, str]) -> str | None:
+    """The word that the last question names ("is it true?"); None if several or negated."""
+    questions = _QUESTION.findall(text)
+    found = re.findall(r"(?<!\w)" + _word_pattern(words), questions[-1]) if questions else []
+    return words[found[0]] if len(found) == 1 and not _NEGATED.search(questions[-1]) else None
+
+
+def _either(
+    text: str, words: Mapping[str, str], *, first: bool, asked: str | None = None
+) -> str | None:
+    """The answer among `words`; yes or no to a question that names `asked` agree to it or not."""
+    found = _last_of(text, words, first=first)
+    if found is None or asked is None:
+        return found
+    return asked if found == "yes" else _OPPOSITE[asked]
+
+
+def _last_of(text: str, words: Mapping[str, str], *, first: bool) -> str | None:
+    any_word = _word_pattern(words)
+    both = re.fullmatch(rf"\W*{any_word}\W+{any_word}\W*", text)
+    if both and words[both[1]] != words[both[2]]:
+        return None
     for pattern in (_LEAD + r"\W*" + any_word, r"\\boxed\{\W*" + any_word):
-        if found := list(re.finditer(pattern, text)):
+        found = [m for m in re.finditer(pattern, text) if not _negated(text, m.start(1))]
+        if found:
             return _one_of(text, found[-1:], any_word, words)
     if first and (start := re.match(rf"\W*{any_word}", text)):
         return _one_of(text, [start], any_word, words)
@@ -189,14 +352,20 @@ def _either(answer: str, words: Mapping[str, str], *, first: bool) -> str | None
 
 
 def _one_of(
-    text: str, found: list[re.Match[str]], any_word: str, words: Mapping[str, str]
+    text: str, found: Sequence[re.Match[str]], any_word: str, words: Mapping[str, str]
 ) -> str | None:
-    """The last word found; None if it is negated, or one of two ("true/false")."""
-    if not found or denied(text, found[-1]):
+    """The last word found that is not negated; None if it is one of two ("true/false")."""
+    meant = [one for one in found if not _negated(text, one.start(1))]
+    if not meant:
         return None
-    both = rf"{any_word}\s*(?:/|\bor\b)\s*{any_word}"
-    pair = any(m.start() <= found[-1].start(1) < m.end() for m in re.finditer(both, text))
-    return None if pair else words[found[-1][1]]
+    both = rf"(?<!\w){any_word}\W*?{_ALSO}(?:not\b\s*|also\s*|\W)*{any_word}"
+    pair = any(m.start() <= meant[-1].start(1) < m.end() for m in re.finditer(both, text))
+    return None if pair else words[meant[-1][1]]
+
+
+def _negated(text: str, at: int) -> bool:
+    """Whether the clause that leads to a word is negated ("cannot say yes")."""
+    return _NEGATED.search(_CLAUSE.split(text[max(0, at - NEAR) : at])[-1]) is not None
 
 
 def _mentioned(text: str, choices: Sequence[str]) -> str | None:
@@ -211,6 +380,6 @@ def _mentioned(text: str, choices: Sequence[str]) -> str | None:
         return None
     end, _, chosen = max(spots)
     before = text[: end - len(chosen)]
-    if re.search(rf"(?<!\w)(?:{'|'.join(map(re.escape, choices))})\s*(?:/|\bor)\s*$", before, re.I):
-        return None  # one of two
-    return chosen
+    others = "|".join(re.escape(one) for one in choices if one.lower() != chosen.lower())
+    joined = rf"(?<!\w)(?:{others})[\"')]*{_OTHER}(?:(?:an?|the)\s+)?[\"'(]*$"
+    return None if others and re.search(joined, before, re.I) else chosen

@@ -1,8 +1,12 @@
 """Measures of one answer, by name; a task lists those that apply to it.
 
-    exact        1 if the answer equals a gold answer after SQuAD's normalisation (without it, if
-                 nothing is left by it: "(A)", ".")
-    f1           token F1 against the nearest gold answer (SQuAD)
+    exact        1 if the answer equals a gold answer after SQuAD's normalisation: lower case, no
+                 ASCII punctuation, no a, an, the, single spaces. Stricter than the published script
+                 where that drops what counts: numbers, the signs in "C++" and "x < y" and an
+                 article at the end ("vitamin A") must be equal, too; a text of which nothing is
+                 left ("(A)", ".") is compared as it is
+    f1           token F1 against the nearest gold answer: the published SQuAD script's, except
+                 where nothing is left of a text: 1 if both are equal as they are, else 0
     rouge_l      F of the longest common subsequence of words, nearest gold answer (Lin 2004)
     accuracy     1 if the extracted answer is a gold answer (letters without their brackets)
     numeric      1 if the extracted number equals the gold one; within 1e-9 of it if not whole

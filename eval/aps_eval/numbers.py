@@ -8,8 +8,9 @@
     units       $5  5%  5 kg  5kg  4th: the number without them
     no number   times and ratios (10:30), ranges and dates (5-10, 2026-11-28, 5/6/26), versions
                 (1.2.3), digits inside a word (H2O, COVID-19, 0x1F), a number under a root, or
-                followed by a root, pi or a non-integer power; wrong digit groups (1,234,5)
-    a list      1,2,3: several numbers
+                followed by a root, pi, a variable (2x, 5i) or a non-integer power; wrong digit
+                groups (1,234,5); a division by zero (5/0)
+    a list      1,2,3: several numbers; see `number_groups` for what is stated together
     words       twenty-one, three hundred and five, minus five; only if there are no digits, and
                 not before a fraction (three quarters, one point five)
 
@@ -31,7 +32,7 @@ __all__ = [
     "as_number",
     "normal_text",
     "numerals",
-    "word_number",
+    "spoken_numerals",
 ]
 
 _DASHES = "−‐‑‒–—―﹘﹣－➖"
@@ -47,12 +48,15 @@ _QUOTED = r"[1-9]\d{0,2}(?:(?:'\d{3})+|(?:_\d{3})+)(?:[.,]\d+)?"
 _DOTTED = r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
 _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 _CHUNK = re.compile(
-    r"(?<![\w.^√])(?<!√[\[({])(?<![A-Z]-)(?!0[xX][\da-fA-F])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
+    r"(?<![\w.^√])(?<!√[\[({])(?<!sqrt\()(?<![A-Z]-)(?!0[xX][\da-fA-F])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
 )
 _SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
-_GOES_ON = re.compile(r"\s?[})]?\s?(?:\^|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)")
+_GOES_ON = re.compile(
+    r"\s?[})]?\s?(?:\^(?!\{?\s?\\circ)|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)"
+    r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
+)
 _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _SCALE = re.compile(rf"\s({'|'.join(_SCALES)})\b", re.I)
@@ -61,7 +65,8 @@ _LETTER = re.compile(rf"({'|'.join(_LETTERS)})\b(?!['.-]?\w)")
 _DOZEN = re.compile(r"\s(?:dozens?)\b", re.I)
 DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of)|n't)\s+"
-    r"(?:(?:a|an|the|just|only|exactly|equal to|be)\s+)*[-+€£¥₹(]*$",
+    r"(?:(?:a|an|the|just|only|exactly|equal to|be|say|think|believe|claim|sure|certain|that|it"
+    r"|it's|is|answer|option|choice|pick|choose|necessarily|really|simply|clearly)\s+)*[-+€£¥₹(]*$",
     re.I,
 )
 
@@ -98,12 +103,14 @@ class Numeral:
         start, end: its place in the text.
         text: the number in plain notation; None if it is not a number (a time, a range, a date).
         denied: whether it is negated ("not 5", "rather than 5").
+        in_words: whether it is spelled out.
     """
 
     start: int
     end: int
     text: str | None
     denied: bool = False
+    in_words: bool = False
 
 
 def normal_text(text: str) -> str:
@@ -113,8 +120,10 @@ def normal_text(text: str) -> str:
     text = "".join(map(_character, text))
     text = re.sub(r"(?<=[\d)])\s?\*\*\s?(?=[-+(]?\d)", "^", text)
     text = re.sub(r"(?<!\w)_([-+]?\d[\d.,]*)_(?!\w)", r"\1", text)
-    text = re.sub(r"(?<=\d)~(?=\d)|\\(?:thin|en|neg)?space(?![a-zA-Z])\s*|\\quad\s*", " ", text)
-    text = _MARKUP.sub("", text)
+    text = re.sub(
+        r"(?<=\d)~(?=\d{3}(?!\d))|\\(?:thin|en|neg)?space(?![a-zA-Z])\s*|\\quad\s*", " ", text
+    )
+    text = _MARKUP.sub("", re.sub(r"\.\.+(?=\d)", " … ", text))
     for name, sign in _LATEX.items():
         text = text.replace(name, sign)
     fraction = r"(?:(\d)\s*)?\\[dtc]?frac\s*\{\s*\{?(-?[\d.,]+)\}?\s*\}\s*\{\s*\{?([\d.,]+)\}?\s*\}"
@@ -157,17 +166,19 @@ def numerals(text: str) -> list[Numeral]:
     return found
 
 
-def word_number(text: str, *, first: bool = False) -> str | None:
-    """The last (or first) number in words of a text."""
-    found = list(_SPOKEN.finditer(text))
-    if not found:
-        return None
-    spoken = found[0 if first else -1]
-    value = _spoken(spoken[0])
-    before = text[max(0, spoken.start() - NEAR) : spoken.start()]
-    if value >= 10**30 or _IN_PARTS.match(text, spoken.end()) or re.search(r"\bpoint\s+$", before):
-        return None
-    return f"-{value}" if re.match("minus|negative", spoken[0], re.I) and value else str(value)
+def spoken_numerals(text: str) -> list[Numeral]:
+    """The numbers in words of a text, in order; without text before a part (three quarters)."""
+    found = []
+    for run in _SPOKEN.finditer(text):
+        for start, end in _each_spoken(text, run.start(), run.end()):
+            words = text[start:end]
+            value = _spoken(words)
+            before = text[max(0, start - NEAR) : start]
+            minus = re.match("minus|negative", words, re.I) and value
+            of_parts = _IN_PARTS.match(text, end) or re.search(r"\bpoint\s+$", before)
+            plain = None if value >= 10**30 or of_parts else f"{'-' if minus else ''}{value}"
+            found.append(Numeral(start, end, plain, DENIED.search(before) is not None, True))
+    return found
 
 
 def as_number(text: str) -> Fraction | None:
@@ -238,7 +249,8 @@ def _pieces(text: str) -> list[tuple[int, int, str | None]]:
             if re.fullmatch(r"\s+/\s*|\s*/\s+", between) and "/" not in plain:
                 below = _plain(after)
                 if below is not None and re.fullmatch(_PLAIN, below):
-                    plain, end = f"{plain}/{below}", stop
+                    whole = f"{plain}/{below}"
+                    plain, end = whole if as_number(whole) is not None else None, stop
                     at += 1
                 while at < len(runs) and text[end : runs[at][0]].strip() == "/":  # 1 / 2 / 3
                     plain, end = None, runs[at][1]
@@ -265,7 +277,12 @@ def _plain(run: str) -> str | None:
         return run.replace(",", ".")
     if over := re.fullmatch(r"([^/]+)/([^/]+)", run):
         above, below = map(_plain, over.groups())
-        if above and below and "," not in above + below:
+        if (
+            above
+            and below
+            and "," not in above + below
+            and as_number(f"{above}/{below}") is not None
+        ):
             return f"{above}/{below}"
         return None
     if re.fullmatch(r"\d{1,3}(?:,\d+)+", run) and re.search(r",\d{3}(?!\d)", run):
@@ -288,6 +305,34 @@ def _power(plain: str, power: int) -> str | None:
     if value.denominator == 1:
         return str(value.numerator)
     return f"{value.numerator}/{value.denominator}"
+
+
+def _each_spoken(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The places of the numbers in a run of number words ("three five", "three and five")."""
+    words = [
+        (word[0].lower(), start + word.start(), start + word.end())
+        for word in re.finditer("[A-Za-z]+", text[start:end])
+    ]
+    found: list[tuple[int, int]] = []
+    part, begin, before = 0, start, ""
+    for at, (word, left, right) in enumerate(words):
+        value = _ONES.get(word, _TENS.get(word))
+        joins = before == "and" and at > 1 and words[at - 2][0] not in _SCALES
+        tens = part % 100 >= 20 and part % 10 == 0 and 0 < (value or 0) < 10
+        goes_on = value is None or not part or tens or part % 100 == 0
+        if found and (joins or not goes_on):
+            begin, part = left, 0
+            found.append((left, right))
+        elif word != "and":
+            found[-1:] = [(begin, right)]
+        if value is not None:
+            part += value
+        elif word == "hundred":
+            part = (part or 1) * 100
+        elif word in _SCALES:
+            part = 0
+        before = word
+    return found
 
 
 def _spoken(words: str) -> int:

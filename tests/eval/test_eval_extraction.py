@@ -23,7 +23,7 @@ from aps_eval.numbers import as_number
         ("answer = 0.5", "0.5"),
         ("The final answer is: $\\boxed{-3}$", "-3"),
         ("The answer is that he has 6 left", "6"),
-        ("The answer is unclear. Maybe 8 or 9", "9"),
+        ("The answer is unclear. Maybe 8 or 9", None),
         ("it is minus, that is −5 degrees", "-5"),
         ("2e6 grains", "2e6"),
         ("about .5 of them", ".5"),
@@ -31,7 +31,7 @@ from aps_eval.numbers import as_number
         ("ends with a stop 10.", "10"),
         ("H2O and x2 have no number but 4", "4"),
         ("1,234,567 people", "1234567"),
-        ("choose 1, 2, 3", "3"),
+        ("choose 1, 2, 3", None),
         ("There are seven cats", "7"),
         ("I counted two, then Twelve!", "12"),
         ("No idea.", None),
@@ -194,3 +194,117 @@ def test_a_yes_or_no_inside_a_word_is_none(how, word):
 )
 def test_small_letters_are_read_at_the_end_of_a_line_that_names_the_answer(answer, found):
     assert extract("choice", answer) == found
+
+
+NEGATED = ["cannot say {}", "can't say {}", "I would not say {}", "I don't think the answer is {}"]
+NEGATED += ["never say {}", "it is not a clear {}", "I refuse to say {}", "unable to answer {}"]
+NEGATED += [
+    "not {}",
+    "I can't be sure that it is {}",
+    "The answer is not {}",
+    "I will not answer '{}'",
+]
+BOTH = ["{} and {}", "{} or {}", "{}/{}", "both {} and {}", "neither {} nor {}", "{} as well as {}"]
+BOTH += [
+    "Maybe {} or {}",
+    "The answer is {} or {}",
+    "somewhere between {} and {}",
+    "{}, {}",
+    "{} {}",
+]
+
+
+@pytest.mark.parametrize(
+    ("how", "one", "other"), [("yes_no", "yes", "no"), ("boolean", "true", "false")]
+)
+def test_what_is_denied_or_one_of_two_is_undecided(how, one, other):
+    for first, second in ((one, other), (other, one)):
+        for form in NEGATED:
+            assert extract(how, form.format(first)) is None, form.format(first)
+            assert extract(how, f"{form.format(first)}, but {second}") == second, form
+        for form in BOTH:
+            said = form.format(first, second)
+            assert extract(how, said) is None, said
+            assert extract(how, said.capitalize() + ".") is None, said
+
+
+@pytest.mark.parametrize(
+    "noun", ["doubt", "question", "other way", "reason", "one", "problem", "matter"]
+)
+def test_a_no_that_belongs_to_a_noun_is_no_answer(noun):
+    assert extract("yes_no", f"no {noun}, yes") == "yes"
+    assert extract("yes_no", f"There is no {noun}. Yes.") == "yes"
+    assert extract("yes_no", f"Yes, there is no {noun} in it") == "yes"
+    assert extract("yes_no", f"I see no {noun} in that") is None
+    assert extract("yes_no", f"No, there is {noun} in it") == "no"
+
+
+@pytest.mark.parametrize(
+    "said", ["No", "No it is not", "No, it isn't", "no way", "No because of it"]
+)
+def test_a_no_of_its_own_is_an_answer(said):
+    assert extract("yes_no", said) == "no"
+
+
+def test_yes_and_no_answer_what_was_asked():
+    for be in ("Is it", "Is that", "So is this", "Would it be"):
+        assert extract("boolean", f"{be} true? No") == "false"
+        assert extract("boolean", f"{be} true? Yes, it is.") == "true"
+        assert extract("boolean", f"{be} false? No.") == "true"
+        assert extract("boolean", f"{be} false? Yes.") == "false"
+        assert extract("boolean", f"{be} true? No, it is false") == "false"
+        assert extract("boolean", f"{be} true or false? I say true") == "true"
+        assert extract("boolean", f"{be} true or false? Yes") is None
+        assert extract("boolean", f"{be} not true? No") is None
+        assert extract("boolean", f"{be} true?") is None
+        assert extract("yes_no", f"{be} a no? Yes") == "no"
+        assert extract("yes_no", f"{be} a dog? Yes, no doubt") == "yes"
+        assert extract("choice", f"{be} (A)? No, it is (B).") == "B"
+        assert extract("choice", f"{be} (A)? No.") is None
+        assert extract("choice", f"{be} (A)? Yes.") == "A"
+    assert extract("boolean", "No") is None  # no question that names it
+
+
+JOINS = [
+    "{} or {}",
+    "both {} and {}",
+    "{}, {}",
+    "{}/{}",
+    "{} & {}",
+    "{}; {}",
+    "either {} or maybe {}",
+]
+
+
+@pytest.mark.parametrize("form", JOINS)
+def test_several_choices_are_undecided(form):
+    for wrap in ("{}", "({})", "[{}]", "option {}", "'{}'"):
+        for one, other in (("A", "B"), ("C", "A"), ("B", "D")):
+            said = form.format(wrap.format(one), wrap.format(other))
+            for speak in ("{}", "The answer is {}", "I pick {}.", "The answer is {} because of it"):
+                assert extract("choice", speak.format(said)) is None, speak.format(said)
+    words = ["cat", "dog", "sports car"]
+    for one, other in (("cat", "dog"), ("a cat", "a dog"), ("Dog", "the sports car")):
+        for speak in ("{}", "It is {}.", "The answer is {}"):
+            said = speak.format(form.format(one, other))
+            assert extract("choice", said, words) is None, said
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("A, because B is wrong", "A"),
+        ("(A), not (B)", "A"),
+        ("not (A), (B)", "B"),
+        ("A, I think", "A"),
+        ("A-C", None),
+        ("A\nB", None),
+        ("A, B, C", None),
+        ("(A)(B)", None),
+        ("A. A dog is an animal", "A"),
+        ("(A) is wrong and (C) is too late; so (E)", "E"),
+        ("I do not think it is (A)", None),
+    ],
+)
+def test_what_stands_around_a_letter(said, found):
+    assert extract("choice", said) == found

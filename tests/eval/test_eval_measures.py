@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import math
+import random
+import re
+import string
 from dataclasses import replace
 
 import pytest
@@ -161,3 +165,53 @@ def test_whole_numbers_are_compared_exactly():
 def test_rouge_l_without_common_words(answer, gold, value):
     assert rouge_l(answer, [gold]) == value
     assert rouge_l(answer, ["nothing like it", gold]) == value
+
+
+def squad_normal(text: str) -> str:
+    """`normalize_answer` of SQuAD's evaluate-v1.1.py."""
+    text = "".join(c for c in text.lower() if c not in set(string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def squad_f1(answer: str, gold: str) -> float:
+    """`f1_score` of the same script."""
+    said, wanted = squad_normal(answer).split(), squad_normal(gold).split()
+    same = sum((collections.Counter(said) & collections.Counter(wanted)).values())
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(said), same / len(wanted)
+    return 2 * precision * recall / (precision + recall)
+
+
+def test_squad_is_the_published_scripts():
+    draw = random.Random(0)
+    parts = [
+        "a",
+        "the",
+        "An",
+        "dog",
+        "Cat",
+        "dog,",
+        "5",
+        "-5",
+        "3.5",
+        "C++",
+        "it's",
+        " ",
+        "x-y",
+        "!",
+    ]
+    equal = 0
+    for _ in range(5_000):
+        one, other = (" ".join(draw.choices(parts, k=draw.randrange(5))) for _ in range(2))
+        bare = not squad_normal(one) or not squad_normal(other)
+        as_it_is = float(one.strip().lower() == other.strip().lower())
+        item = Item("1", "?", [other])
+        assert of("f1", one, item=item) == pytest.approx(as_it_is if bare else squad_f1(one, other))
+        script = squad_normal(one) == squad_normal(other)
+        exact = of("exact", one, item=item)
+        assert exact == as_it_is if bare else exact <= script
+        if script and not bare and one.isalpha() and other.isalpha():
+            assert exact == 1
+        equal += exact == 1 and not bare
+    assert equal > 100
