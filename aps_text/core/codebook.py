@@ -59,6 +59,11 @@ class VectorCodebook:
         self.table = table
         self.allowed = None if allowed is None or bool(allowed.all()) else allowed
 
+    @property
+    def size(self) -> int:
+        """K, the number of codes."""
+        return len(self.table)
+
     def embed(self, ids: Tensor) -> Tensor:
         """See `Codebook.embed`."""
         return self.table[ids.to(self.table.device)]

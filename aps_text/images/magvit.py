@@ -58,6 +58,11 @@ class MagvitTokenizer:
         return LFQCodebook(self.net.bits)
 
     @property
+    def codes(self) -> int:
+        """K, the codes."""
+        return self.codebook.size
+
+    @property
     def size(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images."""
         return self.net.decoder_sizes.channels, self.height, self.width

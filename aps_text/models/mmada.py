@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import torch
+
 from ..core.protocols import Denoiser
 from ..text.prompt_encoding import encode_text
 from .causal import wrap_causal
@@ -132,6 +134,11 @@ class MmadaPrior:
                     "stands in the prompt of an image; copy the published tokenizer files"
                 )
         return cls(text, len(text.tokenizer), size, tokens)
+
+    @property
+    def device(self) -> torch.device:
+        """Of the input embeddings."""
+        return self.text.parts.device
 
     @cached_property
     def parts(self) -> ModelParts:

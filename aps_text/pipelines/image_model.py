@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..core.canvas import Canvas
-from ..core.codebook import LFQCodebook
+from ..core.codebook import Codebook
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
@@ -38,10 +38,10 @@ Condition = str | Mapping[str, str]
 
 
 class ImageTokenizer(Protocol):
-    """Images as tokens; `images.lfq` and `images.magvit` have one each."""
+    """Images as tokens; `images.lfq`, `images.magvit` and `images.vq` have one each."""
 
     @property
-    def codebook(self) -> LFQCodebook:
+    def codebook(self) -> Codebook:
         """The codes of the token ids."""
         ...
 
@@ -50,7 +50,7 @@ class ImageTokenizer(Protocol):
         ...
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` of codes `(B, L, bits)`, differentiable."""
+        """Images `(B, C, H, W)` of codes `(B, L, d)`, differentiable."""
         ...
 
     def decode_ids(self, ids: Tensor) -> Tensor:

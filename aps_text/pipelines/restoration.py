@@ -32,11 +32,11 @@ from ..images.style import Style
 from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
 from ..images.tasks import make_task
 from .image_call import ImageCall
-from .image_model import AnyImageModel, Condition, load_image_model
+from .image_loading import load_any
+from .image_model import AnyImageModel, Condition
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds, kind_of
 from .surroundings import ordinary_surroundings
-from .text_image_model import load_text_image_model
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
@@ -82,30 +82,25 @@ class RestorationPipeline:
         batch_size: int = 16,
         **options: Any,
     ) -> RestorationPipeline:
-        """Load an embedded image model by name, a folder of the same layout, or MMaDA.
+        """Load an embedded image model by name, a folder of the same layout, MMaDA, or aMUSEd.
 
         Args:
-            name: of the model; a folder or hub id for MMaDA (docs/image_models.md). None is
-                embedded yet, the default neither: give a folder that `recipes/mini_image` exported.
-            tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`.
+            name: of the model; a folder or hub id for MMaDA and aMUSEd (docs/image_models.md).
+                None is embedded yet, the default neither: give a folder that `recipes/mini_image`
+                exported.
+            tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`. aMUSEd has
+                its own.
             device: of the weights.
             batch_size: see the class.
             options: of MMaDA: see `load_text_image_model` (`size` in pixels, `dtype`, `device_map`,
-                `load_in_4bit`, ...).
+                `load_in_4bit`, ...); of aMUSEd: see `load_diffusers_image_model` (`size`, `dtype`).
 
         Raises:
-            ValueError: no such model, or one that needs a `tokenizer`.
-            TypeError: options for a model that takes none.
+            ValueError: no such model, one that is not supported, or that needs a `tokenizer`.
+            TypeError: options that the model does not take.
+            ImportError: aMUSEd without diffusers.
         """
-        if tokenizer is not None:
-            made = load_text_image_model(name, tokenizer, device=device, **options)
-            return cls(made, batch_size=batch_size)
-        if options:
-            raise TypeError(
-                f"{', '.join(options)}: options of a model with a separate image tokenizer; give "
-                "tokenizer= too, or leave them out"
-            )
-        return cls(load_image_model(name, device), batch_size=batch_size)
+        return cls(load_any(name, tokenizer, device, **options), batch_size=batch_size)
 
     @property
     def size(self) -> tuple[int, int, int]:

@@ -1,9 +1,11 @@
-"""A model of texts and images with a separate image tokenizer: MMaDA with MAGVIT-v2.
+"""A model of images given a text: MMaDA with MAGVIT-v2, aMUSEd with its `VQModel`.
 
     model = load_text_image_model("Gen-Verse/MMaDA-8B-MixCoT", "showlab/magvitv2", dtype="bfloat16")
     denoiser = model.denoiser(["a red violin"], rows=1, cfg_scale=3.5)
 
-The condition of an image is a text; without one, and in classifier-free guidance, it is empty.
+`load_text_image_model` is told the image tokenizer; `diffusers_image_model` finds it beside the
+model. The condition of an image is a text; without one, and in classifier-free guidance, it is
+empty.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -23,15 +25,63 @@ from ..images.magvit_files import read_magvit
 from ..models.mmada import MAX_TEXT, MmadaPrior
 from ..models.registry import load
 from ..models.search import download
-from .image_model import Condition
+from .image_model import Condition, ImageTokenizer
 
-__all__ = ["PIXELS", "TextImageModel", "load_text_image_model"]
+__all__ = ["PIXELS", "TextImageModel", "TextPrior", "load_text_image_model"]
 
 PIXELS = 2**18
 """Pixels whose activations the decoder holds at a time: about 5 GB with a gradient, one image of
 512 x 512; see `MagvitTokenizer.decode`."""
 
 log = logging.getLogger(__name__)
+
+
+class GridTokenizer(ImageTokenizer, Protocol):
+    """An image tokenizer with one token per cell of a grid."""
+
+    @property
+    def codes(self) -> int:
+        """K, its codes."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        ...
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Cells per column and per row."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """L, tokens per image."""
+        ...
+
+
+class TextPrior(Protocol):
+    """A model of image tokens given a text: `MmadaPrior`, `AmusedPrior`."""
+
+    @property
+    def size(self) -> int:
+        """K, its image tokens."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Of the input embeddings."""
+        ...
+
+    def denoiser(
+        self,
+        texts: Sequence[str],
+        tokens: int | None = None,
+        cfg_scale: float = 0.0,
+        adapted_layers: int | None = None,
+    ) -> Denoiser:
+        """`x_theta` over the tokens of one image per text."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,26 +96,25 @@ class TextImageModel:
     """
 
     name: str
-    tokenizer: MagvitTokenizer
-    prior: MmadaPrior
+    tokenizer: GridTokenizer
+    prior: TextPrior
     classifier: None = None
 
     def __post_init__(self) -> None:
-        tokenizer, codes = self.tokenizer, self.tokenizer.codebook.size
+        codes = self.tokenizer.codes
         if codes != self.prior.size:
             raise ValueError(
                 f"{self.name} has {self.prior.size} image tokens and the image tokenizer {codes}; "
                 "they do not belong together"
             )
-        if tokenizer.height != tokenizer.width:
-            raise ValueError(
-                f"{self.name} makes square images, got {tokenizer.height} x {tokenizer.width}"
-            )
+        _, high, wide = self.size
+        if high != wide:
+            raise ValueError(f"{self.name} makes square images, got {high} x {wide}")
 
     @property
     def device(self) -> torch.device:
         """Of the input embeddings."""
-        return self.prior.text.parts.device
+        return self.prior.device
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -128,7 +177,7 @@ class TextImageModel:
         cfg_scale: float = 0.0,
         adapted_layers: int | None = None,
     ) -> Denoiser:
-        """`x_theta` for `rows` images with these texts; see `MmadaPrior.denoiser`."""
+        """`x_theta` for `rows` images with these texts; see `TextPrior.denoiser`."""
         layers = None if adapted_layers is None else max(1, adapted_layers)
         return self.prior.denoiser(self.conditions(chosen, rows), self.tokens, cfg_scale, layers)
 

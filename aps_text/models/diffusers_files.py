@@ -1,0 +1,171 @@
+"""Models in the layout of diffusers: a folder per part, read without running code of a checkpoint.
+
+    model_index.json            the pipeline's class, and the library and class of each part
+    PART/config.json            the part's class (`_class_name`) and sizes
+    PART/diffusion_pytorch_model.safetensors
+
+A part is built from its config.json in diffusers' own class, and takes exactly the tensors of its
+file: of the right names, shapes and kinds, all of them finite. The library is the extra
+`aps-text[diffusers]`, imported when a part is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import check_finite, frozen
+from .checkpoint_files import FLOATS, check_sizes, read_json
+from .modes import outside_modes
+
+__all__ = ["INDEX", "WEIGHTS", "import_diffusers", "pipeline_class", "read_part"]
+
+INDEX = "model_index.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+def import_diffusers() -> Any:
+    """The library.
+
+    Raises:
+        ImportError: it is not installed; says how to.
+    """
+    try:
+        import diffusers
+    except ImportError as error:
+        raise ImportError(
+            "this model runs in the classes of diffusers, which is not installed: "
+            "pip install 'aps-text[diffusers]'"
+        ) from error
+    return diffusers
+
+
+def pipeline_class(folder: Path) -> str | None:
+    """The pipeline that a folder's model_index.json names; None without such a file.
+
+    Raises:
+        ValueError: a file that is no JSON object, or that names no class.
+    """
+    path = folder / INDEX
+    if not path.is_file():
+        return None
+    found = read_json(path).get("_class_name")
+    if not isinstance(found, str):
+        raise ValueError(f"{path} has _class_name={found!r}; it is the name of a pipeline's class")
+    return found
+
+
+@outside_modes
+def read_part(
+    folder: Path,
+    part: str,
+    kind: str,
+    *,
+    device: torch.device | str | None = "cpu",
+    dtype: torch.dtype | None = None,
+) -> Any:
+    """A part's network with its weights; frozen, in eval mode.
+
+    Args:
+        folder: with model_index.json.
+        part: its folder in it.
+        kind: the name of diffusers' class, which config.json must name too.
+        device, dtype: of the weights; None is the dtype that is stored.
+
+    Raises:
+        ImportError: see `import_diffusers`.
+        ValueError: files that are missing, damaged, of another class, or contradict each other.
+    """
+    name = f"{folder.name}/{part}"
+    config = read_json(folder / part / "config.json")
+    if config.get("_class_name") != kind:
+        raise ValueError(
+            f"{name}/config.json describes a {config.get('_class_name')!r}, and a {kind} is read; "
+            "take the published files"
+        )
+    check_sizes(config, [key for key in SIZES if key in config], name)
+    made = getattr(import_diffusers(), kind)
+    try:
+        with torch.device("meta"), _quiet():
+            net: nn.Module = made.from_config(config)
+    except Exception as error:  # a wrong field may raise anything
+        raise ValueError(
+            f"{name}/config.json describes no {kind} ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}); compare it with the published "
+            "file"
+        ) from error
+    stored = _read(folder / part, name)
+    _check(stored, net.state_dict(), name, kind)
+    wanted = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
+    net.load_state_dict(wanted, assign=True)
+    check_finite(net, name)
+    return frozen(net)
+
+
+SIZES = (
+    *("hidden_size", "vocab_size", "codebook_size", "num_hidden_layers", "num_attention_heads"),
+    *("sample_size", "num_vq_embeddings", "latent_channels", "layers_per_block"),
+)
+
+
+def _read(folder: Path, name: str) -> dict[str, Tensor]:
+    from safetensors import SafetensorError, safe_open
+
+    path = folder / WEIGHTS
+    if not path.is_file():
+        others = sorted(f.name for f in folder.iterdir() if f.suffix in (".bin", ".safetensors"))
+        raise ValueError(
+            f"{name} has no {WEIGHTS}{f', only {others[0]}' if others else ''}; take the published "
+            "file of that name (variants and pickled weights are not read)"
+        )
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+            for key, kind in kinds.items():
+                if kind not in FLOATS:
+                    raise ValueError(
+                        f"{path}: {key!r} is stored as {kind}; weights are floating point"
+                    )
+            return {key: file.get_tensor(key) for key in kinds}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{path} is no safetensors file, or is cut off ({error}); download it again"
+        ) from error
+
+
+def _check(
+    stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str, kind: str
+) -> None:
+    """Raise `ValueError` unless the tensors are those expected, in name, shape and number."""
+    for what, keys in (
+        ("lacks", sorted(expected.keys() - stored.keys())),
+        ("has unknown", sorted(stored.keys() - expected.keys())),
+    ):
+        if keys:
+            raise ValueError(
+                f"{name} {what} {len(keys)} tensors of {kind}, e.g. "
+                f"{', '.join(map(repr, keys[:3]))}; config.json and weights do not belong together"
+            )
+    for key, value in stored.items():
+        if value.shape != expected[key].shape:
+            raise ValueError(
+                f"{name}: {key!r} has shape {tuple(value.shape)}, and config.json makes it "
+                f"{tuple(expected[key].shape)}; they do not belong together"
+            )
+
+
+class _quiet:
+    """Context in which diffusers does not report fields of a configuration that it ignores."""
+
+    def __enter__(self) -> None:
+        self.log = logging.getLogger("diffusers")
+        self.level = self.log.level
+        self.log.setLevel(logging.ERROR)
+
+    def __exit__(self, *error: object) -> None:
+        self.log.setLevel(self.level)

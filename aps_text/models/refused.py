@@ -1,0 +1,147 @@
+"""Published image models that are not supported, by what their files say, and the reason of each.
+
+A model is recognised by its hub id before anything is downloaded, and in a folder by the class in
+its config.json or model_index.json and by the names of its files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["REFUSED", "Refused", "refuse_known"]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A family of checkpoints that is refused.
+
+    Attributes:
+        family: its name.
+        ids: regular expression of its hub ids, in lower case, the owner included.
+        classes: what config.json or model_index.json calls it.
+        files: regular expression of its files' names, in lower case.
+        reason: why, and what to use instead.
+    """
+
+    family: str
+    ids: str
+    classes: tuple[str, ...]
+    files: str
+    reason: str
+
+
+REFUSED = (
+    Refused(
+        "Show-o",
+        r".*/show-?o\b.*",
+        ("Showo",),
+        r"$^",
+        "it reads a text causally and an image in both directions, in the layout of Phi-1.5, and "
+        "neither is here; MMaDA has the same image tokenizer",
+    ),
+    Refused(
+        "Lumina-DiMOO / MMaDA-Parallel-A",
+        r".*/(lumina-dimoo|mmada-parallel-a)\b.*",
+        ("LuminaDiMOOPipeline", "LLaDAForMultiModalGeneration"),
+        r"$^",
+        "it puts newline tokens between the rows of an image and a system prompt in front of its "
+        "text, a layout that is not here; MMaDA-Parallel-M has MMaDA's",
+    ),
+    Refused(
+        "Meissonic",
+        r".*/(meissonic|monetico|muddit|editmgt)\b.*",
+        ("MeissonicPipeline", "SymmetricTransformer2DModel"),
+        r"$^",
+        "its transformer's class is in no library, and code that comes with a checkpoint is never "
+        "run; amused/amused-512 is of the same kind",
+    ),
+    Refused(
+        "MaskBit",
+        r".*/maskbit\b.*",
+        ("MaskBit", "LFQBert"),
+        r"maskbit.*\.(bin|pth|pt)",
+        "its weights are published as pickles, which are never opened, and each of its tokens is "
+        "two of 7 bits, drawn apart",
+    ),
+    Refused(
+        "Halton-MaskGIT",
+        r".*/halton.*",
+        ("MaskGIT", "Halton"),
+        r"(imagenet_(256|384|512)_.*|vq_ds(8|16)_c2i.*)\.(pth|pt)",
+        "its weights are published as pickles (.pth), which are never opened, and its transformer "
+        "is not here",
+    ),
+    Refused(
+        "TiTok",
+        r".*/.*(titok|maskgen).*",
+        ("TiTok", "TiTokTokenizer"),
+        r".*titok.*\.(bin|pth|pt|safetensors)",
+        "its tokens belong to no place in the image: a mask of pixels opens none, and its prior "
+        "has no grid",
+    ),
+    Refused(
+        "open-MUSE",
+        r"openmuse/.*",
+        ("PipelineMuse", "MaskGiTUViT", "MaskGiTUViT_v2"),
+        r"$^",
+        "it is the layout before the weights were converted for diffusers; use amused/amused-256 "
+        "or amused/amused-512",
+    ),
+)
+
+
+def refuse_known(name: str | Path) -> None:
+    """Do nothing for a model that may be supported.
+
+    Args:
+        name: a folder or a hub id.
+
+    Raises:
+        ValueError: a model in `REFUSED`, with the reason.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        classes, files = _classes(folder), [f.name.lower() for f in folder.iterdir()]
+        for one in REFUSED:
+            if classes & set(one.classes) or any(re.fullmatch(one.files, f) for f in files):
+                raise _error(name, one)
+    elif isinstance(name, str) and name.count("/") == 1:
+        for one in REFUSED:
+            if re.fullmatch(one.ids, name.lower()):
+                raise _error(name, one)
+
+
+def _error(name: str | Path, one: Refused) -> ValueError:
+    return ValueError(f"{str(name)!r} is {one.family}, which is not supported: {one.reason}")
+
+
+def _classes(folder: Path) -> set[str]:
+    """The classes that the configurations of a folder and of its transformer name.
+
+    A transformer that comes with code of its own, or of diffusers' name for another model, makes
+    it a Meissonic.
+    """
+    found: set[str] = set()
+    for path in (folder / "config.json", folder / "model_index.json"):
+        config = _json(path)
+        found |= {config.get("_class_name"), *_names(config.get("architectures"))}  # type: ignore[arg-type]
+    transformer = _json(folder / "transformer" / "config.json")
+    if transformer.get("_class_name") == "Transformer2DModel" and "codebook_size" in transformer:
+        found.add("MeissonicPipeline")
+    return found - {None}
+
+
+def _names(value: object) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _json(path: Path) -> dict[str, object]:
+    """The object in a file; empty if there is none (the loader says so better)."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

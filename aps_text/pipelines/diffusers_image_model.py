@@ -1,0 +1,84 @@
+"""Image models in the layout of diffusers, a folder per part: aMUSEd 256 and 512.
+
+model = load_diffusers_image_model("amused/amused-256")
+denoiser = model.denoiser(["a red violin"], rows=1, cfg_scale=9.0)  # guidance_scale=10
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..images.magvit import check_side
+from ..images.vq import VQTokenizer, factor_of
+from ..models.amused import load_amused
+from ..models.diffusers_files import INDEX, WEIGHTS, pipeline_class, read_part
+from ..models.placement import as_device, as_dtype
+from ..models.search import download
+from .text_image_model import PIXELS, TextImageModel
+
+__all__ = ["load_diffusers_image_model"]
+
+PIPELINES = ("AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline")
+"""What model_index.json may name; the three have the same parts."""
+
+TEXTS = (INDEX, "*/config.json", "scheduler/*.json", "tokenizer/*")
+TENSORS = (f"transformer/{WEIGHTS}", f"vqvae/{WEIGHTS}", "text_encoder/model.safetensors")
+
+
+def load_diffusers_image_model(
+    name: str | Path,
+    *,
+    size: int | None = None,
+    device: torch.device | str | int | None = "cpu",
+    dtype: torch.dtype | str | None = None,
+    at_most: int | None = PIXELS,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+) -> TextImageModel:
+    """Load aMUSEd with its image tokenizer and its text encoder.
+
+    Args:
+        name: folder with a model_index.json, or hub id: `amused/amused-256`, `amused/amused-512`.
+        size: pixels per side of the images, a multiple of 16; None is what it was trained for.
+        device: of the weights; None is the CPU.
+        dtype: of the transformer and the text encoder; None is what is stored (float32). The image
+            tokenizer is float32 always: in float16 it makes NaNs.
+        at_most: pixels whose activations the decoder holds at a time, >= 1; None is no limit.
+        revision, local_files_only, cache_dir: of a hub id; see `models.search.find`.
+
+    Raises:
+        ImportError: diffusers is not installed.
+        ValueError: a model that cannot be found or read, another pipeline, parts that do not fit
+            together, a size that is no multiple of a token's cell.
+    """
+    number, place = as_dtype(dtype), as_device(device)
+    folder, remote = Path(name), isinstance(name, str) and not Path(name).is_dir()
+    where = (revision, local_files_only, cache_dir)
+    if remote:
+        folder = download(str(name), TEXTS, *where)
+    elif revision is not None:
+        raise ValueError(
+            f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
+        )
+    kind = pipeline_class(folder)
+    if kind not in PIPELINES:
+        raise ValueError(
+            f"{str(name)!r} is a {kind}, which is not supported; of diffusers' pipelines "
+            f"{PIPELINES[0]} is. docs/image_models.md lists the others"
+        )
+    if remote:
+        download(str(name), TENSORS, *where)
+    shown = str(name) if remote else folder.name
+    net = read_part(folder, "vqvae", "VQModel", device=place, dtype=torch.float32)
+    factor = factor_of(net)
+    if size is not None:
+        check_side(size, factor)
+    prior = load_amused(folder, shown, device=place, dtype=number, factor=factor)
+    side = int(prior.net.config.sample_size) * factor if size is None else size
+    tokenizer = VQTokenizer(net, side, side, at_most)
+    made = TextImageModel(shown, tokenizer, prior)
+    prior.check_grid(tokenizer.tokens)
+    return made

@@ -1,0 +1,80 @@
+"""The image model for a name: an embedded one, a folder, or a hub id.
+
+load_any("my-garments")                                     exported by recipes/mini_image
+load_any("Gen-Verse/MMaDA-8B-MixCoT", "showlab/magvitv2")    the image tokenizer is named
+load_any("amused/amused-256")                               the folder has a model_index.json
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..models.diffusers_files import INDEX
+from ..models.refused import refuse_known
+from ..models.search import download
+from .diffusers_image_model import load_diffusers_image_model
+from .image_model import AnyImageModel, load_image_model
+from .text_image_model import load_text_image_model
+
+__all__ = ["load_any"]
+
+
+def load_any(
+    name: str | Path,
+    tokenizer: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    **options: Any,
+) -> AnyImageModel:
+    """Load an image model of any layout.
+
+    Args:
+        name, device: see `RestorationPipeline.from_pretrained`.
+        tokenizer: of a model whose image tokenizer is published elsewhere.
+        options: of `load_text_image_model` with a tokenizer, of `load_diffusers_image_model` for a
+            folder in diffusers' layout; none otherwise.
+
+    Raises:
+        ValueError: no such model, one that is not supported (says why), or one that needs a
+            tokenizer or has its own.
+        TypeError: options that the model does not take.
+    """
+    refuse_known(name)
+    whole = (Path(name) / INDEX).is_file() or (tokenizer is None and _on_the_hub(name, options))
+    if tokenizer is not None:
+        if whole:
+            raise ValueError(
+                f"{str(name)!r} has its own image tokenizer, vqvae; leave tokenizer= out"
+            )
+        return load_text_image_model(name, tokenizer, device=device, **options)
+    if whole:
+        known = inspect.signature(load_diffusers_image_model).parameters
+        unknown = [key for key in options if key not in known]
+        if unknown:
+            raise TypeError(
+                f"{', '.join(unknown)}: no option of a model in diffusers' layout, which takes "
+                f"{', '.join(key for key in known if key not in ('name', 'device'))}"
+            )
+        return load_diffusers_image_model(name, device=device, **options)
+    if options:
+        raise TypeError(
+            f"{', '.join(options)}: options of a model with a separate image tokenizer; give "
+            "tokenizer= too, or leave them out"
+        )
+    return load_image_model(name, device)
+
+
+def _on_the_hub(name: str | Path, options: dict[str, Any]) -> bool:
+    """Whether a hub id names a repository in diffusers' layout; MMaDA's ids are known not to."""
+    if not isinstance(name, str) or Path(name).exists() or "mmada" in name.lower():
+        return False
+    if name.count("/") != 1 or name[0] in "./~":
+        return False
+    where = [options.get(key) for key in ("revision", "local_files_only", "cache_dir")]
+    try:
+        return (download(name, (INDEX,), *where) / INDEX).is_file()  # type: ignore[arg-type]
+    except ValueError:
+        return False

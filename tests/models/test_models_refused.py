@@ -1,0 +1,74 @@
+"""Published image models that are not supported are refused by name, with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+
+from aps_text.models.refused import REFUSED, refuse_known
+from aps_text.pipelines.restoration import RestorationPipeline
+
+IDS = [
+    ("showlab/show-o-512x512", "Show-o", "Phi-1.5"),
+    ("showlab/show-o", "Show-o", "MMaDA has the same image tokenizer"),
+    ("Alpha-VLLM/Lumina-DiMOO", "Lumina-DiMOO", "newline tokens between the rows"),
+    ("tyfeld/MMaDA-Parallel-A", "Lumina-DiMOO", "MMaDA-Parallel-M has MMaDA's"),
+    ("MeissonFlow/Meissonic", "Meissonic", "amused/amused-512 is of the same kind"),
+    ("markweber/maskbit", "MaskBit", "pickles"),
+    ("llvictorll/Halton-MaskGIT", "Halton-MaskGIT", "pickles"),
+    ("yucornetto/tokenizer_titok_l32_imagenet", "TiTok", "no place in the image"),
+    ("openMUSE/muse-256", "open-MUSE", "use amused/amused-256"),
+]
+
+
+@pytest.mark.parametrize(("name", "family", "reason"), IDS, ids=[name for name, _, _ in IDS])
+@pytest.mark.parametrize("tokenizer", [None, "showlab/magvitv2"])
+def test_hub_ids_are_refused_before_anything_is_downloaded(
+    name, family, reason, tokenizer, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    pattern = f"'{name}' is {re.escape(family)}.*, which is not supported: .*{re.escape(reason)}"
+    with pytest.raises(ValueError, match=pattern):
+        RestorationPipeline.from_pretrained(name, tokenizer=tokenizer)
+
+
+FOLDERS = [
+    ("Show-o", "config.json", {"_class_name": "Showo", "llm_vocab_size": 50295}),
+    ("Lumina-DiMOO", "model_index.json", {"_class_name": "LuminaDiMOOPipeline"}),
+    ("Lumina-DiMOO", "config.json", {"architectures": ["LLaDAForMultiModalGeneration"]}),
+    ("open-MUSE", "config.json", {"_class_name": "MaskGiTUViT"}),
+    ("MaskBit", "maskbit_generator_14bit.bin", None),
+    ("Halton-MaskGIT", "ImageNet_384_large.pth", None),
+    ("TiTok", "maskgit_titok_l32.bin", None),
+]
+
+
+@pytest.mark.parametrize(("family", "file", "content"), FOLDERS, ids=[f for _, f, _ in FOLDERS])
+def test_folders_are_refused_by_what_is_in_them(tmp_path, family, file, content):
+    (tmp_path / file).write_bytes(b"" if content is None else json.dumps(content).encode())
+    with pytest.raises(ValueError, match=f"is {family}.*, which is not supported"):
+        RestorationPipeline.from_pretrained(tmp_path)
+
+
+def test_a_transformer_that_brings_its_code_is_refused(tmp_path):
+    """Meissonic's index names diffusers' own classes; its transformer is another one."""
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "Pipeline"}))
+    config = {"_class_name": "Transformer2DModel", "codebook_size": 8192}
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "transformer" / "transformer.py").write_text("raise SystemExit('run')")
+    with pytest.raises(ValueError, match="is Meissonic, which is not supported: its transformer"):
+        RestorationPipeline.from_pretrained(tmp_path)
+
+
+def test_others_are_not_refused_here(tmp_path):
+    for name in ("amused/amused-512", "Gen-Verse/MMaDA-8B-MixCoT", "tyfeld/MMaDA-Parallel-M"):
+        refuse_known(name)
+    refuse_known("show-off")
+    for text in ("[]", "{", json.dumps({"architectures": "Showo"})):
+        (tmp_path / "config.json").write_text(text)
+        refuse_known(tmp_path)
+    assert len({one.family for one in REFUSED}) == len(REFUSED)
