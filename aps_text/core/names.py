@@ -173,8 +173,6 @@ def hint(name: str, known: Collection[str]) -> str:
     if plain in ELSEWHERE:
         return f"; {ELSEWHERE[plain]}"
     near = THEIRS.get(plain)
-    if near is None and plain in known:
-        near = plain
     if near is None:
         close = difflib.get_close_matches(plain, [*known, *CALL, *THEIRS], n=1)
         near = THEIRS.get(close[0], close[0]) if close else None

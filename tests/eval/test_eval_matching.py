@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from aps_eval.items import Item
 from aps_eval.report.panels import families_of
+from aps_eval.run import settling
 from aps_eval.run.answering import Answerer
 from aps_eval.run.calibration import Calibration
 from aps_eval.run.cells import Match
 from aps_eval.run.matching import nearest_setting
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe
+from rich.console import Console
 
 
 @pytest.mark.parametrize(
@@ -238,3 +243,23 @@ def test_of_a_kind_of_cell_the_first_measurement_is_preceded_by_one_that_does_no
         calibration.cost(cell, some)
         batches = [3, 1] if len(some) == 4 else [2]
         assert asked == [1] * before + batches * repeats
+
+
+@pytest.mark.parametrize(("unit", "asked"), [("seconds", 4), ("flops", 8)])
+def test_seconds_are_measured_on_the_batches_of_one_of_the_processes(
+    tmp_path, monkeypatch, unit, asked
+):
+    found = []
+
+    def match_cells(cells, match, items, calibration):
+        found.extend(len(items(cell)) for cell in cells)
+        return list(cells), []
+
+    monkeypatch.setattr(settling, "match_cells", match_cells)
+    grid = replace(tiny_grid(tmp_path, 8, match={"unit": unit, "budget": 1.0}), batch_size=8)
+    items = {cell.task.name: cell.task.items("test", 8) for cell in grid.cells}
+    assert {len(each) * len(grid.seeds) for each in items.values()} == {8}
+    me = SimpleNamespace(size=2, first=False, in_turn=lambda work: work())
+    console = Console(file=io.StringIO())
+    settling.cells_at_equal_cost(grid, Answerer(tiny_pipe()), items, tmp_path, me, console)
+    assert set(found) == {asked}

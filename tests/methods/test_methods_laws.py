@@ -492,3 +492,10 @@ def test_ragged_rows_are_taken_in_any_order():
     assert index.tolist() == [5, 2, 3, 4, 0, 1, 2, 3, 4]
     assert new_rows.tolist() == [0, 1, 1, 1, 3, 3, 4, 4, 4]
     assert new_cols.tolist() == [3, 0, 2, 5, 1, 4, 0, 2, 5]
+
+
+def test_entrgis_optimiser_is_torchs_adam_with_its_defaults():
+    import inspect
+
+    usual = inspect.signature(torch.optim.Adam).parameters
+    assert EntRGi().adam_eps == usual["eps"].default
