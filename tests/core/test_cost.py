@@ -157,3 +157,8 @@ def test_the_processs_peak_is_in_mebibytes_on_either_system(system, unit, monkey
     peak = SimpleNamespace(ru_maxrss=3 * unit)
     monkeypatch.setattr(resource, "getrusage", lambda who: peak)
     assert Cost().stop().peak_memory_mb == 3
+
+
+def test_the_accelerators_peak_is_in_mebibytes(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
+    assert Cost().stop("cuda:0").peak_memory_mb == 3

@@ -502,3 +502,12 @@ def test_the_total_of_one_reward_is_not_shown_beside_it_and_of_two_it_is(tmp_pat
         assert "guide:r" in charts
         assert not [name for name in charts if name.startswith("words")]
         assert " top <span" not in page  # the best of a prompt's seeds has no chart
+
+
+def test_labels_of_one_method_are_a_family_and_a_family_of_its_own_is_named(run):
+    first = run[1][0]
+    method = {"a": replace(first, label="a"), "b": replace(first, label="b")}
+    named = {name: replace(first, label=name, family="both") for name in ("c", "d")}
+    families = families_of([*method.values(), *named.values()])
+    assert families["a"] == families["b"] == (first.method, 0)
+    assert families["c"] == families["d"] == ("both", 1)

@@ -128,6 +128,22 @@ def test_without_a_step_m_is_the_prior(pipe, measured):
     torch.testing.assert_close(same, flat)
 
 
+@pytest.mark.parametrize(("index", "factor"), [(0, 10.0), (3, 0.1)])
+def test_the_kl_weighs_more_at_the_first_step_than_at_the_last(pipe, measured, index, factor):
+    operator, z, free, logits = relaxed_of(pipe, measured)
+    canvas, config = replace(masked_canvas(pipe.model, 3), z=z), APSConfig("restore", steps=4)
+    step = Step.open(
+        canvas, pipe.model.mask_id, config, noise_for(range(3)), index, everywhere=True
+    )
+    log_p, start = logits.detach().log_softmax(-1), torch.full_like(logits, -2.0).log_softmax(-1)
+    (even, spread) = (
+        replace(FEW, inner_steps=1, kl=3.0, kl_span=span).fit(operator, step, free, start, log_p)[1]
+        for span in (0.0, 2.0)
+    )
+    assert (even["prior"] > 0).all()
+    torch.testing.assert_close(spread["prior"], factor * even["prior"])
+
+
 def test_the_kl_holds_m_at_the_prior(pipe, measured):
     loose, tight = (
         pipe(measured, method=replace(FEW, kl=kl, noising="standard"), steps=4).chi2.mean()
