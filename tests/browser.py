@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ class Browser:
         while not self.js(f"location.href.split('#')[0].endsWith({here}) && ({wait}, true)"):
             pass
         self.js(wait)
+
+    def visit(self, address: str, until: str) -> None:
+        """Load an address, and wait until an expression is true."""
+        self.do("Page.navigate", url="about:blank")
+        self.do("Page.navigate", url=address)
+        self.wait(until)
+
+    def wait(self, until: str, patience: float = PATIENCE) -> None:
+        """Wait until an expression is true in the page."""
+        end = time.monotonic() + patience
+        while not self.js(f"Boolean({until})"):
+            if time.monotonic() > end:
+                raise TimeoutError(f"not true in {patience:.0f} s: {until}")
+            time.sleep(0.02)
 
     def js(self, code: str) -> Any:
         """The value of an expression in the page."""

@@ -17,7 +17,7 @@ LAYERS = [
     ["aps_text.core", "aps_rewards"],
     ["aps_text.methods", "aps_text.models", "aps_text.text", "aps_text.images"],
     ["aps_text.pipelines"],
-    ["aps_text.planning", "aps_text.verification", "aps_eval"],
+    ["aps_text.planning", "aps_text.verification", "aps_text.demo", "aps_eval"],
     ["aps_text.commands"],
     ["aps_text.cli"],
     ["recipes"],

@@ -88,6 +88,11 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         return self._work.answers
 
     @property
+    def record(self) -> CallRecord:
+        """What the call is; the texts of its tokens are in it once `output` was called."""
+        return self._work.record
+
+    @property
     def states(self) -> Iterator[StepState]:
         """The remaining steps, without texts."""
         while (state := self._step()) is not None:

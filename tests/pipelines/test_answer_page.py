@@ -15,6 +15,7 @@ from aps_text import APSPipeline
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.pipelines.page.call import name_of
 from aps_text.pipelines.page.frames import END, HIDDEN, OPEN, frames_of
+from aps_text.pipelines.page.replay import replay
 from aps_text.text.decoding import token_pieces
 
 SMALL = {"steps": 6, "max_new_tokens": 10}
@@ -95,6 +96,37 @@ def test_the_frames_replay_the_states(pipe, pair):
                     kept = state.revealed[row].nonzero().squeeze(-1).tolist()
                     assert frame["a"][::3] == kept
             assert json.loads(json.dumps(data, allow_nan=False)) == data
+
+
+def test_a_replay_shows_what_the_states_hold(pipe, pair):
+    for out in pair:
+        for index in range(len(out)):
+            batch, row = out.places[index]
+            states = out.trajectory[batch]
+            data = frames_of(states, row, out.record)
+            assert {one.kind for one in replay(data, 0)} == {"open"}
+            kept = 0
+            for state in states:
+                found = replay(data, state.step + 1)
+                said = {"end": "■", "open": ""}
+                assert [(one.at, said.get(one.kind, one.text.strip())) for one in found] == [
+                    (at, word)
+                    for at, word in enumerate(words(pipe, state, row))
+                    if word is not None
+                ]
+                for one in found:
+                    if one.kind == "open":
+                        assert (one.wrote, one.anchor) == (0, False)
+                        continue
+                    assert one.wrote == int(state.written[row, one.at]) + 1
+                    if state.step + 1 in {frame["s"] for frame in data.frames}:
+                        assert one.anchor == bool(state.revealed[row, one.at])
+                    if one.anchor:
+                        tilted = float(state.tilted[row, one.at])
+                        assert one.chance[0] == pytest.approx(tilted, rel=0.06)
+                        kept += 1
+            assert kept > 2
+            assert not any(one.anchor for one in replay(data, 99))
 
 
 def test_the_curves_are_the_states_rewards_while_the_row_was_open(pair):

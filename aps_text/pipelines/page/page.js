@@ -100,7 +100,7 @@
       if (high === 0) return null; // nothing was fitted
       low = 0;
     }
-    if (high - low < 1e-9) { low -= 0.5; high += 0.5; }
+    if (high - low < 1e-3 * Math.max(1, Math.abs(high))) { low -= 0.5; high += 0.5; } // flat
     const x = (step) => L + (last > 1 ? (step - 1) / (last - 1) : 0) * (W - L - R);
     const y = (value) => T + (1 - (value - low) / (high - low)) * (H - T - B);
     const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title });

@@ -13,7 +13,7 @@ from typing import Any
 
 from .frames import Frames
 
-__all__ = ["Side", "page"]
+__all__ = ["Side", "cost_line", "page"]
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,7 @@ def _card(number: int, side: Side) -> str:
         for name, value in side.rewards.items()
         if name != "total" or len(side.rewards) > 2
     )
-    cost = side.cost
-    facts = (
-        f"{cost['seconds']:.1f} s; denoiser {cost['denoiser_forwards']} forward, "
-        f"{cost['denoiser_backwards']} backward; reward {cost['reward_forwards']} forward, "
-        f"{cost['reward_backwards']} backward"
-    )
+    facts = cost_line(side.cost)
     if side.answers > 1:
         facts += f" (the whole call of {side.answers} answers)"
     return (
@@ -102,6 +97,15 @@ def _card(number: int, side: Side) -> str:
         f'<p class="final"><span class="soft">answer</span> '
         f'<span dir="auto">{escape(side.text) or "(empty)"}</span></p>'
         f'<p class="scores">{rewards}</p><p class="soft">{escape(facts)}</p></section>'
+    )
+
+
+def cost_line(cost: Mapping[str, Any]) -> str:
+    """Seconds and passes of a `Cost.as_dict`, as the page says them."""
+    return (
+        f"{cost['seconds']:.1f} s; denoiser {cost['denoiser_forwards']} forward, "
+        f"{cost['denoiser_backwards']} backward; reward {cost['reward_forwards']} forward, "
+        f"{cost['reward_backwards']} backward"
     )
 
 

@@ -1,0 +1,86 @@
+"""`aps demo`: a page to ask on and to restore images on, served by this machine alone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from .loading import add_loading, loading_options
+from .waiting import waiting
+
+if TYPE_CHECKING:
+    from ..demo.app import Demo
+
+__all__ = ["add_parser", "demo_command", "demo_of"]
+
+LOCAL = "127.0.0.1"
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "demo",
+        help="a page to ask on: plain beside steered, token by token",
+        description="Serves a page on this machine until Ctrl-C. It fetches nothing.",
+    )
+    add = parser.add_argument
+    add("--model", default="mini", help="'mini', a folder or a hub id")
+    add(
+        "--image-model",
+        metavar="FOLDER",
+        help="for the tab that restores images (default: the first embedded one, if any)",
+    )
+    add("--host", default=LOCAL, help=f"default: {LOCAL}, which no other machine can reach")
+    add("--port", type=int, help="default: the first free one from 7860")
+    add("--open", action="store_true", help="open the page in a browser")
+    add(
+        "--share",
+        action="store_true",
+        help="a public link through Gradio's servers, which see what is asked",
+    )
+    add(
+        "--trust-code",
+        action="store_true",
+        help="a box for a Python function as a reward, which runs as YOU; this machine only",
+    )
+    add_loading(parser)
+    parser.set_defaults(run=demo_command)
+
+
+def demo_command(args: argparse.Namespace) -> int:
+    """Serve the page until it is interrupted."""
+    demo = demo_of(args)
+    demo.launch(host=args.host, port=args.port, share=args.share, browser=args.open)
+    return 0
+
+
+def demo_of(args: argparse.Namespace) -> Demo:
+    """The page's functions with the models of the flags.
+
+    Raises:
+        ValueError: code of whoever opens the page, on a page that others can open.
+        ModuleNotFoundError: Gradio is not installed.
+    """
+    if args.trust_code and (args.share or args.host not in (LOCAL, "localhost", "::1")):
+        other = "--share" if args.share else f"--host {args.host}"
+        raise ValueError(
+            f"--trust-code runs what is typed on the page as you, and {other} lets others type; "
+            "leave out one of them"
+        )
+    with waiting("loading gradio"):
+        from ..demo.app import Demo, gradio
+
+        gradio()
+    with waiting(f"loading {args.model} and the rewards"):
+        from ..models.placement import as_device
+        from ..pipelines.image_model import embedded_image_models
+        from ..pipelines.restoration import RestorationPipeline
+        from ..pipelines.text import APSPipeline
+
+        pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+        name = args.image_model or next(iter(embedded_image_models()), None)
+        device = as_device(args.device)
+        images = name and RestorationPipeline.from_pretrained(
+            name, device="cpu" if device is None else device
+        )
+        return Demo(pipe, images or None, trust_code=args.trust_code)

@@ -1,0 +1,1 @@
+"""`aps demo`: a page to ask on, whose server is this process. Only `app` knows Gradio."""

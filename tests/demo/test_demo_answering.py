@@ -1,0 +1,175 @@
+"""The page's runs: steps as they come, what is kept of them, and what is drawn."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from tiny import tiny_text_model
+
+from aps_text import APSPipeline
+from aps_text.demo.answering import answering, as_json, same
+from aps_text.demo.asked import as_asked, read_asked
+from aps_text.demo.drawn import canvas, curve, drawn, escape, framed, problem
+from aps_text.pipelines.page.replay import Shown
+from aps_text.pipelines.stream import Stream
+
+KNOWN = ("length", "keywords")
+NASTY = "</p><img src=x onerror=hit()> ${hit()} {{hit}} `x` & \u202e'\""
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return APSPipeline(tiny_text_model(dtype=torch.float64))
+
+
+def asked(question="what is a dog ?", weight=1.0, **given):
+    settings = {"steps": 5, "max_new_tokens": 8, "temperature": 1.0}
+    given = {"preset": "balanced", "beta": 0.1, "settings": settings, **given}
+    return as_asked(question, [("length", weight, "low=2:high=4")], known=KNOWN, **given)
+
+
+def finished(pipe, question):
+    return list(answering(pipe, question))[-1]
+
+
+def test_a_run_gives_the_pipeline_s_own_answers(pipe):
+    one = asked(seed=3)
+    plain, steered = finished(pipe, one)
+    want = pipe(one.question, one.spec(), config=one.config())
+    assert steered.output.token_ids == want.token_ids
+    assert steered.output.rewards == want.rewards
+    assert plain.output.token_ids == pipe.generate(one.question, config=one.config()).token_ids
+    assert (plain.title, steered.title) == ("plain", "aps")
+
+
+def test_each_step_is_shown_and_none_is_computed_ahead(pipe, monkeypatch):
+    computed, step = [], Stream._step
+    monkeypatch.setattr(Stream, "_step", lambda self: computed.append(1) or step(self))
+    run, seen = answering(pipe, asked()), []
+    for parts in run:
+        seen.append([len(part.states) for part in parts])
+        assert len(computed) - sum(part.output is not None for part in parts) == sum(seen[-1])
+        if seen[-1] == [5, 2]:
+            break
+    run.close()
+    assert [5, 1] in seen
+    assert [3, 0] in seen
+    assert sum(seen[-1]) == 7
+    assert len(computed) == 8  # seven steps, and the end of the plain answer
+
+
+def test_without_a_weight_there_is_only_the_plain_answer(pipe):
+    [part] = finished(pipe, asked(weight=0))
+    assert part.title == "plain"
+    assert set(part.output.rewards) >= {"length:low=2:high=4"}
+
+
+def test_users_at_once_get_the_answers_of_one_alone(pipe):
+    def tokens(seed):
+        return [part.output.token_ids for part in finished(pipe, asked(seed=seed))]
+
+    alone = [tokens(seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(tokens, range(4))) == alone
+    assert len({str(one) for one in alone}) > 1
+
+
+def test_a_run_s_json_repeats_it(pipe):
+    one = asked(seed=4)
+    record = as_json(pipe, one, finished(pipe, one))
+    text = json.dumps(record, allow_nan=False)
+    again = read_asked(text, known=KNOWN, trust_code=False)
+    assert again == one
+    assert same(json.loads(text), as_json(pipe, again, finished(pipe, again)))
+    other = asked(seed=5)
+    assert not same(record, as_json(pipe, other, finished(pipe, other)))
+    assert [answer["title"] for answer in record["answers"]] == ["plain", "aps"]
+    assert record["answers"][1]["frames"]
+    with pytest.raises(ValueError, match="is not finished"):
+        as_json(pipe, one, next(iter(answering(pipe, one))))
+
+
+class Reader(HTMLParser):
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.names, self.classes, self.text = [], [], [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.names += [name for name, _ in attrs]
+        self.classes.append(dict(attrs).get("class", ""))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_drawing_shows_tokens_anchors_rewards_and_cost(pipe):
+    parts, anchors = [], 0
+    for parts in answering(pipe, asked()):
+        read = Reader(drawn(parts))
+        last = [part.states[-1] for part in parts if part.states]
+        kept = sum(int(state.revealed[0].sum()) for state in last)
+        shown = sum("token" in one and "anchor" in one for one in read.classes) - 1  # the legend's
+        assert shown <= kept
+        anchors += shown
+    assert anchors > 5
+    read = Reader(drawn(parts, note="done"))
+    assert "done" in read.text
+    for part in parts:
+        assert part.output.text[0] in read.text
+    assert (
+        f"length:low=2:high=4 {parts[1].output.rewards['length:low=2:high=4'][0]:.3f}" in read.text
+    )
+    assert "KL" in read.text
+    assert "denoiser 5 forward" in read.text
+    assert "polyline" in read.tags
+
+
+def test_everything_typed_is_text(pipe):
+    function = (
+        "def odd(prompts, completions):\n    return [len(text) / 9 for text in completions]\n"
+    )
+    function += f"odd.__name__ = {NASTY!r}\n"
+    one = asked(NASTY, function=function, trust_code=True)
+    parts = finished(pipe, one)
+    parts[0].output.text[0] = NASTY
+    html = drawn(parts, note=NASTY) + problem(NASTY)
+    read = Reader(html)
+    assert "img" not in read.tags
+    assert not [name for name in read.names if name.startswith("on")]
+    assert "${" not in html
+    assert "{{" not in html
+    assert "`" not in html
+    assert read.text.count(NASTY) >= 3
+    frame = framed(parts[1].output.to_html(beside=parts[0].output))
+    assert Reader(frame).tags == ["div", "iframe"]
+
+
+def test_a_token_says_when_it_was_committed_and_how_likely_it_was():
+    tokens = [
+        Shown(0, "text", " one", 1, False, (0.5, 0.25)),
+        Shown(1, "text", "s", 3, True),
+        Shown(2, "open"),
+        Shown(3, "text", " <b>"),
+        Shown(4, "end", "", 2),
+    ]
+    html = canvas(tokens, 3)
+    assert 'title="one: step 1, probability 0.5 (base model 0.25)" style="--t: 0.000">one<' in html
+    assert 'class="token anchor" data-at="1" title="s: step 3" style="--t: 1.000">s<' in html
+    assert 'class="token given" data-at="3" title="given">&lt;b&gt;<' in html
+    assert 'title="end: step 2"' in html
+    assert "</span><span" in html  # no space inside a word
+    assert "--t: 0.000" in canvas([Shown(0, "text", " one", 1)], 1)
+
+
+def test_a_curve_of_one_point_or_flat_is_drawn():
+    html = curve("a", {1: [(1, 2.0)]}, {1: float("inf")}, 1)
+    assert "<circle" in html
+    assert "level" not in html
+    assert "nan" not in curve("a", {0: [(1, 2.0), (2, 2.0)]}, {0: 2.0}, 2)
+    assert escape("{$`}") == "&#123;&#36;&#96;&#125;"
