@@ -20,7 +20,9 @@ def add_parser(subparsers: Any) -> None:
         description="Exit status: 0 if nothing failed, 1 if something did, 2 if it did not load.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="'mini', a folder or a hub id")
+    add("model", metavar="MODEL", help="'mini', a folder or a hub id; of text, or of images")
+    add("--tokenizer", metavar="NAME", help="check the images of MMaDA: showlab/magvitv2, a folder")
+    add("--size", type=int, metavar="PIXELS", help="of images (default: the model's own)")
     add("--tokens", type=int, default=16, help="positions of an answer (default: 16)")
     add("--json", action="store_true", help="for machines")
     add_loading(parser)
@@ -35,10 +37,18 @@ def verify_command(args: argparse.Namespace) -> int:
     from ..models.masked_lm import FOLDER
     from ..models.registry import load
     from ..models.search import find
+    from ..pipelines.image_loading import is_diffusers
     from ..verification.suite import verify
 
     options = loading_options(args)
     logging.disable_progress_bar()
+    if args.tokenizer is not None or is_diffusers(args.model, options):
+        return verify_image_model(args, options)
+    if args.size is not None:
+        raise ValueError(
+            f"--size={args.size} is of images, and {args.model!r} would be checked as a model of "
+            "text; give its image tokenizer with --tokenizer"
+        )
     with waiting(f"loading {args.model}"):
         model = load(args.model, **options)
     found = find(
@@ -56,6 +66,30 @@ def verify_command(args: argparse.Namespace) -> int:
         files=files,
         tokens=args.tokens,
         settings=options | {"dtype": args.dtype},
+        around=lambda name: waiting(f"checking {name}"),
+        show=(lambda line: None) if args.json else lambda line: print(line, flush=True),
+    )
+    if args.json:
+        print(json.dumps(report.as_dict(), indent=2))
+    return 0 if report.passed else 1
+
+
+def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    """Load the image model as `RestorationPipeline` does, check it and print the report."""
+    from ..pipelines.image_loading import load_any
+    from ..pipelines.text_image_model import TextImageModel
+    from ..verification.images import verify_images
+
+    given = {**options, "size": args.size}
+    given = {name: value for name, value in given.items() if value not in (None, False)}
+    device = given.pop("device", "cpu")
+    with waiting(f"loading {args.model}"):
+        model = load_any(args.model, args.tokenizer, device, **given)
+    if not isinstance(model, TextImageModel):
+        raise ValueError(f"{args.model!r} is no image model given a text, which is checked here")
+    report = verify_images(
+        model,
+        settings={**given, "dtype": args.dtype, "tokenizer": args.tokenizer, "device": device},
         around=lambda name: waiting(f"checking {name}"),
         show=(lambda line: None) if args.json else lambda line: print(line, flush=True),
     )

@@ -8,6 +8,7 @@ load_any("amused/amused-256")                               the folder has a mod
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ from .diffusers_image_model import load_diffusers_image_model
 from .image_model import AnyImageModel, load_image_model
 from .text_image_model import load_text_image_model
 
-__all__ = ["load_any"]
+__all__ = ["is_diffusers", "load_any"]
+
+WHOLE = re.compile(r"amused|muse")
+"""Hub ids that are looked up on the hub without being told an image tokenizer."""
 
 
 def load_any(
@@ -43,7 +47,7 @@ def load_any(
         TypeError: options that the model does not take.
     """
     refuse_known(name)
-    whole = (Path(name) / INDEX).is_file() or (tokenizer is None and _on_the_hub(name, options))
+    whole = (Path(name) / INDEX).is_file() or (tokenizer is None and is_diffusers(name, options))
     if tokenizer is not None:
         if whole:
             raise ValueError(
@@ -67,11 +71,15 @@ def load_any(
     return load_image_model(name, device)
 
 
-def _on_the_hub(name: str | Path, options: dict[str, Any]) -> bool:
-    """Whether a hub id names a repository in diffusers' layout; MMaDA's ids are known not to."""
-    if not isinstance(name, str) or Path(name).exists() or "mmada" in name.lower():
-        return False
-    if name.count("/") != 1 or name[0] in "./~":
+def is_diffusers(name: str | Path, options: dict[str, Any]) -> bool:
+    """Whether a folder or hub id is in diffusers' layout; the ids of other families are known.
+
+    Args:
+        options: `revision`, `local_files_only` and `cache_dir` of a hub id.
+    """
+    if Path(name).exists() or not isinstance(name, str):
+        return (Path(name) / INDEX).is_file()
+    if name.count("/") != 1 or name[0] in "./~" or not WHOLE.search(name.lower()):
         return False
     where = [options.get(key) for key in ("revision", "local_files_only", "cache_dir")]
     try:
