@@ -20,7 +20,8 @@ class Supported:
         model_types: config.json's `model_type`; each may have the prefix `a2d-`.
         layout: the transformers class that runs it.
         shift: whether position i is predicted at i - 1.
-        shape: the name for `planning.shape.find_shape` whose sizes are shown.
+        shape: the name for `planning.shape.find_shape` whose sizes are shown, or for
+            `planning.images.find_image_shape` if it makes images only.
         needs: requirements beyond the base installation.
         dtypes: usual precisions of the weights.
     """
@@ -80,6 +81,17 @@ SUPPORTED = (
         "(docs/image_models.md)",
     ),
     Supported(
+        ("amused/amused-256", "amused/amused-512"),
+        "aMUSEd (images)",
+        (),
+        "diffusers' UVit2DModel and VQModel, CLIPTextModelWithProjection",
+        False,
+        "amused-512",
+        "pip install 'aps-text[diffusers]'; a small GPU, or a CPU with patience; unverified: "
+        "nobody has run the published weights (docs/image_models.md)",
+        ("float32", "bf16"),
+    ),
+    Supported(
         ("a Qwen2, Qwen3 or Llama made bidirectional, without a shift",),
         "bidirectional LM",
         ("qwen2", "qwen3", "llama"),
@@ -110,11 +122,24 @@ def add_parser(subparsers: Any) -> None:
 
 def rows() -> list[dict[str, Any]]:
     """One record per family; weights in GiB by precision."""
+    from ..planning.images import IMAGE_SHAPES, UVitShape
     from ..planning.memory import weights_bytes
     from ..planning.shape import find_shape
 
     found = []
     for model in SUPPORTED:
+        image = IMAGE_SHAPES.get(model.shape)
+        if image is not None and isinstance(image.prior, UVitShape):
+            # What is loaded: the prior with its text encoder, and the image tokenizer in float32.
+            sizes = {
+                kind: float(image.parameters * each + 4 * image.decoder.parameters)
+                for kind, each in (("float32", 4), ("bf16", 2))
+            }
+            parameters, context = image.parameters + image.decoder.parameters, image.prior.text
+            found.append(
+                _record(model, image.name, context, context, parameters, sizes, image.source)
+            )
+            continue
         shape = find_shape(model.shape)
         sizes = {
             "float32": weights_bytes(shape, 4),
@@ -122,23 +147,38 @@ def rows() -> list[dict[str, Any]]:
             "8bit": weights_bytes(shape, 2, 8),
             "4bit": weights_bytes(shape, 2, 4),
         }
+        context = shape.limit or shape.context
         found.append(
-            {
-                "models": list(model.names),
-                "family": model.family,
-                "model_types": list(model.model_types),
-                "layout": model.layout,
-                "shift": model.shift,
-                "sizes_of": shape.name,
-                "context": shape.limit or shape.context,
-                "positions": shape.context,
-                "parameters": shape.parameters,
-                "weights_gib": {kind: round(sizes[kind] / 2**30, 2) for kind in model.dtypes},
-                "needs": model.needs,
-                "source": shape.source,
-            }
+            _record(
+                model, shape.name, context, shape.context, shape.parameters, sizes, shape.source
+            )
         )
     return found
+
+
+def _record(
+    model: Supported,
+    sizes_of: str,
+    context: int,
+    positions: int,
+    parameters: int,
+    sizes: dict[str, float],
+    source: str,
+) -> dict[str, Any]:
+    return {
+        "models": list(model.names),
+        "family": model.family,
+        "model_types": list(model.model_types),
+        "layout": model.layout,
+        "shift": model.shift,
+        "sizes_of": sizes_of,
+        "context": context,
+        "positions": positions,
+        "parameters": parameters,
+        "weights_gib": {kind: round(sizes[kind] / 2**30, 2) for kind in model.dtypes},
+        "needs": model.needs,
+        "source": source,
+    }
 
 
 def models_command(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from ..core.settings import Ranked
 from .settings import add_settings, settings_in
 
 if TYPE_CHECKING:
+    from ..planning.images import ImagePlan
     from ..planning.report import Plan
 
 __all__ = ["add_parser", "plan_command"]
@@ -26,7 +27,8 @@ def add_parser(subparsers: Any) -> None:
     add("--model", required=True, metavar="NAME", help="a preset, a published name, or a folder")
     add("--tokens", type=int, dest="max_new_tokens", default=argparse.SUPPRESS, metavar="N")
     add("--prompt", type=int, default=64, help="prompt tokens")
-    add("--batch", type=int, default=1, help="answers in one pass")
+    add("--image", type=int, metavar="PIXELS", help="plan an image of this size instead of text")
+    add("--batch", type=int, default=1, help="answers or images in one pass")
     add("--dtype", choices=sorted(DTYPES), help="default: as it would be loaded")
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
@@ -49,6 +51,8 @@ def plan_command(args: argparse.Namespace) -> int:
 
     if args.load_in_8bit and args.load_in_4bit:
         raise ValueError("give one of --load-in-8bit and --load-in-4bit, not both")
+    if args.image is not None:
+        return plan_image_command(args)
     options = settings_in(args)
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None
@@ -81,6 +85,65 @@ def plan_command(args: argparse.Namespace) -> int:
     else:
         print("\n".join([as_text(found), *([""] if notes else []), *notes]))
     return 0
+
+
+OF_TEXT = ("load_in_8bit", "load_in_4bit", "gradient_checkpointing", "reward")
+
+
+def plan_image_command(args: argparse.Namespace) -> int:
+    """Make the plan of an image call and print it."""
+    from ..core.config import APSConfig
+    from ..planning.images import ImageCall, find_image_shape, plan_images
+
+    for name in OF_TEXT:
+        if getattr(args, name) not in (None, False):
+            raise ValueError(f"--{name.replace('_', '-')} has no use with --image; leave it out")
+    options = {"schedule": "cosine", "steps": 15, **settings_in(args)}
+    if "max_new_tokens" in options:
+        raise ValueError("--tokens has no use with --image, whose size decides; leave it out")
+    preset = "restore" if args.preset in (None, "balanced") else args.preset
+    call = ImageCall(
+        shape=find_image_shape(args.model),
+        side=args.image,
+        config=APSConfig(preset, **options),
+        batch=args.batch,
+        dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
+    )
+    found = plan_images(call, args.gpu)
+    print(json.dumps(found.as_dict()) if args.json else image_text(found))
+    return 0
+
+
+def image_text(found: ImagePlan) -> str:
+    """The plan of an image call as readable text."""
+    call, shape = found.call, found.call.shape
+    weights = shape.parameters / 1e9
+    lines = [
+        f"{shape.name}: {weights:.2f} B parameters, {8 * call.number_bytes}-bit numbers "
+        f"({shape.source}); unverified: nobody has run the published weights",
+        f"{call.batch} x {call.side} x {call.side} pixels, {call.tokens} tokens of {shape.codes}, "
+        f"T={call.config.sampler.steps}, M={call.inner_steps}, "
+        f"phi = {shape.decoder.width} numbers a token"
+        + (f"; made for {shape.trained} pixels" if call.side != shape.trained else ""),
+        "",
+        "passes (rows)   " + ", ".join(f"{name} {n}" for name, n in found.passes.items()),
+        "",
+        f"operations      {sum(found.flops.values()) / 1e12:12.1f} TFLOP",
+    ]
+    lines += [f"  {name:<20}{n / 1e12:10.1f}" for name, n in found.flops.items() if n > 0]
+    lines += ["", f"peak memory     {sum(found.memory.values()) / 2**30:12.2f} GiB"]
+    lines += [f"  {name:<20}{n / 2**30:10.2f}" for name, n in found.memory.items() if n > 0]
+    if found.gpu is not None:
+        size, usable = found.gpu
+        verdict = "fits" if found.fits else "does NOT fit"
+        lines += ["", f"{size:g} GB ({usable:.1f} GiB for tensors): {verdict}"]
+    if found.seconds:
+        lines += ["", "seconds, ESTIMATED (40% of peak compute, 70% of bandwidth):"]
+        lines += [f"  {name:<12}{value:8.0f}" for name, value in found.seconds.items()]
+    if found.paper is not None:
+        seconds, gib = found.paper
+        lines += ["", f"the paper reports {seconds} s and {gib} GiB on an A100 at T=15"]
+    return "\n".join(lines)
 
 
 def as_text(found: Plan) -> str:

@@ -1,0 +1,195 @@
+"""The plan of image calls beside what runs and the published sizes take, by shapes alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from checkpoints_amused import text_config, transformer_config, vqvae_config
+from checkpoints_mmada import magvit_shapes, write_magvit, write_mmada
+from torch.utils.flop_counter import FlopCounterMode
+
+from aps_text.cli import main
+from aps_text.core.config import APSConfig
+from aps_text.images.magvit_files import sizes_of
+from aps_text.images.magvit_layers import Magvit
+from aps_text.pipelines.restoration import RestorationPipeline
+from aps_text.planning.images import (
+    IMAGE_SHAPES,
+    PAPER,
+    ImageCall,
+    find_image_shape,
+    plan_images,
+)
+
+PUBLISHED = ((128, (1, 2, 2, 4, 4), (4, 3, 4, 3, 4)), (128, (1, 1, 2, 2, 4), (4, 4, 3, 4, 3)), 13)
+UVIT = {
+    "block_num_heads": 12,
+    "block_out_channels": 768,
+    "cond_embed_dim": 768,
+    "encoder_hidden_size": 768,
+    "hidden_size": 1024,
+    "in_channels": 768,
+    "intermediate_size": 2816,
+    "micro_cond_embed_dim": 1280,
+    "micro_cond_encode_dim": 256,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 22,
+    "num_res_blocks": 3,
+}
+VQ = {"block_out_channels": [128, 256, 256, 512, 768], "latent_channels": 64, "layers_per_block": 2}
+
+
+def count(network):
+    return sum(p.numel() for p in network.parameters())
+
+
+def decoders(name):
+    """The network, and its decoder of codes `(1, d, h, w)`."""
+    if name == "mmada-8b":
+        net = Magvit(*sizes_of(magvit_shapes(*PUBLISHED)))
+        return net, net.decoder
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    net = diffusers.VQModel.from_config(vqvae_config(**VQ))
+    return net, lambda codes: net.decoder(net.post_quant_conv(codes))
+
+
+@pytest.mark.parametrize("name", ["mmada-8b", "amused-512"])
+@pytest.mark.parametrize("side", [256, 512, 1024])
+def test_the_decoder_is_that_of_the_published_sizes(name, side):
+    shape = IMAGE_SHAPES[name].decoder
+    with torch.device("meta"):
+        net, decode = decoders(name)
+        codes = torch.zeros(1, shape.width, side // 16, side // 16, requires_grad=True)
+    net.requires_grad_(False)
+    weights = {p.untyped_storage()._cdata for p in net.parameters()}
+    seen, kept = {}, []
+
+    def pack(tensor):
+        kept.append(tensor)
+        seen[tensor.untyped_storage()._cdata] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    counter = FlopCounterMode(display=False)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), counter:
+        made = decode(codes)
+    found = sum(size for storage, size in seen.items() if storage not in weights)
+    assert shape.kept(side, None) == pytest.approx(found, rel=0.01)
+    forward = counter.get_total_flops()
+    assert shape.operations(side) == pytest.approx(forward, rel=0.01)
+    with FlopCounterMode(display=False) as counter:
+        made.sum().backward()
+    assert counter.get_total_flops() == pytest.approx(forward, rel=0.02)
+    assert shape.factor == 16
+    assert count(net) == pytest.approx(shape.parameters, rel=1e-3)
+
+
+@pytest.mark.parametrize(("name", "side"), [("amused-256", 16), ("amused-512", 32)])
+def test_amused_is_that_of_the_published_sizes(name, side):
+    diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    clip = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+    clip |= {"num_hidden_layers": 12, "projection_dim": 768}
+    with torch.device("meta"):
+        net = diffusers.UVit2DModel.from_config(transformer_config(side == 32, **UVIT))
+        text = CLIPTextModelWithProjection(CLIPTextConfig(**text_config(**clip)))
+        ids = torch.zeros(1, side, side, dtype=torch.long)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            net(ids, torch.zeros(1, 77, 768), torch.zeros(1, 768), torch.zeros(1, 5))
+    shape = IMAGE_SHAPES[name]
+    assert count(net) + count(text) == shape.parameters
+    assert shape.forward(side**2) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+def test_passes_are_those_of_a_call(tmp_path):
+    pipe = RestorationPipeline.from_pretrained(
+        write_mmada(tmp_path / "m"), tokenizer=write_magvit(tmp_path / "t"), size=32
+    )
+    measured = pipe.measure(torch.zeros(2, 3, 32, 32), "sr4")
+    for options in ({"steps": 3, "inner_steps": 2}, {"steps": 2, "inner_steps": 1, "cfg_scale": 1}):
+        cost = pipe(measured, "a dog", **options).cost
+        config = APSConfig("restore", schedule="cosine", **options)
+        call = ImageCall(shape=IMAGE_SHAPES["mmada-8b"], side=32, config=config, batch=2)
+        passes = plan_images(call).passes
+        each = 2 if options.get("cfg_scale") else 1
+        assert passes == {
+            "prior": each * cost.denoiser_forwards,
+            "decoder forward": cost.reward_forwards,
+            "decoder backward": cost.reward_backwards,
+        }
+
+
+@pytest.mark.parametrize("side", PAPER)
+def test_memory_is_of_the_order_that_the_paper_reports(side):
+    """Its implementation is another one, and keeps the whole decoder's graph at 1024 pixels."""
+    config = APSConfig("restore", schedule="cosine", steps=15)
+    shape = IMAGE_SHAPES["mmada-8b"]
+    bounded, whole = (
+        plan_images(ImageCall(shape=shape, side=side, config=config, at_most=at_most))
+        for at_most in (2**18, None)
+    )
+    assert whole.paper == PAPER[side]
+    gib = sum(whole.memory.values()) / 2**30
+    assert 0.6 * PAPER[side][1] < gib < 1.2 * PAPER[side][1]
+    assert (bounded.memory["decoder"] < whole.memory["decoder"]) == (side == 1024)
+    assert bounded.call.tokens == (side // 16) ** 2
+
+
+def test_more_images_are_decoded_one_after_the_other():
+    shape = IMAGE_SHAPES["amused-512"]
+    one, four = (plan_images(ImageCall(shape=shape, side=512, batch=n)) for n in (1, 4))
+    assert four.memory["decoder"] == one.memory["decoder"]
+    assert four.memory["distributions"] == pytest.approx(4 * one.memory["distributions"])
+    assert four.flops["decoder forward"] == 8 * one.flops["decoder forward"]  # computed again
+
+
+def test_the_command(capsys):
+    assert main(["plan", "--model", "amused/amused-512", "--image", "512", "--gpu", "12GB"]) == 0
+    out = capsys.readouterr().out
+    assert "1 x 512 x 512 pixels, 1024 tokens of 8192, T=15, M=5, phi = 64 numbers a token" in out
+    assert "12 GB (10.7 GiB for tensors): fits" in out
+    assert "unverified" in out
+    name = "Gen-Verse/MMaDA-8B-MixCoT"
+    for side, (seconds, gib) in PAPER.items():
+        assert main(["plan", "--model", name, "--image", str(side), "--steps", "15"]) == 0
+        out = capsys.readouterr().out
+        assert f"the paper reports {seconds} s and {gib} GiB on an A100 at T=15" in out
+    assert main(["plan", "--model", name, "--image", "512", "--cfg-scale", "3.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passes"]["prior"] == 30
+    assert found["call"]["tokens"] == 1024
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--model", "dream-7b", "--image", "512"],
+            "no image plan for 'dream-7b'; known: mmada-8b",
+        ),
+        (["--model", "amused-256", "--image", "250"], "--image 250: sides are multiples of 16"),
+        (["--model", "amused-256", "--image", "0"], "--image 0: sides are multiples of 16"),
+        (
+            ["--model", "amused-256", "--image", "256", "--reward", "relevance"],
+            "--reward has no us",
+        ),
+        (["--model", "amused-256", "--image", "256", "--tokens", "8"], "--tokens has no use with"),
+        (["--model", "amused-256", "--image", "256", "--batch", "0"], "batch must be >= 1, got 0"),
+        (["--model", "amused-256", "--image", "256", "--adapter", "lora"], "planned for adapter="),
+    ],
+)
+def test_bad_arguments_are_one_line(options, message, capsys):
+    assert main(["plan", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_models_are_listed(capsys):
+    assert main(["models", "--json"]) == 0
+    rows = {row["family"]: row for row in json.loads(capsys.readouterr().out)}
+    row = rows["aMUSEd (images)"]
+    assert row["models"] == ["amused/amused-256", "amused/amused-512"]
+    assert "unverified" in row["needs"]
+    assert row["weights_gib"]["float32"] > row["weights_gib"]["bf16"]
+    assert find_image_shape("Amused/aMUSEd-512/").name == "aMUSEd-512"
