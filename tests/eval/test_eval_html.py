@@ -511,3 +511,11 @@ def test_labels_of_one_method_are_a_family_and_a_family_of_its_own_is_named(run)
     families = families_of([*method.values(), *named.values()])
     assert families["a"] == families["b"] == (first.method, 0)
     assert families["c"] == families["d"] == ("both", 1)
+
+
+def test_the_chart_of_a_judge_that_guided_says_so(run):
+    html = (run[0] / "out" / "report.html").read_text()
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", html)
+    (guided,) = [text for text in captions if "GUIDED BY IT" in text]
+    assert guided.startswith("report:vowels ")
+    assert any(text.startswith("report:letters ") for text in captions)
