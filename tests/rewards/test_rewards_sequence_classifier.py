@@ -160,6 +160,11 @@ def test_the_weights_tell_answers_apart(reward):
     assert spread.std() > 0.05
 
 
+def test_as_many_answers_as_prompts(reward):
+    with pytest.raises(ValueError, match="shorter"):
+        reward(PROMPTS, ANSWERS[:-1])
+
+
 def test_text_equals_the_stock_forward_in_any_batch(reward):
     expected = stock(reward)[:, 0].tolist()
     for batch_size in (1, 3, 16):
