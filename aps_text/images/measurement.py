@@ -24,10 +24,14 @@ import torch
 from torch import Tensor
 
 from ..core.codebook import Codebook, Relaxed
+from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
 from .degradations import Degradation, adjoint, check_images, degradation_from_state
 
-__all__ = ["Measurement", "model_sigma_of", "read_measurement", "write_measurement"]
+__all__ = ["SIGMAS", "Measurement", "model_sigma_of", "read_measurement", "write_measurement"]
+
+SIGMAS = (1e-6, 1e6, True)
+"""The standard deviations for which float32 holds a density and its gradient."""
 
 Decoder = Callable[[Tensor], Tensor]
 """Codes `(B, L, d)` to images `(B, C, H, W)` in [-1, 1], differentiable."""
@@ -40,10 +44,11 @@ class Measurement(Arithmetic):
     Attributes:
         degradation: A.
         y: `(B, C', H', W')`, finite; entries that are not measured are ignored.
-        sigma: standard deviation of the noise, > 0, on the range [-1, 1].
+        sigma: standard deviation of the noise, in [1e-6, 1e6], on the range [-1, 1]; float32
+            cannot hold the density beyond.
         decode, codebook: of the image tokenizer; needed to score tokens instead of images.
         encode, shape: of the image tokenizer: images to token ids, and (C, H, W); for `guess`.
-        model_sigma: see the module, >= 0.
+        model_sigma: see the module, in [0, 1e6].
         name: of its term in reports.
     """
 
@@ -59,14 +64,8 @@ class Measurement(Arithmetic):
     differentiable: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        for name, value, low in (
-            ("sigma", self.sigma, False),
-            ("model_sigma", self.model_sigma, True),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name} is a number, got {value!r}")
-            if not math.isfinite(value) or value < 0 or (value == 0 and not low):
-                raise ValueError(f"{name} must be {'>=' if low else '>'} 0, got {value!r}")
+        check_number("sigma", self.sigma, SIGMAS)
+        check_number("model_sigma", self.model_sigma, (0, SIGMAS[1], True))
         check_images(self.y)
         if not bool(self.y.isfinite().all()):
             raise ValueError(

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from ..core.codebook import Codebook, Relaxed
+from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
 from .degradations import check_images
-from .measurement import Decoder
+from .measurement import SIGMAS, Decoder
 from .style_statistics import Statistic
 
 __all__ = ["Style"]
@@ -30,7 +31,7 @@ class Style(Arithmetic):
     Attributes:
         statistic: S.
         target: `(B, m)`, the references' statistics, finite.
-        sigma: `s`, the standard deviation of every statistic, > 0; smaller is stricter.
+        sigma: `s`, the standard deviation of every statistic, in [1e-6, 1e6]; smaller is stricter.
         decode, codebook: of the image tokenizer; needed to score tokens instead of images.
         where: `(H, W)` bool, the pixels of the scored images that count; None is all of them.
         name: of its term in reports.
@@ -46,10 +47,7 @@ class Style(Arithmetic):
     differentiable: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.sigma, bool) or not isinstance(self.sigma, int | float):
-            raise TypeError(f"sigma is a number, got {self.sigma!r}")
-        if not (math.isfinite(self.sigma) and self.sigma > 0):
-            raise ValueError(f"sigma must be > 0, got {self.sigma!r}")
+        check_number("sigma", self.sigma, SIGMAS)
         if self.target.ndim != 2 or not bool(self.target.isfinite().all()):
             raise ValueError(
                 f"target is (B, m) and finite, got {tuple(self.target.shape)}; make it by Style.of"

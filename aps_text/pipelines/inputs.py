@@ -50,8 +50,9 @@ def as_columns(columns: Any, prompts: int) -> Columns:
     """Dataset columns by name, each with a value per prompt.
 
     Args:
-        columns: a mapping of names to containers, a table (DataFrame, `Dataset`, Arrow), or rows:
-            one mapping per prompt, all with the same keys; None is no columns.
+        columns: a mapping of names to containers, a table (DataFrame, `Dataset`, Arrow, a NumPy
+            record array), or rows: one mapping, named tuple, record or pandas Series per prompt
+            (`df.iterrows()`, `df.itertuples()`), all with the same keys; None is no columns.
         prompts: the number of prompts.
 
     Raises:
@@ -146,15 +147,33 @@ def _by_name(rows: Any, prompts: int) -> Columns:
         raise TypeError(wanted + kind_of(rows))
     taken = list(islice(rows, prompts + 1))
     names: list[Any] = []
-    for at, row in enumerate(taken):
-        if not isinstance(row, Mapping):
-            raise TypeError(f"{wanted}{kind_of(rows)} with {kind_of(row)} at {at}")
+    found = []
+    for at, value in enumerate(taken):
+        row = _as_mapping(value)
+        if row is None:
+            raise TypeError(f"{wanted}{kind_of(rows)} with {kind_of(value)} at {at}")
+        found.append(row)
         names = names or list(row)
         if set(row) != set(names):
             raise ValueError(f"row {at} of columns has the keys {list(row)}, and row 0 {names}")
     if len(taken) != prompts:
         raise ValueError(f"columns has {len(taken)} rows for {prompts} prompts")
-    return {name: [row[name] for row in taken] for name in names}
+    return {name: [row[name] for row in found] for name in names}
+
+
+def _as_mapping(row: Any) -> Mapping[Any, Any] | None:
+    """A row as a mapping of its names to its values; None if it has no names."""
+    if isinstance(row, Mapping):
+        return row
+    if type(row) is tuple and len(row) == 2 and hasattr(row[1], "iloc"):
+        row = row[1]  # (index, Series), of `iterrows`
+    if isinstance(row, tuple) and hasattr(row, "_asdict"):
+        named: dict[Any, Any] = row._asdict()
+        return {name: value for name, value in named.items() if name != "Index"}
+    if hasattr(row, "iloc") and hasattr(row, "index"):
+        return dict(zip(list(row.index), in_order("a row", row), strict=True))
+    names = getattr(getattr(row, "dtype", None), "names", None)
+    return {name: row[name] for name in names} if names and row.ndim == 0 else None
 
 
 def _start_text(name: str, value: Any) -> str | None:

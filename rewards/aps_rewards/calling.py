@@ -13,6 +13,7 @@ import inspect
 import itertools
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from numbers import Real
@@ -299,7 +300,9 @@ def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
         arguments["completion_ids"] = None
     everything = {**trainer_arguments(), **arguments}
     try:
-        parameters = list(inspect.signature(reward).parameters.values())
+        # A torch module's __call__ takes anything and hands it to `forward`.
+        called = getattr(reward, "forward", reward) if _is_module(reward) else reward
+        parameters = list(inspect.signature(called).parameters.values())
     except PASSED_ON:
         raise
     except BaseException:  # no signature (written in C, e.g.): pass everything, as TRL does
@@ -311,6 +314,11 @@ def _arguments(reward: Reward, rows: _Columns) -> dict[str, Any]:
                 return everything
             return {k: v for k, v in everything.items() if k in arguments or k in named}
     return {k: v for k, v in everything.items() if k in named}
+
+
+def _is_module(reward: Any) -> bool:
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(reward, torch.nn.Module)
 
 
 def _as_list(result: Any, count: int) -> list[Any] | None:

@@ -20,10 +20,18 @@ import torch
 
 from .guard import PASSED_ON, described
 
-__all__ = ["load_classifier", "of_classifier", "quiet"]
+__all__ = [
+    "differentiable_tensors",
+    "load_classifier",
+    "of_classifier",
+    "quiet",
+    "unwrapped",
+]
 
 HEADS = ("score.weight", "classifier.weight", "classifier.out_proj.weight", "out_proj.weight")
 ADAPTER = "adapter_config.json"
+KINDS = ("F64", "F32", "F16", "BF16")
+"""safetensors' names of the types that weights may have."""
 
 
 class _Quiet:
@@ -128,11 +136,13 @@ def _loaded(
         _check_files(folder)
         if not adapter and (folder / "config.json").is_file():
             _check_kinds(folder)
+            _check_epsilons(folder)
     base = _base_of(folder) if adapter else place
     if adapter and Path(base).is_dir():
         _check_depth(Path(base))
         _check_files(Path(base))
         _check_kinds(Path(base))
+        _check_epsilons(Path(base))
     options = dict(hub)
     extra: dict[str, Any] = {}
     if adapter:
@@ -205,7 +215,7 @@ def _check_files(folder: Path) -> None:
 
 
 def _check_kinds(folder: Path) -> None:
-    """Refuse weights stored as integers, unless the model is quantised.
+    """Refuse weights that are not floating point of 16 bits or more, unless the model is quantised.
 
     Raises:
         ValueError: names the first such tensor.
@@ -218,12 +228,34 @@ def _check_kinds(folder: Path) -> None:
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as held:
             for name in held.keys():  # noqa: SIM118
-                kind = held.get_slice(name).get_dtype()
-                if name.endswith((".weight", ".bias")) and kind[0] in "IU":
-                    raise _Refused(
-                        f"{str(folder)!r}: {name} holds {kind}, and weights are floating-point "
-                        "numbers; save the model again with save_pretrained(folder)"
-                    )
+                part = held.get_slice(name)
+                kind = part.get_dtype()
+                whole = kind == "BOOL" or kind[0] in "IU"
+                mask = name.endswith(".bias") and len(part.get_shape()) > 1  # GPT-2's causal mask
+                if kind in KINDS or (whole and (mask or not name.endswith((".weight", ".bias")))):
+                    continue
+                raise _Refused(
+                    f"{str(folder)!r}: {name} holds {kind}, and weights are floating-point numbers "
+                    f"({', '.join(KINDS)}); save the model again with save_pretrained(folder)"
+                )
+
+
+def _check_epsilons(folder: Path) -> None:
+    """Refuse a config.json whose epsilons are not in (0, 1): its scores would be NaN or constant.
+
+    Raises:
+        ValueError: names the first such setting.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if not re.search(r"(^|_)eps(ilon)?$", name) or value is None:
+            continue
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 < value < 1:
+            raise _Refused(
+                f"config.json of {str(folder)!r} has {name}={value!r}, and an epsilon is a number "
+                "in (0, 1), e.g. 1e-12; compare it with the published file"
+            )
 
 
 def _check_numbers(model: Any, source: str | Path) -> None:
@@ -242,6 +274,35 @@ def _check_numbers(model: Any, source: str | Path) -> None:
             )
 
 
+def unwrapped(model: Any) -> Any:
+    """The module inside `DataParallel`, `DistributedDataParallel` and `torch.compile`."""
+    while isinstance(model, torch.nn.Module):
+        inner = model._modules.get("_orig_mod")
+        if isinstance(model, torch.nn.DataParallel | torch.nn.parallel.DistributedDataParallel):
+            inner = model.module
+        if inner is None:
+            break
+        model = inner
+    return model
+
+
+def differentiable_tensors(model: torch.nn.Module) -> None:
+    """Replace, in place, tensors made under `torch.inference_mode`, which no gradient can pass.
+
+    Shared ones stay shared. The caller is outside of that mode.
+    """
+    made: dict[int, torch.Tensor] = {}
+    for module in model.modules():
+        for held in (module._parameters, module._buffers):
+            for name, tensor in held.items():
+                if tensor is not None and tensor.is_inference():
+                    if id(tensor) not in made:
+                        copy = tensor.detach().clone()
+                        whole = held is module._parameters
+                        made[id(tensor)] = torch.nn.Parameter(copy, False) if whole else copy
+                    held[name] = made[id(tensor)]  # type: ignore[assignment]
+
+
 def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
     """The network and tokenizer of a loaded Hugging Face model or pipeline; None for others.
 
@@ -256,7 +317,8 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
             raise TypeError(
                 f"a pipeline for {model.task!r} is no reward; use pipeline('text-classification')"
             )
-        return model.model, tokenizer or model.tokenizer
+        return unwrapped(model.model), tokenizer or model.tokenizer
+    model = unwrapped(model)
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "get_input_embeddings"):
         return None
     inner: Any = model

@@ -72,6 +72,7 @@ class Fluency:
     differentiable = True
     licence = "Apache-2.0 (mini_text; trained on WordNet)"
 
+    @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
         self,
         groups: int = 4,

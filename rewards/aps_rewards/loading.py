@@ -109,7 +109,10 @@ def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
     if not isinstance(spec, str):
         if not callable(spec):
             raise TypeError(f"a reward is a name or a callable, got {described(spec)}")
-        return _of_model(spec, options) or _built(spec, options)
+        of_model = _of_model(spec, options)
+        if of_model is None:
+            _check_module(spec)
+        return of_model or _built(spec, options)
     found: Any
     points = _installed().get(spec)
     if points is not None:
@@ -297,6 +300,11 @@ def _of_model(found: Any, options: dict[str, Any]) -> Reward | None:
     """A loaded Hugging Face model or pipeline as a reward; None for anything else."""
     if inspect.isclass(found) or hasattr(found, "score_embeds"):
         return None
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and isinstance(found, torch.nn.Module):
+        from .classifier_loading import unwrapped
+
+        found = unwrapped(found)
     if not hasattr(found, "get_input_embeddings") and not hasattr(found, "task"):
         return None
     from .classifier_loading import of_classifier
@@ -305,6 +313,26 @@ def _of_model(found: Any, options: dict[str, Any]) -> Reward | None:
     if of_classifier(found, options.get("tokenizer")) is None:
         return None
     return _built(SequenceClassifier, {"model": found, **options})
+
+
+def _check_module(found: Any) -> None:
+    """Refuse a network that reads tensors: `call_reward` gives texts.
+
+    Raises:
+        TypeError: its `forward` has no parameter for prompts or completions.
+    """
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(found, torch.nn.Module) or hasattr(found, "score_embeds"):
+        return
+    parameters = inspect.signature(found.forward).parameters
+    anything = all(p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL) for p in parameters.values())
+    if not anything and not _ANSWERS & parameters.keys():
+        raise TypeError(
+            f"a {type(found).__name__} is no reward: its forward takes ({', '.join(parameters)}), "
+            "and a reward is called with prompts and completions, two lists of texts. Give a "
+            "function of them that calls the network, or, for a model that scores token ids, "
+            "SequenceClassifier(model, tokenizer, extract=...)"
+        )
 
 
 def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:

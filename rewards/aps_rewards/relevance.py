@@ -65,6 +65,7 @@ class Relevance:
     differentiable = True
     licence = "Apache-2.0 (all-MiniLM-L6-v2)"
 
+    @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
         self,
         reference: str = "question",

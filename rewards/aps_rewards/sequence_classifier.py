@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .classifier_loading import load_classifier, of_classifier
+from .classifier_loading import differentiable_tensors, load_classifier, of_classifier
 from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 from .templates import Template, TemplateSpec
@@ -36,7 +36,8 @@ class SequenceClassifier:
 
     Args:
         model: a folder (of a model or of a PEFT adapter), a hub id, a loaded model (it is put in
-            eval mode and frozen), or a `pipeline("text-classification")`.
+            eval mode and frozen; of one in `DataParallel` or `torch.compile` the model inside is
+            used), or a `pipeline("text-classification")`.
         tokenizer: a fast tokenizer; default: the model's.
         label: None for a model with one label; else the name or number of one.
         template: `chat`, `pair`, `answer`, a text or a function (see `aps_rewards.templates`);
@@ -68,6 +69,7 @@ class SequenceClassifier:
 
     differentiable = True
 
+    @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
         self,
         model: str | Path | torch.nn.Module,
@@ -116,6 +118,7 @@ class SequenceClassifier:
             loaded = loaded.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
         if device is not None:
             loaded = loaded.to(device)
+        differentiable_tensors(loaded)
         self.model: Any = loaded.eval().requires_grad_(False)
         self.tokenizer, self.extract, self.batch_size = tokenizer, extract, batch_size
         self.label = _label(self.model.config, label) if extract is None else None

@@ -291,7 +291,11 @@ BAD = [
     (lambda: HighDynamicRange()(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)), TypeError, "127.5"),
     (lambda: HighDynamicRange()(torch.zeros(4, 4)), ValueError, r"images are \(B, 1 or 3, H, W\)"),
     (lambda: Inpainting(torch.eye(4))(images(1, 1, (8, 8))), ValueError, "the mask is"),
-    (lambda: Measurement(Grayscale(), images(1, 1, (4, 4)), 0.0), ValueError, "sigma must be > 0"),
+    (
+        lambda: Measurement(Grayscale(), images(1, 1, (4, 4)), 0.0),
+        ValueError,
+        "sigma must be >= 1e-06",
+    ),
     (lambda: Measurement(Grayscale(), images(1, 1, (4, 4)), "1"), TypeError, "sigma is a number"),
     (
         lambda: Measurement(Grayscale(), torch.full((1, 1, 4, 4), math.nan), 0.1),
@@ -319,6 +323,26 @@ BAD = [
 def test_what_is_wrong_is_said(make, kind, says):
     with pytest.raises(kind, match=says):
         make()
+
+
+@pytest.mark.parametrize("sigma", [1e-30, 1e-7, 0, -1.0, 1e7, 1e30, math.inf, math.nan, 10**400])
+def test_a_sigma_whose_density_float32_cannot_hold_is_refused(sigma):
+    with pytest.raises(ValueError, match=r"^sigma must be >= 1e-06 and <= 1e\+06, got"):
+        Measurement(Grayscale(), images(1, 1, (4, 4)), sigma)
+    if sigma != 0 and not 0 < sigma < 1:
+        with pytest.raises(ValueError, match=r"^model_sigma must be >= 0 and <= 1e\+06, got"):
+            Measurement(Grayscale(), images(1, 1, (4, 4)), 0.1, model_sigma=sigma)
+
+
+@pytest.mark.parametrize("sigma", [1e-6, 1e-3, 1.0, 1e3, 1e6])
+def test_the_density_of_every_sigma_is_held_by_float32(sigma):
+    x = images(1, 3, (64, 64)).float()
+    other = (-x).requires_grad_()
+    density = Measurement(HighDynamicRange(), HighDynamicRange()(x), sigma).log_density(other)
+    (slope,) = torch.autograd.grad(density.sum(), other)
+    assert bool(density.isfinite().all())
+    assert bool(slope.isfinite().all())
+    assert float(slope.abs().max()) > 0
 
 
 def test_a_file_that_is_no_measurement(tmp_path):

@@ -205,7 +205,8 @@ def test_tokens_are_scored_through_the_decoder_and_styles_add_to_measurements():
 BAD = [
     (lambda: make_statistic("mood"), ValueError, "statistic is one of channels, gram, histogram"),
     (lambda: Histogram(1), ValueError, "bins is a whole number of at least 2, got 1"),
-    (lambda: Style(Histogram(), torch.zeros(1, 6), 0.0), ValueError, "sigma must be > 0, got 0"),
+    (lambda: Style(Histogram(), torch.zeros(1, 6), 0.0), ValueError, "sigma must be >= 1e-06"),
+    (lambda: Style(Histogram(), torch.zeros(1, 6), 1e30), ValueError, r"and <= 1e\+06, got 1e\+30"),
     (lambda: Style(Histogram(), torch.zeros(1, 6), "1"), TypeError, "sigma is a number, got '1'"),
     (lambda: Style(Histogram(), torch.zeros(6), 0.1), ValueError, r"target is \(B, m\)"),
     (lambda: Style(Histogram(), torch.full((1, 6), math.nan), 0.1), ValueError, "finite"),

@@ -80,6 +80,9 @@ def test_columns_reach_their_own_prompts(pipe, kind):
     assert out.rewards["asked"] == [1.0] * 3
 
 
+RECORD = [("wanted", "O"), ("n", "i8")]
+
+
 def test_a_filtered_frame_a_dataset_an_arrow_table_and_rows_are_columns(pipe):
     frame = pd.DataFrame({"wanted": ["x", *QUESTIONS[::-1]], "n": range(4)}).iloc[1:][::-1]
     rows = frame.to_dict("records")
@@ -89,12 +92,20 @@ def test_a_filtered_frame_a_dataset_an_arrow_table_and_rows_are_columns(pipe):
         "Table": pa.Table.from_pandas(frame, preserve_index=False),
         "rows": rows,
         "iterator": iter(rows),
+        "iterrows": frame.iterrows(),
+        "Series": [row for _, row in frame.iterrows()],
+        "itertuples": list(frame.itertuples()),
+        "records": frame.to_records(index=False),
+        "structured": np.array(list(zip(frame.wanted, frame.n, strict=True)), dtype=RECORD),
         "dict": {"wanted": frame.wanted, "n": frame.n.to_numpy()},
     }
     for name, columns in tables.items():
         out = pipe.generate(frame.wanted, reward=asked, columns=columns, **SMALL)
         assert out.prompts == QUESTIONS, name
         assert out.rewards["asked"] == [1.0] * 3, name
+    for odd in (frame.n, frame.wanted, np.arange(3), [("a", 1)] * 3, list(map(list, rows))):
+        with pytest.raises(TypeError, match=r"one row \(a mapping\) per prompt; got"):
+            pipe.generate(frame.wanted, reward=asked, columns=odd, **SMALL)
 
 
 def test_starts_come_as_texts_arrays_and_numbers(pipe):

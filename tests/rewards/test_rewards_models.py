@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 import shutil
 
 import pytest
 import torch
-from aps_rewards import call_reward, load_reward
+from aps_rewards import RewardError, call_reward, load_reward
 from aps_rewards.sequence_classifier import SequenceClassifier
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from test_rewards_sequence_classifier import (
     ANSWERS,
     PROMPTS,
@@ -21,7 +23,7 @@ from test_rewards_sequence_classifier import (
     model_of,
     pair_tokenizer,
 )
-from tiny import tiny_text_model
+from tiny import tiny_text_model, word_tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
@@ -31,6 +33,8 @@ from transformers import (
 )
 
 from aps_text import APSPipeline
+
+EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 
 
 def qwen_config(tokenizer, **more):
@@ -302,3 +306,124 @@ def test_two_loads_at_once_leave_the_reports_as_they_were():
     assert logging.get_verbosity() == logging.CRITICAL
     two.__exit__(None, None, None)
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (level, bars)
+
+
+@pytest.fixture(scope="module")
+def bert_folder(tmp_path_factory):
+    """A BERT reward model with its tokenizer."""
+    tokenizer, folder = pair_tokenizer(True), tmp_path_factory.mktemp("bert")
+    model = model_of(BertConfig(**SIZE, vocab_size=len(tokenizer), num_labels=1))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "classifier.bias", EMBEDDINGS])
+@pytest.mark.parametrize(
+    "kind",
+    ["bool", "int8", "uint8", "int64", "complex64", "float8_e4m3fn", "float8_e5m2"],
+)
+def test_weights_of_other_kinds_are_refused_by_name(bert_folder, tmp_path, kind, name):
+    folder = shutil.copytree(bert_folder, tmp_path / "other")
+    tensors = load_file(folder / "model.safetensors")
+    tensors[name] = tensors[name].to(getattr(torch, kind))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=rf"{re.escape(name)} holds \w+, .* save the model again"):
+        load_reward(str(folder))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_every_float_kind_are_read(bert_folder, tmp_path, kind):
+    folder = shutil.copytree(bert_folder, tmp_path / "other")
+    tensors = {k: v.to(kind) for k, v in load_file(folder / "model.safetensors").items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    stored = call_reward(load_reward(str(bert_folder)), PROMPTS, ANSWERS)
+    assert call_reward(load_reward(str(folder)), PROMPTS, ANSWERS) == pytest.approx(stored, abs=0.2)
+
+
+@pytest.mark.parametrize("value", [-1, -1e-6, 0, 0.0, math.nan, math.inf, 1e30, "small", True])
+def test_an_epsilon_that_is_none_is_named_at_loading(bert_folder, tmp_path, value):
+    folder = shutil.copytree(bert_folder, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "layer_norm_eps": value}))
+    with pytest.raises(ValueError, match=r"has layer_norm_eps=.*a number in \(0, 1\)"):
+        load_reward(str(folder))
+
+
+def test_a_wrapped_model_is_the_model_inside(bert_folder):
+    plain = load_reward(str(bert_folder))
+    stored = call_reward(plain, PROMPTS, ANSWERS)
+    model, tokenizer = plain.model, plain.tokenizer
+    compiled = torch.compile(model)
+    for wrapped in (torch.nn.DataParallel(model), compiled, torch.nn.DataParallel(compiled)):
+        reward = load_reward(wrapped, tokenizer=tokenizer)
+        assert call_reward(reward, PROMPTS, ANSWERS) == stored
+        assert isinstance(reward, SequenceClassifier)
+
+
+def test_a_network_of_tensors_is_no_reward():
+    for network in (torch.nn.Linear(3, 1), torch.nn.Sequential(torch.nn.Linear(3, 1))):
+        with pytest.raises(TypeError, match=r"is no reward: its forward takes \(input\), .* texts"):
+            load_reward(network)
+
+    class Counts(torch.nn.Module):
+        def forward(self, prompts, completions):
+            return torch.tensor([float(len(text)) for text in completions])
+
+    class Anything(torch.nn.Module):
+        def forward(self, **rows):
+            return [float(len(text)) for text in rows["completions"]]
+
+    for network in (Counts(), Anything()):
+        assert call_reward(load_reward(network), ["a", "b"], ["cd", "e"]) == [2, 1]
+
+
+def test_a_reward_made_under_inference_mode_guides(bert_folder):
+    pipe = APSPipeline(tiny_text_model())
+    wanted = {"steps": 2, "max_new_tokens": 4, "seed": 0}
+    outside = load_reward(str(bert_folder))
+    plain = pipe(PROMPTS[0], reward=outside, **wanted).text
+    tokenizer = outside.tokenizer
+    with torch.inference_mode():
+        model = AutoModelForSequenceClassification.from_pretrained(bert_folder)
+        for weight in model.parameters():
+            weight.data = weight.data.clone()  # as a model that is built there
+        assert any(weight.is_inference() for weight in model.parameters())
+        made = SequenceClassifier(model, tokenizer)
+        assert pipe(PROMPTS[0], reward=made, **wanted).text == plain
+    assert pipe(PROMPTS[0], reward=made, **wanted).text == plain
+
+
+def test_a_reward_of_ones_own_made_under_inference_mode_is_told():
+    tokenizer = word_tokenizer()
+
+    class Own:
+        differentiable = True
+
+        def __init__(self, inside):
+            self.tokenizer = tokenizer
+            self.table = torch.randn(len(tokenizer), 8)
+            with torch.inference_mode(inside):
+                self.weight = torch.randn(8)
+
+        def __call__(self, prompts, completions, **columns):
+            return [float(len(text)) for text in completions]
+
+        def embedding_table(self):
+            return self.table
+
+        def frame(self, prompt, **columns):
+            return [], []
+
+        def score_embeds(self, embeds, attention_mask, position_ids, *, prompts, **columns):
+            return (embeds * attention_mask[..., None]).sum(1) @ self.weight
+
+    pipe = APSPipeline(tiny_text_model())
+    with torch.inference_mode():
+        inside = Own(True)
+    inside.table = inside.table.clone()
+    half = Own(True)
+    for own in (inside, half):
+        with pytest.raises(RewardError, match=r"made under torch.inference_mode\(\).* outside"):
+            pipe(PROMPTS[0], reward=own, steps=2, max_new_tokens=4)
+    assert pipe(PROMPTS[0], reward=Own(False), steps=2, max_new_tokens=4).text

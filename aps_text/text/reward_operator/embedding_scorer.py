@@ -183,18 +183,26 @@ class _Call:
     ) -> RewardError:
         """The error of the first row that fails when scored alone, or of the batch if none does."""
         rows = self.rows
-        verb, what = failure(error)
+        verb, what = _failure(error)
         for row, prompt in enumerate(rows.prompts):
             try:
                 alone(slice(row, row + 1))
             except PASSED_ON:
                 raise
             except BaseException as found:
-                verb, what = failure(found)
+                verb, what = _failure(found)
                 place = rows.index[row], quoted(prompt)
                 return RewardError(rows.name, f"{verb} in {where} on", *place, f": {what}")
         whole = f"{verb} in {where} on a batch of {len(rows.prompts)} prompts"
         return RewardError(rows.name, f"{whole}, though on none of them alone: {what}")
+
+
+def _failure(error: BaseException) -> tuple[str, str]:
+    """See `failure`; of torch's message on its inference mode, what to do."""
+    verb, what = failure(error)
+    if "Inference tensors" in what:
+        what = "it was made under torch.inference_mode(): make it outside of that"
+    return verb, what
 
 
 class _Scored(torch.autograd.Function):
