@@ -39,6 +39,7 @@ class GuidanceTrace:
         varied: whether the value changed between guided steps (True if there was only one).
         moved: whether a gradient ever passed the gate.
         guided: number of guided steps.
+        fitted: whether gradients were computed (False where candidates are compared only).
     """
 
     before: dict[str, float]
@@ -46,6 +47,7 @@ class GuidanceTrace:
     varied: dict[str, bool]
     moved: bool
     guided: int = 1
+    fitted: bool = True
 
 
 class GuidanceMonitor:
@@ -93,6 +95,7 @@ class GuidanceMonitor:
                     {name: len(c) < 2 or max(c) > min(c) for name, c in values.items()},
                     any(norm > gate for _, norm in mine),
                     len(mine),
+                    any(norm is not None for *_, norm in self._seen),
                 )
             )
         return found
@@ -116,8 +119,9 @@ def warnings_of(
     stats = stats or {}
     late = sum(one.guided == 0 for one in traces) if steered else 0
     if late:
+        were = "was" if len(traces) == 1 else "were"
         found.append(
-            f"{_share(late, len(traces))} were finished before any step was steered; lower "
+            f"{_share(late, len(traces))} {were} finished before any step was steered; lower "
             "guidance_start, or take no more steps than tokens"
         )
     for name, one in stats.items():
@@ -132,6 +136,7 @@ def warnings_of(
                 f"reward {name!r} never varied: it scored all {one.scored} texts {one.low:g}, so "
                 f"no answer could be preferred; {_try(name)}"
             )
+    certain = set[int]()
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(traces) if name in one.after]
         texts = stats.get(name)
@@ -141,11 +146,15 @@ def warnings_of(
             if not traces[i].varied[name] and not (texts and texts.varied(output.index[i]))
         ]
         still = [] if _never_applied(stats, name) else still  # reported above
+        certain |= {i for i in still if texts and texts.certain(output.index[i])}
+        still = [i for i in still if i not in certain]
         if still:
             value, where = traces[still[0]].after[name], _share(len(still), len(rows))
+            first = " on the first of them" if len(still) > 1 else ""
+            so = "it had no gradient there" if traces[still[0]].fitted else "none was preferred"
             found.append(
-                f"reward {name!r} never varied on {where} (always {value:g} on the first of them), "
-                f"so it had no gradient there and steered nothing; {_try(name)}"
+                f"reward {name!r} never varied on {where} (always {value:g}{first}), so {so} and "
+                f"it steered nothing; {_try(name)}"
             )
         rose = [traces[i].after[name] - traces[i].before[name] for i in rows]
         kept = [rewards[name][i] - traces[i].before[name] for i in rows if name in rewards]
@@ -155,6 +164,11 @@ def warnings_of(
                 f"text's by {fmean(kept):.3g}: steering raised the score of relaxed answers that "
                 "no text has. Try relaxation='quantized', more steps, or estimator='rloo'"
             )
+    if certain:
+        found.append(
+            f"the model drew one text again and again for {_share(len(certain), len(traces))}, so "
+            "no reward could prefer another; a higher temperature draws others"
+        )
     idle = [i for i, one in enumerate(traces) if one.after and not one.moved]
     idle = [i for i in idle if any(traces[i].varied.values())]
     if idle:
@@ -174,9 +188,10 @@ def warnings_of(
         said = [repetition(text) for text in output.text]
         many = sum(value > MUCH_REPETITION for value in said)
         if many > len(said) / 4:
+            repeat, their = ("repeats", "its") if len(said) == 1 else ("repeat", "their")
             found.append(
-                f"{_share(many, len(said))} repeat more than {MUCH_REPETITION:.0%} of their word "
-                "pairs; a reward can be raised that way without a better answer"
+                f"{_share(many, len(said))} {repeat} more than {MUCH_REPETITION:.0%} of {their} "
+                "word pairs; a reward can be raised that way without a better answer"
             )
     return found
 
@@ -256,4 +271,6 @@ def _correlation(one: Sequence[float], two: Sequence[float]) -> float:
 
 
 def _share(part: int, whole: int) -> str:
+    if part == whole == 1:
+        return "the answer"
     return f"all {whole} answers" if part == whole else f"{part} of {whole} answers"

@@ -146,7 +146,47 @@ def test_a_reward_that_told_texts_apart_did_vary():
     assert warnings_of(out, traces, {"r": stats}) == []
     other = BridgeStats()
     other.count_scores([0.5, 0.5, 0.2], [4, 4, 3])  # it varied, but not for this prompt
-    assert "'r' never varied on all 1 answers" in warnings_of(out, traces, {"r": other})[0]
+    assert (
+        "'r' never varied on the answer (always 0.5), so"
+        in warnings_of(out, traces, {"r": other})[0]
+    )
+
+
+def test_a_model_that_is_sure_of_its_answer_is_no_fault_of_the_reward():
+    """One text is drawn each time: no candidate could be preferred, whatever the reward."""
+    mini = APSPipeline.from_pretrained("mini")
+    (said,) = mini("Is a cat an animal?", vowels, preset="fast").warnings
+    assert "drew one text again and again for the answer" in said
+    assert "reward" in said
+    assert "gradient" not in said
+    assert not [w for w in mini("What is a lion?", vowels, preset="fast").warnings if "again" in w]
+
+
+def test_one_text_again_and_again_is_told_from_a_reward_that_never_varied():
+    rewards = RewardReport({"r": [0.5, 0.5]})
+    rewards.assign("guide", ["r"])
+    rewards.relaxed["r"] = rewards.before["r"] = [0.5, 0.5]
+    out = APSOutput(["a", "b"], [[1], [1]], ["q", "p"], rewards, None, None, index=[4, 7])
+    traces = [GuidanceTrace({"r": 0.5}, {"r": 0.5}, {"r": False}, True)] * 2
+    stats = BridgeStats()
+    stats.count_scores([0.5] * 4, [4, 4, 7, 7])
+    stats.count_same(["a", "a", "b", "c"], [4, 4, 7, 7])
+    flat, sure = warnings_of(out, traces, {"r": stats})
+    assert flat.startswith("reward 'r' never varied on 1 of 2 answers (always 0.5), so")
+    assert sure.startswith("the model drew one text again and again for 1 of 2 answers")
+    stats.count_same(["a", "d"], [4, 4])
+    assert [stats.certain(prompt) for prompt in (4, 7, 9)] == [False] * 3
+    assert len(warnings_of(out, traces, {"r": stats})) == 1
+
+
+def test_where_nothing_is_fitted_no_gradient_is_spoken_of(pipe):
+    def flat(prompts, completions, **columns):
+        return [0.5] * len(completions)
+
+    (fast,) = pipe(QUESTIONS[0], flat, preset="fast", max_new_tokens=8, steps=4).warnings
+    assert "(always 0.5), so none was preferred and it steered nothing" in fast
+    (fitted,) = pipe(QUESTIONS[0], flat, max_new_tokens=8, steps=4).warnings
+    assert "(always 0.5), so it had no gradient there and it steered nothing" in fitted
 
 
 def test_select_returns_the_best_and_the_first_among_equals(pipe):

@@ -33,6 +33,8 @@ class BridgeStats:
         skipped: answers for which the reward returned None (it does not apply).
         low, high: the lowest and the highest score.
         ranges: the lowest and the highest score of each prompt, by its number in the call.
+        same: of each prompt whose scored answers were all the same text, that text and their
+            number; None once another was scored.
     """
 
     bridge: VocabularyBridge | None = None
@@ -45,6 +47,7 @@ class BridgeStats:
     low: float = math.inf
     high: float = -math.inf
     ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
+    same: dict[int, tuple[str, int] | None] = field(default_factory=dict)
 
     @property
     def mass(self) -> float:
@@ -79,6 +82,18 @@ class BridgeStats:
             self.low, self.high = min(self.low, value), max(self.high, value)
             low, high = self.ranges.get(prompt, (value, value))
             self.ranges[prompt] = min(low, value), max(high, value)
+
+    def count_same(self, texts: Iterable[str], prompts: Iterable[int]) -> None:
+        """Compare the texts that are scored with the earlier ones of their prompt."""
+        for text, prompt in zip(texts, prompts, strict=True):
+            before = self.same.get(prompt, (text, 0))
+            again = before is not None and before[0] == text
+            self.same[prompt] = (text, before[1] + 1) if before is not None and again else None
+
+    def certain(self, prompt: int) -> bool:
+        """Whether several answers to this prompt were scored, and all were the same text."""
+        found = self.same.get(prompt)
+        return found is not None and found[1] > 1
 
     def varied(self, prompt: int) -> bool:
         """Whether two answers to this prompt had different scores."""

@@ -193,6 +193,7 @@ class RewardOperator(Arithmetic):
             except RewardError as error:
                 raise error.at(self.index) from error.__cause__
             self.stats.count_scores(values, self.index)
+            self.stats.count_same(texts, self.index)
             numbers = [0.0 if value is None else value for value in values]
             wide = torch.float32 if ids.device.type == "mps" else torch.float64
             total = torch.tensor(numbers, dtype=wide, device=ids.device)
@@ -253,6 +254,12 @@ class RewardOperator(Arithmetic):
                 self.name,
                 f"returned {shape} from embedding_table; return a float tensor (V, d), a row for "
                 "each id of its tokenizer",
+            )
+        if table.is_inference():
+            raise RewardError(
+                self.name,
+                "was made under torch.inference_mode(), so nothing can be differentiated through "
+                "it; make it outside of that",
             )
         return table
 
