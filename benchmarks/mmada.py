@@ -1,18 +1,22 @@
-"""What nobody has run yet: MMaDA and MAGVIT-v2 with their published weights, on one photograph.
+"""What nobody has run yet: MMaDA and aMUSEd with their published weights, on one photograph.
 
     python benchmarks/mmada.py PHOTO --text "what it shows" --out FOLDER --device cuda \\
         --dtype bfloat16
+    python benchmarks/mmada.py PHOTO --text "what it shows" --out FOLDER --model amused/amused-512
 
-Estimates, not measured: 17 GB of downloads, 16 GB of GPU memory for the weights and 5 GB for the
-decoder's gradient at 512 pixels. It writes report.json and sheet.png (the photograph, its tokens
-decoded, an image drawn from the text; for each task what was measured, what APS and what the plain
-model restored), and prints four verdicts:
+Estimates, not measured: MMaDA takes 17 GB of downloads, 16 GB of GPU memory for the weights and
+5 GB for the decoder's gradient at 512 pixels; aMUSEd 3.5 GB of downloads and 9 GB of memory, of a
+GPU or of a CPU with patience. `aps plan --image 512` plans both. It writes report.json and
+sheet.png (the photograph, its tokens decoded, an image drawn from the text; for each task what was
+measured, what APS and what the plain model restored), and prints four verdicts:
 
 reconstruction   PSNR of the encoded and decoded photograph. MAGVIT-v2 in a right layout gives more
-                 than 18 dB; bits in another order or other ranges give noise, below 12.
+                 than 18 dB; bits in another order or other ranges give noise, below 12. The same
+                 holds for aMUSEd's VQModel.
 window           nats per token of half of the photograph's tokens given the other half and the
                  text. Guessing is log 8192 = 9.01. Image tokens that begin at len(tokenizer) must
-                 be below 8, and below those of a window that begins at llm_vocab_size.
+                 be below 8, and below those of a window that begins at llm_vocab_size; of aMUSEd,
+                 whose image tokens begin at 0, below 8.
 text             the same without the text: not lower.
 restore          chi2 of sr4 and box, 1 where all is explained: APS is below the plain model.
 """
@@ -33,7 +37,9 @@ from torch import Tensor
 from aps_text import RestorationPipeline
 from aps_text.images.files import contact_sheet, read_image, write_image
 from aps_text.images.metrics import psnr
+from aps_text.models.amused import AmusedPrior
 from aps_text.models.mmada import MmadaPrior
+from aps_text.pipelines.image_loading import is_diffusers
 
 GUESS, WRONG_FIRST = 9.01, 126464
 
@@ -49,7 +55,7 @@ def square(image: Tensor, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def nats(prior: MmadaPrior, ids: Tensor, text: str) -> float:
+def nats(prior: MmadaPrior | AmusedPrior, ids: Tensor, text: str) -> float:
     """Mean negative log-probability of a random half of tokens `(1, L)`, given the other half."""
     g = torch.Generator().manual_seed(0)
     hidden = torch.randperm(ids.shape[1], generator=g)[: ids.shape[1] // 2].sort().values
@@ -76,7 +82,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         "torch": torch.__version__,
         "device": str(model.device),
         "size": size,
-        "first": prior.first,
+        "first": prior.first if isinstance(prior, MmadaPrior) else 0,
         "reconstruction_db": float(psnr(again, truth)),
         "nats": nats(prior, ids, text),
         "nats_without_text": nats(prior, ids, ""),
@@ -84,7 +90,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         "tasks": {},
         "rows": [[truth[0], again[0], drawn.images[0]]],
     }
-    if WRONG_FIRST + prior.size <= prior.text.parts.vocab_size:
+    if isinstance(prior, MmadaPrior) and WRONG_FIRST + prior.size <= prior.text.parts.vocab_size:
         report["nats_displaced"] = nats(replace(prior, first=WRONG_FIRST), ids, text)
     for task in ("sr4", "box-inpainting"):
         measured = pipe.measure(truth, task)
@@ -116,20 +122,27 @@ def verdicts(report: dict[str, Any]) -> dict[str, bool]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run it; 0 if every verdict holds."""
-    parser = argparse.ArgumentParser(description="MMaDA with its published weights")
+    parser = argparse.ArgumentParser(description="MMaDA or aMUSEd with their published weights")
     parser.add_argument("photo", type=Path)
     parser.add_argument("--text", required=True, help="what the photograph shows")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="Gen-Verse/MMaDA-8B-MixCoT")
-    parser.add_argument("--tokenizer", default="showlab/magvitv2")
+    parser.add_argument(
+        "--tokenizer", help="MMaDA's; default: showlab/magvitv2; aMUSEd has its own"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default=None)
     parser.add_argument("--size", type=int, default=None, help="pixels (default: the model's own)")
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--inner-steps", type=int, default=5)
     args = parser.parse_args(arguments)
+    whole = is_diffusers(args.model, {})
     pipe = RestorationPipeline.from_pretrained(
-        args.model, tokenizer=args.tokenizer, device=args.device, dtype=args.dtype, size=args.size
+        args.model,
+        tokenizer=args.tokenizer or (None if whole else "showlab/magvitv2"),
+        device=args.device,
+        dtype=args.dtype,
+        size=args.size,
     )
     options = {"steps": args.steps, "inner_steps": args.inner_steps}
     report = measure(pipe, read_image(args.photo), args.text, **options)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
+from checkpoints_amused import write_amused
 from checkpoints_mmada import write_magvit, write_mmada
 from mmada import main, nats, verdicts
 
@@ -27,6 +29,20 @@ def test_it_runs_on_tiny_checkpoints_and_fails_them(tmp_path, capsys):
     assert report["nats"] != report["nats_displaced"]
     assert set(report["tasks"]) == {"sr4", "box-inpainting"}
     assert (tmp_path / "out" / "sheet.png").is_file()
+
+
+def test_it_runs_on_amused_too(tmp_path, capsys):
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    write_amused(tmp_path / "amused-256")
+    write_image(torch.rand(3, 70, 90) * 2 - 1, tmp_path / "photo.png")
+    options = [str(tmp_path / "photo.png"), "--text", "a dog", "--out", str(tmp_path / "out")]
+    options += ["--model", str(tmp_path / "amused-256"), "--steps", "2", "--inner-steps", "1"]
+    assert main(options) == 1
+    assert "window          FAILS" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (report["first"], report["size"]) == (0, 64)
+    assert report["nats"] > 9  # random weights know nothing
+    assert "nats_displaced" not in report
 
 
 def test_a_model_that_knows_nothing_has_the_nats_of_guessing(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from checkpoints_amused import text_config, transformer_config, vqvae_config
 from checkpoints_mmada import magvit_shapes, write_magvit, write_mmada
+from paths import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
@@ -135,6 +136,20 @@ def test_memory_is_of_the_order_that_the_paper_reports(side):
     assert 0.6 * PAPER[side][1] < gib < 1.2 * PAPER[side][1]
     assert (bounded.memory["decoder"] < whole.memory["decoder"]) == (side == 1024)
     assert bounded.call.tokens == (side // 16) ** 2
+
+
+def test_the_table_in_the_docs_is_what_is_planned():
+    page = (ROOT / "docs" / "image_models.md").read_text(encoding="utf-8")
+    config = APSConfig("restore", schedule="cosine", steps=15)
+    for side, (seconds, gib) in PAPER.items():
+        cells = []
+        for name, at_most in (("mmada-8b", 2**18), ("mmada-8b", None), ("amused-512", 2**18)):
+            call = ImageCall(shape=IMAGE_SHAPES[name], side=side, config=config, at_most=at_most)
+            found = plan_images(call)
+            total = sum(found.memory.values()) / 2**30
+            cells.append(f"{found.seconds['a100-80']:.0f} s, {total:.1f} GiB")
+        cells.insert(2, f"{seconds} s, {gib} GiB")
+        assert f"| {side} | {(side // 16) ** 2:,} | {' | '.join(cells)} |\n" in page
 
 
 def test_more_images_are_decoded_one_after_the_other():
