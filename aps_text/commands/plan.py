@@ -114,12 +114,39 @@ def plan_image_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def operations(value: float) -> str:
+    """A number of floating-point operations in a unit that shows three digits."""
+    return _in_unit(value, 1000, ("FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"))
+
+
+def space(value: float) -> str:
+    """A number of bytes in a unit that shows three digits."""
+    return _in_unit(value, 1024, ("B", "KiB", "MiB", "GiB"))
+
+
+def many(value: float) -> str:
+    """A number of parameters, in millions or billions."""
+    return f"{value / 1e9:.2f} B" if value >= 1e9 else f"{value / 1e6:.3g} M"
+
+
+def short(value: float) -> str:
+    """Seconds with two digits at least."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _in_unit(value: float, step: int, units: tuple[str, ...]) -> str:
+    at = 0
+    while value >= step and at + 1 < len(units):
+        value, at = value / step, at + 1
+    digits = 0 if value >= 100 or at == 0 else 1 if value >= 10 else 2
+    return f"{value:10.{digits}f} {units[at]}"
+
+
 def image_text(found: ImagePlan) -> str:
     """The plan of an image call as readable text."""
     call, shape = found.call, found.call.shape
-    weights = shape.parameters / 1e9
     lines = [
-        f"{shape.name}: {weights:.2f} B parameters, {8 * call.number_bytes}-bit numbers "
+        f"{shape.name}: {many(shape.parameters)} parameters, {8 * call.number_bytes}-bit numbers "
         f"({shape.source}); unverified: nobody has run the published weights",
         f"{call.batch} x {call.side} x {call.side} pixels, {call.tokens} tokens of {shape.codes}, "
         f"T={call.config.sampler.steps}, M={call.inner_steps}, "
@@ -128,18 +155,18 @@ def image_text(found: ImagePlan) -> str:
         "",
         "passes (rows)   " + ", ".join(f"{name} {n}" for name, n in found.passes.items()),
         "",
-        f"operations      {sum(found.flops.values()) / 1e12:12.1f} TFLOP",
+        f"operations          {operations(sum(found.flops.values()))}",
     ]
-    lines += [f"  {name:<20}{n / 1e12:10.1f}" for name, n in found.flops.items() if n > 0]
-    lines += ["", f"peak memory     {sum(found.memory.values()) / 2**30:12.2f} GiB"]
-    lines += [f"  {name:<20}{n / 2**30:10.2f}" for name, n in found.memory.items() if n > 0]
+    lines += [f"  {name:<18}{operations(n)}" for name, n in found.flops.items() if n > 0]
+    lines += ["", f"peak memory         {space(sum(found.memory.values()))}"]
+    lines += [f"  {name:<18}{space(n)}" for name, n in found.memory.items() if n > 0]
     if found.gpu is not None:
         size, usable = found.gpu
         verdict = "fits" if found.fits else "does NOT fit"
         lines += ["", f"{size:g} GB ({usable:.1f} GiB for tensors): {verdict}"]
     if found.seconds:
         lines += ["", "seconds, ESTIMATED (40% of peak compute, 70% of bandwidth):"]
-        lines += [f"  {name:<12}{value:8.0f}" for name, value in found.seconds.items()]
+        lines += [f"  {name:<12}{short(value):>8}" for name, value in found.seconds.items()]
     if found.paper is not None:
         seconds, gib = found.paper
         lines += ["", f"the paper reports {seconds} s and {gib} GiB on an A100 at T=15"]
@@ -160,7 +187,7 @@ def as_text(found: Plan) -> str:
         means.append(f"pool of {call.pool} answers")
     block = config.call.block_length
     lines = [
-        f"{shape.name}: {shape.parameters / 1e9:.2f} B parameters, {kind} ({shape.source})",
+        f"{shape.name}: {many(shape.parameters)} parameters, {kind} ({shape.source})",
         f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={config.sampler.steps}, "
         f"M={call.inner_steps}, "
         + (", ".join(means) or "plain")
@@ -168,7 +195,7 @@ def as_text(found: Plan) -> str:
     ]
     if reward is not None:
         lines.append(
-            f"reward {reward.shape.name}: {reward.shape.parameters / 1e9:.2f} B parameters, "
+            f"reward {reward.shape.name}: {many(reward.shape.parameters)} parameters, "
             f"{8 * reward.dtype_bytes}-bit, {reward.frame} tokens around the answer"
         )
     if config.sampler.steers and passes.guided < passes.steps:
@@ -189,14 +216,12 @@ def as_text(found: Plan) -> str:
         f"{passes.reward_backwards} backward{early}",
         f"masked positions   {passes.masks / max(1, passes.steps):.1f} of {call.tokens} on average",
         "",
-        f"operations      {sum(found.flops.values()) / 1e12:12.1f} TFLOP",
+        f"operations          {operations(sum(found.flops.values()))}",
     ]
-    lines += [
-        f"  {name:<20}{value / 1e12:10.1f}" for name, value in found.flops.items() if value > 0
-    ]
+    lines += [f"  {name:<18}{operations(n)}" for name, n in found.flops.items() if n > 0]
     total, parts = found.memory.total, found.memory.parts
-    lines += ["", f"peak memory     {total / 2**30:12.2f} GiB   (worst: {found.memory.moment})"]
-    lines += [f"  {name:<20}{value / 2**30:10.2f}" for name, value in parts.items() if value > 0]
+    lines += ["", f"peak memory         {space(total)}   (worst: {found.memory.moment})"]
+    lines += [f"  {name:<18}{space(n)}" for name, n in parts.items() if n > 0]
     if found.gpu is not None:
         size, usable = found.gpu
         verdict = "fits" if found.fits else "does NOT fit"
@@ -215,7 +240,7 @@ def as_text(found: Plan) -> str:
     if found.seconds:
         lines += ["", "seconds, ESTIMATED (40% of peak compute, 70% of bandwidth):"]
         lines += [
-            f"  {name:<12}{value:8.0f}   {value / call.batch:6.0f} an answer"
+            f"  {name:<12}{short(value):>8}   {short(value / call.batch):>6} an answer"
             for name, value in found.seconds.items()
         ]
     return "\n".join(lines)

@@ -344,6 +344,27 @@ def test_errors_name_the_value(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "options", [["mini"], ["mini", "--reward", "relevance"], ["mmada", "--image", "256"]]
+)
+def test_a_small_model_is_shown_in_units_of_its_size(options, capsys):
+    assert main(["plan", "--model", *options]) == 0
+    shown = capsys.readouterr().out
+    amounts = re.findall(r"([\d.]+) ([kMGT]?FLOP|[KMGT]?i?B)\b", shown)
+    assert len(amounts) > 6
+    for number, unit in amounts:
+        assert float(number) >= 1 or unit in ("FLOP", "B"), (number, unit)
+        digits = len(number.replace(".", ""))
+        assert digits >= 3 or unit in ("FLOP", "B"), (number, unit)
+    if options[0] == "mini":
+        assert "15.7 M parameters" in shown
+        assert "MFLOP" in shown
+        assert "MiB" in shown
+    seconds = re.findall(r"  [\w-]+ +([\d.]+)(?: +[\d.]+ an answer)?$", shown, re.M)
+    assert seconds
+    assert all(float(one) > 0 for one in seconds)
+
+
 def test_the_command_shows_parts_and_changes(capsys):
     options = ["plan", "--model", "llada-8b", "--batch", "8", "--reward", "relevance"]
     assert main([*options, "--gpu", "24GB"]) == 0
