@@ -16,7 +16,7 @@ from .commands.canvas import Canvas
 from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
-from .commands.waiting import said, waiting
+from .commands.waiting import said, steps_said, waiting
 
 if TYPE_CHECKING:
     from .pipelines.output import APSOutput
@@ -150,7 +150,7 @@ def ask_command(args: argparse.Namespace) -> int:
                 select=args.select,
                 config=config,
                 **how,
-                on_step=shown.step if shown is not None else None,
+                on_step=shown.step if shown is not None else steps_said(f"answering by {title}"),
                 keep_trajectory=bool(args.html),
                 progress=False if shown is not None else None,
             )

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
-__all__ = ["importing", "said", "waiting"]
+if TYPE_CHECKING:
+    from ..core.states import StepState
+
+__all__ = ["importing", "said", "steps_said", "waiting"]
+
+BETWEEN = 5.0
+"""Seconds between two lines of `steps_said`."""
 
 
 def said(what: str) -> None:
     """Print `aps: WHAT ...` on stderr, unless that is a terminal."""
     if not sys.stderr.isatty():
         print(f"aps: {what} ...", file=sys.stderr, flush=True)
+
+
+def steps_said(title: str) -> Callable[[int, StepState], None] | None:
+    """An `on_step` that prints `aps: TITLE, step 4 of 16 ...` every few seconds; None on a
+    terminal, which has a bar."""
+    if sys.stderr.isatty():
+        return None
+    last = time.monotonic()
+
+    def step(number: int, state: StepState) -> None:
+        nonlocal last
+        if time.monotonic() - last >= BETWEEN:
+            last = time.monotonic()
+            said(f"{title}, step {state.step + 1} of {state.steps}")
+
+    return step
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 from tiny import write_tiny
 
 from aps_text.cli import main
+from aps_text.commands import waiting as commands_waiting
 
 SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1"]
 
@@ -100,6 +101,19 @@ def test_show_redraws_in_place_on_a_terminal_with_the_reward_of_each_step():
     assert drawn.count("\n") <= 3
 
 
+def test_the_steps_of_a_long_call_are_lines_on_stderr_where_no_bar_moves(
+    folder, capsys, monkeypatch
+):
+    monkeypatch.setattr(commands_waiting, "BETWEEN", 0.0)
+    assert ask(folder, "who?", "--reward", "sentiment", "--json") == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    for title in ("plain", "aps"):
+        lines = [one for one in shown.err.splitlines() if f"answering by {title}, step" in one]
+        assert lines[0] == f"aps: answering by {title}, step 1 of {len(lines)} ..."
+        assert lines[-1] == f"aps: answering by {title}, step {len(lines)} of {len(lines)} ..."
+
+
 def test_aps_alone_prints_its_help(capsys):
     assert main([]) == 2
     shown = capsys.readouterr()
@@ -112,7 +126,7 @@ def test_what_takes_long_is_a_line_on_stderr_where_no_spinner_turns(folder, caps
     assert ask(folder, "who?", "--reward", "sentiment", "--json") == 0
     shown = capsys.readouterr()
     json.loads(shown.out)
-    said = shown.err.splitlines()
+    said = [line for line in shown.err.splitlines() if ", step " not in line]
     assert said[0] == f"aps: loading {folder} and sentiment ..."
     assert said[-2:] == ["aps: answering by plain ...", "aps: answering by aps ..."]
     assert main(["rewards", "try", "length", "who?", "a dog", "--json"]) == 0
