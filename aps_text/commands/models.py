@@ -92,6 +92,17 @@ SUPPORTED = (
         ("float32", "bf16"),
     ),
     Supported(
+        ("Alpha-VLLM/Lumina-DiMOO",),
+        "Lumina-DiMOO (images)",
+        (),
+        "LlamaForCausalLM, both directions, keys renamed; diffusers' VQModel",
+        False,
+        "mmada-8b",
+        "a GPU, pip install 'aps-text[diffusers]'; sizes are those of MMaDA; unverified: nobody has "
+        "run the published weights (docs/image_models.md)",
+        ("bf16",),
+    ),
+    Supported(
         ("a Qwen2, Qwen3 or Llama made bidirectional, without a shift",),
         "bidirectional LM",
         ("qwen2", "qwen3", "llama"),

@@ -43,12 +43,12 @@ REFUSED = (
         "neither is here; MMaDA has the same image tokenizer",
     ),
     Refused(
-        "Lumina-DiMOO / MMaDA-Parallel-A",
-        r".*/(lumina-dimoo|mmada-parallel-a)\b.*",
-        ("LuminaDiMOOPipeline", "LLaDAForMultiModalGeneration"),
+        "MMaDA-Parallel-A",
+        r".*/mmada-parallel-a\b.*",
+        (),
         r"$^",
-        "it puts newline tokens between the rows of an image and a system prompt in front of its "
-        "text, a layout that is not here; MMaDA-Parallel-M has MMaDA's",
+        "it draws an image and a text together from another image, which is not here; "
+        "Lumina-DiMOO, which it comes from, and MMaDA-Parallel-M are",
     ),
     Refused(
         "Meissonic",

@@ -6,6 +6,7 @@ denoiser = model.denoiser(["a red violin"], rows=1, cfg_scale=9.0)  # guidance_s
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -13,18 +14,24 @@ import torch
 from ..images.magvit import check_side
 from ..images.vq import VQTokenizer, factor_of
 from ..models.amused import load_amused
-from ..models.diffusers_files import INDEX, WEIGHTS, pipeline_class, read_part
+from ..models.checkpoint import Checkpoint
+from ..models.checkpoint_files import read_json
+from ..models.diffusers_files import WEIGHTS, pipeline_class, read_part
+from ..models.lumina import LuminaPrior, load_lumina
 from ..models.placement import as_device, as_dtype
-from ..models.search import download
+from ..models.search import TEXT_FILES, download
 from .text_image_model import PIXELS, TextImageModel
 
 __all__ = ["load_diffusers_image_model"]
 
 PIPELINES = ("AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline")
-"""What model_index.json may name; the three have the same parts."""
+"""What model_index.json may name for aMUSEd; the three have the same parts."""
 
-TEXTS = (INDEX, "*/config.json", "scheduler/*.json", "tokenizer/*")
+LUMINA = "LuminaDiMOOPipeline"
+
+TEXTS = (*TEXT_FILES, "*/config.json", "scheduler/*.json", "tokenizer/*")
 TENSORS = (f"transformer/{WEIGHTS}", f"vqvae/{WEIGHTS}", "text_encoder/model.safetensors")
+ROOT_TENSORS = (f"vqvae/{WEIGHTS}", "model*.safetensors", "*.safetensors.index.json")
 
 
 def load_diffusers_image_model(
@@ -38,10 +45,11 @@ def load_diffusers_image_model(
     local_files_only: bool = False,
     cache_dir: str | Path | None = None,
 ) -> TextImageModel:
-    """Load aMUSEd with its image tokenizer and its text encoder.
+    """Load aMUSEd or Lumina-DiMOO with its image tokenizer.
 
     Args:
-        name: folder with a model_index.json, or hub id: `amused/amused-256`, `amused/amused-512`.
+        name: folder with a model_index.json, or hub id: `amused/amused-256`, `amused/amused-512`,
+            `Alpha-VLLM/Lumina-DiMOO`.
         size: pixels per side of the images, a multiple of 16; None is what it was trained for.
         device: of the weights; None is the CPU.
         dtype: of the transformer and the text encoder; None is what is stored (float32). The image
@@ -64,21 +72,30 @@ def load_diffusers_image_model(
             f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
         )
     kind = pipeline_class(folder)
-    if kind not in PIPELINES:
+    if kind not in (*PIPELINES, LUMINA):
         raise ValueError(
             f"{str(name)!r} is a {kind}, which is not supported; of diffusers' pipelines "
-            f"{PIPELINES[0]} is. docs/image_models.md lists the others"
+            f"{PIPELINES[0]} and {LUMINA} are. docs/image_models.md lists the others"
         )
     if remote:
-        download(str(name), TENSORS, *where)
+        download(str(name), ROOT_TENSORS if kind == LUMINA else TENSORS, *where)
     shown = str(name) if remote else folder.name
     net = read_part(folder, "vqvae", "VQModel", device=place, dtype=torch.float32)
     factor = factor_of(net)
     if size is not None:
         check_side(size, factor)
+    if kind == LUMINA:
+        checkpoint = Checkpoint(
+            folder=folder,
+            name=shown,
+            config=read_json(folder / "config.json"),
+            device=place,
+            dtype=number,
+        )
+        lumina = LuminaPrior(load_lumina(checkpoint))
+        side = math.isqrt(lumina.tokens) * factor if size is None else size
+        return TextImageModel(shown, VQTokenizer(net, side, side, at_most), lumina)
     prior = load_amused(folder, shown, device=place, dtype=number, factor=factor)
     side = int(prior.net.config.sample_size) * factor if size is None else size
-    tokenizer = VQTokenizer(net, side, side, at_most)
-    made = TextImageModel(shown, tokenizer, prior)
-    prior.check_grid(tokenizer.tokens)
-    return made
+    prior.check_grid((side // factor) ** 2)
+    return TextImageModel(shown, VQTokenizer(net, side, side, at_most), prior)

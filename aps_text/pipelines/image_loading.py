@@ -23,7 +23,7 @@ from .text_image_model import load_text_image_model
 
 __all__ = ["is_diffusers", "load_any"]
 
-WHOLE = re.compile(r"amused|muse")
+WHOLE = re.compile(r"amused|muse|lumina-dimoo")
 """Hub ids that are looked up on the hub without being told an image tokenizer."""
 
 

@@ -1,4 +1,4 @@
-"""Checks of an image model given a text: MMaDA with MAGVIT-v2, aMUSEd.
+"""Checks of an image model given a text: MMaDA with MAGVIT-v2, aMUSEd, Lumina-DiMOO.
 
     ids          image tokens and the mask lie where the model and its files say
     window       logits are finite, of the image tokens alone
@@ -28,7 +28,9 @@ from torch import Tensor, nn
 from ..core.codebook import LFQCodebook, Relaxed
 from ..core.protocols import Denoiser
 from ..images.metrics import psnr
-from ..models.mmada import IDS, MmadaPrior
+from ..models import lumina, mmada
+from ..models.lumina import LuminaPrior
+from ..models.mmada import MmadaPrior
 from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text_image_model import TextImageModel
 from .adapting import fingerprint
@@ -88,7 +90,8 @@ def verify_images(
 
 def _network(model: TextImageModel) -> nn.Module:
     prior: Any = model.prior
-    found: nn.Module = prior.text.parts.model if isinstance(prior, MmadaPrior) else prior.net
+    of_text = isinstance(prior, MmadaPrior | LuminaPrior)
+    found: nn.Module = prior.text.parts.model if of_text else prior.net
     return found
 
 
@@ -133,13 +136,15 @@ def logits_of(denoiser: Denoiser, z: Tensor) -> Tensor:
 def check_ids(model: TextImageModel) -> Check:
     """Check that the image tokens and the mask do not overlap, and begin behind the text's."""
     prior: Any = model.prior
-    if isinstance(prior, MmadaPrior):
+    if isinstance(prior, MmadaPrior | LuminaPrior):
         parts, first = prior.text.parts, len(prior.text.tokenizer)
         last, mask = prior.first + prior.size - 1, parts.mask_id
-        wrong = [] if prior.first == first else [f"the tokenizer has {first} tokens"]
+        behind = isinstance(prior, MmadaPrior)  # Lumina's begin at a number of their own
+        fine = prior.first == first if behind else first <= prior.first
+        wrong = [] if fine else [f"the tokenizer has {first} tokens"]
         if prior.first <= mask <= last:
             wrong.append("the mask is one of them")
-        if max(IDS.values()) >= prior.first:
+        if max((mmada.IDS if behind else lumina.IDS).values()) >= prior.first:
             wrong.append("so are ids of the layout")
         figure = f"image tokens {prior.first} .. {last} behind {first} of text, mask {mask}"
     else:

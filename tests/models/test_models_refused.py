@@ -14,8 +14,7 @@ from aps_text.pipelines.restoration import RestorationPipeline
 IDS = [
     ("showlab/show-o-512x512", "Show-o", "Phi-1.5"),
     ("showlab/show-o", "Show-o", "MMaDA has the same image tokenizer"),
-    ("Alpha-VLLM/Lumina-DiMOO", "Lumina-DiMOO", "newline tokens between the rows"),
-    ("tyfeld/MMaDA-Parallel-A", "Lumina-DiMOO", "MMaDA-Parallel-M has MMaDA's"),
+    ("tyfeld/MMaDA-Parallel-A", "MMaDA-Parallel-A", "from another image"),
     ("MeissonFlow/Meissonic", "Meissonic", "amused/amused-512 is of the same kind"),
     ("markweber/maskbit", "MaskBit", "pickles"),
     ("llvictorll/Halton-MaskGIT", "Halton-MaskGIT", "pickles"),
@@ -37,8 +36,6 @@ def test_hub_ids_are_refused_before_anything_is_downloaded(
 
 FOLDERS = [
     ("Show-o", "config.json", {"_class_name": "Showo", "llm_vocab_size": 50295}),
-    ("Lumina-DiMOO", "model_index.json", {"_class_name": "LuminaDiMOOPipeline"}),
-    ("Lumina-DiMOO", "config.json", {"architectures": ["LLaDAForMultiModalGeneration"]}),
     ("open-MUSE", "config.json", {"_class_name": "MaskGiTUViT"}),
     ("MaskBit", "maskbit_generator_14bit.bin", None),
     ("Halton-MaskGIT", "ImageNet_384_large.pth", None),
