@@ -98,8 +98,8 @@ SUPPORTED = (
         "LlamaForCausalLM, both directions, keys renamed; diffusers' VQModel",
         False,
         "mmada-8b",
-        "a GPU, pip install 'aps-text[diffusers]'; sizes are those of MMaDA; unverified: nobody has "
-        "run the published weights (docs/image_models.md)",
+        "a GPU, pip install 'aps-text[diffusers]'; sizes are those of MMaDA; unverified: nobody "
+        "has run the published weights (docs/image_models.md)",
         ("bf16",),
     ),
     Supported(
