@@ -177,6 +177,29 @@ def test_cells_take_turns_a_batch_each(tmp_path):
     assert labels == ["plain"] * 3 + ["aps"] * 3 + ["plain"] * 2 + ["aps"] * 2
 
 
+def test_the_first_call_of_a_method_is_in_no_answers_seconds(tmp_path):
+    """As imports and caches are: plain decoding, which comes first, would look dear."""
+    grid = tiny_grid(tmp_path, 5, batch_size=4)
+    answerer, store = Answerer(tiny_pipe(4)), RowStore(tmp_path / "rows.jsonl")
+    task, calls, call = grid.cells[0].task, [], answerer.call
+
+    def late_at_first(units):
+        out, cost = call(units)
+        first = units[0].cell.method not in {method for method, _ in calls}
+        calls.append((units[0].cell.method, len(units)))
+        return out, {**cost, "seconds": 99.0 if first else 1.0}
+
+    answerer.call = late_at_first
+    run(answerer, planned(answerer, grid.cells, {task.name: task.items()}, [0]), store)
+    turns = [("plain", 1), ("plain", 3), ("aps", 1), ("aps", 3), ("plain", 2), ("aps", 2)]
+    assert calls == turns
+    assert {row.cost["seconds"] for row in store.rows()} == {1.0}
+    assert len(store.rows()) == 10
+    calls.clear()
+    run(answerer, planned(answerer, grid.cells, {task.name: task.items()}, [0]), store)
+    assert calls == []  # nothing is left to answer, so nothing is warmed up
+
+
 def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
     spec = {"name": "eval_tiny:Vowels", "options": {"fails_on": "cat"}}
     grid = tiny_grid(tmp_path, 4, rewards=[[spec]])
@@ -237,13 +260,13 @@ def test_a_mistake_in_the_code_stops_the_run_with_its_traceback(tmp_path, caplog
 
     def breaks_later(units):
         calls.append(units)
-        return call(units) if len(calls) == 1 else units.missing
+        return call(units) if len(calls) <= 2 else units.missing
 
     answerer.call = breaks_later
     with pytest.raises(AttributeError, match="missing"):
         run(answerer, plan, store)
-    assert len(calls) == 2
-    assert [row.error for row in read_rows(tmp_path / "rows.jsonl")] == [None] * len(calls[0])
+    assert len(calls) == 4  # each method's warm-up, and its batch
+    assert [row.error for row in read_rows(tmp_path / "rows.jsonl")] == [None] * len(calls[1])
     assert "in breaks_later" in caplog.text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Answerer:
     count_flops: bool = False
     fingerprint: str = ""
     _rewards: dict[str, Any] = field(default_factory=dict, repr=False)
+    _warm: set[str] = field(default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
@@ -68,6 +70,7 @@ class Answerer:
             count_flops=count_flops,
             fingerprint=self.fingerprint,
             _rewards=self._rewards,
+            _warm=self._warm,
         )
 
     def unit(self, cell: Cell, item: Item, seed: int) -> Unit:
@@ -147,6 +150,23 @@ class Answerer:
             cost["flops"] = float(flops.total)
         share = {name: value / len(units) for name, value in cost.items()}
         return out, {**share, "peak_memory_mb": peak}
+
+    def warm_up(self, units: Sequence[Unit]) -> None:
+        """Answer some units of one cell once, unmeasured: the first call of a kind of cell imports,
+        compiles and fills caches, which is no part of what an answer costs.
+
+        On a CPU one unit is enough; a GPU chooses kernels by the size of the batch. An error is
+        left to the call that is measured, which meets it again and records or raises it.
+        """
+        cell = units[0].cell
+        kind = digest([cell.method, cell.rewards, cell.config.flat().get("adapter")])
+        good = [unit for unit in units if not unit.item.problem]
+        if kind in self._warm or not good:
+            return
+        cuda = self.pipe.model.parts.device.type == "cuda"
+        with contextlib.suppress(Exception):
+            self.call(good if cuda else good[:1])
+        self._warm.add(kind)
 
     def loaded(self, specs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, float]]:
         """(reward, weight) pairs; equal specifications give the same object."""

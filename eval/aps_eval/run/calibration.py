@@ -47,7 +47,6 @@ class Calibration:
             if torn:
                 write_whole(path, whole + end)
         self.known: dict[str, float] = {}
-        self._warm: set[str] = set()
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 one = json.loads(line)
@@ -118,11 +117,8 @@ class Calibration:
         """Cost per prompt, the smallest of the repeats."""
         size = self.answerer.pipe.batch_size
         batches = [units[first : first + size] for first in range(0, len(units), size)]
-        kind = digest([cell.method, cell.rewards, cell.config.flat().get("adapter")])
-        if self.unit == "seconds" and kind not in self._warm:
-            cuda = self.answerer.pipe.model.parts.device.type == "cuda"
-            self.answerer.call(batches[0] if cuda else batches[0][:1])  # caches, lazy imports
-            self._warm.add(kind)
+        if self.unit == "seconds":
+            self.answerer.warm_up(batches[0])
         return min(self._once(batches) for _ in range(self.repeats)) / len(units)
 
     def _once(self, batches: Sequence[Sequence[Unit]]) -> float:
