@@ -26,6 +26,11 @@ def add_loading(parser: argparse.ArgumentParser) -> None:
     add("--gradient-checkpointing", action="store_true")
     add("--revision", help="of a hub id")
     add("--local-files-only", action="store_true", help="never download")
+    add(
+        "--tuned",
+        metavar="FOLDER",
+        help="a fine-tuned LoRA of the model in PEFT's format, its folder or hub id",
+    )
 
 
 def loading_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -40,4 +45,5 @@ def loading_options(args: argparse.Namespace) -> dict[str, Any]:
 
     as_device(args.device)
     dtype = None if args.dtype is None else getattr(torch, args.dtype)
-    return {**{name: getattr(args, name) for name in FLAGS}, "dtype": dtype}
+    tuned = {} if args.tuned is None else {"adapter": args.tuned}
+    return {**{name: getattr(args, name) for name in FLAGS}, "dtype": dtype, **tuned}

@@ -18,7 +18,7 @@ from .causal import wrap_causal
 from .checkpoint import Checkpoint
 from .masked_lm import FOLDER, wrap_masked_lm
 from .placement import as_backend, as_device, as_dtype
-from .search import find
+from .search import find, find_adapter
 from .text_model import TextModel
 
 __all__ = ["LAYOUTS", "load", "wrap"]
@@ -47,6 +47,7 @@ def load(
     gradient_checkpointing: bool = False,
     compile: bool | str = False,
     special_tokens_in_text: bool = False,
+    adapter: str | Path | None = None,
     **unknown: Any,
 ) -> TextModel:
     """Load a model; its config.json selects the layout.
@@ -69,9 +70,12 @@ def load(
             eagerly, so only the trunk, plain decoding and `adapter="logits"` get faster.
         special_tokens_in_text: parse control tokens in prompts and given texts (`<|im_end|>`,
             `[MASK]`); by default they are read as text.
+        adapter: a fine-tuned PEFT LoRA of this model, its folder or hub id: merged into the
+            weights, or kept beside them where these are quantised. A prompt's phi comes on top.
 
     Raises:
-        ValueError: no model found, an unsupported layout, or options that exclude each other.
+        ValueError: no model or adapter found, an adapter of another model, an unsupported layout,
+            or options that exclude each other.
         TypeError: an unknown option; for options of transformers the message names the substitute.
     """
     for option in unknown:
@@ -108,6 +112,14 @@ def load(
         local_files_only=local_files_only,
         cache_dir=cache_dir,
     )
+    tuned = found.adapter
+    if adapter is not None:
+        if tuned is not None:
+            raise ValueError(
+                f"{str(name)!r} is an adapter itself, and adapter={str(adapter)!r} a second one; "
+                "merge one of them into its base, or leave it out"
+            )
+        tuned = find_adapter(adapter, local_files_only=local_files_only, cache_dir=cache_dir)
     return _loader(found.config)(
         Checkpoint(
             folder=found.folder,
@@ -120,7 +132,7 @@ def load(
             checkpointing=gradient_checkpointing,
             compiled=compiled,
             special_tokens_in_text=special_tokens_in_text,
-            adapter=found.adapter,
+            adapter=tuned,
         )
     )
 

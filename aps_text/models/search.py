@@ -13,7 +13,7 @@ from typing import Any
 from .checkpoint_files import read_json
 from .peft_folder import ADAPTER, base_of
 
-__all__ = ["Found", "download", "find"]
+__all__ = ["Found", "download", "find", "find_adapter"]
 
 TEXT_FILES = ("*.json", "*.txt", "*.model", "*.jinja")
 
@@ -83,6 +83,36 @@ def find(
     if remote:
         download(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
     return Found(folder, config)
+
+
+def find_adapter(
+    name: str | Path,
+    *,
+    local_files_only: bool = False,
+    cache_dir: str | Path | None = None,
+) -> Path:
+    """The folder of a PEFT adapter; a hub id is downloaded, or found in the cache.
+
+    Args:
+        name: a folder, or a hub id `owner/name`.
+        local_files_only, cache_dir: see `find`.
+
+    Raises:
+        TypeError: neither a name nor a folder.
+        ValueError: nothing is found, or what is there is no adapter.
+    """
+    if not isinstance(name, str | Path):
+        raise TypeError(f"an adapter is a folder or a hub id, got {name!r}")
+    folder = Path(name)
+    if isinstance(name, str) and name.count("/") == 1 and not folder.is_dir():
+        patterns = (*TEXT_FILES, "*.safetensors")
+        folder = download(name, patterns, None, local_files_only, cache_dir)
+    if not (folder / ADAPTER).is_file():
+        raise ValueError(
+            f"no adapter at {str(name)!r}: expected a folder or a hub id with {ADAPTER}, which "
+            "PEFT's save_pretrained writes"
+        )
+    return folder
 
 
 def download(

@@ -72,7 +72,8 @@ class APSPipeline:
         """Load `"mini"` (embedded), a folder or a hub id.
 
         `options` are those of `aps_text.models.registry.load`: `device_map`, `load_in_4bit`,
-        `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, ...
+        `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, `adapter`
+        (a fine-tuned LoRA of the model, its folder or hub id), ...
         """
         options = {"device": device, "dtype": dtype, **options}
         with ordinary_surroundings(torch.device("cpu")), quiet_loading():
@@ -291,7 +292,7 @@ class APSPipeline:
             keep_trajectory=keep_trajectory,
             warm_start=warm_start,
             by_name=by_name,
-            loaded=self._source is not None,
+            loaded=self._source is not None and self._source[1].get("adapter") is None,
         )
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import pytest
 import torch
 from checkpoints import CHATML, write_causal, write_dream, write_llada
-from tiny import tiny_bert, tiny_text_model, word_tokenizer
+from tiny import tiny_bert, tiny_text_model, word_tokenizer, write_tiny
 from worlds import noise_for
 
+from aps_text import APSPipeline
+from aps_text.cli import main
 from aps_text.core.config import APSConfig
 from aps_text.models.registry import load, wrap
 from aps_text.text.prompt_encoding import ChatEncoder, QuestionEncoder, encode_text
@@ -113,6 +116,78 @@ def test_an_adapters_folder_is_its_base_with_the_adapter(kind, tmp_path):
     found = logits(load(tmp_path, dtype=torch.float64))[-1]
     torch.testing.assert_close(found, logits(plain)[-1])  # PEFT put its maps into the network
     assert (found - without).abs().max() > 1e-2
+
+
+def tuned(network, folder):
+    """A LoRA with maps that are not zero, saved; the network keeps it."""
+    peft_of(network).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["dream", "llada", "qwen3", "bert"])
+def test_an_adapter_beside_its_base_is_merged_into_it(kind, tmp_path):
+    base, folder = tmp_path / "base", tmp_path / "lora"
+    writers = {"dream": write_dream, "llada": write_llada, "qwen3": write_causal}
+    writers.get(kind, write_tiny)(base)
+    plain = load(base, dtype=torch.float64)
+    without = logits(plain)[-1]
+    tuned(plain.parts.model, folder)
+    model = load(base, dtype=torch.float64, adapter=folder)
+    found = logits(model)[-1]
+    torch.testing.assert_close(found, logits(plain)[-1])
+    assert (found - without).abs().max() > 1e-2
+    assert not [name for name, _ in model.parts.model.named_modules() if "lora_" in name]
+
+
+def test_a_prompts_phi_is_fitted_on_top_of_the_adapter(tmp_path):
+    base, folder = write_tiny(tmp_path / "base"), tmp_path / "lora"
+    tuned(load(base).parts.model, folder)
+    pipe = APSPipeline.from_pretrained(base, adapter=str(folder))
+    weights = {name: one.clone() for name, one in pipe.model.parts.model.named_parameters()}
+
+    def vowels(prompts, completions, **columns):
+        return [sum(letter in "aeiou" for letter in text) / 8 for text in completions]
+
+    settings = {"steps": 4, "max_new_tokens": 8, "lora_layers": 2, "lora_rank": 2}
+    out = pipe("who ?", vowels, learning_rate=0.1, keep_trajectory=True, **settings)
+    assert float(out.adapters[0].change[0]) > 0
+    for name, one in pipe.model.parts.model.named_parameters():
+        assert torch.equal(one, weights[name])
+    assert "Your own, not in this file: pipe" in out.to_html()
+    again = pickle.loads(pickle.dumps(pipe))
+    assert again("who ?", vowels, learning_rate=0.1, **settings).token_ids == out.token_ids
+
+
+def test_an_adapter_that_is_none_or_of_another_model_is_named(tmp_path):
+    base, folder = write_tiny(tmp_path / "base"), tmp_path / "lora"
+    tuned(load(base).parts.model, folder)
+    with pytest.raises(ValueError, match="no adapter at 'nowhere'"):
+        load(base, adapter="nowhere")
+    with pytest.raises(ValueError, match=r"expected a folder .* with adapter_config\.json"):
+        load(base, adapter=base)
+    with pytest.raises(TypeError, match="an adapter is a folder or a hub id, got 3"):
+        load(base, adapter=3)
+    with pytest.raises(ValueError, match="not found in the local cache"):
+        load(base, adapter="owner/no-such-lora", local_files_only=True)
+    write_causal(tmp_path / "other")
+    with pytest.raises(ValueError, match="does not fit its base"):
+        load(tmp_path / "other", adapter=folder)
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    stated["base_model_name_or_path"] = base
+    (folder / "adapter_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match="is an adapter itself, and adapter="):
+        load(folder, adapter=folder)
+
+
+def test_the_command_takes_a_tuned_model(tmp_path, capsys):
+    base, folder = write_tiny(tmp_path / "base"), tmp_path / "lora"
+    tuned(load(base).parts.model, folder)
+    few = ["--steps", "3", "--max-new-tokens", "6", "--method", "plain", "--reward", "length"]
+    answers = []
+    for more in ([], ["--tuned", str(folder)]):
+        assert main(["ask", "who ?", "--model", base, *few, "--json", *more]) == 0
+        answers.append(json.loads(capsys.readouterr().out)["text"])
+    assert answers[0] != answers[1]
 
 
 def test_a_peft_model_is_taken_and_its_adapter_is_left_alone():

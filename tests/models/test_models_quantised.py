@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from checkpoints import write_dream, write_llada
+from test_models_prompts import peft_of
 from test_verify import LINES
 
 from aps_text.models.registry import load
@@ -82,3 +83,15 @@ def test_eight_bits_say_what_they_cast_once(folder, caplog):
         for _ in range(2):
             denoiser.logits(denoiser.trunk(z), (torch.tensor([0]), torch.tensor([1])))
     assert caplog.text.count("MatMul8bitLt") <= 1
+
+
+def test_a_tuned_adapter_stays_beside_a_quantised_base(folder, tmp_path):
+    peft_of(load(folder).parts.model).save_pretrained(tmp_path)
+    how = {"dtype": torch.float32, "load_in_4bit": True}
+    plain, tuned = load(folder, **how), load(folder, adapter=tmp_path, **how)
+    names = [name for name, _ in tuned.parts.model.named_modules() if name.endswith("lora_A")]
+    assert names
+    sample = Sample.of(plain, 8)
+    assert gap(sample.logits(plain), sample.logits(tuned)) > 1e-2
+    found = {check.name: check.status for check in verify(tuned, tokens=4).checks}
+    assert "FAIL" not in found.values(), found
