@@ -103,22 +103,31 @@ SUPPORTED = (
         ("bf16",),
     ),
     Supported(
-        ("a Qwen2, Qwen3 or Llama made bidirectional, without a shift",),
+        (
+            "dllm-hub/Qwen3-0.6B-diffusion-mdlm-v0.1",
+            "dllm-hub/Qwen2.5-Coder-0.5B-Instruct-diffusion-mdlm-v0.1",
+            "a Qwen2, Qwen3 or Llama made bidirectional, without a shift",
+        ),
         "bidirectional LM",
         ("qwen2", "qwen3", "llama"),
         "Qwen2 / Qwen3 / LlamaForCausalLM, both directions",
         False,
         "qwen3-0.6b",
-        "a mask token in its files; at 0.6 B a CPU or a small GPU",
+        "a mask token in its files; at 0.6 B a CPU or a small GPU; unverified: nobody has run the "
+        "published weights",
     ),
     Supported(
-        ("a BERT, ModernBERT, RoBERTa or XLM-RoBERTa masked LM",),
+        (
+            "dllm-hub/ModernBERT-base-chat-v0.1",
+            "dllm-hub/ModernBERT-large-chat-v0.1",
+            "a BERT, ModernBERT, RoBERTa or XLM-RoBERTa masked LM",
+        ),
         "masked LM",
         ("bert", "modernbert", "roberta", "xlm-roberta"),
         "Bert / ModernBert / Roberta / XLMRobertaForMaskedLM",
         False,
         "bert-base",
-        "a folder or a hub id; any CPU",
+        "a folder or a hub id; any CPU; unverified: nobody has run the published chat weights",
         ("float32",),
     ),
 )
