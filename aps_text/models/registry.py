@@ -18,6 +18,7 @@ from .causal import wrap_causal
 from .checkpoint import Checkpoint
 from .masked_lm import FOLDER, wrap_masked_lm
 from .placement import as_backend, as_device, as_dtype
+from .refused import refuse_known
 from .search import find, find_adapter
 from .text_model import TextModel
 
@@ -82,6 +83,7 @@ def load(
         raise TypeError(f"unknown option {option!r}; {INSTEAD.get(option, 'see docs/models.md')}")
     if not isinstance(name, str | os.PathLike):
         raise TypeError(f"a model is a name, a hub id or a folder, got {name!r}")
+    refuse_known(name)
     number, compiled = as_dtype(dtype), as_backend(compile)
     if device is not None and device_map is not None:
         raise ValueError(f"device={device!r} and device_map={device_map!r}: give one of them")

@@ -8,7 +8,9 @@ import sys
 
 import pytest
 
+from aps_text.cli import main
 from aps_text.models.refused import REFUSED, refuse_known
+from aps_text.models.registry import load
 from aps_text.pipelines.restoration import RestorationPipeline
 
 IDS = [
@@ -32,6 +34,13 @@ def test_hub_ids_are_refused_before_anything_is_downloaded(
     pattern = f"'{name}' is {re.escape(family)}.*, which is not supported: .*{re.escape(reason)}"
     with pytest.raises(ValueError, match=pattern):
         RestorationPipeline.from_pretrained(name, tokenizer=tokenizer)
+
+
+def test_they_are_refused_as_models_of_text_too(capsys):
+    with pytest.raises(ValueError, match=r"is Show-o, which is not supported: .*Phi-1.5"):
+        load("showlab/show-o")
+    assert main(["verify", "showlab/show-o"]) == 2
+    assert "is Show-o, which is not supported" in capsys.readouterr().err
 
 
 FOLDERS = [
