@@ -8,7 +8,7 @@ from typing import Any
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
 
-__all__ = ["add_settings", "settings_in"]
+__all__ = ["add_settings", "settings_in", "typed_value"]
 
 
 def add_settings(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
@@ -23,7 +23,7 @@ def add_settings(parser: argparse.ArgumentParser, *, preset: bool = True) -> Non
         elif isinstance(takes, Choice):
             how = {"metavar": "NAME", "help": ", ".join(takes.names)}
         else:
-            how = {"type": _number, "metavar": "N" if takes.whole else "X"}
+            how = {"type": typed_value, "metavar": "N" if takes.whole else "X"}
         group.add_argument(flag, default=argparse.SUPPRESS, **how)
 
 
@@ -32,7 +32,7 @@ def settings_in(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in SETTINGS if hasattr(args, name)}
 
 
-def _number(text: str) -> Any:
+def typed_value(text: str) -> Any:
     """An int, a float, None for `none`, or the text itself."""
     if text.lower() == "none":
         return None

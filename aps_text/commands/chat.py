@@ -1,0 +1,221 @@
+"""`aps chat`: questions one after the other, steered by rewards that can be changed in between."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from .loading import add_loading, loading_options
+from .settings import add_settings, settings_in
+from .waiting import waiting
+
+if TYPE_CHECKING:
+    from ..pipelines.text import APSPipeline
+
+__all__ = ["Chat", "add_parser", "chat_command"]
+
+HELP = """\
+/reward NAME[=WEIGHT] ...   steer by these from now on; /reward none answers plainly
+/preset NAME                fast, balanced or paper
+/set NAME VALUE             a setting, e.g. /set beta 0.3; none takes it back
+/new                        forget the conversation
+/show                       what is set
+/help, /quit                this; the end (Ctrl-D, too)"""
+ERRORS = (ValueError, TypeError, ImportError, OSError, RuntimeError)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "chat",
+        help="ask one question after the other",
+        description="Reads a question or a /command a line, also from a pipe; /help lists them.",
+    )
+    add = parser.add_argument
+    add(
+        "--reward",
+        nargs="+",
+        metavar="NAME[=WEIGHT]",
+        help="what to steer by (default: answer-quality); none answers plainly",
+    )
+    add("--model", default="mini", help="'mini', a folder or a hub id")
+    add_settings(parser)
+    add_loading(parser)
+    parser.set_defaults(run=chat_command)
+
+
+def chat_command(args: argparse.Namespace) -> int:
+    """Answer what is typed until /quit; 1 if a line of a pipe could not be answered."""
+    from transformers.utils import logging
+
+    from ..pipelines.text import APSPipeline
+
+    logging.disable_progress_bar()
+    names = args.reward or ["answer-quality"]
+    with waiting(f"loading {args.model} and {', '.join(names)}"):
+        pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+        chat = Chat(pipe, names, args.preset, settings_in(args))
+    typed = sys.stdin.isatty()
+    if typed:
+        print(f"{args.model}, steered by {chat.rewards_shown}. /help lists commands.")
+    failed = False
+    for line in lines(typed):
+        try:
+            if not chat.take(line):
+                break
+        except KeyboardInterrupt:
+            print("(stopped)", file=sys.stderr)
+        except ERRORS as error:
+            failed = True
+            print(f"aps: {error}", file=sys.stderr)
+    return 1 if failed and not typed else 0
+
+
+def lines(typed: bool) -> Iterator[str]:
+    """The lines of stdin; with a sign to type behind, and history, on a terminal."""
+    if not typed:
+        yield from sys.stdin
+        return
+    with contextlib.suppress(ImportError):  # not on every system
+        import readline  # noqa: F401  # input() then has a history
+    while True:
+        try:
+            yield input("> ")
+        except EOFError:
+            print()
+            return
+        except KeyboardInterrupt:
+            print()
+
+
+class Chat:
+    """A conversation and what steers it.
+
+    A model with a chat template sees the turns before; one that answers single questions (mini)
+    sees each alone.
+
+    Args:
+        rewards: names with weights; `none` alone answers plainly.
+        preset: of the settings; None is the usual one.
+        settings: keywords of `APSConfig`.
+
+    Raises:
+        ValueError, TypeError, ImportError: a reward that does not load, a bad setting.
+    """
+
+    def __init__(
+        self,
+        pipe: APSPipeline,
+        rewards: list[str],
+        preset: str | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        from ..text.prompt_encoding import ChatEncoder
+
+        self.pipe, self.preset, self.settings = pipe, preset, dict(settings or {})
+        self.turns: list[dict[str, str]] = []
+        self.remembers = isinstance(pipe.model.encode, ChatEncoder)
+        self.rewards: list[str] = []
+        self._loaded: dict[Any, Any] = {}
+        self._spec: list[Any] | None = None
+        self._check(preset, self.settings)
+        self.reward(rewards)
+
+    @property
+    def rewards_shown(self) -> str:
+        """The rewards, for people."""
+        return ", ".join(self.rewards) or "nothing"
+
+    def take(self, line: str) -> bool:
+        """Answer a question or follow a command; False at the end.
+
+        Raises:
+            ValueError, TypeError, ImportError, RuntimeError: nothing has changed.
+        """
+        line = line.strip()
+        if not line:
+            return True
+        if not line.startswith("/"):
+            self.ask(line)
+            return True
+        name, *words = shlex.split(line[1:]) or [""]
+        if name == "quit" and not words:
+            return False
+        known: dict[str, tuple[Callable[..., None], range]] = {
+            "reward": (lambda *given: self.reward(list(given)), range(1, 1000)),
+            "preset": (self.use, range(1, 2)),
+            "set": (self.set, range(2, 3)),
+            "new": (self.turns.clear, range(1)),
+            "show": (self.show, range(1)),
+            "help": (lambda: print(HELP), range(1)),
+        }
+        if name not in known or len(words) not in known[name][1]:
+            raise ValueError(f"no command {line!r}; /help lists them")
+        known[name][0](*words)
+        return True
+
+    def reward(self, names: list[str]) -> None:
+        """Steer by these rewards from now on."""
+        from ..text.reward_operator.guidance import load_rewards
+
+        given = [] if names == ["none"] else list(names)
+        found = load_rewards(given, self._loaded) if given else []
+        self._spec = [(one, weight) for _, weight, one in found] or None
+        self.rewards = given
+
+    def use(self, preset: str) -> None:
+        """Take a preset from now on."""
+        self._check(preset, self.settings)
+        self.preset = preset
+
+    def set(self, name: str, value: str) -> None:
+        """Set a keyword of `APSConfig`, or take it back with `none`."""
+        from .settings import typed_value
+
+        found = {"true": True, "false": False}.get(value.lower(), typed_value(value))
+        changed = {key: one for key, one in self.settings.items() if key != name}
+        changed |= {} if found is None and name in self.settings else {name: found}
+        self._check(self.preset, changed)
+        self.settings = changed
+
+    def show(self) -> None:
+        """Print what is set."""
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
+        print(f"reward {self.rewards_shown}; preset {self.preset or 'balanced'}; {settings}")
+
+    def ask(self, question: str) -> None:
+        """Print the answer; on a terminal as it forms. The rewards and the seconds go to stderr."""
+        from .canvas import Canvas
+
+        turn = {"role": "user", "content": question}
+        prompt: Any = [*self.turns, turn] if self.remembers else question
+        drawn = Canvas(self.pipe) if sys.stdout.isatty() else None
+        try:
+            out = self.pipe(
+                [prompt],
+                self._spec,
+                method="plain" if self._spec is None else "aps",
+                preset=self.preset,
+                on_step=drawn.step if drawn is not None else None,
+                progress=False,
+                **self.settings,
+            )
+        finally:
+            if drawn is not None:
+                drawn.close()
+        answer = out[0]
+        print(answer.text, flush=True)
+        said = [f"{name} {value:.3f}" for name, value in answer.rewards.items() if name != "total"]
+        said += [f"{out.cost.seconds:.1f} s", *(f"warning: {one}" for one in out.warnings)]
+        print("  " + ", ".join(said), file=sys.stderr, flush=True)
+        if self.remembers:
+            self.turns += [turn, {"role": "assistant", "content": answer.text}]
+
+    def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
+        from ..core.config import APSConfig
+
+        APSConfig.make(preset, **settings)

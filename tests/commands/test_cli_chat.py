@@ -1,0 +1,127 @@
+"""`aps chat`: a loop of questions, its commands, and its turns."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from checkpoints import write_causal
+from tiny import tiny_text_model, write_tiny
+
+from aps_text import APSPipeline
+from aps_text.cli import main
+from aps_text.commands.chat import HELP, Chat
+from aps_text.models.registry import load
+
+FEW = ["--steps", "3", "--max-new-tokens", "6"]
+SETTINGS = {"steps": 3, "max_new_tokens": 6}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tiny(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return APSPipeline(tiny_text_model())
+
+
+def said(chat, capsys, *typed):
+    """What each line prints on stdout."""
+    found = []
+    for line in typed:
+        assert chat.take(line)
+        found.append(capsys.readouterr().out)
+    return found
+
+
+def test_a_pipe_gets_an_answer_a_line_and_nothing_else_on_stdout(folder, pipe, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("who ?\n\nwhy ?\n/quit\nwhat ?\n"))
+    assert main(["chat", "--model", folder, "--reward", "length", *FEW]) == 0
+    shown = capsys.readouterr()
+    want = [pipe(one, "length", **SETTINGS).text[0] for one in ("who ?", "why ?")]
+    assert shown.out == "".join(f"{text}\n" for text in want)
+    assert shown.err.count("length 0.") + shown.err.count("length 1.") == 2
+    assert "\x1b" not in shown.out + shown.err
+
+
+def test_a_line_that_fails_is_said_and_the_next_is_answered(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/reward no-such\n/nothing\nwho ?\n"))
+    assert main(["chat", "--model", folder, "--reward", "none", *FEW]) == 1
+    shown = capsys.readouterr()
+    assert "no reward 'no-such'" in shown.err
+    assert "no command '/nothing'" in shown.err
+    assert len(shown.out.splitlines()) == 1
+
+
+def test_a_real_process_reads_a_pipe(folder):
+    command = [sys.executable, "-m", "aps_text", "chat", "--model", folder, "--reward", "none"]
+    done = subprocess.run([*command, *FEW], input="who ?\n", text=True, capture_output=True)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_commands_change_what_steers(pipe, capsys):
+    chat = Chat(pipe, ["length"], None, SETTINGS)
+    steered, _, plain, _, weighted, _ = said(
+        chat, capsys, "who ?", "/reward none", "who ?", "/reward length=-1", "who ?", "/show"
+    )
+    assert steered == pipe("who ?", "length", **SETTINGS).text[0] + "\n"
+    assert plain == pipe.generate("who ?", **SETTINGS).text[0] + "\n"
+    assert weighted == pipe("who ?", {"length": -1.0}, **SETTINGS).text[0] + "\n"
+    said(chat, capsys, "/preset fast", "/set seed 5", "/set temperature 1.0")
+    [fast] = said(chat, capsys, "who ?")
+    how = {"preset": "fast", "seed": 5, "temperature": 1.0, **SETTINGS}
+    assert fast == pipe("who ?", {"length": -1.0}, **how).text[0] + "\n"
+    [shown] = said(chat, capsys, "/show")
+    assert "reward length=-1; preset fast" in shown
+    assert "seed=5" in shown
+    said(chat, capsys, "/set seed none")
+    assert "seed" not in said(chat, capsys, "/show")[0]
+    assert said(chat, capsys, "/help")[0].strip() == HELP.strip()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/preset slow", "slow"),
+        ("/preset", "no command"),
+        ("/set steps 0", "steps"),
+        ("/set nosuch 1", "nosuch"),
+        ("/set steps", "no command"),
+        ("/reward", "no command"),
+        ("/quit now", "no command"),
+        ('/reward "a', "quotation"),
+    ],
+)
+def test_a_bad_command_changes_nothing(pipe, capsys, line, message):
+    chat = Chat(pipe, ["length"], "fast", SETTINGS)
+    before = said(chat, capsys, "/show")
+    with pytest.raises((ValueError, TypeError), match=message):
+        chat.take(line)
+    assert said(chat, capsys, "/show") == before
+    assert not chat.take("/quit")
+
+
+def test_a_model_with_a_template_sees_the_turns_before(tmp_path, capsys):
+    write_causal(tmp_path)
+    pipe = APSPipeline(load(tmp_path))
+    chat = Chat(pipe, ["none"], None, SETTINGS)
+    first, second = said(chat, capsys, "Who?", "Why?")
+    turns = [
+        {"role": "user", "content": "Who?"},
+        {"role": "assistant", "content": first.rstrip("\n")},
+        {"role": "user", "content": "Why?"},
+    ]
+    assert second == pipe.generate([turns], **SETTINGS).text[0] + "\n"
+    said(chat, capsys, "/new")
+    assert said(chat, capsys, "Who?") == [first]
+
+
+def test_a_model_of_single_questions_sees_each_alone(pipe, capsys):
+    chat = Chat(pipe, ["none"], None, SETTINGS)
+    assert len(set(said(chat, capsys, "who ?", "who ?", "who ?"))) == 1
+    assert chat.turns == []
