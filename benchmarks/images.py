@@ -146,13 +146,17 @@ class Bench:
             self.sigmas[task] = float(f"{model_sigma_of(degradation, tune.images, again):.6g}")
         return self.sigmas[task]
 
+    def noise(self, task: str, tune: Pictures) -> float | str:
+        """The model's error as keys hold it: as typed, which keeps those of rows made before."""
+        given: str = self.args.model_sigma
+        return self.model_sigma(task, tune) if given == "measured" else given
+
     def rows_of(
         self, one: Contender, task: str, shown: Pictures, tune: Pictures, samples: int, split: str
     ) -> list[Row]:
         """The rows of a contender on a task: those stored, and the others, which are made."""
         samples = 1 if one.single else samples
-        given = self.args.model_sigma  # as typed, which keeps the keys of rows made before
-        noise = self.model_sigma(task, tune) if given == "measured" else given
+        noise = self.noise(task, tune)
         keys = [
             self.key(one, task, shown, i, samples, split, noise) for i in range(len(shown.images))
         ]
@@ -277,11 +281,16 @@ class Bench:
             means.append(float(np.mean([row.metrics["psnr"] for row in rows])))
         return trials[int(np.argmax(means))]
 
-    def matched(self, one: Contender, task: str, own: list[Row], base: list[Row]) -> Contender:
-        """The contender at the seconds of the base line; settled once and then kept."""
+    def matched(
+        self, one: Contender, task: str, own: list[Row], base: list[Row], noise: float | str
+    ) -> Contender:
+        """The contender at the seconds of the base line, settled once and then kept for the model,
+        the settings, and the errors of measurement (`--sigma`) and model (`noise`)."""
         mine, target = (np.mean([r.cost["seconds"] for r in rows]) for rows in (own, base))
         now = one.value(one.knob)
-        name = json.dumps([self.print, task, one.label, one.options, one.config], sort_keys=True)
+        asked = [self.print, task, one.label, one.options, one.config]
+        errors = {"sigma": self.args.sigma, "model_sigma": noise, "steps": self.args.steps}
+        name = json.dumps([*asked, errors], sort_keys=True)
         value = self.chosen.get(name, max(1, round(now * float(target / mine))))
         return replace(one.changed(**{one.knob: value}), label=f"{one.label}, equal seconds")
 
@@ -340,7 +349,8 @@ def compare(bench: Bench, task: str, shown: Pictures, tune: Pictures) -> dict[st
         best = bench.tuned(one, task, tune)
         found[one.label] = bench.rows_of(best, task, shown, tune, args.samples, "test")
         if args.equal_seconds and one.knob and one.label != BASE:
-            matched.append(bench.matched(best, task, found[one.label], found[BASE]))
+            noise = bench.noise(task, tune)
+            matched.append(bench.matched(best, task, found[one.label], found[BASE], noise))
     for one in matched:
         found[one.label] = bench.rows_of(one, task, shown, tune, args.samples, "test")
     order = [label for one in CONTENDERS for label in (one.label, f"{one.label}, equal seconds")]

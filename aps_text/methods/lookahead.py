@@ -52,7 +52,7 @@ class Lookahead:
         Args:
             owners: `(B',)` int64; the denoiser's row of each canvas.
             canvas, noise: of the B' canvases.
-            index: of the step, which numbers the draws of `tokens`.
+            index: of the step, which numbers the draws of `answers`.
         """
         rows = (canvas.z == denoiser.mask_id).any(-1).nonzero().squeeze(-1)
         some, own, mask_id = canvas.take(rows), noise.take(rows), denoiser.mask_id

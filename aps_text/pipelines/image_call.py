@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.config import APSConfig
+from ..core.config import PRESETS, APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator
+from ..core.routing import DEFAULTS
 from ..core.sampler import Method
 from ..core.settings import LoRA
 from ..core.states import StepState
@@ -68,7 +69,9 @@ class ImageCall:
 
         Args:
             method: a name in `methods.registry.IMAGE_METHODS`, or a method.
-            config, options: settings, or single ones on top of `preset="restore"`.
+            config, options: settings, or single ones on top of `preset="restore"`. Of a config,
+                what only texts read is refused; what this method ignores is not, so that one
+                config can go to several methods.
             sampled: candidates are drawn by default, also for one sample of "aps".
             usual: the model's own defaults on top of the preset.
 
@@ -84,6 +87,8 @@ class ImageCall:
             settings = settings_for(runner, options, drawn, usual)
         if not isinstance(settings, APSConfig):
             raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
+        if config is not None:
+            refuse_text(config)
         if count > 1 and settings.sampler.candidate == "quantized":
             raise ValueError(
                 f"candidate='quantized' makes {count} identical images; use "
@@ -146,6 +151,14 @@ class ImageCall:
                         on_step(state.step, state)
                 found.append(z)
         return torch.cat(found).unflatten(0, (count, self.samples)), cost
+
+
+def refuse_text(config: APSConfig) -> None:
+    """Raise `ValueError` for a setting of text alone that the caller has changed."""
+    usual = [APSConfig(preset).flat() for preset in PRESETS]
+    for name, value in config.flat().items():
+        if name in OF_TEXT and all(value != one.get(name, DEFAULTS[name]) for one in usual):
+            raise ValueError(f"config has {name}={value!r}, no use here: {OF_TEXT[name]}")
 
 
 def settings_for(

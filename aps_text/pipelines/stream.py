@@ -41,7 +41,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         batch_size: maximal number of rows in one pass.
         control, on_error, keep_trajectory, warm_start: as in `APSPipeline`.
         by_name: (role, name) of the rewards that were given by name, not as objects.
-        loaded: whether the model was loaded by name, not given as an object.
+        loaded: the name or folder that the model was loaded by; empty if it was given as an
+            object.
 
     Attributes:
         rows: `(prompt, particle)` of each row of the current batch.
@@ -66,7 +67,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
         by_name: frozenset[tuple[str, str]] = frozenset(),
-        loaded: bool = False,
+        loaded: str = "",
     ) -> None:
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
@@ -167,8 +168,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             "warm_start": self.warm_start is not None,
         }
         return CallRecord(
-            model=self.model.name,
-            loaded=self.loaded,
+            model=self.loaded or self.model.name,
+            loaded=bool(self.loaded),
             method=name,
             expression=expression,
             imports=imports,

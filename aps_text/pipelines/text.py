@@ -98,6 +98,12 @@ class APSPipeline:
             f"batch_size={self.batch_size})"
         )
 
+    def _loaded_by(self) -> str:
+        """The name or folder by which a page can load the model again; else empty."""
+        if self._source is None or self._source[1].get("adapter") is not None:
+            return ""
+        return str(self._source[0])
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the arguments of `from_pretrained`: unpickling loads the model again."""
         if self._source is None:
@@ -292,7 +298,7 @@ class APSPipeline:
             keep_trajectory=keep_trajectory,
             warm_start=warm_start,
             by_name=by_name,
-            loaded=self._source is not None and self._source[1].get("adapter") is None,
+            loaded=self._loaded_by(),
         )
 
 

@@ -88,6 +88,15 @@ def test_settings_are_chosen_on_other_images(run):
     assert means[used] == max(means.values())
 
 
+def test_what_is_settled_for_equal_seconds_is_kept_for_its_errors(run):
+    """Another noise, or another error of the model, settles its own number."""
+    kept = json.loads((run / "chosen.json").read_text())
+    assert kept
+    for name in kept:
+        errors = json.loads(name)[-1]
+        assert set(errors) == {"sigma", "model_sigma", "steps"}
+
+
 def test_a_second_run_makes_nothing_anew(run, folder):
     before, table = (run / "rows.jsonl").read_text(), (run / "tables.md").read_text()
     assert bench(folder, run, "--trials", "2", "--equal-seconds") == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -211,15 +212,17 @@ def test_what_cannot_be_shown_is_named(pipe, pair):
 @pytest.mark.parametrize("method", ["aps", "svdd", FKSteering(particles=2)], ids=str)
 def test_the_python_of_the_page_repeats_the_answers(pipe, method, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipe, "_source", ("tiny", {}))
+    monkeypatch.setattr(pipe, "_source", (Path("../models/tiny"), {}))
     settings = {"num_return_sequences": 2, "keep_trajectory": True, "temperature": 1.0, **SMALL}
     question = ["why ?", "what is a dog ?"]
     out = pipe(question, "length", method=method, seeds=[3, 5], **settings)
     plain = pipe.generate(question, reward="length", seeds=[3, 5], **settings)
     code = Reader(out.to_html(index=3, beside=plain)).data["pre"]
-    monkeypatch.setattr(APSPipeline, "from_pretrained", lambda name: pipe)
+    asked = []
+    monkeypatch.setattr(APSPipeline, "from_pretrained", lambda name: asked.append(name) or pipe)
     found = {}
     exec(code, found)
+    assert asked == [str(Path("../models/tiny"))]  # the folder as it was given, not its name
     assert found["out"].token_ids[1] == out.token_ids[3]
     assert found["plain"].token_ids[1] == plain.token_ids[3]
     again = Reader((tmp_path / "answer.html").read_text(encoding="utf-8"))

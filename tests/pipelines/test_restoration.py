@@ -6,6 +6,7 @@ import pytest
 import torch
 from test_image_model import write
 
+from aps_text import APSConfig
 from aps_text.images.degradations import Grayscale
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import read_measurement, write_measurement
@@ -140,6 +141,20 @@ BAD = [
     (lambda p, m: p(m, block_length=2), ValueError, "block_length=2 has no use here"),
     (lambda p, m: p(m, seeds=[1.5] * 3), TypeError, "seed 0 is a whole number"),
     (lambda p, m: p(m, seeds=[2**64] * 3), ValueError, "seed 0"),
+    *(
+        (
+            lambda p, m, given={name: value}: p(m, config=APSConfig("restore", **given)),
+            ValueError,
+            f"config has {name}={value!r}, no use here: ",
+        )
+        for name, value in {
+            "max_new_tokens": 3,
+            "min_new_tokens": 2,
+            "num_return_sequences": 3,
+            "block_length": 2,
+            "reward_timeout": 5.0,
+        }.items()
+    ),
     (lambda p, m: p(m, config=3), TypeError, "config is an APSConfig, got"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),

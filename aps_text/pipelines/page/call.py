@@ -22,7 +22,7 @@ class CallRecord:
     """A call as plain data, with the texts of the tokens its trajectory shows.
 
     Attributes:
-        model: the model's name.
+        model: the name or folder that the model was loaded by, else the model's name.
         loaded: whether `from_pretrained` made the pipeline; otherwise it is the caller's own.
         method: the method's name in `METHODS`, else its class.
         expression: Python for the argument `method`; a name in quotation marks, or an object;
