@@ -54,7 +54,8 @@ _QUIET = {
 _QUESTION = re.compile(
     r"(?:(?<=[.!?\n])|^)\W{0,9}(?:(?:so|but|and|then|now|ok|well|hmm)\b,?\s*)?"
     r"\b(?:is|are|was|were|what|which|how|who|why|when|where|can|could|does|do|did|should|would|will"
-    r"|has|have|had|isn't|aren't|doesn't|don't)\b(?:[^?.!\n]|[.!](?!\s))*\?(?!\w)",
+    r"|has|have|had|isn't|aren't|doesn't|don't|yes or no|true or false)\b"
+    r"(?:[^?.!\n]|[.!](?!\s))*\?(?!\w)",
     re.I,
 )
 _ALSO = r"\s*(?:/|\||&|\+|,?\s*\b(?:and/or|or|and|nor|as well as)\b)\s*"

@@ -46,7 +46,7 @@ _NO_UNIT = (
 )
 _WORD = rf"(?:\s?(?:%|°\s?[CF]?|[€£¥₹$])|\s?{_NO_UNIT}[A-Za-z]{{1,14}}\.?(?:\^?\d)?)?"
 _GUESS = r"(?:(?:maybe|perhaps|even|possibly|probably|about|around|roughly|at (?:most|least))\s+)?"
-_OPEN = r"\s*(?:[A-Za-z]\s?=)?\s*[(\[{]?\s*[$€£¥₹~≈]?\s?[-+]?\s?[$€£¥₹]?"
+_OPEN = r"\s*(?:[A-Za-z]\s?=)?\s*[(\[{]?\s*[$€£¥₹~≈]?\s?[-+]?\s?[$€£¥₹]?(?:(?:minus|negative)\s+)?"
 _TO = r"(?:-+|~|\.\.+|…|(?:up )?to\b|through\b|thru\b|until\b|till\b)"
 
 _TOLERANCE = re.compile(
@@ -63,7 +63,7 @@ _BETWEEN = re.compile(
 _AFTER_BETWEEN = re.compile(r"\bbetween\s+\W*$", re.I)
 _OPERATOR = re.compile(
     rf"{_WORD}\s*[)\]}}]*\s*(?:[-+*×·÷/^]|\*\*|\b(?:plus|minus|times)\b)\s*{_OPEN}"
-    rf"|\s?%?\s*[)\]]*\s*(?:x|(?:out )?of|over|by|(?:multiplied|divided) by)\s+{_OPEN}"
+    rf"|\s?%?\s*[)\]]*\s*(?:x|mod|(?:out )?of(?: the)?|over|by|(?:multiplied|divided) by)\s+{_OPEN}"
     rf"|\s*[)\]]\s*[(\[]\s*[-+]?",
     re.I,
 )

@@ -40,7 +40,7 @@ _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+
 _MARKUP = re.compile(r"\*\*|__|\\(?:text|mathrm|mathbf|left|right|!)(?![a-zA-Z])\s*|\\?\$")
 _LATEX = {
     **{r"\,": " ", r"\;": " ", r"\:": " ", "\\ ": " ", "{,}": ",", r"\%": "%"},
-    **{r"\times": "×", r"\cdot": "·", r"\approx": "≈", r"\sqrt": "√", r"\pm": "±"},
+    **{r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\approx": "≈", r"\sqrt": "√", r"\pm": "±"},
 }
 
 _WESTERN = r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"

@@ -262,6 +262,8 @@ def test_yes_and_no_answer_what_was_asked():
         assert extract("choice", f"{be} (A)? No, it is (B).") == "B"
         assert extract("choice", f"{be} (A)? No.") is None
         assert extract("choice", f"{be} (A)? Yes.") == "A"
+    assert extract("yes_no", "Yes or no? No.") == "no"
+    assert extract("boolean", "True or false? I say true") == "true"
     assert extract("boolean", "No") is None  # no question that names it
 
 
