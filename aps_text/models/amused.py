@@ -36,7 +36,7 @@ from ..core.protocols import Adapter, Denoiser, Where
 from .checkpoint import Checkpoint, quiet
 from .checkpoint_files import read_json
 from .diffusers_files import read_part
-from .guided import GuidedDenoiser
+from .guided import GuidedDenoiser, guided_by
 from .lora import new_adapter
 
 __all__ = ["AmusedDenoiser", "AmusedPrior", "load_amused"]
@@ -171,7 +171,7 @@ class AmusedPrior:
             hidden, pooled = (torch.cat([known[text][k] for text in texts]) for k in (0, 1))
             return AmusedDenoiser(self, hidden, pooled, side, layers - adapted)
 
-        if not cfg_scale:
+        if not guided_by(texts, cfg_scale):
             return bound(texts)
         return GuidedDenoiser(bound(texts), bound([""] * len(texts)), cfg_scale)
 

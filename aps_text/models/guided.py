@@ -8,6 +8,8 @@ computed once per step and reused.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +20,16 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Denoiser, Where
 
-__all__ = ["GuidedDenoiser"]
+__all__ = ["GuidedDenoiser", "guided_by"]
+
+log = logging.getLogger(__name__)
+
+
+def guided_by(texts: Sequence[str], scale: float) -> bool:
+    """Whether there is a scale and a text to guide by; a scale alone is warned about."""
+    if scale and not any(texts):
+        log.warning("cfg_scale=%g guides towards a text, and no text is given: no effect", scale)
+    return bool(scale) and any(texts)
 
 
 @dataclass

@@ -26,7 +26,7 @@ from ..text.prompt_encoding import encode_text
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
 from .checkpoint_files import check_sizes, read_headers
-from .guided import GuidedDenoiser
+from .guided import GuidedDenoiser, guided_by
 from .llada import RENAMED, llada_config
 from .parts import ModelParts
 from .text_model import TextModel
@@ -39,6 +39,7 @@ __all__ = ["IDS", "MAX_TEXT", "MmadaPrior", "load_mmada"]
 IDS = {"soi": 126084, "eoi": 126085, "t2i": 126088, "iPAD": 126093}
 
 HEADERS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
+PUBLISHED = 134656, 126349  # vocabulary of the weights, and len(tokenizer): its first image token
 MAX_TEXT = 512  # tokens of <bos> text <eos>
 CODES = 8192
 TOKENS = 1024  # of 512 x 512 pixels, the published default
@@ -89,6 +90,12 @@ def load_mmada(checkpoint: Checkpoint) -> TextModel:
             f"the tokenizer of {checkpoint.name!r} has {first} tokens, and the layout of images "
             f"needs its reserved ids {min(IDS.values())} .. {max(IDS.values())}; copy the "
             "published tokenizer files next to config.json"
+        )
+    if config.vocab_size == PUBLISHED[0] and first != PUBLISHED[1]:
+        raise ValueError(
+            f"the tokenizer of {checkpoint.name!r} has {first} tokens; with a vocabulary of "
+            f"{PUBLISHED[0]} image tokens begin at {PUBLISHED[1]}, behind the published tokenizer; "
+            "copy its files, or other tokens would be read as an image"
         )
     if first + size > config.vocab_size:
         raise ValueError(
@@ -196,6 +203,6 @@ class MmadaPrior:
             )
             return WindowDenoiser(inner, self.first)
 
-        if not cfg_scale:
+        if not guided_by(texts, cfg_scale):
             return bound(texts)
         return GuidedDenoiser(bound(texts), bound([""] * len(texts)), cfg_scale)

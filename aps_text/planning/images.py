@@ -181,6 +181,12 @@ class ImageCall:
             raise ValueError(
                 f"--image {self.side}: sides are multiples of {factor} pixels, at least {factor}"
             )
+        cells = self.side // factor
+        if isinstance(self.shape.prior, UVitShape) and self.shape.prior.halved and cells % 2:
+            raise ValueError(
+                f"--image {self.side}: {self.shape.name} halves its grid of tokens; sides are "
+                f"multiples of {2 * factor} pixels"
+            )
         if self.batch < 1:
             raise ValueError(f"batch must be >= 1, got {self.batch}")
         fit = self.config.sampler.fit

@@ -23,6 +23,7 @@ from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
+from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.mmada import IDS, MmadaPrior
 from aps_text.models.registry import load
 from aps_text.models.transformer import TransformerDenoiser
@@ -281,6 +282,7 @@ BROKEN = [
     ({"num_new_special_tokens": 7}, "sets num_new_special_tokens=7"),
     ({"block_type": "sequential"}, "sets block_type='sequential'"),
     ({"architectures": ["MMadaForVision"]}, "of model_type 'mmada', MMadaModelLM is supported"),
+    ({"size": TEXT_SIZE + 4}, "has 126353 tokens; .* image tokens begin at 126349"),
     ({"size": 126090}, "has 126093 tokens, and the layout of images needs its reserved ids"),
 ]
 
@@ -290,6 +292,16 @@ def test_a_config_that_does_not_fit_is_refused(folder, tmp_path, changes, messag
     write_mmada(tmp_path, tensors={"model.transformer.wte.weight": torch.zeros(SIZE, 1)}, **changes)
     with pytest.raises(ValueError, match=message):
         load(tmp_path)
+
+
+def test_guidance_without_a_text_says_that_it_does_nothing(prior, caplog):
+    with caplog.at_level("WARNING"):
+        denoiser = prior.denoiser(["", ""], 4, cfg_scale=2.0)
+    assert not isinstance(denoiser, GuidedDenoiser)
+    assert "cfg_scale=2 guides towards a text, and no text is given" in caplog.text
+    caplog.clear()
+    assert isinstance(prior.denoiser(["", "a dog"], 4, cfg_scale=2.0), GuidedDenoiser)
+    assert not caplog.text
 
 
 def test_files_that_are_not_read(folder, tmp_path):

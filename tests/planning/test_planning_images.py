@@ -208,3 +208,9 @@ def test_models_are_listed(capsys):
     assert "unverified" in row["needs"]
     assert row["weights_gib"]["float32"] > row["weights_gib"]["bf16"]
     assert find_image_shape("Amused/aMUSEd-512/").name == "aMUSEd-512"
+
+
+def test_sides_are_those_that_the_model_takes():
+    with pytest.raises(ValueError, match="sides are multiples of 32 pixels"):
+        ImageCall(shape=IMAGE_SHAPES["amused-512"], side=272)
+    assert ImageCall(shape=IMAGE_SHAPES["amused-256"], side=272).tokens == 289
