@@ -1,6 +1,6 @@
 """Restore ten garments that the model never saw, one of each class, and draw the sheet.
 
-    python examples/restore_garments.py --data FOLDER --task sr4 --out garments.png
+    python examples/restore_garments.py --data FOLDER --task sr4 box-inpainting
 
 FOLDER holds Fashion-MNIST (Debian's package dataset-fashion-mnist, or its four .gz files). The
 images are the first test image of each class, nothing is selected; the model is told no class. Rows

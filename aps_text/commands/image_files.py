@@ -60,7 +60,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         default="mini-garments",
         metavar="FOLDER",
         help="an image model's folder, as recipes/mini_image exports it, MMaDA or aMUSEd "
-        "(default: mini-garments, which is not embedded yet)",
+        "(default: the embedded mini-garments)",
     )
     add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
     add(

@@ -1,10 +1,10 @@
 """An image model: tokenizer, masked prior and optionally a classifier.
 
-    model = load_image_model("my-garments")  # a folder that `recipes/mini_image` exported
+    model = load_image_model("mini-garments")  # or a folder that `recipes/mini_image` exported
     denoiser = model.denoiser({"class": "bag"}, rows=4, cfg_scale=0.5)
 
 A folder holds per part a JSON file of its sizes and a file of its weights. Embedded models, in
-`aps_text/weights/mini_image`, are loaded by name; none is embedded yet, `mini-garments` neither.
+`aps_text/weights/mini_image`, are loaded by name: `mini-garments`.
 """
 
 from __future__ import annotations

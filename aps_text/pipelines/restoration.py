@@ -1,6 +1,6 @@
 """`RestorationPipeline`: restores images from measurements with the sampler that steers text.
 
-pipe = RestorationPipeline.from_pretrained("my-garments")  # exported by `recipes/mini_image`
+pipe = RestorationPipeline.from_pretrained("mini-garments")
 measured = pipe.measure(images, "sr4")              # or Measurement(degradation, y, sigma)
 restored = pipe(measured, {"class": "bag"}, samples=4)
 restored.images                                     # (B, 4, C, H, W) in [-1, 1]
@@ -85,9 +85,8 @@ class RestorationPipeline:
         """Load an embedded image model by name, a folder of the same layout, MMaDA, or aMUSEd.
 
         Args:
-            name: of the model; a folder or hub id for MMaDA and aMUSEd (docs/image_models.md).
-                None is embedded yet, the default neither: give a folder that `recipes/mini_image`
-                exported.
+            name: of the model: an embedded one, a folder that `recipes/mini_image` exported, or a
+                folder or hub id for MMaDA and aMUSEd (docs/image_models.md).
             tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`. aMUSEd has
                 its own.
             device: of the weights.

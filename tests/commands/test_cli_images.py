@@ -161,7 +161,7 @@ BAD = [
     ("restore", ("one.png", "--task", "motion-blur"), "give its --task-seed\n"),
     ("restore", ("one.png", "one.png", *SR, "--simulate"), "two images are called 'one'"),
     ("restore", ("small.png", *SR, "--truth", "one.png", "two.png"), "got 2 for 1"),
-    ("restore", ("small.png", *SR, "--sigma", "0"), "sigma must be > 0, got 0"),
+    ("restore", ("small.png", *SR, "--sigma", "0"), "sigma must be >= 1e-06"),
     ("restore", ("small.png", *SR, "--samples", "0"), "samples must be at least 1, got 0"),
     ("restore", ("small.png", *SR, "--attribute", "kind"), "NAME=VALUE, got 'kind'"),
     ("restore", ("small.png", *SR, "--class", "bag"), "no attribute 'class'; this model knows"),

@@ -9,7 +9,6 @@ import pytest
 from paths import ROOT
 
 from aps_text.images.files import read_image
-from aps_text.pipelines.image_model import embedded_image_models
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,6 @@ def test_a_folder_without_the_files_is_named(example, tmp_path):
         example.first_of_each_class(tmp_path)
 
 
-@pytest.mark.skipif("mini-garments" not in embedded_image_models(), reason="not embedded")
 def test_the_sheet_and_the_figures(example, data, tmp_path, monkeypatch, capsys):
     arguments = ["--data", data, "--task", "sr4", "random-inpainting", "--out", tmp_path / "s.png"]
     monkeypatch.setattr(sys, "argv", ["restore_garments.py", *map(str, arguments)])

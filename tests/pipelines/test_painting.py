@@ -193,7 +193,7 @@ BAD = [
     (lambda p, i: p.edit(i, torch.ones(8, 8)), ValueError, "the same size"),
     (lambda p, i: p.edit(i[..., :8, :8], MASKS[0]), ValueError, r"images \(B, 1, 16, 16\), got"),
     (lambda p, i: p.edit(i.expand(2, -1, -1, -1), MASKS[0]), ValueError, "one image, got 2"),
-    (lambda p, i: p.edit(i, MASKS[0], keep_sigma=-1.0), ValueError, "sigma must be > 0, got -1"),
+    (lambda p, i: p.edit(i, MASKS[0], keep_sigma=-1.0), ValueError, "sigma must be >= 1e-06"),
     (lambda p, i: p.edit(i, MASKS[0], {"kind": "z"}), ValueError, "kind='z' is not one of a, b"),
     (lambda p, i: p.edit(i, MASKS[0], samples=0), ValueError, "samples must be at least 1"),
     (lambda p, i: p.edit(i, MASKS[0], style="mood"), TypeError, "pipe.style"),
@@ -208,7 +208,7 @@ BAD = [
     ),
     (lambda p, i: p.style(i[..., :8, :8]), ValueError, r"images \(B, 1, 16, 16\), got"),
     (lambda p, i: p.style(i, "mood"), ValueError, "statistic is one of channels"),
-    (lambda p, i: p.style(i, sigma=0), ValueError, "sigma must be > 0, got 0"),
+    (lambda p, i: p.style(i, sigma=0), ValueError, "sigma must be >= 1e-06"),
 ]
 
 
