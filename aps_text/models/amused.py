@@ -36,7 +36,7 @@ from ..core.protocols import Adapter, Denoiser, Where
 from .checkpoint import Checkpoint, quiet
 from .checkpoint_files import read_json
 from .diffusers_files import read_part
-from .guided import GuidedDenoiser, guided_by
+from .guided import guided_by_texts
 from .lora import new_adapter
 
 __all__ = ["AmusedDenoiser", "AmusedPrior", "load_amused"]
@@ -157,8 +157,6 @@ class AmusedPrior:
             ValueError: a negative scale, more adapted layers than the model has, or a grid that
                 the model cannot halve.
         """
-        if cfg_scale < 0:
-            raise ValueError(f"cfg_scale must be >= 0, got {cfg_scale}")
         layers = len(self.net.transformer_layers)
         adapted = layers if adapted_layers is None else adapted_layers
         if not 0 <= adapted <= layers:
@@ -171,9 +169,7 @@ class AmusedPrior:
             hidden, pooled = (torch.cat([known[text][k] for text in texts]) for k in (0, 1))
             return AmusedDenoiser(self, hidden, pooled, side, layers - adapted)
 
-        if not guided_by(texts, cfg_scale):
-            return bound(texts)
-        return GuidedDenoiser(bound(texts), bound([""] * len(texts)), cfg_scale)
+        return guided_by_texts(bound, texts, cfg_scale)
 
 
 @dataclass(frozen=True)

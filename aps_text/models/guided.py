@@ -9,7 +9,7 @@ computed once per step and reused.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +20,9 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Denoiser, Where
 
-__all__ = ["GuidedDenoiser", "guided_by"]
+__all__ = ["GuidedDenoiser", "guided_by_texts"]
 
 log = logging.getLogger(__name__)
-
-
-def guided_by(texts: Sequence[str], scale: float) -> bool:
-    """Whether there is a scale and a text to guide by; a scale alone is warned about."""
-    if scale and not any(texts):
-        log.warning("cfg_scale=%g guides towards a text, and no text is given: no effect", scale)
-    return bool(scale) and any(texts)
 
 
 @dataclass
@@ -89,3 +82,25 @@ class GuidedDenoiser:
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`."""
         return self.conditional.new_adapter(config, noise)
+
+
+def guided_by_texts(
+    bound: Callable[[Sequence[str]], Denoiser], texts: Sequence[str], scale: float
+) -> Denoiser:
+    """`bound(texts)`, guided away from `bound` of empty texts; where all are empty, there is no
+    guidance, and a warning says so.
+
+    Args:
+        bound: a denoiser with one row per text.
+        scale: w >= 0.
+
+    Raises:
+        ValueError: a negative scale.
+    """
+    if scale < 0:
+        raise ValueError(f"cfg_scale must be >= 0, got {scale}")
+    if scale and not any(texts):
+        log.warning("cfg_scale=%g guides towards a text, and no text is given: no effect", scale)
+    if not scale or not any(texts):
+        return bound(texts)
+    return GuidedDenoiser(bound(texts), bound([""] * len(texts)), scale)

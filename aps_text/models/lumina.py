@@ -29,7 +29,7 @@ from ..core.protocols import Adapter, Denoiser, Where
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
 from .checkpoint_files import read_headers
-from .guided import GuidedDenoiser
+from .guided import guided_by_texts
 from .llada import RENAMED, llada_config
 from .parts import ModelParts
 from .text_model import TextModel
@@ -137,8 +137,6 @@ class LuminaPrior:
             ValueError: a negative scale, an image that is not square, or see `prompt` and
                 `TransformerDenoiser.bind`.
         """
-        if cfg_scale < 0:
-            raise ValueError(f"cfg_scale must be >= 0, got {cfg_scale}")
         length = self.tokens if tokens is None else tokens
         side = math.isqrt(length)
         if side * side != length:
@@ -154,9 +152,7 @@ class LuminaPrior:
             )
             return RowsDenoiser(WindowDenoiser(inner, self.first), side, IDS["newline"])
 
-        if not cfg_scale:
-            return bound(texts)
-        return GuidedDenoiser(bound(texts), bound([""] * len(texts)), cfg_scale)
+        return guided_by_texts(bound, texts, cfg_scale)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ..text.prompt_encoding import encode_text
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
 from .checkpoint_files import check_sizes, read_headers
-from .guided import GuidedDenoiser, guided_by
+from .guided import guided_by_texts
 from .llada import RENAMED, llada_config
 from .parts import ModelParts
 from .text_model import TextModel
@@ -189,8 +189,6 @@ class MmadaPrior:
         Raises:
             ValueError: a negative scale, or see `TransformerDenoiser.bind`.
         """
-        if cfg_scale < 0:
-            raise ValueError(f"cfg_scale must be >= 0, got {cfg_scale}")
         length = self.tokens if tokens is None else tokens
 
         def bound(texts: Sequence[str]) -> WindowDenoiser:
@@ -203,6 +201,4 @@ class MmadaPrior:
             )
             return WindowDenoiser(inner, self.first)
 
-        if not guided_by(texts, cfg_scale):
-            return bound(texts)
-        return GuidedDenoiser(bound(texts), bound([""] * len(texts)), cfg_scale)
+        return guided_by_texts(bound, texts, cfg_scale)

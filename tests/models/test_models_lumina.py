@@ -13,6 +13,7 @@ import torch
 from checkpoints_lumina import write_lumina
 from checkpoints_mmada import MASK
 
+from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.lumina import FIRST, IDS, SYSTEM, LuminaPrior
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.verification.images import verify_images
@@ -160,3 +161,13 @@ def test_what_is_refused(tmp_path, prior):
     with pytest.raises(ValueError, match="makes square images here; got 20 tokens"):
         prior.denoiser(["a"], 20)
     assert LuminaPrior(prior.text).tokens == 1024
+
+
+def test_guidance_without_a_text_says_that_it_does_nothing(prior, caplog):
+    with caplog.at_level("WARNING"):
+        denoiser = prior.denoiser([""], 4, cfg_scale=2.0)
+    assert not isinstance(denoiser, GuidedDenoiser)
+    assert "cfg_scale=2 guides towards a text, and no text is given" in caplog.text
+    assert isinstance(prior.denoiser(["a dog"], 4, cfg_scale=2.0), GuidedDenoiser)
+    with pytest.raises(ValueError, match="cfg_scale must be >= 0, got -1"):
+        prior.denoiser(["a dog"], 4, cfg_scale=-1)
