@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from ..images.magvit import check_side
+from ..images.sliced_tokenizer import check_side
 from ..images.vq import VQTokenizer, factor_of
 from ..models.amused import load_amused
 from ..models.checkpoint import Checkpoint

@@ -20,8 +20,9 @@ from typing import Any, Protocol
 import torch
 
 from ..core.protocols import Denoiser
-from ..images.magvit import MagvitTokenizer, check_side
+from ..images.magvit import MagvitTokenizer
 from ..images.magvit_files import read_magvit
+from ..images.sliced_tokenizer import check_side
 from ..models.mmada import MAX_TEXT, MmadaPrior
 from ..models.registry import load
 from ..models.search import download
@@ -31,7 +32,7 @@ __all__ = ["PIXELS", "TextImageModel", "TextPrior", "load_text_image_model"]
 
 PIXELS = 2**18
 """Pixels whose activations the decoder holds at a time: about 5 GB with a gradient, one image of
-512 x 512; see `MagvitTokenizer.decode`."""
+512 x 512; see `SlicedTokenizer.decode`."""
 
 log = logging.getLogger(__name__)
 
