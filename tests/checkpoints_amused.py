@@ -108,7 +108,7 @@ def text_config(**changes):
 
 
 @lru_cache
-def tokenizer_files(pad: str = "!") -> dict[str, str]:
+def tokenizer_files(pad: str = "!", model_max_length: int = 77) -> dict[str, str]:
     """CLIP's tokenizer: its ids of beginning and end and its number of tokens, few real words."""
     vocab, _ = bpe()
     # CLIP's alphabet comes twice, the second time as the ends of words; `!` is 0.
@@ -133,7 +133,7 @@ def tokenizer_files(pad: str = "!") -> dict[str, str]:
         "clean_up_tokenization_spaces": True,
         "do_lower_case": True,
         "errors": "replace",
-        "model_max_length": 77,
+        "model_max_length": model_max_length,
         "tokenizer_class": "CLIPTokenizer",
         **named,
     }

@@ -87,7 +87,16 @@ def plan_command(args: argparse.Namespace) -> int:
     return 0
 
 
-OF_TEXT = ("load_in_8bit", "load_in_4bit", "gradient_checkpointing", "reward")
+OF_TEXT = {
+    "load_in_8bit": False,
+    "load_in_4bit": False,
+    "gradient_checkpointing": False,
+    "reward": None,
+    "reward_prompt": None,
+    "reward_dtype": None,
+    "prompt": 64,
+}
+"""Options of text with their defaults; refused for images."""
 
 
 def plan_image_command(args: argparse.Namespace) -> int:
@@ -95,8 +104,8 @@ def plan_image_command(args: argparse.Namespace) -> int:
     from ..core.config import APSConfig
     from ..planning.images import ImageCall, find_image_shape, plan_images
 
-    for name in OF_TEXT:
-        if getattr(args, name) not in (None, False):
+    for name, usual in OF_TEXT.items():
+        if getattr(args, name) != usual:
             raise ValueError(f"--{name.replace('_', '-')} has no use with --image; leave it out")
     options = {"schedule": "cosine", "steps": 15, **settings_in(args)}
     if "max_new_tokens" in options:

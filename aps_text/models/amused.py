@@ -33,6 +33,7 @@ from torch import Tensor
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
+from ..text.prompt_encoding import encode_text
 from .checkpoint import Checkpoint, quiet
 from .checkpoint_files import read_json
 from .diffusers_files import read_part
@@ -68,12 +69,24 @@ class AmusedPrior:
 
     def __post_init__(self) -> None:
         config = self.net.config
-        if not self.size <= self.model_mask < config.vocab_size:
+        if self.model_mask != config.vocab_size - 1 or self.model_mask < self.size:
             raise ValueError(
-                f"mask_token_id={self.model_mask} of {self.name}'s scheduler is no id behind its "
-                f"{self.size} image tokens, {self.size} .. {config.vocab_size - 1}"
+                f"mask_token_id={self.model_mask} of {self.name}'s scheduler is not the last id of "
+                f"its transformer, {config.vocab_size - 1}, behind {self.size} image tokens; take "
+                "the published files"
             )
-        own = self.text_encoder.config
+        own, tokenizer = self.text_encoder.config, self.tokenizer
+        if tokenizer.model_max_length != own.max_position_embeddings:
+            raise ValueError(
+                f"the tokenizer of {self.name} has model_max_length={tokenizer.model_max_length} "
+                f"and its text encoder {own.max_position_embeddings} positions; take the "
+                "published files"
+            )
+        if len(tokenizer) > own.vocab_size:
+            raise ValueError(
+                f"the tokenizer of {self.name} has {len(tokenizer)} tokens and its text encoder "
+                f"{own.vocab_size}; they do not belong together"
+            )
         for what, ours, theirs in (
             ("encoder_hidden_size", config.encoder_hidden_size, own.hidden_size),
             ("cond_embed_dim", config.cond_embed_dim, own.projection_dim),
@@ -103,7 +116,7 @@ class AmusedPrior:
     def longest(self) -> int:
         """Tokens of a text, with those of its beginning and end."""
         room: int = self.text_encoder.config.max_position_embeddings
-        return min(room, self.tokenizer.model_max_length)
+        return room
 
     def check_grid(self, tokens: int) -> int:
         """Tokens per side of an image.
@@ -122,21 +135,24 @@ class AmusedPrior:
 
     @torch.no_grad()
     def encode(self, text: str) -> tuple[Tensor, Tensor]:
-        """H `(1, 77, d)` and p `(1, d')` of a text, each encoded alone."""
-        tokenizer, longest = self.tokenizer, self.longest
-        count = len(tokenizer(text).input_ids)
-        if count > longest:
+        """H `(1, 77, d)` and p `(1, d')` of a text, each encoded alone.
+
+        Control tokens that are written in the text are plain text.
+        """
+        longest = self.longest
+        ids = encode_text(self.tokenizer, text, framed=True)
+        if len(ids) > longest:
             log.warning(
                 "the text has %d tokens and %s reads %d; the rest is cut: %.60s",
-                count - 2,
+                len(ids) - 2,
                 self.name,
                 longest - 2,
                 text,
             )
-        ids = tokenizer(
-            text, return_tensors="pt", padding="max_length", truncation=True, max_length=longest
-        ).input_ids
-        found = self.text_encoder(ids.to(self.device), output_hidden_states=True)
+            ids = [*ids[: longest - 1], ids[-1]]
+        ids += [self.tokenizer.pad_token_id] * (longest - len(ids))
+        read = torch.tensor([ids], device=self.device)
+        found = self.text_encoder(read, output_hidden_states=True)
         return found.hidden_states[-2], found.text_embeds
 
     def denoiser(

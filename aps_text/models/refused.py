@@ -36,7 +36,7 @@ class Refused:
 REFUSED = (
     Refused(
         "Show-o",
-        r".*/show-?o\b.*",
+        r".*/show-?o(?![a-z]).*",
         ("Showo",),
         r"$^",
         "it reads a text causally and an image in both directions, in the layout of Phi-1.5, and "
@@ -44,7 +44,7 @@ REFUSED = (
     ),
     Refused(
         "MMaDA-Parallel-A",
-        r".*/mmada-parallel-a\b.*",
+        r".*/mmada-parallel-a(?![a-z]).*",
         (),
         r"$^",
         "it draws an image and a text together from another image, which is not here; "
@@ -52,7 +52,7 @@ REFUSED = (
     ),
     Refused(
         "Meissonic",
-        r".*/(meissonic|monetico|muddit|editmgt)\b.*",
+        r".*/(meissonic|monetico|muddit|editmgt)(?![a-z]).*",
         ("MeissonicPipeline", "SymmetricTransformer2DModel"),
         r"$^",
         "its transformer's class is in no library, and code that comes with a checkpoint is never "
@@ -60,7 +60,7 @@ REFUSED = (
     ),
     Refused(
         "MaskBit",
-        r".*/maskbit\b.*",
+        r".*/maskbit(?![a-z]).*",
         ("MaskBit", "LFQBert"),
         r"maskbit.*\.(bin|pth|pt)",
         "its weights are published as pickles, which are never opened, and each of its tokens is "

@@ -6,6 +6,7 @@ denoiser = model.denoiser(["a red violin"], rows=1, cfg_scale=9.0)  # guidance_s
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 
@@ -26,6 +27,8 @@ __all__ = ["load_diffusers_image_model"]
 
 PIPELINES = ("AmusedPipeline", "AmusedImg2ImgPipeline", "AmusedInpaintPipeline")
 """What model_index.json may name for aMUSEd; the three have the same parts."""
+
+log = logging.getLogger(__name__)
 
 LUMINA = "LuminaDiMOOPipeline"
 
@@ -96,6 +99,9 @@ def load_diffusers_image_model(
         side = math.isqrt(lumina.tokens) * factor if size is None else size
         return TextImageModel(shown, VQTokenizer(net, side, side, at_most), lumina)
     prior = load_amused(folder, shown, device=place, dtype=number, factor=factor)
-    side = int(prior.net.config.sample_size) * factor if size is None else size
+    trained = int(prior.net.config.sample_size) * factor
+    side = trained if size is None else size
+    if side != trained:
+        log.warning("%s was trained for images of %d pixels a side, not %d", shown, trained, side)
     prior.check_grid((side // factor) ** 2)
     return TextImageModel(shown, VQTokenizer(net, side, side, at_most), prior)

@@ -85,4 +85,6 @@ def is_diffusers(name: str | Path, options: dict[str, Any]) -> bool:
     try:
         return (download(name, (INDEX,), *where) / INDEX).is_file()  # type: ignore[arg-type]
     except ValueError:
+        if re.search(r"amused|lumina-dimoo", name.lower()):
+            raise  # it is of this layout, and cannot be found
         return False

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from ..core.config import APSConfig
@@ -142,8 +143,13 @@ def find_image_shape(name: str) -> ImageShape:
     """The image shape of a preset or a published name.
 
     Raises:
-        ValueError: none of these.
+        ValueError: none of these; a folder, of which nothing is read.
     """
+    if Path(name).is_dir():
+        raise ValueError(
+            f"{name!r} is a folder, and images are planned by published names: "
+            f"{', '.join(IMAGE_SHAPES)}"
+        )
     key = name.lower().rstrip("/").rsplit("/", 1)[-1]
     if key in ("mmada", "mmada-8b-base", "mmada-8b-mixcot", "mmada-parallel-m"):
         key = "mmada-8b"

@@ -20,6 +20,7 @@ from worlds import noise_for
 from aps_text.core.config import APSConfig
 from aps_text.core.schedule import keep_masked, reveal_count, time_grid
 from aps_text.models.amused import load_amused
+from aps_text.pipelines.diffusers_image_model import load_diffusers_image_model
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
 
@@ -335,3 +336,33 @@ def test_without_diffusers_the_error_says_what_to_install(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ImportError, match=r"pip install 'aps-text\[diffusers\]'"):
         load_amused(small, "m")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"scheduler": {"mask_token_id": 8200}}, "mask_token_id=8200 .* the last id .* 8255"),
+        ({"tokenizer": {"model_max_length": 8}}, "model_max_length=8 and its text encoder 77"),
+        ({"text_encoder": {"vocab_size": 100}}, "has 49408 tokens and its text encoder 100"),
+    ],
+)
+def test_parts_that_are_not_published_together_are_refused(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load_amused(write_amused(tmp_path, changes=changes), "m")
+
+
+def test_control_tokens_in_a_text_are_text(prior):
+    one, other, plain = (
+        prior.encode(f"a {word} dog")[1]
+        for word in ("<|endoftext|> red", "<|endoftext|> green", "<|startoftext|>")
+    )
+    assert (one - other).abs().max() > 1e-3  # what follows is read
+    assert (one - plain).abs().max() > 1e-3
+
+
+def test_another_size_than_the_models_own_is_said(folder, caplog):
+    with caplog.at_level("WARNING"):
+        load_diffusers_image_model(folder)
+        assert not caplog.text
+        load_diffusers_image_model(folder, size=96)
+    assert "was trained for images of 64 pixels a side, not 96" in caplog.text

@@ -16,6 +16,8 @@ from aps_text.pipelines.restoration import RestorationPipeline
 IDS = [
     ("showlab/show-o-512x512", "Show-o", "Phi-1.5"),
     ("showlab/show-o", "Show-o", "MMaDA has the same image tokenizer"),
+    ("showlab/show-o2-1.5B", "Show-o", "Phi-1.5"),
+    ("markweber/maskbit_tokenizer_12bit", "MaskBit", "pickles"),
     ("tyfeld/MMaDA-Parallel-A", "MMaDA-Parallel-A", "from another image"),
     ("MeissonFlow/Meissonic", "Meissonic", "amused/amused-512 is of the same kind"),
     ("markweber/maskbit", "MaskBit", "pickles"),

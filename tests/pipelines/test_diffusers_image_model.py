@@ -190,7 +190,7 @@ def test_hub_ids_are_found_in_the_cache(folder, tmp_path):
     (repo / "refs" / "main").write_text(COMMIT)
     found = RestorationPipeline.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
     assert (found.model.name, found.size) == (name, (3, 64, 64))
-    with pytest.raises(TypeError, match="local_files_only, cache_dir: options of a model with a"):
+    with pytest.raises(ValueError, match="not found in the local cache"):
         RestorationPipeline.from_pretrained(
             "amused/amused-1024", local_files_only=True, cache_dir=tmp_path
         )

@@ -214,3 +214,17 @@ def test_sides_are_those_that_the_model_takes():
     with pytest.raises(ValueError, match="sides are multiples of 32 pixels"):
         ImageCall(shape=IMAGE_SHAPES["amused-512"], side=272)
     assert ImageCall(shape=IMAGE_SHAPES["amused-256"], side=272).tokens == 289
+
+
+def test_a_folder_is_not_planned_by_its_name(tmp_path):
+    (tmp_path / "mmada").mkdir()
+    with pytest.raises(ValueError, match="is a folder, and images are planned by published names"):
+        find_image_shape(str(tmp_path / "mmada"))
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--prompt", "9"), ("--reward-prompt", "7"), ("--reward-dtype", "float32")]
+)
+def test_options_of_text_are_refused(flag, value, capsys):
+    assert main(["plan", "--model", "amused-256", "--image", "256", flag, value]) == 2
+    assert f"{flag} has no use with --image" in capsys.readouterr().err
