@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import Ranked
@@ -53,6 +54,8 @@ def plan_command(args: argparse.Namespace) -> int:
         raise ValueError("give one of --load-in-8bit and --load-in-4bit, not both")
     if args.image is not None:
         return plan_image_command(args)
+    if re.search(r"(^|/)amused-\d+/?$", args.model.lower()):
+        raise ValueError(f"{args.model} draws images: give --image with their pixels per side")
     options = settings_in(args)
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None

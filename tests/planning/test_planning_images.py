@@ -228,3 +228,8 @@ def test_a_folder_is_not_planned_by_its_name(tmp_path):
 def test_options_of_text_are_refused(flag, value, capsys):
     assert main(["plan", "--model", "amused-256", "--image", "256", flag, value]) == 2
     assert f"{flag} has no use with --image" in capsys.readouterr().err
+
+
+def test_a_model_of_images_asks_for_their_size(capsys):
+    assert main(["plan", "--model", "amused/amused-256"]) == 2
+    assert "draws images: give --image" in capsys.readouterr().err
