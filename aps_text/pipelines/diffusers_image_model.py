@@ -14,7 +14,7 @@ import torch
 
 from ..images.sliced_tokenizer import check_side
 from ..images.vq import VQTokenizer, factor_of
-from ..models.amused import load_amused
+from ..models.amused_files import load_amused
 from ..models.checkpoint import Checkpoint
 from ..models.checkpoint_files import read_json
 from ..models.diffusers_files import WEIGHTS, pipeline_class, read_part

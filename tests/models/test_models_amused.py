@@ -19,7 +19,7 @@ from worlds import noise_for
 
 from aps_text.core.config import APSConfig
 from aps_text.core.schedule import keep_masked, reveal_count, time_grid
-from aps_text.models.amused import load_amused
+from aps_text.models.amused_files import load_amused
 from aps_text.pipelines.diffusers_image_model import load_diffusers_image_model
 
 diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
