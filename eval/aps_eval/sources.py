@@ -29,6 +29,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from aps_rewards.paths import typed_path
+
 __all__ = ["DATA_VARIABLE", "Record", "find_file", "is_data", "read_records"]
 
 DATA_VARIABLE = "APS_TEXT_DATA"
@@ -104,7 +106,7 @@ def bundled_names() -> list[str]:
 def is_data(name: str) -> bool:
     """Whether a name is that of a data file, by its suffix, or of a folder of a saved dataset."""
     path = Path(name.lower().removesuffix(".gz"))
-    return path.suffix in (*TEXTS, ".parquet") or Path(os.path.expanduser(name)).is_dir()
+    return path.suffix in (*TEXTS, ".parquet") or typed_path(name).is_dir()
 
 
 def find_file(name: str, data: str | Path | None = None) -> Path:
@@ -115,8 +117,8 @@ def find_file(name: str, data: str | Path | None = None) -> Path:
     """
     folder = data or os.environ.get(DATA_VARIABLE)
     tried = [
-        Path(os.path.expanduser(name)),
-        *([Path(os.path.expanduser(folder)) / name] if folder else []),
+        typed_path(name),
+        *([typed_path(folder) / name] if folder else []),
     ]
     for path in tried:
         if path.exists():

@@ -16,7 +16,6 @@ field mapping, or `hub:NAME` are accepted, too.
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import string
 from collections import Counter
@@ -25,6 +24,8 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from aps_rewards.paths import typed_path
 
 from .extraction import check_extraction
 from .fields import FieldError, as_column, as_messages, as_text, as_texts
@@ -314,7 +315,7 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     Raises:
         ValueError: no such task, an unknown or missing field, a file that would run code.
     """
-    path = Path(os.path.expanduser(spec))
+    path = typed_path(spec)
     if spec.startswith("hub:"):
         name, _, rest = spec[4:].partition(":")
         config, _, split = rest.partition(":")

@@ -10,12 +10,12 @@ other data with other kinds of faults, is for reporting, as independent evidence
 
 from __future__ import annotations
 
-import os
 from importlib.resources import files
 from pathlib import Path
 
 import torch
 
+from .paths import typed_path
 from .sequence_classifier import SequenceClassifier
 
 __all__ = ["AnswerQuality", "AnswerQualityReport"]
@@ -60,7 +60,7 @@ class AnswerQuality(SequenceClassifier):
         batch_size: int = 32,
     ) -> None:
         shipped = Path(str(files("aps_rewards"))) / "weights" / self._shipped
-        folder = shipped if weights is None else Path(os.path.expanduser(weights))
+        folder = shipped if weights is None else typed_path(weights)
         if not (folder / "model.safetensors").is_file():
             raise FileNotFoundError(
                 f"no weights at {folder / 'model.safetensors'}; make them with `python -m "

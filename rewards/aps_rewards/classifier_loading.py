@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from .guard import PASSED_ON, described
+from .paths import typed_path
 
 __all__ = [
     "differentiable_tensors",
@@ -110,7 +110,7 @@ def load_classifier(
     except Exception as error:  # from transformers, safetensors, tokenizers or torch
         what = described(error)
         if "ignore_mismatched_sizes" in what:  # it speaks of a report that is not shown
-            what = _misfit(Path(os.path.expanduser(source)))
+            what = _misfit(typed_path(source))
         raise ValueError(
             f"{str(source)!r} cannot be loaded as a reward model: {what}; download its files "
             "again, or compare its config.json with the published file"
@@ -128,7 +128,7 @@ def _loaded(
     hub: dict[str, Any],
     whole: bool,
 ) -> tuple[Any, Any]:
-    folder = Path(os.path.expanduser(source))
+    folder = typed_path(source)
     adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
     place = str(folder if folder.is_dir() else source)
     _check_depth(folder)

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from .guard import described, undisturbed
+from .paths import typed_path
 from .protocol import Reward, RewardInfo, describe, reward_name
 
 __all__ = [
@@ -273,7 +274,7 @@ def _is_factory(found: Any) -> bool:
 
 def _model(spec: str, options: dict[str, Any]) -> Reward:
     """A sequence-classification model from a folder or the hub."""
-    folder = Path(os.path.expanduser(spec))
+    folder = typed_path(spec)
     local = bool(spec) and folder.is_dir()
     if local and not any((folder / n).is_file() for n in ("config.json", "adapter_config.json")):
         raise ValueError(
@@ -377,7 +378,7 @@ def _options_of(found: Any) -> tuple[str, ...]:
 
 
 def _from_file(place: str) -> Any:
-    path = Path(os.path.expanduser(place))
+    path = typed_path(place)
     if not path.is_file():
         raise ValueError(f"no reward file {place!r} (looked in {path.absolute().parent})")
     spec = importlib.util.spec_from_file_location(f"_aps_reward_{path.stem}", path)

@@ -270,3 +270,9 @@ def test_a_weight_that_is_none_is_said_printably():
 def test_a_class_written_in_c_is_no_reward(found):
     with pytest.raises(TypeError, match="is a class written in C whose arguments are not known"):
         load_reward(found)
+
+
+@pytest.mark.parametrize("spec", ["~\n.\ud800", "~\ud800/a.py:f", "~\0", "~nobody-of-this-name/x"])
+def test_a_home_that_no_user_can_have_is_no_reward(spec):
+    with pytest.raises(ValueError, match="no reward"):
+        load_reward(spec)
