@@ -5,7 +5,7 @@
 
 First, once per state of the code, the tests run under `coverage`, which records which test reaches
 which line. Then each of a seeded sample of changes (`mutations`) replaces its module in a fork of a
-process that has imported everything else, and the tests that reach the line run, fastest first,
+process that has imported everything else, and the tests that reach the line run, nearest first,
 until one fails. The sample is ordered by a hash of seed and change, so edits elsewhere do not
 change it. `--again` tries the changes of an earlier run that survived or that no test reached, if
 their line is unchanged, against the tests of `--tests`. Nothing is written to the tree. Changes
@@ -283,8 +283,9 @@ def pytest_sessionfinish(session: Any) -> None:
 
 
 def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
-    """The tests that reach a line, fastest first; for a line that runs at import, those that reach
-    any line of its file, or else those of a test file that names its module."""
+    """The tests that reach a line, those that mirror its area first, and of both the fastest first;
+    for a line that runs at import, those that reach any line of its file, or else those of a test
+    file that names its module."""
     times: dict[str, float] = known["times"]
     own = known["lines"].get(mutant.file, {})
     nodes = set(own.get(str(mutant.line), []))
@@ -295,7 +296,8 @@ def tests_for(mutant: Mutant, known: dict[str, Any]) -> list[str]:
     nodes &= times.keys()
     chosen: list[str] = []
     spent = 0.0
-    for node in sorted(nodes, key=lambda n: times[n]):
+    own_folder = f"{mirrored(mutant.file)}/"
+    for node in sorted(nodes, key=lambda n: (not n.startswith(own_folder), times[n])):
         if len(chosen) >= 5 and spent + times[node] > SECONDS:
             break
         chosen.append(node)
@@ -470,8 +472,10 @@ def still_there(record: dict[str, Any], found: list[Mutant]) -> Mutant | None:
 
 def mirrored(file: str) -> str:
     """The folder of tests that mirrors a file's area."""
-    area = next(name for name, folder in AREAS.items() if (ROOT / file).is_relative_to(folder))
-    return f"tests/{area}"
+    for area, folder in AREAS.items():
+        if (ROOT / file).is_relative_to(folder):
+            return f"tests/{area}"
+    return "tests"
 
 
 def try_again(results: list[dict[str, Any]], found: list[Mutant], paths: list[str]) -> None:

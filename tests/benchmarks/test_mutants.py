@@ -141,3 +141,16 @@ def test_a_line_no_test_reaches_is_tried_against_tests_that_name_its_module(file
     some = next(mutants.mutations(file))
     assert mutants.tests_for(some, known) == ["test_g.py::c"]
     assert mutants.tests_for(some, {**known, "lines": {}}) == ["test_f.py::b", "test_f.py::a"]
+
+
+def test_tests_that_mirror_the_area_come_first(monkeypatch):
+    file = next(mutants.AREAS["core"].rglob("cost.py"))
+    some = next(mutants.mutations(file))
+    nodes = ["tests/eval/a.py::a", "tests/core/a.py::slow", "tests/core/a.py::fast"]
+    known = {
+        "lines": {some.file: {str(some.line): nodes}},
+        "times": dict(zip(nodes, (0.1, 3.0, 1.0), strict=True)),
+    }
+    assert mutants.tests_for(some, known) == [nodes[2], nodes[1], nodes[0]]
+    monkeypatch.setattr(mutants, "SECONDS", 0.0)  # five are tried whatever they take
+    assert len(mutants.tests_for(some, known)) == 3
