@@ -263,3 +263,16 @@ def test_seconds_are_measured_on_the_batches_of_one_of_the_processes(
     console = Console(file=io.StringIO())
     settling.cells_at_equal_cost(grid, Answerer(tiny_pipe()), items, tmp_path, me, console)
     assert set(found) == {asked}
+
+
+def test_a_cost_is_per_prompt_and_the_smallest_of_the_repeats(tmp_path):
+    shares = iter([3.0, 1.0, 2.0, 2.0, 5.0, 1.0])  # of two batches, three times
+    answerer = SimpleNamespace(
+        pipe=SimpleNamespace(batch_size=2),
+        for_tuning=lambda count_flops: answerer,
+        warm_up=lambda batch: None,
+        call=lambda batch: (SimpleNamespace(failures=[]), {"seconds": next(shares)}),
+    )
+    calibration = Calibration(tmp_path / "c.jsonl", answerer, "seconds", repeats=3)
+    # 3 x 2 + 1 x 1 = 7, then 2 x 2 + 2 x 1 = 6, then 5 x 2 + 1 x 1 = 11 for three prompts
+    assert calibration._measure(None, ["a", "b", "c"]) == 2.0

@@ -125,6 +125,8 @@ def test_given_tokens_stay_and_states_stream(name):
         assert state.z.shape == (batch, length)
         shown = state.revealed & (state.z != canvas.fill_id)
         assert state.z[shown].equal(state.candidates[shown])
+        assert (state.tilted[state.candidates == canvas.fill_id] == 0).all()
+        assert ((state.tilted >= 0) & (state.tilted <= 1 + 1e-9)).all()
     assert [state.step for state in result.trajectory] == list(range(len(result.trajectory)))
     assert not (result.z == SYMBOLS).any()
     assert (canvas.z == z).all()

@@ -174,6 +174,16 @@ def test_a_wrong_number_of_values_is_traced_to_its_row():
         call_reward(one_too_few, PROMPTS, ANSWERS)
     assert caught.value.index is None
 
+    def none_at_all(completions, **columns):
+        return []
+
+    message = r"returned 0 values for 1 completions, none for prompt 0 \('What is a v"
+    with pytest.raises(RewardError, match=message) as caught:
+        call_reward(none_at_all, PROMPTS[:1], ANSWERS[:1])
+    assert caught.value.index == 0
+    with pytest.raises(RewardError, match=r"0 values for 2 completions \(the first: "):
+        call_reward(none_at_all, PROMPTS[:2], ANSWERS[:2])
+
 
 def test_interrupts_pass_through():
     def stopped(**columns):
