@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 
+import accelerate
 import pytest
+import torch
 from aps_eval.run.processes import workers
 from aps_eval.store import read_rows
 from eval_tiny import run_tiny, tiny_grid
@@ -38,3 +40,25 @@ def test_two_processes_make_the_rows_of_one(tmp_path):
     assert {row.key: shown(row) for row in rows} == {row.key: shown(row) for row in one}
     assert "2 processes: 14 answers" in done.stdout
     assert done.stdout.count("seeds 0; rows in") == 1  # the first one speaks
+
+
+@pytest.mark.parametrize("accelerator", [True, False])
+def test_processes_are_on_the_cpu_where_there_is_nothing_else(monkeypatch, accelerator):
+    made = {}
+
+    class State:
+        process_index, num_processes, device = 1, 2, "somewhere"
+
+        def __init__(self, **options):
+            made.update(options)
+
+        def wait_for_everyone(self):
+            pass
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(accelerate, "PartialState", State)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerator)
+    me = workers()
+    assert made["cpu"] is not accelerator
+    assert made["timeout"].days >= 1
+    assert (me.number, me.size, me.device, me.first) == (1, 2, "somewhere", False)
