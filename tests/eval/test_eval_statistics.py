@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from aps_eval.report import statistics
 from aps_eval.report.statistics import by_prompt, difference, holm, mean_interval, sign_flip_p
 from aps_eval.report.summary import summarise
-from aps_eval.report.tables import records, show
+from aps_eval.report.tables import records, show, show_trials
 from rich.console import Console
 from test_eval_rows import row
 
@@ -188,3 +189,29 @@ def test_no_line_of_the_terminals_tables_is_broken():
     assert other.split()[:5] == ["aps", "2", "1.000", "[1.000,", "1.000]"]
     assert other.split()[-4:] == ["0.75", "no", "difference", "shown"]
     assert other.index("2") == one.index("2")  # columns stand under each other
+
+
+def test_up_to_its_limit_the_test_is_exact():
+    assert sign_flip_p(np.ones(statistics.EXACT)) == 2 / 2**statistics.EXACT
+    assert sign_flip_p(np.ones(statistics.EXACT + 1)) >= 1 / (statistics.DRAWS + 1)
+
+
+def test_a_gap_of_just_the_tolerance_is_a_tie(monkeypatch):
+    monkeypatch.setattr(statistics, "tolerance", lambda pairs: np.full(len(pairs), 0.5))
+    found = difference({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 1.0})
+    assert (found.wins, found.mean) == (0.75, 0.5)  # a tie and a win
+
+
+def test_trials_with_failures_say_how_many():
+    trial = {
+        "task": "t", "guide": "g", "label": "fk", "settings": {"n": 2}, "value": 0.5, "kept": None,
+        "failed": 0, "taken": True, "floor": None,
+    }  # fmt: skip
+    console = Console(file=io.StringIO(), width=200)
+    show_trials([trial, trial | {"failed": 3, "taken": False, "label": "svdd"}], None, console)
+    lines = {
+        line.split()[2]: line for line in console.file.getvalue().splitlines() if " n=" in line
+    }
+    assert "failed" not in lines["fk"]
+    assert "taken" in lines["fk"]
+    assert lines["svdd"].rstrip().endswith("3 failed")

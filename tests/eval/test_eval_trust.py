@@ -244,3 +244,10 @@ def test_task_files_of_the_harness_need_the_flag(tmp_path, monkeypatch, capsys, 
 
 def parsed(*flags):
     return build_parser().parse_args(["eval", *flags])
+
+
+@pytest.mark.parametrize("blank", ["{}", "{ }", "{\t}"])
+def test_a_field_without_a_name_is_no_field(tmp_path, blank):
+    path = str(lines(tmp_path / "asked.jsonl", [{"q": "why ?", " ": 9, "": 9}] * 5))
+    with pytest.raises(ValueError, match=r"is no \{field\}; write a brace itself twice"):
+        load_task(path, prompt=blank).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -28,6 +29,7 @@ from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particle_filter import ParticleFilter
 from aps_text.methods.particle_gibbs import ParticleGibbs
 from aps_text.methods.particles import ParticlePath, effective_size, systematic, take_ragged
+from aps_text.methods.pool import _Laws
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twist import log_twist
 from aps_text.methods.twisted_smc import TwistedSMC
@@ -499,3 +501,20 @@ def test_entrgis_optimiser_is_torchs_adam_with_its_defaults():
 
     usual = inspect.signature(torch.optim.Adam).parameters
     assert EntRGi().adam_eps == usual["eps"].default
+
+
+@pytest.mark.parametrize("heat", [0.5, 1.0])
+def test_a_pools_law_has_the_base_samplers_support_at_every_temperature(heat):
+    log_theta = torch.tensor([[0.6, 0.3, 0.1]]).log()
+    log_phi = torch.tensor([[0.1, 0.3, 0.6]]).log()
+    tilted = SimpleNamespace(log_theta=log_theta, log_phi=log_phi)
+    laws = _Laws.of(tilted, APSConfig(temperature=heat, top_p=0.8))
+    p, f = (
+        part if laws.ids is None else torch.zeros(1, 3).scatter(-1, laws.ids, part)
+        for part in (laws.p, laws.f)
+    )
+    base = log_theta.exp()[:, :2] ** (1 / heat)
+    assert p[0, 2] == f[0, 2] == 0  # beyond top-p
+    torch.testing.assert_close(p[:, :2].double(), (base / base.sum()).double())
+    other = log_phi.exp()[:, :2] ** (1 / heat)
+    torch.testing.assert_close(f[:, :2].double(), (other / other.sum()).double())

@@ -327,3 +327,8 @@ def test_a_filter_looks_at_every_step_but_the_first_and_tilts_none_unless_it_is_
         made = ParticleFilter(2, CONFIG, 0.7, twist, tilt=lambda *_, t=tilt: t, **options)
         list(made.run(denoiser, reward, canvas, noise_for(range(2))))
         assert looked == steps
+
+
+def test_a_point_on_the_border_of_two_particles_is_the_seconds():
+    log_weights = torch.tensor([[0.5, 0.5], [0.0, 1.0]]).log()
+    assert systematic(log_weights, torch.zeros(2)).tolist() == [[0, 1], [1, 1]]

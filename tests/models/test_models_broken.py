@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from aps_text.models.checkpoint_files import INDEX, Header, check_memory, read_headers
 from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
+from aps_text.text.prompt_encoding import ChatEncoder
 
 WEIGHTS = "model.safetensors"
 LAYER = "model.layers.2."
@@ -298,3 +299,36 @@ def test_an_adapters_folder_without_weights_is_refused(good, tmp_path):
 
 def test_what_loads_answers(good):
     assert APSPipeline(load(good / "sharded")).generate("Who?", steps=1, max_new_tokens=4).text
+
+
+class Turns:
+    """A tokenizer whose template is a function of the roles."""
+
+    added_tokens_decoder, all_special_tokens = {}, []
+
+    def __init__(self, template):
+        self.template = template
+
+    def apply_chat_template(self, messages, **options):
+        return self.template([message["role"] for message in messages])
+
+
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+
+
+def test_a_template_that_drops_the_system_message_and_takes_no_other_form_is_refused():
+    def silent(roles):
+        if "system" in roles:
+            return "Why?"
+        raise ZeroDivisionError("folded")
+
+    with pytest.raises(ValueError, match=r"chat template fails .*folded"):
+        ChatEncoder(Turns(silent)).rendered(CHAT)
+
+
+def test_of_two_failures_of_a_template_the_first_is_told():
+    def failing(roles):
+        raise ZeroDivisionError("as given" if "system" in roles else "folded")
+
+    with pytest.raises(ValueError, match=r"chat template fails .*as given"):
+        ChatEncoder(Turns(failing)).rendered(CHAT)

@@ -74,9 +74,12 @@ def all_defaults():
                     for inner in vars(value)
                     if not inner.startswith("_") and callable(getattr(value, inner))
                 }
+                for inner, constant in vars(value).items():
+                    if not inner.startswith("_") and isinstance(constant, PLAIN):
+                        found.setdefault(f"{module.__name__}.{name}", {})[inner] = shown(constant)
             for label, each in members.items():
                 if defaults := defaults_of(each):
-                    found[f"{module.__name__}.{label}"] = defaults
+                    found.setdefault(f"{module.__name__}.{label}", {}).update(defaults)
     return found
 
 

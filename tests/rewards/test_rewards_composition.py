@@ -169,3 +169,17 @@ def test_async_parts_are_awaited_together():
 
     assert score(WeightedSum([(slow, 1.0), (slow, 2.0)])) == [3.0] * 3
     assert peaks == [2, 1]
+
+
+def test_the_range_of_a_normalised_reward_is_known_from_two_scores_on():
+    def length(prompts, completions, **columns):
+        return [float(len(text)) for text in completions]
+
+    length.range = (0.0, 10.0)
+    reward = Normalised(length)
+    assert reward.range == (-math.inf, math.inf)
+    reward.observe(["?"], ["a"])
+    assert reward.range == (-math.inf, math.inf)
+    reward.observe(["?"], ["abc"])
+    mean, scale = reward.statistics
+    assert reward.range == ((0 - mean) / scale, (10 - mean) / scale)
