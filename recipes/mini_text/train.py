@@ -16,7 +16,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,7 +28,7 @@ from recipes.mini_text.generate import asked
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of
 from recipes.word_knowledge.text_model import keep_heap, load_weights, train, unused_pieces
-from recipes.word_knowledge.trainer import Recipe, Trainer
+from recipes.word_knowledge.trainer import Recipe, Trainer, add_options, chosen
 from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 __all__ = ["CANVAS", "MiniTextData", "answer_line", "mark_lines"]
@@ -147,13 +147,17 @@ def main() -> None:
     parser.add_argument("--from-export", type=Path, default=EMBEDDED, help="start from this export")
     parser.add_argument("--device", default="cpu")
     own = Recipe(
-        canvas=CANVAS, first_epoch=24, workers=1, learning_rate=5e-4, head_factor=1.0, minutes=600
+        canvas=CANVAS,
+        shorter=(24, 32),
+        first_epoch=24,
+        workers=1,
+        learning_rate=5e-4,
+        head_factor=1.0,
+        minutes=600,
     )
-    for name, value in asdict(own).items():
-        kind = int if name == "steps" else type(value)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
+    add_options(parser, own)
     args = parser.parse_args()
-    recipe = Recipe(**{name: getattr(args, name) for name in asdict(own)})
+    recipe = chosen(args)
     if args.device != "cpu" and recipe.workers > 1:
         raise ValueError(f"--workers {recipe.workers}: on {args.device} it is 1")
     args.work.mkdir(parents=True, exist_ok=True)

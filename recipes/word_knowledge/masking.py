@@ -8,6 +8,7 @@ the sampler, once a stop token is committed, fills all later positions with `[PA
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -108,6 +109,17 @@ def mask_canvas(
     return z, weight * (z == ids.mask)
 
 
+def own_lengths(
+    answers: list[list[int]], lengths: Sequence[int], generator: torch.Generator
+) -> torch.Tensor:
+    """A canvas length for each answer `(B,)`, drawn from those of `lengths` that hold it."""
+    table = torch.tensor(sorted(lengths))
+    fits = table > torch.tensor([len(answer) for answer in answers])[:, None]
+    first = fits.int().argmax(1)  # the shortest that fits
+    u = torch.rand(len(answers), generator=generator)
+    return table[first + (u * (len(table) - first)).long()]
+
+
 def make_batches(
     prompts: list[list[int]],
     answers: list[list[int]],
@@ -118,16 +130,26 @@ def make_batches(
     generator: torch.Generator,
     full: float = 0.2,
     tail: float = 0.1,
+    shorter: Sequence[int] = (),
 ) -> list[Batch]:
     """Mask a pool of rows, sort them by length and cut it into batches of about `budget` tokens.
 
     `prompts` hold `[CLS] question [SEP]`, `answers` the bare answer pieces. The order of the
     batches is random.
+
+    Args:
+        shorter: further lengths of a canvas. A row gets one of these and `canvas_length`, of those
+            that hold its answer, with equal probability; so most rows cost fewer positions, and
+            the model learns to answer at each length.
     """
     canvas = canvas_of(answers, canvas_length, ids)
     t = draw_times(len(answers), full, generator)
     z, weight = mask_canvas(canvas, t, ids, tail, generator)
-    kept = (z != ids.pad).sum(1).tolist()
+    attended = (z != ids.pad).sum(1)
+    if shorter:
+        own = own_lengths(answers, (*shorter, canvas_length), generator)
+        attended = torch.minimum(attended, own)
+    kept = attended.tolist()
     lengths = [len(p) + k for p, k in zip(prompts, kept, strict=True)]
     order = sorted(range(len(prompts)), key=lengths.__getitem__)
     batches, start = [], 0

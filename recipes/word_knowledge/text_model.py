@@ -18,7 +18,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,7 +34,7 @@ from recipes.word_knowledge.pruned_tokenizer import (
     pruned_ids,
 )
 from recipes.word_knowledge.scoring import exact_match
-from recipes.word_knowledge.trainer import IDS, Recipe, Trainer
+from recipes.word_knowledge.trainer import IDS, Recipe, Trainer, add_options, chosen
 from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 __all__ = [
@@ -135,6 +134,7 @@ def batches(
             generator=generator,
             full=recipe.full,
             tail=recipe.tail,
+            shorter=recipe.shorter,
         ):
             if number >= skip:
                 yield batch
@@ -228,11 +228,9 @@ def main() -> None:
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument("--from-export", type=Path, default=None, help="start from this export")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    for name, value in asdict(Recipe()).items():
-        kind = int if name == "steps" else type(value)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=value)
+    add_options(parser, Recipe())
     args = parser.parse_args()
-    recipe = Recipe(**{name: getattr(args, name) for name in asdict(Recipe())})
+    recipe = chosen(args)
     args.work.mkdir(parents=True, exist_ok=True)
     handlers: list[logging.Handler] = [
         logging.FileHandler(args.work / "train.log"),

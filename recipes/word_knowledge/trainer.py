@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ from transformers import BertForMaskedLM
 from recipes.precision import half_precision
 from recipes.word_knowledge.masking import Batch, TokenIds
 
-__all__ = ["IDS", "Recipe", "Trainer", "batch_loss"]
+__all__ = ["IDS", "Recipe", "Trainer", "add_options", "batch_loss", "chosen"]
 
 IDS = TokenIds()
 
@@ -36,12 +37,30 @@ class Recipe:
     workers: int = 2
     pool_rows: int = 1536
     canvas: int = 24
+    shorter: tuple[int, ...] = ()
     full: float = 0.2
     tail: float = 0.1
     vocabulary: int = 8000
     seed: int = 0
     first_epoch: int = 0
     save_minutes: float = 10.0
+
+
+def add_options(parser: argparse.ArgumentParser, recipe: Recipe) -> None:
+    """An option for each hyper-parameter, with the values of `recipe` as defaults."""
+    for name, value in asdict(recipe).items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, tuple):
+            parser.add_argument(option, type=int, nargs="*", default=value)
+        else:
+            kind = int if name == "steps" else type(value)
+            parser.add_argument(option, type=kind, default=value)
+
+
+def chosen(args: argparse.Namespace) -> Recipe:
+    """The recipe that the options of `add_options` ask for."""
+    values = {field.name: getattr(args, field.name) for field in fields(Recipe)}
+    return Recipe(**values | {"shorter": tuple(values["shorter"])})
 
 
 def batch_loss(model: BertForMaskedLM, batch: Batch) -> torch.Tensor:
