@@ -13,7 +13,15 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Batch", "TokenIds", "canvas_of", "cut_after_stop", "draw_times", "make_batches"]
+__all__ = [
+    "Batch",
+    "TokenIds",
+    "canvas_of",
+    "cut_after_stop",
+    "draw_times",
+    "make_batches",
+    "own_lengths",
+]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from recipes.word_knowledge.masking import (
     draw_times,
     make_batches,
     mask_canvas,
+    own_lengths,
 )
 
 IDS = TokenIds()
@@ -93,3 +94,28 @@ def test_cut_keeps_masks_before_the_stop_token():
 def test_an_answer_too_long_is_refused():
     with pytest.raises(ValueError, match="at most 11 do"):
         canvas_of([[9] * LENGTH], LENGTH, IDS)
+
+
+@given(answers, st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_shorter_canvases_hold_their_answers(rows, seed):
+    prompts = [[IDS.cls, 5 + i, IDS.stop] for i in range(len(rows))]
+    batches = make_batches(
+        prompts, rows, canvas_length=LENGTH, budget=200, ids=IDS, full=1.0, shorter=(4, 8),
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    for batch in batches:
+        for ids, target in zip(batch.ids, batch.target, strict=True):
+            answer = rows[int(ids[1]) - 5]
+            length = int((ids == IDS.mask).sum())
+            assert length in {4, 8, LENGTH}
+            assert length > len(answer)
+            assert target[3 : 3 + length].tolist() == answer + [IDS.stop] * (length - len(answer))
+
+
+def test_each_length_that_fits_is_as_likely():
+    rows = [[9] * 3] * 3000 + [[9] * 5] * 3000
+    drawn = own_lengths(rows, (4, 8, 12), torch.Generator().manual_seed(0))
+    short, long = drawn[:3000], drawn[3000:]
+    assert all(abs(float((short == n).float().mean()) - 1 / 3) < 0.04 for n in (4, 8, 12))
+    assert all(abs(float((long == n).float().mean()) - 1 / 2) < 0.04 for n in (8, 12))
