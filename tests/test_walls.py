@@ -14,7 +14,7 @@ from paths import ROOT
 
 # A layer may import itself and what stands below it.
 LAYERS = [
-    ["aps_text.core", "aps_rewards"],
+    ["aps_text.core", "aps_rewards", "aps_text.tensor_files"],
     ["aps_text.methods", "aps_text.models", "aps_text.text", "aps_text.images"],
     ["aps_text.pipelines"],
     ["aps_text.planning", "aps_text.verification", "aps_text.demo", "aps_eval"],

@@ -17,12 +17,13 @@ import torch
 from torch import Tensor
 
 from ..core.codebook import LFQCodebook
+from ..tensor_files import read_tensors
 from .magvit_layers import GROUPS, CoderSizes, Magvit
 
 __all__ = ["FILES", "read_magvit", "sizes_of"]
 
 FILES = ("pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.safetensors")
-FLOATS = ("F64", "F32", "F16", "BF16")
+TABLES = "quantize."  # the beginning of the codes' names
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -35,8 +36,8 @@ def read_magvit(folder: str | Path, device: torch.device | str, dtype: torch.dty
             contradict each other, numbers that are not finite, or codes in another order.
     """
     folder = Path(folder)
-    stored = _read(_weight_file(folder))
-    codes = {key: stored.pop(key) for key in list(stored) if key.startswith("quantize.")}
+    stored = read_tensors(_weight_file(folder), TABLES)
+    codes = {key: stored.pop(key) for key in list(stored) if key.startswith(TABLES)}
     name = repr(folder.name)
     sizes = sizes_of({key: tuple(value.shape) for key, value in stored.items()}, name)
     with torch.device("meta"):
@@ -121,24 +122,6 @@ def _weight_file(folder: Path) -> Path:
         "Take the published file of that name, or convert the weights with "
         "safetensors.torch.save_file"
     )
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-            for key, kind in kinds.items():
-                if kind not in FLOATS and not key.startswith("quantize."):
-                    raise ValueError(
-                        f"{path}: {key!r} is stored as {kind}; weights are floating point"
-                    )
-            return {key: file.get_tensor(key) for key in kinds}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no safetensors file, or is cut off ({error}); download it again"
-        ) from error
 
 
 def _check_tensors(stored: Mapping[str, Tensor], expected: Shapes, name: str) -> None:

@@ -21,13 +21,14 @@ from typing import Any
 
 import torch
 
+from ..tensor_files import FLOATS
+
 __all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "read_headers"]
 __all__ += ["read_json", "stored_dtype"]
 
 INDEX = "model.safetensors.index.json"
 LARGEST_JSON = 2**26  # bytes of a configuration
 LARGEST_HEADER = 10**8  # bytes, the limit of the safetensors format
-FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 DTYPES = ("float64", "float32", "float16", "bfloat16")
 AGAIN = "download it again, or take it from where the other files came from"
 

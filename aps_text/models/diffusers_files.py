@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..tensor_files import read_tensors
 from .checkpoint import check_finite, frozen
-from .checkpoint_files import FLOATS, check_sizes, read_json
+from .checkpoint_files import check_sizes, read_json
 from .modes import outside_modes
 
 __all__ = ["INDEX", "WEIGHTS", "import_diffusers", "pipeline_class", "read_part"]
@@ -99,7 +100,7 @@ def read_part(
             f"{str(error).splitlines()[0] if str(error) else ''}); compare it with the published "
             "file"
         ) from error
-    stored = _read(folder / part, name)
+    stored = read_tensors(_weight_file(folder / part, name))
     _check(stored, net.state_dict(), name, kind)
     wanted = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
     net.load_state_dict(wanted, assign=True)
@@ -113,9 +114,7 @@ SIZES = (
 )
 
 
-def _read(folder: Path, name: str) -> dict[str, Tensor]:
-    from safetensors import SafetensorError, safe_open
-
+def _weight_file(folder: Path, name: str) -> Path:
     path = folder / WEIGHTS
     if not path.is_file():
         others = sorted(f.name for f in folder.iterdir() if f.suffix in (".bin", ".safetensors"))
@@ -123,19 +122,7 @@ def _read(folder: Path, name: str) -> dict[str, Tensor]:
             f"{name} has no {WEIGHTS}{f', only {others[0]}' if others else ''}; take the published "
             "file of that name (variants and pickled weights are not read)"
         )
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-            for key, kind in kinds.items():
-                if kind not in FLOATS:
-                    raise ValueError(
-                        f"{path}: {key!r} is stored as {kind}; weights are floating point"
-                    )
-            return {key: file.get_tensor(key) for key in kinds}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is no safetensors file, or is cut off ({error}); download it again"
-        ) from error
+    return path
 
 
 def _check(
