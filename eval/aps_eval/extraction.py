@@ -9,11 +9,12 @@
     {pattern: REGEX}   the group `found` (or the first that took part) of the last match
 
 An equation after "the answer is" gives its last side that is a single number (`2 * 3 = 6`). What
-is denied ("not 5 but 6", "cannot say yes", "not (A)") and what is only asked ("Is it 5? No") is
-skipped; yes and no answer a question that names an answer (`boolean`: "Is it true? No" is false).
-"No" before a noun ("no doubt") is no answer. Several answers together are none: "5 or 6", "between
-3 and 5", "1,2,3", "2+3" without its result, "A, B", "yes and no". A box holds a number and its
-unit, or none (2x, 5i). See `number_groups`.
+is denied ("not 5 but 6", "cannot say yes", "not (A)", "(A) is wrong") and what is only asked ("Is
+it 5? No", "The answer is 5? No") is skipped; the options repeated from a question ("(A) cat (B)
+dog") choose none; yes and no answer a question that names an answer (`boolean`: "Is it true? No"
+is false). "No" before a noun ("no doubt") is no answer. Several answers together are none: "5 or
+6", "between 3 and 5", "1,2,3", "2+3" without its result, "A, B", "yes and no". A box holds a number
+and its unit, or none (2x, 5i). See `number_groups`.
 
 All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
 something.
@@ -31,7 +32,21 @@ __all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
 
 BEHIND = 500
 """Maximal distance in characters between the words "the answer is" and the answer."""
-_LEAD = r"\banswer(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
+_SAID = (
+    r"(?:\b{}[\"']?(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
+    r"|\b(?:[Aa]ntwort|[Rr]éponse|[Rr]espuesta|[Rr]isposta|[Rr]esposta|[Оо]твет)"
+    r"(?:\s+(?:ist|est|es|è|é)\b\s*:?|\s*:)\s*|(?:答案|回答|答え|정답)\s*[是为為は은]?\s*:?\s*"
+    r"|<(?:final_)?answer>\s*)"
+)
+_LEAD = _SAID.format("answer")
+_WRONG = re.compile(
+    r"[)\]\"'}]*\s+(?:(?:is|are|was|were|would be|seems|looks|must be)\s+"
+    r"(?:(?:also|both|all|clearly|obviously|simply|just|definitely|certainly|a|the)\s+)*"
+    r"(?:wrong|incorrect|false|ruled out|not|untrue|impossible|trap|distractor)\b"
+    r"|(?:is|are|was|were|ca|does|could|would)n't\b|cannot be\b|can not be\b)",
+    re.I,
+)
+"""What follows an answer that is denied."""
 
 _RESULT = re.compile(
     r"(?:\s?[A-Za-z]+)?[\s,;)]*(?:(?:which|that|this|it|so)\s+)?(?:[=≈]|\b(?:is|are|equals?|makes?|gives?)\b)\s*[-+$€£¥₹]*",
@@ -107,9 +122,12 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     for lead in (r"####\s*", _LEAD):
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
             line = text[match.end() : match.end() + BEHIND].split("\n")[0]
-            if found := _stated(line if lead != _LEAD else _clause(line)):
+            said = line if lead != _LEAD else _clause(line)
+            if re.fullmatch(r"[\s\W]*[\d.,]+[\s\W]*\?.*", line, re.S):
+                continue  # the answer is 5? No
+            if found := _stated(said):
                 return found[0]
-    every = [one for one in statements(text) if not one.denied]
+    every = [one for one in statements(text) if not one.denied and not _WRONG.match(text, one.end)]
     meant = [one for one in every if one.text is not None or one.undecided]
     if not meant:
         return None
@@ -125,9 +143,10 @@ def in_box(content: str) -> tuple[str | None] | None:
     an unknown before it and its unit is there (2x, 5i, \\pi/2)."""
     if re.search(r"\d\s*!|\\\{.*,.*\\\}|[,;].*=", content):  # a factorial, a set, two unknowns
         return (None,)
-    found = _stated(normal_text(content))
+    found = _stated(normal_text(re.sub(r"^\s*[-−]\s+", "-", content.replace("~", " "))))
     if found is None or found[0] is None:
         return (None,) if re.search(r"\d", content) else found  # x^2
+    content = re.sub(r"^\s*-\s+", "-", content.replace("~", " "))
     bare = _QUOTED.sub(lambda m: m[1] if re.search(r"\d", m[1]) else " ", content)
     side = re.split(r"[=≈]|\\approx", bare)[-1]
     text = normal_text(re.sub(r"(?<=\d)\s+(?=[A-Za-z](?![A-Za-z]))", "", side))
@@ -210,8 +229,9 @@ def _stated(text: str) -> tuple[str | None] | None:
     if (spoken := re.match(r"\W*(?:exactly |about |a total of )?", text)) and re.match(
         rf"(?:{NUMBER_WORDS})\b(?! of\b)", text[spoken.end() :], flags=re.I
     ):
-        return (spoken_statement(text).text,)
-    own = [one for one in statements(text) if not one.denied]
+        stated = spoken_statement(text)
+        return None if stated is None else (stated.text,)
+    own = [one for one in statements(text) if not one.denied and not _WRONG.match(text, one.end)]
     if not own:
         return None
     between = text[own[0].end : own[1].start] if len(own) > 1 else None
@@ -230,18 +250,21 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         return _mentioned(text, choices)
     if re.fullmatch(r"\W*[A-Z](?:\W+[A-Z])+\W*", text) and len(set(re.findall("[A-Z]", text))) > 1:
         return None  # A, B
-    lead = _LEAD.replace(
-        "answer", "(?:[Aa]nswer|(?:[Cc]orrect |[Rr]ight )?(?:[Cc]hoice|[Oo]ption))"
+    lead = _SAID.format(
+        "(?:[Aa]nswer|ANSWER|(?:[Cc]orrect |[Rr]ight )?(?:[Cc]hoice|[Oo]ption|[Ll]etter))"
     )
     patterns = (
         lead
-        + r"[\"']?(?:[Oo]ption\s+)?[\"']?"
+        + r"(?:[\"'{]|\\\()*(?:[Oo]ption\s+)?[\"']?"
         + rf"(?:[(\[]([A-Za-z])[)\]]|{_CAPITAL}|([a-z])(?=[.)\"']*\s*$))",
-        r"\\boxed\{\s*[({\[]*([A-Za-z])[)}\]]*\s*\}",
+        r"\\boxed\{\s*[({\[]*([A-Za-z])(?:[)}\]]*\s*\}|[.):]\s|[)}\]]+\s)",
         r"[(\[]([A-Z])[)\]]",
-        r"\b[Oo]ption\s+([A-Z])\b|\b[Oo]ption\s+([a-z])(?=[.)]*\s*$)",
-        r"(?:^|\n)\s*([A-Z])(?:[.):,](?:\s|$)|\s*(?:\n|$))",
-        r"^\(?([a-z])\)?[.]?$",
+        r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)\s+(?:([A-Z])\b|[(\[]?([a-z])(?=[.)\]]*\s*$))",
+        r"(?<![\w'])([A-Z])(?=\s+(?:is|would be)\s+(?:(?:the|my)\s+)?(?:\w+\s+)?"
+        r"(?:correct|right|true|answer|choice)\b)",
+        r"\b(?:choose|pick|select|chose|say|go with)\s+([B-HJ-Z]|[AI](?=[.!,;]*\s*$))\b(?!['-])",
+        r"(?:^|\n)\s*[\"']?([A-Z])(?:[.):,](?![\w'])|[.)](?=\w{2})|\s-\s|[\"'.!]*\s*(?:\n|$))",
+        r"^[\"'(\[]*([a-z])[\"')\].!]*$",
     )
     for pattern in patterns:
         flags = 0 if pattern != patterns[0] else re.M
@@ -249,7 +272,7 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         if not every:
             continue
         found = [one for one in every if not denied(text, one)]
-        if not found or _several(text, found[-1]):
+        if not found or _several(text, found[-1]) or _options(text, found):
             return None
         return next(group for group in found[-1].groups() if group).upper()
     return None
@@ -277,16 +300,38 @@ def _several(text: str, found: re.Match[str]) -> bool:
     return DENIED.search(re.sub(r"[\s\W]*$", " ", before[: partner.start(1)])) is None
 
 
+def _options(text: str, found: Sequence[re.Match[str]]) -> bool:
+    """Whether letters are those of a list of options (A, B, ... in order, none of them chosen)."""
+    groups = [next(i for i, group in enumerate(one.groups(), 1) if group) for one in found]
+    letters = "".join(one[at] for one, at in zip(found, groups, strict=True))
+    if len(letters) < 2 or letters != _LETTERS[: len(letters)]:
+        return False
+    before = text[found[-2].end() : found[-1].start(groups[-1])]
+    return _CHOSEN.search(before) is None
+
+
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_CHOSEN = re.compile(
+    r"\b(?:so|thus|therefore|hence|but|then|is|are|be|choose|pick|select|answer|say|with|instead|not)\b",
+    re.I,
+)
+
+
 def denied(text: str, found: re.Match[str]) -> bool:
-    """Whether "not", "never", "rather than", ... is directly before a match or inside its lead."""
+    """Whether "not", "never", "rather than", ... is directly before a match or inside its lead, or
+    "is wrong", "is not", ... directly behind it."""
     first = next((i for i in range(1, len(found.groups()) + 1) if found[i]), 0)
+    if _WRONG.match(text, found.end(first)):
+        return True
     before = text[max(0, found.start(first) - NEAR) : found.start(first)]
+    if re.search(r"[.!?;]\s+\W*$", before):
+        return False  # it begins a sentence
     return DENIED.search(re.sub(r"[\s\W]*$", " ", before)) is not None
 
 
 def yes_no(answer: str, choices: Sequence[str] = ()) -> str | None:
     """`yes` or `no`."""
-    text = normal_text(answer).lower()
+    text = normal_text(re.sub("[–—―]", " - ", answer)).lower()
     asked = _asked(text, _YES_NO)
     return _either(asserted(text, or_all=False), _YES_NO, first=True, asked=asked)
 
@@ -317,7 +362,7 @@ EXTRACTIONS: dict[str, Callable[[str, Sequence[str]], str | None]] = {
 def _word_pattern(words: Mapping[str, str]) -> str:
     """A pattern whose group is one of the words, "no" only where it is an answer."""
     one_of = "|".join(rf"no(?!\s+(?!(?:{_NO_ALONE})\b)[a-z])" if w == "no" else w for w in words)
-    return rf"({one_of})(?!'?\w)"
+    return rf"({one_of})(?!['-]?\w)"
 
 
 def _asked(text: str, words: Mapping[str, str]) -> str | None:
@@ -356,7 +401,11 @@ def _one_of(
     text: str, found: Sequence[re.Match[str]], any_word: str, words: Mapping[str, str]
 ) -> str | None:
     """The last word found that is not negated; None if it is one of two ("true/false")."""
-    meant = [one for one in found if not _negated(text, one.start(1))]
+    meant = [
+        one
+        for one in found
+        if not _negated(text, one.start(1)) and not _WRONG.match(text, one.end(1))
+    ]
     if not meant:
         return None
     both = rf"(?<!\w){any_word}\W*?{_ALSO}(?:not\b\s*|also\s*|\W)*{any_word}"
@@ -370,17 +419,47 @@ def _negated(text: str, at: int) -> bool:
 
 
 def _mentioned(text: str, choices: Sequence[str]) -> str | None:
-    """The choice that is mentioned last; a name inside a longer name does not count."""
-    spots = []
+    """The choice that is mentioned first after "the answer is", else the one mentioned last; a name
+    inside a longer name does not count."""
+    for lead in reversed(list(re.finditer(_LEAD, text, flags=re.I))):
+        said = _clause(text[lead.start() : lead.end() + BEHIND].split("\n")[0])
+        if any(not denied(said, found) for found, _ in _mentions(said, choices)):
+            return _chosen(said, choices, first=True)
+    return _chosen(text, choices, first=False)
+
+
+def _mentions(text: str, choices: Sequence[str]) -> list[tuple[re.Match[str], str]]:
+    """Every mention of a choice that is in no longer one, denied or not."""
+    every = []
     for one in choices:
-        whole = rf"(?<!\w)(?<!\d[.,])({re.escape(one)})(?!\w)(?![.,]\d)"
-        found = [m for m in re.finditer(whole, text, flags=re.I) if not denied(text, m)]
-        if found:
-            spots.append((found[-1].end(), len(one), one))
-    if not spots:
+        number = r"(?<!\^)(?<!(?<!\d)-)" if one[:1].isdigit() else ""
+        whole = rf"(?<!\w)(?<!\d[.,]){number}({re.escape(one)})(?!\w)(?![.,]\d)"
+        every += [(found, one) for found in re.finditer(whole, text, flags=re.I)]
+    spans = [found.span() for found, _ in every]
+    longest = [
+        (found, one)
+        for found, one in every
+        if not any(
+            start <= found.start() and found.end() <= end and end - start > len(found[0])
+            for start, end in spans
+        )
+    ]
+    return sorted(longest, key=lambda mention: mention[0].start())
+
+
+def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
+    """The first or last choice that is mentioned and not denied; None if it is one of several."""
+    every = _mentions(text, choices)
+    no = [denied(text, found) for found, _ in every]
+    meant = [at for at, denial in enumerate(no) if not denial]
+    if not meant:
         return None
-    end, _, chosen = max(spots)
-    before = text[: end - len(chosen)]
-    others = "|".join(re.escape(one) for one in choices if one.lower() != chosen.lower())
-    joined = rf"(?<!\w)(?:{others})[\"')]*{_OTHER}(?:(?:an?|the)\s+)?[\"'(]*$"
-    return None if others and re.search(joined, before, re.I) else chosen
+    at = meant[0 if first else -1]
+    for one, other in ((at - 1, at), (at, at + 1)):
+        if one < 0 or other == len(every) or every[one][1].lower() == every[other][1].lower():
+            continue
+        between = text[every[one][0].end() : every[other][0].start()]
+        apart = no[one] and re.fullmatch(r"[\s,;.-]+", between)  # not Paris, London
+        if not apart and re.fullmatch(rf"[\"')]*{_OTHER}(?:(?:an?|the)\s+)?[\"'(]*", between, re.I):
+            return None
+    return every[at][1]

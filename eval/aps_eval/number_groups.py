@@ -5,6 +5,7 @@
     alternatives  5 or 6, 5 kg or 6 kg, 5 vs 6                              undecided
     list          1,2,3  1, 2 and 3  5 and 6                                undecided
     expression    2+3, 10 - 3, 2 * x, (2)(3), 2 plus 3, 5 out of 6          undecided
+    measure       1 hour 30 minutes, 6 ft 2 in, 5 dollars and 30 cents      undecided
 
 Numbers in words are read by the same rules (`three or four`). An undecided group has no text.
 """
@@ -63,10 +64,34 @@ _BETWEEN = re.compile(
 _AFTER_BETWEEN = re.compile(r"\bbetween\s+\W*$", re.I)
 _OPERATOR = re.compile(
     rf"{_WORD}\s*[)\]}}]*\s*(?:[-+*×·÷/^]|\*\*|\b(?:plus|minus|times)\b)\s*{_OPEN}"
-    rf"|\s?%?\s*[)\]]*\s*(?:x|mod|(?:out )?of(?: the)?|over|by|(?:multiplied|divided) by)\s+{_OPEN}"
+    rf"|\s?(?:%|percent|per cent)?\s*[)\]]*\s*(?:x|mod|(?:more|less|fewer|greater) than"
+    rf"|(?:raised )?to the (?:power|exponent)(?: of)?"
+    rf"|(?:out )?of(?: the)?|over|by|(?:multiplied|divided) by)\s+{_OPEN}"
     rf"|\s*[)\]]\s*[(\[]\s*[-+]?",
     re.I,
 )
+_SMALLER = (  # a measure in two units: the larger, the smaller
+    (r"h(?:ou)?rs?|h", r"m(?:in(?:ute)?s?)?"),
+    (r"m(?:in(?:ute)?s?)?", r"s(?:ec(?:ond)?s?)?"),
+    (r"days?", r"h(?:(?:ou)?rs?)?"),
+    (r"weeks?", r"days?"),
+    (r"months?", r"weeks?|days?"),
+    (r"years?|yrs?", r"months?|weeks?|days?"),
+    (r"f(?:ee|oo)?t|'", r"in(?:ch(?:es)?)?|\""),
+    (r"yards?", r"f(?:ee|oo)?t"),
+    (r"km|kilomet(?:er|re)s?", r"m(?:et(?:er|re)s?)?"),
+    (r"m|met(?:er|re)s?", r"cm|centimet(?:er|re)s?"),
+    (r"kg|kilograms?", r"g(?:rams?)?"),
+    (r"lbs?|pounds?", r"oz|ounces?|pence"),
+    (r"dollars?|euros?", r"cents?"),
+)
+_MEASURED = [
+    (
+        re.compile(rf"\s?(?:{large})\.?\s*(?:,|and|&|,\s*and)?\s*", re.I),
+        re.compile(rf"\s?(?:{small})(?!\w)", re.I),
+    )
+    for large, small in _SMALLER
+]
 _ORDERED = re.compile(r"\s*[<>≤≥]\s*(?:[A-Za-z]\s*[<>≤≥]\s*)?[-+]?")
 _LIST = re.compile(rf"\s*(?:[,;&]\s*(?:and\b|or\b)?|\band\b)\s*{_OPEN}", re.I)
 _OPENING = re.compile(
@@ -101,9 +126,11 @@ def statements(text: str) -> list[Statement]:
     ]
 
 
-def spoken_statement(text: str) -> Statement:
-    """What the number words state with which a text begins."""
+def spoken_statement(text: str) -> Statement | None:
+    """What the first number words of a text state; None if it has none."""
     found = spoken_numerals(text)
+    if not found:
+        return None
     group, kinds = found[:1], set()
     while len(group) < len(found) and (kind := _joined(text, group, found[len(group)])):
         group.append(found[len(group)])
@@ -146,9 +173,12 @@ def _joined(text: str, group: Sequence[Numeral], other: Numeral) -> str:
         return "tolerance"
     if _ALTERNATIVE.fullmatch(between) or _RANGE.fullmatch(between) or _ORDERED.fullmatch(between):
         return "range"
-    if (unit := _SAME_UNIT.fullmatch(between)) and re.match(
-        rf"\s?{unit[1]}\b", text[other.end : other.end + NEAR], re.I
-    ):
+    behind = text[other.end : other.end + NEAR]
+    if any(large.fullmatch(between) and small.match(behind) for large, small in _MEASURED):
+        return "list"
+    if one.in_words and other.in_words and between in (" ", "-"):
+        return "list"  # nineteen eighty-four
+    if (unit := _SAME_UNIT.fullmatch(between)) and re.match(rf"\s?{unit[1]}\b", behind, re.I):
         return "range"
     if _AFTER_BETWEEN.search(before) and _BETWEEN.fullmatch(between):
         return "range"

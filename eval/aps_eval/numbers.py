@@ -3,16 +3,22 @@
     thousands   1,234,567  1 234 567  1'234'567  1_234  1{,}234  1\\,234  12,34,567; 1.234.567 too
     decimals    3.5  .5  3,5  1.234,5; a comma before three digits marks thousands (not in 0,125)
     fractions   3/4  \\frac{3}{4}  ½; mixed: 3 1/2  3½  3\\frac{1}{2}
-    powers      2^3, 2**3 is 8; 3 x 10^8, 3e8; 5 million, 5k, 5M; 2 dozen
-    signs       a dash next to the digits that does not touch a word before it; minus 5, negative 5
+    powers      2^3, 2**3 is 8; 3 x 10^8, 3e8; 5 million, 5 hundred thousand, 5 bn, 5k, 5M, 5万;
+                2 dozen
+    parts       1 and a half, 2 and three quarters
+    signs       a dash next to the digits that does not touch a word before it, or after a sign of
+                equality, a colon, `is` or a brace (= - 5); minus 5, negative 5
     units       $5  5%  5 kg  5kg  4th: the number without them
     no number   times and ratios (10:30), ranges and dates (5-10, 2026-11-28, 5/6/26), versions
                 (1.2.3), digits inside a word (H2O, COVID-19, 0x1F), a number under a root, or
-                followed by a root, pi, a variable (2x, 5i) or a non-integer power; wrong digit
-                groups (1,234,5); a division by zero (5/0)
+                followed by a root, pi, a variable (2x, 5i) or a non-integer power (5 squared);
+                wrong digit groups (1,234,5); a division by zero (5/0); a period (0.(3)); a day, a
+                month and a year (28 November 2026)
+    denied      not 5, rather than 5, less than 5, > 5: what is beside it is meant
     a list      1,2,3: several numbers; see `number_groups` for what is stated together
-    words       twenty-one, three hundred and five, minus five; only if there are no digits, and
-                not before a fraction (three quarters, one point five)
+    words       twenty-one, three hundred and five, two dozen, twenty-first, minus five; only if
+                there are no digits, and not before or after a fraction (three quarters, one point
+                five, half a million)
 
 Powers, fractions and mixed numbers are exact; results are text (`1234.50`, `-7/2`).
 """
@@ -38,6 +44,8 @@ __all__ = [
 _DASHES = "−‐‑‒–—―﹘﹣－➖"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MARKUP = re.compile(r"\*\*|__|\\(?:text|mathrm|mathbf|left|right|!)(?![a-zA-Z])\s*|\\?\$")
+_DOLLARS = re.compile(r"(?<![\w\\$])(?:US|CA|AU|NZ|HK|SG|NT|[ACRS])\\?\$(?=\s?\d)")
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _LATEX = {
     **{r"\,": " ", r"\;": " ", r"\:": " ", "\\ ": " ", "{,}": ",", r"\%": "%"},
     **{r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\approx": "≈", r"\sqrt": "√", r"\pm": "±"},
@@ -48,26 +56,49 @@ _QUOTED = r"[1-9]\d{0,2}(?:(?:'\d{3})+|(?:_\d{3})+)(?:[.,]\d+)?"
 _DOTTED = r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
 _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 _CHUNK = re.compile(
-    r"(?<![\w.^√])(?<!√[\[({])(?<!sqrt\()(?<![A-Z]-)(?!0[xX][\da-fA-F])\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
+    r"(?<![\w.^√])(?<!√[\[({])(?<!sqrt\()(?<![A-Z]-)(?!0(?:[xX][\da-fA-F]|[oObB]\d))\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
 )
 _SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
 _GOES_ON = re.compile(
+    r"\.?\(\d+\)|h\d|[\u0304\u0305]|\s(?:squared|cubed|factorial)\b(?!\s(?:[ck]?m|met|f[eo]{1,2}t|inch))|"
     r"\s?[})]?\s?(?:\^(?!\{?\s?\\circ)|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)"
     r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
 )
 _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = re.compile(rf"\s({'|'.join(_SCALES)})\b", re.I)
+_OTHER_SCALES = {
+    **{"lakh": 5, "lakhs": 5, "crore": 7, "crores": 7, "mn": 6, "mln": 6, "mio": 6, "bn": 9},
+    **{"bln": 9, "tn": 12},
+}
+_EASTERN = {**{"千": 3, "万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}}
+_SCALE = re.compile(
+    rf"\s({'|'.join([*_SCALES, *_OTHER_SCALES])})\b|\s?([{''.join(_EASTERN)}])", re.I
+)
 _LETTERS = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
 _LETTER = re.compile(rf"({'|'.join(_LETTERS)})\b(?!['.-]?\w)")
 _DOZEN = re.compile(r"\s(?:dozens?)\b", re.I)
 DENIED = re.compile(
-    r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of)|n't)\s+"
+    r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of|nowhere near|far from"
+    r"|anything but|no longer|(?<!no )(?<!not )"
+    r"(?:less|fewer|more|greater|higher|lower|larger|smaller) than)"
+    r"|n't)\s+"
     r"(?:(?:a|an|the|just|only|exactly|equal to|be|say|think|believe|claim|sure|certain|that|it"
     r"|it's|is|answer|option|choice|pick|choose|necessarily|really|simply|clearly)\s+)*[-+€£¥₹(]*$",
     re.I,
+)
+
+_BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
+"""A strict bound; no arrow, no `>>`, no quotation mark of a line."""
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
+_MONTH = (
+    "Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
+    "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
+)
+_DATE = re.compile(
+    rf"\b\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?(?:{_MONTH})\.?,?\s+\d{{4}}\b"
+    rf"|\b(?:{_MONTH})\.?\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}\b"
 )
 
 _ONES = {
@@ -80,16 +111,31 @@ _TENS = {
     **{"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50},
     **{"sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90},
 }
-NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_SCALES])
+NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_SCALES, "dozen"])
 _SPOKEN = re.compile(
-    rf"(?<![\w-])(?:(?:minus|negative)\s+)?(?:a\s+(?=(?:{'|'.join(_SCALES)})\b))?"
+    rf"(?<!\w)(?<!\w-)(?<!\bno )(?:(?:minus|negative)\s+)?"
+    rf"(?:a\s+(?=(?:{'|'.join(_SCALES)}|dozen)\b))?"
     rf"(?:(?:{NUMBER_WORDS})\b(?:(?:\s+and\s+|\s+|-)(?=(?:{NUMBER_WORDS})\b))?)+",
     re.I,
 )
 
 
 _PART = r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
-_IN_PARTS = re.compile(rf"\s*-?(?:and\s+(?:a|an|one|two|three)\s+)?(?:{_PART})\b|\s*point\b", re.I)
+_PART += "|thousandths?|millionths?"
+_IN_PARTS = re.compile(
+    rf"\s*-?(?:and\s+(?:a|an|one|two|three)\s+)?(?:{_PART})\b|\s*(?:point|dot)\b", re.I
+)
+_OF_PARTS = re.compile(rf"\b(?:(?:point|dot)|(?:{_PART})(?:\s+of)?(?:\s+an?)?)\s+$", re.I)
+_PARTS = {
+    **{"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6},
+    **{"eighth": 8, "tenth": 10, "hundredth": 100, "thousandth": 1000, "millionth": 10**6},
+}
+_AND_PARTS = re.compile(rf"\s+and\s+(an?|one|two|three|four|five)\s+({_PART})\b", re.I)
+_ORDINALS = [
+    *["first", "second", "third", "fourth", "fifth"],
+    *["sixth", "seventh", "eighth", "ninth"],
+]
+_ORDINAL = re.compile(rf"(?:\s+|-)({'|'.join(_ORDINALS)})\b", re.I)
 
 NEAR = 60
 """Maximal number of characters before a number in which a sign or negation is looked for."""
@@ -117,7 +163,12 @@ def normal_text(text: str) -> str:
     """A text with one kind of dash, space, apostrophe and digit, and without LaTeX markup."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
     text = re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
+    text = re.sub(r"(?:\{\s*)?(?<!\d)(-?\d+)\s*\\over\s*(-?\d+)(?:\s*\})?", r"\\frac{\1}{\2}", text)
+    text = _DOLLARS.sub("", text)
+    text = re.sub(r"((?:[=≈:({\[]|\bis|####)\s*)[-−]\s(?=[$€£¥₹]?\s?\d)", r"\1-", text)
     text = "".join(map(_character, text))
+    text = re.sub(rf"(?<=[{_IDEOGRAPHS}])(?=[-+.\d])", " ", text)
+    text = re.sub(r"(?<=\d)(?<!\b0)\s?[xX]\s?(?=\d)", "×", text)
     text = re.sub(r"(?<=[\d)])\s?\*\*\s?(?=[-+(]?\d)", "^", text)
     text = re.sub(r"(?<!\w)_([-+]?\d[\d.,]*)_(?!\w)", r"\1", text)
     text = re.sub(
@@ -126,19 +177,24 @@ def normal_text(text: str) -> str:
     text = _MARKUP.sub("", re.sub(r"\.\.+(?=\d)", " … ", text))
     for name, sign in _LATEX.items():
         text = text.replace(name, sign)
-    fraction = r"(?:(\d)\s*)?\\[dtc]?frac\s*\{\s*\{?(-?[\d.,]+)\}?\s*\}\s*\{\s*\{?([\d.,]+)\}?\s*\}"
-    text = re.sub(fraction, lambda m: f"{m[1] + ' ' if m[1] else ''}{m[2]}/{m[3]}", text)
+    fraction = (
+        r"(?:(\d)\s*)?\\[dtc]?frac\s*\{\s*\{?(-?[\d.,]+)\}?\s*\}\s*\{\s*\{?(-?[\d.,]+)\}?\s*\}"
+    )
+    text = re.sub(fraction, _over, text)
     return re.sub(r"(\d)\s*‹", r"\1 ", text).replace("‹", "").replace("⁄", "/")
 
 
 def numerals(text: str) -> list[Numeral]:
     """The numerals of a text from `normal_text`, in order, including those that are no number."""
     parts = _pieces(text)
+    dates = [date.span() for date in _DATE.finditer(text)]
     found: list[Numeral] = []
     at = 0
     while at < len(parts):
         start, end, plain = parts[at]
         at += 1
+        if any(first <= start < last for first, last in dates):
+            plain = None
         if plain is not None and "," in plain:  # a list
             for one in re.finditer(r"\d+(?:\.\d+)?", text[start:end]):
                 found.append(Numeral(start + one.start(), start + one.end(), one[0]))
@@ -153,8 +209,12 @@ def numerals(text: str) -> list[Numeral]:
             plain, end = f"{plain}e{_LETTERS[after[1]]}", after.end()
         elif plain is not None and plain.isdigit() and (after := _DOZEN.match(text, end)):
             plain, end = str(12 * int(plain)), after.end()
-        elif plain is not None and "/" not in plain and (after := _SCALE.match(text, end)):
-            plain, end = f"{plain}e{_SCALES[after[1].lower()]}", after.end()
+        elif plain is not None and (after := _AND_PARTS.match(text, end)):
+            plain, end = _with_parts(plain, after), after.end()
+            if _SCALE.match(text, end):
+                plain = None  # 1 and a half million
+        elif plain is not None and "/" not in plain:
+            plain, end = _scaled(plain, text, end)
         while at < len(parts) and parts[at][0] < end:  # the 10 of "x 10^3"
             at += 1
         before = text[max(0, start - NEAR) : start]
@@ -162,8 +222,28 @@ def numerals(text: str) -> list[Numeral]:
         minus = (sign is not None and sign[1] == "-") or _SIGN_WORD.search(before) is not None
         if plain is not None and minus:
             plain = f"-{plain}"
-        found.append(Numeral(start, end, plain, DENIED.search(before) is not None))
+        denied = DENIED.search(before) or (_BOUND.search(before) and not _TAG.search(before))
+        found.append(Numeral(start, end, plain, bool(denied)))
     return found
+
+
+def _scaled(plain: str, text: str, end: int) -> tuple[str, int]:
+    """A number and its end, with the powers of ten that follow it in words."""
+    power = 0
+    while after := _SCALE.match(text, end):
+        word = (after[1] or after[2]).lower()
+        power += {**_SCALES, **_OTHER_SCALES, **_EASTERN}[word]
+        end = after.end()
+    return (f"{plain}e{power}" if power else plain), end
+
+
+def _with_parts(plain: str, parts: re.Match[str]) -> str | None:
+    """A whole number and a fraction in words; None for any other number before it."""
+    if not plain.isdigit():
+        return None
+    count = 1 if parts[1] in ("a", "an") else _ONES[parts[1]]
+    value = int(plain) + Fraction(count, _PARTS[parts[2].lower().removesuffix("s")])
+    return f"{value.numerator}/{value.denominator}"
 
 
 def spoken_numerals(text: str) -> list[Numeral]:
@@ -174,8 +254,13 @@ def spoken_numerals(text: str) -> list[Numeral]:
             words = text[start:end]
             value = _spoken(words)
             before = text[max(0, start - NEAR) : start]
-            minus = re.match("minus|negative", words, re.I) and value
-            of_parts = _IN_PARTS.match(text, end) or re.search(r"\bpoint\s+$", before)
+            if value % 10 == 0 and value % 100 >= 20 and (last := _ORDINAL.match(text, end)):
+                value, end = value + 1 + _ORDINALS.index(last[1].lower()), last.end()
+            sign = _SIGN.search(before)
+            minus = value and (
+                re.match("minus|negative", words, re.I) or (sign is not None and sign[1] == "-")
+            )
+            of_parts = _IN_PARTS.match(text, end) or _OF_PARTS.search(before)
             plain = None if value >= 10**30 or of_parts else f"{'-' if minus else ''}{value}"
             found.append(Numeral(start, end, plain, DENIED.search(before) is not None, True))
     return found
@@ -193,6 +278,13 @@ def as_number(text: str) -> Fraction | None:
         return Fraction(above) / Fraction(below or 1)
     except (ValueError, ZeroDivisionError):
         return None
+
+
+def _over(found: re.Match[str]) -> str:
+    """A LaTeX fraction as `3/4` with its sign in front, after a whole number if there is one."""
+    whole, above, below = found.groups()
+    sign = "-" if above.startswith("-") != below.startswith("-") else ""
+    return f"{whole + ' ' if whole else ''}{sign}{above.lstrip('-')}/{below.lstrip('-')}"
 
 
 def _pieces(text: str) -> list[tuple[int, int, str | None]]:
@@ -327,8 +419,8 @@ def _each_spoken(text: str, start: int, end: int) -> list[tuple[int, int]]:
             found[-1:] = [(begin, right)]
         if value is not None:
             part += value
-        elif word == "hundred":
-            part = (part or 1) * 100
+        elif word in ("hundred", "dozen"):
+            part = (part or 1) * (100 if word == "hundred" else 12)
         elif word in _SCALES:
             part = 0
         before = word
@@ -342,8 +434,8 @@ def _spoken(words: str) -> int:
             value = _ONES.get(word, _TENS.get(word, 0))
             tens = part % 100 >= 20 and part % 10 == 0 and 0 < value < 10
             part = part + value if part == 0 or tens or part % 100 == 0 else value
-        elif word == "hundred":
-            part = (part or 1) * 100
+        elif word in ("hundred", "dozen"):
+            part = (part or 1) * (100 if word == "hundred" else 12)
         elif word in _SCALES:
             total += (part or 1) * 10 ** _SCALES[word]
             part = 0
@@ -362,6 +454,8 @@ def _character(one: str) -> str:
         return str(unicodedata.decimal(one))
     if kind == "Zs":
         return " "
+    if kind == "Sc" and one not in "€£¥₹":
+        return "€"
     if kind == "No" and "⁄" in (parts := unicodedata.normalize("NFKC", one)):
         return "‹" + parts  # ½; the mark separates it from a digit before it
     if "！" <= one <= "～":

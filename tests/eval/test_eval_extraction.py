@@ -85,6 +85,90 @@ def test_letters(answer, found):
     assert extract("choice", answer) == found
 
 
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("(B) is right; (A) is wrong", "B"),
+        ("A is wrong. B is right.", "B"),
+        ("(A) is wrong, so (B)", "B"),
+        ("(A) cannot be, so (B)", "B"),
+        ("C because (A) is wrong", None),
+        ("(A) cat (B) dog", None),
+        ("A. cat\nB. dog", None),
+        ("A. cat\nB. dog\nAnswer: B", "B"),
+        ("(A) no; (B) no; (C) yes; (D) no", None),
+        ("(A) is a trap, so (B)", "B"),
+        ("\\boxed{B. 5}", "B"),
+        ("\\boxed{(B) cat}", "B"),
+        ("\\boxed{AB}", None),
+        ("The answer is \\(B\\)", "B"),
+        ("The answer is \\text{B}", "B"),
+        ('"C"', "C"),
+        ("C - dog", "C"),
+        ("C.dog", "C"),
+        ("C is correct", "C"),
+        ("C is the answer", "C"),
+        ("C is incorrect", None),
+        ("I choose C", "C"),
+        ("I choose a dog", None),
+        ("I would say A dog", None),
+        ("option (c)", "C"),
+        ("U.S. people", None),
+        ('{"answer": "B", "why": "A is no dog"}', "B"),
+        ("<answer>B</answer>", "B"),
+        ("答案是B。", "B"),
+        ("Antwort: B", "B"),
+    ],
+)
+def test_letters_in_other_clothes(answer, found):
+    assert extract("choice", answer) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("The answer is Paris. London is in England.", "Paris"),
+        ("The answer is Paris because London is in England.", "Paris"),
+        ("The answer is not Paris but London.", "London"),
+        ("Not Paris, London", "London"),
+        ("Not Paris or London", None),
+        ("London is right, Paris is wrong", "London"),
+        ("Paris isn't it. London", "London"),
+        ("It is not New York", None),
+        ("The answer is unclear: Paris or London", None),
+        ("York", "York"),
+        ("The answer is that I like Paris", "Paris"),
+    ],
+)
+def test_words_are_read_after_the_answer_is_and_denied_behind(answer, found):
+    assert extract("choice", answer, ["Paris", "London", "New York", "York"]) == found
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [("-5", None), ("x^5", None), ("5-6", None), ("5/6", None), ("5, not 6", "5"), ("is 5", "5")],
+)
+def test_choices_that_are_numbers(answer, found):
+    assert extract("choice", answer, ["5", "6"]) == found
+
+
+@pytest.mark.parametrize(
+    ("how", "answer", "found"),
+    [
+        ("yes_no", "no-one knows", None),
+        ("yes_no", "the yes-man", None),
+        ("yes_no", "No—it is not", "no"),
+        ("yes_no", "It is yes–I think", "yes"),
+        ("yes_no", "Yes is wrong", None),
+        ("yes_no", "No, yes is wrong", "no"),
+        ("boolean", "True is wrong", None),
+        ("boolean", "False is right, true is incorrect", "false"),
+    ],
+)
+def test_a_word_that_is_said_to_be_wrong_or_part_of_another(how, answer, found):
+    assert extract(how, answer) == found
+
+
 def test_words_to_choose_from():
     words = ["car", "sports car", "ash"]
     assert extract("choice", "A Sports Car is fast.", words) == "sports car"

@@ -170,6 +170,82 @@ The answer is ≈ 5|5
 12 34|34
 The answer is 100 200|100200
 a hundred|100
+The answer is − 5|-5
+The answer is - ₹5|-5
+The answer is - 5|-5
+The answer is — 5|5
+\boxed{- 5}|-5
+3 - 8 = - 5|-5
+It is 10 - 3 = 7|7
+- 5 apples|5
+The answer is -₽5|-5
+The answer is US$5|5
+The answer is C$1,234|1234
+The answer is 5 hundred|5e2
+The answer is 5 hundred thousand|5e5
+The answer is $1.5 bn|1.5e9
+The answer is 5 lakh|5e5
+The answer is 5万|5e4
+The answer is two dozen|24
+The answer is a dozen|12
+The answer is half a dozen|None
+half a million|None
+a quarter of a million|None
+The answer is 1 and a half|3/2
+The answer is 2 and three quarters|11/4
+The answer is 1 and a half million|None
+The answer is 6 ft 2 in|None
+It takes 1 hour 30 minutes|None
+It takes 1 hour and 30 minutes.|None
+The answer is 1h30|None
+The answer is 5 dollars and 30 cents|None
+It took 2 hours, 5 people came|5
+The answer is 28 November 2026|None
+On November 28, 2026 4 people came|4
+May 5 people come|5
+The answer is less than 5|None
+The answer is > 5|None
+The answer is not > 5 but 4|4
+The answer is <b>5</b>|5
+-> 5|5
+x = 3 => 5|5
+The answer is at least 5|5
+The answer is no less than 5|5
+It is 3 more than 5|None
+3 more than 5 is 8|8
+5 to the power of 2|None
+5 to the power of 2 is 25|25
+5 squared|None
+5 squared is 25|25
+an area of 5 squared metres|5
+10 percent of 50|None
+10 percent of 50 is 5|5
+#### 3x4=12|12
+The answer is 3x4|None
+The answer is \frac{3}{-4}|-3/4
+The answer is \frac{-3}{-4}|3/4
+The answer is {1 \over 2}|1/2
+\boxed{5~\text{cm}}|5
+The answer is 0.(3)|None
+The answer is 0.3̅|None
+The answer is 0o17|None
+答案是5|5
+所以答案是 -5。|-5
+Die Antwort ist 1.234,5 (aus 3)|1234.5
+The answer is -two|-2
+The answer is —two|-2
+The answer is no one|None
+The answer is nineteen eighty four|None
+The answer is twenty twenty six|None
+The answer is twenty-first|21
+The answer is three dot five|None
+The answer is 6? No, 5.|5
+The answer is nowhere near 6, it is 5|5
+6 is right, 5 is wrong|6
+5 isn't it|None
+{"answer": 5, "confidence": 0.9}|5
+{"answer":-5,"n":3}|-5
+<answer>5</answer> n=3|5
 """  # a text, a bar, and what is found in it
 
 
@@ -240,6 +316,7 @@ def test_braces_in_a_box_are_balanced():
 
 def test_long_runs_are_read_in_one_pass():
     runs = ["1 000 ", "1,", "one ", "- ", "9", "1 ", "answer is ", "\\boxed{", "1/", "1 2/3 ", "2^"]
+    runs += ["\n", "< ", "5 h ", "0.(3) ", "is - ", "\u7b54\u6848 ", "{1 \\over "]
     for run in [*runs, "one hundred and ", "\\boxed", "\\frac{1}"]:
         extract("number", run * 5_000)  # in the square of its length this would take an hour
     assert extract("number", "2^99999") is None
@@ -390,6 +467,7 @@ def test_a_number_and_its_unit_in_a_box(content):
         ("5 million or 6 million", None),
         ("1,234 or 1,235", None),
         ("1,234", "1234"),
+        ("So it is\n> 5", "5"),
         ("Is it 5? No.", None),
         ("Is it 5? Yes.", "5"),
         ("Is it 5? No, it is 6.", "6"),
@@ -411,3 +489,23 @@ def test_what_stands_around_a_number(said, found):
 @pytest.mark.parametrize("text", ["1/2e3", "1,2,3e4", "--e5", "1/0e2"])
 def test_a_power_of_what_is_no_plain_number_is_none(text):
     assert extract("number", f"It is {text}.") is None
+
+
+def test_no_text_is_beyond_the_rules():
+    words = (
+        "5 -2 - \u2014two two twenty first half dozen and a or the answer is : = \\boxed{ } ( A (B)"
+    )
+    words += " wrong million \u4e07 yes no ^ $ US$ x h30 minutes ft < <b> n't May 2026 of squared"
+    parts = [*words.split(" "), "than", "\\over", "\n"]
+    draw = random.Random(0)
+    for _ in range(2_000):
+        said = draw.choice(["", " "]).join(draw.choices(parts, k=draw.randrange(1, 14)))
+        found = extract("number", said)
+        assert found is None or as_number(found) is not None, said
+        for how, choices in (
+            ("choice", ()),
+            ("choice", ("A", "5")),
+            ("yes_no", ()),
+            ("boolean", ()),
+        ):
+            extract(how, said, choices)
