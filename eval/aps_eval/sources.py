@@ -236,7 +236,12 @@ def from_csv(text: str, name: str) -> Iterator[Record]:
     before = csv.field_size_limit(sys.maxsize)
     try:
         delimiter = _delimiter(text)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=delimiter,
+            strict=True,
+            skipinitialspace=f"{delimiter} " in _header(text),
+        )
         header: list[str] | None = None
         while True:
             line = reader.line_num + 1
@@ -349,15 +354,29 @@ def _object(value: Any, where: str) -> Record:
 def _json(text: str) -> tuple[Any, str]:
     """The value of JSON text and ""; or None and why it is invalid."""
     try:
-        return json.loads(text), ""
+        return json.loads(text, object_pairs_hook=_once), ""
     except json.JSONDecodeError as error:
         return None, str(error)
     except (ValueError, RecursionError) as error:  # thousands of digits, or nested too deeply
         return None, f"{error}"
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields; a name that occurs twice is refused."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} occurs twice in one object")
+    return found
+
+
 def _delimiter(text: str) -> str:
     """The header's delimiter: the one that occurs most outside of quotes."""
+    return max(DELIMITERS, key=_header(text).count)
+
+
+def _header(text: str) -> str:
+    """The first line that is not empty, without what is in quotes."""
     head = next((line for line in text.splitlines() if line.strip()), "")
-    bare = "".join(head.split('"')[::2])
-    return max(DELIMITERS, key=bare.count)
+    return "".join(head.split('"')[::2])

@@ -30,7 +30,7 @@ from aps_rewards.paths import typed_path
 from .extraction import check_extraction
 from .fields import FieldError, as_column, as_messages, as_text, as_texts
 from .items import Item
-from .measures import check_item, check_measures
+from .measures import check_item, check_measures, readable_gold
 from .sources import Record, is_data, read_records
 from .trust import check_file
 from .yaml_files import read_yaml
@@ -253,6 +253,7 @@ class Task:
         )
         try:
             check_item(self.metrics, item)
+            item = dataclasses.replace(item, gold=readable_gold(self.extract, self.metrics, item))
         except (ValueError, TypeError) as error:
             raise FieldError(str(error)) from error
         return item

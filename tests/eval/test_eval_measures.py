@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from aps_eval.items import Item
-from aps_eval.measures import MEASURES, check_measures, measure
+from aps_eval.measures import MEASURES, check_measures, measure, readable_gold
 from aps_eval.metrics import normalise_answer, rouge_l, same_answer
 
 ITEM = Item("1", "why ?", ["a big dog", "a hound"])
@@ -215,3 +215,84 @@ def test_squad_is_the_published_scripts():
             assert exact == 1
         equal += exact == 1 and not bare
     assert equal > 20
+
+
+@pytest.mark.parametrize(
+    ("found", "gold", "right"),
+    [
+        ("5.0", "5", 1.0),
+        ("18.00", "$18", 1.0),
+        ("7/2", "3.5", 1.0),
+        ("5e2", "500", 1.0),
+        ("1000", "1.000,0", 1.0),
+        ("3.5", "3,5", 1.0),
+        ("35", "3,5", 0.0),
+        ("-5", "5", 0.0),
+        ("5", "5 apples", 0.0),
+        ("5", "5-6", 0.0),
+        ("12/25", "2026-12-25", 0.0),
+        ("na\u00efve", "nai\u0308ve", 1.0),
+    ],
+)
+def test_accuracy_compares_numbers_by_their_value(found, gold, right):
+    item = Item(id="0", prompt="?", gold=[gold])
+    assert measure(["accuracy"], [found], [found], [item]) == [{"accuracy": right}]
+
+
+@pytest.mark.parametrize(
+    ("gold", "number"),
+    [
+        ("3 + 4 = 7\n#### 7", "7"),
+        ("so 3 of the 4: the answer is 3", "3"),
+        ("5 apples", "5"),
+        ("about five", "5"),
+        ("1,234", "1234"),
+        ("5 apples and 3 pears", None),
+        ("5 or 6", None),
+        ("1 hour 30 minutes", None),
+    ],
+)
+def test_a_gold_number_is_the_only_one_or_named(gold, number):
+    item = Item(id="0", prompt="?", gold=[gold])
+    if number is None:
+        with pytest.raises(ValueError, match="numeric needs gold answers that are numbers"):
+            measure(["numeric"], ["5"], ["5"], [item])
+    else:
+        assert measure(["numeric"], [number], [number], [item]) == [{"numeric": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("how", "choices", "gold", "found"),
+    [
+        ("yes_no", [], ["true"], "yes"),
+        ("yes_no", [], ["False"], "no"),
+        ("yes_no", [], ["Yes."], "yes"),
+        ("yes_no", [], ["1"], None),
+        ("boolean", [], ["no"], "false"),
+        ("boolean", [], ["TRUE"], "true"),
+        ("boolean", [], ["0"], None),
+        ("choice", [], ["(c)"], "C"),
+        ("choice", [], ["C) cat"], "C"),
+        ("choice", [], ["2"], None),
+        ("choice", [], ["cat"], None),
+        ("choice", ["cat", "dog"], ["Dog"], "dog"),
+        ("choice", ["cat", "dog"], ["B"], "dog"),
+        ("choice", ["cat", "dog"], ["C"], None),
+        ("choice", ["cat", "dog"], ["1"], None),
+        ("choice", ["1", "2"], ["2"], "2"),
+        ("choice", ["A", "B"], ["b"], "B"),
+        ("choice", ["cat", "dog"], ["2", "cat"], "cat"),
+    ],
+)
+def test_a_gold_answer_that_no_extraction_finds_is_refused(how, choices, gold, found):
+    item = Item(id="0", prompt="?", gold=gold, choices=choices)
+    assert readable_gold(how, ["exact"], item) == gold  # accuracy alone reads what is extracted
+    assert readable_gold("text", ["accuracy"], item) == gold
+    if found is None:
+        with pytest.raises(ValueError, match="never a gold answer of"):
+            readable_gold(how, ["accuracy"], item)
+        return
+    known = replace(item, gold=readable_gold(how, ["accuracy"], item))
+    assert known.gold[: len(gold)] == gold
+    assert measure(["accuracy"], [found], [found], [known]) == [{"accuracy": 1.0}]
+    assert measure(["accuracy"], ["E"], ["E"], [known]) == [{"accuracy": 0.0}]

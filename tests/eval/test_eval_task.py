@@ -228,3 +228,32 @@ def test_a_folder_named_like_a_task_is_not_meant(tmp_path, monkeypatch):
     assert load_task("word-knowledge").name == "word-knowledge"
     (tmp_path / "own.yml").write_text("prompt: '{q}'\nsource: {path: x.jsonl}\n")
     assert load_task("own.yml").name == "own"
+
+
+def test_a_gold_of_json_true_is_yes(tmp_path):
+    path = tmp_path / "boolq.jsonl"
+    rows = [{"q": "a?", "g": True}, {"q": "b?", "g": False}, {"q": "c?", "g": 2}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    task = load_task(str(path), prompt="{q}", gold="g", extract="yes_no", tune_every=0)
+    first, second, third = task.items()
+    assert (first.gold, second.gold) == (["true", "yes"], ["false", "no"])
+    assert "finds yes or no, never a gold answer of ['2']" in third.problem
+
+
+def test_a_name_twice_in_one_object_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"q": "a", "q": "b"}\n{"q": "c", "more": {"x": 1, "x": 1}}\n{"q": "d"}\n')
+    records = read_records({"path": str(path)})
+    assert [bool(one.problem) for one in records] == [True, True, False]
+    assert "the name 'q' occurs twice in one object" in records[0].problem
+
+
+def test_a_space_after_each_delimiter_belongs_to_no_value(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('q, g\n"a, b", "c, d"\ne, f\n')
+    assert [one.values for one in read_records({"path": str(path)})] == [
+        {"q": "a, b", "g": "c, d"},
+        {"q": "e", "g": "f"},
+    ]
+    path.write_text('q,"a, g"\n x, y\n')
+    assert [one.values for one in read_records({"path": str(path)})] == [{"q": " x", "a, g": " y"}]
