@@ -48,6 +48,7 @@ class OutputBuilder:
     ) -> None:
         self.model, self.request, self.roles = model, request, roles
         self.guided, self.steered, self.record = guided, steered, record
+        self.silent = False  # whether all guiding rewards have weight 0
         self.cost = Cost()
         self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []
@@ -132,6 +133,11 @@ class OutputBuilder:
             if one.bridge is not None
         }
         out.warnings = warnings_of(out, self._traces, self.stats, self.steered)
+        if self.silent:
+            out.warnings.append(
+                "every guiding reward has weight 0, so nothing steered; give one another weight, "
+                "or pass rewards that are only measured by report="
+            )
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))

@@ -12,6 +12,7 @@ from aps_rewards import RewardError
 
 from ..core.sampler import Method
 from ..core.states import StepState
+from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
@@ -75,7 +76,9 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         self.by_name, self.loaded = by_name, loaded
         steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
         guided = control != "shuffled"
+        silent = bool(roles.guide) and not roles.items()[0][1] and not isinstance(method, Ancestral)
         self._work = OutputBuilder(model, request, roles, guided, steered, self._record())
+        self._work.silent = silent
         for index, why in request.unanswerable.items():
             self._work.note(index, "", why)
         self.rows: list[Row] = []

@@ -323,7 +323,8 @@ def _is_module(reward: Any) -> bool:
 
 def _as_list(result: Any, count: int) -> list[Any] | None:
     """Up to `count + 1` values in order; None if `result` is not a list of values."""
-    if isinstance(result, (str, bytes, bytearray, Mapping, Set)):
+    table = hasattr(result, "columns") and hasattr(result, "iloc")  # it iterates over names
+    if table or isinstance(result, (str, bytes, bytearray, Mapping, Set)):
         return None
     if hasattr(result, "tolist"):
         if len(getattr(result, "shape", ())) == 2 and result.shape[1] == 1:

@@ -101,7 +101,13 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
                 raise TypeError(f"option {name!r} is given twice, in {spec!r} and as a keyword")
             options[name] = _Text(value)
     with undisturbed(), _gradients_possible():
-        return _found(spec, options)
+        found = _found(spec, options)
+    if not callable(found):
+        raise TypeError(
+            f"reward {described(spec)} made {described(found)}, which cannot be called with "
+            "prompts and completions; give its class a __call__, or pass one of its methods"
+        )
+    return found
 
 
 def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:

@@ -1,6 +1,7 @@
 """Hugging Face reward models: any `AutoModelForSequenceClassification`, differentiable.
 
-    r = logit                      of a model with one label (a reward model)
+    r = logit                      of a model with one label (a reward model), or of the chosen
+                                   label of a regression
     r = log p(label | text)        of a chosen label (a classifier)
 
 Rows are packed before they enter the model: tokens with attention 1 become adjacent, with padding
@@ -60,9 +61,9 @@ class SequenceClassifier:
         name, measures, licence: for reports.
 
     Raises:
-        ValueError: several labels and none chosen, an unknown label, a head that needs the other
-            padding side, a bad template, weights that the files lack, or a tokenizer without a
-            vocabulary or with more ids than the model has embeddings.
+        ValueError: several labels and none chosen, an unknown label, one beside `extract`, a
+            head that needs the other padding side, a bad template, weights that the files lack, or
+            a tokenizer without a vocabulary or with more ids than the model has embeddings.
         TypeError: a model or pipeline of another task.
         OSError: no model found.
     """
@@ -94,6 +95,8 @@ class SequenceClassifier:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        if extract is not None and label is not None:
+            raise ValueError(f"extract gives the score itself, so label={label!r} is not read")
         title = type(model).__name__
         loaded: Any = model
         if not isinstance(model, str | Path):
@@ -147,9 +150,11 @@ class SequenceClassifier:
         self.name = name or title
         what = "its score"
         if self.label is not None:
-            what = f"log-probability of {_names(self.model.config)[self.label]}"
+            what = _names(self.model.config)[self.label]
+            what = what if self._regression else f"log-probability of {what}"
         self.measures = measures or f"{title}: {what}"
-        self.range = (-float("inf"), float("inf") if self.label is None else 0.0)
+        scores = self.label is None or self._regression
+        self.range = (-float("inf"), float("inf") if scores else 0.0)
         self.licence = licence
 
     @torch.no_grad()
@@ -181,6 +186,11 @@ class SequenceClassifier:
             for i, value in zip(part, found.tolist(), strict=True):
                 scores[i] = value
         return scores
+
+    @property
+    def _regression(self) -> bool:
+        """Whether the labels' logits are scores of their own, no classes."""
+        return bool(self.model.config.problem_type == "regression")
 
     def embedding_table(self) -> Tensor:
         """Token embeddings `(V, d)` with the model's scaling, detached."""
@@ -245,6 +255,8 @@ class SequenceClassifier:
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if self.label is None:
             return logits[:, 0]
+        if self._regression:
+            return logits[:, self.label]
         if self.model.config.problem_type == "multi_label_classification":
             return torch.nn.functional.logsigmoid(logits[:, self.label])
         return logits.log_softmax(-1)[:, self.label]
@@ -279,8 +291,10 @@ def _label(config: Any, label: str | int | None) -> int | None:
             "choose one: label=..."
         )
     for i, name in names.items():
-        if label == i or (isinstance(label, str) and label.lower() == name.lower()):
-            return i
+        if (label == i and not isinstance(label, bool)) or (
+            isinstance(label, str) and label.lower() == name.lower()
+        ):
+            return i if len(names) > 1 else None  # the softmax of one logit is always 1
     raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
 
 

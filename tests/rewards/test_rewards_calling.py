@@ -326,3 +326,18 @@ def test_a_loop_that_hangs_is_given_up_for_a_new_one(monkeypatch):
         release.set()
     waiting._SHARED.give_up(before)  # somebody else waited for it, too
     assert waiting._SHARED.running() is after
+
+
+def test_a_table_is_no_list_of_values():
+    pandas = pytest.importorskip("pandas")
+
+    def named_by_number(prompts, completions, **columns):
+        return pandas.DataFrame([[5.0, 6.0], [7.0, 8.0]])  # iterating gives its names, 0 and 1
+
+    with pytest.raises(RewardError, match="returned a DataFrame for 2 completions"):
+        call_reward(named_by_number, ["a", "b"], ["c", "d"])
+
+    def column(prompts, completions, **columns):
+        return named_by_number(prompts, completions)[1]
+
+    assert call_reward(column, ["a", "b"], ["c", "d"]) == [6.0, 8.0]

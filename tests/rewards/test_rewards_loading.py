@@ -276,3 +276,15 @@ def test_a_class_written_in_c_is_no_reward(found):
 def test_a_home_that_no_user_can_have_is_no_reward(spec):
     with pytest.raises(ValueError, match="no reward"):
         load_reward(spec)
+
+
+class NotCalled:
+    def score(self, prompts, completions):
+        return [0.0] * len(completions)
+
+
+@pytest.mark.parametrize("spec", [NotCalled, float])
+def test_a_class_whose_objects_cannot_be_called_is_refused(spec):
+    with pytest.raises(TypeError, match="which cannot be called with prompts and completions"):
+        load_reward(spec)
+    assert load_reward(NotCalled().score)

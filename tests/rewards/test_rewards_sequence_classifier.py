@@ -303,6 +303,21 @@ def test_a_label_is_a_log_probability():
     reward.model.config.problem_type = "multi_label_classification"
     expected = torch.nn.functional.logsigmoid(stock(reward)[:, 2])
     assert reward(PROMPTS, ANSWERS) == pytest.approx(expected.tolist(), abs=1e-4)
+    reward.model.config.problem_type = "regression"  # several scores, no classes
+    assert reward(PROMPTS, ANSWERS) == pytest.approx(stock(reward)[:, 2].tolist(), abs=1e-4)
+    described = describe(SequenceClassifier(reward.model, reward.tokenizer, label=2))
+    assert "log-probability" not in described.measures
+    with pytest.raises(ValueError, match="no label True"):
+        SequenceClassifier(reward.model, reward.tokenizer, label=True)
+
+
+def test_the_only_label_is_the_score_by_whatever_name():
+    plain = build("qwen2")
+    for label in (0, "LABEL_0"):
+        named = SequenceClassifier(plain.model, plain.tokenizer, label=label)
+        assert named(PROMPTS, ANSWERS) == plain(PROMPTS, ANSWERS)  # no log-softmax of one logit
+    with pytest.raises(ValueError, match="label=0 is not read"):
+        SequenceClassifier(plain.model, plain.tokenizer, label=0, extract=lambda out, mask: out)
 
 
 def test_a_pairwise_model_reads_a_reference_answer():
