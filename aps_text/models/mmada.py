@@ -14,7 +14,7 @@ unconditional logits of classifier-free guidance, `(1 + w) cond - w uncond`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -33,7 +33,7 @@ from .text_model import TextModel
 from .transformer import TransformerDenoiser
 from .window import WindowDenoiser, window_parts
 
-__all__ = ["IDS", "MAX_TEXT", "MmadaPrior", "load_mmada"]
+__all__ = ["IDS", "MAX_TEXT", "MmadaPrior", "image_sizes", "load_mmada"]
 
 # Reserved ids of LLaDA's tokenizer, as MMaDA uses them.
 IDS = {"soi": 126084, "eoi": 126085, "t2i": 126088, "iPAD": 126093}
@@ -55,6 +55,22 @@ TURNS = (
 log = logging.getLogger(__name__)
 
 
+def image_sizes(config: Mapping[str, Any], name: str) -> tuple[int, int]:
+    """K, the image tokens, and L, those of an image, by config.json or as published.
+
+    Args:
+        config: the contents of config.json.
+        name: of the checkpoint, for errors.
+
+    Raises:
+        ValueError: a model without image tokens, or a field that is no size.
+    """
+    if config.get("model_type") != "mmada":
+        raise ValueError(f"{name!r} has no image tokens; it is a model of text")
+    check_sizes(config, ("codebook_size", "num_vq_tokens"), name)
+    return config.get("codebook_size") or CODES, config.get("num_vq_tokens") or TOKENS
+
+
 def load_mmada(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint of `model_type` mmada, as a text model; `MmadaPrior.of` makes images of it.
 
@@ -65,17 +81,14 @@ def load_mmada(checkpoint: Checkpoint) -> TextModel:
     from transformers import LlamaForCausalLM
 
     given = checkpoint.config
-    check_sizes(given, ("codebook_size", "num_vq_tokens"), checkpoint.name)
+    codes, tokens = image_sizes(given, checkpoint.name)
     if given.get("num_new_special_tokens"):
         raise ValueError(
             f"{checkpoint.name!r} sets num_new_special_tokens="
             f"{given['num_new_special_tokens']!r}; the published models set 0, and where others "
             "would put their image tokens is not known"
         )
-    own = {
-        "codebook_size": given.get("codebook_size") or CODES,
-        "num_vq_tokens": given.get("num_vq_tokens") or TOKENS,
-    }
+    own = {"codebook_size": codes, "num_vq_tokens": tokens}
     stored = read_headers(checkpoint.folder, checkpoint.name).get("model.transformer.wte.weight")
     if stored is not None:  # embedding_size and new_vocab_size both state it, if both are right
         own["vocab_size"] = stored.shape[0]

@@ -1,15 +1,17 @@
 """Published image models that are not supported, by what their files say, and the reason of each.
 
 A model is recognised by its hub id before anything is downloaded, and in a folder by the class in
-its config.json or model_index.json and by the names of its files.
+its config.json or model_index.json, by the hub id of the model it was made from (`_name_or_path`),
+and by the names of its files.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from .image_folders import lenient_json
 
 __all__ = ["REFUSED", "Refused", "refuse_known"]
 
@@ -45,10 +47,11 @@ REFUSED = (
     Refused(
         "MMaDA-Parallel-A",
         r".*/mmada-parallel-a(?![a-z]).*",
-        (),
+        ("LLaDAForMultiModalGeneration",),
         r"$^",
         "it draws an image and a text together from another image, which is not here; "
-        "Lumina-DiMOO, which it comes from, and MMaDA-Parallel-M are",
+        "Lumina-DiMOO, which it comes from, and MMaDA-Parallel-M are. A folder of Lumina-DiMOO, "
+        "whose class has the same name, needs its model_index.json",
     ),
     Refused(
         "Meissonic",
@@ -105,13 +108,19 @@ def refuse_known(name: str | Path) -> None:
     folder = Path(name)
     if folder.is_dir():
         classes, files = _classes(folder), [f.name.lower() for f in folder.iterdir()]
+        origin = str(lenient_json(folder / "config.json").get("_name_or_path", ""))
         for one in REFUSED:
-            if classes & set(one.classes) or any(re.fullmatch(one.files, f) for f in files):
+            known = classes & set(one.classes) or any(re.fullmatch(one.files, f) for f in files)
+            if known or _has_id(one, origin):
                 raise _error(name, one)
-    elif isinstance(name, str) and name.count("/") == 1:
+    elif isinstance(name, str):
         for one in REFUSED:
-            if re.fullmatch(one.ids, name.lower()):
+            if _has_id(one, name):
                 raise _error(name, one)
+
+
+def _has_id(one: Refused, name: str) -> bool:
+    return name.count("/") == 1 and re.fullmatch(one.ids, name.lower()) is not None
 
 
 def _error(name: str | Path, one: Refused) -> ValueError:
@@ -122,26 +131,19 @@ def _classes(folder: Path) -> set[str]:
     """The classes that the configurations of a folder and of its transformer name.
 
     A transformer that comes with code of its own, or of diffusers' name for another model, makes
-    it a Meissonic.
+    it a Meissonic. MMaDA-Parallel-A and Lumina-DiMOO have the same class, and the second an index.
     """
     found: set[str] = set()
     for path in (folder / "config.json", folder / "model_index.json"):
-        config = _json(path)
+        config = lenient_json(path)
         found |= {config.get("_class_name"), *_names(config.get("architectures"))}  # type: ignore[arg-type]
-    transformer = _json(folder / "transformer" / "config.json")
+    transformer = lenient_json(folder / "transformer" / "config.json")
     if transformer.get("_class_name") == "Transformer2DModel" and "codebook_size" in transformer:
         found.add("MeissonicPipeline")
+    if "LuminaDiMOOPipeline" in found:
+        found.discard("LLaDAForMultiModalGeneration")
     return found - {None}
 
 
 def _names(value: object) -> list[str]:
     return [str(one) for one in value] if isinstance(value, list) else []
-
-
-def _json(path: Path) -> dict[str, object]:
-    """The object in a file; empty if there is none (the loader says so better)."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

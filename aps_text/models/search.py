@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .checkpoint_files import read_json
+from .image_folders import image_folder
 from .peft_folder import ADAPTER, base_of
 
 __all__ = ["Found", "download", "find", "find_adapter"]
@@ -48,7 +49,8 @@ def find(
         cache_dir: of downloads; None is the hub's default.
 
     Raises:
-        ValueError: nothing is found, a revision for a folder, or an adapter of an adapter.
+        ValueError: nothing is found, an image model (says what loads it), a revision for a folder,
+            or an adapter of an adapter.
     """
     folder, remote = Path(name), isinstance(name, str) and name.count("/") == 1
     remote = remote and not folder.is_dir()
@@ -73,13 +75,21 @@ def find(
             )
         return replace(nested, adapter=adapter)
     path = folder / "config.json"
-    if not path.is_file():
+    try:
+        if not path.is_file():
+            raise ValueError(
+                f"no model at {str(name)!r}: expected 'mini', a folder with a config.json, "
+                "or a hub id like 'Dream-org/Dream-v0-Instruct-7B'"
+            )
+        config = read_json(path)
+        recognise(config)
+    except ValueError as error:
+        image = image_folder(name, folder)
+        if image is None:
+            raise
         raise ValueError(
-            f"no model at {str(name)!r}: expected 'mini', a folder with a config.json, "
-            "or a hub id like 'Dream-org/Dream-v0-Instruct-7B'"
-        )
-    config = read_json(path)
-    recognise(config)
+            f"{str(name)!r} is {image.what}, and no language model; {image.use}"
+        ) from error
     if remote:
         download(str(name), ("*.safetensors", "*.safetensors.index.json"), *where)
     return Found(folder, config)

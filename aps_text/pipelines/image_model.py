@@ -22,12 +22,11 @@ from ..core.codebook import Codebook
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
+from ..models.image_folders import EMBEDDED, image_folder
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
 
 __all__ = ["AnyImageModel", "Condition", "ImageModel", "ImageTokenizer"]
 __all__ += ["embedded_image_models", "load_image_model", "masked_canvas"]
-
-WEIGHTS = Path(__file__).parent.parent / "weights" / "mini_image"
 
 _SHARED = {"garments-large": "garments"}
 """For models without a classifier of their own, the model whose classifier is used."""
@@ -258,7 +257,9 @@ class ImageModel:
 
 def embedded_image_models() -> tuple[str, ...]:
     """Names of the models embedded in the package."""
-    return tuple(sorted(f"mini-{path.parent.name}" for path in WEIGHTS.glob("*/prior.safetensors")))
+    return tuple(
+        sorted(f"mini-{path.parent.name}" for path in EMBEDDED.glob("*/prior.safetensors"))
+    )
 
 
 def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> ImageModel:
@@ -268,8 +269,11 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
         ValueError: neither a name nor such a folder.
     """
     known = embedded_image_models()
-    folder = WEIGHTS / str(name).removeprefix("mini-") if name in known else Path(name)
+    folder = EMBEDDED / str(name).removeprefix("mini-") if name in known else Path(name)
     if (folder / "config.json").is_file() and not (folder / "prior.json").is_file():
+        image = image_folder(folder)
+        if image is not None:
+            raise ValueError(f"{str(name)!r} is {image.what}, and no whole model; {image.use}")
         raise ValueError(
             f"{str(name)!r} is a checkpoint without an image tokenizer; name its own with "
             "tokenizer=, e.g. a download of showlab/magvitv2 for MMaDA"

@@ -36,6 +36,7 @@ from .image_loading import load_any
 from .image_model import AnyImageModel, Condition
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds, kind_of
+from .model_names import refuse_name
 from .surroundings import ordinary_surroundings
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
@@ -67,9 +68,13 @@ class RestorationPipeline:
     Args:
         model: tokenizer and prior.
         batch_size: maximal number of samples in one pass, >= 1.
+
+    Raises:
+        TypeError: a name or a folder; `from_pretrained` loads it.
     """
 
     def __init__(self, model: AnyImageModel, *, batch_size: int = 16) -> None:
+        refuse_name(type(self).__name__, model)
         self.model, self.batch_size = model, as_count("batch_size", batch_size)
 
     @classmethod

@@ -29,6 +29,7 @@ from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
 from .batch import Roles
 from .calibration import normalised_in, observe
 from .inputs import as_columns, as_count
+from .model_names import refuse_name
 from .output import APSOutput
 from .progress import shown
 from .request import prepare
@@ -45,12 +46,16 @@ class APSPipeline:
         model: a `TextModel`, or a loaded Hugging Face model (then `tokenizer` is needed).
         tokenizer: the loaded model's tokenizer.
         batch_size: maximal number of rows (answers) in one pass, >= 1.
+
+    Raises:
+        TypeError: a name or a folder (says what loads it), or a model without its tokenizer.
     """
 
     def __init__(
         self, model: TextModel | nn.Module, tokenizer: Any = None, *, batch_size: int = 8
     ) -> None:
         if not isinstance(model, TextModel):
+            refuse_name(type(self).__name__, model)
             if tokenizer is None:
                 raise TypeError("APSPipeline(model=...) also needs tokenizer=... of that model")
             model = wrap(model, tokenizer)

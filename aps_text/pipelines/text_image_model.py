@@ -23,9 +23,12 @@ from ..core.protocols import Denoiser
 from ..images.magvit import MagvitTokenizer
 from ..images.magvit_files import read_magvit
 from ..images.sliced_tokenizer import check_side
-from ..models.mmada import MAX_TEXT, MmadaPrior
+from ..models.image_folders import image_folder, lenient_json
+from ..models.masked_lm import FOLDER
+from ..models.mmada import MAX_TEXT, MmadaPrior, image_sizes
+from ..models.refused import refuse_known
 from ..models.registry import load
-from ..models.search import download
+from ..models.search import download, find
 from .image_model import Condition, ImageTokenizer
 
 __all__ = ["PIXELS", "TextImageModel", "TextPrior", "load_text_image_model"]
@@ -102,12 +105,7 @@ class TextImageModel:
     classifier: None = None
 
     def __post_init__(self) -> None:
-        codes = self.tokenizer.codes
-        if codes != self.prior.size:
-            raise ValueError(
-                f"{self.name} has {self.prior.size} image tokens and the image tokenizer {codes}; "
-                "they do not belong together"
-            )
+        _check_codes(self.name, self.prior.size, self.tokenizer.codes)
         _, high, wide = self.size
         if high != wide:
             raise ValueError(f"{self.name} makes square images, got {high} x {wide}")
@@ -208,22 +206,25 @@ def load_text_image_model(
             multiple of a token's cell.
         TypeError: see `models.registry.load`.
     """
-    found = {key: options[key] for key in ("local_files_only", "cache_dir") if key in options}
-    net = read_magvit(_folder(tokenizer, **found), "cpu", torch.float32)
-    if size is not None:
-        check_side(size, net.factor)
+    # All that the configurations and the small tokenizer tell is judged before 16 GB are read.
+    where = {key: options[key] for key in ("local_files_only", "cache_dir") if key in options}
+    codes, tokens = _stated_sizes(name, {**where, "revision": options.get("revision")})
+    net = read_magvit(_folder(tokenizer, **where), "cpu", torch.float32)
+    shown = Path(name).name if Path(name).is_dir() else str(name)
+    _check_codes(shown, codes, 2**net.bits)
+    if size is None:
+        side = math.isqrt(tokens)
+        if side * side != tokens:
+            raise ValueError(
+                f"config.json of {shown!r} has num_vq_tokens={tokens}, which is no square image; "
+                "give size= in pixels"
+            )
+        size = side * net.factor
+    check_side(size, net.factor)
     if options.get("device_map") is None:
         options["device"] = device
     text = load(name, **options)
     prior = MmadaPrior.of(text)
-    if size is None:
-        side = math.isqrt(prior.tokens)
-        if side * side != prior.tokens:
-            raise ValueError(
-                f"config.json of {text.name!r} has num_vq_tokens={prior.tokens}, which is no "
-                "square image; give size= in pixels"
-            )
-        size = side * net.factor
     net = net.to(text.parts.device)
     made = TextImageModel(text.name, MagvitTokenizer(net, size, size, at_most), prior)
     longest = MAX_TEXT + 3 + made.tokens
@@ -240,11 +241,48 @@ def load_text_image_model(
     return made
 
 
+def _check_codes(name: str, size: int, codes: int) -> None:
+    """Raise `ValueError` unless a model of `size` image tokens fits a tokenizer of `codes`."""
+    if codes != size:
+        raise ValueError(
+            f"{name} has {size} image tokens and the image tokenizer {codes}; they do not belong "
+            "together"
+        )
+
+
+def _stated_sizes(name: str | Path, where: Mapping[str, Any]) -> tuple[int, int]:
+    """What `image_sizes` says of a model's config.json, which alone is read."""
+    refuse_known(name)
+    found: list[tuple[int, int]] = []
+
+    def read(config: Mapping[str, Any]) -> None:
+        found.append(image_sizes(config, str(name)))
+
+    find(FOLDER if str(name) == "mini" else name, read, **where)
+    return found[-1]
+
+
 def _folder(
     name: str | Path, local_files_only: bool = False, cache_dir: str | Path | None = None
 ) -> Path:
-    """The folder of an image tokenizer; a hub id is downloaded, or found in the cache."""
+    """The folder of an image tokenizer; a hub id is downloaded, or found in the cache.
+
+    Raises:
+        ValueError: a model, or a part of another one.
+    """
     remote = isinstance(name, str) and name.count("/") == 1 and not Path(name).is_dir()
-    if not remote:
-        return Path(name)
-    return download(str(name), ("*.json", "*.safetensors"), None, local_files_only, cache_dir)
+    where = (None, local_files_only, cache_dir)
+    folder = download(str(name), ("*.json",), *where) if remote else Path(name)
+    image = image_folder(name, folder)
+    kind = lenient_json(folder / "config.json").get("model_type")
+    if image is not None and not image.tokenizer:
+        raise ValueError(
+            f"tokenizer={str(name)!r} is {image.what}, and not MMaDA's image tokenizer, which is "
+            f"showlab/magvitv2; {image.use}"
+        )
+    if kind is not None:
+        raise ValueError(
+            f"tokenizer={str(name)!r} is a model of type {kind!r}, and no image tokenizer; MMaDA's "
+            "is showlab/magvitv2"
+        )
+    return download(str(name), ("*.json", "*.safetensors"), *where) if remote else folder

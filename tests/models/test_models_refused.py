@@ -51,6 +51,12 @@ FOLDERS = [
     ("MaskBit", "maskbit_generator_14bit.bin", None),
     ("Halton-MaskGIT", "ImageNet_384_large.pth", None),
     ("TiTok", "maskgit_titok_l32.bin", None),
+    (
+        "MMaDA-Parallel-A",
+        "config.json",
+        {"architectures": ["LLaDAForMultiModalGeneration"], "model_type": "llada"},
+    ),
+    ("Show-o", "config.json", {"model_type": "llada", "_name_or_path": "showlab/show-o-512x512"}),
 ]
 
 
@@ -59,6 +65,31 @@ def test_folders_are_refused_by_what_is_in_them(tmp_path, family, file, content)
     (tmp_path / file).write_bytes(b"" if content is None else json.dumps(content).encode())
     with pytest.raises(ValueError, match=f"is {family}.*, which is not supported"):
         RestorationPipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("tokenizer", [None, "showlab/magvitv2"])
+def test_mmada_parallel_a_is_refused_by_its_folder(tmp_path, tokenizer):
+    """Its class is that of Lumina-DiMOO, which has a model_index.json."""
+    config = {"architectures": ["LLaDAForMultiModalGeneration"], "model_type": "llada"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"is MMaDA-Parallel-A, .*from another image.*Lumina-DiM"):
+        RestorationPipeline.from_pretrained(tmp_path, tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=r"is MMaDA-Parallel-A, which is not supported"):
+        load(tmp_path)
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "LuminaDiMOOPipeline"}))
+    refuse_known(tmp_path)
+    config["_name_or_path"] = "tyfeld/MMaDA-Parallel-A"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"is MMaDA-Parallel-A, which is not supported"):
+        refuse_known(tmp_path)
+
+
+def test_a_path_of_training_is_no_name(tmp_path):
+    """MMaDA's code comes from Show-o's; a folder of that name says nothing of the model."""
+    for path in ("/data/show-o/outputs/mmada", "Gen-Verse/MMaDA-8B-Base", 5, None):
+        config = {"architectures": ["MMadaModelLM"], "_name_or_path": path}
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        refuse_known(tmp_path)
 
 
 def test_a_transformer_that_brings_its_code_is_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -166,6 +167,40 @@ def test_parts_that_do_not_fit(folders, pipe, tmp_path):
         RestorationPipeline.from_pretrained(
             folder, tokenizer="showlab/magvitv2", local_files_only=True, cache_dir=tmp_path
         )
+
+
+def test_a_model_of_text_is_told_before_its_weights_are_read(folders, tmp_path):
+    """The weights are damaged: reading them would be another error."""
+    folder, tokenizer = folders
+    llada = shutil.copytree(folder, tmp_path / "llada")
+    for path in llada.glob("*.safetensors"):
+        path.write_bytes(b"no weights")
+    config = json.loads((llada / "config.json").read_text())
+
+    def told(tokenizer=tokenizer, **fields):
+        (llada / "config.json").write_text(json.dumps(config | fields))
+        with pytest.raises(ValueError, match=r".") as error:
+            RestorationPipeline.from_pretrained(llada, tokenizer=tokenizer)
+        return str(error.value)
+
+    assert "no safetensors file" in told()
+    text = {"model_type": "llada", "architectures": ["LLaDAModelLM"]}
+    assert told(**text).endswith("has no image tokens; it is a model of text")
+    assert "llada has 32 image tokens and the image tokenizer 8192" in told(codebook_size=32)
+    assert "num_vq_tokens=17, which is no square image; give size=" in told(num_vq_tokens=17)
+    assert "codebook_size='many', which is no size" in told(codebook_size="many")
+    # Nor is the image tokenizer read before that.
+    assert told(tmp_path / "none", **text).endswith("it is a model of text")
+
+
+def test_a_size_that_no_canvas_holds_is_named(folders):
+    folder, tokenizer = folders
+    with pytest.raises(ValueError, match=r"size=100000 pixels: .* at most 16000 pixels \(1000 tok"):
+        RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, size=100_000)
+    net = load_magvit(tokenizer, 64).net
+    assert MagvitTokenizer(net, 16_000, 16).tokens == 1000
+    with pytest.raises(ValueError, match=r"height=16016 pixels: .* at most 16000 pixels"):
+        MagvitTokenizer(net, 16_016, 16)
 
 
 def test_hub_ids_are_found_in_the_cache(folders, tmp_path):
