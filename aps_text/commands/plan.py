@@ -46,7 +46,9 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
+    from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
+    from ..planning.images import IMAGE_SHAPES
     from ..planning.report import plan
     from ..planning.shape import find_shape
 
@@ -54,8 +56,14 @@ def plan_command(args: argparse.Namespace) -> int:
         raise ValueError("give one of --load-in-8bit and --load-in-4bit, not both")
     if args.image is not None:
         return plan_image_command(args)
-    if re.search(r"(^|/)amused-\d+/?$", args.model.lower()):
+    if re.search(r"(^|/)(amused-\d+|lumina-dimoo)/?$", args.model.lower()):
         raise ValueError(f"{args.model} draws images: give --image with their pixels per side")
+    image = image_folder(args.model)
+    if image is not None:
+        raise ValueError(
+            f"{args.model!r} is {image.what}; images are planned by published names and --image: "
+            f"{', '.join(IMAGE_SHAPES)}"
+        )
     options = settings_in(args)
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None

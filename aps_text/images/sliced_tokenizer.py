@@ -10,6 +10,7 @@ Shapes: images `(B, C, H, W)` in [-1, 1]; codes `(B, L, d)`; ids `(B, L)`, row-m
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.settings import COUNT
 from .magvit_layers import again, at_once
 
-__all__ = ["SlicedTokenizer", "check_side"]
+__all__ = ["MOST_CELLS", "SlicedTokenizer", "check_side"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class SlicedTokenizer(ABC):
         at_most: see `decode`; None decodes everything at once.
 
     Raises:
-        ValueError: a side that is no multiple of the factor (the message names the nearest), or
-            `at_most` below 1.
+        ValueError: a side that is no multiple of the factor (the message names the nearest) or has
+            more than `MOST_CELLS` cells, or `at_most` below 1.
     """
 
     net: Any
@@ -166,8 +168,18 @@ class SlicedTokenizer(ABC):
         return max(1, limit // (self.height * self.width))
 
 
+MOST_CELLS = math.isqrt(COUNT)
+"""Cells per side of an image, at most: its tokens are as many as a canvas may have positions."""
+
+
 def check_side(side: int, factor: int, name: str = "size") -> None:
-    """Raise `ValueError` unless a side of an image is a positive multiple of `factor` pixels."""
+    """Raise `ValueError` unless a side of an image is a positive multiple of `factor` pixels, and
+    of no more than `MOST_CELLS` cells."""
+    if isinstance(side, int) and not isinstance(side, bool) and side > MOST_CELLS * factor:
+        raise ValueError(
+            f"{name}={side} pixels: the sides of an image are at most {MOST_CELLS * factor} pixels "
+            f"({MOST_CELLS} tokens) here. Resize or crop the image"
+        )
     if isinstance(side, int) and not isinstance(side, bool) and side > 0 and side % factor == 0:
         return
     if not isinstance(side, int) or isinstance(side, bool) or side < factor:

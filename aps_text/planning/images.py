@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.config import APSConfig
+from ..images.sliced_tokenizer import MOST_CELLS
 from .call import Call, PlannedReward
 from .decoder import DecoderShape
 from .flops import operations
@@ -85,6 +86,7 @@ class ImageShape:
         decoder: of the image tokenizer.
         prior: its transformer.
         around: positions of the text and of what stands around the image, at most.
+        newlines: whether the model reads one behind each row of the image.
         stored_bytes: bytes of a number as loaded without a dtype.
     """
 
@@ -96,13 +98,18 @@ class ImageShape:
     prior: ModelShape | UVitShape
     codes: int = 8192
     around: int = 0
+    newlines: bool = False
     stored_bytes: int = 2
+
+    def positions(self, tokens: int) -> int:
+        """What the prior reads for an image of these tokens, a square."""
+        return tokens + self.around + (math.isqrt(tokens) if self.newlines else 0)
 
     def forward(self, tokens: int) -> float:
         """Operations of one pass of the prior on an image of these tokens."""
         if isinstance(self.prior, UVitShape):
             return self.prior.operations(tokens, self.codes)
-        size = tokens + self.around
+        size = self.positions(tokens)
         layer = operations(self.prior, size, size)[0]
         return self.prior.layers * layer + 2.0 * tokens * self.prior.hidden * self.codes
 
@@ -136,6 +143,16 @@ IMAGE_SHAPES = {
     ),
     "amused-256": _amused(256, 603_537_664),
     "amused-512": _amused(512, 608_257_792),
+    "lumina-dimoo": ImageShape(
+        name="Lumina-DiMOO",
+        source="LLaDA-8B with the vocabulary of MMaDA; its config.json was not read",
+        trained=512,
+        parameters=MMADA.parameters,
+        decoder=VQ,
+        prior=MMADA,
+        around=540,  # 510 of text, as MMaDA reads at most; tags, <boa> <boi>, <eoi> <eoa>
+        newlines=True,
+    ),
 }
 
 
@@ -188,6 +205,11 @@ class ImageCall:
                 f"--image {self.side}: sides are multiples of {factor} pixels, at least {factor}"
             )
         cells = self.side // factor
+        if cells > MOST_CELLS:
+            raise ValueError(
+                f"--image {self.side}: sides are at most {MOST_CELLS * factor} pixels "
+                f"({MOST_CELLS} tokens)"
+            )
         if isinstance(self.shape.prior, UVitShape) and self.shape.prior.halved and cells % 2:
             raise ValueError(
                 f"--image {self.side}: {self.shape.name} halves its grid of tokens; sides are "
@@ -321,8 +343,8 @@ def _memory(call: ImageCall) -> dict[str, float]:
     if isinstance(shape.prior, UVitShape):
         inside = shape.prior.inside(call.tokens) * e
     else:
-        inside = workspace(shape.prior, call.tokens + shape.around, e)
-    width = shape.prior.hidden * e * (call.tokens + shape.around)
+        inside = workspace(shape.prior, shape.positions(call.tokens), e)
+    width = shape.prior.hidden * e * shape.positions(call.tokens)
     state = rows * width * (2 if call.config.model.cfg_scale > 0 else 1)
     moments = rehearsed(call.sampler)
     together = rows if call.at_most is None else max(1, min(rows, call.at_most // call.side**2))

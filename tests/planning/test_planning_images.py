@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 import torch
 from checkpoints_amused import text_config, transformer_config, vqvae_config
-from checkpoints_mmada import magvit_shapes, write_magvit, write_mmada
+from checkpoints_lumina import write_lumina
+from checkpoints_mmada import SIZE, magvit_shapes, write_magvit, write_mmada
 from paths import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -15,6 +17,7 @@ from aps_text.cli import main
 from aps_text.core.config import APSConfig
 from aps_text.images.magvit_files import sizes_of
 from aps_text.images.magvit_layers import Magvit
+from aps_text.models.lumina import SYSTEM
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.planning.images import (
     IMAGE_SHAPES,
@@ -23,6 +26,7 @@ from aps_text.planning.images import (
     find_image_shape,
     plan_images,
 )
+from aps_text.planning.shape import from_config
 
 PUBLISHED = ((128, (1, 2, 2, 4, 4), (4, 3, 4, 3, 4)), (128, (1, 1, 2, 2, 4), (4, 4, 3, 4, 3)), 13)
 UVIT = {
@@ -122,6 +126,38 @@ def test_passes_are_those_of_a_call(tmp_path):
         }
 
 
+def test_lumina_is_what_a_small_one_reads_and_holds(tmp_path):
+    """Positions, passes and parameters, by a checkpoint of the published layout."""
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    pipe = RestorationPipeline.from_pretrained(write_lumina(tmp_path / "lumina"), size=64)
+    prior = pipe.model.prior
+    small = from_config(json.loads((tmp_path / "lumina" / "config.json").read_text()))
+    assert small.parameters == count(prior.text.parts.model)
+    shape = IMAGE_SHAPES["lumina-dimoo"]
+    assert (shape.prior.vocab, shape.codes, shape.trained) == (SIZE, prior.size, 512)
+    assert shape.trained // shape.decoder.factor == math.isqrt(prior.tokens)
+    read = []
+    table = prior.text.parts.model.get_input_embeddings()
+    hook = table.register_forward_pre_hook(lambda _, args: read.append(args[0].shape[1]))
+    words = prior.text.tokenizer("dog " * 600).input_ids
+    text = prior.text.tokenizer.decode(words[:510])
+    measured = pipe.measure(torch.zeros(2, 3, 64, 64), "sr4")
+    cost = pipe(measured, text, steps=3, inner_steps=2).cost
+    hook.remove()
+    # The small tokenizer knows few words, so the tags and the system take more of its tokens.
+    frame = len(prior.prompt("dog")) - len(prior.text.tokenizer("dog").input_ids)
+    assert max(read) == shape.positions(16) - shape.around + 510 + frame + 2
+    words_around = f"<system>{SYSTEM}</system><user></user>".replace("<", " <").split()
+    assert len(words_around) + 4 < shape.around - 510 < 3 * len(words_around)
+    config = APSConfig("restore", schedule="cosine", steps=3, inner_steps=2)
+    passes = plan_images(ImageCall(shape=shape, side=64, config=config, batch=2)).passes
+    assert passes == {
+        "prior": cost.denoiser_forwards,
+        "decoder forward": cost.reward_forwards,
+        "decoder backward": cost.reward_backwards,
+    }
+
+
 @pytest.mark.parametrize("side", PAPER)
 def test_memory_is_of_the_order_that_the_paper_reports(side):
     """Its implementation is another one, and keeps the whole decoder's graph at 1024 pixels."""
@@ -143,7 +179,12 @@ def test_the_table_in_the_docs_is_what_is_planned():
     config = APSConfig("restore", schedule="cosine", steps=15)
     for side, (seconds, gib) in PAPER.items():
         cells = []
-        for name, at_most in (("mmada-8b", 2**18), ("mmada-8b", None), ("amused-512", 2**18)):
+        for name, at_most in (
+            ("mmada-8b", 2**18),
+            ("mmada-8b", None),
+            ("amused-512", 2**18),
+            ("lumina-dimoo", 2**18),
+        ):
             call = ImageCall(shape=IMAGE_SHAPES[name], side=side, config=config, at_most=at_most)
             found = plan_images(call)
             total = sum(found.memory.values()) / 2**30
@@ -186,6 +227,9 @@ def test_the_command(capsys):
         ),
         (["--model", "amused-256", "--image", "250"], "--image 250: sides are multiples of 16"),
         (["--model", "amused-256", "--image", "0"], "--image 0: sides are multiples of 16"),
+        (["--model", "mmada-8b", "--image", "100000"], "--image 100000: sides are at most 16000 p"),
+        (["--model", "Alpha-VLLM/Lumina-DiMOO"], "draws images: give --image"),
+        (["--model", "mini-garments"], "images are planned by published names and --image"),
         (
             ["--model", "amused-256", "--image", "256", "--reward", "relevance"],
             "--reward has no us",
