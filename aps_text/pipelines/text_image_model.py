@@ -208,7 +208,7 @@ def load_text_image_model(
     """
     # All that the configurations and the small tokenizer tell is judged before 16 GB are read.
     where = {key: options[key] for key in ("local_files_only", "cache_dir") if key in options}
-    codes, tokens = _stated_sizes(name, {**where, "revision": options.get("revision")})
+    codes, tokens = _stated_sizes(name, revision=options.get("revision"), **where)
     net = read_magvit(_folder(tokenizer, **where), "cpu", torch.float32)
     shown = Path(name).name if Path(name).is_dir() else str(name)
     _check_codes(shown, codes, 2**net.bits)
@@ -250,7 +250,7 @@ def _check_codes(name: str, size: int, codes: int) -> None:
         )
 
 
-def _stated_sizes(name: str | Path, where: Mapping[str, Any]) -> tuple[int, int]:
+def _stated_sizes(name: str | Path, **where: Any) -> tuple[int, int]:
     """What `image_sizes` says of a model's config.json, which alone is read."""
     refuse_known(name)
     found: list[tuple[int, int]] = []
