@@ -16,6 +16,7 @@ from typing import Any
 
 from ..core.limits import check_number
 from ..text.containers import in_order, is_table, kind_of, table_columns
+from ..text.prompts import checked_text
 
 __all__ = ["Columns", "as_columns", "as_count", "as_seeds", "as_starts"]
 
@@ -106,7 +107,8 @@ def as_starts(start: Any, prompts: int) -> Columns:
 
     Raises:
         TypeError: not a mapping, an unknown key, or a value of another type.
-        ValueError: the number of values differs from that of prompts, or a strength out of range.
+        ValueError: the number of values differs from that of prompts, a text has half of a
+            surrogate pair, or an `init_strength` has no `init_text`.
     """
     if start is None:
         return {}
@@ -124,6 +126,11 @@ def as_starts(start: Any, prompts: int) -> Columns:
         values = [value] * prompts if alike else _per_prompt(f"start {name!r}", value, prompts)
         read = _start_text if name in TEXTS else _strength
         found[name] = [read(name, one) for one in values]
+    if "init_strength" in found and "init_text" not in found:
+        raise ValueError(
+            "start has an 'init_strength' and no 'init_text', the draft of which it masks a part; "
+            "give both or neither"
+        )
     return found
 
 
@@ -181,7 +188,7 @@ def _start_text(name: str, value: Any) -> str | None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"start {name!r} is text, or one text per prompt; got {kind_of(value)}")
-    return str.__str__(value)
+    return checked_text(value, f"start {name!r}")
 
 
 def _strength(name: str, value: Any) -> float:

@@ -1,17 +1,21 @@
 """Conversion of ordered containers to lists, by position (never by an index or a label).
 
-Accepted are lists, tuples, iterators, NumPy arrays, tensors, pandas and polars Series, Arrow arrays
-and columns of `datasets`. A table (a DataFrame, a `Dataset`, an Arrow table) is not a container of
-values but has named columns, each of which is.
+Accepted are lists, tuples, iterators, a dictionary's keys and values, NumPy arrays, tensors, pandas
+and polars Series, Arrow arrays and columns of `datasets`. A table (a DataFrame, a `Dataset`, an
+Arrow table) is not a container of values but has named columns, each of which is.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
 
 __all__ = ["in_order", "is_table", "kind_of", "table_columns"]
+
+_DICT_KEYS: tuple[type, ...] = type({}.keys()), type(OrderedDict().keys())
+"""Sets that have an order."""
 
 
 def kind_of(value: Any) -> str:
@@ -56,7 +60,8 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
         ValueError: the iterator raised; the message has its exception.
     """
     wrong = TypeError(f"{name} must be a list with one value per prompt, got {kind_of(values)}")
-    if isinstance(values, (str, bytes, bytearray, Mapping, Set)) or is_table(values):
+    unordered = isinstance(values, Set) and not isinstance(values, _DICT_KEYS)
+    if unordered or isinstance(values, (str, bytes, bytearray, Mapping)) or is_table(values):
         raise wrong
     for method in ("to_pylist", "to_list", "tolist"):  # Arrow; pandas and polars; arrays, tensors
         if hasattr(values, method):

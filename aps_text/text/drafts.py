@@ -1,7 +1,8 @@
 """The initial canvas of an answer: empty, with given text, or with a draft.
 
 prefix + open + suffix    given text around an open span; the canvas has `length` tokens
-template                  given text with [MASK] or [MASK:n] spans; its length is the canvas's
+template                  given text with [MASK] or [MASK:n] spans, n >= 1; its length is the
+                          canvas's
 init_text                 a draft: a random fraction of its tokens is masked, the rest is kept
 """
 
@@ -18,6 +19,8 @@ from .vocabulary import Vocabulary
 __all__ = ["Draft", "draft"]
 
 _SPAN = re.compile(r"\[MASK(?::(\d{1,9}))?\]")
+_MEANT = re.compile(r"\[\s*mask\b[^\[\]]{0,20}\]", re.I)
+"""What is meant as a span, well written or not."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ def draft(
 
     Raises:
         ValueError: a template with other text, given text that leaves no open position, a template
-            without a span, a strength outside (0, 1].
+            without a span or with one that is written otherwise ([mask], [MASK: 2], [MASK:0]), a
+            strength outside (0, 1].
     """
 
     def ids(text: str | None) -> list[int]:
@@ -77,6 +81,13 @@ def draft(
             raise ValueError(
                 "template excludes prefix, suffix and init_text; leave those out, or the template"
             )
+        for meant in _MEANT.finditer(template):
+            span = _SPAN.fullmatch(meant[0])
+            if span is None or int(span[1] or 1) < 1:
+                raise ValueError(
+                    f"the template has {meant[0]!r}, which is no span; write [MASK], or [MASK:n] "
+                    "with a whole number n from 1 on"
+                )
         wide = sum(int(span.group(1) or 1) for span in _SPAN.finditer(template))
         if limit is not None and wide > limit:
             raise ValueError(

@@ -15,6 +15,7 @@ __all__ = [
     "Prompt",
     "as_prompts",
     "begun_answer",
+    "checked_text",
     "prompt_items",
     "read_prompt",
 ]
@@ -115,10 +116,19 @@ def _content(content: Any, name: str) -> str:
 
 
 def _text(text: str, name: str) -> str:
-    """The text as a plain `str`, checked."""
-    text = str.__str__(text)  # np.str_ and string enumerations become a plain str
+    """The text as a plain `str`, checked; an empty one is no question."""
     if not text.strip():
-        raise ValueError(f"{name} is empty: {text!r}; ask a question")
+        raise ValueError(f"{name} is empty: {str.__str__(text)!r}; ask a question")
+    return checked_text(text, name)
+
+
+def checked_text(text: str, name: str) -> str:
+    """The text as a plain `str`.
+
+    Raises:
+        ValueError: it has half of a surrogate pair.
+    """
+    text = str.__str__(text)  # np.str_ and string enumerations become a plain str
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -66,6 +66,14 @@ def test_any_container_is_read_by_position(kind, values):
     assert as_starts({"prefix": held(values)}, len(values)) == {"prefix": values}
 
 
+def test_the_keys_of_a_dictionary_have_an_order():
+    asked = dict.fromkeys(reversed(QUESTIONS))
+    assert as_prompts(asked.keys()) == QUESTIONS[::-1]
+    for unordered in (set(QUESTIONS), frozenset(QUESTIONS), asked.items()):
+        with pytest.raises(TypeError, match="must be a list with one value per prompt"):
+            in_order("prompts", unordered)
+
+
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=6))
 def test_seeds_are_whole_numbers_of_any_make(seeds):
     for held in (list, tuple, iter, np.array, torch.tensor, pd.Series):
@@ -222,6 +230,8 @@ def test_what_is_no_prompt_is_named(pipe, prompts, error, message):
         ({"start": {"init_text": "a", "init_strength": "x"}}, TypeError, "got str 'x'"),
         ({"start": {"init_text": "a", "init_strength": True}}, TypeError, "got bool True"),
         ({"start": {"init_text": "a", "init_strength": 0}}, ValueError, "start of prompt 0: "),
+        ({"start": {"init_strength": 0.5}}, ValueError, "'init_strength' and no 'init_text'"),
+        ({"start": {"prefix": "a \ud800"}}, ValueError, "start 'prefix' has half of a surrogate"),
         ({"start": {"template": "[MASK:99999999]"}}, ValueError, "99999999 open positions"),
         ({"max_new_tokens": 10**8}, ValueError, "max_new_tokens must be .* got 100000000"),
         ({"config": {"steps": 3}}, TypeError, "config is an APSConfig, got dict .*'steps'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,3 +52,11 @@ def test_the_share_that_is_masked_is_the_strength():
         row = of(seed, 20, init_text=text, init_strength=0.2).tokens
         count += row.count(MASK)
     assert abs(count / 4000 - 0.2) < 0.03  # 4.7 standard deviations
+
+
+@pytest.mark.parametrize("span", ["[mask]", "[MASK: 2]", "[MASK:2.5]", "[MASK:-1]", "[MASK:0]"])
+def test_a_span_that_is_written_otherwise_is_no_given_text(span):
+    with pytest.raises(ValueError, match="which is no span; write"):
+        of(0, 9, template=f"violin {span} [MASK]")
+    kept = of(0, 9, template="violin [masked] [MASK:2]")  # another word is text
+    assert (kept.tokens.count(MASK), kept.given.count(False)) == (2, 2)
