@@ -11,38 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from aps_text.images.degradations import HighDynamicRange
 from aps_text.images.lfq import LFQTokenizer, straight_through
 from aps_text.images.measurement import Measurement
 
 STEPS, RATE = 150, 0.05
-
-
-def floor(measurement: Measurement, shape: tuple[int, int, int]) -> Tensor:
-    """The measurement as images `(B, *shape)`, clipped to [-1, 1]."""
-    y = measurement.y
-    if isinstance(measurement.degradation, HighDynamicRange):
-        y = y / measurement.degradation.scale
-    observed = measurement.degradation.observed(y)
-    if observed is not None:
-        y = filled(y, observed.expand_as(y))
-    if y.shape[-2:] != shape[1:]:
-        y = F.interpolate(y, size=shape[1:], mode="bicubic", align_corners=False)
-    return y.expand(-1, shape[0], -1, -1).clamp(-1, 1)
-
-
-def filled(y: Tensor, observed: Tensor, rounds: int = 200) -> Tensor:
-    """Holes take the mean of their neighbours, `rounds` times, from the mean of what is seen."""
-    seen = torch.where(observed, y, torch.zeros_like(y))
-    mean = seen.sum((2, 3), keepdim=True) / observed.sum((2, 3), keepdim=True)
-    x = torch.where(observed, y, mean.expand_as(y))
-    for _ in range(rounds):
-        near = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        x = torch.where(observed, y, near)
-    return x
 
 
 def fitted(
@@ -76,10 +50,12 @@ def draw_line(
     name: str, tokenizer: LFQTokenizer, measurement: Measurement, truth: Tensor
 ) -> Tensor:
     """The images `(B, C, H, W)` of a line, clipped to [-1, 1]."""
+    start = measurement.first_image((truth.shape[1], truth.shape[2], truth.shape[3]))
+    if start is None:
+        raise ValueError(f"{measurement.degradation.name} has no rough image: give it a `guess`")
     if name == "floor":
-        return floor(measurement, truth.shape[1:])  # type: ignore[arg-type]
+        return start
     if name == "y-only":
-        start = floor(measurement, truth.shape[1:])  # type: ignore[arg-type]
         ids = fitted(tokenizer, start, lambda x: -measurement.log_density(x))
     elif name == "oracle":
         ids = fitted(tokenizer, truth, lambda x: (x - truth).square().flatten(1).sum(1))

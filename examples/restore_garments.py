@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import sys
 from pathlib import Path
 
 import torch
@@ -21,9 +20,6 @@ import torch.nn.functional as F
 from aps_text import RestorationPipeline
 from aps_text.images.files import contact_sheet, write_image
 from aps_text.images.metrics import psnr
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "benchmarks"))
-from image_lines import floor
 
 
 def first_of_each_class(folder: Path) -> torch.Tensor:
@@ -56,7 +52,7 @@ def main() -> None:
     rows = [truth]
     for task in args.task:
         measured = pipe.measure(truth, task, sigma=args.sigma, seed=args.seed)
-        without = floor(measured, truth.shape[1:])
+        without = measured.first_image(pipe.size)
         restored = pipe(measured, seeds=list(range(10)))
         images = restored.images[:, 0]
         rows += [measured.y, without, images]

@@ -88,9 +88,8 @@ class APSConfig:
             steered answer may change with its batch (benchmarks/batch_invariance.py); none did
             without it, or in float64 (the reward's numbers, too). A logits phi is never kept.
         tilt_keep: factor in [0, 1] on a codes phi at the start of every denoising step.
-        tilt_start: the start of a codes phi, as a multiple of the codes of `A^T y`: 0 starts
-            without a tilt; about 1.5 helps if A averages (super-resolution) and hurts in inpainted
-            holes.
+        tilt_start: the start of a codes phi, as a multiple of the codes of a measurement's first
+            guess (`Measurement.guess`); 0 starts without a tilt.
         gradient_gate: rows whose loss gradient at the logits has a smaller L2 norm skip the
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
@@ -309,6 +308,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Image tokens: phi tilts towards the tokenizer's codes, candidates are quantised expectations.
     "restore": {
         "adapter": "codes",
+        "tilt_start": 1.0,
+        "schedule": "cosine",
         "inner_steps": 5,
         "relaxation": "quantized",
         "quantizer": "nearest",

@@ -96,7 +96,7 @@ class Guessing(Protocol):
     """An operator that also has a first guess of the answer, for `tilt_start`."""
 
     def guess(self) -> Tensor:
-        """Codes of the guess, `(B, L, d)`, e.g. of `A^T y`."""
+        """Codes of the guess, `(B, L, d)`; 0 where nothing is known, as behind the last one."""
         ...
 
 
@@ -122,6 +122,11 @@ class Arithmetic:
     __rmul__ = __mul__
 
 
+def longest(guesses: Sequence[Tensor]) -> Tensor:
+    """The first of the guesses `(B, L, d)` that say something of the most positions."""
+    return max(guesses, key=lambda codes: codes.shape[1])
+
+
 class OperatorSum(Arithmetic):
     """`sum_i w_i log q_i`: weights may be negative; a part of weight 0 is reported by
     `log_prob_ids` and left out of `log_prob`. Build it with `weighted_sum`, which flattens."""
@@ -134,6 +139,9 @@ class OperatorSum(Arithmetic):
         self.differentiable = all(op.differentiable for op in guiding)
         books = [op.codebook for op in guiding if op.codebook is not None]
         self.codebook = books[0] if books else None
+        guesses = [op.guess for w, op in self.weighted if w > 0 and hasattr(op, "guess")]
+        if guesses:  # see `Guessing`
+            self.guess: Callable[[], Tensor] = lambda: longest([guess() for guess in guesses])
 
     def take(self, rows: Tensor) -> OperatorSum:
         """See `Operator.take`."""

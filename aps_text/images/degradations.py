@@ -38,11 +38,17 @@ __all__ = [
     "SuperResolution",
     "adjoint",
     "degradation_from_state",
+    "filled",
+    "rough_image",
 ]
 
 
 class Degradation(Protocol):
-    """`A`, the same for every image of a batch; differentiable unless its class says otherwise."""
+    """`A`, the same for every image of a batch; differentiable unless its class says otherwise.
+
+    It may also have `guess(y, shape)`: a rough image `(B, *shape)` for a measurement `y`, made
+    without a model, from which restoring starts.
+    """
 
     @property
     def name(self) -> str:
@@ -71,6 +77,13 @@ class _Everywhere:
     def observed(self, y: Tensor) -> Tensor | None:
         """See `Degradation.observed`; None: every entry is measured."""
         return None
+
+    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """See `rough_image`; `y` itself, enlarged by bicubic interpolation if it is
+        smaller, grey in every channel if it has one."""
+        if y.shape[-2:] != shape[1:]:
+            y = F.interpolate(y, size=shape[1:], mode="bicubic", align_corners=False)
+        return y.expand(-1, shape[0], -1, -1)
 
 
 def check_images(x: Tensor) -> None:
@@ -197,6 +210,10 @@ class Inpainting:
         """See `Degradation.observed`."""
         return self.mask.to(y.device)
 
+    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """See `rough_image`; the holes are filled smoothly from around them."""
+        return filled(y, self.mask.to(y.device).expand_as(y))
+
     def state(self) -> dict[str, Any]:
         """See `Degradation.state`."""
         return {"name": self.name, "mask": self.mask}
@@ -218,6 +235,10 @@ class HighDynamicRange(_Everywhere):
         """See `Degradation.__call__`."""
         check_images(x)
         return (self.scale * x).clamp(-1, 1)
+
+    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        """See `rough_image`; what was clipped stays at the limit."""
+        return y / self.scale
 
     def state(self) -> dict[str, Any]:
         """See `Degradation.state`."""
@@ -322,9 +343,43 @@ class Compose:
         """See `Degradation.observed`."""
         return self.parts[-1].observed(y)
 
+    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
+        """See `rough_image`; the parts' guesses, from the last to the first."""
+        x, shapes = y.new_zeros(1, *shape), []
+        for part in self.parts:
+            shapes.append((x.shape[1], x.shape[2], x.shape[3]))
+            x = part(x)
+        found: Tensor | None = y
+        for part, own in zip(reversed(self.parts), reversed(shapes), strict=True):
+            found = None if found is None else rough_image(part, found, own)
+        return found
+
     def state(self) -> dict[str, Any]:
         """See `Degradation.state`."""
         return {"name": self.name, "parts": [part.state() for part in self.parts]}
+
+
+def rough_image(degradation: Degradation, y: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
+    """A rough image `(B, *shape)` for a measurement `y`, made without a model: enlarged, its holes
+    filled. None if the degradation has no `guess`."""
+    guess = getattr(degradation, "guess", None)
+    made: Tensor | None = None if guess is None else guess(y, shape)
+    return made
+
+
+def filled(y: Tensor, observed: Tensor, rounds: int = 200) -> Tensor:
+    """`y (B, C, H, W)` with smooth values where `observed` (bool, y's shape) is False.
+
+    They start as the mean of what is observed and become the mean of their neighbours, `rounds`
+    times.
+    """
+    seen = torch.where(observed, y, torch.zeros_like(y))
+    mean = seen.sum((2, 3), keepdim=True) / observed.sum((2, 3), keepdim=True)
+    x = torch.where(observed, y, mean.expand_as(y))
+    for _ in range(rounds):
+        near = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+        x = torch.where(observed, y, near)
+    return x
 
 
 def cosines(size: int) -> Tensor:

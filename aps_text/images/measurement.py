@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.codebook import Codebook, Relaxed
 from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
-from .degradations import Degradation, adjoint, check_images, degradation_from_state
+from .degradations import Degradation, check_images, degradation_from_state, rough_image
 
 __all__ = ["SIGMAS", "Measurement", "model_sigma_of", "read_measurement", "write_measurement"]
 
@@ -160,27 +161,39 @@ class Measurement(Arithmetic):
         """See `Operator.log_prob_ids`."""
         return self._scores(self._codebook().embed(ids))
 
-    def guess(self) -> Tensor:
-        """Codes `(B, L, d)` of a first guess, `encode(A^T y)`; see `Guessing`.
+    def first_image(self, shape: tuple[int, int, int]) -> Tensor | None:
+        """A rough image `(B, *shape)` in [-1, 1], made without a model; see `rough_image`."""
+        made = rough_image(self.degradation, self.y, shape)
+        return None if made is None else made.clamp(-1, 1)
 
-        `A^T y` is scaled so that a constant image keeps its value. The guess is useful if A
-        averages (super-resolution), not if it hides pixels (they become grey).
+    def guess(self) -> Tensor:
+        """Codes `(B, L, d)` of a first guess: those of `first_image`; see `Guessing`.
+
+        Where pixels are not measured, a token's code is multiplied by the measured share of its
+        cell: 0 means that nothing is known of it. There are no codes, `(B, 0, d)`, for a
+        degradation without a `guess`.
 
         Raises:
-            ValueError: no `encode` or no `shape`, or a degradation that is not linear.
+            ValueError: no `encode` or no `shape`.
         """
         if self.encode is None or self.shape is None:
             raise ValueError(
                 "this measurement cannot guess: give it the tokenizer's encode= and the images' "
                 "shape=(C, H, W)"
             )
-        like = self.y.new_zeros(len(self.y), *self.shape)
-        back = adjoint(self.degradation, self.y, like)
-        ones = torch.ones_like(like)
-        weight = adjoint(self.degradation, self.degradation(ones), like)
+        image, book = self.first_image(self.shape), self._codebook()
+        if image is None:
+            return book.embed(torch.zeros(len(self.y), 0, dtype=torch.long, device=self.y.device))
         with torch.no_grad():
-            ids = self.encode((back / weight.clamp_min(1e-6)).clamp(-1, 1))
-            return self._codebook().embed(ids)
+            codes = book.embed(self.encode(image))
+        observed = self.degradation.observed(self.y)
+        if observed is None:
+            return codes
+        high, wide = self.shape[1:]
+        side = math.isqrt(high * wide // codes.shape[1])  # of a token's cell, in pixels
+        seen = observed.expand_as(self.y).any(1, keepdim=True).to(codes)
+        share = F.adaptive_avg_pool2d(seen, (high // side, wide // side)).flatten(1)
+        return codes * share[..., None]
 
     def _decoder(self) -> Decoder:
         self._codebook()

@@ -92,6 +92,13 @@ class Style(Arithmetic):
         """See `Operator.take`."""
         return replace(self, target=self.target[rows.to(self.target.device)])
 
+    def guess(self) -> Tensor:
+        """No codes `(B, 0, d)`: a style says nothing of where; see `Guessing`."""
+        if self.codebook is None:
+            raise ValueError("this style can only score images; give it the tokenizer's codebook=")
+        none = torch.zeros(len(self.target), 0, dtype=torch.long, device=self.target.device)
+        return self.codebook.embed(none)
+
     def inside(self, where: Tensor) -> Style:
         """The style of the pixels in `where`, `(H, W)` bool, alone."""
         return replace(self, where=where)

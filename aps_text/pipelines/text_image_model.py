@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import torch
 
+from ..core.codebook import VectorCodebook
 from ..core.protocols import Denoiser
 from ..images.magvit import MagvitTokenizer
 from ..images.magvit_files import read_magvit
@@ -137,8 +138,9 @@ class TextImageModel:
 
     @property
     def usual(self) -> Mapping[str, Any]:
-        """The cosine schedule, which it was trained and published with."""
-        return {"schedule": "cosine"}
+        """No start of the tilt where codes are vectors: `tilt_start` is tuned on signs."""
+        vectors = isinstance(self.tokenizer.codebook, VectorCodebook)
+        return {"tilt_start": 0.0} if vectors else {}
 
     def conditions(self, given: Condition | Sequence[Condition] | None, count: int) -> list[str]:
         """A text for each of `count` images, of one for all, of one each, or of none (empty).

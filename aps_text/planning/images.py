@@ -193,7 +193,7 @@ class ImageCall:
 
     shape: ImageShape
     side: int
-    config: APSConfig = field(default_factory=lambda: APSConfig("restore", schedule="cosine"))
+    config: APSConfig = field(default_factory=lambda: APSConfig("restore"))
     batch: int = 1
     dtype_bytes: int | None = None
     at_most: int | None = AT_MOST

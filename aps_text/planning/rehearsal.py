@@ -195,6 +195,9 @@ class _Reward(Arithmetic):
     def take(self, rows: Tensor) -> _Reward:
         return self
 
+    def guess(self) -> Tensor:
+        return self.codebook.embed(torch.zeros(1, 0, dtype=torch.long))
+
     def log_prob(self, relaxed: Relaxed) -> Scores:
         codes = relaxed.codes(self.codebook)
         self.moments.begin("reward")

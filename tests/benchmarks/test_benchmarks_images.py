@@ -147,14 +147,13 @@ def test_the_floor_keeps_what_was_measured():
     flat = torch.full((2, 3, 16, 16), 0.4)
     mask = box_mask((16, 16), torch.Generator().manual_seed(0))
     for degradation in (SuperResolution(4), Inpainting(mask), HighDynamicRange()):
-        found = image_lines.floor(measurement(degradation, flat), (3, 16, 16))
+        found = measurement(degradation, flat).first_image((3, 16, 16))
         assert torch.allclose(found, flat, atol=2e-3), degradation.name
     ramp = torch.linspace(-0.8, 0.8, 16).expand(1, 1, 16, 16)
     y = measurement(Inpainting(mask), ramp)
-    found = image_lines.floor(y, (1, 16, 16))
+    found = y.first_image((1, 16, 16))
     assert torch.equal(found[..., mask], y.y[..., mask])
     assert float((found - ramp).abs().max()) < 0.3  # the hole itself reads 0
-    assert torch.equal(image_lines.floor(y, (3, 16, 16)), found.expand(1, 3, 16, 16))
 
 
 def test_fitted_tokens_are_better_than_encoded_ones(folder):
@@ -165,7 +164,7 @@ def test_fitted_tokens_are_better_than_encoded_ones(folder):
     lines = {n: image_lines.draw_line(n, tokenizer, y, truth) for n in image_lines.LINES}
     assert (psnr(lines["oracle"], truth) > psnr(lines["tokenizer"], truth)).all()
     again = y.log_density(lines["y-only"])
-    start = tokenizer.decode_ids(tokenizer.encode(image_lines.floor(y, (1, 16, 16))))
+    start = tokenizer.decode_ids(tokenizer.encode(y.first_image((1, 16, 16))))
     assert (again > y.log_density(start)).all()
     assert all(float(line.abs().max()) <= 1 for line in lines.values())
 

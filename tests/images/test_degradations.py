@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from aps_text.core.codebook import LFQCodebook
 from aps_text.images.degradations import (
     Blur,
     Compose,
@@ -21,6 +22,7 @@ from aps_text.images.degradations import (
     SuperResolution,
     adjoint,
     degradation_from_state,
+    rough_image,
 )
 from aps_text.images.kernels import gaussian_kernel, motion_kernel
 from aps_text.images.masks import box_mask, drop_mask
@@ -119,6 +121,59 @@ def test_the_gradient_is_that_of_finite_differences(degradation, size, channels,
     up, down = degradation(x + step * direction), degradation(x - step * direction)
     numeric = ((up - down) * weight).sum() / (2 * step)
     assert torch.allclose(numeric, (slope * direction).sum(), rtol=1e-4, atol=1e-6)
+
+
+@every
+def test_the_rough_image_of_a_constant_image_is_that_image(degradation, size, channels, shape):
+    flat = torch.full((2, channels, *size), 0.3, dtype=torch.double)
+    found = rough_image(degradation, degradation(flat), (channels, *size))
+    assert found.shape == flat.shape
+    assert torch.allclose(found, flat, atol=0.03)  # jpeg rounds
+    rough = rough_image(degradation, degradation(images(2, channels, size)), (channels, *size))
+    assert rough.isfinite().all()
+
+
+def test_a_hole_is_filled_from_around_it_and_the_rest_stays():
+    mask = box_mask((16, 16), seeded(0))
+    ramp = torch.linspace(-0.8, 0.8, 16).expand(1, 1, 16, 16)
+    found = rough_image(Inpainting(mask), Inpainting(mask)(ramp), (1, 16, 16))
+    assert torch.equal(found[..., mask], ramp[..., mask])
+    assert float((found - ramp).abs().max()) < 0.3  # what is measured of the hole reads 0
+
+
+class Unguessed:
+    name, linear = "own", True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return -x
+
+    def observed(self, y: Tensor) -> None:
+        return None
+
+
+def test_a_degradation_without_a_rough_image_has_none_in_a_chain_either():
+    y = torch.zeros(1, 1, 4, 4)
+    for degradation in (Unguessed(), Compose([Unguessed(), SuperResolution(2)])):
+        assert rough_image(degradation, y, (1, 8, 8)) is None
+        book = LFQCodebook(3)
+        made = Measurement(
+            degradation, y, 0.1, lambda codes: codes, book,
+            encode=lambda x: torch.zeros(len(x), 4, dtype=torch.long), shape=(1, 8, 8),
+        )  # fmt: skip
+        assert made.guess().shape == (1, 0, 3)
+
+
+def test_the_guess_counts_what_is_measured_of_a_tokens_cell():
+    mask = torch.ones(8, 8, dtype=torch.bool)
+    mask[:4, :4] = False  # all of the first token's cell
+    mask[0:2, 4:] = False  # half of the second's
+    made = Measurement(
+        Inpainting(mask), torch.zeros(2, 3, 8, 8), 0.1, lambda codes: codes, LFQCodebook(3),
+        encode=lambda x: torch.full((len(x), 4), 5), shape=(3, 8, 8),
+    )  # fmt: skip
+    code = LFQCodebook(3).embed(torch.tensor(5))
+    expected = torch.tensor([0.0, 0.5, 1.0, 1.0])[:, None] * code
+    assert torch.equal(made.guess(), expected.expand(2, 4, 3))
 
 
 def test_saturated_pixels_have_no_gradient():

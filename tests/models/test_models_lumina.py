@@ -139,7 +139,7 @@ def test_it_restores_and_edits(pipe):
     mask[20:30, 20:30] = 1
     edited = pipe.edit(images[0], mask, "a red violin", steps=2, inner_steps=1)
     assert int(edited.opened.sum()) == 1
-    assert pipe.model.usual == {"schedule": "cosine"}
+    assert pipe.model.usual == {"tilt_start": 0.0}  # its codes are vectors
 
 
 def test_its_checks_pass_but_for_the_picture(pipe):

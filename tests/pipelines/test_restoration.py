@@ -91,7 +91,8 @@ def test_a_start_is_used(pipe, measured):
     with torch.no_grad():
         images = pipe.model.tokenizer.decode_ids(ids)
     small = pipe.measure(images.clamp(-1, 1), "sr2")
-    plain = pipe(small, steps=2, inner_steps=1)
+    plain = pipe(small, steps=2, inner_steps=1, tilt_start=0.0)
+    assert not torch.equal(plain.ids, pipe(small, steps=2, inner_steps=1).ids)
     started = pipe(small, steps=2, inner_steps=1, tilt_start=3.0)
     assert not torch.equal(plain.ids, started.ids)
 

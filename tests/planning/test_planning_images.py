@@ -115,7 +115,7 @@ def test_passes_are_those_of_a_call(tmp_path):
     measured = pipe.measure(torch.zeros(2, 3, 32, 32), "sr4")
     for options in ({"steps": 3, "inner_steps": 2}, {"steps": 2, "inner_steps": 1, "cfg_scale": 1}):
         cost = pipe(measured, "a dog", **options).cost
-        config = APSConfig("restore", schedule="cosine", **options)
+        config = APSConfig("restore", **options)
         call = ImageCall(shape=IMAGE_SHAPES["mmada-8b"], side=32, config=config, batch=2)
         passes = plan_images(call).passes
         each = 2 if options.get("cfg_scale") else 1
@@ -161,7 +161,7 @@ def test_lumina_is_what_a_small_one_reads_and_holds(tmp_path):
 @pytest.mark.parametrize("side", PAPER)
 def test_memory_is_of_the_order_that_the_paper_reports(side):
     """Its implementation is another one, and keeps the whole decoder's graph at 1024 pixels."""
-    config = APSConfig("restore", schedule="cosine", steps=15)
+    config = APSConfig("restore", steps=15)
     shape = IMAGE_SHAPES["mmada-8b"]
     bounded, whole = (
         plan_images(ImageCall(shape=shape, side=side, config=config, at_most=at_most))
@@ -176,7 +176,7 @@ def test_memory_is_of_the_order_that_the_paper_reports(side):
 
 def test_the_table_in_the_docs_is_what_is_planned():
     page = (ROOT / "docs" / "image_models.md").read_text(encoding="utf-8")
-    config = APSConfig("restore", schedule="cosine", steps=15)
+    config = APSConfig("restore", steps=15)
     for side, (seconds, gib) in PAPER.items():
         cells = []
         for name, at_most in (
