@@ -98,7 +98,8 @@ class Task:
         about: a description.
         tune: source of the tuning items; None uses every `tune_every`-th record of `source`.
         tune_every: 0 keeps every record for the test.
-        where: field -> value that a record must have.
+        where: field -> value that a record must have; true is no 1, and in CSV, where all is text,
+            numbers and true are meant by their text.
         capture: field -> regular expression, whose named groups become fields.
         split: field -> separator, which splits its text into a list.
         gold, id, stratum: names of fields; `gold` may hold a list.
@@ -197,7 +198,7 @@ class Task:
         records = [
             (i, r)
             for i, r in records
-            if r.problem or all(r.values.get(key) == value for key, value in wanted)
+            if r.problem or all(_is_wanted(r.values.get(key), value) for key, value in wanted)
         ]
         if limit is not None:
             n = min(limit, len(records))
@@ -292,6 +293,13 @@ def _check_template(prompt: str) -> None:
                 f"prompt: {{{name}{'!' if conversion else ''}{conversion or ''}"
                 f"{':' if form else ''}{form:.40}}} is no {{field}}; write a brace itself twice"
             )
+
+
+def _is_wanted(value: Any, wanted: Any) -> bool:
+    """Whether a record's value is the one of `where`."""
+    if isinstance(value, str) and isinstance(wanted, bool | int | float):
+        return value.strip().lower() == as_text(wanted, "where")
+    return bool(value == wanted) and isinstance(value, bool) == isinstance(wanted, bool)
 
 
 def _field(values: Mapping[str, Any], name: str) -> Any:

@@ -1,14 +1,15 @@
 """Safe reading of YAML files of grids and tasks; no code in them is run.
 
-`1e-3` and `3.0e9` are numbers, as in YAML 1.2; a duplicate key is an error. The size, the depth and
-the number of values with aliases expanded are bounded, since a file may come from anyone.
+Scalars are read as in YAML 1.2: `1e-3` and `010` are numbers (of ten), and `yes`, `no`, `on`,
+`off`, `1:30` and `2026-11-28` texts. A duplicate key is an error. The size, the depth and the
+number of values with aliases expanded are bounded, since a file may come from anyone.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 __all__ = ["read_yaml"]
 
@@ -28,18 +29,13 @@ def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
     """
     import yaml
 
-    class Loader(yaml.SafeLoader):
-        """A safe loader that also reads floats without a dot or a sign."""
-
-    number = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
-    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, list("-+.0123456789"))
     path = Path(path)
     with path.open("rb") as file:
         data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise ValueError(f"{path} has more than {MOST_BYTES:,} bytes: no file of {what}")
     try:
-        loader = Loader(data.decode("utf-8-sig"))
+        loader = _loader()(data.decode("utf-8-sig"))
         node = loader.get_single_node()
         if node is not None and _unfolded(node, {}) > MOST_NODES:
             raise ValueError(f"{path} unfolds to more than {MOST_NODES:,} values; use no aliases")
@@ -57,6 +53,44 @@ def read_yaml(path: str | Path, what: str = "fields") -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} is no mapping of {what}")
     return values
+
+
+def _loader() -> Any:
+    """PyYAML's safe loader with the scalars of YAML 1.2's core schema."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Without the resolvers of YAML 1.1."""
+
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+            first: [
+                (tag, pattern) for tag, pattern in known if tag in (_TAG + "null", _TAG + "merge")
+            ]
+            for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    def whole(loader: Any, node: Any) -> int:
+        text = loader.construct_scalar(node).replace("_", "")
+        return int(text, 0 if text[:2] in ("0x", "0o") else 10)
+
+    Loader.add_constructor(_TAG + "int", whole)
+    for kind, pattern, first in _SCALARS:
+        Loader.add_implicit_resolver(_TAG + kind, re.compile(rf"(?:{pattern})$"), list(first))
+    return Loader
+
+
+_TAG = "tag:yaml.org,2002:"
+_SCALARS = (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?\d[\d_]*|0x[\da-fA-F]+|0o[0-7]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\d[\d_]*\.\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\d[\d_]*[eE][-+]?\d+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+)
+"""Scalars that are no text: kind, pattern, and the characters that they begin with."""
 
 
 def _unfolded(node: Any, known: dict[int, float]) -> float:

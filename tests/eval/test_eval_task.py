@@ -257,3 +257,30 @@ def test_a_space_after_each_delimiter_belongs_to_no_value(tmp_path):
     ]
     path.write_text('q,"a, g"\n x, y\n')
     assert [one.values for one in read_records({"path": str(path)})] == [{"q": " x", "a, g": " y"}]
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"n": 1}, ["a"]),
+        ({"n": True}, ["b"]),
+        ({"n": "1"}, ["c"]),
+        ({"n": 1.0}, ["a"]),
+        ({"n": 1, "q": "a"}, ["a"]),
+    ],
+)
+def test_where_tells_true_from_one(tmp_path, where, found):
+    rows = [{"q": "a", "n": 1}, {"q": "b", "n": True}, {"q": "c", "n": "x"}, {"q": "d"}]
+    rows[2]["n"] = "1" if where == {"n": "1"} else "2"
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    task = load_task(str(path), prompt="{q}", where=where, tune_every=0)
+    assert [item.prompt for item in task.items()] == found
+
+
+def test_where_of_a_csv_means_its_text(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("q,level,kept\na,1,true\nb,2,False\nc,3,TRUE\n")
+    for where, found in (({"level": 2}, ["b"]), ({"kept": True}, ["a", "c"]), ({"q": "c"}, ["c"])):
+        task = load_task(str(path), prompt="{q}", where=where, tune_every=0)
+        assert [item.prompt for item in task.items()] == found

@@ -26,6 +26,50 @@ from aps_text.cli import build_parser, main
 from aps_text.commands.eval import grid_values
 
 
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("010", 10),
+        ("09", 9),
+        ("0x10", 16),
+        ("0o10", 8),
+        ("-5", -5),
+        ("1_000", 1000),
+        ("1e-3", 0.001),
+        ("1.5e3", 1500.0),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("-.inf", float("-inf")),
+        ("true", True),
+        ("False", False),
+        ("~", None),
+        ("null", None),
+        ("", None),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("NO", "NO"),
+        ("on", "on"),
+        ("off", "off"),
+        ("y", "y"),
+        ("1:30", "1:30"),
+        ("1:30.5", "1:30.5"),
+        ("0b11", "0b11"),
+        ("2026-11-28", "2026-11-28"),
+        ("1.2.3", "1.2.3"),
+        ("=", "="),
+        ("'010'", "010"),
+        ("[yes, no, 1]", ["yes", "no", 1]),
+    ],
+)
+def test_scalars_of_yaml_are_those_of_its_second_version(tmp_path, written, value):
+    path = tmp_path / "x.yaml"
+    path.write_text(f"a: {written}\n")
+    found = read_yaml(path)["a"]
+    assert (found, type(found)) == (value, type(value))
+    path.write_text(f"base: &base {{b: {written}}}\nc:\n  <<: *base\n")
+    assert read_yaml(path)["c"] == {"b": value}
+
+
 def test_yaml_is_bounded(tmp_path):
     path = tmp_path / "x.yaml"
     bomb = "a0: &a0 [1, 1]\n" + "".join(
