@@ -66,7 +66,8 @@ STYLE = (
 .aps td, .aps th { border-bottom: 1px solid var(--line); padding: 4px 12px 4px 0; text-align: left;
   vertical-align: top; overflow-wrap: anywhere; color: var(--ink); }
 .aps .pictures { display: flex; flex-wrap: wrap; gap: 14px; margin: 10px 0; }
-.aps .pictures figure { margin: 0; } .aps .pictures img { width: 168px; max-width: 42vw;
+.aps .pictures figure { margin: 0; width: min(168px, 36vw); }
+.aps .pictures img { width: 100%;
   image-rendering: pixelated; border: 1px solid var(--line); border-radius: 6px; display: block; }
 .aps .pictures figcaption { font-size: 12.5px; color: var(--soft); margin-top: 4px; }
 """
