@@ -35,23 +35,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aps_text import RestorationPipeline
-from aps_text.images.files import contact_sheet, read_image, write_image
+from aps_text.images.files import contact_sheet, read_image, square, write_image
 from aps_text.images.metrics import psnr
 from aps_text.models.amused import AmusedPrior
 from aps_text.models.mmada import MmadaPrior
 from aps_text.pipelines.image_loading import is_diffusers
 
 GUESS, WRONG_FIRST = 9.01, 126464
-
-
-def square(image: Tensor, size: int) -> Tensor:
-    """The middle of `(1, 3, H, W)`, `(1, 3, size, size)`."""
-    side = min(image.shape[2:])
-    top, left = ((length - side) // 2 for length in image.shape[2:])
-    middle = image[:, :, top : top + side, left : left + side]
-    return F.interpolate(
-        middle, (size, size), mode="bicubic", antialias=True, align_corners=False
-    ).clamp(-1, 1)
 
 
 @torch.no_grad()

@@ -23,6 +23,13 @@ def add_parser(subparsers: Any) -> None:
     add("model", metavar="MODEL", help="'mini', a folder or a hub id; of text, or of images")
     add("--tokenizer", metavar="NAME", help="check the images of MMaDA: showlab/magvitv2, a folder")
     add("--size", type=int, metavar="PIXELS", help="of images (default: the model's own)")
+    add(
+        "--image",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a photograph to check with, its middle square; several times for several",
+    )
     add("--tokens", type=int, default=16, help="positions of an answer (default: 16)")
     add("--json", action="store_true", help="for machines")
     add_loading(parser)
@@ -44,9 +51,10 @@ def verify_command(args: argparse.Namespace) -> int:
     logging.disable_progress_bar()
     if args.tokenizer is not None or is_diffusers(args.model, options):
         return verify_image_model(args, options)
-    if args.size is not None:
+    if args.size is not None or args.image:
+        flag = f"--image={args.image[0]}" if args.size is None else f"--size={args.size}"
         raise ValueError(
-            f"--size={args.size} is of images, and {args.model!r} would be checked as a model of "
+            f"{flag} is of images, and {args.model!r} would be checked as a model of "
             "text; give its image tokenizer with --tokenizer"
         )
     with waiting(f"loading {args.model}"):
@@ -76,6 +84,9 @@ def verify_command(args: argparse.Namespace) -> int:
 
 def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int:
     """Load the image model as `RestorationPipeline` does, check it and print the report."""
+    import torch
+
+    from ..images.files import read_image, square
     from ..pipelines.image_loading import load_any
     from ..pipelines.text_image_model import TextImageModel
     from ..verification.images import verify_images
@@ -87,8 +98,10 @@ def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int
         model = load_any(args.model, args.tokenizer, device, **given)
     if not isinstance(model, TextImageModel):
         raise ValueError(f"{args.model!r} is no image model given a text, which is checked here")
+    photos = [square(read_image(path, model.size[0]), model.size[1]) for path in args.image]
     report = verify_images(
         model,
+        pictures=torch.cat(photos) if photos else None,
         settings={**given, "dtype": args.dtype, "tokenizer": args.tokenizer, "device": device},
         around=lambda name: waiting(f"checking {name}"),
         show=(lambda line: None) if args.json else lambda line: print(line, flush=True),

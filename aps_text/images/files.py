@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["contact_sheet", "read_image", "read_mask", "write_image"]
+__all__ = ["contact_sheet", "read_image", "read_mask", "square", "write_image"]
 
 
 def _pillow() -> Any:
@@ -48,6 +49,16 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
     values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
     pixels = values.view(image.height, image.width, channels).permute(2, 0, 1)
     return pixels[None].float() / 127.5 - 1
+
+
+def square(image: Tensor, size: int) -> Tensor:
+    """The middle square of `(1, C, H, W)` in [-1, 1], resized to `(1, C, size, size)`."""
+    side = min(image.shape[2:])
+    top, left = ((length - side) // 2 for length in image.shape[2:])
+    middle = image[:, :, top : top + side, left : left + side]
+    return F.interpolate(
+        middle, (size, size), mode="bicubic", antialias=True, align_corners=False
+    ).clamp(-1, 1)
 
 
 def read_mask(path: str | Path) -> Tensor:

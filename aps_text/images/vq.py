@@ -3,7 +3,9 @@
     z = quant_conv(E(x)) per cell    id = nearest e_k    x^ = D(post_quant_conv(e_id))
 
 E and D take and make pixels in [0, 1]; here they are in [-1, 1], as everywhere. The decoder takes
-any vector, so an expected code is a product of probabilities with the table.
+any vector, so an expected code is a product of probabilities with the table. `lookup_from_codebook`
+of its configuration says what the published `decode` takes without quantising, ids (True) or
+vectors; here ids are always looked up, and vectors never quantised again, so it is not read.
 
 Codes are the table's vectors, centred and scaled: `c_k = s (e_k - mean e)`, with s such that their
 mean square length is log2 K, as of K codes of signs -1 and +1. So learning rates of a tilt towards
@@ -41,7 +43,8 @@ class VQTokenizer(SlicedTokenizer):
     """A `VQModel` of diffusers, frozen, in eval mode, for images of one size.
 
     Raises:
-        ValueError: see `SlicedTokenizer`; a network that normalises by the latent image.
+        ValueError: see `SlicedTokenizer`; a network whose decoder is normalised by the latents
+            (`norm_type` other than `group`).
     """
 
     def __post_init__(self) -> None:

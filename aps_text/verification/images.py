@@ -2,6 +2,8 @@
 
     ids          image tokens and the mask lie where the model and its files say
     window       logits are finite, of the image tokens alone
+    offset       codes of pictures are likelier at their ids than at displaced ones (see
+                 `image_offset`; not of aMUSEd, whose vocabulary is image tokens alone)
     codes        every code's nearest code is itself, and no two tokens share one
     round trip   a drawn picture is nearer to its decoded tokens than under another layout of them
     rows         a row of a batch has the logits it has alone
@@ -10,7 +12,7 @@
     steering     APS explains a measurement better than the plain model
     base         none of it changed the weights
 
-The round trip cannot be judged where no layout gives a picture: the weights know none.
+The round trip and the offset cannot be judged where the weights know no pictures.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from ..models.mmada import MmadaPrior
 from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text_image_model import TextImageModel
 from .adapting import fingerprint
+from .image_offset import check_offset
 from .report import PACKAGES, Check, Report
 
 __all__ = ["verify_images"]
@@ -47,6 +50,7 @@ CLEAR_DB = 3.0  # by which another layout must be better
 def verify_images(
     model: TextImageModel,
     *,
+    pictures: Tensor | None = None,
     settings: Mapping[str, Any] | None = None,
     show: Callable[[str], None] = lambda line: None,
     around: Callable[[str], AbstractContextManager[None]] = lambda name: nullcontext(),
@@ -55,6 +59,8 @@ def verify_images(
 
     Args:
         model: as `load_text_image_model` or `load_diffusers_image_model` returns it.
+        pictures: photographs `(B, C, H, W)` in [-1, 1] for the check of the offset; None is a drawn
+            picture, which may not decide.
         settings: the arguments it was loaded with, for the report.
         show: called with each line of the report.
         around: makes a context for each check, from its name.
@@ -63,9 +69,12 @@ def verify_images(
     show(report.heading())
     network = _network(model)
     before = fingerprint(network)
+    of_text = isinstance(model.prior, MmadaPrior | LuminaPrior)
+    seen = picture(model) if pictures is None else pictures.to(model.device)
     checks: dict[str, Callable[[], Check]] = {
         "ids": lambda: check_ids(model),
         "window": lambda: check_window(model),
+        **({"offset": lambda: check_offset(model, seen)} if of_text else {}),
         "codes": lambda: check_codes(model),
         "round trip": lambda: check_round_trip(model),
         "rows": lambda: check_rows(model),
@@ -134,7 +143,10 @@ def logits_of(denoiser: Denoiser, z: Tensor) -> Tensor:
 
 
 def check_ids(model: TextImageModel) -> Check:
-    """Check that the image tokens and the mask do not overlap, and begin behind the text's."""
+    """Check that the image tokens and the mask do not overlap, and begin behind the text's.
+
+    Of a loaded MMaDA they do, since its tokenizer says where: `check_offset` judges that.
+    """
     prior: Any = model.prior
     if isinstance(prior, MmadaPrior | LuminaPrior):
         parts, first = prior.text.parts, len(prior.text.tokenizer)

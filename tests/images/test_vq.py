@@ -60,6 +60,19 @@ def test_tokens_and_pixels_are_those_of_the_published_class(net, shape):
     assert len(theirs.unique()) > 2
 
 
+@pytest.mark.parametrize("lookup", [True, False])
+def test_how_the_published_class_decodes_is_not_read(tmp_path, lookup):
+    """`lookup_from_codebook=False`: its `decode` takes vectors; tokens and pixels are the same."""
+    net = net_of(tmp_path / "m", changes={"vqvae": {"lookup_from_codebook": lookup}})
+    ours, ids = VQTokenizer(net, 64, 64), some_ids()
+    with torch.no_grad():
+        vectors = net.quantize.embedding(ids).transpose(1, 2).unflatten(2, ours.grid)
+        given = ids.view(2, *ours.grid) if lookup else vectors
+        want = net.decode(given, force_not_quantize=True, shape=(2, *ours.grid, 8)).sample
+        assert (ours.decode_ids(ids) - (2 * want - 1)).abs().max() < 1e-4
+        assert torch.equal(ours.codebook.nearest(ours.codebook.embed(ids)), ids)
+
+
 def test_the_range_of_pixels(tokenizer):
     """An image in [0, 1] has other tokens: nothing is scaled twice, or not at all."""
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -13,8 +13,10 @@ from checkpoints_mmada import LLM_SIZE, write_magvit, write_mmada
 
 from aps_text.cli import main
 from aps_text.core.codebook import LFQCodebook, VectorCodebook
+from aps_text.images.files import write_image
 from aps_text.pipelines.image_loading import load_any
 from aps_text.pipelines.text_image_model import TextImageModel
+from aps_text.verification.image_offset import check_offset, nats, windows
 from aps_text.verification.images import (
     check_base,
     check_codes,
@@ -25,10 +27,13 @@ from aps_text.verification.images import (
     check_rows,
     check_steering,
     check_window,
+    logits_of,
+    picture,
     verify_images,
 )
 
 LINES = ["ids", "window", "codes", "round trip", "rows", "guidance", "gradient", "steering", "base"]
+LINES_OF_TEXT = [*LINES[:2], "offset", *LINES[2:]]  # where image tokens follow those of text
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +49,9 @@ def model(mmada):
 
 def test_random_weights_pass_but_for_the_picture(model):
     report = verify_images(model)
-    assert [check.name for check in report.checks] == LINES
+    assert [check.name for check in report.checks] == LINES_OF_TEXT
     status = {check.name: check.status for check in report.checks}
-    assert status.pop("round trip") == "SKIP"
+    assert status.pop("round trip") == status.pop("offset") == "SKIP"
     assert set(status.values()) == {"PASS"}, [str(check) for check in report.checks]
     assert report.figures["seconds of a forward"] > 0
 
@@ -76,6 +81,111 @@ def test_a_displaced_window_fails(model):
     assert check_ids(model).status == "PASS"
     assert check_ids(moved).status == "FAIL"
     assert "the tokenizer has 126349 tokens" in check_ids(moved).figure
+
+
+@pytest.fixture(scope="module")
+def taught(mmada):
+    """A model whose head knows a photograph by the declared ids, and the photograph."""
+    model = load_any(*mmada, size=128)
+    ids = torch.randint(8192, (1, 64), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        photo = model.tokenizer.decode_ids(ids).clamp(-1, 1)
+    head = model.prior.text.parts.model.get_output_embeddings().weight
+    head.requires_grad_(True)
+    optimizer = torch.optim.Adam([head], 0.03)
+    codes = model.tokenizer.encode(photo)
+    assert len(codes.unique()) > 30
+    where = torch.ones_like(codes).nonzero().unbind(-1)
+    denoiser = model.denoiser("")
+    for step in range(40):
+        z = codes.clone()
+        z[:, step % 2 :: 2] = model.mask_id
+        logits = denoiser.logits(denoiser.trunk(z), where)
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(logits, codes[0]).backward()
+        optimizer.step()
+    head.requires_grad_(False)
+    return model, photo
+
+
+def displaced(model, by):
+    return replace(model, prior=replace(model.prior, first=model.prior.first + by))
+
+
+def test_codes_at_their_declared_ids_pass(taught):
+    found = check_offset(*taught)
+    assert found.status == "PASS", found
+    assert "from 126349 on" in found.figure
+    assert "guessing 9.01" in found.figure
+
+
+@pytest.mark.parametrize("by", [-3, -1, 1, 3, LLM_SIZE - 126349, -8192 - 13])
+def test_codes_at_displaced_ids_fail(taught, by):
+    """Each is a window that could be declared by mistake, and the right one is found."""
+    model, photo = taught
+    found = check_offset(displaced(model, by), photo)
+    assert found.status == "FAIL", found
+    assert "from 126349 on, the best of" in found.figure
+    assert "image tokens seem to begin there" in found.figure
+
+
+def test_an_offset_that_cannot_be_judged_says_why(model, taught):
+    found = check_offset(model, picture(model))
+    assert found.status == "SKIP", found
+    assert "cannot tell: these weights know no such pictures" in found.figure
+    known, photo = taught
+    noise = torch.rand(photo.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert "know no such pictures" in check_offset(known, noise).figure
+    flat = check_offset(with_tokenizer(known, Blocks(128)), torch.zeros_like(photo))
+    assert (flat.status, "1 different codes; give --image" in flat.figure) == ("SKIP", True)
+
+
+def test_windows_lie_in_the_vocabulary_without_the_mask(model):
+    prior = model.prior
+    vocab, mask = prior.text.parts.vocab_size, prior.text.parts.mask_id
+    found = windows(prior)
+    assert found[:4] == [126348, 126350, 126346, 126352]
+    assert {mask - 8192, LLM_SIZE} < set(found)
+    assert prior.first not in found
+    for first in found:
+        assert 0 <= first <= vocab - 8192
+        assert not first <= mask < first + 8192
+        assert replace(prior, first=first).parts.vocab_size == 8192
+
+
+def test_every_token_is_scored_once_and_without_itself(model):
+    """`nats` is the mean of what a denoiser says with a chequerboard hidden."""
+    ids = torch.arange(16)[None] * 400
+    z = ids.clone()
+    hidden = [0, 2, 5, 7, 8, 10, 13, 15]
+    z[0, hidden] = model.mask_id
+    logits = logits_of(model.denoiser(""), z)
+    want = -logits.log_softmax(-1)[torch.arange(8), ids[0, hidden]]
+    found = nats(model.prior, ids)
+    assert torch.allclose(found[hidden], want, atol=1e-4)
+    changed = ids.clone()
+    changed[0, 0] = 5000
+    moved = nats(model.prior, changed)
+    assert torch.allclose(moved[[2, 5, 15]], found[[2, 5, 15]], atol=1e-5)  # hidden with it
+    assert not torch.allclose(moved[[1, 4]], found[[1, 4]], atol=1e-3)
+
+
+def test_photographs_are_checked_with(mmada, tmp_path, capsys):
+    folder, tokenizer = mmada
+    image = torch.rand(3, 40, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    write_image(image, tmp_path / "photo.png")
+    shown = ["--image", str(tmp_path / "photo.png")]
+    command = ["verify", str(folder), "--tokenizer", str(tokenizer), "--size", "64", "--json"]
+    reports = []
+    for more in ([], shown, shown * 2):
+        assert main([*command, *more]) == 0
+        report = json.loads(capsys.readouterr().out)
+        (line,) = (check for check in report["checks"] if check["name"] == "offset")
+        reports.append(line["figure"])
+    assert reports[0] != reports[1]
+    assert reports[1] == reports[2]  # the same photograph twice
+    assert main(["verify", "mini", *shown]) == 2
+    assert "is of images, and 'mini' would be checked as a model of text" in capsys.readouterr().err
 
 
 @dataclass(frozen=True)
