@@ -124,6 +124,7 @@ def warnings_of(
             f"{_share(late, len(traces))} {were} finished before any step was steered; lower "
             "guidance_start, or take no more steps than tokens"
         )
+    certain = set[int]()
     for name, one in stats.items():
         if _never_applied(stats, name):
             found.append(
@@ -131,12 +132,14 @@ def warnings_of(
                 f"counts as 0 and steers nothing; {_try(name)}"
             )
         known = any(not answer.varied.get(name, True) for answer in traces)  # reported below
-        if name in rewards.guide and not known and one.scored > len(output) and one.low == one.high:
+        flat = not known and one.scored > len(output) and one.low == one.high
+        if name in rewards.guide and flat and all(map(one.certain, output.index)):
+            certain |= set(range(len(output)))  # one text a prompt: that is not the reward's fault
+        elif name in rewards.guide and flat:
             found.append(
                 f"reward {name!r} never varied: it scored all {one.scored} texts {one.low:g}, so "
                 f"no answer could be preferred; {_try(name)}"
             )
-    certain = set[int]()
     for name in rewards.relaxed:
         rows = [i for i, one in enumerate(traces) if name in one.after]
         texts = stats.get(name)

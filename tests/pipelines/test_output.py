@@ -179,6 +179,21 @@ def test_one_text_again_and_again_is_told_from_a_reward_that_never_varied():
     assert len(warnings_of(out, traces, {"r": stats})) == 1
 
 
+def test_one_text_of_one_guided_step_is_no_fault_of_the_reward():
+    rewards = RewardReport({"r": [0.5, 0.5]})
+    rewards.assign("guide", ["r"])
+    out = APSOutput(["a", "b"], [[1], [1]], ["q", "p"], rewards, None, None, index=[4, 7])
+    traces = [GuidanceTrace({"r": 0.5}, {"r": 0.5}, {"r": True}, True)] * 2  # of one step
+    stats = BridgeStats()
+    stats.count_scores([0.5] * 6, [4, 4, 4, 7, 7, 7])
+    stats.count_same(["a", "a", "a", "b", "b", "b"], [4, 4, 4, 7, 7, 7])
+    (said,) = warnings_of(out, traces, {"r": stats})
+    assert said.startswith("the model drew one text again and again for all 2 answers")
+    stats.count_same(["c"], [7])
+    (said,) = warnings_of(out, traces, {"r": stats})
+    assert said.startswith("reward 'r' never varied: it scored all 6 texts 0.5")
+
+
 def test_where_nothing_is_fitted_no_gradient_is_spoken_of(pipe):
     def flat(prompts, completions, **columns):
         return [0.5] * len(completions)
