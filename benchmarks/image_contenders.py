@@ -14,6 +14,10 @@ BASE = "aps"
 """The line that others are compared with, and whose seconds others are given."""
 
 
+SUPERVISED = "supervised"
+"""The line of `image_regression`."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """A method with settings.
@@ -79,6 +83,14 @@ CONTENDERS = [
         knob="inner_steps",
         grid=FIT,
         single=True,
+    ),
+    Contender(
+        "aps-smc",
+        "aps-smc",
+        {"particles": 4},
+        {"candidate": "sample", **FITTED},
+        knob="particles",
+        grid=FIT,
     ),
     Contender(
         "best-of-n",

@@ -8,6 +8,8 @@ Every method restores the same measurements. Rows are appended to `--out`/rows.j
 that was stopped continues there; the tables are in tables.md beside it.
 
 - Lines: see `image_lines`; `prior` is a sample of the model that ignores the measurement.
+- `--supervised STEPS`: beside them a regression for each task, trained on the set's training images
+  (about half a second a step): the least squared error that one may hope for.
 - `--trials n`: each method's settings are the best of n (by PSNR, of the same list of trials) for
   each task on `--tune` other images; 0 takes the first of the list, the defaults.
 - `--equal-seconds`: each method a second time, with its knob (inner steps, candidates, particles,
@@ -42,8 +44,9 @@ import numpy as np
 import torch
 from aps_eval.rows import Row, row_key
 from aps_eval.store import RowStore
-from image_contenders import BASE, CONTENDERS, Contender
+from image_contenders import BASE, CONTENDERS, SUPERVISED, Contender
 from image_lines import LINES, draw_line
+from image_regression import Regression, trained
 from image_tables import table
 from torch import Tensor
 
@@ -112,6 +115,7 @@ class Bench:
         self.print = fingerprint(pipe)
         self.ends = time.monotonic() + 60 * args.minutes
         self.sigmas: dict[str, float] = {}
+        self.regressions: dict[str, Regression] = {}
         device = pipe.model.device
         self.clock = time.process_time if device.type == "cpu" else time.perf_counter
         pipe.paint()  # the first call is slow
@@ -180,7 +184,11 @@ class Bench:
         """Metrics of each image, `(B,)` each, and the cost of a sample."""
         started = self.clock()
         cost: dict[str, float] = {}
-        if one.method in LINES:
+        if one.method == SUPERVISED:
+            model = self.regression(y)
+            with torch.no_grad():
+                drawn = model(y, self.pipe.size).clamp(-1, 1)[:, None]
+        elif one.method in LINES:
             drawn = draw_line(one.method, self.pipe.model.tokenizer, y, truth.images)[:, None]
         else:
             method = build_method(IMAGE_METHODS, one.method, one.options)
@@ -202,6 +210,21 @@ class Bench:
             "metrics": scored(drawn, truth.images, y, self.pipe),
             "cost": {name: v if "memory" in name else v / count for name, v in cost.items()},
         }
+
+    def regression(self, y: Measurement) -> Regression:
+        """That of a measurement's task, on the processor: read, or trained and kept."""
+        from recipes.mini_image.plans import SETS
+
+        args = self.args
+        state = json.dumps(y.degradation.state(), default=lambda value: value.tolist())
+        name = hashlib.sha256(f"{state} {args.sigma} {args.supervised}".encode()).hexdigest()[:16]
+        if name not in self.regressions:
+            images = SETS[args.set].images(args.data, "train")
+            file = args.out / "regression" / f"{y.degradation.name}-{name}.safetensors"
+            self.regressions[name] = trained(
+                file, images, y.degradation, args.sigma, args.supervised
+            )
+        return self.regressions[name]
 
     def key(
         self,
@@ -343,6 +366,9 @@ def compare(bench: Bench, task: str, shown: Pictures, tune: Pictures) -> dict[st
     args = bench.args
     found: dict[str, list[Row]] = {}
     contenders = [one for one in CONTENDERS if one.label in (*args.methods, BASE)]
+    if args.supervised:
+        steps = {"steps": args.supervised}
+        contenders.append(Contender(SUPERVISED, SUPERVISED, steps, single=True))
     contenders.sort(key=lambda one: one.label != BASE)  # its seconds are what others are given
     matched = []
     for one in contenders:
@@ -353,7 +379,8 @@ def compare(bench: Bench, task: str, shown: Pictures, tune: Pictures) -> dict[st
             matched.append(bench.matched(best, task, found[one.label], found[BASE], noise))
     for one in matched:
         found[one.label] = bench.rows_of(one, task, shown, tune, args.samples, "test")
-    order = [label for one in CONTENDERS for label in (one.label, f"{one.label}, equal seconds")]
+    order = [SUPERVISED]
+    order += [label for one in CONTENDERS for label in (one.label, f"{one.label}, equal seconds")]
     return {label: found[label] for label in order if label in found}
 
 
@@ -381,6 +408,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--tune", type=int, default=8, help="other images, for choosing settings")
     add("--trials", type=int, default=0, help="settings tried for each method and task")
     add("--equal-seconds", action="store_true")
+    add("--supervised", type=int, default=0, help="steps of training for each task; 0 is off")
     add("--steps", type=int, default=16)
     add("--sigma", type=float, default=0.05)
     add("--model-sigma", default="0", help="a number, or 'measured' on the images for tuning")
@@ -388,6 +416,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--minutes", type=float, default=math.inf, help="stop after these; run again to go on")
     add("--out", type=Path, default=Path("results/images"))
     args = parser.parse_args(argv)
+    if args.supervised and args.set is None:
+        raise SystemExit("--supervised is trained on the images of --set: give one")
     pipe = RestorationPipeline.from_pretrained(args.model)
     shown = pictures(pipe, args.set, args.data, "test", args.images)
     tune = pictures(pipe, args.set, args.data, "tune", args.tune)

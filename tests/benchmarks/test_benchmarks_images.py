@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import image_lines
 import image_tables
@@ -12,6 +13,7 @@ import pytest
 import torch
 from aps_eval.rows import Row
 from image_contenders import CONTENDERS
+from image_regression import trained
 from test_image_model import write
 
 from aps_text.images.degradations import HighDynamicRange, Inpainting, SuperResolution
@@ -21,6 +23,8 @@ from aps_text.images.metrics import psnr
 from aps_text.methods.registry import IMAGE_METHODS, build_method
 from aps_text.methods.unread import refuse_unread
 from aps_text.pipelines.image_model import load_image_model
+from recipes.mini_image.images import Images
+from recipes.mini_image.plans import SETS
 
 METHODS = ["floor", "tokenizer", "prior", "aps", "svdd"]
 
@@ -167,6 +171,39 @@ def test_fitted_tokens_are_better_than_encoded_ones(folder):
     start = tokenizer.decode_ids(tokenizer.encode(y.first_image((1, 16, 16))))
     assert (again > y.log_density(start)).all()
     assert all(float(line.abs().max()) <= 1 for line in lines.values())
+
+
+def stripes(count: int) -> Images:
+    """Bright bars of random places on black."""
+    at = torch.randint(0, 13, (count,), generator=torch.Generator().manual_seed(count))
+    pixels = torch.zeros(count, 1, 16, 16, dtype=torch.uint8)
+    for image, first in zip(pixels, at.tolist(), strict=True):
+        image[:, :, first : first + 3] = 255
+    return Images(pixels, torch.zeros(count, 1, dtype=torch.long), {"kind": ("a",)})
+
+
+@pytest.mark.parametrize("degradation", [SuperResolution(4), Inpainting(torch.eye(16).bool())])
+def test_a_regression_learns_its_task_and_is_kept(degradation, tmp_path):
+    file, held = tmp_path / "deep" / "r.safetensors", stripes(7).at(slice(None))
+    model = trained(file, stripes(64), degradation, 0.05, 100, 16)
+    y = Measurement.simulate(degradation, held, 0.05, torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = model(y, (1, 16, 16))
+        kept = trained(file, stripes(64), degradation, 0.05, 100, 16)(y, (1, 16, 16))
+    rough = y.first_image((1, 16, 16))
+    assert float((found - held).square().mean()) < 0.6 * float((rough - held).square().mean())
+    assert torch.equal(found, kept)
+
+
+def test_a_regression_is_a_line_of_the_table(folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(SETS, "bars", replace(SETS["garments"], images=lambda *_: stripes(8)))
+    args = ["--set", "bars", "--data", str(tmp_path), "--methods", "floor", "--supervised"]
+    for steps, lines in (("2", 1), ("2", 1), ("3", 2)):
+        assert bench(folder, tmp_path, *args, steps) == 0
+        assert "| supervised | " in (tmp_path / "tables.md").read_text()
+        rows = [row for row in rows_of(tmp_path) if row["label"] == "supervised"]
+        assert len(rows) == 3 * lines
+        assert len(list((tmp_path / "regression").iterdir())) == lines
 
 
 def test_calibration_of_a_set_and_its_interval():
