@@ -141,7 +141,9 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
 def in_box(content: str) -> tuple[str | None] | None:
     """A tuple of the number in a box; None if there is none, and `(None,)` if more than the number,
     an unknown before it and its unit is there (2x, 5i, \\pi/2)."""
-    if re.search(r"\d\s*!|\\\{.*,.*\\\}|[,;].*=", content):  # a factorial, a set, two unknowns
+    if re.search(
+        r"\d\s*!|\\\{.*,.*\\\}|(?:[,;]|\b(?:or|and)\b).*=", content
+    ):  # a factorial, a set, two unknowns
         return (None,)
     found = _stated(normal_text(re.sub(r"^\s*[-−]\s+", "-", content.replace("~", " "))))
     if found is None or found[0] is None:
@@ -209,9 +211,17 @@ def boxed(text: str) -> list[str]:
     return [content for _, content in sorted(found)]
 
 
+_SENTENCE_END = re.compile(
+    r"(?:(?<!\bft)(?<!\b(?:hr|lb|yd|no|nr|ca|rs))(?<!\b(?:hrs|lbs|min|yrs|abt|est))(?<!\bapprox)\."
+    r"|\.(?!\s+[-+€£¥₹~]?\d)|[!?])(?=\s|$)",
+    re.I,
+)
+"""The end of a sentence, not of an abbreviation before a number (approx. 5, 6 ft. 2 in)."""
+
+
 def _clause(line: str) -> str:
     """A line up to the end of its sentence."""
-    return re.split(r"[.!?](?=\s|$)", line, maxsplit=1)[0]
+    return _SENTENCE_END.split(line, maxsplit=1)[0]
 
 
 def _stated(text: str) -> tuple[str | None] | None:

@@ -62,6 +62,7 @@ _SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
 _GOES_ON = re.compile(
+    r"\s(?:thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths)\b|"
     r"\.?\(\d+\)|h\d|[\u0304\u0305]|\s(?:squared|cubed|factorial)\b(?!\s(?:[ck]?m|met|f[eo]{1,2}t|inch))|"
     r"\s?[})]?\s?(?:\^(?!\{?\s?\\circ)|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)"
     r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
@@ -70,11 +71,13 @@ _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _OTHER_SCALES = {
     **{"lakh": 5, "lakhs": 5, "crore": 7, "crores": 7, "mn": 6, "mln": 6, "mio": 6, "bn": 9},
-    **{"bln": 9, "tn": 12},
+    **{"bln": 9, "tn": 12, "hundreds": 2, "thousands": 3, "millions": 6, "billions": 9},
+    **{"trillions": 12, "millionen": 6, "millones": 6, "milliarde": 9, "milliarden": 9},
+    **{"milliard": 9, "milliards": 9, "billionen": 12},
 }
 _EASTERN = {**{"千": 3, "万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}}
 _SCALE = re.compile(
-    rf"\s({'|'.join([*_SCALES, *_OTHER_SCALES])})\b|\s?([{''.join(_EASTERN)}])", re.I
+    rf"\s?\{{?\s({'|'.join([*_SCALES, *_OTHER_SCALES])})\b|\s?([{''.join(_EASTERN)}])", re.I
 )
 _LETTERS = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
 _LETTER = re.compile(rf"({'|'.join(_LETTERS)})\b(?!['.-]?\w)")
@@ -121,16 +124,21 @@ _SPOKEN = re.compile(
 
 
 _PART = r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
-_PART += "|thousandths?|millionths?"
+_PART += "|thousandths?|millionths?|sevenths?|ninths?|elevenths?|twelfths?|\\w+(?:teenth|tieth)s?"
 _IN_PARTS = re.compile(
-    rf"\s*-?(?:and\s+(?:a|an|one|two|three)\s+)?(?:{_PART})\b|\s*(?:point|dot)\b", re.I
+    rf"[\s-]*(?:and[\s-]+(?:a|an|one|two|three)[\s-]+)?(?:{_PART})\b"
+    r"|\s+(?:hundreds|thousands|[mbtr]+illions)\b|\s*(?:point|dot)\b",
+    re.I,
 )
 _OF_PARTS = re.compile(rf"\b(?:(?:point|dot)|(?:{_PART})(?:\s+of)?(?:\s+an?)?)\s+$", re.I)
 _PARTS = {
     **{"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6},
-    **{"eighth": 8, "tenth": 10, "hundredth": 100, "thousandth": 1000, "millionth": 10**6},
+    **{"seventh": 7, "eighth": 8, "ninth": 9},
+    **{"tenth": 10, "hundredth": 100, "thousandth": 1000, "millionth": 10**6},
 }
-_AND_PARTS = re.compile(rf"\s+and\s+(an?|one|two|three|four|five)\s+({_PART})\b", re.I)
+_AND_PARTS = re.compile(
+    rf"\s+and\s+(an?|one|two|three|four|five)\s+({'|'.join(_PARTS)}|halve)s?\b", re.I
+)
 _ORDINALS = [
     *["first", "second", "third", "fourth", "fifth"],
     *["sixth", "seventh", "eighth", "ninth"],
@@ -164,8 +172,8 @@ def normal_text(text: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺]+", lambda m: "^" + m[0].translate(_SUPERSCRIPTS), text)
     text = re.sub(r"\\[dtc]?frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", text)
     text = re.sub(r"(?:\{\s*)?(?<!\d)(-?\d+)\s*\\over\s*(-?\d+)(?:\s*\})?", r"\\frac{\1}{\2}", text)
-    text = _DOLLARS.sub("", text)
-    text = re.sub(r"((?:[=≈:({\[]|\bis|####)\s*)[-−]\s(?=[$€£¥₹]?\s?\d)", r"\1-", text)
+    text = re.sub(r"\bRs\.?[ \t]?(?=\d)", "", _DOLLARS.sub("", text))
+    text = re.sub(r"((?:[=≈:({\[]|\bis|####)[ \t]*)[-−][ \t](?=[$€£¥₹]?\s?\d)", r"\1-", text)
     text = "".join(map(_character, text))
     text = re.sub(rf"(?<=[{_IDEOGRAPHS}])(?=[-+.\d])", " ", text)
     text = re.sub(r"(?<=\d)(?<!\b0)\s?[xX]\s?(?=\d)", "×", text)
@@ -207,8 +215,8 @@ def numerals(text: str) -> list[Numeral]:
             plain = None
         elif plain is not None and "/" not in plain and (after := _LETTER.match(text, end)):
             plain, end = f"{plain}e{_LETTERS[after[1]]}", after.end()
-        elif plain is not None and plain.isdigit() and (after := _DOZEN.match(text, end)):
-            plain, end = str(12 * int(plain)), after.end()
+        elif plain is not None and "e" not in plain and (after := _DOZEN.match(text, end)):
+            plain, end = _written(12 * Fraction(plain)), after.end()
         elif plain is not None and (after := _AND_PARTS.match(text, end)):
             plain, end = _with_parts(plain, after), after.end()
             if _SCALE.match(text, end):
@@ -241,9 +249,14 @@ def _with_parts(plain: str, parts: re.Match[str]) -> str | None:
     """A whole number and a fraction in words; None for any other number before it."""
     if not plain.isdigit():
         return None
-    count = 1 if parts[1] in ("a", "an") else _ONES[parts[1]]
-    value = int(plain) + Fraction(count, _PARTS[parts[2].lower().removesuffix("s")])
-    return f"{value.numerator}/{value.denominator}"
+    count = _ONES.get(parts[1].lower(), 1)
+    return _written(int(plain) + Fraction(count, _PARTS[parts[2].lower().removesuffix("s")]))
+
+
+def _written(value: Fraction) -> str:
+    return (
+        str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
+    )
 
 
 def spoken_numerals(text: str) -> list[Numeral]:
