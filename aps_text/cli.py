@@ -123,6 +123,8 @@ def ask_command(args: argparse.Namespace) -> int:
     names = args.reward or ["answer-quality"]
     if args.html and not Path(args.html).absolute().parent.is_dir():
         raise ValueError(f"--html {args.html}: there is no such folder; make it first")
+    if args.html and Path(args.html).is_dir():
+        raise ValueError(f"--html {args.html} is a folder; name a file in it")
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))

@@ -445,16 +445,14 @@ def _mentions(text: str, choices: Sequence[str]) -> list[tuple[re.Match[str], st
         number = r"(?<!\^)(?<!(?<!\d)-)" if one[:1].isdigit() else ""
         whole = rf"(?<!\w)(?<!\d[.,]){number}({re.escape(one)})(?!\w)(?![.,]\d)"
         every += [(found, one) for found in re.finditer(whole, text, flags=re.I)]
-    spans = [found.span() for found, _ in every]
-    longest = [
-        (found, one)
-        for found, one in every
-        if not any(
-            start <= found.start() and found.end() <= end and end - start > len(found[0])
-            for start, end in spans
-        )
-    ]
-    return sorted(longest, key=lambda mention: mention[0].start())
+    longest: list[tuple[re.Match[str], str]] = []
+    around = (0, 0)
+    for found, one in sorted(every, key=lambda mention: (mention[0].start(), -mention[0].end())):
+        if found.end() <= around[1] and found.span() != around:
+            continue
+        around = max(around, found.span(), key=lambda span: span[1])
+        longest.append((found, one))
+    return longest
 
 
 def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:

@@ -56,6 +56,10 @@ def test_a_folder_that_is_not_there_is_named_before_anything_runs(folder, tmp_pa
     shown = capsys.readouterr()
     assert "there is no such folder" in shown.err
     assert shown.out == ""
+    assert main(["ask", "who?", "--model", folder, *SMALL, "--html", str(tmp_path)]) == 2
+    shown = capsys.readouterr()
+    assert f"--html {tmp_path} is a folder; name a file in it" in shown.err
+    assert "answering" not in shown.err
 
 
 def drawn(**how):

@@ -394,3 +394,10 @@ def test_several_choices_are_undecided(form):
 )
 def test_what_stands_around_a_letter(said, found):
     assert extract("choice", said) == found
+
+
+def test_a_long_text_of_choices_is_read_in_one_pass():
+    words = ["Paris", "Paris South", "South"]
+    assert extract("choice", "Paris South " * 5_000, words) == "Paris South"
+    assert extract("choice", "South Paris " * 5_000 + "South", words) == "South"
+    assert extract("choice", "Paris " * 10_000, words) == "Paris"
