@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .pipelines.text import METHODS as METHODS
     from .pipelines.text import APSPipeline as APSPipeline
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "APSConfig": ".core.config",
