@@ -144,7 +144,8 @@ class LFQTokenizer(nn.Module):
                 f"this tokenizer takes images (B, {config.channels}, {config.size}, "
                 f"{config.size}), got {tuple(images.shape)}"
             )
-        z = self.encoder(images).flatten(2).transpose(1, 2).float()
+        weight = next(self.encoder.parameters())
+        z = self.encoder(images.to(weight)).flatten(2).transpose(1, 2).float()
         return z * torch.rsqrt(z.square().mean(-1, keepdim=True) + 1e-6)
 
     def encode(self, images: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ classifier-free guidance, `(1 + w) cond - w uncond`; published is w = 4.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +44,8 @@ MASK = 126336
 FIRST, CODES = 126356, 8192
 SYSTEM = "Generate an image according to the text prompt."
 NOTHING = "<uncondition>"
+log = logging.getLogger(__name__)
+
 PIXELS = 512
 """Per side, where nothing else is said; it was trained with several sizes."""
 
@@ -143,9 +146,18 @@ class LuminaPrior:
             raise ValueError(f"{self.text.name} makes square images here; got {length} tokens")
 
         def bound(texts: Sequence[str]) -> RowsDenoiser:
+            prompts = [self.prompt(text) for text in texts]
+            longest = max(map(len, prompts), default=0) + length + side + 2
+            if longest > self.text.context:
+                log.warning(
+                    "%s: a text and its image have %d tokens, and the model was made for %d",
+                    self.text.name,
+                    longest,
+                    self.text.context,
+                )
             inner = TransformerDenoiser.bind(
                 self.parts,
-                [self.prompt(text) for text in texts],
+                prompts,
                 [length + side] * len(texts),
                 adapted_layers,
                 suffixes=[[IDS["eoi"], IDS["eoa"]]] * len(texts),

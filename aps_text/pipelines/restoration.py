@@ -47,6 +47,10 @@ R = TypeVar("R")
 SLACK = 1e-3
 """How far rounding may take a pixel out of [-1, 1]."""
 
+OVERSHOOT, NOISE = 1.5, 10.0
+"""The largest pixel that may be observed: what kernels with negative weights make of [-1, 1], and
+standard deviations of the noise."""
+
 LEAST_SIGMA = 0.01
 """The smallest standard deviation of kept pixels: about one grey level of 256."""
 
@@ -121,7 +125,7 @@ class RestorationPipeline:
         seed: int = 0,
         model_sigma: float = 0.0,
     ) -> Measurement:
-        """Simulate a measurement of clean images `(B, C, H, W)` in [-1, 1].
+        """Simulate a measurement of clean images `(B, C, H, W)` in [-1, 1], of 16 bits in float32.
 
         Args:
             task: a name in `images.tasks.TASKS`, or a `Degradation`.
@@ -129,7 +133,8 @@ class RestorationPipeline:
             seed: of the noise, and of the random parts of a task given by name.
 
         Raises:
-            ValueError: images of another size, or an unknown task.
+            ValueError: images of another size, pixels out of [-1, 1], or an unknown task.
+            TypeError: no tensor, or one of integers.
         """
         images = self._check(images)
         degradation = self._degradation(task, seed)
@@ -156,18 +161,30 @@ class RestorationPipeline:
             seed: of the random parts of a task given by name.
 
         Raises:
-            ValueError: images of another size than the task's, or an unknown task.
+            ValueError: images of another size than the task's, none, pixels far out of [-1, 1], or
+                an unknown task.
+            TypeError: no tensor, or one of integers.
         """
         if not isinstance(y, Tensor):
             raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
         degradation = self._degradation(task, seed)
         expected = tuple(degradation(torch.zeros(1, *self.size)).shape[1:])
-        if y.ndim != 4 or tuple(y.shape[1:]) != expected:
+        if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
             raise ValueError(
                 f"{degradation.name} of images {self.size} is (B, {', '.join(map(str, expected))})"
                 f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
             )
-        return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
+        made = Measurement(degradation, _wide(y), sigma, model_sigma=model_sigma)
+        seen = degradation.observed(y)
+        largest = float(
+            (y if seen is None else torch.where(seen, y, torch.zeros_like(y))).abs().max()
+        )
+        if largest > OVERSHOOT + NOISE * sigma:
+            raise ValueError(
+                f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {largest:.4g}; "
+                "from 0 to 255: x / 127.5 - 1"
+            )
+        return self.bound(made)
 
     @_shielded
     def style(
@@ -230,6 +247,9 @@ class RestorationPipeline:
                 f"pixels are in [-1, 1], got {low:.4g} to {high:.4g}; from 0 to 255: x / 127.5 - 1,"
                 " from 0 to 1: 2 * x - 1"
             )
+        if not images.is_floating_point():
+            raise TypeError(f"images are floating in [-1, 1], got {images.dtype}; use x.float()")
+        images = _wide(images)
         return images.clone() if images.is_inference() else images
 
     def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
@@ -284,6 +304,8 @@ class RestorationPipeline:
         """
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
         count = len(measurement.y)
+        if not count:
+            raise ValueError("the measurement is of no image; give at least one")
         own = as_seeds(seeds, call.config.call.seed, count)
         operator = self.bound(measurement)
         ids, cost = call.run(
@@ -439,6 +461,11 @@ class RestorationPipeline:
         """Images of tokens `(n, L)`, clipped, in passes of `batch_size`."""
         decode = self.model.tokenizer.decode_ids
         return torch.cat([decode(part).clamp(-1, 1) for part in ids.split(self.batch_size)])
+
+
+def _wide(images: Tensor) -> Tensor:
+    """The images in 32 bits or more: not every degradation is there in 16 on a CPU."""
+    return images.float() if images.is_floating_point() and images.itemsize < 4 else images
 
 
 def _one(style: Style) -> Style:

@@ -30,6 +30,7 @@ from ..models.mmada import MAX_TEXT, MmadaPrior, image_sizes
 from ..models.refused import refuse_known
 from ..models.registry import load
 from ..models.search import download, find
+from ..text.prompts import checked_text
 from .image_model import Condition, ImageTokenizer
 
 __all__ = ["PIXELS", "TextImageModel", "TextPrior", "load_text_image_model"]
@@ -146,12 +147,13 @@ class TextImageModel:
         """A text for each of `count` images, of one for all, of one each, or of none (empty).
 
         Raises:
-            ValueError: attributes instead of a text, or another number of texts.
+            ValueError: attributes instead of a text, another number of texts, or one with half of a
+                surrogate pair.
             TypeError: anything else.
         """
         if given is None or isinstance(given, Mapping | str):
             each: Sequence[Condition] = [given or ""] * count
-        elif isinstance(given, Collection):
+        elif isinstance(given, Collection) and not isinstance(given, bytes | bytearray):
             each = given
         else:
             raise TypeError(f"a text that describes the image is a str, got {given!r}")
@@ -168,7 +170,7 @@ class TextImageModel:
                 )
             if not isinstance(one, str):
                 raise TypeError(f"a text that describes the image is a str, got {one!r}")
-            texts.append(one)
+            texts.append(checked_text(one, "the text"))
         return texts
 
     def denoiser(

@@ -64,12 +64,20 @@ def verify_images(
         settings: the arguments it was loaded with, for the report.
         show: called with each line of the report.
         around: makes a context for each check, from its name.
+
+    Raises:
+        ValueError: photographs for a model whose vocabulary is image tokens alone.
     """
+    of_text = isinstance(model.prior, MmadaPrior | LuminaPrior)
+    if pictures is not None and not of_text:
+        raise ValueError(
+            "photographs (--image) tell where image tokens begin among those of text, and "
+            f"{model.name} has image tokens alone; leave them out"
+        )
     report = Report(model.name, _about(model, settings))
     show(report.heading())
     network = _network(model)
     before = fingerprint(network)
-    of_text = isinstance(model.prior, MmadaPrior | LuminaPrior)
     seen = picture(model) if pictures is None else pictures.to(model.device)
     checks: dict[str, Callable[[], Check]] = {
         "ids": lambda: check_ids(model),

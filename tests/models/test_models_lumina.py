@@ -126,6 +126,22 @@ def test_texts_with_control_tokens_are_refused(prior):
             prior.prompt(text)
 
 
+def test_what_is_longer_than_the_model_was_made_for_is_said(prior, caplog):
+    room = prior.text.context
+    prior.denoiser(["dog"], 16)
+    assert not caplog.records
+    text = "a" * room
+    whole = len(prior.prompt(text)) + 16 + 4 + 2
+    prior.denoiser(["dog", text], 16)
+    (said,) = caplog.messages
+    assert f"a text and its image have {whole} tokens, and the model was made for {room}" in said
+    caplog.clear()
+    side = 32 * 32
+    exact = replace(prior, text=replace(prior.text, context=len(prior.prompt("")) + side + 32 + 2))
+    exact.denoiser([""], side)
+    assert not caplog.records
+
+
 def test_it_restores_and_edits(pipe):
     ids = torch.randint(8192, (1, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

@@ -10,6 +10,7 @@ from aps_text import APSConfig
 from aps_text.images.degradations import Grayscale
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import read_measurement, write_measurement
+from aps_text.images.tasks import TASKS
 from aps_text.methods.aps import APS
 from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.pipelines.image_model import load_image_model
@@ -247,6 +248,47 @@ def test_images_of_another_range_or_kind_are_named(pipe):
         pipe.measure([[0.0]], "sr2")
     with pytest.raises(TypeError, match=r"a measurement is a tensor .* got a list"):
         pipe.observe([[0.0]], "sr2")
+
+    with pytest.raises(TypeError, match=r"images are floating .* got torch.int64; use x.float"):
+        pipe.measure(images.long(), "sr2")
+    y = pipe.measure(images, "sr2").y
+    with pytest.raises(ValueError, match=r"is \(B, 1, 8, 8\), got \(0, 1, 8, 8\)"):
+        pipe.observe(y[:0], "sr2")
+    with pytest.raises(ValueError, match="the measurement is of no image; give at least one"):
+        pipe(pipe.observe(y, "sr2").take(torch.tensor([], dtype=torch.long)))
+
+
+def test_what_is_observed_is_in_range_but_for_its_noise(pipe):
+    image = pipe.measure(torch.zeros(1, *pipe.size), "box-inpainting", sigma=0.3)
+    assert pipe.observe(image.y, image.degradation, sigma=0.3).y.shape == image.y.shape
+    pixels = (image.y.clamp(-1, 1) + 1) * 127.5
+    with pytest.raises(ValueError, match=r"but for noise of sigma=0.05, got up to .*from 0 to 255"):
+        pipe.observe(pixels, image.degradation)
+    hidden = image.degradation.observed(image.y).logical_not()
+    assert bool(hidden.any())
+    anything = image.y.masked_fill(hidden, 255.0)  # what is not measured is ignored
+    assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, anything)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_other_precisions_are_those_of_32_bits(pipe, dtype):
+    """torch resizes no image of 16 bits on a CPU, and convolves with weights of one precision."""
+    images = (torch.rand(1, *pipe.size, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(
+        dtype
+    )
+    for task in TASKS:
+        if pipe.size[0] == 1 and task == "grayscale":
+            continue
+        one, two = (pipe.measure(x, task) for x in (images, images.float()))
+        assert one.y.dtype == torch.promote_types(dtype, torch.float32)
+        assert torch.allclose(one.y.float(), two.y, atol=1e-5 if dtype == torch.float64 else 0)
+    y = pipe.measure(images, "sr2").y.to(dtype)
+    half, whole = (pipe.observe(x, "sr2") for x in (y, y.float()))
+    assert torch.equal(pipe(half, **FEW).ids, pipe(whole, **FEW).ids)
+    mask = torch.zeros(pipe.size[1:])
+    mask[:8, :8] = 1
+    one, two = (pipe.edit(x, mask, steps=2, inner_steps=1) for x in (images, images.float()))
+    assert torch.equal(one.images, two.images)
 
 
 def test_the_noise_of_a_measurement_does_not_depend_on_the_default_dtype(pipe):

@@ -226,5 +226,9 @@ def test_conditions_that_are_refused(pipe, images):
         pipe(measured, [5, 6])
     with pytest.raises(TypeError, match="is a str, got 5"):
         pipe(measured, 5)
+    with pytest.raises(TypeError, match="is a str, got b'a dog'"):
+        pipe(measured, b"a dog")
+    with pytest.raises(ValueError, match="the text has half of a surrogate pair"):
+        pipe(measured, "a dog \ud83d")
     with pytest.raises(ValueError, match=r"restores images \(B, 3, 64, 64\), got \(1, 3, 32, 32\)"):
         pipe.measure(torch.zeros(1, 3, 32, 32), "sr4")

@@ -64,6 +64,9 @@ def test_the_command_checks_amused(tmp_path, capsys):
     assert [check["name"] for check in report["checks"]] == LINES
     assert "VQTokenizer" in report["about"]["images"]
     assert "mask 8255 of 8256 ids" in report["checks"][0]["figure"]
+    write_image(torch.zeros(3, 64, 64), tmp_path / "photo.png")
+    assert main(["verify", str(folder), "--image", str(tmp_path / "photo.png")]) == 2
+    assert "amused-512 has image tokens alone; leave them out" in capsys.readouterr().err
 
 
 def test_the_command_checks_the_images_of_mmada(mmada, capsys):
