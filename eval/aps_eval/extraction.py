@@ -33,7 +33,9 @@ __all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
 BEHIND = 500
 """Maximal distance in characters between the words "the answer is" and the answer."""
 _SAID = (
-    r"(?:\b{}[\"']?(?:\s+(?:is|would be|must be|should be|equals)\b\s*:?|\s*[:=])\s*"
+    r"(?:\b{}[\"']?(?:\s+(?:is|was|would be|will be|must be|should be|has to be|equals)\b\s*:?"
+    r"(?:\s*(?:clearly|obviously|definitely|certainly|probably|(?:most )?likely|therefore|thus)\b)?"
+    r"|\s*[:=])\s*"
     r"|\b(?:[Aa]ntwort|[Rr]éponse|[Rr]espuesta|[Rr]isposta|[Rr]esposta|[Оо]твет)"
     r"(?:\s+(?:ist|est|es|è|é)\b\s*:?|\s*:)\s*|(?:答案|回答|答え|정답)\s*[是为為は은]?\s*:?\s*"
     r"|<(?:final_)?answer>\s*)"
@@ -273,7 +275,9 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         r"(?<![\w'])([A-Z])(?=\s+(?:is|would be)\s+(?:(?:the|my)\s+)?(?:\w+\s+)?"
         r"(?:correct|right|true|answer|choice)\b)",
         r"\b(?:choose|pick|select|chose|say|go with)\s+([B-HJ-Z]|[AI](?=[.!,;]*\s*$))\b(?!['-])",
-        r"(?:^|\n)\s*[\"']?([A-Z])(?:[.):,](?![\w'])|[.)](?=\w{2})|\s-\s|[\"'.!]*\s*(?:\n|$))",
+        r"\b(?:[Ss]o|[Tt]herefore|[Tt]hus|[Hh]ence),?\s+([A-Z])(?=[.!,;]*\s*$)",
+        _LINE + r"([A-Z])(?:\s\([a-z]|[.):,](?![\w'])|[.)](?=\w{2})|\s-\s|[\"'.!*}]*\s*(?:\n|$))",
+        _LINE + r"[(\[]?([a-z])[)\].:]\s",
         r"^[\"'(\[]*([a-z])[\"')\].!]*$",
     )
     for pattern in patterns:
@@ -281,11 +285,25 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         every = list(re.finditer(pattern, text, flags=flags))
         if not every:
             continue
-        found = [one for one in every if not denied(text, one)]
+        found = [one for one in every if not denied(text, one) and not _asked_or_passed(text, one)]
+        if not found and pattern == patterns[0]:
+            continue  # the answer is not (A); it is (B)
         if not found or _several(text, found[-1]) or _options(text, found):
             return None
         return next(group for group in found[-1].groups() if group).upper()
     return None
+
+
+_ASKED = re.compile(r"[)\]\"']*\?(?!\W*(?:yes|yeah|right|correct)\b)", re.I)
+_LINE = r"(?:^|\n)\s*(?:[-*\u2022>#]+\s*)?[\"'*{]*"
+
+
+def _asked_or_passed(text: str, found: re.Match[str]) -> bool:
+    """Whether a letter is only asked (B? No) or the one that another is preferred to (over B)."""
+    at = next(i for i, group in enumerate(found.groups(), 1) if group)
+    before = text[max(0, found.start(at) - NEAR) : found.start(at)]
+    passed = re.search(r"\b(?:over|unlike|except)\s+(?:[Oo]ption\s+)?[(\[\"']*$", before)
+    return bool(passed) or _ASKED.match(text, found.end(at)) is not None
 
 
 _CAPITAL = (  # not "I don't know", "A dog"
@@ -313,13 +331,22 @@ def _several(text: str, found: re.Match[str]) -> bool:
 def _options(text: str, found: Sequence[re.Match[str]]) -> bool:
     """Whether letters are those of a list of options (A, B, ... in order, none of them chosen)."""
     groups = [next(i for i, group in enumerate(one.groups(), 1) if group) for one in found]
-    letters = "".join(one[at] for one, at in zip(found, groups, strict=True))
+    letters = "".join(one[at] for one, at in zip(found, groups, strict=True)).upper()
+    end = found[-1].end(groups[-1])
+    if re.search(
+        r"\bthan\s+(?:option\s+)?[(\[]?$", text[: found[-1].start(groups[-1])][-NEAR:], re.I
+    ):
+        return True  # A is worse than B
+    begins = not text[: found[-1].start(groups[-1])].rpartition("\n")[2].strip("-*\u2022>#([ ")
+    if letters == "A" and begins and _NEXT.match(text[end:]):
+        return True  # A: no, B: yes
     if len(letters) < 2 or letters != _LETTERS[: len(letters)]:
         return False
     before = text[found[-2].end() : found[-1].start(groups[-1])]
     return _CHOSEN.search(before) is None
 
 
+_NEXT = re.compile(r"[).:].*?(?<!\w)[(\[]?B[).:]\s(?!\s*(?:is|are)\b)", re.S | re.I)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CHOSEN = re.compile(
     r"\b(?:so|thus|therefore|hence|but|then|is|are|be|choose|pick|select|answer|say|with|instead|not)\b",
@@ -433,7 +460,8 @@ def _mentioned(text: str, choices: Sequence[str]) -> str | None:
     inside a longer name does not count."""
     for lead in reversed(list(re.finditer(_LEAD, text, flags=re.I))):
         said = _clause(text[lead.start() : lead.end() + BEHIND].split("\n")[0])
-        if any(not denied(said, found) for found, _ in _mentions(said, choices)):
+        asked = text.startswith("?", lead.start() + len(said))
+        if not asked and any(not denied(said, found) for found, _ in _mentions(said, choices)):
             return _chosen(said, choices, first=True)
     return _chosen(text, choices, first=False)
 
@@ -443,7 +471,7 @@ def _mentions(text: str, choices: Sequence[str]) -> list[tuple[re.Match[str], st
     every = []
     for one in choices:
         number = r"(?<!\^)(?<!(?<!\d)-)" if one[:1].isdigit() else ""
-        whole = rf"(?<!\w)(?<!\d[.,]){number}({re.escape(one)})(?!\w)(?![.,]\d)"
+        whole = rf"(?<!\w)(?<!\d[.,]){number}({re.escape(one)})(?!\w)(?![.,]\d)(?!-[A-Za-z])"
         every += [(found, one) for found in re.finditer(whole, text, flags=re.I)]
     longest: list[tuple[re.Match[str], str]] = []
     around = (0, 0)
@@ -455,10 +483,18 @@ def _mentions(text: str, choices: Sequence[str]) -> list[tuple[re.Match[str], st
     return longest
 
 
+_NO = re.compile(r"\bno\s+$", re.I)
+"""What denies a choice of words ("no cat")."""
+
+
 def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
     """The first or last choice that is mentioned and not denied; None if it is one of several."""
     every = _mentions(text, choices)
-    no = [denied(text, found) for found, _ in every]
+    no = [
+        denied(text, found)
+        or _NO.search(text[max(0, found.start() - NEAR) : found.start()]) is not None
+        for found, _ in every
+    ]
     meant = [at for at, denial in enumerate(no) if not denial]
     if not meant:
         return None
@@ -467,7 +503,9 @@ def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
         if one < 0 or other == len(every) or every[one][1].lower() == every[other][1].lower():
             continue
         between = text[every[one][0].end() : every[other][0].start()]
-        apart = no[one] and re.fullmatch(r"[\s,;.-]+", between)  # not Paris, London
+        apart = no[one] and re.fullmatch(
+            r"[\s,;.-]+(?:(?:an?|the)\s+)?", between, re.I
+        )  # not Paris, London
         if not apart and re.fullmatch(rf"[\"')]*{_OTHER}(?:(?:an?|the)\s+)?[\"'(]*", between, re.I):
             return None
     return every[at][1]

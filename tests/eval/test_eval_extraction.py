@@ -118,6 +118,26 @@ def test_letters(answer, found):
         ("<answer>B</answer>", "B"),
         ("答案是B。", "B"),
         ("Antwort: B", "B"),
+        ("I would choose option B over option A", "B"),
+        ("Option A is worse than option B", None),
+        ("A: no, B: yes", None),
+        ("A. No. B. Yes.", None),
+        ("a) cat b) dog", None),
+        ("- A. cat\n- B. dog", None),
+        ("b) dog", "B"),
+        ("(b) dog, not (a)", "B"),
+        ("i.e. a dog", None),
+        ("Answer: B? No, (C)", "C"),
+        ("The answer is (B) No", "B"),
+        ("The answer is clearly B.", "B"),
+        ("The answer is probably not B", None),
+        ("The answer has to be B", "B"),
+        ("*B*", "B"),
+        ("- B", "B"),
+        ("So, B.", "B"),
+        ("Therefore I think so", None),
+        ("So A dog", None),
+        ("B (dog)", "B"),
     ],
 )
 def test_letters_in_other_clothes(answer, found):
@@ -137,6 +157,11 @@ def test_letters_in_other_clothes(answer, found):
         ("It is not New York", None),
         ("The answer is unclear: Paris or London", None),
         ("York", "York"),
+        ("answer: Paris? no, London", "London"),
+        ("Paris is no London", "Paris"),
+        ("There is no Paris", None),
+        ("never Paris; the York", "York"),
+        ("Paris-like", None),
         ("The answer is that I like Paris", "Paris"),
     ],
 )
@@ -399,5 +424,5 @@ def test_what_stands_around_a_letter(said, found):
 def test_a_long_text_of_choices_is_read_in_one_pass():
     words = ["Paris", "Paris South", "South"]
     assert extract("choice", "Paris South " * 5_000, words) == "Paris South"
-    assert extract("choice", "South Paris " * 5_000 + "South", words) == "South"
+    assert extract("choice", "South Paris " * 5_000 + "South", words) == "Paris South"
     assert extract("choice", "Paris " * 10_000, words) == "Paris"
