@@ -91,7 +91,8 @@ _CLAUSE = re.compile(
     r"|yes|no|yeah|nope|true|false)\b"
 )
 _NEGATED = re.compile(
-    r"\b(?:not|cannot|never|neither|nor|hardly|unable|refuse[sd]?|rather than|instead of)\b|n't\b"
+    r"\b(?:not|cannot|never|neither|nor|hardly|unable|refuse[sd]?|rather than|instead of"
+    r"|(?:wrong|incorrect|mistaken?) to)\b|n't\b"
 )
 
 

@@ -307,6 +307,7 @@ def test_small_letters_are_read_at_the_end_of_a_line_that_names_the_answer(answe
 
 NEGATED = ["cannot say {}", "can't say {}", "I would not say {}", "I don't think the answer is {}"]
 NEGATED += ["never say {}", "it is not a clear {}", "I refuse to say {}", "unable to answer {}"]
+NEGATED += ["it would be wrong to say {}", "it is incorrect to answer {}"]
 NEGATED += [
     "not {}",
     "I can't be sure that it is {}",
