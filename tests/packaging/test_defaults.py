@@ -18,6 +18,15 @@ PLAIN = (int, float, str, tuple, frozenset)
 PACKAGES = ("aps_text", "aps_rewards", "aps_eval")
 
 
+LONG = 300
+"""A text that is longer is a page or a style sheet and no default."""
+
+
+def plain(value):
+    """Whether a constant is put on record."""
+    return isinstance(value, PLAIN) and not (isinstance(value, str) and len(value) > LONG)
+
+
 def modules():
     """Every module of ours whose requirements are installed, by name."""
     for package in map(importlib.import_module, PACKAGES):
@@ -61,7 +70,7 @@ def all_defaults():
     found = {}
     for module in modules():
         for name, value in vars(module).items():
-            if name.isupper() and not name.startswith("_") and isinstance(value, PLAIN):
+            if name.isupper() and not name.startswith("_") and plain(value):
                 found[f"{module.__name__}.{name}"] = {"": shown(value)}
                 continue
             own = getattr(value, "__module__", None) == module.__name__
@@ -75,7 +84,7 @@ def all_defaults():
                     if not inner.startswith("_") and callable(getattr(value, inner))
                 }
                 for inner, constant in vars(value).items():
-                    if not inner.startswith("_") and isinstance(constant, PLAIN):
+                    if not inner.startswith("_") and plain(constant):
                         found.setdefault(f"{module.__name__}.{name}", {})[inner] = shown(constant)
             for label, each in members.items():
                 if defaults := defaults_of(each):
