@@ -22,7 +22,7 @@ from torch import Tensor
 from ..core.settings import COUNT
 from .magvit_layers import again, at_once
 
-__all__ = ["MOST_CELLS", "SlicedTokenizer", "check_side"]
+__all__ = ["MOST_CELLS", "SlicedTokenizer", "check_at_most", "check_side"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class SlicedTokenizer(ABC):
     Raises:
         ValueError: a side that is no multiple of the factor (the message names the nearest) or has
             more than `MOST_CELLS` cells, or `at_most` below 1.
+        TypeError: `at_most` is no whole number.
     """
 
     net: Any
@@ -47,8 +48,7 @@ class SlicedTokenizer(ABC):
     def __post_init__(self) -> None:
         for name, side in (("height", self.height), ("width", self.width)):
             check_side(side, self.factor, name)
-        if self.at_most is not None and self.at_most < 1:
-            raise ValueError(f"at_most={self.at_most} pixels; give at least 1, or None")
+        check_at_most(self.at_most)
 
     @property
     @abstractmethod
@@ -166,6 +166,16 @@ class SlicedTokenizer(ABC):
         if limit is None:
             return max(1, count)
         return max(1, limit // (self.height * self.width))
+
+
+def check_at_most(pixels: int | None) -> None:
+    """Raise `TypeError` unless it is a whole number of pixels or None, `ValueError` below 1."""
+    if pixels is None:
+        return
+    if not isinstance(pixels, int) or isinstance(pixels, bool):
+        raise TypeError(f"at_most is a whole number of pixels, or None; got {pixels!r}")
+    if pixels < 1:
+        raise ValueError(f"at_most={pixels} pixels; give at least 1, or None")
 
 
 MOST_CELLS = math.isqrt(COUNT)

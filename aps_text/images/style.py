@@ -34,6 +34,7 @@ class Style(Arithmetic):
         sigma: `s`, the standard deviation of every statistic, in [1e-6, 1e6]; smaller is stricter.
         decode, codebook: of the image tokenizer; needed to score tokens instead of images.
         where: `(H, W)` bool, the pixels of the scored images that count; None is all of them.
+        channels: of the references; None is not known.
         name: of its term in reports.
     """
 
@@ -43,6 +44,7 @@ class Style(Arithmetic):
     decode: Decoder | None = None
     codebook: Codebook | None = None
     where: Tensor | None = None
+    channels: int | None = None
     name: str = "style"
     differentiable: bool = field(default=True, init=False)
 
@@ -86,7 +88,9 @@ class Style(Arithmetic):
             )
         with torch.no_grad():
             target = statistic(references, within)
-        return cls(statistic, target, statistic.sigma if sigma is None else sigma, **options)
+        scale, options = statistic.sigma if sigma is None else sigma, dict(options)
+        options.setdefault("channels", references.shape[1])
+        return cls(statistic, target, scale, **options)
 
     def take(self, rows: Tensor) -> Style:
         """See `Operator.take`."""
@@ -107,8 +111,13 @@ class Style(Arithmetic):
         """`S(ref) - S(x)` of images `(B, C, H, W)`, `(B, m)`.
 
         Raises:
-            ValueError: another number of images, or of another size than `where`.
+            ValueError: another number of images, other channels, or another size than `where`.
         """
+        if self.channels not in (None, images.shape[1]):
+            raise ValueError(
+                f"the style is of images of {self.channels} channels, and these have "
+                f"{images.shape[1]}; take it from a reference of the same model"
+            )
         if len(images) != len(self.target):
             raise ValueError(f"{len(images)} images for the style of {len(self.target)} references")
         if self.where is not None and images.shape[-2:] != self.where.shape:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from ..images.sliced_tokenizer import check_side
+from ..images.sliced_tokenizer import check_at_most, check_side
 from ..images.vq import VQTokenizer, factor_of
 from ..models.amused_files import load_amused
 from ..models.checkpoint import Checkpoint
@@ -65,6 +65,7 @@ def load_diffusers_image_model(
         ValueError: a model that cannot be found or read, another pipeline, parts that do not fit
             together, a size that is no multiple of a token's cell.
     """
+    check_at_most(at_most)
     number, place = as_dtype(dtype), as_device(device)
     folder, remote = Path(name), isinstance(name, str) and not Path(name).is_dir()
     where = (revision, local_files_only, cache_dir)

@@ -108,6 +108,7 @@ class RestorationPipeline:
             TypeError: options that the model does not take.
             ImportError: aMUSEd without diffusers.
         """
+        as_count("batch_size", batch_size)  # before gigabytes are read
         return cls(load_any(name, tokenizer, device, **options), batch_size=batch_size)
 
     @property
@@ -255,6 +256,27 @@ class RestorationPipeline:
     def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
         return make_task(task, self.size[1:], seed) if isinstance(task, str) else task
 
+    def _style(self, style: Style) -> Style:
+        """The style, of one reference, with this model's tokenizer."""
+        if not isinstance(style, Style):
+            raise TypeError(
+                f"style is a Style; make one with pipe.style(reference), got {kind_of(style)}"
+            )
+        if len(style.target) != 1:
+            raise ValueError(f"a style of one reference guides, got one of {len(style.target)}")
+        if style.channels not in (None, self.size[0]):
+            raise ValueError(
+                f"the style is of images of {style.channels} channels, and those of "
+                f"{self.model.name} have {self.size[0]}; take it from a reference of this model"
+            )
+        tokenizer = self.model.tokenizer
+        return replace(
+            style,
+            target=style.target.to(self.model.device),
+            decode=tokenizer.decode,
+            codebook=tokenizer.codebook,
+        )
+
     def bound(self, measurement: Measurement) -> Measurement:
         """The measurement with this model's tokenizer."""
         tokenizer, y = self.model.tokenizer, measurement.y.to(self.model.device)
@@ -303,6 +325,11 @@ class RestorationPipeline:
             TypeError, ValueError: naming the value and the mend.
         """
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
+        if not isinstance(measurement, Measurement):
+            raise TypeError(
+                "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
+                f"degraded ones); got {kind_of(measurement)}"
+            )
         count = len(measurement.y)
         if not count:
             raise ValueError("the measurement is of no image; give at least one")
@@ -357,7 +384,7 @@ class RestorationPipeline:
         """
         method = ("plain" if style is None else "aps") if method is None else method
         call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
-        operator: Operator = ZeroOperator() if style is None else _one(style)
+        operator: Operator = ZeroOperator() if style is None else self._style(style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
         drawn = self._decoded(ids)
@@ -423,7 +450,7 @@ class RestorationPipeline:
         kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
         operator: Operator = self.bound(kept)
         if style is not None:
-            operator = self.bound(kept) + _one(style).inside(inside)
+            operator = self.bound(kept) + self._style(style).inside(inside)
         start = ids[0].masked_fill(opened, self.model.mask_id)
         found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
         drawn = self._decoded(found)
@@ -466,15 +493,6 @@ class RestorationPipeline:
 def _wide(images: Tensor) -> Tensor:
     """The images in 32 bits or more: not every degradation is there in 16 on a CPU."""
     return images.float() if images.is_floating_point() and images.itemsize < 4 else images
-
-
-def _one(style: Style) -> Style:
-    """The style, which must be of one reference."""
-    if not isinstance(style, Style):
-        raise TypeError(f"style is a Style; make one with pipe.style(reference), got {style!r}")
-    if len(style.target) != 1:
-        raise ValueError(f"a style of one reference guides, got one of {len(style.target)}")
-    return style
 
 
 @torch.no_grad()

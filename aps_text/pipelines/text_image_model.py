@@ -23,7 +23,7 @@ from ..core.codebook import VectorCodebook
 from ..core.protocols import Denoiser
 from ..images.magvit import MagvitTokenizer
 from ..images.magvit_files import read_magvit
-from ..images.sliced_tokenizer import check_side
+from ..images.sliced_tokenizer import check_at_most, check_side
 from ..models.image_folders import image_folder, lenient_json
 from ..models.masked_lm import FOLDER
 from ..models.mmada import MAX_TEXT, MmadaPrior, image_sizes
@@ -210,6 +210,7 @@ def load_text_image_model(
             multiple of a token's cell.
         TypeError: see `models.registry.load`.
     """
+    check_at_most(at_most)
     # All that the configurations and the small tokenizer tell is judged before 16 GB are read.
     where = {key: options[key] for key in ("local_files_only", "cache_dir") if key in options}
     codes, tokens = _stated_sizes(name, revision=options.get("revision"), **where)

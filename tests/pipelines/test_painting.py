@@ -12,6 +12,7 @@ from aps_text.images.degradations import Blur
 from aps_text.images.editing import outside_error
 from aps_text.images.kernels import gaussian_kernel
 from aps_text.images.lfq import LFQTokenizer
+from aps_text.images.style import Style
 from aps_text.images.style_statistics import Histogram
 from aps_text.methods.g2d2 import G2D2
 from aps_text.methods.split_gibbs import SplitGibbs
@@ -91,6 +92,27 @@ def test_outside_an_edit_changes_less_than_the_tokenizer_s_own_error(trained, ma
         assert torch.equal(found.images[..., ~mask], image.expand(4, -1, -1, -1)[..., ~mask])
         assert torch.equal(found.images[..., mask], found.drawn[..., mask])
     assert float(torch.cat(errors).mean()) < float(torch.cat(blind).mean())
+
+
+def test_a_style_of_another_model_is_scored_with_this_ones_tokenizer(pipe, trained, pictures):
+    """Its decoder and its codes are not those of the tokens that are drawn."""
+    own, other = (p.style(pictures[:1], "histogram") for p in (pipe, trained))
+    one, two = (pipe.paint(style=style, **FEW) for style in (own, other))
+    assert torch.equal(one.ids, two.ids)
+    assert torch.equal(one.scores["style"], two.scores["style"])
+    mask = MASKS[1]
+    one, two = (pipe.edit(pictures[0], mask, style=style, **FEW) for style in (own, other))
+    assert torch.equal(one.ids, two.ids)
+    coloured = Style.of(Histogram(), torch.zeros(1, 3, 16, 16))
+    assert coloured.channels == 3
+    with pytest.raises(
+        ValueError, match=r"of images of 3 channels, and those of .* have 1; take it"
+    ):
+        pipe.paint(style=coloured, **FEW)
+    with pytest.raises(ValueError, match="of images of 3 channels, and these have 1"):
+        coloured.residual(pictures[:1])
+    with pytest.raises(TypeError, match=r"style is a Style; make one .* got a?n? ?Tensor"):
+        pipe.paint(style=pictures[:1])
 
 
 def test_only_the_tokens_under_the_mask_are_drawn(pipe, pictures):

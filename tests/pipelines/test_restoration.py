@@ -157,6 +157,8 @@ BAD = [
             "reward_timeout": 5.0,
         }.items()
     ),
+    (lambda p, m: p(m.y), TypeError, r"a measurement is made by pipe.measure .* got a?n? ?Tensor"),
+    (lambda p, m: p(m + m), TypeError, r"a measurement is made by pipe.measure"),
     (lambda p, m: p(m, config=3), TypeError, "config is an APSConfig, got"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),

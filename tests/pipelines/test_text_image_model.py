@@ -138,8 +138,13 @@ def test_the_pixels_held_at_a_time_are_an_option(folders):
     for at_most in (None, 2**20):
         found = RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, at_most=at_most)
         assert found.model.tokenizer.at_most == at_most
-    with pytest.raises(ValueError, match="at_most=0 pixels"):
-        RestorationPipeline.from_pretrained(folder, tokenizer=tokenizer, at_most=0)
+    # It is judged before anything is read.
+    for name in (folder, folder.parent / "none"):
+        with pytest.raises(ValueError, match="at_most=0 pixels"):
+            RestorationPipeline.from_pretrained(name, tokenizer=tokenizer, at_most=0)
+        for wrong in (1.5, True, "many"):
+            with pytest.raises(TypeError, match=f"at_most is a whole number .* got {wrong!r}"):
+                RestorationPipeline.from_pretrained(name, tokenizer=tokenizer, at_most=wrong)
 
 
 def test_one_loaded_model_makes_images_and_answers(pipe):
