@@ -116,8 +116,10 @@ def fitting(
     return [row for row, own in zip(rows, ids, strict=True) if len(own) < canvas]
 
 
-def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextData:
-    """The mixture; facts are drawn as from epoch `first` on (see `wordnet_qa.STAGES`)."""
+def mini_text_data(
+    corpus: Path, wordnet: str | None, seed: int, share: float = 0.6
+) -> MiniTextData:
+    """The mixture, with `share` facts for each of the teacher's answers."""
     from recipes.mini_text.sentences import example_answers
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -134,7 +136,7 @@ def mini_text_data(corpus: Path, wordnet: str | None, first: int) -> MiniTextDat
     categories = {s.word: s.category for s in found}
     log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
     return MiniTextData(
-        facts, balanced(rows, 24), categories, seed=first, items={"tune": facts.items["tune"]}
+        facts, balanced(rows, 24), categories, share, seed, {"tune": facts.items["tune"]}
     )
 
 
@@ -146,6 +148,7 @@ def main() -> None:
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument("--from-export", type=Path, default=EMBEDDED, help="start from this export")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--share", type=float, default=0.6, help="facts for each teacher's answer")
     own = Recipe(
         canvas=CANVAS,
         shorter=(24, 32),
@@ -169,7 +172,7 @@ def main() -> None:
     keep_heap()
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    data = mini_text_data(args.corpus, args.wordnet, recipe.seed)
+    data = mini_text_data(args.corpus, args.wordnet, recipe.seed, args.share)
     resumed = (args.work / "checkpoint.pt").exists()
     source = args.work / "export" if resumed else args.from_export
     model, tokenizer = load_weights(source), AutoTokenizer.from_pretrained(source)
