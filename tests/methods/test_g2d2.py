@@ -37,9 +37,9 @@ def measured(pipe):
 
 @pytest.mark.parametrize("noising", ["star", "standard"])
 def test_it_explains_what_was_measured_better_than_the_prior(pipe, measured, noising):
-    plain = pipe(measured, method="plain", steps=4)
+    plain = pipe(measured, method="plain", steps=4, samples=4)
     found = pipe(measured, method=replace(FEW, noising=noising), steps=4, samples=2)
-    assert (found.chi2.mean(1) < 0.5 * plain.chi2[:, 0]).all()
+    assert (found.chi2.mean(1) < 0.5 * plain.chi2.mean(1)).all()
     assert not found.ids[:, 0].equal(found.ids[:, 1])
 
 
@@ -55,7 +55,7 @@ def test_cost_and_counts(pipe, measured):
     seen = []
     found = pipe(measured, method=FEW, steps=4, on_step=lambda i, state: seen.append(state))
     mask = pipe.model.mask_id
-    assert [(s.z == mask).sum(-1).tolist() for s in seen] == [[n] * 3 for n in (12, 8, 4, 0)]
+    assert [(s.z == mask).sum(-1).tolist() for s in seen] == [[n] * 3 for n in (14, 11, 6, 0)]
     seen = []
     loose = replace(FEW, floor=-8.0)
     pipe(measured, method=loose, steps=4, on_step=lambda i, state: seen.append(state))
