@@ -48,6 +48,10 @@ def answer_line(text: str) -> str:
     return text.replace("\n", LINE_END)
 
 
+FACTS_OFTEN = {"opposite": 3, "synonym": 3, "parts": 3}
+"""How often a kind's facts are used in an epoch: these were forgotten first beside the answers."""
+
+
 @dataclass
 class MiniTextData:
     """The mixture of facts and answers that epochs are drawn from.
@@ -56,7 +60,7 @@ class MiniTextData:
         facts: the facts of WordNet.
         answers: (kind, subject, answer) of training subjects.
         categories: of concrete nouns, for their articles.
-        share: number of facts per answer of the teacher.
+        share: largest number of facts per answer of the teacher, `FACTS_OFTEN` counted.
         items: held-out questions about facts, for monitoring.
     """
 
@@ -78,7 +82,7 @@ class MiniTextData:
         rng = random.Random(f"{self.seed} {number}")
         rows = [row for row in self.answers for _ in range(OFTEN.get(row[0], 1))]
         pairs = [(self.question(k, s, rng), answer_line(text)) for k, s, text in rows]
-        facts = list(self.facts.epoch(number))
+        facts = list(self.facts.epoch(number, FACTS_OFTEN))
         pairs += facts[: int(self.share * len(rows))]
         rng.shuffle(pairs)
         yield from pairs

@@ -16,7 +16,7 @@ import functools
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -114,10 +114,15 @@ class KnowledgeData:
         question = phrases.capitalise(rng.choice(table).format(**slots))
         return question, phrases.capitalise(phrases.ANSWERS[answer].format(**slots))
 
-    def epoch(self, number: int) -> Iterator[tuple[str, str]]:
+    def epoch(
+        self, number: int, often: Mapping[str, float] | None = None
+    ) -> Iterator[tuple[str, str]]:
         """All training pairs of one epoch in random order; the same for the same number.
 
         In later `STAGES` the longer facts, which take longer to learn, are drawn more often.
+
+        Args:
+            often: factors of the weight of facts by their kind.
         """
         rng = random.Random(f"{SEED}-{number}")
         factor = STAGES[max(start for start in STAGES if start <= number)]
@@ -125,6 +130,7 @@ class KnowledgeData:
         for fact in self.facts:
             kind = "rare kind" if fact.kind == "kind" and fact.weight < 1 else fact.kind
             weight = fact.weight * factor.get(kind.split("_")[0], 1.0)
+            weight *= (often or {}).get(fact.kind, 1.0)
             drawn += [fact] * int(weight + rng.random())
         rng.shuffle(drawn)
         for fact in drawn:

@@ -45,6 +45,12 @@ def test_every_answer_is_shown_and_facts_have_their_share(data):
         assert sum(a == answer_line(text) for _, a in pairs) == OFTEN.get(kind, 1)
 
 
+def test_facts_are_drawn_as_often_as_their_kind_says(data):
+    once, twice = (list(data.facts.epoch(0, often)) for often in (None, {"opposite": 2.0}))
+    assert len(twice) == 2 * len(once)
+    assert list(data.facts.epoch(0, {"parts": 2.0})) == once
+
+
 def test_questions_are_phrasings_of_their_kind_with_articles(data):
     rng = random.Random(0)
     asked = {data.question("pair", "old oven", rng) for _ in range(60)}
