@@ -21,8 +21,7 @@ import logging
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from threading import RLock
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -35,6 +34,7 @@ from ..core.protocols import Adapter, Denoiser, Where
 from ..text.prompt_encoding import encode_text
 from .guided import guided_by_texts
 from .lora import new_adapter
+from .parts import lock_of
 
 __all__ = ["AmusedDenoiser", "AmusedPrior"]
 
@@ -61,7 +61,6 @@ class AmusedPrior:
     model_mask: int
     factor: int = 16
     aesthetic: float = 6.0
-    lock: RLock = field(default_factory=RLock, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         config = self.net.config
@@ -241,7 +240,7 @@ class AmusedDenoiser:
 
         net, side = self.prior.net, self.side
         ids = torch.where(z == self.mask_id, self.prior.model_mask, z).to(self.prior.device)
-        with self.prior.lock:
+        with lock_of(self.prior.net):
             text = net.encoder_proj_layer_norm(net.encoder_proj(self.text.to(net.dtype)))
             micro = get_timestep_embedding(
                 self.micro.flatten(),
@@ -270,7 +269,7 @@ class AmusedDenoiser:
     def logits(self, state: State, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32, the head at the positions asked for alone."""
         net = self.prior.net
-        with self.prior.lock:
+        with lock_of(self.prior.net):
             with nullcontext() if phi is None else phi.attached():
                 x = self._blocks(state, self.split, len(net.transformer_layers))
             x = net.project_from_hidden(net.project_from_hidden_norm(x))

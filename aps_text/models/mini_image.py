@@ -32,6 +32,7 @@ from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
 from .guided import GuidedDenoiser
 from .lora import new_adapter
+from .parts import lock_of
 
 __all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig", "load_prior"]
 
@@ -233,14 +234,15 @@ class ImageDenoiser:
     @torch.no_grad()
     def trunk(self, z: Tensor) -> Tensor:
         """See `Denoiser.trunk`: the input `(B, L, width)` of the adapted blocks."""
-        x = self.model.embed(z, self.values)
-        for block in self.model.blocks[: self.split]:
-            x = block(x)
-        return x
+        with lock_of(self.model):
+            x = self.model.embed(z, self.values)
+            for block in self.model.blocks[: self.split]:
+                x = block(x)
+            return x
 
     def logits(self, state: Tensor, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32."""
-        with nullcontext() if phi is None else phi.attached():
+        with lock_of(self.model), nullcontext() if phi is None else phi.attached():
             for block in self.model.blocks[self.split :]:
                 state = block(state)
         return self.model.head(state[where]).float()

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ModelParts", "padding_mask"]
+__all__ = ["ModelParts", "lock_of", "padding_mask"]
 
 
 # One lock per network, shared by all its wrappers. The locks are not attributes of the networks, so
@@ -30,6 +30,15 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def lock_of(network: nn.Module) -> RLock:
+    """Held while a network computes, so that one call's hooks never run in another call.
+
+    Reentrant; all wrappers of one network share it.
+    """
+    with _LOCKS_LOCK:
+        return _LOCKS.setdefault(network, RLock())
 
 
 def padding_mask(real: Tensor) -> Tensor | None:
@@ -94,9 +103,5 @@ class ModelParts:
 
     @property
     def lock(self) -> RLock:
-        """Held while the network computes, so that one call's hooks never run in another call.
-
-        Reentrant; all wrappers of one network share it.
-        """
-        with _LOCKS_LOCK:
-            return _LOCKS.setdefault(self.model, RLock())
+        """See `lock_of`."""
+        return lock_of(self.model)

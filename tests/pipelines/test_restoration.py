@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from test_image_model import write
@@ -302,3 +304,16 @@ def test_the_noise_of_a_measurement_does_not_depend_on_the_default_dtype(pipe):
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("phi", [{"adapter": "lora", "lora_layers": 1}, {"adapter": "codes"}])
+def test_calls_in_several_threads_are_those_of_one_thread(pipe, measured, phi):
+    """LoRA's hooks sit on the model's modules, which all threads share."""
+
+    def call(seed: int):
+        return pipe(measured, samples=4, seeds=[seed] * 3, steps=8, inner_steps=3, **phi)
+
+    alone = [call(seed).ids for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = [found.ids for found in pool.map(call, range(4))]
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
