@@ -8,7 +8,6 @@ Shapes: images `(B, C, S, S)` in [-1, 1], S a multiple of 8; attribute values `(
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from ..tensor_files import load_part
 
 __all__ = ["AttributeClassifier", "ClassifierConfig", "load_classifier"]
 
@@ -100,10 +101,4 @@ class AttributeClassifier(nn.Module):
 
 def load_classifier(folder: Path, device: str | torch.device = "cpu") -> AttributeClassifier:
     """Read `classifier.json` and `classifier.safetensors`; frozen, in eval mode, float32."""
-    from safetensors.torch import load_file
-
-    config = json.loads((folder / "classifier.json").read_text(encoding="utf-8"))
-    model = AttributeClassifier(ClassifierConfig(**config))
-    saved = load_file(folder / "classifier.safetensors")
-    model.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
-    return model.eval().requires_grad_(False).to(device)
+    return load_part(folder, "classifier", ClassifierConfig, AttributeClassifier, device)

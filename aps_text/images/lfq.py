@@ -20,7 +20,6 @@ et al. 2017) on the grid of cells; a `refine` stage of the decoder works at twic
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..core.codebook import LFQCodebook
+from ..tensor_files import load_part
 
 __all__ = [
     "LFQTokenizer",
@@ -64,7 +64,7 @@ class TokenizerConfig:
     refine: int = 0
 
     def __post_init__(self) -> None:
-        if self.size % self.factor:
+        if not self.factor or self.size % self.factor:
             raise ValueError(f"factor={self.factor} does not divide size={self.size}")
         if self.refine and self.factor % 2:
             raise ValueError(f"refine={self.refine} needs an even factor, got {self.factor}")
@@ -197,10 +197,4 @@ def code_entropy(z: Tensor) -> tuple[Tensor, Tensor]:
 
 def load_tokenizer(folder: Path, device: str | torch.device = "cpu") -> LFQTokenizer:
     """Read `tokenizer.json` and `tokenizer.safetensors`; frozen, in eval mode, float32."""
-    from safetensors.torch import load_file
-
-    config = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
-    model = LFQTokenizer(TokenizerConfig(**config))
-    saved = load_file(folder / "tokenizer.safetensors")
-    model.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
-    return model.eval().requires_grad_(False).to(device)
+    return load_part(folder, "tokenizer", TokenizerConfig, LFQTokenizer, device)

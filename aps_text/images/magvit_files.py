@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.codebook import LFQCodebook
-from ..tensor_files import read_tensors
+from ..tensor_files import check_tensors, read_tensors
 from .magvit_layers import GROUPS, CoderSizes, Magvit
 
 __all__ = ["FILES", "read_magvit", "sizes_of"]
@@ -42,7 +42,7 @@ def read_magvit(folder: str | Path, device: torch.device | str, dtype: torch.dty
     sizes = sizes_of({key: tuple(value.shape) for key, value in stored.items()}, name)
     with torch.device("meta"):
         net = Magvit(*sizes)
-    _check_tensors(stored, {key: value.shape for key, value in net.state_dict().items()}, name)
+    check_tensors(stored, net.state_dict(), name, "showlab/magvitv2", "the other tensors")
     _check_codes(codes, net.bits, name)
     placed = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
     net.load_state_dict(placed, assign=True)
@@ -122,30 +122,6 @@ def _weight_file(folder: Path) -> Path:
         "Take the published file of that name, or convert the weights with "
         "safetensors.torch.save_file"
     )
-
-
-def _check_tensors(stored: Mapping[str, Tensor], expected: Shapes, name: str) -> None:
-    """Raise `ValueError` unless the tensors are those expected, in name, shape and number."""
-    missing = sorted(expected.keys() - stored.keys())
-    extra = sorted(stored.keys() - expected.keys())
-    if missing or extra:
-        parts = [
-            f"{what} {len(keys)} tensors, e.g. {', '.join(map(repr, keys[:3]))}"
-            for what, keys in (("lacks", missing), ("has unknown", extra))
-            if keys
-        ]
-        raise ValueError(
-            f"{name} {' and '.join(parts)}; it is no MAGVIT-v2 in the layout of "
-            "showlab/magvitv2, or is incomplete: download it again"
-        )
-    for key, value in stored.items():
-        if tuple(value.shape) != tuple(expected[key]):
-            raise ValueError(
-                f"{name}: {key!r} has shape {tuple(value.shape)}, and the other tensors make it "
-                f"{tuple(expected[key])}; they do not belong together"
-            )
-        if not bool(value.sum(dtype=torch.promote_types(value.dtype, torch.float32)).isfinite()):
-            raise ValueError(f"{name}: numbers in {key!r} are not finite; the file is damaged")
 
 
 def _check_codes(stored: Mapping[str, Tensor], bits: int, name: str) -> None:

@@ -12,14 +12,13 @@ file: of the right names, shapes and kinds, all of them finite. The library is t
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..tensor_files import read_tensors
+from ..tensor_files import check_tensors, read_tensors
 from .checkpoint import check_finite, frozen
 from .checkpoint_files import check_sizes, read_json
 from .modes import outside_modes
@@ -101,7 +100,7 @@ def read_part(
             "file"
         ) from error
     stored = read_tensors(_weight_file(folder / part, name))
-    _check(stored, net.state_dict(), name, kind)
+    check_tensors(stored, net.state_dict(), name, kind, "the sizes of config.json")
     wanted = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
     net.load_state_dict(wanted, assign=True)
     check_finite(net, name)
@@ -123,27 +122,6 @@ def _weight_file(folder: Path, name: str) -> Path:
             "file of that name (variants and pickled weights are not read)"
         )
     return path
-
-
-def _check(
-    stored: Mapping[str, Tensor], expected: Mapping[str, Tensor], name: str, kind: str
-) -> None:
-    """Raise `ValueError` unless the tensors are those expected, in name, shape and number."""
-    for what, keys in (
-        ("lacks", sorted(expected.keys() - stored.keys())),
-        ("has unknown", sorted(stored.keys() - expected.keys())),
-    ):
-        if keys:
-            raise ValueError(
-                f"{name} {what} {len(keys)} tensors of {kind}, e.g. "
-                f"{', '.join(map(repr, keys[:3]))}; config.json and weights do not belong together"
-            )
-    for key, value in stored.items():
-        if value.shape != expected[key].shape:
-            raise ValueError(
-                f"{name}: {key!r} has shape {tuple(value.shape)}, and config.json makes it "
-                f"{tuple(expected[key].shape)}; they do not belong together"
-            )
 
 
 class _quiet:

@@ -15,7 +15,6 @@ where withheld; positions `(N,)`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from ..core.codebook import LFQCodebook
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
+from ..tensor_files import load_part
 from .guided import GuidedDenoiser
 from .lora import new_adapter
 from .parts import lock_of
@@ -56,7 +56,7 @@ class PriorConfig:
     attributes: Mapping[str, Sequence[str]]
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        if not self.heads or self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
 
     def values(self, chosen: Mapping[str, str]) -> Tensor:
@@ -258,10 +258,4 @@ class ImageDenoiser:
 
 def load_prior(folder: Path, device: str | torch.device = "cpu") -> MaskedImageModel:
     """The prior in a folder's `prior.json` and `prior.safetensors`; frozen, eval mode, float32."""
-    from safetensors.torch import load_file
-
-    config = json.loads((folder / "prior.json").read_text(encoding="utf-8"))
-    model = MaskedImageModel(PriorConfig(**config))
-    saved = load_file(folder / "prior.safetensors")
-    model.load_state_dict({name: tensor.float() for name, tensor in saved.items()})
-    return model.eval().requires_grad_(False).to(device)
+    return load_part(folder, "prior", PriorConfig, MaskedImageModel, device)

@@ -158,6 +158,13 @@ class ImageModel:
                 f"{self.name}: a tokenizer of {tokens.grid}^2 tokens of {tokens.bits} bits and a "
                 f"prior of {prior.grid}^2 of {prior.bits} do not fit; load parts made together"
             )
+        judge = None if self.classifier is None else self.classifier.config
+        if judge and (judge.size, judge.channels) != (tokens.size, tokens.channels):
+            raise ValueError(
+                f"{self.name}: a tokenizer of {tokens.channels} x {tokens.size}^2 pixels and a "
+                f"classifier of {judge.channels} x {judge.size}^2 do not fit; load parts made "
+                "together"
+            )
 
     @property
     def device(self) -> torch.device:

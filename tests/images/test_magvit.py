@@ -216,7 +216,10 @@ def changed(**new):
 
 
 BROKEN = [
-    ({"encoder__mid__attn_1__q__bias": None}, r"lacks 1 tensors, e.g. 'encoder.mid.attn_1.q.bias'"),
+    (
+        {"encoder__mid__attn_1__q__bias": None},
+        r"lacks 1 tensors of showlab.*'encoder.mid.attn_1.q.bias'",
+    ),
     ({"decoder__up__0__attn__0__q__bias": torch.zeros(3)}, r"has unknown 1 .*up.0.attn.0.q.bias"),
     ({"encoder__conv_in__weight": None}, "lacks 'encoder.conv_in.weight'"),
     ({"decoder__up__2__block__0__conv2__weight": None}, "lacks 'decoder.up.2.block.0.conv2"),
@@ -228,7 +231,7 @@ BROKEN = [
     ({"encoder__quant_conv__weight": torch.zeros(12, 13, 1, 1)}, "bits=12 and the decoder bits=13"),
     ({"encoder__conv_in__weight": torch.zeros(24, 3, 3, 3)}, "24 channels are no multiple of 32"),
     ({"encoder__conv_in__weight": torch.zeros(32, 3)}, "instead of 4 sizes"),
-    ({"decoder__conv_in__bias": torch.full((64,), torch.nan)}, "conv_in.bias' are not finite"),
+    ({"decoder__conv_in__bias": torch.full((64,), torch.nan)}, "conv_in.bias' are NaN or infinite"),
     ({"decoder__conv_in__bias": torch.zeros(64, dtype=torch.int8)}, "stored as I8"),
     ({"quantize__embedding": magvit_tensors()["quantize.embedding"].flip(-1)}, "bit first"),
     ({"quantize__power_vals": 2 ** torch.arange(13)}, "most significant bit first"),

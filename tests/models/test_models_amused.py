@@ -281,7 +281,10 @@ BROKEN = [
     (edited("transformer/config.json", block_num_heads=0), "describes no UVit2DModel"),
     (edited("transformer/config.json", num_hidden_layers=4), "lacks .* 'transformer_layers.3."),
     (edited("transformer/config.json", num_hidden_layers=2), "has unknown .*transformer_layers.2."),
-    (edited("transformer/config.json", vocab_size=8300), r"\(8256, 32\), and config.json makes"),
+    (
+        edited("transformer/config.json", vocab_size=8300),
+        r"\(8256, 32\), and the sizes of config.json make",
+    ),
     (weights("transformer", mlm_layer__conv2__weight=None), "lacks 1 tensors of UVit2DModel"),
     (
         weights("transformer", mlm_layer__conv1__weight=torch.full((32, 32, 1, 1), torch.nan)),

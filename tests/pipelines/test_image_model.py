@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
@@ -106,3 +106,69 @@ def test_embedded_models_draw_what_their_classifier_recognises(name):
     drawn = model.tokenizer.decode_ids(z).clamp(-1, 1)
     right = (model.classifier.predict(drawn)[:, column] == asked[:, column]).float().mean()
     assert float(right) > 0.6
+
+
+def changed(part, **sizes):
+    def edit(folder):
+        path = folder / f"{part}.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **sizes}))
+
+    return edit
+
+
+def weighted(part, change):
+    def edit(folder):
+        path = folder / f"{part}.safetensors"
+        tensors = load_file(path)
+        save_file({name: one.contiguous() for name, one in change(tensors).items()}, path)
+
+    return edit
+
+
+def nan(tensors):
+    next(iter(tensors.values())).flatten()[0] = float("nan")
+    return tensors
+
+
+BROKEN = {
+    "no weights": (lambda f: (f / "prior.safetensors").unlink(), "prior.safetensors is not there"),
+    "cut off": (
+        lambda f: (f / "prior.safetensors").write_bytes(b"hello"),
+        "prior.safetensors is no safetensors file, or is cut off",
+    ),
+    "not a number": (
+        weighted("tokenizer", nan),
+        "tokenizer.safetensors: 1 of the .* are NaN or infinite",
+    ),
+    "integers": (
+        weighted("prior", lambda all: {name: one.int() for name, one in all.items()}),
+        "stored as I32; weights are floating point",
+    ),
+    "one less": (
+        weighted("classifier", lambda all: dict(list(all.items())[1:])),
+        "classifier.safetensors lacks 1 tensors",
+    ),
+    "one more": (
+        weighted("tokenizer", lambda all: {**all, "x": torch.zeros(1)}),
+        "has unknown 1 tensors of a tokenizer, e.g. 'x'",
+    ),
+    "no JSON": (lambda f: (f / "prior.json").write_text("{"), "prior.json is not JSON"),
+    "a list": (lambda f: (f / "tokenizer.json").write_text("[1]"), "has no sizes, and it has to"),
+    "an unknown size": (changed("prior", depth=3), "has attributes, bits, depth, .* has to have"),
+    "a text": (changed("tokenizer", width="x"), "tokenizer.json has width='x'; it is a number"),
+    "true": (changed("tokenizer", channels=True), "has channels=True; it is a number from 0"),
+    "a million blocks": (changed("prior", layers=10**6), "has layers=1000000; it is a number"),
+    "other blocks": (changed("prior", layers=2), "prior.safetensors lacks 12 tensors"),
+    "no factor": (changed("tokenizer", factor=0), "factor=0 does not divide size=16"),
+    "many bits": (changed("tokenizer", bits=100), "tokenizer.json describes no tokenizer"),
+    "no names": (changed("prior", attributes={"kind": []}), "it is a list of names by attribute"),
+    "another judge": (changed("classifier", size=64), "a classifier of 1 x 64.2 do not fit"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_folder_is_refused_with_the_file_s_name(tmp_path, kind):
+    edit, says = BROKEN[kind]
+    edit(write(tmp_path / "m"))
+    with pytest.raises(ValueError, match=says):
+        load_image_model(tmp_path / "m")
