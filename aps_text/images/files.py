@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,21 @@ def _pillow() -> Any:
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
-    """An image file as `(1, channels, H, W)` in [-1, 1]; transparent pixels are blended with white.
+    """An image file as `(1, channels, H, W)` in [-1, 1], as viewers show it: turned as its EXIF
+    orientation says, and transparent pixels blended with white.
 
     Args:
         channels: 1 (gray) or 3 (RGB).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read as an image, has more than 8 bits a channel, or `channels` is
-            neither 1 nor 3.
+        ValueError: it cannot be read as an image, has several frames or more than 8 bits a channel,
+            or `channels` is neither 1 nor 3.
     """
     image = _opened(path)
     if channels not in (1, 3):
         raise ValueError(f"channels is 1 or 3, got {channels!r}")
-    if image.mode.startswith(("I", "F")):
-        raise ValueError(
-            f"{path} has pixels of more than 8 bits (mode {image.mode}), whose range is not known; "
-            "save it with 8 bits a channel"
-        )
-    if "A" in image.getbands() or "transparency" in image.info:
+    if _has_alpha(image):
         image = image.convert("RGBA")
         white = _pillow().new("RGBA", image.size, "white")
         white.alpha_composite(image)
@@ -65,8 +62,15 @@ def read_mask(path: str | Path) -> Tensor:
     """A mask file, black and white, as `(H, W)` bool: white is True.
 
     Raises:
-        ValueError: it has grey pixels.
+        FileNotFoundError: there is no such file.
+        ValueError: it has grey or transparent pixels, or see `read_image`.
     """
+    image = _opened(path)
+    if _has_alpha(image) and image.convert("RGBA").getextrema()[3][0] < 255:
+        raise ValueError(
+            f"the mask {path} has transparent pixels, which are neither black nor white; put it on "
+            "a black or a white background, and save it without transparency"
+        )
     values = (read_image(path, 1)[0, 0] + 1) * 127.5
     values = values.round()
     if not bool(((values == 0) | (values == 255)).all()):
@@ -80,15 +84,40 @@ def read_mask(path: str | Path) -> Tensor:
 
 def _opened(path: str | Path) -> Any:
     module = _pillow()
+    from PIL import ImageOps, UnidentifiedImageError
+
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no image file at {path}")
     try:
-        with module.open(path) as image:
+        # A path is mapped into memory, where Pillow 12.3 garbles grey TIFFs that are turned.
+        with path.open("rb") as file, module.open(file) as image:
+            wide = any(map(_is_wide, image.tile))  # loading drops the tiles
+            frames, kind = getattr(image, "n_frames", 1), image.format
             image.load()
-            return image.copy()
+            turned = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} cannot be read as an image: of no format known here") from error
     except Exception as error:  # Pillow's own errors, and those of its decoders
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    if frames > 1 and kind != "MPO":  # a photograph with a preview of itself
+        raise ValueError(f"{path} has {frames} frames or pages; save the one you mean as a PNG")
+    if wide or turned.mode.startswith(("I", "F")):
+        raise ValueError(
+            f"{path} has pixels of more than 8 bits (mode {turned.mode}), whose range is not "
+            "known; save it with 8 bits a channel"
+        )
+    return turned.convert("RGB") if turned.mode == "LAB" else turned
+
+
+def _is_wide(tile: Any) -> bool:
+    """Whether Pillow reads a tile from 16 bits a channel, several of which become 8 silently."""
+    args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    return any(re.fullmatch(r"(I|L|LA|RGB|RGBA|RGBX|CMYK);16.*", str(one)) for one in args)
+
+
+def _has_alpha(image: Any) -> bool:
+    return bool({"A", "a"} & set(image.getbands())) or "transparency" in image.info
 
 
 def pixels_of(image: Tensor) -> Tensor:
@@ -100,8 +129,11 @@ def write_image(image: Tensor, path: str | Path) -> None:
     """Write `(C, H, W)` in [-1, 1], clipped, as an image file; its suffix selects the format.
 
     Raises:
-        ValueError: not one image of 1 or 3 channels.
+        ValueError: not one image of 1 or 3 channels, one of integers, or of numbers that are not
+            finite; a suffix of no image format.
     """
+    if not image.is_floating_point() or not bool(image.isfinite().all()):
+        raise ValueError(f"an image is finite and floating in [-1, 1], got {image.dtype}")
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"one image is (1 or 3, H, W), got {tuple(image.shape)}")
     pixels = pixels_of(image)
@@ -116,9 +148,11 @@ def contact_sheet(rows: Sequence[Sequence[Tensor] | Tensor], zoom: int = 4, gap:
     Args:
         rows: the grid's rows, of images `(C, h, w)` each, or batches `(n, C, h, w)`; smaller images
             are enlarged to about the size of the largest by repeating pixels.
-        zoom: side in the sheet of a pixel of the largest image.
+        zoom: side in the sheet of a pixel of the largest image, >= 1.
         gap: pixels between images.
     """
+    if not any(len(row) for row in rows):
+        raise ValueError("a sheet shows at least one image, got none")
     high = max(image.shape[-2] for row in rows for image in row) * zoom
     wide = max(image.shape[-1] for row in rows for image in row) * zoom
     across = max(len(row) for row in rows)
