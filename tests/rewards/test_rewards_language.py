@@ -14,12 +14,40 @@ from aps_rewards.readability import (
     dale_chall_score,
     flesch_reading_ease,
 )
+from aps_rewards.simple_words import COMMON, SimpleWords
 from aps_rewards.toxicity import Toxicity
 from aps_rewards.verse import Rhyme, Syllables, rhyme_grade
 
 
 def one(reward, text: str, **columns) -> float:
     return reward([""], [text], **{k: [v] for k, v in columns.items()})[0]
+
+
+class TestSimpleWords:
+    def test_the_grade_by_hand(self):
+        # "violin" has a Zipf value of 3.74
+        wanted = (3 + (3.74 - 2) / 2.5) / 4
+        assert one(SimpleWords(), "This is a violin.") == pytest.approx(wanted, abs=1e-9)
+
+    def test_words_of_the_question_count_as_common(self):
+        answer = ["A violin is a violin."]
+        assert SimpleWords()(["What is a violin?"], answer) == [1.0]
+        assert SimpleWords(question=False)(["What is a violin?"], answer)[0] < 1
+
+    def test_the_3000th_word_is_common(self):
+        from wordfreq import top_n_list, zipf_frequency
+
+        assert zipf_frequency(top_n_list("en", 3000)[-1], "en") == COMMON
+
+    def test_rarer_is_lower_and_unknown_is_0(self):
+        grades = [one(SimpleWords(), word) for word in ("kind", "violin", "ameliorate", "xqzt")]
+        assert grades == sorted(grades, reverse=True)
+        assert grades[0] == 1
+        assert grades[-1] == one(SimpleWords(), "") == 0
+
+    def test_a_question_that_is_no_bool_is_refused(self):
+        with pytest.raises(TypeError, match="'yes'"):
+            SimpleWords("yes")
 
 
 class TestReadability:
