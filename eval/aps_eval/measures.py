@@ -20,6 +20,8 @@
     entropy      of the answer's word frequencies, nats: low if few words are repeated often
     words        number of words
     empty        1 for an empty answer, lower is better
+    named        1 if the answer contains every word of the item's `subject`, in any regular form
+    whole        1 for a text of three words or more from a capital to . ! or ?
     kl           KL(x_phi || x_theta) in nats per masked position, mean over the guided steps: how
                  far the answer was steered from the model, lower is nearer; None without guidance
     not found    1 if the task's extraction found nothing; measured for every task that extracts
@@ -50,6 +52,7 @@ from .metrics import (
 )
 from .number_groups import statements
 from .numbers import as_number, normal_text
+from .subjects import named, whole, words
 
 __all__ = [
     "KL",
@@ -142,6 +145,13 @@ def _solved(one: Answer) -> float:
     return float(Countdown()([one.item.question], [one.text], **columns)[0] == 1.0)
 
 
+def _named(one: Answer) -> float:
+    subject = one.item.columns.get("subject")
+    if not isinstance(subject, str) or not words(subject):
+        raise ValueError(f"named needs the column 'subject', a text; got {subject!r}")
+    return float(named(subject, one.text))
+
+
 MEASURES: dict[str, Callable[[Answer], float | None]] = {
     "exact": lambda a: float(any(same_answer(a.text, gold) for gold in a.item.gold)),
     "f1": lambda a: token_f1(a.text, a.item.gold),
@@ -155,6 +165,8 @@ MEASURES: dict[str, Callable[[Answer], float | None]] = {
     "entropy": lambda a: word_entropy(a.text),
     "words": lambda a: float(len(a.text.split())),
     "empty": lambda a: float(not a.text.strip()),
+    "named": _named,
+    "whole": lambda a: float(whole(a.text)),
 }
 JUDGED = ("nll",)
 """Measures that are computed for a whole batch, by a judge that is loaded once."""

@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from aps_eval.subjects import named, stems, words
+
 from recipes.answer_quality.faults import FAULTS, spoil
 from recipes.answer_quality.pairs import Pair
-from recipes.mini_text.filters import named, stems, words
 from recipes.mini_text.generate import asked
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of

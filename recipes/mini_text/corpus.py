@@ -18,7 +18,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from recipes.mini_text.filters import UNWANTED, key, reason, stems, words
+from aps_eval.subjects import stems, words
+
+from recipes.mini_text.filters import UNWANTED, key, reason
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
 

@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from itertools import pairwise
 
+from aps_eval.subjects import named, stems, words
+
 from recipes.mini_text.prompts import KINDS
 
 __all__ = ["MOST_NLL", "key", "named", "reason"]
@@ -18,7 +20,6 @@ __all__ = ["MOST_NLL", "key", "named", "reason"]
 MOST_NLL = {"poem": 1.9, "pair": 1.7, "sentence": 1.6, "word": 1.5, "example": 1.1}
 """Maximal NLL of an answer under the teacher, nats per token, by kind; 1.3 for other kinds."""
 
-WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?")
 PLAIN = re.compile(r"^[A-Za-z ,.;:!?'’\-\n]+$")
 ABOUT_ITSELF = re.compile(
     r"\b(sentence|assistant|user|paragraph|poem|verse|example of|ai|language model|rhyme|word)\b",
@@ -43,11 +44,6 @@ UNWANTED = set(
         " bomb weapon corpse torture racial negro whore drug naked sex sexual virgin hate",
     )
 )
-
-
-def words(text: str) -> list[str]:
-    """Words in lower case."""
-    return [word.lower().replace("’", "'") for word in WORD.findall(text)]
 
 
 def phrases(found: list[str]) -> set[tuple[str, ...]]:
@@ -75,29 +71,6 @@ SHOWN = {
     for kind in KINDS
 }
 """Runs of five words in the examples the teacher was shown."""
-
-
-def stems(word: str) -> set[str]:
-    """A word and its regular forms."""
-    forms = {word, word + "s", word + "es", word + "ed", word + "d", word + "ing", word + "ly"}
-    forms |= {word + "'s", word + word[-1] + "ing", word + word[-1] + "ed", word + "er"}
-    if word.endswith("e"):
-        forms |= {word[:-1] + "ing", word + "r"}
-    if word.endswith("y"):
-        forms |= {word[:-1] + "ies", word[:-1] + "ied"}
-    if word.endswith(("f", "fe")):
-        forms.add(word.rstrip("fe") + "ves")
-    if word.endswith("man"):
-        forms.add(word[:-2] + "en")
-    if word.endswith("s"):
-        forms |= {word[:-1], word[:-2]}
-    return forms
-
-
-def named(subject: str, text: str) -> bool:
-    """Whether a text contains its subject, in any regular form."""
-    found = words(text)
-    return all(not stems(word).isdisjoint(found) for word in subject.split())
 
 
 def key(text: str) -> str:

@@ -22,8 +22,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from aps_eval.subjects import named, whole, words
+
 from recipes.mini_text.corpus import read_corpus
-from recipes.mini_text.filters import key, named, words
+from recipes.mini_text.filters import key
 from recipes.mini_text.generate import asked
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of
@@ -72,11 +74,6 @@ def repeated_pairs(text: str) -> float:
     """Fraction of pairs of adjacent words that repeat an earlier one of the text."""
     pairs = list(pairwise(words(text)))
     return 1 - len(set(pairs)) / len(pairs) if pairs else 0.0
-
-
-def whole(text: str) -> bool:
-    """Whether a text begins with a capital, ends like a sentence and has at least three words."""
-    return bool(text) and text[0].isupper() and text[-1] in ".!?" and len(words(text)) >= 3
 
 
 def form(prompts: Sequence[Prompt], answers: Sequence[str]) -> dict[str, list[float]]:

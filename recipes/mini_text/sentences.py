@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from recipes.mini_text.filters import UNWANTED, stems, words
+from aps_eval.subjects import stems, words
+
+from recipes.mini_text.filters import UNWANTED
 from recipes.mini_text.subjects import Subject
 from recipes.word_knowledge.wordnet import WordNet
 

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_eval.subjects import stems
 
 from recipes.mini_text.corpus import choose, drawn
-from recipes.mini_text.filters import stems
 from recipes.mini_text.generate import whole_lines
 from recipes.precision import fast_dtype
 

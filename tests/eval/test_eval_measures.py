@@ -84,6 +84,20 @@ def test_how_a_text_is_made():
     assert of("entropy", "") is None
 
 
+def test_the_subject_is_named_in_any_regular_form():
+    item = Item("1", "?", columns={"subject": "Tall lady"})
+    said = {"The tallest ladies sang.": 0, "Ladies are tall.": 1, "A tall ladylike girl.": 0, "": 0}
+    assert {text: of("named", text, item=item) for text in said} == said
+    for columns in ({}, {"subject": "!"}, {"subject": 3}):
+        with pytest.raises(ValueError, match="named needs the column 'subject'"):
+            of("named", "x", item=Item("1", "?", columns=columns))
+
+
+def test_a_whole_sentence():
+    said = {"It is so.": 1, "it is so.": 0, "It is so": 0, "So it.": 0, "": 0, "Is it so?": 1}
+    assert {text: of("whole", text) for text in said} == said
+
+
 def test_a_judge_judges_the_batch():
     rows = measure(
         ["nll", "words"], ["a b", ""], [None, None], [ITEM] * 2, lambda t: [1.5, math.nan]

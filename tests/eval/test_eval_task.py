@@ -12,7 +12,10 @@ from aps_eval.sources import read_records
 from aps_eval.task import Task, load_task, task_names
 from eval_fixtures import lines, write_sets
 
-OWN = [task for task in task_names() if task.startswith(("word", "open"))]
+from recipes.mini_text.prompts import KINDS
+from recipes.mini_text.subjects import split_of
+
+OWN = [task for task in task_names() if task.startswith(("word", "open", "sentences"))]
 READ = sorted(set(task_names()) - set(OWN))
 RIGHT = {  # a right and a wrong answer to each set's first item, as a model would put them
     "gsm8k": ("3 + 1000 = 1003. The answer is 1,003 apples.", "The answer is 3."),
@@ -38,9 +41,17 @@ def test_bundled_tasks_have_items_of_both_splits(name):
     assert len(test) >= 20
     assert len(tune) >= 4
     assert not {item.prompt for item in test} & {item.prompt for item in tune}
-    assert all(item.gold for item in test) or name == "open"
+    assert all(item.gold for item in test) or name in ("open", "sentences")
     assert task.about
     assert task.rewards["guide"]
+
+
+def test_sentences_are_asked_about_subjects_that_no_other_split_has():
+    splits = {split: load_task("sentences").items(split) for split in ("test", "tune")}
+    assert {name: len(items) for name, items in splits.items()} == {"test": 120, "tune": 48}
+    for split, items in splits.items():
+        assert {split_of(item.columns["subject"]) for item in items} == {split}
+    assert {item.stratum for item in splits["test"]} == {kind.name for kind in KINDS}
 
 
 def test_open_prompts_are_fifty_of_four_kinds():

@@ -15,7 +15,8 @@ from aps_text import APSConfig
 
 
 def trial(value: float | None, kept: float | None = None, floor: float | None = None) -> Trial:
-    return Trial("t", "g", "m", {}, value, kept, floor, 0)
+    bounds = {} if floor is None else {"f1": floor}
+    return Trial("t", "g", "m", {}, value, {"f1": kept}, bounds, 0)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,24 @@ def trial(value: float | None, kept: float | None = None, floor: float | None = 
 )
 def test_the_rule(found, best):
     assert best_trial([trial(value, kept, 0.45) for value, kept in found]) == best
+
+
+@pytest.mark.parametrize(
+    ("found", "best"),
+    [
+        ([(1.0, 6.1, 0.9), (2.0, 6.2, 0.9), (3.0, 6.1, 0.7)], 0),  # too unlikely; unnamed
+        ([(1.0, 6.0, 0.9), (2.0, 6.15, 0.85)], 1),  # on both bounds
+        ([(1.0, 6.45, 0.9), (2.0, 6.2, 0.8)], 1),  # missed by 2 losses; by 1/3 and 1 of them
+        ([(1.0, None, 0.9), (0.0, 9.0, 0.9)], 1),  # no answer has it
+    ],
+)
+def test_several_metrics_are_kept_each_in_its_direction(found, best):
+    bounds, losses = {"nll": 6.15, "named": 0.85}, {"nll": 0.15, "named": 0.05}
+    trials = [
+        Trial("t", "g", "m", {}, value, {"nll": nll, "named": named}, bounds, 0)
+        for value, nll, named in found
+    ]
+    assert best_trial(trials, losses) == best
 
 
 def test_without_a_metric_to_keep_the_guide_decides():
@@ -83,9 +102,9 @@ def test_a_trial_that_loses_too_much_is_not_taken(tmp_path):
         for row in read_rows(tmp_path / "out" / "tuning.jsonl")
         if row.method == "plain"
     ]
-    assert [one["floor"] for one in trials] == pytest.approx([sum(plain) / 4] * 3)
+    assert [one["bounds"]["words"] for one in trials] == pytest.approx([sum(plain) / 4] * 3)
     (taken,) = [one for one in trials if one["taken"]]
-    fit = [one for one in trials if one["kept"] >= one["floor"]]
+    fit = [one for one in trials if one["kept"]["words"] >= one["bounds"]["words"]]
     assert taken in (fit or trials)
     assert taken["value"] == max(one["value"] for one in fit) if fit else True
 
@@ -116,10 +135,16 @@ def test_trials_are_matched_by_the_knob_of_the_one_taken(tmp_path):
     [
         ({"methods": METHODS, "split": "tune"}, "split: tune may not report them"),
         ({"methods": METHODS[1:]}, "add plain to the methods"),
-        ({"methods": METHODS, "tuning": {"keep": "nll"}}, r"better the higher \(f1, words\)"),
+        ({"methods": METHODS, "tuning": {"keep": "nll"}}, r"'asked' \(f1, words\), .*'nll'"),
+        ({"methods": METHODS, "tuning": {"keep": {"f1": -1}}}, "loss of f1 is a number from 0"),
+        (
+            {"methods": METHODS, "tuning": {"keep": {"f1": 1}, "loss": 1}},
+            "loss=1 beside the losses",
+        ),
+        ({"methods": METHODS, "tuning": {"keep": 3}}, "a metric, a mapping or null; got 3"),
         ({"methods": METHODS, "tuning": {"keeps": "f1"}}, "tuning has no 'keeps'"),
         ({"methods": METHODS, "tuning": {"prompts": 0}}, "prompts is a whole number from 1"),
-        ({"methods": METHODS, "tuning": {"loss": -1}}, "loss is a number from 0"),
+        ({"methods": METHODS, "tuning": {"loss": -1}}, "loss of f1 is a number from 0"),
         ({"methods": [{"method": "aps", "trials": ["x"]}]}, "a trial is a mapping"),
         (
             {"methods": [{"method": "aps", "trials": [{"label": "x"}]}]},

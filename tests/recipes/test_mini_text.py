@@ -7,10 +7,11 @@ from collections import Counter
 
 import pytest
 import torch
+from aps_eval.subjects import named
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from recipes.mini_text.corpus import choose, read_corpus, scored, speaking, write_corpus
-from recipes.mini_text.filters import key, named, reason
+from recipes.mini_text.filters import key, reason
 from recipes.mini_text.generate import TIERS, asks, plan, whole_lines
 from recipes.mini_text.prompts import KINDS, with_article
 from recipes.mini_text.subjects import SPLITS, Subject, split_of

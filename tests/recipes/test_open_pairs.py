@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from aps_eval.subjects import named
 
 from recipes.answer_quality.faults import FAULTS
 from recipes.answer_quality.open_pairs import FORM_OF, SHARES, OpenPairs, accuracy
 from recipes.mini_text.corpus import read_corpus
-from recipes.mini_text.filters import named
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
 from recipes.mini_text.train import DATA

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import write_whole
+from ..measures import LOWER_IS_BETTER
 from .summary import COSTS, Entry
 
 if TYPE_CHECKING:
@@ -114,22 +115,26 @@ def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> Non
     console.print()
 
 
-def show_trials(trials: Sequence[Mapping[str, Any]], keep: str | None, console: Console) -> None:
+def show_trials(trials: Sequence[Mapping[str, Any]], console: Console) -> None:
     """Print what each trial came to on tuning prompts, and which was taken."""
-    lines = [["task", "guide", "method", "settings", "guide's mean", keep or "", ""]]
+    keep = list(dict.fromkeys(name for one in trials for name in one["bounds"]))
+    lines = [["task", "guide", "method", "settings", "guide's mean", *keep, ""]]
     for one in trials:
         settings = " ".join(f"{name}={value}" for name, value in one["settings"].items())
-        numbers = ["" if one[k] is None else f"{one[k]:.3f}" for k in ("value", "kept")]
+        values = [one["value"], *(one["kept"].get(name) for name in keep)]
+        numbers = ["" if value is None else f"{value:.3f}" for value in values]
         failed = f"{one['failed']} failed" if one["failed"] else ""
         mark = " ".join(filter(None, ["taken" if one["taken"] else "", failed]))
         lines.append([one["task"], one["guide"], one["label"], settings, *numbers, mark])
     console.print("trials, on tuning prompts", style="bold", markup=False)
     for text in _aligned(lines):
         console.print(text, soft_wrap=True, markup=False)
-    for (task, guide), floor in {
-        (one["task"], one["guide"]): one["floor"] for one in trials if one["floor"] is not None
+    for (task, guide), bounds in {
+        (one["task"], one["guide"]): one["bounds"] for one in trials
     }.items():
-        console.print(f"{task}, {guide}: {keep} must stay above {floor:.3f}", markup=False)
+        for name, bound in bounds.items():
+            side = "below" if name in LOWER_IS_BETTER else "above"
+            console.print(f"{task}, {guide}: {name} must stay {side} {bound:.3f}", markup=False)
     console.print()
 
 

@@ -62,11 +62,16 @@ class Answerer:
     def __post_init__(self) -> None:
         self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
 
-    def for_tuning(self, count_flops: bool = False) -> Answerer:
-        """An answerer of tuning items with this one's pipeline and rewards, and without a judge."""
+    def for_tuning(self, count_flops: bool = False, judged: bool = False) -> Answerer:
+        """An answerer of tuning items with this one's pipeline and rewards.
+
+        Args:
+            judged: with this one's judge; without it `nll` is left out.
+        """
         return Answerer(
             self.pipe,
             split="tune",
+            judge=self.judge if judged else None,
             count_flops=count_flops,
             fingerprint=self.fingerprint,
             _rewards=self._rewards,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -123,13 +124,20 @@ class Tuning:
 
     Attributes:
         prompts: number of tuning prompts, spread evenly over the task's.
-        keep: the metric that a trial must not lower; None chooses by the guide alone.
-        loss: by how much a trial may lower it against plain decoding, at least 0.
+        keep: the metric that a trial must not worsen, or several with the loss of each,
+            `{"nll": 0.15, "named": 0.05}`; None chooses by the guide alone.
+        loss: by how much a trial may worsen the one metric against plain decoding, at least 0.
     """
 
     prompts: int = 24
-    keep: str | None = "f1"
+    keep: str | Mapping[str, float] | None = "f1"
     loss: float = 0.02
+
+    def losses(self) -> dict[str, float]:
+        """The metrics to keep, with the largest loss of each."""
+        if isinstance(self.keep, str):
+            return {self.keep: self.loss}
+        return dict(self.keep or {})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,7 +48,7 @@ def with_trials_chosen(
         )
     trials = [one.as_dict() for one in found]
     if me.first:
-        show_trials(trials, tuning.keep, console)
+        show_trials(trials, console)
     return replace(grid, cells=cells), trials
 
 

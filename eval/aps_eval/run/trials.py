@@ -1,15 +1,16 @@
 """Trials: of the settings that a method offers, the one it is reported with, by one rule for all.
 
-Taken is the trial with the highest mean GUIDE among those whose mean `keep` (token F1) on tuning
-prompts stays within `loss` of plain decoding's; where none does, the one that keeps most of it. So
-methods that were given as many trials are tuned alike. Test items and rewards that only report play
-no part.
+Taken is the trial with the highest mean GUIDE among those whose metrics to keep (token F1 by
+default) are on tuning prompts at most their `loss` worse than plain decoding's; where there is
+none, the one that misses this by least, in units of the losses. So methods that were given as many
+trials are tuned alike. Test items and rewards that only report play no part.
 
 Answers are kept in `tuning.jsonl` and made once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from ..items import Item
-from ..measures import LOWER_IS_BETTER
+from ..measures import KL, LOWER_IS_BETTER
 from ..rows import Row
 from ..store import RowStore
 from .answering import Answerer, Unit
@@ -36,7 +37,8 @@ class Trial:
         task, guide, label: of the cell.
         settings: options, and what its configuration changes of plain decoding's.
         value: the mean guide; None where every prompt failed.
-        kept, floor: the mean of what is to be kept, and the least it may be; None without such.
+        kept, bounds: by metric, the mean of what is to be kept (None where no answer has it), and
+            the worst it may be: the least, or the most of a metric in `LOWER_IS_BETTER`.
         failed: prompts without an answer.
         taken: is it the one?
     """
@@ -46,8 +48,8 @@ class Trial:
     label: str
     settings: dict[str, Any]
     value: float | None
-    kept: float | None
-    floor: float | None
+    kept: dict[str, float | None]
+    bounds: dict[str, float]
     failed: int
     taken: bool = False
 
@@ -56,8 +58,11 @@ class Trial:
         return asdict(self)
 
 
-def best_trial(found: Sequence[Trial]) -> int:
+def best_trial(found: Sequence[Trial], losses: Mapping[str, float] | None = None) -> int:
     """Which of them the rule takes; the first of equals.
+
+    Args:
+        losses: by metric, the unit in which its miss is counted; 1 where there is none, or 0.
 
     Raises:
         ValueError: all failed.
@@ -69,36 +74,49 @@ def best_trial(found: Sequence[Trial]) -> int:
     def value(n: int) -> float:
         return float(found[n].value or 0.0)
 
-    def kept(n: int) -> float:
-        return float(found[n].kept or 0.0)
+    def missed(n: int) -> float:
+        return sum(
+            _missed(name, found[n].kept[name], bound) / ((losses or {}).get(name) or 1.0)
+            for name, bound in found[n].bounds.items()
+        )
 
-    def fits(n: int) -> bool:
-        floor = found[n].floor
-        return floor is None or (found[n].kept is not None and kept(n) >= floor)
+    fit = [n for n in made if missed(n) == 0]
+    return max(fit, key=value) if fit else min(made, key=missed)
 
-    fit = list(filter(fits, made))
-    return max(fit, key=value) if fit else max(made, key=kept)
+
+def _missed(metric: str, kept: float | None, bound: float) -> float:
+    """By how much a metric is worse than its bound; 0 if it is not, infinite if it is missing."""
+    if kept is None:
+        return math.inf
+    return max(0.0, kept - bound if metric in LOWER_IS_BETTER else bound - kept)
 
 
 def check_trials(cells: Sequence[Cell], tuning: Tuning, split: str) -> None:
     """Raise `ValueError` where the trials of cells cannot be chosen among."""
     if not isinstance(tuning.prompts, int) or tuning.prompts < 1:
         raise ValueError(f"tuning: prompts is a whole number from 1, got {tuning.prompts!r}")
-    if not isinstance(tuning.loss, int | float) or tuning.loss < 0:
-        raise ValueError(f"tuning: loss is a number from 0, got {tuning.loss!r}")
+    if not isinstance(tuning.keep, str | Mapping | None):
+        raise ValueError(f"tuning: keep is a metric, a mapping or null; got {tuning.keep!r}")
+    if isinstance(tuning.keep, Mapping) and tuning.loss != Tuning.loss:
+        raise ValueError(f"tuning: loss={tuning.loss!r} beside the losses of keep={tuning.keep!r}")
+    for name, loss in tuning.losses().items():
+        if isinstance(loss, bool) or not isinstance(loss, int | float) or not loss >= 0:
+            raise ValueError(f"tuning: loss of {name} is a number from 0, got {loss!r}")
     tried = [cell for cell in cells if cell.trials]
     if tried and split == "tune":
         raise ValueError("trials are chosen on tuning prompts, so split: tune may not report them")
-    for cell in tried if tuning.keep is not None else []:
-        if tuning.keep not in cell.task.metrics or tuning.keep in LOWER_IS_BETTER:
-            better = [name for name in cell.task.metrics if name not in LOWER_IS_BETTER]
-            raise ValueError(
-                f"tuning: keep is a metric of task {cell.task.name!r} that is better the higher "
-                f"({', '.join(better)}), or null; got {tuning.keep!r}"
-            )
+    for cell in tried if tuning.losses() else []:
+        for name in tuning.losses():
+            if name not in cell.task.metrics or name == KL:
+                known = [one for one in cell.task.metrics if one != KL]
+                raise ValueError(
+                    f"tuning: keep is a metric of task {cell.task.name!r} ({', '.join(known)}), "
+                    f"or null; got {name!r}"
+                )
         if _plain(cell, cells) is None:
             raise ValueError(
-                f"trials keep the {tuning.keep} of plain decoding; add plain to the methods"
+                f"trials keep the {' and '.join(tuning.losses())} of plain decoding; add plain to "
+                "the methods"
             )
 
 
@@ -122,16 +140,20 @@ def choose_trials(
         retry, on_batch: as of `aps_eval.run.runner.run`.
 
     Raises:
-        ValueError: every trial of a method failed, or plain decoding did.
+        ValueError: every trial of a method failed, or plain decoding did; `nll` is to be kept and
+            there is no judge.
         OSError: answers cannot be written.
     """
-    # Without the fluency judge: it takes long and decides nothing.
-    tuner = answerer.for_tuning()
+    losses = tuning.losses()
+    tried = any(cell.trials for cell in cells)
+    if tried and "nll" in losses and answerer.judge is None:
+        raise ValueError("tuning keeps nll, which needs the fluency judge; keep another metric")
+    tuner = answerer.for_tuning(judged="nll" in losses)  # the judge takes long
     store = RowStore(folder / "tuning.jsonl")
     plans = {}
     for at, cell in enumerate(cells):
         if cell.trials:
-            plain = _plain(cell, cells) if tuning.keep is not None else None
+            plain = _plain(cell, cells) if losses else None
             wanted = [plain, *cell.trials] if plain is not None else cell.trials
             plans[at] = planned(tuner, wanted, items, [0])
     plan = [units for one in plans.values() for units in one]
@@ -141,7 +163,7 @@ def choose_trials(
     found, report = list(cells), []
     for at, own in plans.items():
         trials = _compared(own, cells[at], tuning, store)
-        best = best_trial(trials)
+        best = best_trial(trials, losses)
         found[at] = replace(cells[at].trials[best], family=cells[at].family)
         report += [replace(one, taken=n == best) for n, one in enumerate(trials)]
     return found, report
@@ -154,13 +176,18 @@ def _compared(
     from aps_text.core.config import DEFAULTS
 
     rows = [[row for unit in units if (row := store.get(unit.key))] for units in plan]
-    floor, usual = None, DEFAULTS
+    bounds, usual = {}, DEFAULTS
     if len(rows) > len(cell.trials):
         usual = {**DEFAULTS, **plan[0][0].cell.config.flat()}
-        plain = _mean(rows.pop(0), tuning.keep)
-        if plain is None:
-            raise ValueError(f"tuning: plain decoding failed on every prompt of {cell.task.name!r}")
-        floor = plain - tuning.loss
+        own = rows.pop(0)
+        for name, loss in tuning.losses().items():
+            plain = _mean(own, name)
+            if plain is None:
+                raise ValueError(
+                    f"tuning: plain decoding failed on every prompt of {cell.task.name!r}, or "
+                    f"tuning.jsonl is of a run without {name}"
+                )
+            bounds[name] = plain + loss if name in LOWER_IS_BETTER else plain - loss
     found = []
     for one, own in zip(cell.trials, rows, strict=True):
         changed = {k: v for k, v in one.config.flat().items() if usual[k] != v}
@@ -171,17 +198,17 @@ def _compared(
                 cell.label,
                 {**one.options, **changed},
                 fmean(guides) if guides else None,
-                _mean(own, tuning.keep) if floor is not None else None,
-                floor,
+                {name: _mean(own, name) for name in bounds},
+                bounds,
                 sum(row.error is not None for row in own),
             )
         )
     return found
 
 
-def _mean(rows: Sequence[Row], metric: str | None) -> float | None:
+def _mean(rows: Sequence[Row], metric: str) -> float | None:
     """Over the answers that have it; None without any."""
-    found = [row.metrics.get(metric or "") for row in rows if row.error is None]
+    found = [row.metrics.get(metric) for row in rows if row.error is None]
     values = [value for value in found if value is not None]
     return fmean(values) if values else None
 
