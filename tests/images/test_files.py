@@ -133,6 +133,11 @@ def test_a_width_is_no_depth(tmp_path, width):
         assert ((read_image(tmp_path / f"a.{suffix}")[0, 1] + 1) * 127.5).round().eq(20).all()
 
 
-def test_lab_has_no_transparency(tmp_path):
-    Image.new("LAB", (2, 2), (0, 0, 0)).save(tmp_path / "a.tif")
-    assert float(read_image(tmp_path / "a.tif", 1).max()) < -0.9
+def test_lab_has_no_transparency(tmp_path, grey):
+    """Its second band is called A, as the one of transparency is."""
+    from PIL import ImageCms
+
+    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    made = ImageCms.profileToProfile(grey.convert("RGB"), rgb, lab, outputMode="LAB")
+    made.save(tmp_path / "a.tif")
+    assert int((levels(read_image(tmp_path / "a.tif", 1)) - LEVELS).abs().max()) <= 3
