@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "GAIN",
     "add_image_call",
     "call_options",
+    "check_out",
     "condition_in",
     "difference",
     "load_pipeline",
@@ -91,6 +93,35 @@ def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
         batch_size=args.batch_size,
         **given,
     )
+
+
+def check_out(folder: Path, written: Iterable[str], read: Iterable[str | None]) -> None:
+    """Check, before anything is loaded, that the output can be written and replaces no input.
+
+    Args:
+        folder: of the output; it may not be there yet.
+        written: names of the files that will be written to it.
+        read: the input files; None is none.
+
+    Raises:
+        ValueError: the folder is a file or lies in one, or cannot be written to; an input file is
+            among those to be written.
+    """
+    above = folder.absolute()
+    while not above.exists() and above != above.parent:
+        above = above.parent
+    if not above.is_dir():
+        raise ValueError(f"--out {folder}: {above} is no folder; name a folder")
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"--out {folder}: {above} may not be written to; name another folder")
+    names = set(written)
+    for name in read:
+        path = Path(name or "")
+        if path.name in names and path.resolve().parent == folder.resolve():
+            raise ValueError(
+                f"{name} would be written over: it lies in --out {folder}, where a file of its "
+                "name is written; name another folder"
+            )
 
 
 def condition_in(args: argparse.Namespace) -> Condition:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .image_files import (
     add_image_call,
     call_options,
+    check_out,
     condition_in,
     load_pipeline,
     read_picture,
@@ -55,6 +56,10 @@ def paint_command(args: argparse.Namespace) -> int:
     from ..images.files import read_mask
 
     check_flags(args)
+    kind = "edited" if args.image else "painted"
+    names = [f"{kind}-{n + 1}" for n in range(args.samples)]
+    read = (args.image, args.mask, args.reference, args.reference_mask)
+    check_out(args.out, [f"{name}.png" for name in (*names, "sheet")], read)
     pipe = load_pipeline(args)
     guided = args.reference is not None or args.image is not None
     options = call_options(args, "aps" if guided else "plain")
@@ -74,7 +79,6 @@ def paint_command(args: argparse.Namespace) -> int:
         found = pipe.paint(condition, style=style, **options)
     else:
         found = edited(args, pipe, condition, {"style": style, **options}, shown)
-    names = [f"{'edited' if args.image else 'painted'}-{n + 1}" for n in range(len(found.images))]
     write_all(
         args.out,
         dict(zip(names, found.images, strict=True)),

@@ -11,6 +11,7 @@ from .image_files import (
     GAIN,
     add_image_call,
     call_options,
+    check_out,
     condition_in,
     difference,
     load_pipeline,
@@ -56,6 +57,8 @@ def add_parser(subparsers: Any) -> None:
 def restore_command(args: argparse.Namespace) -> int:
     """Read or simulate the measurement, restore it, write the images and print what they reach."""
     names = names_of(args.images)
+    written = [f"{name}-{draw + 1}.png" for name in names for draw in range(args.samples)]
+    check_out(args.out, [*written, "sheet.png"], (*args.images, *args.truth, args.mask))
     pipe = load_pipeline(args)
     options = call_options(args, "aps")
     condition = condition_in(args)
@@ -99,7 +102,7 @@ def measured(
         what = f"an image of {pipe.model.name}"
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
         truth = truth.to(pipe.model.device)
-    if args.images[0].endswith(".safetensors"):
+    if args.images[0].lower().endswith(".safetensors"):
         for flag in ("simulate", "task", "mask", "task_seed", "sigma", "model_sigma"):
             if getattr(args, flag) not in (None, False):
                 raise ValueError(
@@ -145,8 +148,9 @@ def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
     from ..images.files import read_mask
     from ..images.tasks import TASKS, make_task
 
-    if args.task is None:
-        raise ValueError(f"--task is one of {', '.join(TASKS)}, inpainting; got none")
+    if args.task not in (*TASKS, "inpainting"):
+        got = "none" if args.task is None else repr(args.task)
+        raise ValueError(f"--task is one of {', '.join(TASKS)}, inpainting; got {got}")
     if (args.task == "inpainting") != (args.mask is not None):
         raise ValueError(
             f"--mask goes with --task inpainting; got --task {args.task} "

@@ -17,6 +17,7 @@ from typing import Any
 
 __all__ = [
     "MOST",
+    "SEEDS",
     "Choice",
     "Number",
     "Switch",
@@ -30,6 +31,9 @@ __all__ = [
 
 MOST = 1e9
 """The upper limit of a setting that has no other: float32 squares it without overflow."""
+
+SEEDS = (0, 2**63 - 1, True)
+"""What a seed may be, for `check_number`."""
 
 
 @dataclass(frozen=True, kw_only=True)

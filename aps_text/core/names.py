@@ -178,4 +178,6 @@ def hint(name: str, known: Collection[str]) -> str:
         near = THEIRS.get(close[0], close[0]) if close else None
     if near is None:
         return f"; known: {', '.join(known)}"
+    if near == name:
+        return "; this call has no such argument"
     return f"; did you mean {near!r}?"

@@ -319,7 +319,11 @@ class JpegLike(_Everywhere):
 
 @dataclass(frozen=True)
 class Compose:
-    """`A_n(... A_1(x))`; only the last may leave entries unmeasured."""
+    """`A_n(... A_1(x))`.
+
+    What an earlier part does not measure is 0 to the next one, and part of what that measures; only
+    the last one's gaps are gaps of the measurement.
+    """
 
     parts: Sequence[Degradation]
     name: str = field(default="composed")

@@ -68,6 +68,7 @@ def tokens_of_mask(mask: Tensor, grid: int, widen: int = 0) -> Tensor:
         raise ValueError(f"widen is a whole number of tokens >= 0, got {widen!r}")
     cells = F.max_pool2d(mask[None, None].float(), (high // grid, wide // grid))
     if widen:
+        widen = min(widen, grid)
         cells = F.max_pool2d(cells, 2 * widen + 1, stride=1, padding=widen)
     return cells.flatten() > 0
 

@@ -27,7 +27,14 @@ from torch import Tensor
 from ..core.codebook import Codebook, Relaxed
 from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
-from .degradations import Degradation, check_images, degradation_from_state, rough_image
+from .degradations import (
+    KINDS,
+    Compose,
+    Degradation,
+    check_images,
+    degradation_from_state,
+    rough_image,
+)
 
 __all__ = ["SIGMAS", "Measurement", "model_sigma_of", "read_measurement", "write_measurement"]
 
@@ -96,6 +103,7 @@ class Measurement(Arithmetic):
             options: the remaining attributes of the class.
         """
         check_images(images)
+        check_number("sigma", sigma, SIGMAS)
         clean = degradation(images)
         noise = torch.stack(
             [
@@ -236,9 +244,22 @@ def model_sigma_of(
 
 
 def write_measurement(measurement: Measurement, path: str | Path) -> None:
-    """Save `y`, both sigmas and the degradation (random parts included) as one safetensors file."""
+    """Save `y`, both sigmas and the degradation (random parts included) as one safetensors file.
+
+    Raises:
+        ValueError: no such folder.
+        TypeError: a degradation of one's own, which `degradation_from_state` cannot build again.
+    """
     from safetensors.torch import save_file
 
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"{path}: there is no such folder; make it first")
+    degradation = measurement.degradation
+    if not isinstance(degradation, (*KINDS, Compose)):
+        raise TypeError(
+            f"only degradations of images.degradations are saved, got {type(degradation).__name__};"
+            " keep y and sigma, and make the measurement again from them"
+        )
     tensors = {"y": measurement.y.contiguous().cpu()}
 
     def plain(value: Any, name: str) -> Any:
@@ -252,7 +273,7 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
         return value
 
     facts = {
-        "degradation": plain(measurement.degradation.state(), "degradation"),
+        "degradation": plain(degradation.state(), "degradation"),
         "sigma": measurement.sigma,
         "model_sigma": measurement.model_sigma,
     }
@@ -266,7 +287,7 @@ def read_measurement(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a safetensors file, or one without a measurement.
+        ValueError: not a safetensors file, or one without a whole measurement.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -280,7 +301,6 @@ def read_measurement(
         raise ValueError(f"{path} is no safetensors file: {error}") from error
     if text is None or "y" not in tensors:
         raise ValueError(f"{path} holds no measurement; write_measurement makes them")
-    facts = json.loads(text)
 
     def whole(value: Any) -> Any:
         if isinstance(value, dict):
@@ -289,11 +309,13 @@ def read_measurement(
             return {key: whole(inner) for key, inner in value.items()}
         return [whole(inner) for inner in value] if isinstance(value, list) else value
 
-    return Measurement(
-        degradation_from_state(whole(facts["degradation"])),
-        tensors["y"],
-        facts["sigma"],
-        decode,
-        codebook,
-        facts["model_sigma"],
-    )
+    try:
+        facts = json.loads(text)
+        degradation = degradation_from_state(whole(facts["degradation"]))
+        sigmas = facts["sigma"], facts["model_sigma"]
+        return Measurement(degradation, tensors["y"], sigmas[0], decode, codebook, sigmas[1])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        missing = "lacks " if isinstance(error, KeyError) else ""
+        raise ValueError(
+            f"{path} holds a measurement that cannot be read: {missing}{error}; write it again"
+        ) from error

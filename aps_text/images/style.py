@@ -88,7 +88,10 @@ class Style(Arithmetic):
             )
         with torch.no_grad():
             target = statistic(references, within)
-        scale, options = statistic.sigma if sigma is None else sigma, dict(options)
+        usual = getattr(statistic, "sigma", None)
+        if sigma is None and usual is None:
+            raise ValueError(f"{statistic!r} has no usual sigma; give one by sigma=")
+        scale, options = usual if sigma is None else sigma, dict(options)
         options.setdefault("channels", references.shape[1])
         return cls(statistic, target, scale, **options)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..core.limits import SEEDS, check_number
 from .degradations import (
     Blur,
     Degradation,
@@ -78,8 +79,10 @@ def make_task(name: str, size: tuple[int, int], seed: int = 0) -> Degradation:
     """The degradation of a task in `TASKS` for images of `size (H, W)`, random parts from `seed`.
 
     Raises:
-        ValueError: no such task.
+        ValueError: no such task, or a seed out of range.
+        TypeError: a seed that is no integer.
     """
     if name not in TASKS:
         raise ValueError(f"task is one of {', '.join(TASKS)}; got {name!r}")
-    return TASKS[name](size, torch.Generator().manual_seed(seed))
+    check_number("seed", seed, SEEDS, whole=True)
+    return TASKS[name](size, torch.Generator().manual_seed(int(seed)))

@@ -65,7 +65,7 @@ class PriorConfig:
         Raises:
             ValueError: an unknown attribute or value.
         """
-        unknown = sorted(chosen.keys() - self.attributes.keys())
+        unknown = sorted(chosen.keys() - self.attributes.keys(), key=str)
         if unknown:
             raise ValueError(
                 f"no attribute {unknown[0]!r}; this model knows {', '.join(self.attributes)}"

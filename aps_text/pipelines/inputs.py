@@ -14,7 +14,7 @@ from itertools import islice
 from numbers import Real
 from typing import Any
 
-from ..core.limits import check_number
+from ..core.limits import SEEDS, check_number
 from ..text.containers import in_order, is_table, kind_of, table_columns
 from ..text.prompts import checked_text
 
@@ -24,7 +24,6 @@ Columns = dict[str, list[Any]]
 
 TEXTS = ("prefix", "suffix", "template", "init_text")
 STARTS = (*TEXTS, "init_strength")
-SEEDS = (0, 2**63 - 1, True)
 
 
 def as_count(name: str, value: Any) -> int:

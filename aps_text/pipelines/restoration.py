@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
+from ..core.limits import SEEDS, check_number
 from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method
 from ..core.states import StepState
@@ -30,7 +31,11 @@ from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
 from ..images.style import Style
 from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
-from ..images.tasks import make_task
+from ..images.tasks import TASKS, make_task
+from ..methods.aps import APS
+from ..methods.aps_smc import APSSMC
+from ..methods.g2d2 import G2D2
+from ..models.placement import as_device
 from .image_call import ImageCall
 from .image_loading import load_any
 from .image_model import AnyImageModel, Condition
@@ -87,7 +92,7 @@ class RestorationPipeline:
         name: str | Path = "mini-garments",
         *,
         tokenizer: str | Path | None = None,
-        device: torch.device | str = "cpu",
+        device: torch.device | str | int | None = "cpu",
         batch_size: int = 16,
         **options: Any,
     ) -> RestorationPipeline:
@@ -98,18 +103,22 @@ class RestorationPipeline:
                 folder or hub id for MMaDA and aMUSEd (docs/image_models.md).
             tokenizer: folder or hub id of MMaDA's image tokenizer, `showlab/magvitv2`. aMUSEd has
                 its own.
-            device: of the weights.
+            device: of the weights; None is the CPU.
             batch_size: see the class.
             options: of MMaDA: see `load_text_image_model` (`size` in pixels, `dtype`, `device_map`,
                 `load_in_4bit`, ...); of aMUSEd: see `load_diffusers_image_model` (`size`, `dtype`).
 
         Raises:
-            ValueError: no such model, one that is not supported, or that needs a `tokenizer`.
-            TypeError: options that the model does not take.
+            ValueError: no such model or device, a model that is not supported, or that needs a
+                `tokenizer`.
+            TypeError: a name of another kind, options that the model does not take.
             ImportError: aMUSEd without diffusers.
         """
         as_count("batch_size", batch_size)  # before gigabytes are read
-        return cls(load_any(name, tokenizer, device, **options), batch_size=batch_size)
+        if not isinstance(name, str | Path):
+            raise TypeError(f"name is that of a model or a folder, got {kind_of(name)}")
+        place = as_device(device) or "cpu"
+        return cls(load_any(name, tokenizer, place, **options), batch_size=batch_size)
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -139,7 +148,7 @@ class RestorationPipeline:
         """
         images = self._check(images)
         degradation = self._degradation(task, seed)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(seed))
         made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
         return self.bound(made)
 
@@ -169,12 +178,7 @@ class RestorationPipeline:
         if not isinstance(y, Tensor):
             raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
         degradation = self._degradation(task, seed)
-        expected = tuple(degradation(torch.zeros(1, *self.size)).shape[1:])
-        if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
-            raise ValueError(
-                f"{degradation.name} of images {self.size} is (B, {', '.join(map(str, expected))})"
-                f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
-            )
+        self._check_size(degradation, y)
         made = Measurement(degradation, _wide(y), sigma, model_sigma=model_sigma)
         seen = degradation.observed(y)
         largest = float(
@@ -242,6 +246,9 @@ class RestorationPipeline:
                 f"{self.model.name} restores images (B, {', '.join(map(str, self.size))}), got "
                 f"{tuple(images.shape)}"
             )
+        if images.is_complex():
+            raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
+        images = images.detach()
         low, high = float(images.min()), float(images.max())
         if not (low >= -1 - SLACK and high <= 1 + SLACK):
             raise ValueError(
@@ -254,7 +261,26 @@ class RestorationPipeline:
         return images.clone() if images.is_inference() else images
 
     def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
-        return make_task(task, self.size[1:], seed) if isinstance(task, str) else task
+        """The degradation of a task's name, or the task itself if it is one."""
+        check_number("seed", seed, SEEDS, whole=True)
+        if isinstance(task, str):
+            return make_task(task, self.size[1:], seed)
+        if isinstance(task, type) or not callable(task) or not hasattr(task, "observed"):
+            raise TypeError(
+                f"task is one of {', '.join(TASKS)}, or a Degradation such as SuperResolution(4); "
+                f"got {kind_of(task)}"
+            )
+        return task
+
+    def _check_size(self, degradation: Degradation, y: Tensor) -> None:
+        """Raise `ValueError` unless `y` has the shape of degraded images of this model."""
+        clean = torch.zeros(1, *self.size, device=y.device)
+        expected = tuple(degradation(clean).shape[1:])
+        if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
+            raise ValueError(
+                f"{degradation.name} of images {self.size} is (B, {', '.join(map(str, expected))})"
+                f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
+            )
 
     def _style(self, style: Style) -> Style:
         """The style, of one reference, with this model's tokenizer."""
@@ -278,8 +304,13 @@ class RestorationPipeline:
         )
 
     def bound(self, measurement: Measurement) -> Measurement:
-        """The measurement with this model's tokenizer."""
+        """The measurement with this model's tokenizer.
+
+        Raises:
+            ValueError: it is of images of another size.
+        """
         tokenizer, y = self.model.tokenizer, measurement.y.to(self.model.device)
+        self._check_size(measurement.degradation, y)
         return replace(
             measurement,
             y=y.clone() if y.is_inference() else y,
@@ -384,6 +415,11 @@ class RestorationPipeline:
         """
         method = ("plain" if style is None else "aps") if method is None else method
         call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
+        if style is None and isinstance(call.method, APS | APSSMC | G2D2):
+            raise ValueError(
+                f"{type(call.method).__name__} fits the model to what guides, and nothing does: "
+                "give a style, or leave the method out"
+            )
         operator: Operator = ZeroOperator() if style is None else self._style(style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -159,6 +160,13 @@ BAD = [
     ("restore", ("one.png", "--task", "inpainting", "--mask", "small.png"), "grey pixels"),
     ("restore", ("one.png", "--task", "box-inpainting"), "give its --task-seed; a mask of your"),
     ("restore", ("one.png", "--task", "motion-blur"), "give its --task-seed\n"),
+    ("restore", ("one.png", "--task", "sr3"), "grayscale, inpainting; got 'sr3'"),
+    (
+        "restore",
+        ("one.png", "--task", "motion-blur", "--simulate", "--task-seed", "-1"),
+        "seed must be >= 0",
+    ),
+    ("paint", ("--method", "aps"), "nothing does: give a style"),
     ("restore", ("one.png", "one.png", *SR, "--simulate"), "two images are called 'one'"),
     ("restore", ("small.png", *SR, "--truth", "one.png", "two.png"), "got 2 for 1"),
     ("restore", ("small.png", *SR, "--sigma", "0"), "sigma must be >= 1e-06"),
@@ -231,3 +239,38 @@ def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
         said = capsys.readouterr().err
         assert "no image model 'mini-garments'" in said
         assert "recipes/mini_image, and give the folder" in said
+
+
+def test_an_output_folder_is_judged_before_the_model_is_loaded(files, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        for command in (("restore", "one.png", "--task", "sr2"), ("paint",)):
+            args = [files / one if one.endswith("png") else one for one in command[1:]]
+            assert run(command[0], "no-such-model", out, *args) == 2
+            said = capsys.readouterr().err
+            assert f"--out {out}: {tmp_path / 'file'} is no folder; name a folder" in said
+
+
+def test_no_input_is_written_over(folder, files, tmp_path, capsys):
+    """An edit of an edit lies where edits are written."""
+    for name in ("edited-1", "one-1", "one", "sheet", "painted-2"):
+        shutil.copy(files / "one.png", tmp_path / f"{name}.png")
+    before = (files / "one.png").read_bytes()
+    simulated = ("--task", "sr2", "--simulate")
+    edit = ("--image", tmp_path / "edited-1.png", "--mask", files / "mask.png")
+    for command, args, lost in (
+        ("paint", edit, "edited-1"),
+        ("paint", ("--reference", tmp_path / "painted-2.png"), "painted-2"),
+        ("restore", (tmp_path / "one.png", tmp_path / "one-1.png", *simulated), "one-1"),
+        ("restore", (tmp_path / "sheet.png", *simulated), "sheet"),
+        ("restore", (files / "small.png", "--truth", tmp_path / "sheet.png"), "sheet"),
+    ):
+        assert run(command, folder, tmp_path, *args) == 2
+        assert f"{lost}.png would be written over" in capsys.readouterr().err
+        assert (tmp_path / f"{lost}.png").read_bytes() == before
+    assert run("paint", folder, tmp_path / "again", *edit, "--samples", "1") == 0
+    assert run("restore", folder, tmp_path, tmp_path / "one.png", *simulated, "--samples", "2") == 0
+    again = tmp_path / "measurement.safetensors"
+    assert run("restore", folder, tmp_path, again) == 0  # the same file once more
+    upper = shutil.copy(again, tmp_path / "Y.SAFETENSORS")
+    assert run("restore", folder, tmp_path, upper) == 0

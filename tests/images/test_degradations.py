@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -406,3 +409,47 @@ def test_a_file_that_is_no_measurement(tmp_path):
     (tmp_path / "text").write_text("hello, this is not it")
     with pytest.raises(ValueError, match="no safetensors file"):
         read_measurement(tmp_path / "text")
+
+
+def test_a_damaged_measurement_is_named(tmp_path):
+    path = tmp_path / "y.safetensors"
+    whole = Measurement(Blur(motion_kernel(9, seeded(1))), images(1, 1, (16, 16)).float(), 0.05)
+    write_measurement(whole, path)
+    tensors = load_file(path)
+    with safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["measurement"])
+    hdr = {"name": "hdr", "foo": 1}
+    for text, kept, says in (
+        ("{", tensors, "cannot be read: Expecting property name"),
+        ("[1]", tensors, "cannot be read"),
+        ("[" * 5000, tensors, "cannot be read"),
+        (json.dumps({**facts, "sigma": "x"}), tensors, "sigma is a number, got 'x'"),
+        (json.dumps({"degradation": facts["degradation"]}), tensors, "lacks 'sigma'"),
+        (json.dumps({**facts, "degradation": hdr}), tensors, "unexpected keyword argument 'foo'"),
+        (json.dumps({**facts, "degradation": "hdr"}), tensors, "cannot be read"),
+        (json.dumps(facts), {"y": tensors["y"]}, "lacks 'degradation.kernel'"),
+        (json.dumps(facts), {**tensors, "y": tensors["y"].int()}, "images are floating"),
+        (json.dumps(facts), {**tensors, "y": tensors["y"] * math.nan}, "not finite"),
+    ):
+        save_file(kept, path, metadata={"measurement": text})
+        with pytest.raises(ValueError, match=says) as found:
+            read_measurement(path)
+        assert str(path) in str(found.value)
+
+
+def test_only_what_can_be_read_again_is_written(tmp_path):
+    class Own:
+        name, linear = "own", True
+
+        def __call__(self, x):
+            return x
+
+        def observed(self, y):
+            return None
+
+    y = torch.zeros(1, 1, 4, 4)
+    with pytest.raises(TypeError, match=r"only degradations of images.degradations .* got Own"):
+        write_measurement(Measurement(Own(), y, 0.05), tmp_path / "y.safetensors")
+    with pytest.raises(ValueError, match="there is no such folder"):
+        write_measurement(Measurement(Grayscale(), y, 0.05), tmp_path / "no" / "y.safetensors")
+    assert not list(tmp_path.iterdir())

@@ -72,3 +72,11 @@ BAD = [
 def test_what_is_wrong_is_said(make, kind, says):
     with pytest.raises(kind, match=says):
         make()
+
+
+def test_any_number_of_rings_costs_what_the_grid_does():
+    mask = torch.zeros(32, 32, dtype=torch.bool)
+    mask[0, 0] = True
+    assert tokens_of_mask(mask, 8, 10**9).all()
+    assert int(tokens_of_mask(mask, 8, 7).sum()) == 64
+    assert int(tokens_of_mask(mask, 8, 6).sum()) == 49

@@ -9,10 +9,10 @@ import torch
 from test_image_model import write
 
 from aps_text import APSConfig
-from aps_text.images.degradations import Grayscale
+from aps_text.images.degradations import Grayscale, Inpainting, SuperResolution
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
-from aps_text.images.measurement import read_measurement, write_measurement
-from aps_text.images.tasks import TASKS
+from aps_text.images.measurement import Measurement, read_measurement, write_measurement
+from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.aps import APS
 from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.pipelines.image_model import load_image_model
@@ -177,6 +177,65 @@ BAD = [
     ),
     (lambda p, m: p.observe(torch.zeros(1, 4, 4), "sr4"), ValueError, "got .1, 4, 4"),
     (lambda p, m: p(m, progress="no"), TypeError, "progress is True, False or None"),
+    (lambda p, m: p(m, {3: "a", "x": "b"}), ValueError, "no attribute"),
+    (lambda p, m: p.paint(seeds=[1]), TypeError, "unknown option 'seeds'; this call has no such"),
+    (lambda p, m: p.paint(method="aps"), ValueError, "APS fits .* nothing does: give a style"),
+    (lambda p, m: p.paint(method="g2d2"), ValueError, "G2D2 fits .* nothing does: give a style"),
+    (
+        lambda p, m: p.style(torch.zeros(1, 1, 16, 16), lambda x, where: x),
+        ValueError,
+        "no usual sigma; give one",
+    ),
+    *(
+        (lambda p, m, call=call, seed=seed: call(p, seed), kind, f"seed {says}")
+        for call in (
+            lambda p, seed: p.measure(torch.zeros(1, 1, 16, 16), "motion-blur", seed=seed),
+            lambda p, seed: p.observe(torch.zeros(1, 1, 16, 16), "motion-blur", seed=seed),
+            lambda p, seed: make_task("motion-blur", (16, 16), seed),
+        )
+        for seed, kind, says in (
+            (-1, ValueError, "must be >= 0"),
+            (2**70, ValueError, "must be >= 0 .* got an integer of 71 bits"),
+            (1.5, TypeError, "is an integer, got 1.5"),
+            (True, TypeError, "is an integer, got True"),
+            (None, TypeError, "is an integer, got None"),
+        )
+    ),
+    *(
+        (
+            lambda p, m, sigma=sigma: p.measure(torch.zeros(1, 1, 16, 16), "sr2", sigma=sigma),
+            TypeError,
+            "sigma is a number, got",
+        )
+        for sigma in ("0.05", None, [0.05], True)
+    ),
+    *(
+        (lambda p, m, call=call, task=task: call(p, task), TypeError, "task is one of sr2, .* got")
+        for call in (
+            lambda p, task: p.measure(torch.zeros(1, 1, 16, 16), task),
+            lambda p, task: p.observe(torch.zeros(1, 1, 16, 16), task),
+        )
+        for task in (3, None, SuperResolution, lambda x: x)
+    ),
+    *(
+        (
+            lambda p, m, degradation=degradation, y=y: p(Measurement(degradation, y, 0.05)),
+            ValueError,
+            says,
+        )
+        for degradation, y, says in (
+            (SuperResolution(4), torch.zeros(1, 3, 4, 4), r"is \(B, 1, 4, 4\), got \(1, 3, 4, 4\)"),
+            (SuperResolution(4), torch.zeros(1, 1, 8, 8), r"is \(B, 1, 4, 4\), got \(1, 1, 8, 8\)"),
+            (Inpainting(torch.ones(8, 8)), torch.zeros(1, 1, 8, 8), "must have the same size"),
+        )
+    ),
+    (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16) * 1j, "sr2"), TypeError, "got torch.complex"),
+    (lambda p, m: RestorationPipeline.from_pretrained(None), TypeError, "name is that of a model"),
+    (
+        lambda p, m: RestorationPipeline.from_pretrained(device="nope"),
+        ValueError,
+        "no device 'nope' here",
+    ),
     (lambda p, m: RestorationPipeline(p.model, batch_size=0), ValueError, "batch_size"),
 ]
 
