@@ -88,10 +88,9 @@ class Style(Arithmetic):
             )
         with torch.no_grad():
             target = statistic(references, within)
-        usual = getattr(statistic, "sigma", None)
-        if sigma is None and usual is None:
+        if sigma is None and not hasattr(statistic, "sigma"):
             raise ValueError(f"{statistic!r} has no usual sigma; give one by sigma=")
-        scale, options = usual if sigma is None else sigma, dict(options)
+        scale, options = statistic.sigma if sigma is None else sigma, dict(options)
         options.setdefault("channels", references.shape[1])
         return cls(statistic, target, scale, **options)
 
