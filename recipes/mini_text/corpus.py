@@ -5,8 +5,8 @@
 After the filters (`filters.py`) are removed: equal or nearly equal answers to one subject and kind,
 answers that occur elsewhere, more than two answers that differ in their subject only ("People care
 about ... because it makes us feel better."), and answers in which a grammar checker finds a fault.
-A line of `answers.jsonl.gz` is `[kind, subject, answer]`; `card.json` has the numbers of answers
-drawn, kept, and dropped for each reason.
+A line of `answers.jsonl.gz` is `[kind, subject, answer]`; `card.json` has the number of answers
+kept, those of `--also` included, and how many of `--raw` were dropped for each reason.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import gzip
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from aps_eval.subjects import stems, words
@@ -87,9 +87,11 @@ def choose(
     lint: bool = True,
     before: Iterable[tuple[str, str, str]] = (),
 ) -> tuple[list[tuple[str, str, str]], Counter[str]]:
-    """The answers to keep, and how many were dropped for each reason.
+    """The answers to keep, `before` first, and how many were dropped for each reason.
 
     Args:
+        found: (kind, subject, answer, nll).
+        lint: whether to drop answers in which the grammar checker finds a fault.
         before: rows of an earlier corpus, which stay; the new answers may not repeat them.
     """
     dropped: Counter[str] = Counter()
@@ -159,7 +161,7 @@ def read_corpus(folder: Path) -> list[tuple[str, str, str]]:
     return [(kind, subject, answer) for kind, subject, answer in rows]
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Filter the generated answers and write the corpus."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument(
@@ -169,13 +171,14 @@ def main() -> None:
     parser.add_argument("--specific", type=Path, default=None, help="what `specific.py` wrote")
     parser.add_argument("--least", type=float, default=LEAST, help="of its score")
     parser.add_argument("--also", type=Path, default=None, help="an earlier corpus, which stays")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     old = [] if args.also is None else read_corpus(args.also)
     kept, dropped = choose((row for file in args.raw for row in drawn(file)), before=old)
     if args.specific is not None:
-        before = len(kept)
-        kept = speaking(kept, scored(args.specific), args.least)
-        dropped["says little of its subject"] = before - len(kept)
+        new = kept[len(old) :]
+        specific = speaking(new, scored(args.specific), args.least)
+        kept = old + specific
+        dropped["says little of its subject"] = len(new) - len(specific)
     write_corpus(kept, dropped, args.out)
     print((args.out / "card.json").read_text(encoding="utf-8"), end="")
 

@@ -10,7 +10,7 @@ import torch
 from aps_eval.subjects import named
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from recipes.mini_text.corpus import choose, read_corpus, scored, speaking, write_corpus
+from recipes.mini_text.corpus import choose, main, read_corpus, scored, speaking, write_corpus
 from recipes.mini_text.filters import key, reason
 from recipes.mini_text.generate import TIERS, asks, plan, whole_lines
 from recipes.mini_text.prompts import KINDS, with_article
@@ -267,3 +267,23 @@ def test_an_earlier_corpus_stays_and_is_not_repeated():
     kept, dropped = choose([*again, new], lint=False, before=old)
     assert kept == [*old, new[:3]]
     assert dropped["said before"] == 1
+
+
+def test_scores_of_new_answers_leave_an_earlier_corpus_as_it_is(tmp_path):
+    pytest.importorskip("harper")
+    old = [("what", "lamp", "A lamp is a thing that gives light in a dark room.")]
+    new = ["A desk is a table that people write at.", "A desk is made of wood and has drawers."]
+    write_corpus(old, Counter(), tmp_path / "old")
+    rows = [["desk", [[text, 1.0] for text in new]]]
+    (tmp_path / "raw.jsonl").write_text(json.dumps({"kind": "what", "rows": rows}) + "\n")
+    scores = [
+        json.dumps(["what", "desk", text, s]) for text, s in zip(new, (0.9, 0.1), strict=True)
+    ]
+    (tmp_path / "specific.jsonl").write_text("\n".join(scores) + "\n")
+    main(
+        ["--raw", str(tmp_path / "raw.jsonl"), "--specific", str(tmp_path / "specific.jsonl")]
+        + ["--also", str(tmp_path / "old"), "--out", str(tmp_path / "new")]
+    )
+    assert read_corpus(tmp_path / "new") == [("what", "desk", new[0]), *old]
+    card = json.loads((tmp_path / "new" / "card.json").read_text(encoding="utf-8"))
+    assert card["dropped"] == {"says little of its subject": 1, "grammar": 0}
