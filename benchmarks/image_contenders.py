@@ -12,8 +12,6 @@ from image_lines import LINES
 
 BASE = "aps"
 """The line that others are compared with, and whose seconds others are given."""
-
-
 SUPERVISED = "supervised"
 """The line of `image_regression`."""
 

@@ -182,10 +182,10 @@ class Bench:
         self, one: Contender, y: Measurement, truth: Pictures, seeds: list[int], samples: int
     ) -> dict[str, Any]:
         """Metrics of each image, `(B,)` each, and the cost of a sample."""
+        model = self.regression(y) if one.method == SUPERVISED else None  # not in the seconds
         started = self.clock()
         cost: dict[str, float] = {}
-        if one.method == SUPERVISED:
-            model = self.regression(y)
+        if model is not None:
             with torch.no_grad():
                 drawn = model(y, self.pipe.size).clamp(-1, 1)[:, None]
         elif one.method in LINES:
@@ -212,12 +212,13 @@ class Bench:
         }
 
     def regression(self, y: Measurement) -> Regression:
-        """That of a measurement's task, on the processor: read, or trained and kept."""
+        """The regression of a measurement's task, on the CPU: read, or trained and kept."""
         from recipes.mini_image.plans import SETS
 
         args = self.args
         state = json.dumps(y.degradation.state(), default=lambda value: value.tolist())
-        name = hashlib.sha256(f"{state} {args.sigma} {args.supervised}".encode()).hexdigest()[:16]
+        own = f"{args.set} {state} {args.sigma} {args.supervised}"
+        name = hashlib.sha256(own.encode()).hexdigest()[:16]
         if name not in self.regressions:
             images = SETS[args.set].images(args.data, "train")
             file = args.out / "regression" / f"{y.degradation.name}-{name}.safetensors"
