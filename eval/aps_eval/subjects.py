@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["named", "stems", "whole", "words"]
+__all__ = ["inflections", "named", "whole", "words"]
 
 WORD = re.compile(r"[A-Za-z]+(?:['’][a-z]+)?")
 
@@ -14,8 +14,8 @@ def words(text: str) -> list[str]:
     return [word.lower().replace("’", "'") for word in WORD.findall(text)]
 
 
-def stems(word: str) -> set[str]:
-    """A word and its regular forms."""
+def inflections(word: str) -> set[str]:
+    """A word in lower case and its regular forms; some exist in no text ("bedly")."""
     forms = {word, word + "s", word + "es", word + "ed", word + "d", word + "ing", word + "ly"}
     forms |= {word + "'s", word + word[-1] + "ing", word + word[-1] + "ed", word + "er"}
     if word.endswith("e"):
@@ -23,7 +23,7 @@ def stems(word: str) -> set[str]:
     if word.endswith("y"):
         forms |= {word[:-1] + "ies", word[:-1] + "ied"}
     if word.endswith(("f", "fe")):
-        forms.add(word.rstrip("fe") + "ves")
+        forms.add(word.removesuffix("e").removesuffix("f") + "ves")
     if word.endswith("man"):
         forms.add(word[:-2] + "en")
     if word.endswith("s"):
@@ -32,9 +32,9 @@ def stems(word: str) -> set[str]:
 
 
 def named(subject: str, text: str) -> bool:
-    """Whether a text contains its subject, in any regular form."""
+    """Whether a text contains every word of a subject, in any regular form; True for no words."""
     found = words(text)
-    return all(not stems(word).isdisjoint(found) for word in words(subject))
+    return all(not inflections(word).isdisjoint(found) for word in words(subject))
 
 
 def whole(text: str) -> bool:

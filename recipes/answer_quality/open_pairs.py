@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aps_eval.subjects import named, stems, words
+from aps_eval.subjects import inflections, named, words
 
 from recipes.answer_quality.faults import FAULTS, spoil
 from recipes.answer_quality.pairs import Pair
@@ -94,7 +94,7 @@ class OpenPairs:
     def exchanged(self, kind: str, subject: str, text: str, rng: random.Random) -> str | None:
         """The answer with its subject replaced by another one."""
         other, _ = rng.choice(self.by_kind[kind])
-        own = stems(subject.split()[-1])
+        own = inflections(subject.split()[-1])
         said = text.split(" ")
         places = [i for i, w in enumerate(said) if w.strip(",.!?;:").lower() in own]
         if not places or other.split()[-1] in own:

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from aps_eval.subjects import stems, words
+from aps_eval.subjects import inflections, words
 
 from recipes.mini_text.filters import UNWANTED, key, reason
 from recipes.mini_text.prompts import KINDS
@@ -50,7 +50,7 @@ def drawn(file: Path) -> Iterator[tuple[str, str, str, float]]:
 
 def pattern(subject: str, text: str) -> str:
     """A text with its subject replaced, for comparing answers about different subjects."""
-    own = set().union(*(stems(word) for word in subject.split()))
+    own = set().union(*(inflections(word) for word in subject.split()))
     return " ".join(word for word in key(text).split() if word not in own)
 
 

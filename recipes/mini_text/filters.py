@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from aps_eval.subjects import named, stems, words
+from aps_eval.subjects import inflections, named, words
 
 from recipes.mini_text.prompts import KINDS
 
@@ -114,7 +114,7 @@ def reason(kind: str, subject: str, text: str, nll: float, *, lines: bool = Fals
         return "doubled word"
     if kind in ("what", "simple", "mean", "meaning"):
         _, _, rest = text.partition(" is ")
-        if rest and not stems(subject.split()[-1]).isdisjoint(words(rest)):
+        if rest and not inflections(subject.split()[-1]).isdisjoint(words(rest)):
             return "circular"
     if nll > MOST_NLL.get(kind, 1.3):
         return "unlikely"

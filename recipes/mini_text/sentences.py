@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from aps_eval.subjects import stems, words
+from aps_eval.subjects import inflections, words
 
 from recipes.mini_text.filters import UNWANTED
 from recipes.mini_text.subjects import Subject
@@ -94,7 +94,7 @@ def example_answers(wordnet: WordNet, subjects: list[Subject]) -> list[tuple[str
         frozenset(text for text, pos in wordnet.lemmas if pos == wanted) for wanted in "va"
     )
     common = {form for (text, _), lemma in wordnet.lemmas.items() if sum(lemma.counts) > 1
-              for form in stems(text)}  # fmt: skip
+              for form in inflections(text)}  # fmt: skip
     known = {subject.word for subject in subjects}
     things = {form: s.word for s in subjects if s.category for form in (s.word, s.word + "s")}
     rows: list[tuple[str, str, str]] = []
@@ -108,7 +108,7 @@ def example_answers(wordnet: WordNet, subjects: list[Subject]) -> list[tuple[str
             found, written = set(words(text)), _written(text)
             if any(len(word) > 4 and word.split("'")[0] not in common for word in found):
                 continue  # a rare word
-            own = [w.lower() for w in synset.words if not stems(w.lower()).isdisjoint(found)]
+            own = [w.lower() for w in synset.words if not inflections(w.lower()).isdisjoint(found)]
             rows += [("word", word, written) for word in own[:1] if word in known]
             rows += [("sentence", things[word], written) for word in found if word in things]
     kept: Counter[tuple[str, str]] = Counter()

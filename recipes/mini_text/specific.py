@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from aps_eval.subjects import stems
+from aps_eval.subjects import inflections
 
 from recipes.mini_text.corpus import choose, drawn
 from recipes.mini_text.generate import whole_lines
@@ -48,7 +48,7 @@ Read = Callable[[Sequence[tuple[str, list[tuple[int, int]]]]], list[tuple[float,
 
 def spans(subject: str, text: str) -> list[tuple[int, int]]:
     """The (start, end) spans of the subject in a text."""
-    own = stems(subject.split()[-1])
+    own = inflections(subject.split()[-1])
     return [m.span() for m in WORD.finditer(text) if m.group().lower() in own]
 
 
@@ -66,7 +66,7 @@ def specific(rows: Sequence[Row], by_kind: dict[str, list[str]], read: Read) -> 
     asked: list[tuple[str, list[tuple[int, int]]]] = []
     for kind, subject, text in rows:
         rng = random.Random(f"{kind} {subject} {text}")
-        own = stems(subject.split()[-1])
+        own = inflections(subject.split()[-1])
         fits = [s for s in by_kind[kind] if s.split()[-1] not in own]
         asked.append((text, spans(subject, text)))
         for other in rng.sample(fits, OTHERS):

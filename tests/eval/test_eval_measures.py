@@ -86,6 +86,8 @@ def test_how_a_text_is_made():
 
 def test_the_subject_is_named_in_any_regular_form():
     item = Item("1", "?", columns={"subject": "Tall lady"})
+    assert of("named", "Two knives.", item=Item("1", "?", columns={"subject": "knife"})) == 1
+    assert of("named", "Two beeves.", item=Item("1", "?", columns={"subject": "beef"})) == 1
     said = {"The tallest ladies sang.": 0, "Ladies are tall.": 1, "A tall ladylike girl.": 0, "": 0}
     assert {text: of("named", text, item=item) for text in said} == said
     for columns in ({}, {"subject": "!"}, {"subject": 3}):

@@ -280,10 +280,8 @@ def test_scores_of_new_answers_leave_an_earlier_corpus_as_it_is(tmp_path):
         json.dumps(["what", "desk", text, s]) for text, s in zip(new, (0.9, 0.1), strict=True)
     ]
     (tmp_path / "specific.jsonl").write_text("\n".join(scores) + "\n")
-    main(
-        ["--raw", str(tmp_path / "raw.jsonl"), "--specific", str(tmp_path / "specific.jsonl")]
-        + ["--also", str(tmp_path / "old"), "--out", str(tmp_path / "new")]
-    )
+    given = {"raw": "raw.jsonl", "specific": "specific.jsonl", "also": "old", "out": "new"}
+    main([part for name, file in given.items() for part in (f"--{name}", str(tmp_path / file))])
     assert read_corpus(tmp_path / "new") == [("what", "desk", new[0]), *old]
     card = json.loads((tmp_path / "new" / "card.json").read_text(encoding="utf-8"))
     assert card["dropped"] == {"says little of its subject": 1, "grammar": 0}
