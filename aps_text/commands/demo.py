@@ -9,7 +9,7 @@ from .loading import add_loading, loading_options
 from .waiting import waiting
 
 if TYPE_CHECKING:
-    from ..demo.app import Demo
+    from ..demo.functions import Demo
 
 __all__ = ["add_parser", "demo_command", "demo_of"]
 
@@ -50,7 +50,18 @@ def add_parser(subparsers: Any) -> None:
 def demo_command(args: argparse.Namespace) -> int:
     """Serve the page until it is interrupted."""
     demo = demo_of(args)
-    demo.launch(host=args.host, port=args.port, share=args.share, browser=args.open)
+    from ..demo.app import launch
+
+    try:
+        page = launch(demo, host=args.host, port=args.port, share=args.share, browser=args.open)
+    except OSError as error:
+        port = "a free port from 7860" if args.port is None else f"port {args.port}"
+        raise OSError(
+            f"cannot serve on {args.host} and {port}, which is taken or not this machine's; "
+            "leave out --port for the first free one, and --host for this machine alone"
+        ) from error
+    print(f"The page: {page.local_url} (Ctrl-C ends it)", flush=True)
+    page.block_thread()
     return 0
 
 
@@ -68,7 +79,8 @@ def demo_of(args: argparse.Namespace) -> Demo:
             "leave out one of them"
         )
     with waiting("loading gradio"):
-        from ..demo.app import Demo, gradio
+        from ..demo.app import gradio
+        from ..demo.functions import Demo
 
         gradio()
     with waiting(f"loading {args.model} and the rewards"):

@@ -14,7 +14,7 @@ from ..pipelines.page.page import cost_line
 from ..pipelines.page.replay import Shown, replay
 from .answering import Part
 
-__all__ = ["STYLE", "canvas", "curve", "drawn", "escape", "framed", "problem"]
+__all__ = ["STYLE", "canvas", "curve", "drawn", "escape", "framed", "problem", "remark"]
 
 LIGHT = """--ink: #1c1f23; --soft: #5c636b; --line: #d9dce0; --card: #ffffff; --early: #d7e6fa;
  --late: #f6b98a; --anchor: #0b7a43; --on: #ffffff; --open: #e9ebee; --s0: #5f6670; --s1: #0b62c4;
@@ -102,6 +102,11 @@ def drawn(parts: Sequence[Part], note: str = "") -> str:
 def problem(message: str) -> str:
     """What went wrong, in words."""
     return f'<div class="aps"><p class="bad" role="alert">{escape(message)}</p></div>'
+
+
+def remark(message: str) -> str:
+    """A line about what happened."""
+    return f'<div class="aps"><p class="soft" role="status">{escape(message)}</p></div>'
 
 
 def framed(page: str) -> str:

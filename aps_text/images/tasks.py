@@ -39,10 +39,12 @@ class Task:
     """How images are degraded; called with a size `(H, W)` and a generator.
 
     Attributes:
+        what: what is measured, in some words.
         make: the degradation for images of a size.
         random: it has a part that is drawn from the generator.
     """
 
+    what: str
     make: Callable[[tuple[int, int], torch.Generator], Degradation]
     random: bool = False
 
@@ -52,25 +54,32 @@ class Task:
 
 
 TASKS: dict[str, Task] = {
-    "sr2": Task(lambda size, generator: SuperResolution(2)),
-    "sr4": Task(lambda size, generator: SuperResolution(4)),
-    "gaussian-blur": Task(lambda size, generator: Blur(gaussian_kernel(blur_std(max(size))))),
+    "sr2": Task("half the sides", lambda size, generator: SuperResolution(2)),
+    "sr4": Task("a quarter of the sides", lambda size, generator: SuperResolution(4)),
+    "gaussian-blur": Task(
+        "out of focus", lambda size, generator: Blur(gaussian_kernel(blur_std(max(size))))
+    ),
     "motion-blur": Task(
-        lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)), random=True
+        "blurred along a path",
+        lambda size, generator: Blur(motion_kernel(motion_size(max(size)), generator)),
+        random=True,
     ),
     "random-inpainting": Task(
-        lambda size, generator: Inpainting(drop_mask(size, generator)), random=True
+        "70% of the pixels missing",
+        lambda size, generator: Inpainting(drop_mask(size, generator)),
+        random=True,
     ),
     "box-inpainting": Task(
-        lambda size, generator: Inpainting(box_mask(size, generator)), random=True
+        "a box missing", lambda size, generator: Inpainting(box_mask(size, generator)), random=True
     ),
-    "hdr": Task(lambda size, generator: HighDynamicRange()),
+    "hdr": Task("overexposed", lambda size, generator: HighDynamicRange()),
     "nonlinear-blur": Task(
+        "blurred along a path, in linear light",
         lambda size, generator: NonlinearBlur(motion_kernel(motion_size(max(size)), generator)),
         random=True,
     ),
-    "jpeg": Task(lambda size, generator: JpegLike()),
-    "grayscale": Task(lambda size, generator: Grayscale()),
+    "jpeg": Task("rounded block cosines", lambda size, generator: JpegLike()),
+    "grayscale": Task("without colours", lambda size, generator: Grayscale()),
 }
 """Tasks by name: each makes a degradation for a size `(H, W)` and draws its random parts."""
 

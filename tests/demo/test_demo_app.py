@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import re
+import socket
 import time
 
 import pytest
@@ -18,7 +19,8 @@ from tiny import tiny_text_model, write_tiny
 from aps_text import APSPipeline
 from aps_text.cli import build_parser, main
 from aps_text.commands.demo import demo_of
-from aps_text.demo.app import ROWS, Demo
+from aps_text.demo.app import launch, page_of
+from aps_text.demo.functions import ROWS, Demo
 from aps_text.demo.restoring import example, fitted, restoring
 from aps_text.images.files import write_image
 from aps_text.pipelines.image_model import load_image_model
@@ -90,23 +92,22 @@ def test_a_function_is_a_reward_only_with_trust(images):
     assert set(run["answers"][1]["rewards"]) == {"mine", "total"}
     wary = Demo(pipe, images, settings=SMALL)
     assert "--trust-code" in list(wary.again(run))[-1][0]
-    fields = [len(one.blocks().fns[0].inputs) for one in (trusting, wary)]
+    fields = [len(page_of(one).fns[0].inputs) for one in (trusting, wary)]
     assert fields == [6 + 3 * ROWS + 2, 6 + 3 * ROWS]
 
 
 def test_a_shared_run_fills_the_form(demo):
     typed = form(seed=3)
     run = list(demo.run(*typed))[-1][3]
-    *found, note = demo.opened(json.dumps(run).encode())
+    found = demo.opened(json.dumps(run).encode())
     assert found == typed[: len(found)]
     assert len(found) == 6 + 3 * ROWS
-    assert "press Run" in note
-    *_, note = demo.opened(b"\xff\x00")
-    assert 'role="alert"' in note
+    with pytest.raises(ValueError, match="utf-8"):
+        demo.opened(b"\xff\x00")
 
 
 def test_nobody_but_the_page_can_call_and_nothing_is_kept_or_sent(demo):
-    page = demo.blocks()
+    page = page_of(demo)
     assert {one.api_visibility for one in page.fns.values()} == {"private"}
     assert page.analytics_enabled is False
 
@@ -170,6 +171,7 @@ def test_it_is_local_and_not_shared_unless_told(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_SHARE", "True")
     monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
     monkeypatch.setattr(gradio.Blocks, "launch", lambda self, **how: seen.append(how))
+    monkeypatch.setattr(gradio.Blocks, "block_thread", lambda self: None)
     assert main(["demo", "--model", write_tiny(tmp_path)]) == 0
     assert (seen[0]["server_name"], seen[0]["share"]) == ("127.0.0.1", False)
     assert seen[0]["run_history"] is False
@@ -186,19 +188,19 @@ def test_code_is_never_taken_from_a_page_others_can_open(more, capsys):
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 READY = "document.querySelector('#run') && document.querySelector('#question textarea')"
 DONE = "document.querySelectorAll('#links a').length === 2"
+UNDER_ARROWS = """[...document.querySelectorAll('input[role=combobox]')].filter(box => {
+  const style = getComputedStyle(box), ink = document.createElement('canvas').getContext('2d');
+  ink.font = style.font;
+  const end = box.getBoundingClientRect().x + parseFloat(style.paddingLeft);
+  const arrow = box.parentElement.querySelector('svg').getBoundingClientRect();
+  return arrow.width && end + ink.measureText(box.value).width > arrow.x;
+}).map(box => box.value)"""
 SHOWN = "document.querySelector('#shown').innerText"
 
 
 @pytest.fixture(scope="module")
 def served(demo):
-    page = demo.launch(
-        host="127.0.0.1",
-        port=None,
-        share=False,
-        browser=False,
-        prevent_thread_lock=True,
-        quiet=True,
-    )
+    page = launch(demo, host="127.0.0.1", port=None, share=False, browser=False)
     yield page.local_url
     page.close()
 
@@ -306,6 +308,30 @@ def test_two_users_at_once_get_their_own_answers(served, browser, demo):
 
 
 @needs_browser
+def test_a_run_s_file_fills_the_form_in_a_browser(served, browser, demo, tmp_path):
+    run = list(demo.run(*form("why is the piano red ?", seed=5)))[-1][3]
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    (tmp_path / "other.json").write_text('{"a": 1}')
+    browser.visit(served, READY)
+    root = browser.do("DOM.getDocument")["root"]["nodeId"]
+    where = "input[type=file][accept='.json']"
+    found = browser.do("DOM.querySelector", nodeId=root, selector=where)["nodeId"]
+    for name, said in [("run.json", "press Run"), ("other.json", "no run of this page")]:
+        browser.do("DOM.setFileInputFiles", nodeId=found, files=[str(tmp_path / name)])
+        browser.wait(f"document.querySelector('#shown')?.innerText.includes({said!r})")
+        typed = browser.js("document.querySelector('#question textarea').value")
+        assert typed == "why is the piano red ?"
+    assert browser.errors == []
+
+
+def test_a_port_that_is_taken_is_said_with_the_mend(tmp_path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["demo", "--model", write_tiny(tmp_path), "--port", str(port)]) == 2
+    assert f"port {port}, which is taken" in capsys.readouterr().err
+
+
+@needs_browser
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_on_a_phone_and_the_dark_is_dark(served, browser, dark):
     browser.look(dark=dark, width=390, height=844)
@@ -313,5 +339,8 @@ def test_nothing_sticks_out_on_a_phone_and_the_dark_is_dark(served, browser, dar
     click(browser, "#run")
     browser.wait(DONE)
     assert browser.js("document.documentElement.scrollWidth") <= 390
+    for width in (320, 340, 360, 390, 412):
+        browser.look(dark=dark, width=width, height=844)
+        assert browser.js(UNDER_ARROWS) == [], width
     ink = browser.js("getComputedStyle(document.querySelector('#shown .canvas')).color")
     assert ink == ("rgb(231, 233, 236)" if dark else "rgb(28, 31, 35)")
