@@ -24,7 +24,7 @@ from typing import Any
 from aps_eval.measures import LOWER_IS_BETTER
 from aps_eval.report.statistics import Difference, holm
 
-JUDGES = ("f1", "exact", "nll")
+JUDGES = ("f1", "exact", "nll", "named", "whole")
 NAMES = {"f1": "token F1", "nll": "NLL"}
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7a3db8")
 Record = dict[str, Any]
@@ -114,7 +114,7 @@ def by_method(run: Run, guide: str, budget: str) -> str:
 
 def by_guide(run: Run, label: str) -> str:
     """A line for each guide: plain decoding and one method."""
-    moved = [n for n in ("nll", "words", "f1") if n in run.values]
+    moved = [n for n in ("nll", "named", "words", "f1") if n in run.values]
     names = [NAMES.get(name, name) for name in moved]
     head = ["reward", "settings", "plain", label, "reward moved", *(f"{n} moved" for n in names)]
     lines = []

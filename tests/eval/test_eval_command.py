@@ -99,7 +99,7 @@ def test_a_flag_asks_for_a_grids_own_block_and_some_methods():
     found = values(*flags, "--split", "test", "--baseline", "SVDD")
     (block,) = found["rewards"]
     assert block["guide"] == ["sentiment"]
-    assert block["unit"] == 0.3
+    assert block["unit"] == 0.4
     assert "valence" in block["report"]
     grid = read_grid({**found, "match": None})
     labels = ["plain", "APS, all steps", "APS, pool", "APS, LoRA", "SVDD"]
