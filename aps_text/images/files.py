@@ -142,19 +142,25 @@ def write_image(image: Tensor, path: str | Path) -> None:
     _pillow().frombytes(mode, size, pixels.contiguous().numpy().tobytes()).save(path)
 
 
-def contact_sheet(rows: Sequence[Sequence[Tensor] | Tensor], zoom: int = 4, gap: int = 2) -> Tensor:
+def contact_sheet(
+    rows: Sequence[Sequence[Tensor] | Tensor], zoom: int | None = None, gap: int = 2
+) -> Tensor:
     """A grid of images, `(3, H, W)` in [-1, 1], on white.
 
     Args:
         rows: the grid's rows, of images `(C, h, w)` each, or batches `(n, C, h, w)`; smaller images
             are enlarged to about the size of the largest by repeating pixels.
-        zoom: side in the sheet of a pixel of the largest image, >= 1.
+        zoom: side in the sheet of a pixel of the largest image, >= 1; None is 4 for images of up
+            to 64 pixels a side, and less for larger ones, so that none takes more than 256.
         gap: pixels between images.
     """
     if not any(len(row) for row in rows):
         raise ValueError("a sheet shows at least one image, got none")
-    high = max(image.shape[-2] for row in rows for image in row) * zoom
-    wide = max(image.shape[-1] for row in rows for image in row) * zoom
+    high = max(image.shape[-2] for row in rows for image in row)
+    wide = max(image.shape[-1] for row in rows for image in row)
+    if zoom is None:
+        zoom = min(4, max(1, 256 // max(high, wide)))
+    high, wide = high * zoom, wide * zoom
     across = max(len(row) for row in rows)
     sheet = torch.ones(3, len(rows) * (high + gap) + gap, across * (wide + gap) + gap)
     for down, row in enumerate(rows):

@@ -57,6 +57,8 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
     """The keywords of `config` that have no effect under this method, each with the reason."""
     inner = method.method if isinstance(method, BestOf) else method
     name = getattr(inner, "name", type(inner).__name__)
+    if inner is not method:
+        name = f"best-of-n draws by {name}, which"
     used, read = in_force(inner, config)
     values, found = used.flat(), {}
     lost = ineffective_options(used.sampler, used.call, used.model)
@@ -68,7 +70,13 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
         if field not in values or field in lost:
             found[field] = f"{name} does not read it"
         elif values[field] != value:
-            found[field] = f"{name} has {values[field]!r} in its place"
+            own = values[field]
+            found[field] = (
+                f"{name} takes none" if own is None else f"{name} has {own!r} in its place"
+            )
+    if isinstance(method, BestOf) and "pool_size" in found:
+        mend = "to draw another number: BestOf(samples=...), --method-option samples=..."
+        found["pool_size"] = f"best-of-n draws {method.samples} whole answers, no pool; {mend}"
     told = declared(inner)
     selects = told is not None and told.selects  # x_phi is only a proposal of its draws
     certain = used.sampler.draw.temperature == 0 and not draws_order(used)

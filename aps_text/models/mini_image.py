@@ -15,6 +15,7 @@ where withheld; positions `(N,)`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ from .lora import new_adapter
 from .parts import lock_of
 
 __all__ = ["ImageDenoiser", "MaskedImageModel", "PriorConfig", "load_prior"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,10 @@ class ImageDenoiser:
             raise ValueError(f"cfg_scale must be >= 0, got {cfg_scale}")
         values = values.to(model.positions.device)
         side = cls(model, values, config.layers - adapted)
+        if cfg_scale and not bool((values >= 0).any()):
+            log.warning(
+                "cfg_scale=%g guides towards attributes, and none is given: no effect", cfg_scale
+            )
         if not cfg_scale:
             return side
         return GuidedDenoiser(side, replace(side, values=torch.full_like(values, -1)), cfg_scale)

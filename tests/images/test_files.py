@@ -141,3 +141,9 @@ def test_lab_has_no_transparency(tmp_path, grey):
     made = ImageCms.profileToProfile(grey.convert("RGB"), rgb, lab, outputMode="LAB")
     made.save(tmp_path / "a.tif")
     assert int((levels(read_image(tmp_path / "a.tif", 1)) - LEVELS).abs().max()) <= 3
+
+
+@pytest.mark.parametrize(("side", "shown"), [(32, 128), (64, 256), (100, 200), (512, 512)])
+def test_a_sheet_enlarges_small_images_only(side, shown):
+    """Sixteen images of 512 pixels, four times enlarged, would take 200 MB."""
+    assert contact_sheet([[torch.zeros(1, side, side)] * 3], gap=0).shape == (3, shown, 3 * shown)

@@ -119,6 +119,12 @@ def vowels(prompts, completions, **columns):
         ("best-of-n", {"temperature": 0}, "temperature=0 .* BestOf chooses among draws, and"),
         ("aps-smc", {"temperature": 0}, "temperature=0 .* APSSMC chooses among draws, and"),
         ("aps-smc", {"temperature": 0, "inner_steps": 0}, "APSSMC chooses among draws, and"),
+        (
+            "best-of-n",
+            {"pool_size": 4},
+            "pool_size=4 .* best-of-n draws 4 whole .*BestOf.samples=...",
+        ),
+        ("best-of-n", {"inner_steps": 9}, "best-of-n draws by method 'plain', which has 0 in its"),
         ("svdd", {"adapter": "logits"}, "adapter='logits' has no use here: SVDD does not"),
         (SVDD(beta=0.0), {"beta": 0.5}, "beta=0.5 has no use here: SVDD does not read it"),
         ("entrgi", {"temperature": 0.3}, "temperature=0.3 .* EntRGi has 0.7 in its place"),

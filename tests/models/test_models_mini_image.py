@@ -162,3 +162,13 @@ def test_a_saved_prior_comes_back(tmp_path):
     where = (torch.tensor([0]), torch.tensor([2]))
     denoiser = ImageDenoiser.bind(loaded, loaded.config.values({"kind": "b"}))
     assert denoiser.logits(denoiser.trunk(canvas()[:1]), where).isfinite().all()
+
+
+def test_guidance_towards_nothing_is_said(caplog):
+    net = model()
+    ImageDenoiser.bind(net, VALUES, cfg_scale=1.0)
+    assert not caplog.records
+    ImageDenoiser.bind(net, torch.full_like(VALUES, -1))
+    assert not caplog.records
+    ImageDenoiser.bind(net, torch.full_like(VALUES, -1), cfg_scale=1.0)
+    assert "cfg_scale=1 guides towards attributes, and none is given" in caplog.text

@@ -376,3 +376,23 @@ def test_calls_in_several_threads_are_those_of_one_thread(pipe, measured, phi):
     with ThreadPoolExecutor(4) as pool:
         together = [found.ids for found in pool.map(call, range(4))]
     assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+def test_a_quantised_image_is_one_answer_and_not_one_of_a_pool(pipe, measured):
+    preset = APSConfig("restore")
+    assert (preset.pool_size, preset.candidate, preset.quantizer) == (None, "quantized", "nearest")
+    first, second = (pipe(measured, seeds=[seed] * 3, **FEW).ids for seed in (0, 1))
+    assert torch.equal(first, second)  # nothing is drawn
+    with pytest.raises(ValueError, match="pool_size=4 .* 'quantized' is one answer, no pool"):
+        pipe(measured, pool_size=4, **FEW)
+
+
+def test_a_quantised_candidate_has_one_order_by_phi_and_another_by_theta(pipe, measured):
+    """Anchored by the token and standard by phi are then one algorithm; the paper's is by theta."""
+
+    def found(**order):
+        return pipe(measured, **{**FEW, "steps": 8}, **order).ids
+
+    anchored = found(remasking="anchored", anchor_score="token")
+    assert torch.equal(anchored, found(remasking="standard", rank_by="phi"))
+    assert not torch.equal(anchored, found(remasking="standard", rank_by="theta"))
