@@ -383,7 +383,7 @@ def test_a_quantised_image_is_one_answer_and_not_one_of_a_pool(pipe, measured):
     assert (preset.pool_size, preset.candidate, preset.quantizer) == (None, "quantized", "nearest")
     first, second = (pipe(measured, seeds=[seed] * 3, **FEW).ids for seed in (0, 1))
     assert torch.equal(first, second)  # nothing is drawn
-    with pytest.raises(ValueError, match="pool_size=4 .* 'quantized' is one answer, no pool"):
+    with pytest.raises(ValueError, match=r"pool_size=4 .*'quantized' is one answer, no pool"):
         pipe(measured, pool_size=4, **FEW)
 
 
