@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-completion",
         action=PrintCompletion,
-        help="print a completion script for this shell: bash, zsh or tcsh",
+        help="print a completion script for this shell: bash, zsh, fish or tcsh",
     )
     commands = parser.add_subparsers(title="commands")
     ask = commands.add_parser("ask", help="answer questions, plainly and steered")

@@ -12,8 +12,13 @@ from typing import Any
 
 __all__ = ["FILES", "SHELLS", "PrintCompletion"]
 
-SHELLS = ("bash", "zsh", "tcsh")
-FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+SHELLS = ("bash", "zsh", "fish", "tcsh")
+FILES = {
+    "bash": "_shtab_compgen_files",
+    "zsh": "_files",
+    "fish": "(__fish_complete_path (commandline -ct))",
+    "tcsh": "f",
+}
 """shtab's FILE: an option that takes a file name."""
 
 

@@ -114,3 +114,20 @@ _shtab_aps_text aps 2>/dev/null || _shtab_aps; printf '%s\\n' "${COMPREPLY[@]}"
 """
     run = subprocess.run(["bash", "-c", script + asked], text=True, capture_output=True)
     assert "--html" in run.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="no fish on this machine")
+def test_fish_completes_commands_options_and_files(capsys, tmp_path):
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "fish"])
+    (tmp_path / "aps.fish").write_text(capsys.readouterr().out)
+    (tmp_path / "page.html").touch()
+
+    def offered(typed):
+        run = f"source {tmp_path}/aps.fish; complete -C '{typed}'"
+        found = subprocess.run(["fish", "-c", run], text=True, capture_output=True, check=True)
+        return {line.split("\t")[0] for line in found.stdout.splitlines()}
+
+    assert {"ask", "chat", "demo", "restore", "eval"} <= offered("aps ")
+    assert "--html" in offered("aps ask --ht")
+    assert f"{tmp_path}/page.html" in offered(f"aps ask --html {tmp_path}/pa")
