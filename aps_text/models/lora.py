@@ -54,6 +54,7 @@ class LoraAdapter:
         self.equals_theta = not warm
         self.warm = warm
         self.adam = RowAdam(start, lr, eps=eps)
+        self.at = self.leaf = start.new_empty(0)
         # Shared with every `take`: the first and the last phi of each row of the first batch.
         self.origin = start if origin is None else origin
         self.rows = torch.arange(len(start), device=start.device) if rows is None else rows
@@ -146,17 +147,31 @@ class LoraAdapter:
 
     def logits(self, denoiser: Denoiser, state: Any, where: Where) -> Tensor:
         """See `Adapter.logits`; one forward of the layers above the trunk."""
+        self.at = where[0]
         return denoiser.logits(state, where, self)
 
     @outside_modes
     def update(self, logits: Tensor, grad: Tensor, gate: Tensor) -> None:
-        """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step."""
+        """Back-propagate `dL/dlogits` to every row's maps and take one gated Adam step.
+
+        `logits` are the last ones of `logits`. Under float16 weights the gradient of each row
+        passes the model divided by a power of 2 near its largest number, which is exact: the
+        likelihood of a measurement with little noise has slopes beyond 65504.
+        """
         if not self.leaf.requires_grad:
             raise RuntimeError(
                 "gradients are disabled, so phi cannot be updated; do not make a steered call "
                 "inside torch.no_grad() or torch.inference_mode()"
             )
-        (flat,) = torch.autograd.grad(logits, self.leaf, ordinary(grad))
+        grad, unit = ordinary(grad), None
+        if any(module.weight.dtype == torch.float16 for module in self.modules.values()):
+            at = self.at.to(grad.device)
+            largest = grad.new_zeros(len(gate)).scatter_reduce(0, at, grad.abs().amax(1), "amax")
+            unit = torch.exp2(torch.frexp(largest)[1].to(grad.dtype))
+            grad = grad / unit[at][:, None]
+        (flat,) = torch.autograd.grad(logits, self.leaf, grad)
+        if unit is not None:
+            flat = flat * unit.to(flat)[:, None]
         self.adam.step(flat, gate.to(flat.device))
         self.record[self.rows] = self.adam.value
         self.equals_theta = False

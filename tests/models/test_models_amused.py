@@ -335,6 +335,32 @@ def test_half_precision(small):
     assert 0 < (one - two).square().mean().sqrt() < 0.1 * one.std()
 
 
+def test_lora_in_half_precision_takes_any_gradient(small):
+    """Slopes beyond 65504, the largest number of float16; each row with a unit of its own."""
+    half = load_amused(small, "m", dtype=torch.float16)
+    z = torch.full((2, 16), 8192)
+    generator = torch.Generator().manual_seed(0)
+
+    def moved(rows, sizes):
+        part = z[rows]
+        denoiser = half.denoiser([TEXTS[row] for row in rows], adapted_layers=1)
+        state, where = denoiser.trunk(part), everywhere(part)
+        config = APSConfig(adapter="lora", lora_layers=1, learning_rate=0.1, lora_rank=2)
+        phi = denoiser.new_adapter(config, noise_for(rows))
+        phi.begin(denoiser, state, where)
+        logits = phi.logits(denoiser, state, where)
+        grad = slope.view(2, 16, -1)[rows] * torch.tensor(sizes)[:, None, None]
+        phi.update(logits, grad.flatten(0, 1), torch.ones(len(rows), dtype=torch.bool))
+        return phi.adam.value - phi.origin
+
+    slope = torch.randn(2 * 16, 8192, generator=generator) / 8192
+    small_one, large = moved([0, 1], [1.0, 1.0]), moved([0, 1], [2.0**-20, 2.0**30])
+    assert large.isfinite().all()
+    assert small_one.abs().max() > 1e-3
+    # Adam does not know the unit of a gradient, and a row does not know its neighbour's.
+    assert torch.allclose(large, small_one, atol=1e-4)
+
+
 def test_without_diffusers_the_error_says_what_to_install(small, monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ImportError, match=r"pip install 'aps-text\[diffusers\]'"):
