@@ -33,13 +33,11 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
 
 from .extraction import number
+from .gold import agree, equal, gold_number
 from .items import Item
 from .metrics import (
     distinct_n,
@@ -50,8 +48,7 @@ from .metrics import (
     token_f1,
     word_entropy,
 )
-from .number_groups import statements
-from .numbers import as_number, normal_text
+from .numbers import as_number
 from .subjects import named, whole, words
 
 __all__ = [
@@ -62,7 +59,6 @@ __all__ = [
     "check_item",
     "check_measures",
     "measure",
-    "readable_gold",
 ]
 
 NOT_FOUND = "not found"
@@ -82,44 +78,17 @@ class Answer:
 def _accuracy(one: Answer) -> float:
     if one.extracted is None:
         return 0.0
-    return float(any(_agree(one.extracted, gold) for gold in one.item.gold))
-
-
-def _agree(found: str, gold: str) -> bool:
-    if same_answer(_bare(found), _bare(gold)):
-        return True
-    values = _value(found), _value(gold)
-    return values[0] is not None and values[1] is not None and _equal(values[0], values[1])
-
-
-def _value(text: str) -> Fraction | None:
-    """The number that is the whole text, without its sign of currency or per cent."""
-    alone = re.fullmatch(r"[^\w]*\d[\d.,' /eE+-]*[^\w]*", text)
-    return as_number(number(text) or "") if alone else None
+    return float(any(agree(one.extracted, gold) for gold in one.item.gold))
 
 
 def _numeric(one: Answer) -> float:
     found = None if one.extracted is None else as_number(number(one.extracted) or "")
-    wanted = [as_number(_gold_number(gold) or "") for gold in one.item.gold]
+    wanted = [as_number(gold_number(gold) or "") for gold in one.item.gold]
     if None in wanted or not wanted:
         raise ValueError(f"numeric needs gold answers that are numbers, got {one.item.gold}")
     if found is None:
         return 0.0
-    return float(any(_equal(found, w) for w in wanted if w is not None))
-
-
-def _gold_number(gold: str) -> str | None:
-    """The number of a gold text; None if it has several and does not say which is the answer."""
-    several = sum(one.text is not None or one.undecided for one in statements(normal_text(gold)))
-    said = re.search(r"####|\\boxed|\banswer\b", gold, re.I)
-    return number(gold) if said or several == 1 or as_number(gold) is not None else None
-
-
-def _equal(one: Fraction, other: Fraction) -> bool:
-    """Integers exactly, others within rounding."""
-    if one.denominator == other.denominator == 1:
-        return one == other
-    return abs(one - other) <= max(Fraction(1), abs(other)) / 10**9
+    return float(any(equal(found, w) for w in wanted if w is not None))
 
 
 def _contains(one: Answer) -> float:
@@ -191,64 +160,6 @@ def check_item(names: Iterable[str], item: Item) -> None:
             MEASURES[name](Answer("", None, item))
 
 
-def readable_gold(how: Any, names: Iterable[str], item: Item) -> list[str]:
-    """The gold answers, and those among them that the extraction `how` finds under another name.
-
-    For `accuracy`: true and false are yes and no to `yes_no`, and vice versa to `boolean`; "C) cat"
-    is C to `choice`, and C the third of the options if these are words.
-
-    Raises:
-        ValueError: none of them is what the extraction can find, so that no answer would be right.
-    """
-    gold = list(item.gold)
-    if "accuracy" not in names or not gold or not isinstance(how, str) or how not in _FINDS:
-        return gold
-    found, wanted = _FINDS[how](gold, item.choices)
-    if not found:
-        raise ValueError(
-            f"accuracy: `extract: {how}` finds {wanted}, never a gold answer of {gold}; write the "
-            "gold answers so, or extract otherwise"
-        )
-    return [*gold, *(one for one in found if one not in gold)]
-
-
-def _yes_or_no(gold: Sequence[str], choices: Sequence[str]) -> tuple[list[str], str]:
-    means = {"yes": "yes", "no": "no", "true": "yes", "false": "no", "y": "yes", "n": "no"}
-    return [means[one] for one in map(_plain, gold) if one in means], "yes or no"
-
-
-def _true_or_false(gold: Sequence[str], choices: Sequence[str]) -> tuple[list[str], str]:
-    means = {"true": "true", "false": "false", "yes": "true", "no": "false"}
-    return [means[one] for one in map(_plain, gold) if one in means], "true or false"
-
-
-def _one_of(gold: Sequence[str], choices: Sequence[str]) -> tuple[list[str], str]:
-    letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
-    found = []
-    for one in gold:
-        known = [option for option in choices if same_answer(_bare(option), _bare(one))]
-        letter = re.fullmatch(r"\W*([A-Za-z])(?:\W*|[).:]+\s.*)", one.strip(), re.S)
-        at = ord(letter[1].upper()) - ord("A") if letter else len(choices)
-        if known:
-            found.append(known[0])
-        elif letters and letter:
-            found.append(letter[1].upper())
-        elif not letters and at < len(choices):
-            found.append(choices[at])
-    return found, "a letter" if letters else f"one of {', '.join(map(repr, choices[:9]))}"
-
-
-_FINDS: dict[str, Callable[[Sequence[str], Sequence[str]], tuple[list[str], str]]] = {
-    "yes_no": _yes_or_no,
-    "boolean": _true_or_false,
-    "choice": _one_of,
-}
-
-
-def _plain(text: str) -> str:
-    return text.strip().strip(".!\"'()").lower()
-
-
 def measure(
     names: Sequence[str],
     answers: Sequence[str],
@@ -265,8 +176,3 @@ def measure(
         for row, value in zip(rows, judge(answers), strict=True):
             row["nll"] = None if math.isnan(value) else value
     return rows
-
-
-def _bare(text: str) -> str:
-    letter = re.fullmatch(r"\(?([A-Za-z])\)?[.]?", text.strip())  # "(A)" is not the article "a"
-    return letter[1].upper() if letter else unicodedata.normalize("NFC", text)

@@ -29,8 +29,9 @@ from aps_rewards.paths import typed_path
 
 from .extraction import check_extraction
 from .fields import FieldError, as_column, as_messages, as_text, as_texts
+from .gold import readable_gold
 from .items import Item
-from .measures import check_item, check_measures, readable_gold
+from .measures import check_item, check_measures
 from .sources import Record, is_data, read_records
 from .trust import check_file
 from .yaml_files import read_yaml

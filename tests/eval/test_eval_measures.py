@@ -10,8 +10,9 @@ import string
 from dataclasses import replace
 
 import pytest
+from aps_eval.gold import readable_gold
 from aps_eval.items import Item
-from aps_eval.measures import MEASURES, check_measures, measure, readable_gold
+from aps_eval.measures import MEASURES, check_measures, measure
 from aps_eval.metrics import normalise_answer, rouge_l, same_answer
 
 ITEM = Item("1", "why ?", ["a big dog", "a hound"])
@@ -287,6 +288,7 @@ def test_a_gold_number_is_the_only_one_or_named(gold, number):
         ("boolean", [], ["no"], "false"),
         ("boolean", [], ["TRUE"], "true"),
         ("boolean", [], ["0"], None),
+        ("boolean", [], ["N"], "false"),
         ("choice", [], ["(c)"], "C"),
         ("choice", [], ["C) cat"], "C"),
         ("choice", [], ["2"], None),
