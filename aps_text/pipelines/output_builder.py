@@ -34,6 +34,7 @@ class OutputBuilder:
         guided: whether the step states' reward values are those of the rewards themselves (not so
             under the control `shuffled`).
         steered: whether the method steers step by step.
+        silent: whether all guiding rewards have weight 0, which the output warns of.
         record: what the call was.
     """
 
@@ -44,11 +45,12 @@ class OutputBuilder:
         roles: Roles,
         guided: bool,
         steered: bool,
+        silent: bool,
         record: CallRecord,
     ) -> None:
         self.model, self.request, self.roles = model, request, roles
-        self.guided, self.steered, self.record = guided, steered, record
-        self.silent = False  # whether all guiding rewards have weight 0
+        self.guided, self.steered, self.silent = guided, steered, silent
+        self.record = record
         self.cost = Cost()
         self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []

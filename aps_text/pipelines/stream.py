@@ -74,11 +74,16 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
         self.keep_trajectory, self.warm_start = keep_trajectory, warm_start
         self.by_name, self.loaded = by_name, loaded
-        steered = isinstance(method, APS) and control != "zero" and bool(roles.items()[0][1])
-        guided = control != "shuffled"
-        silent = bool(roles.guide) and not roles.items()[0][1] and not isinstance(method, Ancestral)
-        self._work = OutputBuilder(model, request, roles, guided, steered, self._record())
-        self._work.silent = silent
+        weighted = bool(roles.items()[0][1])  # whether a guiding reward has another weight than 0
+        self._work = OutputBuilder(
+            model,
+            request,
+            roles,
+            guided=control != "shuffled",
+            steered=isinstance(method, APS) and control != "zero" and weighted,
+            silent=bool(roles.guide) and not weighted and not isinstance(method, Ancestral),
+            record=self._record(),
+        )
         for index, why in request.unanswerable.items():
             self._work.note(index, "", why)
         self.rows: list[Row] = []
