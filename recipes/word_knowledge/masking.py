@@ -120,9 +120,20 @@ def mask_canvas(
 def own_lengths(
     answers: list[list[int]], lengths: Sequence[int], generator: torch.Generator
 ) -> torch.Tensor:
-    """A canvas length for each answer `(B,)`, drawn from those of `lengths` that hold it."""
+    """A canvas length for each answer `(B,)` int64, drawn evenly from those of `lengths` that hold
+    it and its stop token.
+
+    Raises:
+        ValueError: an answer that none of them holds.
+    """
     table = torch.tensor(sorted(lengths))
-    fits = table > torch.tensor([len(answer) for answer in answers])[:, None]
+    own = torch.tensor([len(answer) for answer in answers])
+    fits = table > own[:, None]
+    if not bool(fits.any(1).all()):
+        raise ValueError(
+            f"an answer of {int(own.max())} pieces fits none of the canvases {table.tolist()}; add "
+            "a longer one"
+        )
     first = fits.int().argmax(1)  # the shortest that fits
     u = torch.rand(len(answers), generator=generator)
     return table[first + (u * (len(table) - first)).long()]

@@ -119,3 +119,10 @@ def test_each_length_that_fits_is_as_likely():
     short, long = drawn[:3000], drawn[3000:]
     assert all(abs(float((short == n).float().mean()) - 1 / 3) < 0.04 for n in (4, 8, 12))
     assert all(abs(float((long == n).float().mean()) - 1 / 2) < 0.04 for n in (8, 12))
+
+
+def test_an_answer_that_no_length_holds_is_refused():
+    generator = torch.Generator().manual_seed(0)
+    assert own_lengths([[9] * 3], (4,), generator).tolist() == [4]
+    with pytest.raises(ValueError, match=r"of 4 pieces fits none of the canvases \[3, 4\]"):
+        own_lengths([[9], [9] * 4], (4, 3), generator)
