@@ -96,7 +96,7 @@ class Guessing(Protocol):
     """An operator that also has a first guess of the answer, for `tilt_start`."""
 
     def guess(self) -> Tensor:
-        """Codes of the guess, `(B, L, d)`; 0 where nothing is known, as behind the last one."""
+        """Codes of the guess of the first L positions, `(B, L, d)`; 0 where nothing is known."""
         ...
 
 
@@ -123,7 +123,7 @@ class Arithmetic:
 
 
 def longest(guesses: Sequence[Tensor]) -> Tensor:
-    """The first of the guesses `(B, L, d)` that say something of the most positions."""
+    """The guess `(B, L, d)` with the largest L; the first of equals."""
     return max(guesses, key=lambda codes: codes.shape[1])
 
 

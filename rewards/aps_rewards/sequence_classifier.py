@@ -150,11 +150,11 @@ class SequenceClassifier:
         self.name = name or title
         what = "its score"
         if self.label is not None:
-            what = _names(self.model.config)[self.label]
-            what = what if self._regression else f"log-probability of {what}"
+            chosen = _names(self.model.config)[self.label]
+            what = chosen if self._regression else f"log-probability of {chosen}"
         self.measures = measures or f"{title}: {what}"
-        scores = self.label is None or self._regression
-        self.range = (-float("inf"), float("inf") if scores else 0.0)
+        unbounded = self.label is None or self._regression
+        self.range = (-float("inf"), float("inf") if unbounded else 0.0)
         self.licence = licence
 
     @torch.no_grad()

@@ -35,6 +35,7 @@ class SimpleWords:
 
     Raises:
         ModuleNotFoundError: wordfreq is not installed.
+        TypeError: `question` is no bool.
     """
 
     name = "simple-words"
