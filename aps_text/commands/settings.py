@@ -7,6 +7,7 @@ from typing import Any
 
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
+from .setting_words import WORDS
 
 __all__ = ["add_settings", "settings_in", "typed_value"]
 
@@ -15,15 +16,16 @@ def add_settings(parser: argparse.ArgumentParser, *, preset: bool = True) -> Non
     """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset."""
     if preset:
         parser.add_argument("--preset", default=None, help="fast, balanced or paper")
-    group = parser.add_argument_group("settings", "see docs/methods.md and help(APSConfig)")
+    group = parser.add_argument_group("settings", "in full: docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"
+        words = WORDS[name]
         if isinstance(takes, Switch):
-            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+            how: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "help": words}
         elif isinstance(takes, Choice):
-            how = {"metavar": "NAME", "help": ", ".join(takes.names)}
+            how = {"metavar": "NAME", "help": f"{words}: {', '.join(takes.names)}"}
         else:
-            how = {"type": typed_value, "metavar": "N" if takes.whole else "X"}
+            how = {"type": typed_value, "metavar": "N" if takes.whole else "X", "help": words}
         group.add_argument(flag, default=argparse.SUPPRESS, **how)
 
 

@@ -17,6 +17,8 @@ from aps_text import APSPipeline
 from aps_text.cli import main
 from aps_text.commands.canvas import Canvas, tint
 from aps_text.commands.completion import SHELLS
+from aps_text.commands.setting_words import WORDS
+from aps_text.core.config import SETTINGS
 
 SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1", "--reward", "length"]
 
@@ -131,3 +133,11 @@ def test_fish_completes_commands_options_and_files(capsys, tmp_path):
     assert {"ask", "chat", "demo", "restore", "eval"} <= offered("aps ")
     assert "--html" in offered("aps ask --ht")
     assert f"{tmp_path}/page.html" in offered(f"aps ask --html {tmp_path}/pa")
+
+
+def test_every_setting_has_its_line_of_help(capsys):
+    assert set(WORDS) == set(SETTINGS)
+    with pytest.raises(SystemExit):
+        main(["ask", "--help"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert all(words in printed and len(words) < 60 for words in WORDS.values())
