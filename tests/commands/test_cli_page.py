@@ -135,9 +135,10 @@ def test_fish_completes_commands_options_and_files(capsys, tmp_path):
     assert f"{tmp_path}/page.html" in offered(f"aps ask --html {tmp_path}/pa")
 
 
-def test_every_setting_has_its_line_of_help(capsys):
+def test_every_setting_has_its_line_of_help(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # no word is broken
     assert set(WORDS) == set(SETTINGS)
     with pytest.raises(SystemExit):
         main(["ask", "--help"])
     printed = " ".join(capsys.readouterr().out.split())
-    assert all(words in printed and len(words) < 60 for words in WORDS.values())
+    assert [words for words in WORDS.values() if words not in printed or len(words) > 70] == []
