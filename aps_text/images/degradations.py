@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.limits import check_number
 from .kernels import check_kernel, convolve
 
 __all__ = [
@@ -159,8 +160,7 @@ class NonlinearBlur(_Everywhere):
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
-        if not (math.isfinite(self.gamma) and self.gamma > 0):
-            raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
+        check_number("gamma", self.gamma, (0, 1e3, False))
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`; values outside of [-1, 1] are clipped."""
@@ -183,6 +183,8 @@ class Inpainting:
     linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if not isinstance(self.mask, Tensor):
+            raise TypeError(f"a mask is a tensor (H, W), got {type(self.mask).__name__}")
         if self.mask.ndim != 2:
             raise ValueError(f"a mask is (H, W), got {tuple(self.mask.shape)}")
         if self.mask.dtype != torch.bool:
@@ -228,8 +230,7 @@ class HighDynamicRange(_Everywhere):
     linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be > 0, got {self.scale!r}")
+        check_number("scale", self.scale, (0, 1e6, False))
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`."""
@@ -331,6 +332,11 @@ class Compose:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ValueError("a composition needs at least one degradation, got none")
+        for part in self.parts:
+            if isinstance(part, type) or not callable(part):
+                raise TypeError(
+                    f"a composition is of degradations, got {part!r}; make_task makes one by name"
+                )
 
     @property
     def linear(self) -> bool:

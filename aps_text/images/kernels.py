@@ -23,7 +23,10 @@ def convolve(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def check_kernel(kernel: Tensor) -> None:
-    """Raise `ValueError` unless a kernel is `(h, w)`, odd, finite and sums to 1."""
+    """Raise `ValueError` unless a kernel is `(h, w)`, odd, finite and sums to 1; `TypeError` if it
+    is no tensor."""
+    if not isinstance(kernel, Tensor):
+        raise TypeError(f"a kernel is a tensor (h, w), got {type(kernel).__name__}")
     if kernel.ndim != 2 or not all(side % 2 for side in kernel.shape):
         raise ValueError(f"a kernel is (h, w) with odd sides, got {tuple(kernel.shape)}")
     total = float(kernel.sum())

@@ -341,6 +341,13 @@ BAD = [
     (lambda: drop_mask((4, 4), seeded(0), 1.0), ValueError, "shares to drop"),
     (lambda: box_mask((4, 4), seeded(0), 1.0), ValueError, "share of a side"),
     (lambda: Compose([]), ValueError, "at least one"),
+    (lambda: Compose(["sr4"]), TypeError, "of degradations, got 'sr4'; make_task makes one"),
+    (lambda: Compose([Grayscale]), TypeError, "of degradations, got <class"),
+    (lambda: HighDynamicRange("2"), TypeError, "scale is a number, got '2'"),
+    (lambda: NonlinearBlur(gaussian_kernel(1.0), None), TypeError, "gamma is a number, got None"),
+    (lambda: NonlinearBlur(gaussian_kernel(1.0), 0.0), ValueError, "gamma must be > 0"),
+    (lambda: Blur([[1.0]]), TypeError, "a kernel is a tensor .h, w., got list"),
+    (lambda: Inpainting([[1]]), TypeError, "a mask is a tensor .H, W., got list"),
     (
         lambda: degradation_from_state({"name": "zoom"}),
         ValueError,
