@@ -69,7 +69,7 @@ def demo_of(args: argparse.Namespace) -> Demo:
     """The page's functions with the models of the flags.
 
     Raises:
-        ValueError: code of whoever opens the page, on a page that others can open.
+        ValueError: code of whoever opens the page, on a page that others can open; no port number.
         ModuleNotFoundError: Gradio is not installed.
     """
     if args.trust_code and (args.share or args.host not in (LOCAL, "localhost", "::1")):
@@ -78,6 +78,8 @@ def demo_of(args: argparse.Namespace) -> Demo:
             f"--trust-code runs what is typed on the page as you, and {other} lets others type; "
             "leave out one of them"
         )
+    if args.port is not None and not 1 <= args.port <= 65535:
+        raise ValueError(f"--port is 1 to 65535, got {args.port}")
     with waiting("loading gradio"):
         from ..demo.app import gradio
         from ..demo.functions import Demo

@@ -324,6 +324,12 @@ def test_a_run_s_file_fills_the_form_in_a_browser(served, browser, demo, tmp_pat
     assert browser.errors == []
 
 
+@pytest.mark.parametrize("port", [-1, 0, 65536])
+def test_a_port_is_a_number_of_sixteen_bits(port):
+    with pytest.raises(ValueError, match=f"--port is 1 to 65535, got {port}"):
+        demo_of(parsed("--port", str(port)))
+
+
 def test_a_port_that_is_taken_is_said_with_the_mend(tmp_path, capsys):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
