@@ -17,7 +17,8 @@ from ..text.decoding import answer_ids, decode_canvas, finished, token_pieces
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles
-from .diagnosis import GuidanceMonitor, GuidanceTrace, warnings_of
+from .diagnosis import warnings_of
+from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, BridgeReport, Failure, RewardReport
 from .page.call import CallRecord
 from .request import Request

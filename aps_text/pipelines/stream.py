@@ -19,7 +19,7 @@ from ..models.text_model import TextModel
 from ..text.decoding import open_text
 from ..text.prompts import begun_answer
 from .batch import Roles, bind
-from .diagnosis import GuidanceMonitor
+from .guidance_monitor import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
 from .page.call import CallRecord, name_of

@@ -7,7 +7,8 @@ import torch
 from tiny import tiny_text_model
 
 from aps_text import APSPipeline
-from aps_text.pipelines.diagnosis import GuidanceTrace, warnings_of
+from aps_text.pipelines.diagnosis import warnings_of
+from aps_text.pipelines.guidance_monitor import GuidanceTrace
 from aps_text.pipelines.output import Answer, APSOutput, RewardReport
 from aps_text.text.reward_operator.bridge_stats import BridgeStats
 

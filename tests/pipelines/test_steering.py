@@ -24,7 +24,8 @@ from tiny import tiny_text_model
 
 from aps_text import APSPipeline
 from aps_text.core.codebook import Relaxed
-from aps_text.pipelines.diagnosis import GuidanceTrace, compare, repetition, warnings_of
+from aps_text.pipelines.diagnosis import compare, repetition, warnings_of
+from aps_text.pipelines.guidance_monitor import GuidanceTrace
 from aps_text.text.reward_operator.controls import Shuffled, token_permutation
 from aps_text.text.reward_operator.operator import RewardOperator
 
