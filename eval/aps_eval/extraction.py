@@ -12,9 +12,11 @@ An equation after "the answer is" gives its last side that is a single number (`
 is denied ("not 5 but 6", "cannot say yes", "not (A)", "(A) is wrong") and what is only asked ("Is
 it 5? No", "The answer is 5? No") is skipped; the options repeated from a question ("(A) cat (B)
 dog") choose none; yes and no answer a question that names an answer (`boolean`: "Is it true? No"
-is false). "No" before a noun ("no doubt") is no answer. Several answers together are none: "5 or
-6", "between 3 and 5", "1,2,3", "2+3" without its result, "A, B", "yes and no". A box holds a number
-and its unit, or none (2x, 5i). See `number_groups`.
+is false). What is only supposed ("if the answer is 6"), references ("as shown in (2)") and the
+question of a dialogue ("Q: which? A: B") are left out, see `asides`. "No" before a noun ("no
+doubt") is no answer. Several answers together are none: "5 or 6", "between 3 and 5", "1,2,3", "2+3"
+without its result, "A, B", "yes and no". A box holds a number and its unit, or none (2x, 5i). See
+`number_groups`.
 
 All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
 something.
@@ -25,6 +27,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from .asides import HEDGE, of_dialogue, said_once, supposed, without_references
 from .number_groups import spoken_statement, statements
 from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text
 
@@ -102,6 +105,9 @@ def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = 
         found = list(re.finditer(how["pattern"], answer, flags=re.S | re.I))
         groups = [found[-1].groupdict().get("found"), *found[-1].groups()] if found else []
         return next((one.strip() for one in groups if one is not None), None)
+    if how != "text":
+        label = "Answer: " if how == "choice" else ""
+        answer = of_dialogue(answer, label, asked=how in ("yes_no", "boolean"))
     return EXTRACTIONS[how](answer, choices)
 
 
@@ -121,17 +127,27 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     for content in reversed(boxed(answer)):
         if found := in_box(content):
             return found[0]
-    text = normal_text(asserted(answer))
+    text = said_once(without_references(normal_text(asserted(answer))))
     for lead in (r"####\s*", _LEAD):
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
             line = text[match.end() : match.end() + BEHIND].split("\n")[0]
             said = line if lead != _LEAD else _clause(line)
             if re.fullmatch(r"[\s\W]*[\d.,]+[\s\W]*\?.*", line, re.S):
                 continue  # the answer is 5? No
+            if supposed(text, match.start()):
+                continue
             if found := _stated(said):
                 return found[0]
     every = [one for one in statements(text) if not one.denied and not _WRONG.match(text, one.end)]
-    meant = [one for one in every if one.text is not None or one.undecided]
+    meant = [
+        one
+        for one in every
+        if (one.text is not None or one.undecided)
+        and not (
+            re.search(_LEAD + r"\W*$", text[max(0, one.start - NEAR) : one.start])
+            and supposed(text, one.start)
+        )
+    ]
     if not meant:
         return None
     last = meant[-1]
@@ -257,7 +273,7 @@ def _stated(text: str) -> tuple[str | None] | None:
 
 def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The chosen letter `A` to `Z`, or the chosen one of `choices` if these are words."""
-    text = normal_text(asserted(answer)).strip()
+    text = without_references(normal_text(asserted(answer))).strip()
     letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
     if not letters:
         return _mentioned(text, choices)
@@ -286,7 +302,11 @@ def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
         every = list(re.finditer(pattern, text, flags=flags))
         if not every:
             continue
-        found = [one for one in every if not denied(text, one) and not _asked_or_passed(text, one)]
+        found = [
+            one
+            for one in every
+            if not (denied(text, one) or _asked_or_passed(text, one) or supposed(text, one.start()))
+        ]
         if not found and pattern == patterns[0]:
             continue  # the answer is not (A); it is (B)
         if not found or _several(text, found[-1]) or _options(text, found):
@@ -310,7 +330,9 @@ def _asked_or_passed(text: str, found: re.Match[str]) -> bool:
 _CAPITAL = (  # not "I don't know", "A dog"
     r"([A-HJ-Z]|I(?!\s+['a-z]))(?![\w'])(?!\s+(?!because|since|as|is|and|or\b)[a-z])"
 )
-_OTHER = rf"(?:{_ALSO}|\s*[,;-]+\s*|\s+(?:to|through)\s+)(?:(?:maybe|perhaps|possibly|also)\s+)?"
+_OTHER = (
+    rf"{HEDGE}?(?:{_ALSO}|\s*[,;-]+\s*|\s+(?:to|through)\s+)(?:(?:maybe|perhaps|possibly|also)\s+)?"
+)
 
 
 def _several(text: str, found: re.Match[str]) -> bool:
@@ -426,7 +448,11 @@ def _last_of(text: str, words: Mapping[str, str], *, first: bool) -> str | None:
     if both and words[both[1]] != words[both[2]]:
         return None
     for pattern in (_LEAD + r"\W*" + any_word, r"\\boxed\{\W*" + any_word):
-        found = [m for m in re.finditer(pattern, text) if not _negated(text, m.start(1))]
+        found = [
+            m
+            for m in re.finditer(pattern, text)
+            if not _negated(text, m.start(1)) and not supposed(text, m.start())
+        ]
         if found:
             return _one_of(text, found[-1:], any_word, words)
     if first and (start := re.match(rf"\W*{any_word}", text)):
@@ -442,11 +468,13 @@ def _one_of(
     meant = [
         one
         for one in found
-        if not _negated(text, one.start(1)) and not _WRONG.match(text, one.end(1))
+        if not _negated(text, one.start(1))
+        and not supposed(text, one.start(1))
+        and not _WRONG.match(text, one.end(1))
     ]
     if not meant:
         return None
-    both = rf"(?<!\w){any_word}\W*?{_ALSO}(?:not\b\s*|also\s*|\W)*{any_word}"
+    both = rf"(?<!\w){any_word}\W*?{HEDGE}?{_ALSO}(?:not\b\s*|also\s*|\W)*{any_word}"
     pair = any(m.start() <= meant[-1].start(1) < m.end() for m in re.finditer(both, text))
     return None if pair else words[meant[-1][1]]
 
@@ -462,7 +490,11 @@ def _mentioned(text: str, choices: Sequence[str]) -> str | None:
     for lead in reversed(list(re.finditer(_LEAD, text, flags=re.I))):
         said = _clause(text[lead.start() : lead.end() + BEHIND].split("\n")[0])
         asked = text.startswith("?", lead.start() + len(said))
-        if not asked and any(not denied(said, found) for found, _ in _mentions(said, choices)):
+        if (
+            not asked
+            and not supposed(text, lead.start())
+            and any(not denied(said, found) for found, _ in _mentions(said, choices))
+        ):
             return _chosen(said, choices, first=True)
     return _chosen(text, choices, first=False)
 
@@ -488,6 +520,20 @@ _NO = re.compile(r"\bno\s+$", re.I)
 """What denies a choice of words ("no cat")."""
 
 
+_DENIES_BOTH = re.compile(
+    r"\b(?:not|rather than|instead of|unlike|never)\b(?:(?!\bbut\b)[^.;:!?\n])*"
+    r"\b(?:n?or|and)\s+(?:an?\s+|the\s+)?$",
+    re.I,
+)
+"""What denies the choice behind it with another word (a cat, not a mouse or a dog)."""
+_OR_LATER = re.compile(
+    r"(?:(?!\bbut\b)[^.;:!?\n])*\bor\b(?:\s+(?:maybe|perhaps|possibly|even|else|rather)\b)?"
+    rf"{HEDGE}?\s+(?:an?\s+|the\s+)?[\"'(]*",
+    re.I,
+)
+"""What stands between two choices of one clause, of which either may be meant."""
+
+
 def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
     """The first or last choice that is mentioned and not denied; None if it is one of several."""
     every = _mentions(text, choices)
@@ -496,6 +542,9 @@ def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
         or _NO.search(text[max(0, found.start() - NEAR) : found.start()]) is not None
         for found, _ in every
     ]
+    for one in range(len(every) - 1):
+        between = text[every[one][0].end() : every[one + 1][0].start()]
+        no[one + 1] = no[one + 1] or _DENIES_BOTH.search(between[-BEHIND:]) is not None
     meant = [at for at, denial in enumerate(no) if not denial]
     if not meant:
         return None
@@ -504,6 +553,10 @@ def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
         if one < 0 or other == len(every) or every[one][1].lower() == every[other][1].lower():
             continue
         between = text[every[one][0].end() : every[other][0].start()]
+        if no[other] and not no[one]:
+            continue
+        if len(between) < BEHIND and _OR_LATER.fullmatch(between):
+            return None
         apart = no[one] and re.fullmatch(
             r"[\s,;.-]+(?:(?:an?|the)\s+)?", between, re.I
         )  # not Paris, London

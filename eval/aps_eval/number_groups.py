@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
+from .asides import HEDGE
 from .numbers import NEAR, Numeral, numerals, spoken_numerals
 
 __all__ = ["Statement", "spoken_statement", "statements"]
@@ -54,7 +55,7 @@ _TOLERANCE = re.compile(
     rf"{_WORD}\s*[(,]?\s*(?:±|\+\s?/?\s?-|plus(?: or |/)minus\b|give or take\b)\s*[$€£¥₹]?", re.I
 )
 _ALTERNATIVE = re.compile(
-    rf"{_WORD}[)\]]*\s*[,;(]?\s*\b(?:and/or|or|vs\.?|versus)\s*{_GUESS}{_OPEN}", re.I
+    rf"{_WORD}[)\]]*{HEDGE}?\s*[,;(]?\s*\b(?:and/or|or|vs\.?|versus)\s*{_GUESS}{_OPEN}", re.I
 )
 _RANGE = re.compile(rf"{_SYMBOL}\s*[,(]?\s*{_TO}\s*{_GUESS}{_OPEN}", re.I)
 _SAME_UNIT = re.compile(rf"\s?([A-Za-z]+)\s*{_TO}{_OPEN}", re.I)
