@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["FLOATS", "check_tensors", "load_part", "read_tensors"]
+__all__ = ["FLOATS", "check_tensors", "load_part", "read_sizes", "read_tensors"]
 
 C = TypeVar("C")
 N = TypeVar("N", bound="nn.Module")
@@ -42,21 +42,36 @@ def read_tensors(path: Path, tables: str | None = None) -> dict[str, Tensor]:
         ValueError: no safetensors file, one that is cut off, or a weight that is not floating
             point (F64, F32, F16, BF16).
     """
+    from safetensors import safe_open
+
+    sizes = read_sizes(path, tables)
+    with safe_open(str(path), framework="pt") as file:
+        return {key: file.get_tensor(key) for key in sizes}
+
+
+def read_sizes(path: Path, tables: str | None = None) -> dict[str, tuple[str, list[int]]]:
+    """The type, by safetensors' name, and the shape of each tensor; the header alone is read.
+
+    Args:
+        path, tables: see `read_tensors`.
+
+    Raises:
+        ValueError: see `read_tensors`.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            kinds = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
-            for key, kind in kinds.items():
-                if kind not in FLOATS and (tables is None or not key.startswith(tables)):
-                    raise ValueError(
-                        f"{path}: {key!r} is stored as {kind}; weights are floating point"
-                    )
-            return {key: file.get_tensor(key) for key in kinds}
+            parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
+            found = {key: (part.get_dtype(), part.get_shape()) for key, part in parts.items()}
     except SafetensorError as error:
         raise ValueError(
             f"{path} is no safetensors file, or is cut off ({error}); download it again"
         ) from error
+    for key, (kind, _) in found.items():
+        if kind not in FLOATS and (tables is None or not key.startswith(tables)):
+            raise ValueError(f"{path}: {key!r} is stored as {kind}; weights are floating point")
+    return found
 
 
 def check_tensors(

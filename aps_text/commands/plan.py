@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import Ranked
@@ -62,7 +63,7 @@ def plan_command(args: argparse.Namespace) -> int:
     if image is not None:
         raise ValueError(
             f"{args.model!r} is {image.what}; images are planned by published names and --image: "
-            f"{', '.join(IMAGE_SHAPES)}"
+            f"{', '.join(IMAGE_SHAPES)}; or by a folder of aMUSEd and --image"
         )
     options = settings_in(args)
     if options.get("lora_layers") == "all":
@@ -113,6 +114,7 @@ OF_TEXT = {
 def plan_image_command(args: argparse.Namespace) -> int:
     """Make the plan of an image call and print it."""
     from ..core.config import APSConfig
+    from ..planning.image_folders import image_shape_in
     from ..planning.images import ImageCall, find_image_shape, plan_images
 
     for name, usual in OF_TEXT.items():
@@ -122,8 +124,9 @@ def plan_image_command(args: argparse.Namespace) -> int:
     if "max_new_tokens" in options:
         raise ValueError("--tokens has no use with --image, whose size decides; leave it out")
     preset = "restore" if args.preset in (None, "balanced") else args.preset
+    folder = Path(args.model)
     call = ImageCall(
-        shape=find_image_shape(args.model),
+        shape=image_shape_in(folder) if folder.is_dir() else find_image_shape(args.model),
         side=args.image,
         config=APSConfig(preset, **options),
         batch=args.batch,

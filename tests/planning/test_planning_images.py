@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from checkpoints_amused import text_config, transformer_config, vqvae_config
+from checkpoints_amused import text_config, transformer_config, vqvae_config, write_amused
 from checkpoints_lumina import write_lumina
 from checkpoints_mmada import SIZE, magvit_shapes, write_magvit, write_mmada
 from paths import ROOT
@@ -19,6 +20,7 @@ from aps_text.images.magvit_files import sizes_of
 from aps_text.images.magvit_layers import Magvit
 from aps_text.models.lumina import SYSTEM
 from aps_text.pipelines.restoration import RestorationPipeline
+from aps_text.planning.image_folders import image_shape_in
 from aps_text.planning.images import (
     IMAGE_SHAPES,
     PAPER,
@@ -258,6 +260,65 @@ def test_sides_are_those_that_the_model_takes():
     with pytest.raises(ValueError, match="sides are multiples of 32 pixels"):
         ImageCall(shape=IMAGE_SHAPES["amused-512"], side=272)
     assert ImageCall(shape=IMAGE_SHAPES["amused-256"], side=272).tokens == 289
+
+
+@pytest.mark.parametrize("side", [256, 512])
+def test_a_folder_of_the_published_sizes_is_planned_as_by_its_name(tmp_path, side):
+    """The files' numbers are few here; all else is what the published configurations state."""
+    folder = write_amused(tmp_path / "m", downsample=side == 512)
+    for part, config in (
+        ("transformer", transformer_config(side == 512, **UVIT, sample_size=side // 16)),
+        ("vqvae", vqvae_config(**VQ)),
+    ):
+        (folder / part / "config.json").write_text(json.dumps(config))
+    found, known = image_shape_in(folder), IMAGE_SHAPES[f"amused-{side}"]
+    assert found.prior == known.prior
+    assert replace(found.decoder, parameters=0) == replace(known.decoder, parameters=0)
+    assert (found.codes, found.trained, found.stored_bytes) == (8192, side, 4)
+
+
+def test_a_folder_is_planned_by_its_files(tmp_path, capsys):
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    folder = write_amused(tmp_path / "m")
+    found = image_shape_in(folder)
+    pipe = RestorationPipeline.from_pretrained(folder)
+    prior = pipe.model.prior
+    assert found.parameters == count(prior.net) + count(prior.text_encoder)
+    assert found.decoder.parameters == count(pipe.model.tokenizer.net)
+    assert found.trained == pipe.size[1]
+    assert main(["plan", "--model", str(folder), "--image", "64", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["call"]["tokens"] == pipe.model.tokens
+    assert main(["plan", "--model", str(folder)]) == 2
+    assert "or by a folder of aMUSEd and --image" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
+    def told(folder):
+        assert main(["plan", "--model", str(folder), "--image", "64"]) == 2
+        return capsys.readouterr().err
+
+    assert "is no folder of aMUSEd" in told(write_lumina(tmp_path / "lumina"))
+    assert "is no folder of aMUSEd" in told(tmp_path)
+    for number, (break_it, says) in enumerate(
+        (
+            (lambda f: (f / "vqvae/config.json").unlink(), "config.json is not there"),
+            (lambda f: (f / "transformer/config.json").write_text("{}"), "lacks 'num_hidden_la"),
+            (
+                lambda f: (f / "vqvae/config.json").write_text(
+                    json.dumps(vqvae_config(block_out_channels=3))
+                ),
+                "block_out_channels=3; it is a list",
+            ),
+            (lambda f: (f / "text_encoder/model.safetensors").unlink(), "safetensors is not there"),
+            (
+                lambda f: (f / "vqvae/diffusion_pytorch_model.safetensors").write_bytes(b"x"),
+                "no safetensors file",
+            ),
+        )
+    ):
+        folder = write_amused(tmp_path / str(number))
+        break_it(folder)
+        assert says in told(folder)
 
 
 def test_a_folder_is_not_planned_by_its_name(tmp_path):
