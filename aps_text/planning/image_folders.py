@@ -20,8 +20,10 @@ from .images import IMAGE_SHAPES, ImageShape, UVitShape
 
 __all__ = ["image_shape_in"]
 
-PRIOR = ("num_hidden_layers", "hidden_size", "intermediate_size", "block_out_channels")
-PRIOR += ("num_res_blocks", "codebook_size", "sample_size")
+PRIOR = (
+    *("num_hidden_layers", "hidden_size", "intermediate_size", "block_out_channels"),
+    *("num_res_blocks", "codebook_size", "sample_size"),
+)
 DECODER = ("layers_per_block", "latent_channels")
 
 
