@@ -45,7 +45,9 @@ _DASHES = "−‐‑‒–—―﹘﹣－➖"
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _MARKUP = re.compile(r"\*\*|__|\\(?:text|mathrm|mathbf|left|right|!)(?![a-zA-Z])\s*|\\?\$")
 _DOLLARS = re.compile(r"(?<![\w\\$])(?:US|CA|AU|NZ|HK|SG|NT|[ACRS])\\?\$(?=\s?\d)")
+"""A dollar sign with its country before an amount (US$5)."""
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
+"""Kana, Chinese characters and Hangul: text without spaces around numbers."""
 _LATEX = {
     **{r"\,": " ", r"\;": " ", r"\:": " ", "\\ ": " ", "{,}": ",", r"\%": "%"},
     **{r"\times": "×", r"\cdot": "·", r"\div": "÷", r"\approx": "≈", r"\sqrt": "√", r"\pm": "±"},
@@ -58,6 +60,7 @@ _PLAIN = r"\d+(?:\.\d+)?|\.\d+"
 _CHUNK = re.compile(
     r"(?<![\w.^√])(?<!√[\[({])(?<!sqrt\()(?<![A-Z]-)(?!0(?:[xX][\da-fA-F]|[oObB]\d))\.?\d+(?:[.,:'_/-]\d+)*(?:[eE][-+]?\d+)?"
 )
+"""A run of digits with separators; not inside a word, under a root, or in another base."""
 _SIGN = re.compile(r"(?:^|[^\w)\]%.}])([-+])[€£¥₹]?$")
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
@@ -67,6 +70,7 @@ _GOES_ON = re.compile(
     r"\s?[})]?\s?(?:\^(?!\{?\s?\\circ)|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)"
     r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
 )
+"""What follows digits that are no number of their own: a part, a period, a power, a variable."""
 _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _OTHER_SCALES = {
@@ -75,12 +79,14 @@ _OTHER_SCALES = {
     **{"trillions": 12, "millionen": 6, "millones": 6, "milliarde": 9, "milliarden": 9},
     **{"milliard": 9, "milliards": 9, "billionen": 12},
 }
-_EASTERN = {**{"千": 3, "万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}}
+_EASTERN = {"千": 3, "万": 4, "萬": 4, "만": 4, "億": 8, "亿": 8, "억": 8}
 _SCALE = re.compile(
     rf"\s?\{{?\s({'|'.join([*_SCALES, *_OTHER_SCALES])})\b|\s?([{''.join(_EASTERN)}])", re.I
 )
+"""A power of ten in words behind digits (5 million, 5万)."""
 _LETTERS = {"k": 3, "K": 3, "M": 6, "mn": 6, "B": 9, "bn": 9}
 _LETTER = re.compile(rf"({'|'.join(_LETTERS)})\b(?!['.-]?\w)")
+"""A power of ten in letters that touch the digits (5k)."""
 _DOZEN = re.compile(r"\s(?:dozens?)\b", re.I)
 DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of|nowhere near|far from"
@@ -91,10 +97,11 @@ DENIED = re.compile(
     r"|it's|is|answer|option|choice|pick|choose|necessarily|really|simply|clearly)\s+)*[-+€£¥₹(]*$",
     re.I,
 )
-
+"""What denies an answer directly behind it (not 5, rather than exactly 5, less than 5)."""
 _BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
 """A strict bound; no arrow, no `>>`, no quotation mark of a line."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
+"""A tag of markup, whose bracket is no bound (<b>5)."""
 _MONTH = (
     "Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
     "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
@@ -122,27 +129,30 @@ _SPOKEN = re.compile(
     re.I,
 )
 
-
-_PART = r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|eighths?|tenths?|hundredths?"
-_PART += "|thousandths?|millionths?|sevenths?|ninths?|elevenths?|twelfths?|\\w+(?:teenth|tieth)s?"
+_PART = (
+    r"hal(?:f|ves)|quarters?|thirds?|fourths?|fifths?|sixths?|sevenths?|eighths?|ninths?|tenths?"
+    r"|elevenths?|twelfths?|\w+(?:teenth|tieth)s?|hundredths?|thousandths?|millionths?"
+)
 _IN_PARTS = re.compile(
     rf"[\s-]*(?:and[\s-]+(?:a|an|one|two|three)[\s-]+)?(?:{_PART})\b"
-    r"|\s+(?:hundreds|thousands|[mbtr]+illions)\b|\s*(?:point|dot)\b",
+    r"|\s+(?:hundreds|thousands|(?:m|b|tr)illions)\b|\s*(?:point|dot)\b",
     re.I,
 )
+"""What makes a number in words before it a count of parts (three quarters, one point five)."""
 _OF_PARTS = re.compile(rf"\b(?:(?:point|dot)|(?:{_PART})(?:\s+of)?(?:\s+an?)?)\s+$", re.I)
+"""What makes a number in words behind it a multiple of a part (half a million, point five)."""
 _PARTS = {
     **{"half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6},
     **{"seventh": 7, "eighth": 8, "ninth": 9},
     **{"tenth": 10, "hundredth": 100, "thousandth": 1000, "millionth": 10**6},
 }
-_AND_PARTS = re.compile(
-    rf"\s+and\s+(an?|one|two|three|four|five)\s+({'|'.join(_PARTS)}|halve)s?\b", re.I
-)
+_AND_PARTS = re.compile(rf"\s+and\s+(an?|one|two|three|four|five)\s+({'|'.join(_PARTS)})s?\b", re.I)
+"""A fraction in words behind a whole number (1 and a half)."""
 _ORDINALS = [
     *["first", "second", "third", "fourth", "fifth"],
     *["sixth", "seventh", "eighth", "ninth"],
 ]
+"""In the order of the digits 1 to 9."""
 _ORDINAL = re.compile(rf"(?:\s+|-)({'|'.join(_ORDINALS)})\b", re.I)
 
 NEAR = 60
