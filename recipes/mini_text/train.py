@@ -41,15 +41,13 @@ DATA = Path(__file__).parent / "data"
 LINE_END = " / "
 OFTEN = {"poem": 2, "pair": 2, "happy": 2, "sad": 2, "advice": 2, "does": 2}
 """How often a kind's answers are used in an epoch; once for other kinds."""
+FACTS_OFTEN = {"opposite": 3, "synonym": 3, "parts": 3}
+"""How often a kind's facts are used in an epoch: these were forgotten first beside the answers."""
 
 
 def answer_line(text: str) -> str:
     """An answer as one line, with ` / ` for line breaks."""
     return text.replace("\n", LINE_END)
-
-
-FACTS_OFTEN = {"opposite": 3, "synonym": 3, "parts": 3}
-"""How often a kind's facts are used in an epoch: these were forgotten first beside the answers."""
 
 
 @dataclass

@@ -16,8 +16,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 RECORD = ROOT / "tests" / "reference" / "defaults.json"
 PLAIN = (int, float, str, tuple, frozenset)
 PACKAGES = ("aps_text", "aps_rewards", "aps_eval")
-
-
 LONG = 300
 """A text that is longer is a page or a style sheet and no default."""
 
