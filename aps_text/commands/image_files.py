@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,12 +96,14 @@ def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
     )
 
 
-def check_out(folder: Path, written: Iterable[str], read: Iterable[str | None]) -> None:
+def check_out(
+    folder: Path, names: Collection[str], samples: int, read: Iterable[str | None]
+) -> None:
     """Check, before anything is loaded, that the output can be written and replaces no input.
 
     Args:
         folder: of the output; it may not be there yet.
-        written: names of the files that will be written to it.
+        names, samples: sheet.png and, of each name, `NAME-1.png`, `NAME-2.png`, ... are written.
         read: the input files; None is none.
 
     Raises:
@@ -114,10 +117,11 @@ def check_out(folder: Path, written: Iterable[str], read: Iterable[str | None]) 
         raise ValueError(f"--out {folder}: {above} is no folder; name a folder")
     if not os.access(above, os.W_OK):
         raise ValueError(f"--out {folder}: {above} may not be written to; name another folder")
-    names = set(written)
     for name in read:
         path = Path(name or "")
-        if path.name in names and path.resolve().parent == folder.resolve():
+        sample = re.fullmatch(r"(.*)-([1-9]\d*)\.png", path.name)
+        written = sample is not None and sample[1] in names and int(sample[2]) <= samples
+        if (written or path.name == "sheet.png") and path.resolve().parent == folder.resolve():
             raise ValueError(
                 f"{name} would be written over: it lies in --out {folder}, where a file of its "
                 "name is written; name another folder"

@@ -57,9 +57,8 @@ def paint_command(args: argparse.Namespace) -> int:
 
     check_flags(args)
     kind = "edited" if args.image else "painted"
-    names = [f"{kind}-{n + 1}" for n in range(args.samples)]
     read = (args.image, args.mask, args.reference, args.reference_mask)
-    check_out(args.out, [f"{name}.png" for name in (*names, "sheet")], read)
+    check_out(args.out, [kind], args.samples, read)
     pipe = load_pipeline(args)
     guided = args.reference is not None or args.image is not None
     options = call_options(args, "aps" if guided else "plain")
@@ -79,6 +78,7 @@ def paint_command(args: argparse.Namespace) -> int:
         found = pipe.paint(condition, style=style, **options)
     else:
         found = edited(args, pipe, condition, {"style": style, **options}, shown)
+    names = [f"{kind}-{n + 1}" for n in range(len(found.images))]
     write_all(
         args.out,
         dict(zip(names, found.images, strict=True)),

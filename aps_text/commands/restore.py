@@ -57,8 +57,7 @@ def add_parser(subparsers: Any) -> None:
 def restore_command(args: argparse.Namespace) -> int:
     """Read or simulate the measurement, restore it, write the images and print what they reach."""
     names = names_of(args.images)
-    written = [f"{name}-{draw + 1}.png" for name in names for draw in range(args.samples)]
-    check_out(args.out, [*written, "sheet.png"], (*args.images, *args.truth, args.mask))
+    check_out(args.out, names, args.samples, (*args.images, *args.truth, args.mask))
     pipe = load_pipeline(args)
     options = call_options(args, "aps")
     condition = condition_in(args)
