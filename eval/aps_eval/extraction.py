@@ -31,7 +31,12 @@ from .asides import HEDGE, of_dialogue, said_once, supposed, without_references
 from .number_groups import spoken_statement, statements
 from .numbers import DENIED, NEAR, NUMBER_WORDS, normal_text
 
-__all__ = ["EXTRACTIONS", "check_extraction", "extract", "number"]
+__all__ = ["EXTRACTIONS", "RULES", "check_extraction", "extract", "number"]
+
+RULES = 2
+"""The version of the rules by which answers are read and measured. A row that was read by an older
+version is read and measured again from its text; `tests/eval/test_eval_rules.py` fails when what is
+read changes and this does not."""
 
 BEHIND = 500
 """Maximal distance in characters between the words "the answer is" and the answer."""

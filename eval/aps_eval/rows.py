@@ -67,6 +67,8 @@ class Row:
         scores: by role, reward name -> value on the final TEXT; of `guide` also `total`.
         cost: this row's equal share of its batch's cost: the fields of `aps_text.core.cost.Cost`
             (peak_memory_mb is that of the whole batch), and `flops` if counted.
+        rules: version of the rules that read `extracted` and `metrics` from the answer
+            (`aps_eval.extraction.RULES`); 0 in files from before there were versions.
         error: the error's message, or None. A failed row has no answer, metrics or scores.
     """
 
@@ -97,6 +99,7 @@ class Row:
     metrics: dict[str, float | None] = field(default_factory=dict)
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
+    rules: int = 0
     error: str | None = None
 
     @property

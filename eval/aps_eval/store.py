@@ -3,7 +3,8 @@
 A batch of rows is one write at the end of `rows.jsonl`, under a lock, and is flushed to disk before
 the next batch starts. Several processes may share the file. When it is opened, a last line without
 a line break (its process died while writing) is removed; a broken line elsewhere is an error with
-its line number. A key is written once, except that a failure may be followed by another try.
+its line number. A key is written once, except that a failure may be followed by another try, and an
+answer by the same one that newer rules have read (`Row.rules`).
 """
 
 from __future__ import annotations
@@ -56,20 +57,29 @@ class RowStore:
         """The row of a key, or None."""
         return self._rows.get(key)
 
+    def outdated(self, key: str, rules: int) -> bool:
+        """Whether there is an answer of this key that rules before `rules` have read."""
+        row = self._rows.get(key)
+        return row is not None and row.error is None and row.rules < rules
+
     def refresh(self) -> None:
         """Read the rows that other processes wrote."""
         with self._locked() as file:
             self._catch_up(file)
 
     def append(self, rows: Iterable[Row]) -> int:
-        """Write rows whose key has no answer yet; returns how many were written.
+        """Write rows whose key has no answer yet, or one read by older rules; returns how many.
 
         Raises:
             OSError: the file cannot be written, and then has none of these rows.
         """
         with self._locked() as file:
             self._catch_up(file)
-            new = {row.key: row for row in rows if not self.done(row.key, retry=True)}
+            new = {
+                row.key: row
+                for row in rows
+                if not self.done(row.key, retry=True) or self.outdated(row.key, row.rules)
+            }
             if not new:
                 return 0
             data = "".join(row.to_json() + "\n" for row in new.values()).encode()
@@ -110,7 +120,7 @@ class RowStore:
         for row in parse(whole + end, str(self.path), self._lines):
             old = self._rows.get(row.key)
             self._lines += 1
-            if old is not None and old.error is None:
+            if old is not None and old.error is None and row.rules <= old.rules:
                 raise BrokenRow(
                     f"{self.path} line {self._lines}: the key {row.key[:12]}... has an answer "
                     "above; remove one of the two lines"

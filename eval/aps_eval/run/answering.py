@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from ..extraction import extract
+from ..extraction import RULES, extract
 from ..fingerprint import fingerprint
 from ..items import Item
 from ..measures import KL, NOT_FOUND, measure
@@ -207,8 +207,23 @@ class Answerer:
             rewards=cell.rewards,
             control=cell.control,
             seed=unit.seed,
+            rules=RULES,
             **found,
         )
+
+    def measured_again(self, unit: Unit, row: Row) -> Row:
+        """A unit's row, its answer read and measured by the rules of today; nothing is generated.
+
+        What is not measured from the text alone (fluency, KL, rewards, cost) stays as it is.
+        """
+        if unit.item.problem:
+            return self.row(unit, error=unit.item.problem)
+        task, item = unit.cell.task, unit.item
+        found = extract(task.extract, row.answer, item.choices)
+        metrics = {**row.metrics, **measure(task.metrics, [row.answer], [found], [item])[0]}
+        if task.extract != "text":
+            metrics[NOT_FOUND] = float(found is None)
+        return replace(row, extracted=found, metrics=metrics, rules=RULES)
 
     def _measured(
         self, units: Sequence[Unit], out: APSOutput, cost: Mapping[str, float]

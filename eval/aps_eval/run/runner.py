@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 
+from ..extraction import RULES
 from ..items import Item
 from ..rows import Row
 from ..store import RowStore
@@ -66,7 +67,7 @@ def run(
     shard: tuple[int, int] = (0, 1),
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Tally:
-    """Make the rows of a plan that the store lacks.
+    """Make the rows of a plan that the store lacks; read stored answers again by newer rules.
 
     Args:
         plan: units by cell (`planned`).
@@ -81,6 +82,7 @@ def run(
     mine = _once([list(units)[number::processes] for units in plan])
     left = [[unit for unit in units if not store.done(unit.key, retry=retry)] for units in mine]
     sized = [(units, even(len(units), answerer.pipe.batch_size)) for units in left]
+    _read_again(answerer, mine, store)
     tally = Tally(kept=sum(map(len, mine)) - sum(map(len, left)))
     parts = [[units[i : i + step] for i in range(0, len(units), step)] for units, step in sized]
     batches = [batch for turn in zip_longest(*parts) for batch in turn if batch]
@@ -112,6 +114,20 @@ def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
                 row = replace(row, label=cell.label, family=cell.family, budget=cell.budget)
                 found.append(replace(row, split=unit.split))
     return found
+
+
+def _read_again(
+    answerer: Answerer, cells: Sequence[Sequence[Unit]], store: RowStore, most: int = 1000
+) -> None:
+    """Read and measure the answers again that older rules have read; `most` at a time."""
+    old = [
+        (unit, row)
+        for units in cells
+        for unit in units
+        if store.outdated(unit.key, RULES) and (row := store.get(unit.key))
+    ]
+    for i in range(0, len(old), most):
+        store.append(answerer.measured_again(unit, row) for unit, row in old[i : i + most])
 
 
 def _once(cells: Sequence[Sequence[Unit]]) -> list[list[Unit]]:
