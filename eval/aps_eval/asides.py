@@ -126,8 +126,9 @@ def said_once(text: str) -> str:
 
 
 _SUPPOSED = re.compile(
-    r"\b(?:if|whether|unless|suppose|supposing|assume|assuming"
-    r"|provided|imagine|even if|in case|were)\b"
+    r"\b(?:if(?!\s+(?:I|we)\s+(?:had to|have to|must|may|were to|am\b|'m\b)|\s+asked)"
+    r"|whether|unless|suppose|supposing|assume|assuming"
+    r"|provided|imagine|in case|were)\b"
     r"(?![^\n]*(?:[;:!?]|,\s|\bthen\b|\.\s))[^\n]*$",
     re.I,
 )

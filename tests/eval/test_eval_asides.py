@@ -43,6 +43,8 @@ def test_of_a_dialogue_the_first_answer_counts(how, answer, found):
         ("choice", "If (B) is wrong then (A)", "A"),
         ("choice", "A, if B is wrong", "A"),
         ("yes_no", "If the answer is yes, it sinks. It is no.", "no"),
+        ("choice", "If I had to choose I would say B", "B"),
+        ("number", "If I am right the answer is 5", "5"),
         ("yes_no", "Yes, if it rains", "yes"),
         ("boolean", "Assume it is false; then it's true", "true"),
         ("boolean", "I wonder whether it is true", None),
