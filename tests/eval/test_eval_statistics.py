@@ -204,11 +204,11 @@ def test_a_gap_of_just_the_tolerance_is_a_tie(monkeypatch):
 
 def test_trials_with_failures_say_how_many():
     trial = {
-        "task": "t", "guide": "g", "label": "fk", "settings": {"n": 2}, "value": 0.5, "kept": None,
-        "failed": 0, "taken": True, "floor": None,
+        "task": "t", "guide": "g", "label": "fk", "settings": {"n": 2}, "value": 0.5, "kept": {},
+        "failed": 0, "taken": True, "bounds": {},
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=200)
-    show_trials([trial, trial | {"failed": 3, "taken": False, "label": "svdd"}], None, console)
+    show_trials([trial, trial | {"failed": 3, "taken": False, "label": "svdd"}], console)
     lines = {
         line.split()[2]: line for line in console.file.getvalue().splitlines() if " n=" in line
     }

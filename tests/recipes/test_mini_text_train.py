@@ -83,5 +83,7 @@ def test_lines_of_verse_come_back(tmp_path):
     from aps_text.models.masked_lm import wrap_masked_lm
 
     marked = wrap_masked_lm(model.parts.model, model.tokenizer, "verse", settings)
+    plain = wrap_masked_lm(model.parts.model, model.tokenizer, "prose", {"stop_id": 3})
     assert marked.finish(model.tokenizer.decode(ids)) == verse
-    assert "\n" not in model.finish(model.tokenizer.decode(ids))
+    assert model.finish(model.tokenizer.decode(ids)) == verse
+    assert "\n" not in plain.finish(model.tokenizer.decode(ids))
