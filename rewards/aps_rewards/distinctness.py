@@ -34,6 +34,7 @@ class Distinctness:
     measures = "share of n-grams that do not repeat earlier ones (distinct-n)"
     range = (0.0, 1.0)
     differentiable = False
+    steering_beta = 0.1
 
     def __init__(self, sizes: Sequence[int] = (1, 2, 3)) -> None:
         if not sizes or min(sizes) < 1:

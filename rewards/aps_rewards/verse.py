@@ -49,6 +49,7 @@ class Rhyme:
     range = (0.0, 1.0)
     differentiable = False
     licence = "BSD-2-Clause (CMU dictionary)"
+    steering_beta = 0.1
 
     def __init__(self, word: str | None = None, scheme: str = "AABB", breaks: str = BREAKS) -> None:
         pronunciations("")  # raises here if the dictionary is missing

@@ -57,5 +57,19 @@ def test_the_call_takes_the_rewards_beta_unless_one_is_typed():
     )
 
 
-def test_the_default_of_aps_ask_declares_its_own():
-    assert load_reward("answer-quality").steering_beta == 0.3
+@pytest.mark.parametrize(
+    ("name", "beta"),
+    [
+        ("answer-quality", 0.3),
+        ("dale-chall", 0.1),
+        ("distinctness", 0.1),
+        ("flesch", 0.2),
+        ("keywords", 0.1),
+        ("rhyme", 0.1),
+        ("sentiment", 0.3),
+        ("simple-words", BETA),
+        ("valence", 0.3),
+    ],
+)
+def test_rewards_declare_their_own(name, beta):
+    assert beta_of([(name, 1.0, load_reward(name))]) == beta
