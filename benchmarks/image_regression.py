@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from aps_text.images.degradations import Degradation
+from aps_text.images.degradation import Degradation
 from aps_text.images.measurement import Measurement
 from recipes.mini_image.images import Images
 

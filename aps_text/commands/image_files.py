@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..core.cost import Cost
-    from ..pipelines.image_model import Condition
+    from ..pipelines.any_image_model import Condition
     from ..pipelines.restoration import RestorationPipeline
 
 __all__ = [

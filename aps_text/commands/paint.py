@@ -19,7 +19,7 @@ from .image_files import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..pipelines.image_model import Condition
+    from ..pipelines.any_image_model import Condition
     from ..pipelines.image_output import PaintOutput
     from ..pipelines.restoration import RestorationPipeline
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.classifier import AttributeClassifier
-    from ..images.degradations import Degradation
+    from ..images.degradation import Degradation
     from ..images.measurement import Measurement
     from ..pipelines.image_output import RestorationOutput
     from ..pipelines.restoration import RestorationPipeline
@@ -91,7 +91,7 @@ def measured(
     """
     import torch
 
-    from ..images.measurement import read_measurement
+    from ..images.measurement_files import read_measurement
 
     if args.truth and args.simulate:
         raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
@@ -224,6 +224,6 @@ def figures(
 
 def write_y(measurement: Measurement, folder: Path) -> None:
     """Save the measurement with all that is random in it."""
-    from ..images.measurement import write_measurement
+    from ..images.measurement_files import write_measurement
 
     write_measurement(measurement, folder / "measurement.safetensors")

@@ -11,6 +11,7 @@
 Random parts are drawn once, at construction, from an explicit generator, and are in `state()`.
 Definitions: Chung et al. 2023, "Diffusion Posterior Sampling for General Noisy Inverse Problems"
 (https://arxiv.org/abs/2209.14687). `tasks` names those that benchmarks and commands offer.
+A new degradation is a class here and an entry in `KINDS`.
 """
 
 from __future__ import annotations
@@ -18,90 +19,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..core.limits import check_number
+from .degradation import Degradation, Everywhere, check_images, filled, rough_image
 from .kernels import check_kernel, convolve
 
 __all__ = [
     "Blur",
     "Compose",
-    "Degradation",
     "Grayscale",
     "HighDynamicRange",
     "Inpainting",
     "JpegLike",
     "NonlinearBlur",
     "SuperResolution",
-    "adjoint",
     "degradation_from_state",
-    "filled",
-    "rough_image",
 ]
 
 
-class Degradation(Protocol):
-    """`A`, the same for every image of a batch; differentiable unless its class says otherwise.
-
-    It may also have `guess(y, shape)`: a rough image `(B, *shape)` for a measurement `y`, made
-    without a model, from which restoring starts.
-    """
-
-    @property
-    def name(self) -> str:
-        """Its name in messages and files."""
-        ...
-
-    @property
-    def linear(self) -> bool:
-        """Whether `A(a x + b u) = a A(x) + b A(u)`."""
-        ...
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """`A(x)`: `(B, C, H, W)` -> `(B, C', H', W')`, on x's device and in its dtype."""
-        ...
-
-    def observed(self, y: Tensor) -> Tensor | None:
-        """Which entries of `y` are measured, bool, broadcastable to `y`; None is all of them."""
-        ...
-
-    def state(self) -> dict[str, Any]:
-        """Its name and parameters, from which `degradation_from_state` builds it again."""
-        ...
-
-
-class _Everywhere:
-    def observed(self, y: Tensor) -> Tensor | None:
-        """See `Degradation.observed`; None: every entry is measured."""
-        return None
-
-    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
-        """See `rough_image`; `y` itself, enlarged by bicubic interpolation if it is
-        smaller, grey in every channel if it has one."""
-        if y.shape[-2:] != shape[1:]:
-            y = F.interpolate(y, size=shape[1:], mode="bicubic", align_corners=False)
-        return y.expand(-1, shape[0], -1, -1)
-
-
-def check_images(x: Tensor) -> None:
-    """Raise unless `x` is a batch of floating-point images.
-
-    Raises:
-        TypeError: not floating.
-        ValueError: not `(B, C, H, W)` with 1 or 3 channels.
-    """
-    if not x.is_floating_point():
-        raise TypeError(f"images are floating in [-1, 1], got {x.dtype}; use x.float() / 127.5 - 1")
-    if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise ValueError(f"images are (B, 1 or 3, H, W), got {tuple(x.shape)}")
-
-
 @dataclass(frozen=True)
-class SuperResolution(_Everywhere):
+class SuperResolution(Everywhere):
     """Antialiased bicubic reduction by `factor` >= 2, which must divide the image's size."""
 
     factor: int
@@ -129,7 +71,7 @@ class SuperResolution(_Everywhere):
 
 
 @dataclass(frozen=True)
-class Blur(_Everywhere):
+class Blur(Everywhere):
     """`k * x` with one kernel `(h, w)` of odd sides for every channel, mirrored at the border."""
 
     kernel: Tensor
@@ -150,7 +92,7 @@ class Blur(_Everywhere):
 
 
 @dataclass(frozen=True)
-class NonlinearBlur(_Everywhere):
+class NonlinearBlur(Everywhere):
     """`(k * x'^gamma)^(1/gamma)`: blur of linear light, then the tone curve; gamma > 0."""
 
     kernel: Tensor
@@ -222,7 +164,7 @@ class Inpainting:
 
 
 @dataclass(frozen=True)
-class HighDynamicRange(_Everywhere):
+class HighDynamicRange(Everywhere):
     """`clip(scale x, -1, 1)`; saturated pixels have no gradient."""
 
     scale: float = 2.0
@@ -247,7 +189,7 @@ class HighDynamicRange(_Everywhere):
 
 
 @dataclass(frozen=True)
-class Grayscale(_Everywhere):
+class Grayscale(Everywhere):
     """Luma of ITU-R BT.601, `(B, 3, H, W)` -> `(B, 1, H, W)`."""
 
     name: ClassVar[str] = "grayscale"
@@ -276,7 +218,7 @@ LUMINANCE = (
 
 
 @dataclass(frozen=True)
-class JpegLike(_Everywhere):
+class JpegLike(Everywhere):
     """DCT coefficients of 8 x 8 blocks rounded by JPEG's luminance table, `quality` in [1, 100].
 
     This is the loss of a grey JPEG: chroma is not subsampled. The gradient of the rounding is taken
@@ -369,51 +311,12 @@ class Compose:
         return {"name": self.name, "parts": [part.state() for part in self.parts]}
 
 
-def rough_image(degradation: Degradation, y: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
-    """A rough image `(B, *shape)` for a measurement `y`, made without a model: enlarged, its holes
-    filled. None if the degradation has no `guess`."""
-    guess = getattr(degradation, "guess", None)
-    made: Tensor | None = None if guess is None else guess(y, shape)
-    return made
-
-
-def filled(y: Tensor, observed: Tensor, rounds: int = 200) -> Tensor:
-    """`y (B, C, H, W)` with smooth values where `observed` (bool, y's shape) is False.
-
-    They start as the mean of what is observed and become the mean of their neighbours, `rounds`
-    times.
-    """
-    seen = torch.where(observed, y, torch.zeros_like(y))
-    mean = seen.sum((2, 3), keepdim=True) / observed.sum((2, 3), keepdim=True)
-    x = torch.where(observed, y, mean.expand_as(y))
-    for _ in range(rounds):
-        near = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-        x = torch.where(observed, y, near)
-    return x
-
-
 def cosines(size: int) -> Tensor:
     """The orthonormal cosine transform (DCT-II) `(size, size)`, double."""
     at = torch.arange(size, dtype=torch.double)
     table = torch.cos(math.pi / size * (at + 0.5) * at[:, None]) * math.sqrt(2 / size)
     table[0] /= math.sqrt(2)
     return table
-
-
-def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
-    """`A^T y` of a linear degradation, in the shape of the images `like (B, C, H, W)`.
-
-    Raises:
-        ValueError: the degradation is not linear.
-    """
-    if not degradation.linear:
-        raise ValueError(
-            f"{degradation.name} is not linear and has no adjoint; use a linear degradation"
-        )
-    with torch.enable_grad():
-        x = torch.zeros_like(like).requires_grad_()
-        (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
-    return found
 
 
 def degradation_from_state(state: dict[str, Any]) -> Degradation:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.codebook import Codebook, Relaxed
 from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
-from .degradations import check_images
+from .degradation import check_images
 from .measurement import SIGMAS, Decoder
 from .style_statistics import Statistic
 

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .degradations import check_images
+from .degradation import check_images
 
 __all__ = [
     "STATISTICS",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from ..core.limits import SEEDS, check_number
+from .degradation import Degradation
 from .degradations import (
     Blur,
-    Degradation,
     Grayscale,
     HighDynamicRange,
     Inpainting,

@@ -21,7 +21,7 @@ from ..core.states import StepState
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
-from .image_model import AnyImageModel, masked_canvas
+from .any_image_model import AnyImageModel, masked_canvas
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 

@@ -17,8 +17,9 @@ import torch
 from ..models.diffusers_files import INDEX
 from ..models.refused import refuse_known
 from ..models.search import download
+from .any_image_model import AnyImageModel
 from .diffusers_image_model import load_diffusers_image_model
-from .image_model import AnyImageModel, load_image_model
+from .image_model import load_image_model
 from .text_image_model import load_text_image_model
 
 __all__ = ["is_diffusers", "load_any"]

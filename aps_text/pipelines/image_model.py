@@ -12,128 +12,22 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..core.canvas import Canvas
-from ..core.codebook import Codebook
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
 from ..models.image_folders import EMBEDDED, image_folder
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
+from .any_image_model import Condition
 
-__all__ = ["AnyImageModel", "Condition", "ImageModel", "ImageTokenizer"]
-__all__ += ["embedded_image_models", "load_image_model", "masked_canvas"]
+__all__ = ["ImageModel", "embedded_image_models", "load_image_model"]
 
 _SHARED = {"garments-large": "garments"}
 """For models without a classifier of their own, the model whose classifier is used."""
-
-
-Condition = str | Mapping[str, str]
-"""What is known of an image: attributes by name, or a text; each model takes one of the two."""
-
-
-class ImageTokenizer(Protocol):
-    """Images as tokens; `images.lfq`, `images.magvit` and `images.vq` have one each."""
-
-    @property
-    def codebook(self) -> Codebook:
-        """The codes of the token ids."""
-        ...
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Token ids `(B, L)` of images `(B, C, H, W)` in [-1, 1]."""
-        ...
-
-    def decode(self, codes: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` of codes `(B, L, d)`, differentiable."""
-        ...
-
-    def decode_ids(self, ids: Tensor) -> Tensor:
-        """Images `(B, C, H, W)` of token ids `(B, L)`."""
-        ...
-
-
-class AnyImageModel(Protocol):
-    """A tokenizer and a prior as `RestorationPipeline` uses them."""
-
-    @property
-    def name(self) -> str:
-        """As it was loaded."""
-        ...
-
-    @property
-    def tokenizer(self) -> ImageTokenizer:
-        """Of images of `size`."""
-        ...
-
-    @property
-    def prior(self) -> Any:
-        """The model of the tokens."""
-        ...
-
-    @property
-    def classifier(self) -> AttributeClassifier | None:
-        """Of the same images, or None."""
-        ...
-
-    @property
-    def device(self) -> torch.device:
-        """Of the canvas."""
-        ...
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the images."""
-        ...
-
-    @property
-    def grid(self) -> int:
-        """Tokens per side."""
-        ...
-
-    @property
-    def tokens(self) -> int:
-        """L, tokens per image."""
-        ...
-
-    @property
-    def mask_id(self) -> int:
-        """The mask token's id."""
-        ...
-
-    @property
-    def usual(self) -> Mapping[str, Any]:
-        """Settings in which the model's defaults differ from `preset="restore"`."""
-        ...
-
-    def conditions(
-        self, given: Condition | Sequence[Condition] | None, count: int
-    ) -> Sequence[Any]:
-        """One checked condition per image, of one for all, of one each, or of none."""
-        ...
-
-    def denoiser(
-        self, chosen: Any, rows: int, cfg_scale: float, adapted_layers: int | None
-    ) -> Denoiser:
-        """`x_theta` for `rows` images with these conditions."""
-        ...
-
-
-def masked_canvas(model: AnyImageModel, rows: int = 1, ids: Tensor | None = None) -> Canvas:
-    """A canvas of masks, one row per image; of `ids` `(rows, L)`, those not masked stay."""
-    if ids is None:
-        ids = torch.full((rows, model.tokens), model.mask_id)
-    return Canvas.of(
-        ids.tolist(),
-        mask_id=model.mask_id,
-        fill_id=model.mask_id,
-        given=(ids != model.mask_id).tolist(),
-        device=model.device,
-    )
 
 
 @dataclass(frozen=True)

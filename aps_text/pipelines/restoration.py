@@ -26,7 +26,8 @@ from ..core.limits import SEEDS, check_number
 from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method
 from ..core.states import StepState
-from ..images.degradations import Degradation, Inpainting
+from ..images.degradation import Degradation
+from ..images.degradations import Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import Measurement
 from ..images.style import Style
@@ -36,9 +37,9 @@ from ..methods.aps import APS
 from ..methods.aps_smc import APSSMC
 from ..methods.g2d2 import G2D2
 from ..models.placement import as_device
+from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
 from .image_loading import load_any
-from .image_model import AnyImageModel, Condition
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds, kind_of
 from .model_names import refuse_name

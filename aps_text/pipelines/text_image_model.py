@@ -31,7 +31,7 @@ from ..models.refused import refuse_known
 from ..models.registry import load
 from ..models.search import download, find
 from ..text.prompts import checked_text
-from .image_model import Condition, ImageTokenizer
+from .any_image_model import Condition, ImageTokenizer
 
 __all__ = ["PIXELS", "TextImageModel", "TextPrior", "load_text_image_model"]
 

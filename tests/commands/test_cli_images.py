@@ -11,7 +11,7 @@ from test_image_model import write
 
 from aps_text.cli import main
 from aps_text.images.files import read_image, write_image
-from aps_text.images.measurement import read_measurement
+from aps_text.images.measurement_files import read_measurement
 from aps_text.images.metrics import psnr
 from aps_text.pipelines.image_model import embedded_image_models, load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline

@@ -13,28 +13,22 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from aps_text.core.codebook import LFQCodebook
+from aps_text.images.degradation import Degradation, adjoint, rough_image
 from aps_text.images.degradations import (
     Blur,
     Compose,
-    Degradation,
     Grayscale,
     HighDynamicRange,
     Inpainting,
     JpegLike,
     NonlinearBlur,
     SuperResolution,
-    adjoint,
     degradation_from_state,
-    rough_image,
 )
 from aps_text.images.kernels import gaussian_kernel, motion_kernel
 from aps_text.images.masks import box_mask, drop_mask
-from aps_text.images.measurement import (
-    Measurement,
-    model_sigma_of,
-    read_measurement,
-    write_measurement,
-)
+from aps_text.images.measurement import Measurement, model_sigma_of
+from aps_text.images.measurement_files import read_measurement, write_measurement
 from aps_text.images.tasks import TASKS, make_task
 
 
@@ -457,6 +451,9 @@ def test_only_what_can_be_read_again_is_written(tmp_path):
     y = torch.zeros(1, 1, 4, 4)
     with pytest.raises(TypeError, match=r"only degradations of images.degradations .* got Own"):
         write_measurement(Measurement(Own(), y, 0.05), tmp_path / "y.safetensors")
+    composed = Compose([Grayscale(), Own()])
+    with pytest.raises(TypeError, match=r"only degradations of images.degradations .* got Own"):
+        write_measurement(Measurement(composed, y, 0.05), tmp_path / "y.safetensors")
     with pytest.raises(ValueError, match="there is no such folder"):
         write_measurement(Measurement(Grayscale(), y, 0.05), tmp_path / "no" / "y.safetensors")
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,8 @@ from aps_text.core.operator import weighted_sum
 from aps_text.core.sampler import run
 from aps_text.core.step import Step
 from aps_text.methods.g2d2 import G2D2, distances
-from aps_text.pipelines.image_model import load_image_model, masked_canvas
+from aps_text.pipelines.any_image_model import masked_canvas
+from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 
 FEW = G2D2(inner_steps=8)

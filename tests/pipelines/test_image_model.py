@@ -15,12 +15,8 @@ from aps_text.images.classifier import AttributeClassifier, ClassifierConfig
 from aps_text.images.lfq import LFQTokenizer, TokenizerConfig
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.mini_image import MaskedImageModel, PriorConfig
-from aps_text.pipelines.image_model import (
-    ImageModel,
-    embedded_image_models,
-    load_image_model,
-    masked_canvas,
-)
+from aps_text.pipelines.any_image_model import masked_canvas
+from aps_text.pipelines.image_model import ImageModel, embedded_image_models, load_image_model
 
 KINDS = {"kind": ("a", "b")}
 TOKENS = TokenizerConfig(

@@ -11,7 +11,8 @@ from test_image_model import write
 from aps_text import APSConfig
 from aps_text.images.degradations import Grayscale, Inpainting, SuperResolution
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
-from aps_text.images.measurement import Measurement, read_measurement, write_measurement
+from aps_text.images.measurement import Measurement
+from aps_text.images.measurement_files import read_measurement, write_measurement
 from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.aps import APS
 from aps_text.methods.split_gibbs import SplitGibbs

@@ -1,0 +1,101 @@
+"""Measurements as files: `y`, both sigmas and the degradation, random parts included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..core.codebook import Codebook
+from .degradation import Degradation
+from .degradations import KINDS, Compose, degradation_from_state
+from .measurement import Decoder, Measurement
+
+__all__ = ["read_measurement", "write_measurement"]
+
+
+def write_measurement(measurement: Measurement, path: str | Path) -> None:
+    """Save `y`, both sigmas and the degradation (random parts included) as one safetensors file.
+
+    Raises:
+        ValueError: no such folder.
+        TypeError: a degradation of one's own, which `degradation_from_state` cannot build again.
+    """
+    from safetensors.torch import save_file
+
+    if not Path(path).absolute().parent.is_dir():
+        raise ValueError(f"{path}: there is no such folder; make it first")
+    degradation = measurement.degradation
+    if (own := _unknown(degradation)) is not None:
+        raise TypeError(
+            f"only degradations of images.degradations are saved, got {type(own).__name__};"
+            " keep y and sigma, and make the measurement again from them"
+        )
+    tensors = {"y": measurement.y.contiguous().cpu()}
+
+    def plain(value: Any, name: str) -> Any:
+        if isinstance(value, Tensor):
+            tensors[name] = value.contiguous().cpu()
+            return {"tensor": name}
+        if isinstance(value, dict):
+            return {key: plain(inner, f"{name}.{key}") for key, inner in value.items()}
+        if isinstance(value, list):
+            return [plain(inner, f"{name}.{i}") for i, inner in enumerate(value)]
+        return value
+
+    facts = {
+        "degradation": plain(degradation.state(), "degradation"),
+        "sigma": measurement.sigma,
+        "model_sigma": measurement.model_sigma,
+    }
+    save_file(tensors, str(path), metadata={"measurement": json.dumps(facts)})
+
+
+def read_measurement(
+    path: str | Path, decode: Decoder | None = None, codebook: Codebook | None = None
+) -> Measurement:
+    """The inverse of `write_measurement`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a safetensors file, or one without a whole measurement.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no measurement at {path}")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            text = (file.metadata() or {}).get("measurement")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file: {error}") from error
+    if text is None or "y" not in tensors:
+        raise ValueError(f"{path} holds no measurement; write_measurement makes them")
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"tensor"}:
+                return tensors[str(value["tensor"])]
+            return {key: whole(inner) for key, inner in value.items()}
+        return [whole(inner) for inner in value] if isinstance(value, list) else value
+
+    try:
+        facts = json.loads(text)
+        degradation = degradation_from_state(whole(facts["degradation"]))
+        sigmas = facts["sigma"], facts["model_sigma"]
+        return Measurement(degradation, tensors["y"], sigmas[0], decode, codebook, sigmas[1])
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        missing = "lacks " if isinstance(error, KeyError) else ""
+        raise ValueError(
+            f"{path} holds a measurement that cannot be read: {missing}{error}; write it again"
+        ) from error
+
+
+def _unknown(degradation: Degradation) -> Degradation | None:
+    """The degradation, or part of it, that is none of ours; None if all are."""
+    if isinstance(degradation, Compose):
+        return next((own for own in map(_unknown, degradation.parts) if own is not None), None)
+    return None if isinstance(degradation, KINDS) else degradation
