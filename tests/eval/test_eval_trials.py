@@ -196,3 +196,23 @@ def test_tuning_items_are_answered_and_called_so(tmp_path):
     both, _ = run_tiny(replace(grid, split="test"), tmp_path / "out", page=False)
     assert {row.split for row in both} == {"test"}
     assert not {row.key for row in both} & {row.key for row in rows}
+
+
+def test_fluency_is_kept_by_a_judge_or_not_at_all(tmp_path, monkeypatch):
+    values = tiny_values(
+        tmp_path, 2, methods=METHODS, tuning={"prompts": 2, "keep": {"nll": 0.0, "f1": 1}}
+    )
+    values["tasks"][0]["metrics"] = ["f1", "nll"]
+    grid = read_grid(values)
+    with pytest.raises(ValueError, match="keeps nll, which needs the fluency judge: pip install"):
+        run_tiny(grid, tmp_path / "out", page=False, fluency=False)
+    monkeypatch.setattr(
+        "aps_eval.judge.FluencyJudge", lambda: lambda texts: [float(len(t)) for t in texts]
+    )
+    _, said = run_tiny(grid, tmp_path / "judged", page=False)
+    (about,) = json.loads((tmp_path / "judged" / "run.json").read_text())
+    rows = read_rows(tmp_path / "judged" / "tuning.jsonl")
+    plain = [len(row.answer) for row in rows if row.method == "plain"]
+    assert all(one["bounds"]["nll"] == sum(plain) / 2 for one in about["tuning"])
+    assert "nll must stay below" in said
+    assert "f1 must stay above" in said
