@@ -91,7 +91,7 @@ class DaleChall:
     range = (-1.0, 1.0)
     differentiable = False
     licence = "MIT (word list in textstat)"
-    steering_beta = 0.1
+    steering_beta = 0.2
 
     def __init__(self) -> None:
         _easy_words()

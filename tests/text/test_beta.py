@@ -61,7 +61,7 @@ def test_the_call_takes_the_rewards_beta_unless_one_is_typed():
     ("name", "beta"),
     [
         ("answer-quality", 0.3),
-        ("dale-chall", 0.1),
+        ("dale-chall", 0.2),
         ("distinctness", 0.1),
         ("flesch", 0.2),
         ("keywords", 0.1),
