@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["FLOATS", "check_tensors", "load_part", "read_sizes", "read_tensors"]
+__all__ = ["FLOATS", "check_tensors", "load_part", "part_config", "read_sizes", "read_tensors"]
 
 C = TypeVar("C")
 N = TypeVar("N", bound="nn.Module")
@@ -130,7 +130,7 @@ def load_part(
     import torch
 
     path = folder / f"{part}.json"
-    config = _config(path, kind)
+    config = part_config(path, kind)
     weights = path.with_suffix(".safetensors")
     if not weights.is_file():
         raise ValueError(f"{weights} is not there; copy it to {path.name}")
@@ -146,8 +146,12 @@ def load_part(
     return model.eval().requires_grad_(False).to(device)
 
 
-def _config(path: Path, kind: type[C]) -> C:
-    """The dataclass in a JSON file."""
+def part_config(path: Path, kind: type[C]) -> C:
+    """The dataclass of a part's sizes in its JSON file.
+
+    Raises:
+        ValueError: no such file, or other fields or values than the dataclass has.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

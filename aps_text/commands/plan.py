@@ -30,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
     add("--tokens", type=int, dest="max_new_tokens", default=argparse.SUPPRESS, metavar="N")
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--image", type=int, metavar="PIXELS", help="plan an image of this size instead of text")
+    add("--tokenizer", metavar="FOLDER", help="MMaDA's image tokenizer, where its sizes are others")
     add("--batch", type=int, default=1, help="answers or images in one pass")
     add("--dtype", choices=sorted(DTYPES), help="default: as it would be loaded")
     add("--load-in-8bit", action="store_true")
@@ -49,7 +50,6 @@ def plan_command(args: argparse.Namespace) -> int:
     from ..core.config import APSConfig
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
-    from ..planning.images import IMAGE_SHAPES
     from ..planning.report import plan
     from ..planning.shape import find_shape
 
@@ -61,10 +61,9 @@ def plan_command(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.model} draws images: give --image with their pixels per side")
     image = image_folder(args.model)
     if image is not None:
-        raise ValueError(
-            f"{args.model!r} is {image.what}; images are planned by published names and --image: "
-            f"{', '.join(IMAGE_SHAPES)}; or by a folder of aMUSEd and --image"
-        )
+        raise ValueError(f"{args.model!r} is {image.what}: give --image with its pixels per side")
+    if args.tokenizer is not None:
+        raise ValueError("--tokenizer is of images: give --image with their pixels per side")
     options = settings_in(args)
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None
@@ -114,19 +113,28 @@ OF_TEXT = {
 def plan_image_command(args: argparse.Namespace) -> int:
     """Make the plan of an image call and print it."""
     from ..core.config import APSConfig
-    from ..planning.image_folders import image_shape_in
+    from ..planning.image_folders import image_model_folder, image_shape_in
     from ..planning.images import ImageCall, find_image_shape, plan_images
 
     for name, usual in OF_TEXT.items():
         if getattr(args, name) != usual:
             raise ValueError(f"--{name.replace('_', '-')} has no use with --image; leave it out")
-    options = {"schedule": "cosine", "steps": 15, **settings_in(args)}
+    options = settings_in(args)
     if "max_new_tokens" in options:
         raise ValueError("--tokens has no use with --image, whose size decides; leave it out")
     preset = "restore" if args.preset in (None, "balanced") else args.preset
-    folder = Path(args.model)
+    folder = image_model_folder(args.model)
+    if folder is not None:
+        own = Path(args.model).is_dir()
+        shape = image_shape_in(folder, args.tokenizer, None if own else args.model)
+    elif args.tokenizer is not None:
+        raise ValueError("--tokenizer goes with a folder of MMaDA; of a name its sizes are known")
+    else:
+        shape = find_image_shape(args.model)
+    if not shape.mini:
+        options = {"schedule": "cosine", "steps": 15, **options}
     call = ImageCall(
-        shape=image_shape_in(folder) if folder.is_dir() else find_image_shape(args.model),
+        shape=shape,
         side=args.image,
         config=APSConfig(preset, **options),
         batch=args.batch,
@@ -170,7 +178,8 @@ def image_text(found: ImagePlan) -> str:
     call, shape = found.call, found.call.shape
     lines = [
         f"{shape.name}: {many(shape.parameters)} parameters, {8 * call.number_bytes}-bit numbers "
-        f"({shape.source}); unverified: nobody has run the published weights",
+        f"({shape.source})"
+        + ("" if shape.mini else "; unverified: nobody has run the published weights"),
         f"{call.batch} x {call.side} x {call.side} pixels, {call.tokens} tokens of {shape.codes}, "
         f"T={call.config.sampler.steps}, M={call.inner_steps}, "
         f"phi = {shape.decoder.width} numbers a token"

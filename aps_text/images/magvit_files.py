@@ -20,7 +20,7 @@ from ..core.codebook import LFQCodebook
 from ..tensor_files import check_tensors, read_tensors
 from .magvit_layers import GROUPS, CoderSizes, Magvit
 
-__all__ = ["FILES", "read_magvit", "sizes_of"]
+__all__ = ["FILES", "read_magvit", "sizes_of", "weight_file"]
 
 FILES = ("pytorch_model.safetensors", "model.safetensors", "diffusion_pytorch_model.safetensors")
 TABLES = "quantize."  # the beginning of the codes' names
@@ -36,7 +36,7 @@ def read_magvit(folder: str | Path, device: torch.device | str, dtype: torch.dty
             contradict each other, numbers that are not finite, or codes in another order.
     """
     folder = Path(folder)
-    stored = read_tensors(_weight_file(folder), TABLES)
+    stored = read_tensors(weight_file(folder), TABLES)
     codes = {key: stored.pop(key) for key in list(stored) if key.startswith(TABLES)}
     name = repr(folder.name)
     sizes = sizes_of({key: tuple(value.shape) for key, value in stored.items()}, name)
@@ -106,7 +106,12 @@ def sizes_of(shapes: Shapes, name: str = "the checkpoint") -> tuple[CoderSizes, 
     return encoder, decoder
 
 
-def _weight_file(folder: Path) -> Path:
+def weight_file(folder: Path) -> Path:
+    """The safetensors file of a folder.
+
+    Raises:
+        ValueError: no folder, or none in it.
+    """
     if not folder.is_dir():
         raise ValueError(
             f"no image tokenizer at {str(folder)!r}: give a folder with {FILES[0]}, e.g. a "

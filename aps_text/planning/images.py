@@ -21,11 +21,13 @@ from typing import Any
 
 from ..core.config import APSConfig
 from ..images.sliced_tokenizer import MOST_CELLS
+from ..models.refused import refuse_known
 from .call import Call, PlannedReward
 from .decoder import DecoderShape
 from .flops import operations
 from .gpus import BANDWIDTH, COMPUTE, GPUS, VOCABULARY_PASSES, Gpu, find_gpu, usable_bytes
 from .memory import workspace
+from .mini_images import MiniDecoderShape, MiniPriorShape
 from .rehearsal import rehearsed
 from .shape import PRESETS, ModelShape
 
@@ -94,12 +96,17 @@ class ImageShape:
     source: str
     trained: int
     parameters: int
-    decoder: DecoderShape
-    prior: ModelShape | UVitShape
+    decoder: DecoderShape | MiniDecoderShape
+    prior: ModelShape | UVitShape | MiniPriorShape
     codes: int = 8192
     around: int = 0
     newlines: bool = False
     stored_bytes: int = 2
+
+    @property
+    def mini(self) -> bool:
+        """Whether it is one of this repository's layout: of one size, and never sliced."""
+        return isinstance(self.decoder, MiniDecoderShape)
 
     def positions(self, tokens: int) -> int:
         """What the prior reads for an image of these tokens, a square."""
@@ -107,7 +114,7 @@ class ImageShape:
 
     def forward(self, tokens: int) -> float:
         """Operations of one pass of the prior on an image of these tokens."""
-        if isinstance(self.prior, UVitShape):
+        if not isinstance(self.prior, ModelShape):
             return self.prior.operations(tokens, self.codes)
         size = self.positions(tokens)
         layer = operations(self.prior, size, size)[0]
@@ -160,18 +167,20 @@ def find_image_shape(name: str) -> ImageShape:
     """The image shape of a preset or a published name.
 
     Raises:
-        ValueError: none of these; a folder, of which nothing is read.
+        ValueError: none of these, or a model that is not supported; a folder, of which
+            `image_folders` reads the sizes.
     """
     if Path(name).is_dir():
-        raise ValueError(
-            f"{name!r} is a folder, and images are planned by published names: "
-            f"{', '.join(IMAGE_SHAPES)}"
-        )
+        raise ValueError(f"{name!r} is a folder; planning.image_folders reads its sizes")
+    refuse_known(name)
     key = name.lower().rstrip("/").rsplit("/", 1)[-1]
     if key in ("mmada", "mmada-8b-base", "mmada-8b-mixcot", "mmada-parallel-m"):
         key = "mmada-8b"
     if key not in IMAGE_SHAPES:
-        raise ValueError(f"no image plan for {name!r}; known: {', '.join(IMAGE_SHAPES)}")
+        raise ValueError(
+            f"no image plan for {name!r}; known: {', '.join(IMAGE_SHAPES)}, the embedded "
+            "mini-garments, and an image model's folder"
+        )
     return IMAGE_SHAPES[key]
 
 
@@ -185,7 +194,7 @@ class ImageCall:
         config: the settings; `adapter` is codes.
         batch: images in one pass, >= 1.
         dtype_bytes: bytes of the prior's numbers; None is as loaded.
-        at_most: pixels whose activations the decoder holds; None is no limit.
+        at_most: pixels whose activations the decoder holds; None is no limit. See `limit`.
 
     Raises:
         ValueError: a value outside its range, or settings of another phi.
@@ -200,6 +209,11 @@ class ImageCall:
 
     def __post_init__(self) -> None:
         factor = self.shape.decoder.factor
+        if self.shape.mini and self.side != self.shape.trained:
+            raise ValueError(
+                f"--image {self.side}: {self.shape.name} has images of {self.shape.trained} pixels "
+                f"a side alone; give --image {self.shape.trained}"
+            )
         if self.side < factor or self.side % factor:
             raise ValueError(
                 f"--image {self.side}: sides are multiples of {factor} pixels, at least {factor}"
@@ -215,6 +229,8 @@ class ImageCall:
                 f"--image {self.side}: {self.shape.name} halves its grid of tokens; sides are "
                 f"multiples of {2 * factor} pixels"
             )
+        if self.shape.mini and self.dtype_bytes not in (None, 4):
+            raise ValueError(f"{self.shape.name} is loaded in float32 alone; leave the dtype out")
         if self.batch < 1:
             raise ValueError(f"batch must be >= 1, got {self.batch}")
         fit = self.config.sampler.fit
@@ -227,6 +243,18 @@ class ImageCall:
     def tokens(self) -> int:
         """L, tokens of an image."""
         return (self.side // self.shape.decoder.factor) ** 2
+
+    @property
+    def limit(self) -> int | None:
+        """Pixels whose activations the decoder holds; None where it holds those of all images."""
+        return None if self.shape.mini else self.at_most
+
+    @property
+    def together(self) -> int:
+        """Images that the decoder has in one slice."""
+        if self.limit is None:
+            return self.batch
+        return max(1, min(self.batch, self.limit // self.side**2))
 
     @property
     def inner_steps(self) -> int:
@@ -257,7 +285,7 @@ class ImagePlan:
         passes: row passes by part.
         flops: operations by part, of the whole call.
         memory: bytes by part, at the worst moment.
-        seconds: estimated, by GPU; only those with enough memory.
+        seconds: estimated, by GPU; only those with enough memory, none for a small model.
         gpu: (GiB of the GPU, GiB usable for tensors); None if none was given.
         fits: whether it fits that GPU.
         paper: seconds and GiB that the paper reports for this size; None for another one.
@@ -282,7 +310,7 @@ class ImagePlan:
                 "tokens": call.tokens,
                 "batch": call.batch,
                 "dtype_bytes": call.number_bytes,
-                "at_most": call.at_most,
+                "at_most": call.limit,
             }
             | call.config.flat(),
             "passes": self.passes,
@@ -310,7 +338,9 @@ def plan_images(call: ImageCall, gpu: str | None = None) -> ImagePlan:
         usable = usable_bytes(size)
         named, fits = (size, usable / 2**30), total <= usable
         shown = [known] if known is not None else [g for g in shown if g.memory == size]
-    seconds = _seconds(call, [g for g in shown if total <= usable_bytes(g.memory)])
+    # A roofline says nothing of networks so small that launching their kernels takes longer.
+    fitting = [] if call.shape.mini else [g for g in shown if total <= usable_bytes(g.memory)]
+    seconds = _seconds(call, fitting)
     paper = PAPER.get(call.side) if call.shape.name.startswith("MMaDA") else None
     return ImagePlan(call, passes, flops, memory, seconds, named, fits, paper)
 
@@ -329,7 +359,7 @@ def _passes(call: ImageCall) -> dict[str, int]:
 def _flops(call: ImageCall) -> dict[str, float]:
     passes = _passes(call)
     work = call.shape.decoder.operations(call.side)
-    again = call.at_most is not None and (call.batch > 1 or call.side**2 > call.at_most)
+    again = call.batch > call.together or (call.limit is not None and call.side**2 > call.limit)
     return {
         "prior": passes["prior"] * call.shape.forward(call.tokens),
         "decoder forward": passes["decoder forward"] * work * (2 if again else 1),
@@ -340,15 +370,14 @@ def _flops(call: ImageCall) -> dict[str, float]:
 def _memory(call: ImageCall) -> dict[str, float]:
     """Bytes by part at the worst moment."""
     shape, e, rows = call.shape, call.number_bytes, call.batch
-    if isinstance(shape.prior, UVitShape):
+    if not isinstance(shape.prior, ModelShape):
         inside = shape.prior.inside(call.tokens) * e
     else:
         inside = workspace(shape.prior, shape.positions(call.tokens), e)
     width = shape.prior.hidden * e * shape.positions(call.tokens)
     state = rows * width * (2 if call.config.model.cfg_scale > 0 else 1)
     moments = rehearsed(call.sampler)
-    together = rows if call.at_most is None else max(1, min(rows, call.at_most // call.side**2))
-    graph = shape.decoder.kept(call.side, call.at_most) * together if call.inner_steps else 0.0
+    graph = shape.decoder.kept(call.side, call.limit) * call.together if call.inner_steps else 0.0
     names = {"reward", "gradient"} & moments.keys()
     inner = max((sum(moments[name]) for name in names), default=0.0)
     trunk = {"distributions": sum(moments["trunk"]), "decoder": 0.0, "workspace": rows * inside}

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from checkpoints_amused import text_config, transformer_config, vqvae_config, write_amused
 from checkpoints_lumina import write_lumina
-from checkpoints_mmada import SIZE, magvit_shapes, write_magvit, write_mmada
+from checkpoints_mmada import SIZE, TEXT_SIZE, magvit_shapes, write_magvit, write_mmada
 from paths import ROOT
+from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from aps_text.cli import main
 from aps_text.core.config import APSConfig
+from aps_text.images.lfq import LFQTokenizer, TokenizerConfig
 from aps_text.images.magvit_files import sizes_of
 from aps_text.images.magvit_layers import Magvit
 from aps_text.models.lumina import SYSTEM
+from aps_text.models.mini_image import MaskedImageModel, PriorConfig
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.planning.image_folders import image_shape_in
 from aps_text.planning.images import (
@@ -231,7 +234,16 @@ def test_the_command(capsys):
         (["--model", "amused-256", "--image", "0"], "--image 0: sides are multiples of 16"),
         (["--model", "mmada-8b", "--image", "100000"], "--image 100000: sides are at most 16000 p"),
         (["--model", "Alpha-VLLM/Lumina-DiMOO"], "draws images: give --image"),
-        (["--model", "mini-garments"], "images are planned by published names and --image"),
+        (["--model", "mini-garments"], "recipes/mini_image: give --image with its pixels per s"),
+        (["--model", "mini-garments", "--image", "64"], "of 32 pixels a side alone; give --image"),
+        (
+            ["--model", "mini-garments", "--image", "32", "--dtype", "float16"],
+            "is loaded in float32 alone",
+        ),
+        (["--model", "mini-garments", "--image", "32", "--tokenizer", "t"], "--tokenizer is of M"),
+        (["--model", "mmada-8b", "--image", "256", "--tokenizer", "t"], "goes with a folder of M"),
+        (["--model", "mmada-8b", "--tokenizer", "t"], "--tokenizer is of images: give --image"),
+        (["--model", "x/MMaDA-Parallel-A", "--image", "256"], "is MMaDA-Parallel-A, which is not"),
         (
             ["--model", "amused-256", "--image", "256", "--reward", "relevance"],
             "--reward has no us",
@@ -289,7 +301,99 @@ def test_a_folder_is_planned_by_its_files(tmp_path, capsys):
     assert main(["plan", "--model", str(folder), "--image", "64", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["call"]["tokens"] == pipe.model.tokens
     assert main(["plan", "--model", str(folder)]) == 2
-    assert "or by a folder of aMUSEd and --image" in capsys.readouterr().err
+    assert "(AmusedPipeline): give --image with its pixels per side" in capsys.readouterr().err
+
+
+def test_a_folder_of_mmada_is_planned_by_its_files(tmp_path, capsys):
+    model, tokenizer = write_mmada(tmp_path / "m"), write_magvit(tmp_path / "t")
+    pipe = RestorationPipeline.from_pretrained(model, tokenizer=tokenizer)
+    found = image_shape_in(model, tokenizer)
+    assert found.parameters == count(pipe.model.prior.text.parts.model)
+    assert found.decoder.parameters == count(pipe.model.tokenizer.net)
+    assert (found.prior.vocab, found.codes, found.trained) == (SIZE, 8192, 64)
+    assert found.positions(16) == IMAGE_SHAPES["mmada-8b"].positions(16)
+    options = ["plan", "--model", str(model), "--image", "64", "--json"]
+    assert main([*options, "--tokenizer", str(tokenizer)]) == 0
+    small = json.loads(capsys.readouterr().out)
+    assert small["call"]["tokens"] == pipe.model.tokens
+    assert main(options) == 0
+    published = json.loads(capsys.readouterr().out)
+    assert published["memory_bytes"]["tokenizer"] == 4 * IMAGE_SHAPES["mmada-8b"].decoder.parameters
+    assert published["memory_bytes"]["tokenizer"] > small["memory_bytes"]["tokenizer"]
+    for side in PAPER:
+        assert main(["plan", "--model", str(model), "--image", str(side)]) == 0
+        out = capsys.readouterr().out
+        assert f"{(side // 16) ** 2} tokens of 8192, T=15, M=5, phi = 13 numbers" in out
+
+
+def test_a_folder_of_lumina_is_planned_by_its_files(tmp_path):
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    folder = write_lumina(tmp_path / "lumina")
+    pipe = RestorationPipeline.from_pretrained(folder, size=64)
+    found = image_shape_in(folder)
+    assert found.parameters == count(pipe.model.prior.text.parts.model)
+    assert found.decoder.parameters == count(pipe.model.tokenizer.net)
+    assert (found.prior.vocab, found.codes, found.newlines) == (SIZE, 8192, True)
+
+
+@pytest.mark.parametrize("refine", [0, 2])
+def test_a_small_model_is_planned_by_its_files(tmp_path, refine):
+    """Operations, kept numbers and passes are those of a tokenizer and a prior of these sizes."""
+    sizes = TokenizerConfig(16, 3, 4, 4, 24, 2, 3, refine)
+    prior = PriorConfig(4, 4, 16, 2, 2, {"class": ["a", "b"]})
+    tokens, net = LFQTokenizer(sizes), MaskedImageModel(prior)
+    for name, config, model in (("tokenizer", sizes, tokens), ("prior", prior, net)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(asdict(config)))
+        save_file(model.state_dict(), tmp_path / f"{name}.safetensors")
+    shape = image_shape_in(tmp_path)
+    assert (shape.parameters, shape.decoder.parameters) == (count(net), count(tokens))
+    assert (shape.codes, shape.trained, shape.decoder.factor) == (16, 16, 4)
+    pipe = RestorationPipeline.from_pretrained(tmp_path)
+    codes = torch.zeros(1, 16, 4, requires_grad=True)
+    weights = {p.untyped_storage()._cdata for p in pipe.model.tokenizer.parameters()}
+    seen, held = {}, []
+
+    def pack(tensor):
+        held.append(tensor)
+        seen[tensor.untyped_storage()._cdata] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    counter = FlopCounterMode(display=False)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), counter:
+        pipe.model.tokenizer.decode(codes)
+    found = sum(size for storage, size in seen.items() if storage not in weights)
+    assert shape.decoder.kept(16, None) == pytest.approx(found, rel=0.01)
+    assert shape.decoder.operations(16) == counter.get_total_flops()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        state = pipe.model.prior(torch.full((1, 16), 16), torch.tensor([[-1]]))
+        pipe.model.prior.head(state[0])
+    assert shape.forward(16) == counter.get_total_flops()
+    cost = pipe(pipe.measure(torch.zeros(2, 3, 16, 16), "sr2"), steps=3, inner_steps=2).cost
+    config = APSConfig("restore", steps=3, inner_steps=2)
+    plan = plan_images(ImageCall(shape=shape, side=16, config=config, batch=2))
+    assert plan.passes == {
+        "prior": cost.denoiser_forwards,
+        "decoder forward": cost.reward_forwards,
+        "decoder backward": cost.reward_backwards,
+    }
+    assert plan.flops["decoder forward"] == plan.flops["decoder backward"]  # never computed again
+    assert plan.memory["decoder"] in (0, 2 * found)
+
+
+def test_the_embedded_model_is_planned_by_its_name(capsys):
+    assert main(["plan", "--model", "mini-garments", "--image", "32", "--gpu", "24GB"]) == 0
+    out = capsys.readouterr().out
+    usual = APSConfig("restore").sampler
+    assert f"64 tokens of 1024, T={usual.steps}, M={usual.fit.inner_steps}, phi = 10" in out
+    assert "unverified" not in out
+    assert "seconds" not in out
+
+
+def test_images_that_fit_one_slice_are_not_computed_again():
+    shape = IMAGE_SHAPES["amused-256"]
+    one, four, five = (plan_images(ImageCall(shape=shape, side=256, batch=n)) for n in (1, 4, 5))
+    assert four.flops["decoder forward"] == 4 * one.flops["decoder forward"]
+    assert five.flops["decoder forward"] == 10 * one.flops["decoder forward"]
 
 
 def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
@@ -297,8 +401,14 @@ def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
         assert main(["plan", "--model", str(folder), "--image", "64"]) == 2
         return capsys.readouterr().err
 
-    assert "is no folder of aMUSEd" in told(write_lumina(tmp_path / "lumina"))
-    assert "is no folder of aMUSEd" in told(tmp_path)
+    assert "is no folder of an image model; planned are folders of MMaDA" in told(tmp_path)
+    assert "is the image tokenizer MAGVIT-v2; planned are" in told(write_magvit(tmp_path / "t"))
+    parallel = write_mmada(tmp_path / "a", architectures=["LLaDAForMultiModalGeneration"])
+    assert "is MMaDA-Parallel-A, which is not supported: it draws an image" in told(parallel)
+    other = write_mmada(tmp_path / "b", codebook_size=4096)
+    assert "has 4096 image tokens, and MAGVIT-v2 as published 8192; name its" in told(other)
+    lumina = write_lumina(tmp_path / "lumina", size=TEXT_SIZE + 7)
+    assert "and the image tokens are 126356 .. 134547" in told(lumina)
     for number, (break_it, says) in enumerate(
         (
             (lambda f: (f / "vqvae/config.json").unlink(), "config.json is not there"),
@@ -323,7 +433,7 @@ def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
 
 def test_a_folder_is_not_planned_by_its_name(tmp_path):
     (tmp_path / "mmada").mkdir()
-    with pytest.raises(ValueError, match="is a folder, and images are planned by published names"):
+    with pytest.raises(ValueError, match=r"is a folder; planning\.image_folders reads its sizes"):
         find_image_shape(str(tmp_path / "mmada"))
 
 
