@@ -60,6 +60,10 @@ FIXED: dict[str, Any] = {
     "include_bias": False,
     "include_qkv_bias": False,
     "attention_layer_norm": False,
+    "layer_norm_with_affine": True,
+    "bias_for_layer_norm": False,
+    "multi_query_attention": False,
+    "rope_full_precision": True,
     "input_emb_norm": False,
     "scale_logits": False,
     "block_group_size": 1,
@@ -93,9 +97,10 @@ def llada_config(checkpoint: Checkpoint, **own: Any) -> Any:
     counts = (*list(SIZES)[:5], "n_kv_heads", "embedding_size", "vocab_size")
     check_sizes(given, counts, checkpoint.name)
     for key, value in FIXED.items():
-        if given.get(key, value) != value:
+        stated = given.get(key, value)
+        if stated != value and not (stated is None and value is False):  # null is False there
             raise ValueError(
-                f"{checkpoint.name!r} sets {key}={given[key]!r}; the published LLaDA models set "
+                f"{checkpoint.name!r} sets {key}={stated!r}; the published LLaDA models set "
                 f"{value!r}, and only that layout is supported"
             )
     fields = {

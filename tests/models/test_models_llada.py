@@ -128,3 +128,30 @@ def test_its_tokenizer_is_read_natively(model):
         "<|start_header_id|>user<|end_header_id|>\n\nWho?<|eot_id|>"
         "<|start_header_id|>assistant<|end_header_id|>\n\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layer_norm_with_affine", False),
+        ("bias_for_layer_norm", True),
+        ("multi_query_attention", True),
+        ("rope_full_precision", False),
+        ("rope_full_precision", None),
+        ("block_type", "sequential"),
+        ("scale_logits", True),
+    ],
+)
+def test_a_field_that_the_published_code_reads_and_llama_does_not_have_is_refused(
+    tmp_path, key, value
+):
+    write_llada(tmp_path, **{key: value})
+    with pytest.raises(ValueError, match=f"sets {key}={value!r}; the published LLaDA models set"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, False])
+def test_a_field_of_the_published_files_may_be_null_where_that_means_false(tmp_path, value):
+    keys = ("bias_for_layer_norm", "multi_query_attention", "include_qkv_bias")
+    write_llada(tmp_path, **dict.fromkeys(keys, value))
+    assert load(tmp_path).name == tmp_path.name
