@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GAIN",
+    "SHOWN",
     "add_image_call",
     "call_options",
     "check_out",
@@ -32,6 +33,9 @@ __all__ = [
     "report",
     "write_all",
 ]
+
+SHOWN = 16
+"""Samples of an image that its row of the sheet shows; all are written to files."""
 
 GAIN = 4
 """Differences are shown at four times their size: 1/4 of the range is white."""
@@ -225,7 +229,8 @@ def report(
             f"{name} {value:.3g}" for name, value in record.items() if isinstance(value, float)
         )
         print(f"{', '.join(record['files'])}  {numbers}".rstrip())
-    print(f"{args.out / 'sheet.png'}: {', '.join(columns)}")
+    more = f" (of {args.samples})" if args.samples > SHOWN else ""
+    print(f"{args.out / 'sheet.png'}: {', '.join(columns)}{more}")
     print(
         f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward, operator "
         f"{cost.reward_forwards} forward {cost.reward_backwards} backward, "

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from .image_files import (
+    SHOWN,
     add_image_call,
     call_options,
     check_out,
@@ -82,14 +83,14 @@ def paint_command(args: argparse.Namespace) -> int:
     write_all(
         args.out,
         dict(zip(names, found.images, strict=True)),
-        [[*shown.values(), *found.images]],
+        [[*shown.values(), *found.images[:SHOWN]]],
     )
     records = [
         {"files": [str(args.out / f"{name}.png")]}
         | {f"log {term}": float(values[index]) for term, values in found.scores.items()}
         for index, name in enumerate(names)
     ]
-    report(args, records, [*shown, *names], found.cost)
+    report(args, records, [*shown, *names[:SHOWN]], found.cost)
     return 0
 
 

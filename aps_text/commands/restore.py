@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .image_files import (
     GAIN,
+    SHOWN,
     add_image_call,
     call_options,
     check_out,
@@ -182,7 +184,8 @@ def names_of(paths: Sequence[str]) -> list[str]:
 
 def columns_of(samples: int, known: bool) -> list[str]:
     """The names of the images in `row_of`."""
-    columns = ["measurement", *(f"sample {draw + 1}" for draw in range(samples))]
+    shown = range(min(samples, SHOWN))
+    columns = ["measurement", *(f"sample {draw + 1}" for draw in shown)]
     columns += ["mean"] if samples > 1 else []
     columns = ["truth", *columns, f"error of the mean x {GAIN}"] if known else columns
     return columns + ([f"spread x {GAIN}"] if samples > 1 else [])
@@ -191,7 +194,7 @@ def columns_of(samples: int, known: bool) -> list[str]:
 def row_of(found: RestorationOutput, index: int, truth: Tensor | None) -> list[Tensor]:
     """An image's row of the sheet; see `columns_of`."""
     mean, several = found.mean[index], found.images.shape[1] > 1
-    row = [found.measurement.y[index], *found.images[index]]
+    row = [found.measurement.y[index], *found.images[index][:SHOWN]]
     row += [mean] if several else []
     if truth is not None:
         row = [truth[index], *row, difference((mean - truth[index]) / 2)]
@@ -205,20 +208,26 @@ def figures(
     judge: AttributeClassifier | None,
 ) -> dict[str, float]:
     """Mean chi2 of the samples; with a truth also the metrics, and PSNR of the samples' mean."""
+    import torch
+
     from ..images.metrics import perceptual, psnr, ssim
 
     record = {"chi2": float(found.chi2[index].mean())}
     if truth is None:
         return record
-    samples = found.images[index]
-    target = truth[index].expand_as(samples)
-    record["PSNR"] = float(psnr(samples, target).mean())
-    if min(target.shape[-2:]) >= 11:
-        record["SSIM"] = float(ssim(samples, target).mean())
+    samples, clean = found.images[index], truth[index : index + 1]
+
+    def mean(metric: Callable[[Tensor, Tensor], Tensor]) -> float:
+        parts = [metric(part, clean.expand_as(part)) for part in samples.split(SHOWN)]
+        return float(torch.cat(parts).mean())
+
+    record["PSNR"] = mean(psnr)
+    if min(clean.shape[-2:]) >= 11:
+        record["SSIM"] = mean(ssim)
     if judge is not None:
-        record["perceptual"] = float(perceptual(samples, target, judge.features).mean())
+        record["perceptual"] = mean(partial(perceptual, features=judge.features))
     if len(samples) > 1:
-        record["PSNR of the mean"] = float(psnr(found.mean[index : index + 1], target[:1]))
+        record["PSNR of the mean"] = float(psnr(found.mean[index : index + 1], clean))
     return record
 
 

@@ -24,7 +24,7 @@ import torch
 from ..tensor_files import FLOATS
 
 __all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "read_headers"]
-__all__ += ["read_json", "stored_dtype"]
+__all__ += ["machine_memory", "read_json", "stored_dtype"]
 
 INDEX = "model.safetensors.index.json"
 LARGEST_JSON = 2**26  # bytes of a configuration
@@ -241,6 +241,14 @@ def check_headers(
             )
 
 
+def machine_memory() -> int | None:
+    """Bytes of this machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # sysconf is not on every system
+        return None
+
+
 def check_memory(headers: Mapping[str, Header], bytes_each: int | None, name: str) -> None:
     """Raise `ValueError` if the weights are larger than this machine's memory.
 
@@ -255,11 +263,8 @@ def check_memory(headers: Mapping[str, Header], bytes_each: int | None, name: st
         for width in header.shape:
             count *= width
         total += count
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # sysconf is not on every system
-        return
-    if total > memory:
+    memory = machine_memory()
+    if memory is not None and total > memory:
         raise ValueError(
             f"{name!r} needs {total / 2**30:.1f} GiB for its weights and this machine has "
             f"{memory / 2**30:.1f} GiB of memory; use a smaller dtype, load_in_8bit, load_in_4bit "

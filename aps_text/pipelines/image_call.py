@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -21,6 +22,7 @@ from ..core.states import StepState
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
+from ..models.checkpoint_files import machine_memory
 from .any_image_model import AnyImageModel, masked_canvas
 from .inputs import as_count, kind_of
 from .progress import progress_bar
@@ -122,12 +124,14 @@ class ImageCall:
 
         Raises:
             TypeError: an `on_step` that cannot be called.
+            ValueError: more samples than this machine has memory for.
         """
         if on_step is not None and not callable(on_step):
             raise TypeError(f"on_step is called as on_step(index, state); got {kind_of(on_step)}")
         device, config, count = model.device, self.config, len(conditions)
         fit = config.sampler.fit
         layers = config.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
+        check_room(model, count, self.samples)
         cost, found = Cost(), []
         pairs = [(row, draw) for row in range(count) for draw in range(self.samples)]
         with progress_bar(len(pairs) * config.sampler.steps, label, progress) as bar:
@@ -151,6 +155,26 @@ class ImageCall:
                         on_step(state.step, state)
                 found.append(z)
         return torch.cat(found).unflatten(0, (count, self.samples)), cost
+
+
+def check_room(model: AnyImageModel, count: int, samples: int) -> None:
+    """Raise `ValueError` if the samples of `count` images are larger than the memory they lie in.
+
+    They are drawn and decoded in batches, and held all: as tokens, as images, and once more while
+    the batches' images are put together.
+    """
+    each = 2 * 4 * math.prod(model.size) + 2 * 8 * model.tokens
+    device = torch.device(model.device)
+    if device.type == "cuda":
+        room: int | None = torch.cuda.get_device_properties(device).total_memory
+    else:
+        room = machine_memory()
+    if room is not None and each * count * samples > room:
+        raise ValueError(
+            f"samples={samples} of {count} image(s) take {each * count * samples / 2**30:.3g} GiB, "
+            f"and there are {room / 2**30:.1f}; ask for at most "
+            f"{max(1, room // (2 * each * count))}, and call again with another seed"
+        )
 
 
 def refuse_text(config: APSConfig) -> None:

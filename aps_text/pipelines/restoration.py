@@ -380,7 +380,8 @@ class RestorationPipeline:
         images = self._decoded(ids.flatten(0, 1))
         with torch.no_grad():
             rows = torch.arange(count).repeat_interleave(samples)
-            chi2 = operator.take(rows).chi2(images)
+            parts = zip(rows.split(self.batch_size), images.split(self.batch_size), strict=True)
+            chi2 = torch.cat([operator.take(row).chi2(image) for row, image in parts])
         return RestorationOutput(
             images.unflatten(0, (count, samples)),
             ids,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -274,3 +275,38 @@ def test_no_input_is_written_over(folder, files, tmp_path, capsys):
     assert run("restore", folder, tmp_path, again) == 0  # the same file once more
     upper = shutil.copy(again, tmp_path / "Y.SAFETENSORS")
     assert run("restore", folder, tmp_path, upper) == 0
+
+
+def test_the_sheet_shows_some_of_many_samples(folder, files, tmp_path, capsys):
+    few = ["--steps", "1", "--method", "plain"]
+    given = ["restore", files / "one.png", "--task", "sr2", "--simulate", "--samples", 19]
+    out = tmp_path / "r"
+    assert main([*map(str, given), "--model", str(folder), "--out", str(out), *few]) == 0
+    shown = capsys.readouterr().out
+    assert "sample 16, mean, error of the mean x 4, spread x 4 (of 19)\n" in shown
+    assert (out / "one-19.png").is_file()
+    sheet = read_image(out / "sheet.png")
+    assert sheet.shape[-1] == (2 + 16 + 3) * (64 + 2) + 2
+    every = torch.cat([read_image(out / f"one-{n + 1}.png", 1) for n in range(19)])
+    truth = read_image(files / "one.png", 1).expand_as(every)
+    found = float(re.search(r"PSNR (\S+)", shown)[1])
+    assert found == pytest.approx(float(psnr(every, truth).mean()), abs=0.1)
+    out = tmp_path / "p"
+    assert (
+        main(["paint", "--samples", "19", "--model", str(folder), "--out", str(out), *few[:2]]) == 0
+    )
+    assert "painted-15, painted-16 (of 19)\n" in capsys.readouterr().out
+    assert (out / "painted-19.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["restore", "paint"])
+def test_more_samples_than_memory_are_refused_before_any_is_drawn(
+    folder, files, tmp_path, capsys, command
+):
+    given = [files / "small.png", "--task", "sr2"] if command == "restore" else []
+    call = [command, *map(str, given), "--samples", str(10**12)]
+    assert main([*call, "--model", str(folder), "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"samples=1000000000000 of 1 image\(s\) take \S+ GiB, and there are", said)
+    assert re.search(r"ask for at most \d+, and call again with another seed", said)
+    assert not list(tmp_path.iterdir())
