@@ -35,8 +35,14 @@ def add_parser(subparsers: Any) -> None:
         description="Writes the images and a contact sheet to --out.",
     )
     add = parser.add_argument
-    add("--reference", metavar="FILE", help="an image whose style the new ones take")
-    add("--reference-mask", metavar="FILE", help="white where the reference counts")
+    add(
+        "--reference",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="images whose style the new ones take; several: near each of them",
+    )
+    add("--reference-mask", metavar="FILE", help="white where the reference counts, of one")
     add(
         "--statistic",
         metavar="NAME",
@@ -58,23 +64,26 @@ def paint_command(args: argparse.Namespace) -> int:
 
     check_flags(args)
     kind = "edited" if args.image else "painted"
-    read = (args.image, args.mask, args.reference, args.reference_mask)
+    read = (args.image, args.mask, *args.reference, args.reference_mask)
     check_out(args.out, [kind], args.samples, read)
     pipe = load_pipeline(args)
-    guided = args.reference is not None or args.image is not None
+    guided = bool(args.reference) or args.image is not None
     options = call_options(args, "aps" if guided else "plain")
     condition = condition_in(args)
     shown: dict[str, Tensor] = {}
-    style, what = None, f"an image of {pipe.model.name}"
-    if args.reference is not None:
-        reference = read_picture(args.reference, pipe.size, what)
-        style = pipe.style(
-            reference,
-            args.statistic or "channels",
-            sigma=args.style_sigma,
-            within=None if args.reference_mask is None else read_mask(args.reference_mask),
+    styles, what = [], f"an image of {pipe.model.name}"
+    for number, file in enumerate(args.reference):
+        reference = read_picture(file, pipe.size, what)
+        styles.append(
+            pipe.style(
+                reference,
+                args.statistic or "channels",
+                sigma=args.style_sigma,
+                within=None if args.reference_mask is None else read_mask(args.reference_mask),
+            )
         )
-        shown["reference"] = reference[0]
+        shown["reference" if len(args.reference) == 1 else f"reference {number + 1}"] = reference[0]
+    style = styles or None
     if args.image is None:
         found = pipe.paint(condition, style=style, **options)
     else:
@@ -102,8 +111,13 @@ def check_flags(args: argparse.Namespace) -> None:
         if args.image is None and getattr(args, flag) not in (None, False):
             raise ValueError(f"--{flag.replace('_', '-')} is of an edit: give --image and --mask")
     for flag in ("statistic", "style_sigma", "reference_mask"):
-        if args.reference is None and getattr(args, flag) is not None:
+        if not args.reference and getattr(args, flag) is not None:
             raise ValueError(f"--{flag.replace('_', '-')} is of a style: give --reference")
+    if args.reference_mask is not None and len(args.reference) > 1:
+        raise ValueError(
+            f"--reference-mask is of one reference, got {len(args.reference)}; in Python "
+            "pipe.style(reference, within=...) makes each with its own"
+        )
 
 
 def edited(

@@ -20,9 +20,10 @@ class RestorationOutput:
     Attributes:
         images: `(B, n, C, H, W)` in [-1, 1], clipped.
         ids: `(B, n, L)` their tokens.
-        chi2: `(B, n)`; see `Measurement.chi2`.
-        measurement: the input.
+        chi2: `(B, n)`; see `Measurement.chi2`; over the entries of all measurements.
+        measurement: the input, with the model's tokenizer.
         cost: of the call.
+        others: the further measurements, where several were given.
     """
 
     images: Tensor
@@ -30,6 +31,7 @@ class RestorationOutput:
     chi2: Tensor
     measurement: Measurement
     cost: Cost
+    others: tuple[Measurement, ...] = ()
 
     @property
     def mean(self) -> Tensor:

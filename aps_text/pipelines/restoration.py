@@ -23,7 +23,7 @@ from torch import Tensor
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.limits import SEEDS, check_number
-from ..core.operator import Operator, ZeroOperator
+from ..core.operator import Operator, ZeroOperator, weighted_sum
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..images.degradation import Degradation
@@ -283,14 +283,24 @@ class RestorationPipeline:
                 f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
             )
 
-    def _style(self, style: Style) -> Style:
-        """The style, of one reference, with this model's tokenizer."""
+    def _style(self, given: Style | Sequence[Style], where: Tensor | None = None) -> Operator:
+        """The sum of styles, each of one reference, with this model's tokenizer, in `where`."""
+        several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+        if not several:
+            raise ValueError("style is an empty list; give None, or a Style of each reference")
+        styles = [self._one_style(style, where) for style in several]
+        return styles[0] if len(styles) == 1 else weighted_sum(*((1.0, style) for style in styles))
+
+    def _one_style(self, style: Style, where: Tensor | None) -> Style:
         if not isinstance(style, Style):
             raise TypeError(
                 f"style is a Style; make one with pipe.style(reference), got {kind_of(style)}"
             )
         if len(style.target) != 1:
-            raise ValueError(f"a style of one reference guides, got one of {len(style.target)}")
+            raise ValueError(
+                f"a style is of one reference here, got one of {len(style.target)}; give a list "
+                "with a Style of each"
+            )
         if style.channels not in (None, self.size[0]):
             raise ValueError(
                 f"the style is of images of {style.channels} channels, and those of "
@@ -302,6 +312,7 @@ class RestorationPipeline:
             target=style.target.to(self.model.device),
             decode=tokenizer.decode,
             codebook=tokenizer.codebook,
+            where=style.where if where is None else where,
         )
 
     def bound(self, measurement: Measurement) -> Measurement:
@@ -324,7 +335,7 @@ class RestorationPipeline:
     @_shielded
     def __call__(
         self,
-        measurement: Measurement,
+        measurement: Measurement | Sequence[Measurement],
         attributes: Condition | Sequence[Condition] | None = None,
         *,
         method: str | Method = "aps",
@@ -338,7 +349,8 @@ class RestorationPipeline:
         """Restore images from a measurement.
 
         Args:
-            measurement: of B images of this model's size.
+            measurement: of B images of this model's size; or several of the same B images, whose
+                densities are multiplied.
             attributes: known attributes of the images by name, one mapping for all or one each; for
                 a model of texts and images, a text or one each.
             method: a name in `methods.registry.IMAGE_METHODS`, or a `Method` object.
@@ -357,16 +369,12 @@ class RestorationPipeline:
             TypeError, ValueError: naming the value and the mend.
         """
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
-        if not isinstance(measurement, Measurement):
-            raise TypeError(
-                "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
-                f"degraded ones); got {kind_of(measurement)}"
-            )
-        count = len(measurement.y)
-        if not count:
-            raise ValueError("the measurement is of no image; give at least one")
+        measured = self._measurements(measurement)
+        count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count)
-        operator = self.bound(measurement)
+        operator = (
+            measured[0] if len(measured) == 1 else weighted_sum(*((1.0, m) for m in measured))
+        )
         ids, cost = call.run(
             self.model,
             operator,
@@ -381,21 +389,41 @@ class RestorationPipeline:
         with torch.no_grad():
             rows = torch.arange(count).repeat_interleave(samples)
             parts = zip(rows.split(self.batch_size), images.split(self.batch_size), strict=True)
-            chi2 = torch.cat([operator.take(row).chi2(image) for row, image in parts])
+            chi2 = torch.cat([_chi2(measured, row, image) for row, image in parts])
         return RestorationOutput(
             images.unflatten(0, (count, samples)),
             ids,
             chi2.view(count, samples),
-            measurement,
+            measured[0],
             cost.stop(ids.device),
+            tuple(measured[1:]),
         )
+
+    def _measurements(self, given: Measurement | Sequence[Measurement]) -> list[Measurement]:
+        """The measurements of the same images, with this model's tokenizer."""
+        several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
+        for one in several:
+            if not isinstance(one, Measurement):
+                raise TypeError(
+                    "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
+                    f"degraded ones); got {kind_of(one)}"
+                )
+        counts = sorted({len(one.y) for one in several})
+        if not several or not counts[0]:
+            raise ValueError("the measurement is of no image; give at least one")
+        if len(counts) > 1:
+            raise ValueError(
+                f"several measurements are of the same images, got some of {counts[0]} and of "
+                f"{counts[-1]}"
+            )
+        return [self.bound(one) for one in several]
 
     @_shielded
     def paint(
         self,
         attributes: Condition | None = None,
         *,
-        style: Style | None = None,
+        style: Style | Sequence[Style] | None = None,
         method: str | Method | None = None,
         samples: int = 1,
         config: APSConfig | None = None,
@@ -407,7 +435,8 @@ class RestorationPipeline:
 
         Args:
             attributes: by name, those left out are free; or a text.
-            style: of one reference; see the method `style`.
+            style: of one reference; see the method `style`. Several are added: the image is to be
+                near each reference.
             method: None is "aps" with a style and "plain" without.
             samples, config, on_step, progress, options: see the call. Candidates are drawn
                 (`candidate="sample"`) unless told otherwise.
@@ -437,7 +466,7 @@ class RestorationPipeline:
         mask: Tensor,
         attributes: Condition | None = None,
         *,
-        style: Style | None = None,
+        style: Style | Sequence[Style] | None = None,
         keep_sigma: float | None = None,
         widen: int = 0,
         pasted: bool = True,
@@ -458,7 +487,7 @@ class RestorationPipeline:
             mask: `(H, W)`, True or 1 where the image may change.
             attributes: of the whole image after the edit, by name, those left out are free; or a
                 text.
-            style: of a reference, for the pixels inside of the mask.
+            style: of a reference, or several, for the pixels inside of the mask.
             keep_sigma: > 0; None is half of the tokenizer's own error on this image outside of the
                 mask, so that an edit changes less there than encoding does; at least 0.01.
             widen: rings of tokens around the mask to draw as well, >= 0; see `images.editing`.
@@ -488,7 +517,7 @@ class RestorationPipeline:
         kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
         operator: Operator = self.bound(kept)
         if style is not None:
-            operator = self.bound(kept) + self._style(style).inside(inside)
+            operator = self.bound(kept) + self._style(style, inside)
         start = ids[0].masked_fill(opened, self.model.mask_id)
         found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
         drawn = self._decoded(found)
@@ -531,6 +560,17 @@ class RestorationPipeline:
 def _wide(images: Tensor) -> Tensor:
     """The images in 32 bits or more: not every degradation is there in 16 on a CPU."""
     return images.float() if images.is_floating_point() and images.itemsize < 4 else images
+
+
+def _chi2(measured: Sequence[Measurement], rows: Tensor, images: Tensor) -> Tensor:
+    """`chi2` of images `(n, C, H, W)` over the entries of all measurements, `(n,)`."""
+    each = [one.take(rows) for one in measured]
+    if len(each) == 1:
+        return each[0].chi2(images)
+    counts = torch.stack([one.counts() for one in each]).double()
+    chi2 = torch.stack([one.chi2(images) for one in each]).double()
+    chi2 = torch.where(counts > 0, chi2, torch.zeros_like(chi2))  # nothing seen explains nothing
+    return ((counts * chi2).sum(0) / counts.sum(0)).float()
 
 
 @torch.no_grad()

@@ -130,6 +130,11 @@ def test_painting_by_class_and_by_style(folder, files, tmp_path, capsys):
     assert main([*args, *style, "--style-sigma", "0.005", *part]) == 0
     other = json.loads(capsys.readouterr().out)
     assert other["images"][0]["log style"] != found["images"][0]["log style"]
+    several = ["--reference", str(files / "one.png"), str(files / "two.png"), *style[2:], "--json"]
+    assert main([*args, *several]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["columns"] == ["reference 1", "reference 2", "painted-1", "painted-2"]
+    assert {"log style", "log style_2"} <= found["images"][0].keys()
 
 
 def test_an_edit_keeps_the_pixels_outside_of_the_mask(folder, files, tmp_path, capsys):
@@ -186,6 +191,11 @@ BAD = [
     ("paint", ("--reference", "small.png"), "is 8 x 8 pixels, and an image of "),
     ("paint", ("--reference", "one.png", "--statistic", "mood"), "statistic is one of channels"),
     ("paint", ("--image", "one.png", "--mask", "grey.png"), "has grey pixels"),
+    (
+        "paint",
+        ("--reference", "one.png", "two.png", "--reference-mask", "mask.png"),
+        "--reference-mask is of one reference, got 2",
+    ),
     ("paint", ("--attribute", "kind=z"), "kind='z' is not one of a, b"),
 ]
 

@@ -159,6 +159,28 @@ def test_a_style_guides_what_is_painted(pipe, pictures):
         )
 
 
+def test_several_references_are_added(pipe, pictures):
+    styles = [pipe.style(picture[None], "gram", sigma=0.01) for picture in pictures[:2]]
+    found = pipe.paint(style=styles, samples=3, **FEW)
+    rows = torch.zeros(3, dtype=torch.long)
+    assert set(found.scores) == {"style", "style_2"}
+    for name, style in zip(("style", "style_2"), styles, strict=True):
+        torch.testing.assert_close(
+            found.scores[name], style.take(rows).log_prob_ids(found.ids).total, rtol=1e-4, atol=1e-3
+        )
+    alone, listed = (pipe.paint(style=one, **FEW) for one in (styles[0], styles[:1]))
+    assert torch.equal(alone.ids, listed.ids)
+    edited = pipe.edit(pictures[0], MASKS[1], style=tuple(styles), **FEW)
+    assert set(edited.scores) == {"kept", "style", "style_2"}
+    inside = styles[1].inside(MASKS[1])
+    torch.testing.assert_close(
+        edited.scores["style_2"], inside.log_prob_ids(edited.ids).total, rtol=1e-4, atol=1e-3
+    )
+    for wrong, says in (([], "an empty list"), ([styles[0], "gram"], "style is a Style")):
+        with pytest.raises((TypeError, ValueError), match=says):
+            pipe.paint(style=wrong, **FEW)
+
+
 def test_a_style_counts_inside_of_an_edit_only(pipe, pictures):
     image, mask = pictures[:1], MASKS[2]
     style = pipe.style(-image, Histogram(), sigma=0.03)
@@ -226,7 +248,7 @@ BAD = [
     (
         lambda p, i: p.paint(style=p.style(i).take(torch.zeros(2).long())),
         ValueError,
-        "one reference guides, got one of 2",
+        "of one reference here, got one of 2; give a list",
     ),
     (lambda p, i: p.style(i[..., :8, :8]), ValueError, r"images \(B, 1, 16, 16\), got"),
     (lambda p, i: p.style(i, "mood"), ValueError, "statistic is one of channels"),

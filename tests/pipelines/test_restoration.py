@@ -59,6 +59,40 @@ def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
     assert float(whole.spread.max()) > 0
 
 
+def test_several_measurements_of_the_same_images_are_all_explained(pipe):
+    clean = torch.linspace(-0.6, 0.6, 2 * 256).view(2, 1, 16, 16)
+    small = pipe.measure(clean, "sr4", sigma=0.05)
+    holes = pipe.measure(clean, "random-inpainting", sigma=0.02, seed=1)
+    found = pipe([small, holes], samples=2, seeds=[3, 4], **FEW)
+    images = found.images.flatten(0, 1)
+    rows = torch.arange(2).repeat_interleave(2)
+    wanted = torch.zeros(4)
+    for one in (small, holes):
+        part = one.take(rows)
+        wanted += part.residual(images).square().flatten(1).sum(1) / one.sigma**2
+    wanted /= small.counts()[rows] + holes.counts()[rows]
+    torch.testing.assert_close(found.chi2.flatten(), wanted, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.measurement.y, small.y)
+    assert [one.sigma for one in found.others] == [0.02]
+    plain = pipe([small, holes], method="plain", samples=2, seeds=[3, 4], steps=4)
+    assert found.chi2.mean() < plain.chi2.mean()
+    alone = pipe(
+        [small.take(torch.tensor([1])), holes.take(torch.tensor([1]))], samples=2, seeds=[4], **FEW
+    )
+    assert torch.equal(alone.ids[0], found.ids[1])
+    same = pipe([small], **FEW)
+    assert torch.equal(same.ids, pipe(small, **FEW).ids)
+    assert same.others == ()
+    assert pipe([small, holes], method="g2d2", steps=2).images.shape == (2, 1, 1, 16, 16)
+    for wrong, says in (
+        ([], "of no image; give at least one"),
+        ([small, holes.take(torch.tensor([0]))], "of the same images, got some of 1 and of 2"),
+        ([small, clean], "made by pipe.measure .* got a?n? ?Tensor"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=says):
+            pipe(wrong, **FEW)
+
+
 @pytest.mark.parametrize("method", ["best-of-n", "svdd", "fk", "ets", "particle-gibbs", "vgb"])
 def test_peers_run_on_the_same_measurement(pipe, measured, method):
     found = pipe(measured, method=method, steps=4)
