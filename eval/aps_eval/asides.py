@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import re
 
-from .numbers import NEAR, as_number, numerals, spoken_numerals
+from .numbers import numerals
+from .numeral import NEAR, as_number
+from .spoken_numbers import spoken_numerals
 
 __all__ = ["HEDGE", "of_dialogue", "said_once", "supposed", "without_references"]
 

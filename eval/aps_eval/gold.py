@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
-from .extraction import number
 from .items import Item
 from .metrics import same_answer
+from .normal_text import normal_text
 from .number_groups import statements
-from .numbers import as_number, normal_text
+from .numeral import as_number
+from .stated_number import number
 
 __all__ = ["agree", "equal", "gold_number", "readable_gold"]
 

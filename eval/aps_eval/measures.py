@@ -36,7 +36,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .extraction import number
 from .gold import agree, equal, gold_number
 from .items import Item
 from .metrics import (
@@ -49,6 +48,7 @@ from .metrics import (
     word_entropy,
 )
 from .numbers import as_number
+from .stated_number import number
 from .subjects import named, whole, words
 
 __all__ = [

@@ -19,7 +19,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from .asides import HEDGE
-from .numbers import NEAR, Numeral, numerals, spoken_numerals
+from .numbers import numerals
+from .numeral import NEAR, Numeral
+from .spoken_numbers import spoken_numerals
 
 __all__ = ["Statement", "spoken_statement", "statements"]
 

@@ -6,8 +6,9 @@ import random
 import re
 
 import pytest
-from aps_eval.extraction import boxed, extract
+from aps_eval.extraction import extract
 from aps_eval.numbers import as_number
+from aps_eval.stated_number import boxed
 
 TABLE = r"""
 \boxed{1\,000}|1000

@@ -1,0 +1,58 @@
+"""What denies an answer.
+
+before a number or a letter   not 5, rather than (A), less than 5      `DENIED`
+before a word                 cannot say yes, it is wrong to say no    `negated`
+behind any answer             (A) is wrong, 5 cannot be                `WRONG`
+"""
+
+from __future__ import annotations
+
+import re
+
+from .numeral import NEAR
+
+__all__ = ["DENIED", "NEGATED", "WRONG", "denied", "negated"]
+
+DENIED = re.compile(
+    r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of|nowhere near|far from"
+    r"|anything but|no longer|(?<!no )(?<!not )"
+    r"(?:less|fewer|more|greater|higher|lower|larger|smaller) than)"
+    r"|n't)\s+"
+    r"(?:(?:a|an|the|just|only|exactly|equal to|be|say|think|believe|claim|sure|certain|that|it"
+    r"|it's|is|answer|option|choice|pick|choose|necessarily|really|simply|clearly)\s+)*[-+€£¥₹(]*$",
+    re.I,
+)
+"""What denies an answer directly behind it (not 5, rather than exactly 5, less than 5)."""
+WRONG = re.compile(
+    r"[)\]\"'}]*\s+(?:(?:is|are|was|were|would be|seems|looks|must be)\s+"
+    r"(?:(?:also|both|all|clearly|obviously|simply|just|definitely|certainly|a|the)\s+)*"
+    r"(?:wrong|incorrect|false|ruled out|not|untrue|impossible|trap|distractor)\b"
+    r"|(?:is|are|was|were|ca|does|could|would)n't\b|cannot be\b|can not be\b)",
+    re.I,
+)
+"""What follows an answer that is denied."""
+_CLAUSE = re.compile(
+    r"[.,;:!?\n=]|\b(?:but|so|because|therefore|hence|thus|then|and|since"
+    r"|yes|no|yeah|nope|true|false)\b"
+)
+NEGATED = re.compile(
+    r"\b(?:not|cannot|never|neither|nor|hardly|unable|refuse[sd]?|rather than|instead of"
+    r"|(?:wrong|incorrect|mistaken?) to)\b|n't\b"
+)
+
+
+def denied(text: str, found: re.Match[str]) -> bool:
+    """Whether "not", "never", "rather than", ... is directly before a match or inside its lead, or
+    "is wrong", "is not", ... directly behind it."""
+    first = next((i for i in range(1, len(found.groups()) + 1) if found[i]), 0)
+    if WRONG.match(text, found.end(first)):
+        return True
+    before = text[max(0, found.start(first) - NEAR) : found.start(first)]
+    if re.search(r"[.!?;]\s+\W*$", before):
+        return False  # it begins a sentence
+    return DENIED.search(re.sub(r"[\s\W]*$", " ", before)) is not None
+
+
+def negated(text: str, at: int) -> bool:
+    """Whether the clause that leads to a word is negated ("cannot say yes")."""
+    return NEGATED.search(_CLAUSE.split(text[max(0, at - NEAR) : at])[-1]) is not None
