@@ -11,6 +11,7 @@ a hedge         5, I think, or 6: what is between the commas parts no alternativ
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 
 from .numbers import numerals
 from .numeral import NEAR, as_number
@@ -102,29 +103,33 @@ def without_references(text: str) -> str:
 def said_once(text: str) -> str:
     """A text in which "5 (five)" and "five (5)" are 5."""
     found = list(re.finditer(r"\s?\(\s*([^()\n]{1,40}?)\s*\)", text))
-    for brackets in reversed(found):
+    if not found:
+        return text
+    every = {True: spoken_numerals(text), False: numerals(text)}
+    kept: list[str] = []
+    done = 0  # up to here, the text is in `kept`
+    for brackets in found:
         inside = brackets[1]
-        start = max(0, brackets.start() - NEAR)
-        before = text[start : brackets.start()]
         digits, words = numerals(inside), spoken_numerals(inside)
-        if digits and not words:
-            earlier = spoken_numerals(before)
-        elif words and not digits:
-            earlier = numerals(before)
-        else:
+        if bool(digits) == bool(words):
             continue
         mine = (digits or words)[0]
-        if not earlier or len(digits or words) > 1 or mine.text is None or mine.start:
+        earlier = every[bool(digits)]
+        at = bisect_right(earlier, brackets.start(), key=lambda one: one.end)
+        if not at or len(digits or words) > 1 or mine.text is None or mine.start:
             continue
-        last = earlier[-1]
-        behind = before[last.end :]
-        if last.text is None or not re.fullmatch(r"(?:\s?[A-Za-z%€£$]{1,14})?", behind):
+        last = earlier[at - 1]
+        if last.text is None or brackets.start() - last.end > 15:
+            continue
+        behind = text[last.end : brackets.start()]
+        if not re.fullmatch(r"(?:\s?[A-Za-z%€£$]{1,14})?", behind):
             continue
         if as_number(last.text) != as_number(mine.text):
             continue
-        said = before[last.start : last.end] if words else inside[mine.start : mine.end]
-        text = text[: start + last.start] + said + behind + text[brackets.end() :]
-    return text
+        said = text[last.start : last.end] if words else inside[mine.start : mine.end]
+        kept += [text[done : last.start], said, behind]
+        done = brackets.end()
+    return "".join([*kept, text[done:]])
 
 
 _SUPPOSED = re.compile(

@@ -15,6 +15,9 @@ from .numeral import as_number
 
 __all__ = ["digit_runs", "power_of"]
 
+LONGEST = 400
+"""Maximal number of characters of a run that is read as one number."""
+
 _WESTERN = r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d?(?:,\d\d)+,\d{3}(?:\.\d+)?"
 _QUOTED = r"[1-9]\d{0,2}(?:(?:'\d{3})+|(?:_\d{3})+)(?:[.,]\d+)?"
 _DOTTED = r"[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+"
@@ -46,7 +49,7 @@ def digit_runs(text: str) -> list[tuple[int, int, str | None]]:
                 if group[2]:
                     break
             if digits != run:
-                found.append((start, end, digits))
+                found.append((start, end, digits if len(digits) <= LONGEST else None))
                 continue
         plain = _plain(run)
         if re.fullmatch(r"\d+,\d+", run) and re.fullmatch(
@@ -91,6 +94,8 @@ def digit_runs(text: str) -> list[tuple[int, int, str | None]]:
 
 def _plain(run: str) -> str | None:
     """A run of digits and signs as a number, `1,2,3` as it is, or None."""
+    if len(run) > LONGEST:
+        return None
     number, mark, power = run.partition("e") if "e" in run else run.partition("E")
     if mark:
         plain = _plain(number)
@@ -122,11 +127,8 @@ def _plain(run: str) -> str | None:
 
 def power_of(plain: str, power: int) -> str | None:
     """The power in plain notation (`2^3` as 8); None if it is very long."""
-    try:
-        base = Fraction(plain)
-    except (ValueError, ZeroDivisionError):
-        return None
-    if abs(power) > 100 or (base == 0 and power < 0):
+    base = as_number(plain)
+    if base is None or abs(power) > 100 or (base == 0 and power < 0):
         return None
     value = base**power
     size = max(value.numerator.bit_length(), value.denominator.bit_length())

@@ -42,6 +42,9 @@ RULES = 2
 version is read and measured again from its text; `tests/eval/test_eval_rules.py` fails when what is
 read changes and this does not."""
 
+_BLANK = re.compile(r"(?<=\s{8})(\s+)")
+"""White space beyond eight characters, which says no more than these."""
+
 
 def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = ()) -> str | None:
     """The final answer in the text `answer`, by the rule `how`; None if there is none."""
@@ -50,6 +53,7 @@ def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = 
         groups = [found[-1].groupdict().get("found"), *found[-1].groups()] if found else []
         return next((one.strip() for one in groups if one is not None), None)
     if how != "text":
+        answer = _BLANK.sub(lambda run: "\n" if "\n" in run[1] else "", answer)
         label = "Answer: " if how == "choice" else ""
         answer = of_dialogue(answer, label, asked=how in ("yes_no", "boolean"))
     return EXTRACTIONS[how](answer, choices)

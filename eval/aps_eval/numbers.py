@@ -55,7 +55,7 @@ __all__ = [
 ]
 
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
-_POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d+)\s?[)}]|([-+]?\d+))(?![\d.^]*[\d^])")
+_POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d{1,9})\s?[)}]|([-+]?\d{1,9}))(?!\.*[\d^])")
 _GOES_ON = re.compile(
     r"\s(?:thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths)\b|"
     r"\.?\(\d+\)|h\d|[\u0304\u0305]|\s(?:squared|cubed|factorial)\b(?!\s(?:[ck]?m|met|f[eo]{1,2}t|inch))|"
@@ -63,7 +63,7 @@ _GOES_ON = re.compile(
     r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
 )
 """What follows digits that are no number of their own: a part, a period, a power, a variable."""
-_SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d+)[)}]?")
+_SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d{1,9})(?!\d)[)}]?")
 _SCALE = re.compile(
     rf"\s?\{{?\s({'|'.join([*SCALES, *OTHER_SCALES])})\b|\s?([{''.join(EASTERN_SCALES)}])", re.I
 )
@@ -91,12 +91,15 @@ def numerals(text: str) -> list[Numeral]:
     """The numerals of a text from `normal_text`, in order, including those that are no number."""
     parts = digit_runs(text)
     dates = [date.span() for date in _DATE.finditer(text)]
+    date = 0
     found: list[Numeral] = []
     at = 0
     while at < len(parts):
         start, end, plain = parts[at]
         at += 1
-        if any(first <= start < last for first, last in dates):
+        while date < len(dates) and dates[date][1] <= start:
+            date += 1
+        if date < len(dates) and dates[date][0] <= start:
             plain = None
         if plain is not None and "," in plain:  # a list
             for one in re.finditer(r"\d+(?:\.\d+)?", text[start:end]):

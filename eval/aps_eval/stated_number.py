@@ -49,7 +49,7 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
         for match in reversed(list(re.finditer(lead, text, flags=re.I))):
             line = text[match.end() : match.end() + BEHIND].split("\n")[0]
             said = line if lead != LEAD else clause(line)
-            if re.fullmatch(r"[\s\W]*[\d.,]+[\s\W]*\?.*", line, re.S):
+            if re.match(r"\W*\d(?:[\d.,]*\d)?\W*\?", line):
                 continue  # the answer is 5? No
             if supposed(text, match.start()):
                 continue
@@ -78,7 +78,7 @@ def in_box(content: str) -> tuple[str | None] | None:
     """A tuple of the number in a box; None if there is none, and `(None,)` if more than the number,
     an unknown before it and its unit is there (2x, 5i, \\pi/2)."""
     if re.search(
-        r"\d\s*!|\\\{.*,.*\\\}|(?:[,;]|\b(?:or|and)\b).*=", content
+        r"\d\s*!|\\\{[^,\n]*,.*\\\}|(?:[,;]|\b(?:or|and)\b).*=", content
     ):  # a factorial, a set, two unknowns
         return (None,)
     found = _stated(normal_text(re.sub(r"^\s*[-−]\s+", "-", content.replace("~", " "))))
@@ -122,17 +122,20 @@ def _is_unit(before: str, behind: str) -> bool:
 
 
 def boxed(text: str) -> list[str]:
-    """The contents of every `\\boxed{...}` (`\\fbox`, `\\boxed 5`), with balanced braces."""
+    """The contents of every `\\boxed{...}` (`\\fbox`, `\\boxed 5`), with balanced braces.
+
+    Longer contents than `BEHIND` characters are left out.
+    """
     found: list[tuple[int, str]] = []
     opened: list[int | None] = []  # the start of a box; None for any other brace
     for match in re.finditer(r"\\f?boxed?\s*(?:(\{)|([^\s{}]+))|([{}])", text):
         if match[2]:
-            found.append((match.start(), match[2].rstrip("$")))
+            found.append((match.start(), match[2][: BEHIND + 1].rstrip("$")))
         elif match[1] or match[3] == "{":
             opened.append(match.end() if match[1] else None)
         elif opened and (begin := opened.pop()) is not None:
-            found.append((begin, text[begin : match.start()]))
-    return [content for _, content in sorted(found)]
+            found.append((begin, text[begin : min(match.start(), begin + BEHIND + 1)]))
+    return [content for _, content in sorted(found) if len(content) <= BEHIND]
 
 
 def _stated(text: str) -> tuple[str | None] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from .answer_leads import LEAD, QUESTION, asserted
+from .answer_leads import LEAD, asserted, questions
 from .asides import HEDGE, supposed
 from .denials import NEGATED, WRONG, negated
 from .joined_answers import ALSO
@@ -52,9 +52,10 @@ def _word_pattern(words: Mapping[str, str]) -> str:
 
 def _asked(text: str, words: Mapping[str, str]) -> str | None:
     """The word that the last question names ("is it true?"); None if several or negated."""
-    questions = QUESTION.findall(text)
-    found = re.findall(r"(?<!\w)" + _word_pattern(words), questions[-1]) if questions else []
-    return words[found[0]] if len(found) == 1 and not NEGATED.search(questions[-1]) else None
+    asked = questions(text)
+    last = text[slice(*asked[-1])] if asked else ""
+    found = re.findall(r"(?<!\w)" + _word_pattern(words), last)
+    return words[found[0]] if len(found) == 1 and not NEGATED.search(last) else None
 
 
 def _either(
@@ -99,6 +100,6 @@ def _one_of(
     ]
     if not meant:
         return None
-    both = rf"(?<!\w){any_word}\W*?{HEDGE}?{ALSO}(?:not\b\s*|also\s*|\W)*{any_word}"
+    both = rf"(?<!\w){any_word}\W{{0,9}}?{HEDGE}?{ALSO}(?:not\b\s*|also\s*|\W){{0,9}}{any_word}"
     pair = any(m.start() <= meant[-1].start(1) < m.end() for m in re.finditer(both, text))
     return None if pair else words[meant[-1][1]]
