@@ -5,6 +5,7 @@ a reference     as shown in (2), by step 2, (see 2), 5 [2]: left out
 an aside        The answer is, as we saw, 5: what is between the commas is left out
 twice           5 (five), five (5): said once, in digits
 a supposition   "If the answer is 6", "suppose (A) is right": states nothing (`supposed`)
+a condition     "Only if x = 2 is it 5", "If (B) is wrong, (A)": states nothing (`conditional`)
 a hedge         5, I think, or 6: what is between the commas parts no alternatives (`HEDGE`)
 """
 
@@ -17,7 +18,7 @@ from .numbers import numerals
 from .numeral import NEAR, as_number
 from .spoken_numbers import spoken_numerals
 
-__all__ = ["HEDGE", "of_dialogue", "said_once", "supposed", "without_references"]
+__all__ = ["HEDGE", "conditional", "of_dialogue", "said_once", "supposed", "without_references"]
 
 HEDGE = (
     r"(?i:\s*[,(–-]\s*(?:(?:and|but)\s+)?(?:(?:I|we|you)(?:\s+|'d\s+|'m\s+)"
@@ -141,6 +142,29 @@ _SUPPOSED = re.compile(
 )
 
 
+_ENDS = r"[;!?\n]|\.(?=\s|$)|\b(?:so|but|therefore|hence|thus|however)\b"
+_CONDITION = re.compile(
+    r"(?:(?:(?<=[.!?;:\n])|^)\W{0,9}(?:(?:so|but|and|well|hmm|now)\b,?\s*)?"
+    r"only\s+(?:if|when|where|for|then|in\s+case|once|unless)\b"
+    r"|(?<!even )\b(?:if|in case|unless|supposing|assuming)\b(?!\s+(?:I|we)\b)"
+    r"(?:(?!\bthen\b)[^,.;:!?\n]){0,60}?(?<!not )(?<!n't )"
+    r"\b(?:wrong|incorrect|false|untrue|ruled out|impossible|not (?:right|correct|true|it))\b"
+    r"|(?<!even )\bif\s+(?:(?:it|that|this|the answer)\s*(?:is|was|'s)?\s*)?(?:not|isn't|wasn't)\s+"
+    r"(?:option\s+)?[(\[\"']*(?:(?-i:[A-Z])|[-$]?\d[\d.,]*|yes|no|true|false)\b)"
+    rf"(?:(?!{_ENDS})[^\n])*$",
+    re.I,
+)
+
+
+def conditional(text: str, at: int) -> bool:
+    """Whether what is said from `at` on holds only where something else does.
+
+    That is a sentence of "only if", and what is behind "if ... is wrong" or "if not ...".
+    """
+    return _CONDITION.search(text, max(0, at - 4 * NEAR), at) is not None
+
+
 def supposed(text: str, at: int) -> bool:
-    """Whether what is said from `at` on is in a clause of "if", "whether" or "suppose"."""
-    return _SUPPOSED.search(text[max(0, at - 2 * NEAR) : at]) is not None
+    """Whether what is said from `at` on is in a clause of "if", "whether" or "suppose", or
+    `conditional`."""
+    return conditional(text, at) or _SUPPOSED.search(text[max(0, at - 2 * NEAR) : at]) is not None

@@ -24,7 +24,8 @@ DENIED = re.compile(
 )
 """What denies an answer directly behind it (not 5, rather than exactly 5, less than 5)."""
 WRONG = re.compile(
-    r"[)\]\"'}]*\s+(?:(?:is|are|was|were|would be|seems|looks|must be)\s+"
+    r"[)\]\"'}]*\s+(?:(?:is|are|was|were|would be|seems|looks|must be"
+    r"|turns? out(?: to be)?|proves?(?: to be)?)\s+"
     r"(?:(?:also|both|all|clearly|obviously|simply|just|definitely|certainly|a|the)\s+)*"
     r"(?:wrong|incorrect|false|ruled out|not|untrue|impossible|trap|distractor)\b"
     r"|(?:is|are|was|were|ca|does|could|would)n't\b|cannot be\b|can not be\b)",

@@ -12,11 +12,11 @@ An equation after "the answer is" gives its last side that is a single number (`
 is denied ("not 5 but 6", "cannot say yes", "not (A)", "(A) is wrong") and what is only asked ("Is
 it 5? No", "The answer is 5? No") is skipped; the options repeated from a question ("(A) cat (B)
 dog") choose none; yes and no answer a question that names an answer (`boolean`: "Is it true? No"
-is false). What is only supposed ("if the answer is 6"), references ("as shown in (2)") and the
-question of a dialogue ("Q: which? A: B") are left out, see `asides`. "No" before a noun ("no
-doubt") is no answer. Several answers together are none: "5 or 6", "between 3 and 5", "1,2,3", "2+3"
-without its result, "A, B", "yes and no". A box holds a number and its unit, or none (2x, 5i). See
-`number_groups`.
+is false). What is only supposed ("if the answer is 6") or holds under a condition alone ("if (B)
+is wrong, (A)"), references ("as shown in (2)") and the question of a dialogue ("Q: which? A: B")
+are left out, see `asides`. "No" before a noun ("no doubt") is no answer. Several answers together
+are none: "5 or 6", "between 3 and 5", "1,2,3", "2+3" and "2(3)" without their result, "A, B", "yes
+and no". A box holds a number and its unit, or none (2x, 5i). See `number_groups`.
 
 All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
 something.
@@ -37,7 +37,7 @@ from .truth_words import boolean, yes_no
 
 __all__ = ["EXTRACTIONS", "RULES", "check_extraction", "extract", "number"]
 
-RULES = 2
+RULES = 3
 """The version of the rules by which answers are read and measured. A row that was read by an older
 version is read and measured again from its text; `tests/eval/test_eval_rules.py` fails when what is
 read changes and this does not."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from .answer_leads import BEHIND, LEAD, clause
-from .asides import HEDGE, supposed
+from .asides import HEDGE, conditional, supposed
 from .denials import denied
 from .joined_answers import OTHER
 from .numeral import NEAR
@@ -66,6 +66,7 @@ def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
     every = _mentions(text, choices)
     no = [
         denied(text, found)
+        or conditional(text, found.start())
         or _NO.search(text[max(0, found.start() - NEAR) : found.start()]) is not None
         for found, _ in every
     ]

@@ -4,7 +4,7 @@
     range         3 to 5, between 3 and 5, 5%-10%, $5 - $10, 3 < x < 5     undecided
     alternatives  5 or 6, 5 kg or 6 kg, 5 vs 6                              undecided
     list          1,2,3  1, 2 and 3  5 and 6                                undecided
-    expression    2+3, 10 - 3, 2 * x, (2)(3), 2 plus 3, 5 out of 6          undecided
+    expression    2+3, 10 - 3, 2 * x, 2(3), (2)(3), 2 plus 3, 5 out of 6          undecided
     measure       1 hour 30 minutes, 6 ft 2 in, 5 dollars and 30 cents      undecided
 
 Numbers in words are read by the same rules (`three or four`). An undecided group has no text.
@@ -73,6 +73,10 @@ _OPERATOR = re.compile(
     rf"|\s*[)\]]\s*[(\[]\s*[-+]?",
     re.I,
 )
+_TIMES = re.compile(r"[A-Za-z]?\(\s*[-+]?|\)")
+"""A bracket that touches both of its factors, 2(3) or (2)3."""
+_FACTOR = re.compile(r"[\s\d.,+*/^×·÷√-]*(?:[a-z][\s\d.,+*/^×·÷√-]+)*\)")
+"""What may follow the first number of a factor in brackets."""
 _SMALLER = (  # a measure in two units: the larger, the smaller
     (r"h(?:ou)?rs?|h", r"m(?:in(?:ute)?s?)?"),
     (r"m(?:in(?:ute)?s?)?", r"s(?:ec(?:ond)?s?)?"),
@@ -188,6 +192,10 @@ def _joined(text: str, group: Sequence[Numeral], other: Numeral) -> str:
     if one.in_words != other.in_words:
         return ""
     if _OPERATOR.fullmatch(between):
+        return "expression"
+    if _TIMES.fullmatch(between) and (
+        _FACTOR.match(behind) if between != ")" else re.search(r"(?:^|\W)\(\s*[-+]?$", before)
+    ):
         return "expression"
     if one.text is None or other.text is None or not _LIST.fullmatch(between):
         return ""

@@ -10,10 +10,10 @@ import re
 from collections.abc import Sequence
 
 from .answer_leads import BEHIND, LEAD, asserted, clause
-from .asides import said_once, supposed, without_references
+from .asides import conditional, said_once, supposed, without_references
 from .denials import WRONG
 from .normal_text import normal_text
-from .number_groups import spoken_statement, statements
+from .number_groups import Statement, spoken_statement, statements
 from .number_words import NUMBER_WORDS
 from .numeral import NEAR
 
@@ -59,11 +59,7 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
     meant = [
         one
         for one in every
-        if (one.text is not None or one.undecided)
-        and not (
-            re.search(LEAD + r"\W*$", text[max(0, one.start - NEAR) : one.start])
-            and supposed(text, one.start)
-        )
+        if (one.text is not None or one.undecided) and not _only_supposed(text, one)
     ]
     if not meant:
         return None
@@ -72,6 +68,20 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
         between = text[meant[-2].end : last.start]
         return meant[-2].text if re.fullmatch(r"\s*[=≈]\s*[-+]?", between) else None
     return last.text
+
+
+def _only_supposed(text: str, one: Statement) -> bool:
+    """Whether a number is in a condition, or in a supposition before or as its answer."""
+    if conditional(text, one.start):
+        return True
+    if not supposed(text, one.start):
+        return False
+    before = text[max(0, one.start - NEAR) : one.start]
+    behind = text[one.end : one.end + 2 * NEAR]  # if x = 2 the answer is 5
+    return (
+        re.search(LEAD + r"\W*$", before) is not None
+        or re.match(r"[^\n,;:!?.]*?" + LEAD, behind, re.I) is not None
+    )
 
 
 def in_box(content: str) -> tuple[str | None] | None:

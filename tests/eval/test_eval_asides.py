@@ -40,7 +40,7 @@ def test_of_a_dialogue_the_first_answer_counts(how, answer, found):
         ("number", "Suppose x = 3, then x + 1 = 4", "4"),
         ("number", "The answer is 5 if we round, 4 otherwise", "5"),
         ("choice", "If the answer is A, nothing fits; but it is (B)", "B"),
-        ("choice", "If (B) is wrong then (A)", "A"),
+        ("choice", "If (B) is wrong then (A)", None),
         ("choice", "A, if B is wrong", "A"),
         ("yes_no", "If the answer is yes, it sinks. It is no.", "no"),
         ("choice", "If I had to choose I would say B", "B"),

@@ -20,7 +20,15 @@ SAID = [
     *("Is it {}? No", "So {}, by step 2.", "{} is wrong", "both {} and B", "no {}", "**{}**"),
     *("between {} and 9", "The answer is, as in (2), {}", "I choose {}", "as {} = 8", "-{}"),
     *("{}\nbecause of that", "probably {}", "either {} or not", "{}, not 4", "the {} of 3"),
-    *("x = {}", '"{}"', "({})"),
+    *(
+        "x = {}",
+        '"{}"',
+        "({})",
+        "If {} is wrong, (B)",
+        "If not 7, {}",
+        "Only if x is it {}",
+        "2({})",
+    ),
 ]
 ANSWERS = [
     *("5", "B", "(B)", "yes", "no", "true", "False", "cat", "a dog", "1,234.5", "3/4", "five"),
@@ -30,6 +38,7 @@ ANSWERS = [
 ]
 READ = {
     2: "03ade7c6cabf72bc8d15d063db93d80bfdeebdf8d3c583cc36b0ef89e9a0ff14",
+    3: "a617735ac6ef8cf3fa9ebd8b431fb1c7d05c0709190808fd0218f9818c900b9f",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""
