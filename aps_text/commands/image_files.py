@@ -180,14 +180,15 @@ def read_picture(
     Raises:
         ValueError: other sides, or colours where grey is expected; names both sizes.
     """
-    from ..images.files import read_image
+    from ..images.files import read_image, sides_of
 
     channels, high, wide = size
-    image = read_image(path, 3)
-    if tuple(image.shape[-2:]) != (high, wide):
+    sides = sides_of(path)  # before the pixels of a large photograph take memory
+    image = read_image(path, 3) if sorted(sides) == sorted((high, wide)) else None
+    tall, broad = sides if image is None else image.shape[-2:]
+    if image is None or (tall, broad) != (high, wide):
         raise ValueError(
-            f"{path} is {image.shape[-1]} x {image.shape[-2]} pixels, and {what} is {wide} x "
-            f"{high}; {mend}"
+            f"{path} is {broad} x {tall} pixels, and {what} is {wide} x {high}; {mend}"
         )
     if channels == 3:
         return image

@@ -199,7 +199,10 @@ class Grayscale(Everywhere):
         """See `Degradation.__call__`."""
         check_images(x)
         if x.shape[1] != 3:
-            raise ValueError(f"grayscale takes images of 3 channels, got {x.shape[1]}")
+            raise ValueError(
+                f"grayscale takes images of 3 channels, got {x.shape[1]}; a model of grey images "
+                "has no colours to restore"
+            )
         weights = x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
         return (x * weights).sum(1, keepdim=True)
 

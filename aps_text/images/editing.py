@@ -8,6 +8,8 @@ picture, and may open the neighbours (`widen`), which can then make up for it.
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -64,11 +66,11 @@ def tokens_of_mask(mask: Tensor, grid: int, widen: int = 0) -> Tensor:
     high, wide = mask.shape
     if high % grid or wide % grid:
         raise ValueError(f"a mask of {high} x {wide} pixels has no {grid} x {grid} cells")
-    if isinstance(widen, bool) or not isinstance(widen, int) or widen < 0:
+    if isinstance(widen, bool) or not isinstance(widen, Integral) or widen < 0:
         raise ValueError(f"widen is a whole number of tokens >= 0, got {widen!r}")
     cells = F.max_pool2d(mask[None, None].float(), (high // grid, wide // grid))
     if widen:
-        widen = min(widen, grid)
+        widen = min(int(widen), grid)
         cells = F.max_pool2d(cells, 2 * widen + 1, stride=1, padding=widen)
     return cells.flatten() > 0
 

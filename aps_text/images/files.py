@@ -11,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["contact_sheet", "read_image", "read_mask", "square", "write_image"]
+__all__ = ["contact_sheet", "read_image", "read_mask", "sides_of", "square", "write_image"]
+
+ORIENTATION, ASIDE = 0x0112, (5, 6, 7, 8)
+"""EXIF's number of the orientation, and the orientations that swap height and width."""
 
 
 def _pillow() -> Any:
@@ -82,7 +85,20 @@ def read_mask(path: str | Path) -> Tensor:
     return values == 255
 
 
-def _opened(path: str | Path) -> Any:
+def sides_of(path: str | Path) -> tuple[int, int]:
+    """Height and width of an image file, by its header: its pixels are not read.
+
+    They are those of `read_image`, but may be swapped in a TIFF that is to be turned.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_image`.
+    """
+    high, wide = _opened(path, pixels=False)
+    return int(high), int(wide)
+
+
+def _opened(path: str | Path, pixels: bool = True) -> Any:
+    """The image, turned; without its pixels its height and width."""
     module = _pillow()
     from PIL import ImageOps, UnidentifiedImageError
 
@@ -92,12 +108,21 @@ def _opened(path: str | Path) -> Any:
     try:
         # A path is mapped into memory, where Pillow 12.3 garbles grey TIFFs that are turned.
         with path.open("rb") as file, module.open(file) as image:
+            if not pixels:
+                # Pillow has turned the size of a TIFF already, since 11.3.
+                aside = image.format != "TIFF" and image.getexif().get(ORIENTATION) in ASIDE
+                return image.size if aside else image.size[::-1]
             wide = any(map(_is_wide, image.tile))  # loading drops the tiles
             frames, kind = getattr(image, "n_frames", 1), image.format
             image.load()
             turned = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} cannot be read as an image: of no format known here") from error
+    except module.DecompressionBombError as error:
+        raise ValueError(
+            f"{path} has more than {2 * module.MAX_IMAGE_PIXELS} pixels, the most that are read; "
+            "crop or resize it"
+        ) from error
     except Exception as error:  # Pillow's own errors, and those of its decoders
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
     if frames > 1 and kind != "MPO":  # a photograph with a preview of itself

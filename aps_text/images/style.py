@@ -80,11 +80,16 @@ class Style(Arithmetic):
         """
         check_images(references)
         if within is not None and (
-            within.dtype != torch.bool or within.shape != references.shape[-2:] or not within.any()
+            within.dtype != torch.bool or within.shape != references.shape[-2:]
         ):
             raise ValueError(
-                f"within is bool like the references, {tuple(references.shape[-2:])}, and not "
-                f"False everywhere; got {tuple(within.shape)} {within.dtype}"
+                f"within is bool like the references, {tuple(references.shape[-2:])}; got "
+                f"{tuple(within.shape)} {within.dtype}"
+            )
+        if within is not None and not bool(within.any()):
+            raise ValueError(
+                "within is False everywhere (a mask that is black everywhere); mark the pixels of "
+                "the reference that count"
             )
         with torch.no_grad():
             target = statistic(references, within)

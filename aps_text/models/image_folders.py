@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["EMBEDDED", "ImageFolder", "image_folder", "lenient_json"]
+__all__ = ["EMBEDDED", "ImageFolder", "image_folder", "lenient_json", "mini_folder"]
 
 EMBEDDED = Path(__file__).parent.parent / "weights" / "mini_image"
 """The image models in the package, a folder each; `mini-NAME` loads the one in NAME."""
@@ -59,6 +59,16 @@ def image_folder(name: str | Path, folder: Path | None = None) -> ImageFolder | 
     if isinstance(part, str) and (folder.parent / INDEX).is_file():
         what = f"a part of an image model in diffusers' layout ({part})"
         return ImageFolder(what, _loaded_by(str(Path(given).parent)))
+    return None
+
+
+def mini_folder(name: str | Path) -> Path | None:
+    """The folder of a small model in the layout of recipes/mini_image, also of an embedded one by
+    its name; None for anything else."""
+    embedded = EMBEDDED / str(name).removeprefix("mini-")
+    for folder in (Path(name), *([embedded] if str(name).startswith("mini-") else [])):
+        if (folder / "prior.json").is_file() and (folder / "tokenizer.json").is_file():
+            return folder
     return None
 
 

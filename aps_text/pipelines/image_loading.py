@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ..models.diffusers_files import INDEX
+from ..models.image_folders import mini_folder
 from ..models.refused import refuse_known
 from ..models.search import download
 from .any_image_model import AnyImageModel
@@ -64,6 +65,11 @@ def load_any(
                 f"{', '.join(key for key in known if key not in ('name', 'device'))}"
             )
         return load_diffusers_image_model(name, device=device, **options)
+    if options and mini_folder(name) is not None:
+        raise TypeError(
+            f"{', '.join(options)}: no option of {str(name)!r}, which has one size and is loaded "
+            "in float32; leave it out"
+        )
     if options:
         raise TypeError(
             f"{', '.join(options)}: options of a model with a separate image tokenizer; give "

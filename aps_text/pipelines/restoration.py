@@ -12,6 +12,7 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from ..core.states import StepState
 from ..images.degradation import Degradation
 from ..images.degradations import Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
-from ..images.measurement import Measurement
+from ..images.measurement import SIGMAS, Measurement
 from ..images.style import Style
 from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
 from ..images.tasks import TASKS, make_task
@@ -46,6 +47,8 @@ from .model_names import refuse_name
 from .surroundings import ordinary_surroundings
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -249,6 +252,9 @@ class RestorationPipeline:
             )
         if images.is_complex():
             raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
+        if images.layout != torch.strided or images.is_meta:
+            kind = "meta" if images.is_meta else images.layout
+            raise TypeError(f"images are a dense tensor with numbers in it, got a {kind} one")
         images = images.detach()
         low, high = float(images.min()), float(images.max())
         if not (low >= -1 - SLACK and high <= 1 + SLACK):
@@ -258,6 +264,13 @@ class RestorationPipeline:
             )
         if not images.is_floating_point():
             raise TypeError(f"images are floating in [-1, 1], got {images.dtype}; use x.float()")
+        if low >= 0 and high > low:
+            log.warning(
+                "no pixel is below 0 (they are %.4g to %.4g), and images are in [-1, 1]; if these "
+                "are from 0 to 1: 2 * x - 1",
+                low,
+                high,
+            )
         images = _wide(images)
         return images.clone() if images.is_inference() else images
 
@@ -505,6 +518,8 @@ class RestorationPipeline:
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
         call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
+        if keep_sigma is not None:
+            check_number("keep_sigma", keep_sigma, SIGMAS)
         inside = as_mask(mask, self.size[1:])
         tokenizer, device = self.model.tokenizer, self.model.device
         image, inside = image.to(device), inside.to(device)

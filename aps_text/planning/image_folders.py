@@ -18,7 +18,7 @@ from ..images.lfq import TokenizerConfig
 from ..images.magvit_files import sizes_of, weight_file
 from ..models.checkpoint_files import check_sizes, read_headers, read_json
 from ..models.diffusers_files import WEIGHTS, pipeline_class
-from ..models.image_folders import EMBEDDED, image_folder
+from ..models.image_folders import image_folder, mini_folder
 from ..models.lumina import CODES, FIRST
 from ..models.mini_image import PriorConfig
 from ..models.mmada import MAX_TEXT, image_sizes
@@ -40,10 +40,7 @@ DECODER = ("layers_per_block", "latent_channels")
 
 def image_model_folder(name: str) -> Path | None:
     """The folder that a name means: its own, or an embedded model's; None for any other name."""
-    embedded = EMBEDDED / name.removeprefix("mini-")
-    if name.startswith("mini-") and (embedded / "prior.json").is_file():
-        return embedded
-    return Path(name) if Path(name).is_dir() else None
+    return Path(name) if Path(name).is_dir() else mini_folder(name)
 
 
 def image_shape_in(

@@ -42,6 +42,8 @@ def files(tmp_path_factory, folder):
     mask[:, 5:10, 5:10] = 1
     write_image(mask, here / "mask.png")
     write_image(torch.zeros(1, 16, 16), here / "grey.png")
+    write_image(-torch.ones(1, 16, 16), here / "black.png")
+    Image.new("1", (9000, 9000)).save(here / "wide.png")
     write_image(torch.rand(3, 16, 16), here / "colour.png")
     Image.new("I;16", (16, 16)).save(here / "deep.png")
     (here / "text.png").write_text("no image")
@@ -191,6 +193,10 @@ BAD = [
     ("paint", ("--reference", "small.png"), "is 8 x 8 pixels, and an image of "),
     ("paint", ("--reference", "one.png", "--statistic", "mood"), "statistic is one of channels"),
     ("paint", ("--image", "one.png", "--mask", "grey.png"), "has grey pixels"),
+    ("paint", ("--image", "one.png", "--mask", "mask.png", "--keep-sigma", "0"), "keep_sigma must"),
+    ("paint", ("--reference", "one.png", "--reference-mask", "black.png"), "a mask that is black"),
+    ("restore", ("small.png", *SR, "--size", "64"), "size: no option of "),
+    ("restore", ("wide.png", *SR), "wide.png is 9000 x 9000 pixels, and sr2 of "),
     (
         "paint",
         ("--reference", "one.png", "two.png", "--reference-mask", "mask.png"),
@@ -285,6 +291,16 @@ def test_no_input_is_written_over(folder, files, tmp_path, capsys):
     assert run("restore", folder, tmp_path, again) == 0  # the same file once more
     upper = shutil.copy(again, tmp_path / "Y.SAFETENSORS")
     assert run("restore", folder, tmp_path, upper) == 0
+
+
+def test_the_pixels_of_an_image_of_another_size_are_not_read(folder, files, tmp_path, monkeypatch):
+    from PIL import Image
+
+    def loaded(self):
+        raise AssertionError("the pixels were read")
+
+    monkeypatch.setattr(Image.Image, "convert", loaded)
+    assert run("restore", folder, tmp_path, files / "wide.png", "--task", "sr2") == 2
 
 
 def test_the_sheet_shows_some_of_many_samples(folder, files, tmp_path, capsys):

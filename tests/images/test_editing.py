@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,6 +36,7 @@ def test_rings_around_the_hole():
     assert opened.nonzero().tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
     assert int(tokens_of_mask(marked((9, 9), size=20), 5, widen=1).sum()) == 9
     assert tokens_of_mask(marked((9, 9), size=20), 5, widen=4).all()
+    assert tokens_of_mask(marked((9, 9), size=20), 5, widen=np.int64(4)).all()
 
 
 def test_what_is_outside_is_compared_and_pasted():

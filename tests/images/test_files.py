@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
+from aps_text.images.files import contact_sheet, read_image, read_mask, sides_of, write_image
 
 LEVELS = torch.arange(24).view(4, 6) * 10
 
@@ -49,6 +49,9 @@ def test_an_image_is_turned_as_viewers_show_it(tmp_path, grey, orientation, suff
         8: LEVELS.flip(1).T,
     }
     assert torch.equal(levels(read_image(tmp_path / f"a.{suffix}")), shown[orientation])
+    shape = tuple(shown[orientation].shape)
+    found = sides_of(tmp_path / f"a.{suffix}")
+    assert found == shape or (suffix == "tif" and found == shape[::-1])
 
 
 def deep(kind: int, channels: int) -> bytes:
@@ -99,6 +102,16 @@ def test_what_is_no_image_is_named(tmp_path, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(ValueError, match=r"a\.png cannot be read as an image"):
         read_image(tmp_path / "a.png")
+
+
+def test_an_image_of_too_many_pixels_is_told_before_it_is_read(tmp_path, monkeypatch):
+    Image.new("L", (60, 50)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    for read in (read_image, read_mask, sides_of):
+        with pytest.raises(
+            ValueError, match=r"a\.png has more than 2000 pixels, .* crop or resize"
+        ):
+            read(tmp_path / "a.png")
 
 
 def test_a_file_that_is_cut_off_is_named(tmp_path):

@@ -213,12 +213,12 @@ BAD = [
     (
         lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.ones(8, 4).bool()),
         ValueError,
-        r"within is bool like the references, \(8, 8\), .* got \(8, 4\)",
+        r"within is bool like the references, \(8, 8\); got \(8, 4\)",
     ),
     (
         lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.zeros(8, 8).bool()),
         ValueError,
-        "not False everywhere",
+        "within is False everywhere",
     ),
     (lambda: style().inside(torch.ones(4, 4)), ValueError, r"where is \(H, W\) bool"),
     (lambda: style().inside(torch.zeros(8, 8).bool()), ValueError, "False everywhere"),

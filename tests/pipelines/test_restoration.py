@@ -59,6 +59,20 @@ def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
     assert float(whole.spread.max()) > 0
 
 
+def test_images_from_0_to_1_are_warned_of(pipe, caplog):
+    bright = torch.linspace(0, 1, 256).view(1, 1, 16, 16)
+    for images, warned in ((bright, True), (2 * bright - 1, False), (0 * bright, False)):
+        caplog.clear()
+        pipe.measure(images, "sr4")
+        assert ("no pixel is below 0 (they are 0 to 1)" in caplog.text) == warned
+
+
+@pytest.mark.parametrize("make", [torch.Tensor.to_sparse, lambda x: x.to("meta")])
+def test_images_without_numbers_are_refused(pipe, make):
+    with pytest.raises(TypeError, match="images are a dense tensor with numbers in it, got a"):
+        pipe.measure(make(torch.ones(1, 1, 16, 16)), "sr4")
+
+
 def test_several_measurements_of_the_same_images_are_all_explained(pipe):
     clean = torch.linspace(-0.6, 0.6, 2 * 256).view(2, 1, 16, 16)
     small = pipe.measure(clean, "sr4", sigma=0.05)
@@ -317,7 +331,7 @@ def test_a_sheet_shows_small_images_by_whole_pixels():
 def test_a_text_is_refused_where_attributes_are_known(pipe, measured):
     with pytest.raises(ValueError, match=r"takes attributes by name \(kind\), not a text; got 'a"):
         pipe(measured, "a red violin")
-    with pytest.raises(TypeError, match="size: options of a model with a separate image"):
+    with pytest.raises(TypeError, match=r"size: no option of .mini-garments., which has one size"):
         RestorationPipeline.from_pretrained("mini-garments", size=64)
 
 
