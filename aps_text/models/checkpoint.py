@@ -207,6 +207,7 @@ class Checkpoint:
             model = with_adapter(
                 model, self.adapter, renamer(key_mapping), merge="quantization_config" not in placed
             )
+            check_finite(model, str(self.adapter))
         return frozen(model)
 
     def _check_layers(self, config: Any, headers: Mapping[str, Header]) -> None:

@@ -23,8 +23,8 @@ import torch
 
 from ..tensor_files import FLOATS
 
-__all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "read_headers"]
-__all__ += ["machine_memory", "read_json", "stored_dtype"]
+__all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "machine_memory"]
+__all__ += ["read_header", "read_headers", "read_json", "stored_dtype"]
 
 INDEX = "model.safetensors.index.json"
 LARGEST_JSON = 2**26  # bytes of a configuration
@@ -117,7 +117,13 @@ def read_headers(folder: Path, name: str) -> dict[str, Header]:
     """
     found: dict[str, Header] = {}
     for file in _weight_files(folder, name):
-        found |= _header(folder / file)
+        one = read_header(folder / file)
+        if twice := sorted(found.keys() & one.keys()):
+            raise ValueError(
+                f"{name!r}: {found[twice[0]].file} and {file} both hold {twice[0]!r}, and only one "
+                f"of them belongs to this model; {AGAIN}"
+            )
+        found |= one
     if not found:
         raise ValueError(f"{name!r}: the safetensors files hold no tensors; {AGAIN}")
     return found
@@ -165,7 +171,12 @@ def _no_weights(folder: Path, name: str) -> str:
     )
 
 
-def _header(path: Path) -> dict[str, Header]:
+def read_header(path: Path) -> dict[str, Header]:
+    """The tensors of one safetensors file by name.
+
+    Raises:
+        ValueError: it is truncated, or not a safetensors file.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)

@@ -4,18 +4,20 @@
     adapter_model.safetensors      base_model.model.<module>.lora_A.weight, .lora_B.weight
 
 The maps are merged into the base's weights, W + (alpha / r) B A; on a quantised base they stay
-separate. A pickled adapter_model.bin is never opened.
+separate. A pickled adapter_model.bin is never opened. PEFT itself applies what it finds: a file
+that lacks some of the maps which the configuration names is refused here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from .checkpoint_files import read_json
+from .checkpoint_files import read_header, read_json
 
 __all__ = ["ADAPTER", "base_of", "with_adapter"]
 
@@ -52,9 +54,11 @@ def with_adapter(
         merge: add the maps to the weights instead of keeping them as separate modules.
 
     Raises:
-        ValueError: no weights, an adapter that is not LoRA, or one of another network.
+        ValueError: no weights, an adapter that is not LoRA, one of another network, or one whose
+            file lacks maps or holds other numbers than floating-point ones.
     """
-    from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+    from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+    from peft import set_peft_model_state_dict as put
     from safetensors.torch import load_file
 
     if not (folder / WEIGHTS).is_file():
@@ -69,6 +73,7 @@ def with_adapter(
             f"{folder} is a {stated.get('peft_type')!r} adapter and only LORA is read; merge it "
             "into its base with PEFT and load the result"
         )
+    _check_numbers(folder, stated)
     try:
         config: Any = LoraConfig.from_pretrained(str(folder))
         state = {}
@@ -79,7 +84,8 @@ def with_adapter(
             {key.removeprefix(PREFIX).partition(".lora_")[0] for key in state if ".lora_" in key}
         )
         adapted: Any = get_peft_model(model, config)
-        unknown = set_peft_model_state_dict(adapted, state).unexpected_keys
+        unknown = put(adapted, state).unexpected_keys
+        asked = set(get_peft_model_state_dict(adapted, save_embedding_layers=False))
     except Exception as error:  # a damaged file may raise anything
         text = " ".join(str(error).split())[:200]
         raise ValueError(
@@ -91,5 +97,42 @@ def with_adapter(
             f"the adapter in {folder} does not fit its base, which has no {unknown[0]!r}; "
             f"{ADAPTER} must name the base it was trained on"
         )
+    lacking = sorted(asked - state.keys()) or _left_out(stated, config.target_modules, model)
+    if lacking:
+        raise ValueError(
+            f"the adapter in {folder} lacks {len(lacking)} of the maps that its {ADAPTER} names, "
+            f"e.g. {lacking[0].removeprefix(PREFIX)!r}; its file is incomplete, save it again"
+        )
     merged: nn.Module = adapted.merge_and_unload() if merge else adapted.get_base_model()
     return merged
+
+
+def _check_numbers(folder: Path, stated: Mapping[str, Any]) -> None:
+    """Refuse tensors that are not floating point, and a scale that is not a positive number."""
+    for name, header in read_header(folder / WEIGHTS).items():
+        if not header.floating:
+            raise ValueError(
+                f"{folder / WEIGHTS}: {name!r} holds {header.kind}, and weights are floating-point "
+                "numbers; save the adapter again"
+            )
+    alpha = stated.get("lora_alpha", 8)
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    if not (number and 0 < alpha < math.inf):
+        raise ValueError(
+            f"{folder / ADAPTER} has lora_alpha={alpha!r}, and it is a number above 0: the scale "
+            "of the maps"
+        )
+
+
+def _left_out(stated: Mapping[str, Any], held: list[str], model: nn.Module) -> list[str]:
+    """The modules that the configuration names by their last names and the file has no maps for.
+
+    A configuration that leaves modules out on purpose, or names them by patterns, is not followed.
+    """
+    named = stated.get("target_modules")
+    chosen = ("layers_to_transform", "layers_pattern", "exclude_modules", "modules_to_save")
+    if not isinstance(named, list) or any(stated.get(key) for key in chosen):
+        return []
+    ends = {name.rpartition(".")[2] for name in held} & {str(name) for name in named}
+    maps = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [name for name in maps if name.rpartition(".")[2] in ends and name not in held]

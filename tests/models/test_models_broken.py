@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -267,6 +268,17 @@ def test_headers_are_those_of_the_files_that_are_loaded(good, tmp_path):
     vast = {"w": Header("f", "F32", (10**8, 10**8 // 4))}
     with pytest.raises(ValueError, match=r"needs 9313225\.7 GiB .* use a smaller dtype"):
         check_memory(vast, None, "mine")
+
+
+def test_a_tensor_that_two_shards_hold_is_refused(good, tmp_path):
+    """One of them is of another model: the one that is read last would win."""
+    folder = shutil.copytree(good / "sharded", tmp_path / "twice")
+    first, second = sorted(folder.glob("*.safetensors"))
+    held = load_file(first)
+    name = sorted(held)[0]
+    save_file({**load_file(second), name: held[name] + 1}, second, {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"both hold '{re.escape(name)}', and only one"):
+        load(folder)
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 100, 1000, 5000, 20000])

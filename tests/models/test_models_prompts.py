@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from checkpoints import CHATML, write_causal, write_dream, write_llada
+from safetensors.torch import load_file, save_file
 from tiny import tiny_bert, tiny_text_model, word_tokenizer, write_tiny
 from worlds import noise_for
 
@@ -177,6 +178,44 @@ def test_an_adapter_that_is_none_or_of_another_model_is_named(tmp_path):
     (folder / "adapter_config.json").write_text(json.dumps(stated))
     with pytest.raises(ValueError, match="is an adapter itself, and adapter="):
         load(folder, adapter=folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("lora_B", r"lacks 1 of the maps .*lora_B\.weight'; its file is incomplete"),
+        ("layer.1", r"lacks 3 of the maps that its .* e.g. .*layer\.1\."),
+        ("NaN", r"lora.*NaN or infinite"),
+        ("int", "holds I32, and weights are floating-point"),
+        ("lora_alpha", "has lora_alpha=0, and it is a number above 0"),
+    ],
+)
+def test_an_adapter_that_would_be_applied_in_part_is_refused(tmp_path, change, message):
+    base, folder = write_tiny(tmp_path / "base"), tmp_path / "lora"
+    tuned(load(base).parts.model, folder)
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file)
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    # As PEFT writes it for maps that were chosen by their last names.
+    maps = {key.partition("model.")[2].partition(".lora_")[0] for key in tensors}
+    last = {name.rpartition(".")[2] for name in maps} - {"dense"}  # also of maps without LoRA
+    stated["target_modules"] = sorted(last | {name for name in maps if name.endswith("dense")})
+    first = next(key for key in tensors if "lora_B" in key)
+    if change == "lora_B":
+        del tensors[first]
+    elif change == "layer.1":
+        tensors = {key: value for key, value in tensors.items() if change not in key}
+    elif change == "NaN":
+        tensors[first][0] = torch.nan
+    elif change == "int":
+        tensors[first] = tensors[first].to(torch.int32)
+    else:
+        stated[change] = 0
+    assert len(logits(load(base, adapter=folder))) == 4
+    save_file(tensors, file, {"format": "pt"})
+    (folder / "adapter_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match=message):
+        load(base, adapter=folder)
 
 
 def test_the_command_takes_a_tuned_model(tmp_path, capsys):
