@@ -17,8 +17,20 @@ from typing import Any
 
 import torch
 
-from .guard import PASSED_ON, described
+from .guard import PASSED_ON, Refused, described
 from .paths import typed_path
+from .peft_adapter import (
+    ADAPTER,
+    FLOATS,
+    WEIGHTS,
+    base_of,
+    check_adapter,
+    check_names,
+    head_of,
+    merged,
+    plain,
+    tensors_of,
+)
 
 __all__ = [
     "differentiable_tensors",
@@ -27,11 +39,6 @@ __all__ = [
     "quiet",
     "unwrapped",
 ]
-
-HEADS = ("score.weight", "classifier.weight", "classifier.out_proj.weight", "out_proj.weight")
-ADAPTER = "adapter_config.json"
-KINDS = ("F64", "F32", "F16", "BF16")
-"""safetensors' names of the types that weights may have."""
 
 
 class _Quiet:
@@ -90,8 +97,8 @@ def load_classifier(
     """Load model and tokenizer.
 
     Args:
-        source: a folder or a hub id. A folder with an `adapter_config.json` and no `config.json` is
-            a PEFT adapter: its base is loaded and the adapter merged into it.
+        source: a folder or a hub id. A folder with an `adapter_config.json` and no model of its own
+            is a PEFT adapter: its base is loaded and the adapter merged into it.
         tokenizer: a loaded tokenizer; None loads that of `source` (or of an adapter's base).
         dtype: of the weights; None is the stored one.
         hub: `trust_remote_code`, `local_files_only`, `revision`.
@@ -105,7 +112,7 @@ def load_classifier(
     try:
         with quiet():
             return _loaded(source, tokenizer, dtype, hub, whole)
-    except (*PASSED_ON, _Refused, OSError, ModuleNotFoundError):
+    except (*PASSED_ON, Refused, OSError, ModuleNotFoundError):
         raise
     except Exception as error:  # from transformers, safetensors, tokenizers or torch
         what = described(error)
@@ -117,10 +124,6 @@ def load_classifier(
         ) from error
 
 
-class _Refused(ValueError):
-    """An error whose message already names the mend."""
-
-
 def _loaded(
     source: str | Path,
     tokenizer: Any,
@@ -129,45 +132,54 @@ def _loaded(
     whole: bool,
 ) -> tuple[Any, Any]:
     folder = typed_path(source)
-    adapter = (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
+    beside = (folder / ADAPTER).is_file()
+    adapter = beside and not _has_weights(folder)
     place = str(folder if folder.is_dir() else source)
-    _check_depth(folder)
-    if folder.is_dir():
-        _check_files(folder)
-        if not adapter and (folder / "config.json").is_file():
-            _check_kinds(folder)
-            _check_epsilons(folder)
-    base = _base_of(folder) if adapter else place
-    if adapter and Path(base).is_dir():
-        _check_depth(Path(base))
-        _check_files(Path(base))
-        _check_kinds(Path(base))
-        _check_epsilons(Path(base))
+    base = base_of(folder) if adapter else place
+    for one in dict.fromkeys((folder, Path(base))):
+        if one.is_dir():
+            _check_depth(one)
+            _check_files(one)
+            if (one / "config.json").is_file():
+                _check_kinds(one)
+                _check_epsilons(one)
     options = dict(hub)
     extra: dict[str, Any] = {}
+    if beside:
+        check_adapter(folder)
     if adapter:
         options["revision"] = None  # the given revision is the adapter's
-        extra = _head_of(folder, base, options)
+        try:
+            extra = head_of(folder, base, options)
+        except OSError as error:
+            raise Refused(
+                f"the base {base!r} of the adapter {str(folder)!r} cannot be read: {error}; "
+                f"correct base_model_name_or_path in its {ADAPTER}"
+            ) from error
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     model, found = AutoModelForSequenceClassification.from_pretrained(
         base, dtype=dtype or "auto", output_loading_info=True, **options, **extra
     )
     missing = set(found["missing_keys"])
+    # With `ignore_mismatched_sizes` weights of other shapes than config.json's are drawn at random.
+    missing |= {one if isinstance(one, str) else one[0] for one in found["mismatched_keys"]}
     if adapter:
-        missing -= {_plain(name) for name in _tensors_of(folder)}
-        model = _merged(model, folder)
+        missing -= {plain(name) for name in tensors_of(folder)}
+        model = merged(model, folder)
+    elif beside:  # transformers itself has applied the adapter
+        check_names(model, folder)
     if missing and whole:
         kinds = ", ".join(getattr(model.config, "architectures", None) or []) or "model"
-        raise _Refused(
+        raise Refused(
             f"{str(source)!r} is no reward model: it lacks {', '.join(sorted(missing)[:5])}"
             f"{', ...' if len(missing) > 5 else ''} of {type(model).__name__} (its config.json "
             f"says {kinds}); random weights would give random scores. Give a model that was "
             "trained for sequence classification"
         )
-    beyond = sorted(name for name in found["unexpected_keys"] if re.search(r"layers?\.\d+\.", name))
+    beyond = sorted(name for name in found["unexpected_keys"] if re.search(r"\.\d+\.", name))
     if beyond:
-        raise _Refused(
+        raise Refused(
             f"{str(source)!r} has {len(beyond)} weights of layers that its config.json does not "
             f"have, e.g. {beyond[0]}; correct num_hidden_layers there"
         )
@@ -176,7 +188,7 @@ def _loaded(
         own = adapter and not _has_vocabulary(folder)
         place = base if own else place
         if Path(place).is_dir() and not _has_vocabulary(Path(place)):
-            raise _Refused(
+            raise Refused(
                 f"{place!r} holds no tokenizer (no tokenizer.json, vocab.txt, ...); save "
                 "it there with tokenizer.save_pretrained(folder), or give tokenizer=..."
             )
@@ -195,7 +207,7 @@ def _check_files(folder: Path) -> None:
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(one.name for one in folder.iterdir() if one.suffix in (".bin", ".pt"))
         if pickled and not adapter:
-            raise _Refused(
+            raise Refused(
                 f"{str(folder)!r} has only pickled weights ({pickled[0]}), which may hold code; "
                 "only safetensors are read. Convert them with save_pretrained(folder)"
             )
@@ -203,15 +215,15 @@ def _check_files(folder: Path) -> None:
         try:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise _Refused(f"{index} is no index of weights: {described(error)}") from error
+            raise Refused(f"{index} is no index of weights: {described(error)}") from error
         for file in named:
             if not isinstance(file, str) or file != Path(file).name or "\\" in file:
-                raise _Refused(
+                raise Refused(
                     f"{index} names {file!r}; only files in the index's own folder are read. Move "
                     "it there and correct the index"
                 )
             if not file.endswith(".safetensors"):
-                raise _Refused(f"{index} names {file!r}; only safetensors are read")
+                raise Refused(f"{index} names {file!r}; only safetensors are read")
 
 
 def _check_kinds(folder: Path) -> None:
@@ -226,17 +238,19 @@ def _check_kinds(folder: Path) -> None:
     if isinstance(config, dict) and config.get("quantization_config") is not None:
         return
     for file in sorted(folder.glob("*.safetensors")):
+        if file.name == WEIGHTS:
+            continue
         with safe_open(file, framework="pt") as held:
             for name in held.keys():  # noqa: SIM118
                 part = held.get_slice(name)
                 kind = part.get_dtype()
                 whole = kind == "BOOL" or kind[0] in "IU"
                 mask = name.endswith(".bias") and len(part.get_shape()) > 1  # GPT-2's causal mask
-                if kind in KINDS or (whole and (mask or not name.endswith((".weight", ".bias")))):
+                if kind in FLOATS or (whole and (mask or not name.endswith((".weight", ".bias")))):
                     continue
-                raise _Refused(
+                raise Refused(
                     f"{str(folder)!r}: {name} holds {kind}, and weights are floating-point numbers "
-                    f"({', '.join(KINDS)}); save the model again with save_pretrained(folder)"
+                    f"({', '.join(FLOATS)}); save the model again with save_pretrained(folder)"
                 )
 
 
@@ -252,7 +266,7 @@ def _check_epsilons(folder: Path) -> None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not 0 < value < 1:
-            raise _Refused(
+            raise Refused(
                 f"config.json of {str(folder)!r} has {name}={value!r}, and an epsilon is a number "
                 "in (0, 1), e.g. 1e-12; compare it with the published file"
             )
@@ -268,7 +282,7 @@ def _check_numbers(model: Any, source: str | Path) -> None:
         return
     for name, weight in model.named_parameters():
         if weight.device.type != "meta" and not bool(weight.isfinite().all()):
-            raise _Refused(
+            raise Refused(
                 f"{str(source)!r}: {name} holds numbers that are not finite; save the model again "
                 "from weights that are"
             )
@@ -323,6 +337,12 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
         return None
     inner: Any = model
     if hasattr(inner, "get_base_model"):
+        if getattr(inner.active_peft_config, "is_prompt_learning", False):
+            raise TypeError(
+                f"a PeftModel of {inner.active_peft_config.peft_type.value} puts vectors "
+                "of its own before the text, which a reward cannot; give an adapter that changes "
+                "weights, e.g. LoRA"
+            )
         inner = inner.get_base_model()
     if not any("SequenceClassification" in kind.__name__ for kind in type(inner).__mro__):
         raise TypeError(
@@ -353,43 +373,32 @@ def _check_depth(folder: Path) -> None:
 
     settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     if not isinstance(settings, dict):
-        raise _Refused(
+        raise Refused(
             f"{folder / 'config.json'} is no JSON object; compare it with the published file"
         )
-    layers = settings.get("num_hidden_layers") or settings.get("n_layers")
     held = 0
     for file in files:
         with safe_open(file, framework="pt") as tensors:
             held += len(tensors.keys())
-    if isinstance(layers, int) and layers > held:
-        raise _Refused(
-            f"config.json of {str(folder)!r} has num_hidden_layers={layers}, and its weights are "
-            f"only {held} tensors; compare it with the published file"
-        )
+    for name, value in settings.items():
+        if re.search(r"layers?$", name) and isinstance(value, int) and value > held:
+            raise Refused(
+                f"config.json of {str(folder)!r} has {name}={value}, and its weights are only "
+                f"{held} tensors; compare it with the published file"
+            )
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a folder holds a model of its own, beside an adapter or not."""
+    if not (folder / "config.json").is_file():
+        return False
+    return any(file.name != WEIGHTS for file in folder.glob("*.safetensors"))
 
 
 def _has_vocabulary(folder: Path) -> bool:
     names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
     more = ("sentencepiece.bpe.model", "spm.model", "tiktoken.model", "bpe.codes")
     return any((folder / name).is_file() for name in (*names, *more))
-
-
-def _base_of(folder: Path) -> str:
-    try:
-        settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-        base, task = settings.get("base_model_name_or_path"), settings.get("task_type")
-    except (ValueError, AttributeError) as error:
-        raise _Refused(f"{folder / ADAPTER} is not a JSON object: {error}") from error
-    if not isinstance(base, str) or not base:
-        raise _Refused(
-            f"{folder / ADAPTER} names no base_model_name_or_path; write the base's folder or hub "
-            "id there"
-        )
-    if task not in (None, "SEQ_CLS"):
-        raise _Refused(
-            f"the adapter {str(folder)!r} is for task {task!r}; a reward model's is 'SEQ_CLS'"
-        )
-    return base
 
 
 def _misfit(folder: Path) -> str:
@@ -412,38 +421,3 @@ def _misfit(folder: Path) -> str:
                 if shape != wanted.get(name, shape):
                     return f"{name} has the shape {shape}, and config.json says {wanted[name]}"
     return said
-
-
-def _tensors_of(folder: Path) -> dict[str, list[int]]:
-    """The shapes of the tensors in an adapter's file, by name."""
-    from safetensors import safe_open
-
-    file = folder / "adapter_model.safetensors"
-    if not file.is_file():
-        raise _Refused(f"the adapter {str(folder)!r} holds no adapter_model.safetensors")
-    with safe_open(file, framework="pt") as held:
-        return {name: list(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
-
-
-def _plain(name: str) -> str:
-    return name.removeprefix("base_model.model.")
-
-
-def _head_of(folder: Path, base: str, options: dict[str, Any]) -> dict[str, Any]:
-    """`{"num_labels": n}` if the adapter has a head of another width than the base's, else {}."""
-    from transformers import AutoConfig
-
-    for name, shape in _tensors_of(folder).items():
-        if "lora_" not in name and name.endswith(HEADS):
-            if AutoConfig.from_pretrained(base, **options).num_labels != shape[0]:
-                return {"num_labels": shape[0], "ignore_mismatched_sizes": True}
-            return {}
-    return {}
-
-
-def _merged(model: Any, folder: Path) -> Any:
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"{str(folder)!r} is a PEFT adapter: pip install peft") from error
-    return PeftModel.from_pretrained(model, str(folder)).merge_and_unload()

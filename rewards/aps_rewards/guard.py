@@ -23,10 +23,15 @@ from collections.abc import Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["PASSED_ON", "Surroundings", "copied", "described", "stepwise", "undisturbed"]
+__all__ = ["PASSED_ON", "Refused", "Surroundings", "copied", "described", "stepwise", "undisturbed"]
 
 PASSED_ON = (KeyboardInterrupt, SystemExit, GeneratorExit)
 """Exceptions that end a program; every other exception counts as the reward's failure."""
+
+
+class Refused(ValueError):
+    """An error about files whose message already names the mend."""
+
 
 _LONGEST = 2000  # maximal number of characters of a text in a message
 _SHORT = reprlib.Repr()  # a `repr` that abbreviates large values

@@ -13,6 +13,7 @@ the stock forward, given embeddings, reads position -1, which is padding in righ
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from torch import Tensor
 from .classifier_loading import differentiable_tensors, load_classifier, of_classifier
 from .padding import by_length, check_length
 from .protocol import Prompt, last_text
+from .row_checks import Rows, rows_of
 from .templates import Template, TemplateSpec
 
 __all__ = ["SequenceClassifier"]
+
+logger = logging.getLogger(__name__)
 
 
 class SequenceClassifier:
@@ -68,7 +72,7 @@ class SequenceClassifier:
         OSError: no model found.
     """
 
-    differentiable = True
+    differentiable = True  # of an instance: whether the model reads embeddings
 
     @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
@@ -141,13 +145,27 @@ class SequenceClassifier:
                 f"{type(self.model).__name__} reads its first token, so padding_side='left' would "
                 "put padding there; use 'right'"
             )
-        self.max_length = max_length or _limit(self.model.config, tokenizer)
+        self.max_length = max_length or _limit(self.model, tokenizer)
         self._table = _table(self.model.get_input_embeddings())
-        _check_vocabulary(tokenizer, len(self._table), name or title)
+        words = _words(tokenizer, len(self._table), name or title)
         pad_id = tokenizer.pad_token_id
         # Padding is masked, so any id works.
         self._pad_id = pad_id if pad_id is not None and pad_id < len(self._table) else 0
         self.name = name or title
+        self._rows = Rows()
+        # The head's own forward at the last live token needs no trial.
+        if not self._last_token:
+            self._rows = rows_of(
+                self._tried,
+                self._table,
+                words,
+                self.template.bare,
+                longest=self.max_length,
+                pad_id=self._pad_id,
+            )
+        self.differentiable = self._rows.embeds
+        if not self.differentiable:
+            logger.warning("%s steers as a black box: %s", self.name, self._rows.why_not)
         what = "its score"
         if self.label is not None:
             chosen = _names(self.model.config)[self.label]
@@ -222,9 +240,13 @@ class SequenceClassifier:
             begins = torch.tensor([len(before) for before, _ in frames], device=embeds.device)
         return self._scores(live, begins, inputs_embeds=embeds)
 
+    def _tried(self, live: Tensor, **inputs: Tensor) -> Tensor:
+        return self._scores(live, torch.zeros(len(live), dtype=torch.long), **inputs)
+
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""
-        if len(live) > 1 and not self._last_token and self.model.config.pad_token_id is None:
+        one_by_one = self._rows.alone or self.model.config.pad_token_id is None
+        if len(live) > 1 and not self._last_token and one_by_one:
             # Heads of decoders refuse a batch if the model has no padding token.
             each = [
                 self._scores(
@@ -290,16 +312,27 @@ def _label(config: Any, label: str | int | None) -> int | None:
             f"the model has {config.num_labels} labels ({', '.join(names.values())}); "
             "choose one: label=..."
         )
-    for i, name in names.items():
-        if (label == i and not isinstance(label, bool)) or (
-            isinstance(label, str) and label.lower() == name.lower()
-        ):
-            return i if len(names) > 1 else None  # the softmax of one logit is always 1
-    raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
+    if isinstance(label, str):
+        found = [i for i, name in names.items() if name == label]
+        found = found or [i for i, name in names.items() if name.lower() == label.lower()]
+    else:
+        found = [i for i in names if label == i and not isinstance(label, bool)]
+    if len(found) > 1:
+        raise ValueError(
+            f"{len(found)} labels are called {label!r}; choose one by its number: "
+            f"{', '.join(map(str, found))}"
+        )
+    if not found:
+        raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
+    return found[0] if len(names) > 1 else None  # the softmax of one logit is always 1
 
 
-def _check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
-    """Raise `ValueError` if tokenizer and model do not belong together."""
+def _words(tokenizer: Any, rows: int, name: str) -> list[int]:
+    """Ids of ordinary tokens.
+
+    Raises:
+        ValueError: tokenizer and model do not belong together.
+    """
     vocabulary = tokenizer.get_vocab()
     special = set(tokenizer.all_special_ids)
     words = [token_id for token_id in vocabulary.values() if token_id not in special]
@@ -314,13 +347,17 @@ def _check_vocabulary(tokenizer: Any, rows: int, name: str) -> None:
             f"the tokenizer of {name!r} has ids up to {max(beyond)} and the model {rows} "
             "embeddings: they do not belong together; give tokenizer=... of this model"
         )
+    return sorted(words)
 
 
-def _limit(config: Any, tokenizer: Any) -> int:
+def _limit(model: Any, tokenizer: Any) -> int:
     """The maximal number of tokens that model and tokenizer allow."""
-    positions = getattr(config, "max_position_embeddings", None) or 10**6
-    if config.model_type in ("roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"):
-        positions -= (config.pad_token_id or 0) + 1  # positions start after the padding id
+    positions = getattr(model.config, "max_position_embeddings", None) or 0
+    positions = positions if positions > 0 else 10**6  # XLNet says -1
+    for name, module in model.named_modules():
+        table = isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings")
+        if table and module.padding_idx is not None:  # positions start after the padding id
+            positions = min(positions, module.num_embeddings - module.padding_idx - 1)
     return int(min(positions, tokenizer.model_max_length))
 
 

@@ -77,6 +77,11 @@ class Template:
         self._open = ids[: part.index(0)]
         self._close = ids[len(part) - part[::-1].index(0) :]
 
+    @property
+    def bare(self) -> tuple[list[int], list[int]]:
+        """Ids that the tokenizer puts before and after a text alone."""
+        return self._open, self._close
+
     def frame(self, prompt: Prompt, **columns: Any) -> tuple[list[int], list[int]]:
         """Token ids before and after the answer to one prompt; columns are that row's values.
 

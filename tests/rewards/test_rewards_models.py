@@ -12,7 +12,7 @@ import pytest
 import torch
 from aps_rewards import RewardError, call_reward, load_reward
 from aps_rewards.sequence_classifier import SequenceClassifier
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from test_rewards_sequence_classifier import (
     ANSWERS,
@@ -27,6 +27,7 @@ from tiny import tiny_text_model, word_tokenizer
 from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
+    GPT2Config,
     Qwen2Config,
     Qwen2ForCausalLM,
     pipeline,
@@ -34,6 +35,7 @@ from transformers import (
 
 from aps_text import APSPipeline
 
+ADAPTER, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 EMBEDDINGS = "bert.embeddings.word_embeddings.weight"
 
 
@@ -138,6 +140,82 @@ def test_a_peft_adapter_is_a_reward(folders, tmp_path):
     (broken / "adapter_model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"holds no adapter_model\.safetensors"):
         load_reward(str(broken))
+
+
+MAP = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({MAP: None}, "lacks 1 of its 7 tensors, e.g. model.layers.1.self_attn.q_proj.lora_A"),
+        ({MAP.replace("1", "9"): MAP}, "has 1 tensors that its base .* no place for, e.g. .*s.9."),
+        ({MAP: torch.int32}, "q_proj.lora_A.weight holds I32"),
+        ({"base_model.model.score.weight": None}, "lacks score.weight; save it again"),
+        ({"lora_alpha": 0}, "has lora_alpha=0, and it is a number above 0"),
+        ({"target_modules": ["v_proj"]}, "lacks 6 of its 7 tensors, e.g. .*v_proj"),
+        ({"peft_type": "PROMPT_TUNING"}, "is of peft_type 'PROMPT_TUNING', which cannot be"),
+        ({"base_model_name_or_path": "/nowhere/base"}, "the base '/nowhere/base' of .* not there"),
+        ({"base_model_name_or_path": "."}, r"the base '\.' of the adapter .* no config.json"),
+    ],
+)
+def test_an_adapter_that_would_be_applied_in_part_is_refused(folders, tmp_path, change, message):
+    folder = shutil.copytree(folders[0] / "adapter", tmp_path / "adapter")
+    tensors, config = load_file(folder / WEIGHTS), json.loads((folder / ADAPTER).read_text())
+    for name, value in change.items():
+        if not name.startswith("base_model.model"):
+            config[name] = value
+        elif value is None:
+            del tensors[name]
+        elif isinstance(value, str):
+            tensors[name] = tensors[value].clone()
+        else:
+            tensors[name] = tensors[name].to(value)
+    save_file(tensors, folder / WEIGHTS, {"format": "pt"})
+    (folder / ADAPTER).write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        load_reward(str(folder))
+
+
+def test_an_adapters_new_head_hides_no_misfit_of_its_base(folders, tmp_path):
+    """A head of another width is loaded with sizes that may differ; only the head's may."""
+    root = folders[0]
+    base = shutil.copytree(root / "whole", tmp_path / "base")
+    three = AutoModelForSequenceClassification.from_pretrained(root / "causal", num_labels=3)
+    lora = LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["q_proj"])
+    get_peft_model(three, lora).save_pretrained(tmp_path / "adapter")
+    config = json.loads((tmp_path / "adapter" / ADAPTER).read_text())
+    config["base_model_name_or_path"] = str(base)
+    (tmp_path / "adapter" / ADAPTER).write_text(json.dumps(config))
+    assert len(call_reward(load_reward(str(tmp_path / "adapter"), label=2), PROMPTS, ANSWERS)) == 4
+    tensors = load_file(base / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][:300].contiguous()
+    save_file(tensors, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks model\.embed_tokens\.weight of"):
+        load_reward(str(tmp_path / "adapter"), label=2)
+
+
+def test_a_loaded_model_of_prompt_tuning_is_refused(folders):
+    base = AutoModelForSequenceClassification.from_pretrained(folders[0] / "whole")
+    tuned = get_peft_model(base, PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2))
+    with pytest.raises(TypeError, match="PROMPT_TUNING puts vectors of its own before the text"):
+        load_reward(tuned, tokenizer=chat_tokenizer())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"), [(2, r"weights of layers .*\.h\.2\."), (10**6, "has n_layer=1000000")]
+)
+def test_the_number_of_layers_goes_by_any_name(tmp_path, layers, message):
+    """GPT-2 says `n_layer`, and calls its layers `h`."""
+    tokenizer = pair_tokenizer(False)
+    sizes = {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": len(tokenizer)}
+    model_of(GPT2Config(**sizes, num_labels=1, pad_token_id=0)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert len(call_reward(load_reward(str(tmp_path)), PROMPTS, ANSWERS)) == 4
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "n_layer": layers}))
+    with pytest.raises(ValueError, match=message):
+        load_reward(str(tmp_path))
 
 
 def test_a_loaded_model_and_a_pipeline_steer_as_they_are(folders):
