@@ -17,6 +17,7 @@ from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
 from .commands.waiting import said, steps_said, waiting
+from .text.visible import on_terminal
 
 if TYPE_CHECKING:
     from .pipelines.output import APSOutput
@@ -30,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
-        print(f"aps: {error}", file=sys.stderr)
+        print(on_terminal(f"aps: {error}", sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("aps: stopped", file=sys.stderr)
@@ -176,7 +177,7 @@ def ask_command(args: argparse.Namespace) -> int:
     else:
         show(outputs)
         for warning in warnings:
-            print(f"warning: {warning}")
+            print(on_terminal(f"warning: {warning}", sys.stdout))
     return 0
 
 
@@ -198,10 +199,11 @@ def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
 
 def show(outputs: dict[str, APSOutput]) -> None:
     """Print answers, rewards and cost."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
+    from .text.text_console import TextConsole
+
+    console = TextConsole(highlight=False)
     first = next(iter(outputs.values()))
     for index, prompt in enumerate(first.prompts):
         console.print(Text(str(prompt), style="bold"), soft_wrap=True)

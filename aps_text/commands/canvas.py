@@ -25,9 +25,9 @@ class Canvas:
     """
 
     def __init__(self, pipe: APSPipeline) -> None:
-        from rich.console import Console
+        from ..text.text_console import TextConsole
 
-        self.pipe, self.console = pipe, Console(highlight=False)
+        self.pipe, self.console = pipe, TextConsole(highlight=False)
         self._live: Live | None = None
         self._pieces: dict[int, str] = {}
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..text.visible import on_terminal
 from .loading import add_loading, loading_options
 from .settings import add_settings, settings_in
 from .waiting import waiting
@@ -71,7 +72,7 @@ def chat_command(args: argparse.Namespace) -> int:
             print("(stopped)", file=sys.stderr)
         except ERRORS as error:
             failed = True
-            print(f"aps: {error}", file=sys.stderr)
+            print(on_terminal(f"aps: {error}", sys.stderr), file=sys.stderr)
     return 1 if failed and not typed else 0
 
 
@@ -208,10 +209,10 @@ class Chat:
             if drawn is not None:
                 drawn.close()
         answer = out[0]
-        print(answer.text, flush=True)
+        print(on_terminal(answer.text, sys.stdout), flush=True)
         said = [f"{name} {value:.3f}" for name, value in answer.rewards.items() if name != "total"]
         said += [f"{out.cost.seconds:.1f} s", *(f"warning: {one}" for one in out.warnings)]
-        print("  " + ", ".join(said), file=sys.stderr, flush=True)
+        print(on_terminal("  " + ", ".join(said), sys.stderr), file=sys.stderr, flush=True)
         if self.remembers:
             self.turns += [turn, {"role": "assistant", "content": answer.text}]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from typing import Any
 
+from ..text.visible import on_terminal
 from .waiting import waiting
 
 __all__ = ["add_parser", "rewards_command", "try_command"]
@@ -92,7 +94,7 @@ def try_command(args: argparse.Namespace) -> int:
         return 0
     print(f"{info.name}: {info.measures}, {_range(info.range)}")
     for answer, score in zip(args.answers, scores, strict=True):
-        print(f"  {score:>9.4f}  {answer}")
+        print(on_terminal(f"  {score:>9.4f}  {answer}", sys.stdout))
     return 0
 
 

@@ -42,14 +42,16 @@ def steps_said(title: str) -> Callable[[int, StepState], None] | None:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Context that shows what is being waited for: a spinner on a terminal, else a line."""
-    from rich.console import Console
+    from rich.markup import escape
 
-    console = Console(stderr=True)
+    from ..text.text_console import TextConsole
+
+    console = TextConsole(stderr=True)
     if not console.is_terminal:
         said(what)
         yield
         return
-    with console.status(f"{what} ..."):
+    with console.status(f"{escape(what)} ..."):
         yield
 
 

@@ -73,9 +73,9 @@ def evaluate(
         ValueError, TypeError, ImportError: an invalid grid, before anything is answered.
         OSError: rows cannot be written; those already written are safe.
     """
-    from rich.console import Console
+    from aps_text.text.text_console import TextConsole
 
-    console = console or Console(highlight=False)
+    console = console or TextConsole(highlight=False)
     me = workers()
     baseline = baseline or grid.baseline
     _check_baseline(baseline, grid)
