@@ -181,7 +181,8 @@ def row_key(
     Args:
         task: the fields that define prompts and measures.
         item: the item's content (not its number in the task).
-        method, options, rewards, control: as in `Row`.
+        method, options, control: as in `Row`.
+        rewards: as in `Row`, with the content of files they name (`reward_content`).
         config: the keywords of `APSConfig`, without the seed.
     """
     return digest(

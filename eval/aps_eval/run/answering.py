@@ -12,6 +12,7 @@ from ..extraction import RULES, extract
 from ..fingerprint import fingerprint
 from ..items import Item
 from ..measures import KL, NOT_FOUND, measure
+from ..reward_content import with_content
 from ..rows import ROLES, Row, digest, row_key
 from .cells import Cell
 from .trace import mean_kl, trace
@@ -58,6 +59,7 @@ class Answerer:
     fingerprint: str = ""
     _rewards: dict[str, Any] = field(default_factory=dict, repr=False)
     _warm: set[str] = field(default_factory=set, repr=False)
+    _contents: dict[str, dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.fingerprint = self.fingerprint or fingerprint(self.pipe.model)
@@ -76,6 +78,7 @@ class Answerer:
             fingerprint=self.fingerprint,
             _rewards=self._rewards,
             _warm=self._warm,
+            _contents=self._contents,
         )
 
     def unit(self, cell: Cell, item: Item, seed: int) -> Unit:
@@ -87,7 +90,7 @@ class Answerer:
             options=cell.options,
             config=cell.config_fields(),
             fingerprint=self.fingerprint,
-            rewards=cell.rewards,
+            rewards=self._content(cell),
             control=cell.control,
             seed=seed,
         )
@@ -172,6 +175,13 @@ class Answerer:
         with contextlib.suppress(Exception):
             self.call(good if cuda else good[:1])
         self._warm.add(kind)
+
+    def _content(self, cell: Cell) -> dict[str, Any]:
+        """A cell's rewards with the content of the files they name, which is read once."""
+        known = digest(cell.rewards)
+        if known not in self._contents:
+            self._contents[known] = with_content(cell.rewards)
+        return self._contents[known]
 
     def loaded(self, specs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, float]]:
         """(reward, weight) pairs; equal specifications give the same object."""
