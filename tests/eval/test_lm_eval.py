@@ -506,3 +506,54 @@ def test_requests_of_one_length_share_a_call(monkeypatch):
     ]
     lm.generate_until(requests, disable_tqdm=True)
     assert calls == [(1, 2), (2, 4), (2, 6), (1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("context", "options", "said"),
+    [
+        ("", {}, "its question is empty"),
+        ("a \ud800", {}, r"request 1 \(a \\ud800\)"),
+        ("why ?", {"until": [3]}, "until is a list of texts, got 3"),
+        ("why ?", {"max_gen_toks": True}, "max_gen_toks is a number from 1, got True"),
+        ("why ?", {"max_gen_toks": math.inf}, "max_gen_toks is a number from 1, got inf"),
+        ("why ?", None, "generation_kwargs are a mapping, got None"),
+    ],
+)
+def test_a_request_that_cannot_be_asked_is_named_before_any_is_answered(
+    context, options, said, monkeypatch
+):
+    """A harness run of hours ended at it, by the number of a prompt within its batch."""
+    lm, calls = tiny_lm(), []
+    monkeypatch.setattr(APSPipeline, "__call__", lambda *given, **named: calls.append(given))
+    good = instance("what is a dog ?", {"until": ["x"]})
+    with pytest.raises(ValueError, match=rf"request 1 .*{said}" if "request" not in said else said):
+        lm.generate_until([good, instance(context, options)], disable_tqdm=True)
+    assert calls == []
+
+
+def test_an_answer_of_one_token():
+    """`max_gen_toks: 1`, as tasks that ask for a letter have it."""
+    lm = tiny_lm()
+    assert lm.generate_until([instance("why ?", {"max_gen_toks": 1})], disable_tqdm=True)
+
+
+def test_a_text_that_looks_like_messages_is_a_text():
+    from aps_eval.lm_eval.contexts import messages_of
+
+    for text in ('[{"role": "user"}]', '[{"role": 3, "content": "x"}]', '[{"role": 1}, 2]'):
+        assert messages_of(text) == text
+    real = [{"role": "user", "content": "猫 ?"}]
+    assert messages_of(json.dumps(real)) == real
+
+
+def instance(context, options):
+    from lm_eval.api.instance import Instance
+
+    return Instance("generate_until", {}, (context, options), 0)
+
+
+def tiny_lm():
+    from aps_eval.lm_eval.adapter import PipelineLM
+
+    config = APSConfig(steps=2, max_new_tokens=4)
+    return PipelineLM(APSPipeline(tiny_text_model()), config=config)

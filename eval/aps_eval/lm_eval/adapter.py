@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aps_rewards.protocol import Prompt
 from lm_eval.api.model import LM
 
 from aps_text import APSPipeline
@@ -52,6 +53,9 @@ class PipelineLM(LM):
         samples: forwards per continuation of `loglikelihood`, >= 1; LLaDA uses 128.
         cache_key: a JSON value that identifies method and rewards in the harness's cache, needed if
             they are objects without a name.
+
+    Raises:
+        ValueError: no samples.
     """
 
     def __init__(
@@ -66,6 +70,8 @@ class PipelineLM(LM):
         cache_key: Any = None,
     ) -> None:
         super().__init__()
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
         self.pipe, self.method, self.reward, self.select = pipe, method, reward, select
         self.config, self.samples = config or APSConfig(), samples
         self.seconds, self.cache_key = 0.0, cache_key
@@ -94,16 +100,19 @@ class PipelineLM(LM):
         return json.dumps(chat_history)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """An answer per request; repetitions of a request get different seeds."""
+        """An answer per request; repetitions of a request get different seeds.
+
+        Raises:
+            ValueError: a request that cannot be asked, by its number, before any is answered.
+        """
         from tqdm import tqdm
 
         answers = [""] * len(requests)
         repeats: Counter[int] = Counter()
         asked = []
         for index, request in enumerate(requests):
-            context, options = request.args
-            length = self._length(options)
-            asked.append((length, index, context, repeats[id(request)]))
+            length, prompt = self._asked(index, *request.args)
+            asked.append((length, index, prompt, repeats[id(request)]))
             repeats[id(request)] += 1
         asked.sort(key=lambda one: one[0])  # one length per call
         bar = tqdm(total=len(asked), desc="generate_until", disable=disable_tqdm)
@@ -112,11 +121,11 @@ class PipelineLM(LM):
             part = [one for one in asked[: self.pipe.batch_size] if one[0] == length]
             asked = asked[len(part) :]
             out = self.pipe(
-                [self.contexts.fitting(context, length)[0] for _, _, context, _ in part],
+                [prompt for _, _, prompt, _ in part],
                 self.reward,
                 method=self.method,
                 select=self.select,
-                config=self.config.replace(max_new_tokens=length),
+                config=self._sized(length),
                 seeds=[self.config.call.seed + repeat for *_, repeat in part],
                 progress=False,
             )
@@ -217,6 +226,33 @@ class PipelineLM(LM):
         prompt = self.contexts.fitting(context, len(target))[1]
         return Span(tuple(prompt), (), target)
 
+    def _asked(self, index: int, context: str, options: Any) -> tuple[int, Prompt]:
+        """Length and prompt of a request.
+
+        Raises:
+            ValueError: the request cannot be asked; names it.
+        """
+        try:
+            if not isinstance(options, Mapping):
+                raise ValueError(f"its generation_kwargs are a mapping, got {options!r}")
+            stops = options.get("until") or ()
+            for stop in (stops,) if isinstance(stops, str) else stops:
+                if not isinstance(stop, str):
+                    raise TypeError(f"until is a list of texts, got {stop!r}")
+            length = self._length(options)
+            prompt = self.contexts.fitting(context, length)[0]
+            if not begun(prompt).strip():
+                raise ValueError("its question is empty")
+        except (ValueError, TypeError) as error:
+            shown = str(context).encode("utf-8", "backslashreplace").decode()
+            raise ValueError(f"request {index} ({shown:.80}): {error}") from error
+        return length, prompt
+
+    def _sized(self, length: int) -> APSConfig:
+        """The settings of answers of a length; one token leaves no room for a least length."""
+        least = min(self.config.flat()["min_new_tokens"], length - 1)
+        return self.config.replace(max_new_tokens=length, min_new_tokens=least)
+
     def _length(self, options: Mapping[str, Any]) -> int:
         """Canvas length of an answer; at most half the context.
 
@@ -228,8 +264,8 @@ class PipelineLM(LM):
         wanted: int | None = None
         if named:
             try:
-                wanted = int(options[named[0]])
-            except (TypeError, ValueError):
+                wanted = 0 if options[named[0]] is True else int(options[named[0]])
+            except (TypeError, ValueError, OverflowError):
                 wanted = 0
             if wanted < 1:
                 raise ValueError(f"{named[0]} is a number from 1, got {options[named[0]]!r}")

@@ -94,6 +94,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
 
+    from ..files import write_whole
+    from ..reward_content import content
     from ..trust import check_harness_file
     from .adapter import PipelineLM
 
@@ -124,7 +126,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         reward=rewards or None,
         config=config,
         samples=args.likelihood_samples,
-        cache_key=[args.method, args.reward],
+        cache_key=[args.method, args.reward, [content(one) for one in _named(args.reward)]],
     )
     found: dict[str, Any] = simple_evaluate(
         lm,
@@ -146,8 +148,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         "generation_seconds": lm.seconds,
     }
     if args.out is not None:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(found, indent=2, default=str, ensure_ascii=False))
+        write_whole(args.out, json.dumps(found, indent=2, default=str, ensure_ascii=False))
     return found
 
 
@@ -159,6 +160,13 @@ def table(found: dict[str, Any]) -> str:
     rewards = " ".join(about["reward"] or [])
     how = f"{about['model']}, {about['method']}" + (f", guided by {rewards}" if rewards else "")
     return f"{how}; likelihoods are the base model's\n{make_table(found)}"
+
+
+def _named(rewards: Sequence[str] | None) -> list[str]:
+    """The names in `--reward`, without weights and options."""
+    from aps_rewards.loading import parse_reward_spec, split_options
+
+    return [split_options(parse_reward_spec(text)[0])[0] for text in rewards or ()]
 
 
 def _setting(text: str) -> tuple[str, Any]:

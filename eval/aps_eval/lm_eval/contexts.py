@@ -8,6 +8,7 @@ the assistant's (`gen_prefix`) are continued in both cases.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from typing import Any
@@ -90,11 +91,17 @@ class Contexts:
 def messages_of(context: str) -> Prompt:
     """The chat messages if `apply_chat_template` made the context, else the text itself."""
     if context.startswith('[{"role": '):
-        try:
-            return list(json.loads(context))
-        except json.JSONDecodeError:
-            return context
+        with contextlib.suppress(json.JSONDecodeError):
+            found = json.loads(context)
+            if all(map(_is_message, found)):
+                return list(found)
     return context
+
+
+def _is_message(found: Any) -> bool:
+    if not isinstance(found, dict):
+        return False
+    return all(isinstance(found.get(name), str) for name in ("role", "content"))
 
 
 def joined(messages: list[Message]) -> list[Message]:
