@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import itertools
 
 import mutants
 import pytest
@@ -61,8 +63,35 @@ def test_every_file_of_the_areas_can_be_changed():
     for folder in mutants.AREAS.values():
         for path in sorted(folder.rglob("*.py")):
             source = path.read_bytes()
-            for mutant in mutants.mutations(path):
+            pieces = statements(source)
+            found = list(mutants.mutations(path))
+            for mutant in found:
+                first, last, head = max(
+                    piece for piece in pieces if piece[0] <= mutant.start and mutant.end <= piece[1]
+                )
+                piece = dataclasses.replace(
+                    mutant, start=mutant.start - first, end=mutant.end - first
+                )
+                ast.parse(head + mutants.changed_text(piece, source[first:last]))
+            for mutant in (*found[:1], *found[-1:]):
                 ast.parse(mutants.changed_text(mutant, source))
+
+
+def statements(source: bytes) -> list[tuple[int, int, bytes]]:
+    """The first and last byte of each statement of a file and of its classes, which parse alone
+    behind the given head: parsing these is ten times faster than parsing the file for each."""
+    starts = [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
+
+    def whole(node: ast.stmt, head: bytes) -> tuple[int, int, bytes]:
+        lines = [node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))]
+        return starts[min(lines) - 1], starts[node.end_lineno], head
+
+    found = []
+    for node in ast.parse(source).body:
+        found.append(whole(node, b""))
+        if isinstance(node, ast.ClassDef):
+            found += [whole(one, b"class C:\n") for one in node.body]
+    return found
 
 
 def test_what_is_named_equivalent_still_stands_there():
