@@ -19,7 +19,7 @@ from torch import Tensor
 from .codebook import Relaxed
 from .config import APSConfig
 from .noise import Noise
-from .operator import Combined, Operator, OperatorSum, Scores, parts, start_ids
+from .operator import Combined, Gaussian, Guessing, Operator, OperatorSum, Scores, parts, start_ids
 from .protocols import Adapter, Denoiser, Where
 
 __all__ = ["Cost", "MeteredDenoiser", "MeteredOperator", "metered"]
@@ -104,12 +104,10 @@ class MeteredOperator:
     def __init__(self, inner: Operator, cost: Cost) -> None:
         self.inner, self.cost = inner, cost
         self.differentiable, self.codebook = inner.differentiable, inner.codebook
-        guess = getattr(inner, "guess", None)
-        if guess is not None:  # see `Guessing`
-            self.guess: Callable[[], Tensor] = guess
-        gaussian = getattr(inner, "gaussian", None)
-        if gaussian is not None:  # see `Gaussian`
-            self.gaussian: Callable[[], tuple[Tensor, float]] = gaussian
+        if isinstance(inner, Guessing):
+            self.guess: Callable[[], Tensor] = inner.guess
+        if isinstance(inner, Gaussian):
+            self.gaussian: Callable[[], tuple[Tensor, float]] = inner.gaussian
 
     def take(self, rows: Tensor) -> MeteredOperator:
         """See `Operator.take`."""

@@ -21,6 +21,8 @@ from .codebook import Codebook, Relaxed
 __all__ = [
     "Arithmetic",
     "Combined",
+    "Gaussian",
+    "Guessing",
     "Operator",
     "OperatorSum",
     "Scores",
@@ -92,6 +94,7 @@ def start_ids(operator: Operator, ids: Tensor) -> Callable[[], Scores]:
     return lambda: operator.log_prob_ids(ids)
 
 
+@runtime_checkable
 class Guessing(Protocol):
     """An operator that also has a first guess of the answer, for `tilt_start`."""
 
@@ -100,6 +103,7 @@ class Guessing(Protocol):
         ...
 
 
+@runtime_checkable
 class Gaussian(Protocol):
     """An operator with Gaussian noise: `log q = peak - |y - A(x)|^2 / (2 s^2)`."""
 
@@ -139,8 +143,8 @@ class OperatorSum(Arithmetic):
         self.differentiable = all(op.differentiable for op in guiding)
         books = [op.codebook for op in guiding if op.codebook is not None]
         self.codebook = books[0] if books else None
-        guesses = [op.guess for w, op in self.weighted if w > 0 and hasattr(op, "guess")]
-        if guesses:  # see `Guessing`
+        guesses = [op.guess for w, op in self.weighted if w > 0 and isinstance(op, Guessing)]
+        if guesses:
             self.guess: Callable[[], Tensor] = lambda: longest([guess() for guess in guesses])
 
     def take(self, rows: Tensor) -> OperatorSum:

@@ -21,7 +21,7 @@ from ..core.config import APSConfig
 from ..core.estimator import estimate
 from ..core.noise import Noise
 from ..core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, trust_region
-from ..core.operator import Operator
+from ..core.operator import Guessing, Operator
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import denoise
 from ..core.settings import Codes, Fit, Gradient
@@ -74,13 +74,12 @@ def new_phi(denoiser: Denoiser, operator: Operator, config: APSConfig, noise: No
     if not phi.start:
         rows = len(noise.row_seed)
         return CodeTilt.fresh(rows, book, phi.learning_rate, phi.adam_eps, phi.keep)
-    guess = getattr(operator, "guess", None)
-    if guess is None:
+    if not isinstance(operator, Guessing):
         raise ValueError(
             f"tilt_start={phi.start} starts from a guess, which only a measurement of images "
             "makes; use tilt_start=0"
         )
-    return CodeTilt(phi.start * guess(), book, phi.learning_rate, phi.adam_eps, phi.keep)
+    return CodeTilt(phi.start * operator.guess(), book, phi.learning_rate, phi.adam_eps, phi.keep)
 
 
 class PosteriorTilt:

@@ -36,7 +36,7 @@ from ..core.codebook import Relaxed
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.objective import sum_rows
-from ..core.operator import Operator, guiding, parts
+from ..core.operator import Gaussian, Operator, guiding, parts
 from ..core.protocols import Denoiser
 from ..core.schedule import alpha, keep_masked, time_grid
 from ..core.states import StepState
@@ -273,7 +273,7 @@ def _check(operator: Operator, canvas: Canvas) -> None:
             "it is for images"
         )
     for _, part in parts(operator):
-        if part.codebook is None or not part.differentiable or not hasattr(part, "gaussian"):
+        if part.codebook is None or not part.differentiable or not isinstance(part, Gaussian):
             raise ValueError(
                 "G2D2 descends a distance |y - A(x)|: it needs a differentiable measurement with "
                 f"a codebook, and {type(part).__name__} is none; method='svdd' takes any reward"
