@@ -107,6 +107,9 @@ class APSConfig:
             `exp(r / beta)` among this many: fresh draws, and the one chosen at the step before
             (`methods.pool`). It needs no gradient: with `inner_steps=0` steering costs plain
             decoding and these rewards. None (or 1) draws every token independently.
+        pool_rollout: steps of the base sampler in which each fresh answer of the pool is drawn. 1
+            draws its tokens independently; with more, tokens fit those before them, for one
+            forward more each and answer (`methods.rollouts`).
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         rank_by: whose probability standard remasking ranks by, `theta` (the prior) or `phi`
             (equivalent to anchored remasking).

@@ -88,7 +88,9 @@ class CandidatePool(Protocol):
         """Keep these rows, `(B',)`."""
         ...
 
-    def __call__(self, tilted: Tilted, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, denoiser: Denoiser, tilted: Tilted, step: Step
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """One token per masked position `(N,)`, and the chosen answers' rewards by name, `(B,)`."""
         ...
 
@@ -144,7 +146,7 @@ def denoise(
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
             if guided and pool is not None:
-                candidates, chosen = pool(tilted, step)
+                candidates, chosen = pool(denoiser, tilted, step)
                 tilted.rewards = {**tilted.rewards, **chosen}
             else:
                 candidates = step.draw(tilted, operator.codebook)

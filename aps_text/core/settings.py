@@ -6,6 +6,7 @@
             phi       LoRA | Logits | Codes      what phi is
             gradient  Gradient                   through a relaxation, a score function, or both
         pool_size     int | None                 None draws every token by itself
+        pool_rollout  int                        steps in which an answer of the pool is drawn
         draw          Draw                       temperature, top-p, top-k
         window        Window                     the steps that are steered
     CallSettings      length, blocks, answers, seed: read where a call becomes a canvas
@@ -264,6 +265,7 @@ class SamplerSettings:
     remask: bool = switch(False)
     candidate: str = choice("sample", "quantized")
     pool_size: int | None = number(16, 1, COUNT, whole=True, optional=True)
+    pool_rollout: int = number(1, 1, COUNT, whole=True)
     draw: Draw = Draw()
     fit: Fit | None = field(default=Fit())
     window: Window = Window()

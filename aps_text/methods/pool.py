@@ -17,14 +17,20 @@ the target of the kernel follows the posterior given them. A step costs no forwa
 beyond those of x_phi, n - 1 rewards (n at the first step) and no gradient. The reward of the
 answer kept from the step before is not computed again, so rewards must be deterministic.
 
+p' is a product: its answers are less coherent the more masks are left, and rewards then favour
+words that no sentence holds. With `pool_rollout=R` > 1 the fresh answers are `rollouts`: R steps of
+the base sampler from z_t, each answer R - 1 forwards. They are drawn from p_R itself and not
+from f', so w(x) = exp(r(x) / beta), the kernel leaves `p_R(x0 | z_t) exp(r(x0) / beta)` invariant,
+and phi only decides which tokens are kept.
+
 With draws from f' alone the chain would stall: over many positions p'/f' spans many nats, and an
 answer that x_phi has moved away from would outweigh any reward. With the mixture no weight exceeds
 2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
 
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
-token. An answer with reward -inf is chosen only if all have -inf. Positions after an answer's stop
-token do not enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's likeliest
-answer and the one kept.
+token (with rollouts: the first one's). An answer with reward -inf is chosen only if all have -inf.
+Positions after an answer's stop token do not enter its weight. At temperature 0 nothing is drawn:
+the pool is x_phi's likeliest answer (or the one rollout) and the one kept.
 """
 
 from __future__ import annotations
@@ -40,9 +46,11 @@ from ..core.completions import draw_answers, fill_in, scored_positions
 from ..core.config import APSConfig
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
+from ..core.protocols import Denoiser
 from ..core.states import Tilted
 from ..core.step import Step
 from ..core.token_sampling import sampling_support
+from .rollouts import draw_rollouts, rollout_config
 
 __all__ = ["AnswerPool"]
 
@@ -66,14 +74,15 @@ class AnswerPool:
             self._held, self._reward = self._held[rows], self._reward[rows]
             self._terms = {name: value[rows] for name, value in self._terms.items()}
 
-    def __call__(self, tilted: Tilted, step: Step) -> tuple[Tensor, dict[str, Tensor]]:
+    def __call__(
+        self, denoiser: Denoiser, tilted: Tilted, step: Step
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """One token per masked position `(N,)`, and the chosen answers' unweighted rewards `(B,)`.
 
         `step.where` must hold every masked position of its rows.
         """
         (rows, cols), batch = step.where, len(step.canvas.z)
-        laws = _Laws.of(tilted, self.config)
-        tokens, gap = self._answers(laws, tilted, step)
+        tokens, gap = self._answers(denoiser, tilted, step)
         reward, terms = self._worth(step, tokens)
         # Positions after an answer's stop token do not enter its weight.
         answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
@@ -91,17 +100,31 @@ class AnswerPool:
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
+        if self.config.sampler.pool_rollout > 1:  # behind its stop token a rollout has none
+            base = step.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
+            picked = torch.where(picked == step.canvas.fill_id, base, picked)
         return picked, self._terms
 
-    def _answers(self, laws: _Laws, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
+    def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the
         base sampler's draw, the last the one kept from the step before."""
-        if self.config.sampler.draw.temperature == 0:
+        settings = self.config.sampler
+        fresh = (settings.pool_size or 1) - (self._held is not None)
+        if settings.pool_rollout > 1:
+            config = rollout_config(self.config, settings.pool_rollout)
+            drawn = 1 if settings.draw.temperature == 0 else fresh
+            tokens = draw_rollouts(
+                denoiser, step, tilted.log_theta, drawn, config, self.operator.codebook
+            )
+            if self._held is not None:
+                tokens = torch.cat([tokens, self._held[step.where][:, None]], 1)
+            return tokens, torch.zeros_like(tokens, dtype=torch.double)
+        laws = _Laws.of(tilted, self.config)
+        if settings.draw.temperature == 0:
             tokens = step.draw(tilted, self.operator.codebook)[:, None]
             gap = laws.gap_of(tokens)
         else:
-            more = (self.config.sampler.pool_size or 1) - (self._held is not None) - 1
-            tokens, gap = laws.fresh(step, more)
+            tokens, gap = laws.fresh(step, fresh - 1)
         if self._held is None:
             return tokens, gap
         held = self._held[step.where][:, None]

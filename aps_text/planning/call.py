@@ -19,6 +19,7 @@ from ..core.limits import check_fields, number
 from ..core.noise import Noise
 from ..core.settings import COUNT, LoRA, Phi
 from ..core.step import Step
+from ..methods.rollouts import rollout_config
 from .shape import ModelShape
 
 __all__ = ["Call", "PlannedReward", "PlannedStep"]
@@ -143,6 +144,25 @@ class Call:
     def pool(self) -> int:
         """Whole answers in the pool of a steered step; 1 is no pool."""
         return self.config.sampler.pool_size or 1
+
+    @property
+    def rollout(self) -> int:
+        """R, steps in which an answer of the pool is drawn; 1 without a pool."""
+        return self.config.sampler.pool_rollout if self.pool > 1 else 1
+
+    @property
+    def rollouts(self) -> tuple[tuple[int, PlannedStep], ...]:
+        """The steps of a row's rollouts that cost a forward, and how many answers make each."""
+        if self.rollout == 1:
+            return ()
+        config = rollout_config(self.config, self.rollout)
+        config = config.replace(lora_layers=None, block_length=None)
+        found: list[tuple[int, PlannedStep]] = []
+        for step in self.steps:
+            if step.guided:
+                fresh = self.pool - step.again  # one is kept from the step before
+                found += [(fresh, own) for own in planned(config, False, step.masks)[1:]]
+        return tuple(found)
 
     @property
     def inner_steps(self) -> int:

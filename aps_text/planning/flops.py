@@ -3,7 +3,8 @@
     passes    trunk T, replays T (M+1) (one more with carry-over, except at the first step),
               backwards T M; rewards T M forward and back (RLOO: T M K forward); adapter="logits":
               T replays and no backward; a step outside of the guidance window: one replay; a
-              pool of n answers: n + (n-1)(T-1) rewards forward. These are the counters of
+              pool of n answers: n + (n-1)(T-1) rewards forward, and with rollouts of R steps up to
+              R-1 trunks and replays for each of these answers. These are the counters of
               `aps_text.core.cost.Cost`, an upper bound if gates, the trust region or a threshold
               end a step or the call early. A replay is a pass through the adapted layers.
     guidance  classifier-free (cfg_scale): another trunk and replay of theta per step
@@ -67,13 +68,14 @@ def count_passes(call: Call) -> Passes:
     scored = guided * call.inner_steps if call.reward else 0
     # All answers of a pool are new at the first step; later one is kept with its reward.
     pooled = 1 + guided * (call.pool - 1) if call.reward and call.pool > 1 else 0
+    rolled = sum(answers for answers, _ in call.rollouts)
     return Passes(
-        trunk_forwards=rows * steps,
-        denoiser_forwards=rows * (alone + under),
+        trunk_forwards=rows * (steps + rolled),
+        denoiser_forwards=rows * (alone + under + rolled),
         denoiser_backwards=rows * ways,
         reward_forwards=rows * (scored * max(1, call.draws) + pooled),
         reward_backwards=0 if call.draws else rows * scored,
-        unconditional=rows * steps if call.config.model.cfg_scale > 0 else 0,
+        unconditional=rows * (steps + rolled) if call.config.model.cfg_scale > 0 else 0,
         masks=sum(step.masks for step in call.steps),
         steps=steps,
         guided=guided,
@@ -121,18 +123,19 @@ def count_flops(call: Call) -> dict[str, float]:
     transform = 0 if shape.layout == "llama" else shape.hidden
     parts = "trunk", "replays", "head", "backward", "lora", "without prompt", "recomputed"
     found = dict.fromkeys((*parts, "bridge", "reward"), 0.0)
-    for step in call.steps:
-        alone, under, ways = replays(call, step)
+    made = [(1, step, replays(call, step)) for step in call.steps]
+    made += [(answers, step, (1, 0, 0)) for answers, step in call.rollouts]
+    for answers, step, (alone, under, ways) in made:
         last = operations(shape, size, step.asked, rank=rank, first=n == 1)
         ahead, back, lora, lora_back = map(sum, zip(*below, last, strict=True))
         head = 2.0 * step.asked * shape.hidden * (shape.vocab + transform)
-        found["trunk"] += trunk
-        found["replays"] += (alone + under) * ahead
-        found["head"] += (alone + under) * head
+        found["trunk"] += answers * trunk
+        found["replays"] += answers * (alone + under) * ahead
+        found["head"] += answers * (alone + under) * head
         found["backward"] += ways * (head + back)
         found["lora"] += under * lora + ways * lora_back
         if call.config.model.cfg_scale > 0:
-            found["without prompt"] += trunk + ahead + head
+            found["without prompt"] += answers * (trunk + ahead + head)
         if call.checkpointing:
             found["recomputed"] += ways * (ahead + lora)
         if reward and step.guided and not call.draws:

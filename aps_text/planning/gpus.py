@@ -85,8 +85,11 @@ def call_seconds(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
     rows, share = call.batch, call.layers / shape.layers
     head = float(shape.vocab * shape.hidden * call.number_bytes)
     body = weights_bytes(shape, call.number_bytes, call.bits) - head * (1 if shape.tied else 2)
-    trunks = (passes.trunk_forwards + passes.unconditional) / rows
-    replays = (passes.denoiser_forwards + passes.unconditional) / rows
+    # The rollouts of a step run as one batch, which reads the weights once.
+    once = sum(1 - answers for answers, _ in call.rollouts)
+    once *= 2 if call.config.model.cfg_scale > 0 else 1
+    trunks = (passes.trunk_forwards + passes.unconditional) / rows + once
+    replays = (passes.denoiser_forwards + passes.unconditional) / rows + once
     backs = passes.denoiser_backwards / rows * (2 if call.checkpointing else 1)
     read = passes.steps + passes.guided * max(0, call.inner_steps - 1)
     masks = rows * passes.masks / max(1, passes.steps)

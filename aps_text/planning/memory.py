@@ -169,15 +169,17 @@ def plan_memory(call: Call) -> Memory:
     mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if rows > 1 else 0
     weights, graph, scored, inside = reward_bytes(call)
     state = float(rows * size * shape.hidden * e * (2 if call.config.model.cfg_scale > 0 else 1))
+    copies = call.pool if call.rollout > 1 else 1  # rows of the rollouts' forwards
+    held = state if copies > 1 else 0.0
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
     masks = max((step.asked for step in call.steps if step.guided), default=0)
     saved, resaved = (replay_saved(call, masks, recomputing=back) for back in (False, True))
     wide = float(rows * size * shape.ffn * max(4, e))  # the backward pass frees kept tensors
     # By moment: activations, reward activations, workspace.
     beside = {
-        "trunk": (0.0, 0.0, workspace(shape, rows * size, e) + state + angles),
-        "replay": (0.0, 0.0, state),
-        "decoding": (0.0, 0.0, state),
+        "trunk": (0.0, 0.0, held + copies * (workspace(shape, rows * size, e) + state + angles)),
+        "replay": (0.0, 0.0, held + copies * state),
+        "decoding": (0.0, 0.0, held + copies * state),
         "pool": (0.0, 0.0, state + call.pool * scored),
         "sampling": (saved, 0.0, 0.0),
         "reward": (saved, 0.0, call.draws * scored) if call.draws else (saved, graph, inside),
@@ -195,7 +197,7 @@ def plan_memory(call: Call) -> Memory:
             "vocabulary": vocabulary,
             "reward weights": weights,
             "reward activations": reward_activations,
-            "mask": float(rows * size * size * mask),
+            "mask": float(copies * rows * size * size * mask),
             "workspace": temporary + rest,
         }
         moments.append(Memory(name, parts))

@@ -32,6 +32,7 @@ from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.methods.pool import ALIKE, AnswerPool
+from aps_text.methods.rollouts import draw_rollouts, rollout_config
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 MASK = SYMBOLS
@@ -114,7 +115,7 @@ def test_a_step_leaves_the_posterior_as_it_is(other_phi, count, values, temperat
     pool = AnswerPool(reward, config)
     pool._held = ANSWERS[drawn]
     pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
-    tokens, _ = pool(tilted, step)
+    tokens, _ = pool(None, tilted, step)
     moved = (tokens.view(rows, LENGTH) != ANSWERS[drawn]).any(1).double().mean()
     assert moved > 0.15
     law = shares(tokens.view(rows, LENGTH))
@@ -130,7 +131,7 @@ def test_one_pool_comes_to_the_posterior_with_its_size(other_phi):
         config = CONFIG.replace(pool_size=count)
         step, theta, tilted = first_step(config, rows, other_phi)
         target = target_of(theta)
-        law = shares(AnswerPool(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+        law = shares(AnswerPool(REWARD, config)(None, tilted, step)[0].view(rows, LENGTH))
         found.append(distance(law, target))
     assert found[0] > 1.5 * found[1] > 2 * found[2]
     assert found[2] < 0.03
@@ -146,7 +147,7 @@ def test_answers_follow_the_posterior_of_a_factorised_world(order):
     canvas = open_canvas(rows, LENGTH, MASK)
     law = shares(aps(denoiser, REWARD, canvas, config).z)
     step, _, tilted = first_step(config, rows, False)
-    once = shares(AnswerPool(REWARD, config)(tilted, step)[0].view(rows, LENGTH))
+    once = shares(AnswerPool(REWARD, config)(None, tilted, step)[0].view(rows, LENGTH))
     assert distance(law, target) < 0.6 * distance(once, target)
     assert distance(law, target) < 0.05
 
@@ -197,8 +198,9 @@ def test_a_reward_of_combinations_the_model_never_makes_leads_astray():
     values[:2, :2] = reward.view(2, 2)
     canvas = open_canvas(rows, 2, 2)
 
-    def law(joint, method, count=256):
-        config = CONFIG.replace(beta=1.0, steps=2, num_candidates=count, remasking="random")
+    def law(joint, method, count=256, rollout=1):
+        config = CONFIG.replace(beta=1.0, steps=2, pool_size=count, remasking="random")
+        config = config.replace(pool_rollout=rollout)
         denoiser = TableDenoiser(joint.expand(rows, -1, -1))
         z = aps(denoiser, EnumeratedReward(values), canvas, config, method=method).z
         return torch.bincount(index_of(z, 2), minlength=4).double() / rows
@@ -208,10 +210,80 @@ def test_a_reward_of_combinations_the_model_never_makes_leads_astray():
     assert distance(law(joint, APS()), target) == pytest.approx(0.217, abs=0.02)
     assert distance(law(joint, APS(), 16), target) > 0.35
     assert distance(law(joint, Ancestral()), joint.flatten()) < 0.01
+    # Rollouts of two steps never make 01 and 10, so the run is the posterior.
+    assert distance(law(joint, APS(), 256, rollout=2), target) < 0.02
+    assert distance(law(joint, APS(), 16, rollout=2), target) < 0.04
     # Of a product of marginals the same run is the target.
     factorised = torch.outer(torch.tensor([0.3, 0.7]), torch.tensor([0.6, 0.4])).double()
     target = factorised.flatten() * reward.exp()
     assert distance(law(factorised, APS()), target / target.sum()) < 0.02
+
+
+def correlated_world(rows: int):
+    """A table denoiser, and p exp(r/beta) of its joint: one token a step in random order draws p."""
+    table = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
+    target = table.flatten() * (VALUES / BETA).exp()
+    return TableDenoiser(table.expand(rows, -1, -1, -1)), target / target.sum()
+
+
+def test_with_rollouts_a_step_leaves_the_posterior_of_a_correlated_world_as_it_is():
+    rows, moved = 40_000, {}
+    denoiser, target = correlated_world(rows)
+    drawn = torch.multinomial(target, rows, True, generator=torch.Generator().manual_seed(0))
+    floor = noise_floor(target, rows)
+    for rollout, near in ((1, False), (LENGTH, True)):
+        config = CONFIG.replace(pool_rollout=rollout, remasking="random")
+        canvas = open_canvas(rows, LENGTH, MASK)
+        step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+        log_theta = step.x_theta(denoiser)
+        pool = AnswerPool(REWARD, config)
+        pool._held = ANSWERS[drawn]
+        pool._reward, pool._terms = VALUES[drawn], {"enumerated": VALUES[drawn]}
+        tokens = pool(denoiser, Tilted(log_theta, log_theta), step)[0].view(rows, LENGTH)
+        assert (tokens != ANSWERS[drawn]).any(1).double().mean() > 0.15
+        moved[rollout] = distance(shares(tokens), target)
+        assert (moved[rollout] < 2 * floor) == near
+    assert moved[1] > 5 * moved[LENGTH]
+
+
+def test_with_rollouts_a_run_comes_to_the_posterior_of_a_correlated_world():
+    """For any number of answers nearer than independent draws, and near with many."""
+    rows = 10_000
+    denoiser, target = correlated_world(rows)
+    canvas = open_canvas(rows, LENGTH, MASK)
+
+    def law(count: int, rollout: int) -> float:
+        config = CONFIG.replace(pool_size=count, pool_rollout=rollout, remasking="random")
+        return distance(shares(aps(denoiser, REWARD, canvas, config).z), target)
+
+    for count in (4, 32):
+        assert law(count, LENGTH) < 0.7 * law(count, 1)
+    assert law(32, LENGTH) < 0.03
+
+
+def test_with_rollouts_a_reward_that_says_nothing_leaves_the_model_as_it_is():
+    rows = 20_000
+    denoiser, _ = correlated_world(rows)
+    table = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5).flatten()
+    config = CONFIG.replace(pool_rollout=LENGTH, remasking="random")
+    z = aps(denoiser, ZeroOperator(), open_canvas(rows, LENGTH, MASK), config).z
+    assert distance(shares(z), table) < 2 * noise_floor(table, rows)
+
+
+@pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy", "origin"])
+def test_rollouts_are_the_base_samplers_answers(alg):
+    """Without a reward's weight the pool's first answer has the law of R steps of plain decoding."""
+    rows = 40_000
+    denoiser, _ = correlated_world(rows)
+    canvas = open_canvas(rows, LENGTH, MASK)
+    config = CONFIG.replace(alg=alg, remasking="standard", temperature=0.8, steps=2)
+    plain = shares(aps(denoiser, REWARD, canvas, config, method=Ancestral()).z)
+    step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    log_theta = step.x_theta(denoiser)
+    drawn = draw_rollouts(denoiser, step, log_theta, 2, rollout_config(config, 2))
+    for one in drawn.view(rows, LENGTH, 2).unbind(-1):
+        assert distance(shares(one), plain) < 2 * noise_floor(plain, rows)
+    assert (drawn[:, 0] != drawn[:, 1]).double().mean() > 0.1
 
 
 ZERO = {
@@ -223,7 +295,14 @@ ZERO = {
 
 @pytest.mark.parametrize("name", ["zero", "weight 0", "constant"])
 @pytest.mark.parametrize("alg", ["maskgit_plus", "entropy", "origin"])
-@pytest.mark.parametrize("options", [{}, {"temperature": 0.7, "top_p": 0.8}, {"inner_steps": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"temperature": 0.7, "top_p": 0.8},
+        {"inner_steps": 1},
+    ],
+)
 def test_a_reward_that_says_nothing_is_the_base_sampler_token_for_token(name, alg, options):
     class Constant(Arithmetic):
         differentiable, codebook = False, None
@@ -243,7 +322,15 @@ def test_a_reward_that_says_nothing_is_the_base_sampler_token_for_token(name, al
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"inner_steps": 2, "estimator": "rloo"}, {"block_length": 2}, {"steps": 2}]
+    "options",
+    [
+        {},
+        {"inner_steps": 2, "estimator": "rloo"},
+        {"block_length": 2},
+        {"steps": 2},
+        {"pool_rollout": 3},
+        {"pool_rollout": 2, "block_length": 2},
+    ],
 )
 def test_a_batch_gives_what_its_rows_give_alone(options):
     lengths = [6, 1, 4, 6, 2, 5]
@@ -271,6 +358,34 @@ def test_cost_is_t_forwards_and_the_fresh_answers_rewards(count):
     assert cost.denoiser_backwards == cost.reward_backwards == 0
 
 
+@pytest.mark.parametrize("rollout", [2, 3, 9])
+def test_cost_of_rollouts(rollout):
+    """The first of a rollout's steps costs nothing; one of m masks has at most m."""
+    batch, count = 5, 4
+    denoiser, reward = factor_world(LENGTH, SYMBOLS, 0, batch), table_reward(LENGTH, SYMBOLS, 1, 5)
+    config = CONFIG.replace(pool_size=count, pool_rollout=rollout)
+    cost = aps(denoiser, reward, open_canvas(batch, LENGTH, MASK), config).cost
+    fresh = {masks: count - (masks < LENGTH) for masks in range(LENGTH, 0, -1)}
+    each = sum(n * (min(rollout, masks) - 1) for masks, n in fresh.items())
+    assert cost.denoiser_forwards == cost.trunk_forwards == batch * (LENGTH + each)
+    assert cost.reward_forwards == batch * sum(fresh.values())
+
+
+def test_rollouts_end_at_their_stop_and_what_is_behind_is_never_written():
+    rows, length = 200, 6
+    denoiser = factor_world(length, SYMBOLS, seed=8, batch=rows)
+    reward = table_reward(length, SYMBOLS, 9, batch=rows)
+    canvas = open_canvas(rows, length, MASK, stop_ids=[0])
+    config = CONFIG.replace(steps=length, pool_rollout=3, beta=0.1)
+    z = aps(denoiser, reward, canvas, config).z
+    stops = (z == 0).long()
+    behind = stops.cumsum(1) - stops > 0
+    assert behind.any()
+    assert (z[behind] == canvas.fill_id).all()
+    assert (z[~behind] != canvas.fill_id).all()
+    assert (z != MASK).all()
+
+
 class Recorded(Arithmetic):
     """An operator that keeps the best reward it gave each row."""
 
@@ -288,7 +403,10 @@ class Recorded(Arithmetic):
         return scores
 
 
-@pytest.mark.parametrize("options", [{}, {"remask": True}, {"guidance_start": 0.4}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"remask": True}, {"guidance_start": 0.4}, {"pool_rollout": 2}],
+)
 def test_in_a_cold_posterior_the_best_answer_seen_is_kept_to_the_end(options):
     batch, length = 40, 6
     denoiser = factor_world(length, SYMBOLS, seed=8, batch=batch)
@@ -339,7 +457,7 @@ def test_a_stale_answer_is_no_candidate():
             torch.tensor([1e3]).double(),
             {"enumerated": torch.tensor([1e3])},
         )
-        tokens, terms = pool(Tilted(log_theta, log_theta), step)
+        tokens, terms = pool(None, Tilted(log_theta, log_theta), step)
         assert (tokens.tolist() == [3, 3] and terms["enumerated"].item() == 1e3) == kept
         assert pool._held[0, 0] == 2
 
@@ -356,7 +474,7 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
     pool._held = torch.full((rows, length), 3)
     pool._reward = torch.full((rows,), -15.0).double()
     pool._terms = {"zero": torch.zeros(rows)}
-    tokens, _ = pool(Tilted(log_phi, log_theta), step)
+    tokens, _ = pool(None, Tilted(log_phi, log_theta), step)
     kept = (tokens.view(rows, length) == 3).all(1).double().mean()
     assert kept < 0.02
 
@@ -364,7 +482,7 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
 def test_at_temperature_0_the_fresh_answer_is_phis_likeliest():
     config = CONFIG.replace(temperature=0.0)
     step, _, tilted = first_step(config, 40, True)
-    tokens, _ = AnswerPool(REWARD, config)(tilted, step)
+    tokens, _ = AnswerPool(REWARD, config)(None, tilted, step)
     assert torch.equal(tokens, tilted.log_phi.argmax(-1))
 
 
@@ -374,7 +492,7 @@ def test_pads_behind_a_stop_weigh_nothing():
     step, theta, tilted = first_step(CONFIG, rows, True)
     canvas = replace(step.canvas, stop_ids=(0,))
     step = replace(step, canvas=canvas)
-    tokens = AnswerPool(REWARD, CONFIG.replace(pool_size=64))(tilted, step)[0]
+    tokens = AnswerPool(REWARD, CONFIG.replace(pool_size=64))(None, tilted, step)[0]
     ended = end_at_stop(tokens.view(rows, LENGTH), canvas.editable, (0,), canvas.fill_id)
     stopped = (ended[:, 0] == 0).double().mean()
     # Exactly: sum over answers of p(x) exp(r(ended x) / beta).
@@ -398,7 +516,7 @@ def test_what_stands_behind_a_stop_weighs_nothing_at_all():
     pool._held = torch.ones(rows, length, dtype=torch.long)
     pool._held[:, 0] = 0
     pool._reward, pool._terms = torch.zeros(rows).double(), {"zero": torch.zeros(rows)}
-    tokens, _ = pool(Tilted(log_phi, log_theta), step)
+    tokens, _ = pool(None, Tilted(log_phi, log_theta), step)
     draws = [step.draw(Tilted(log, log)).view(rows, length) for log in (log_phi, log_theta)]
     found = tokens.view(rows, length)
     assert all((found[i].equal(draws[0][i]) or found[i].equal(draws[1][i])) for i in range(rows))
@@ -451,7 +569,7 @@ def test_at_temperature_0_the_weights_hold_the_ratio_of_phi_to_theta():
     pool._held = held
     pool._reward = VALUES.repeat_interleave(each)
     pool._terms = {"enumerated": pool._reward}
-    tokens, _ = pool(tilted, step)
+    tokens, _ = pool(None, tilted, step)
     place = torch.arange(LENGTH)
     gap = phi[place, ANSWERS].sum(1) - theta[place, ANSWERS].sum(1)
     log_weight = VALUES / BETA - gap.exp().log1p()
@@ -475,7 +593,7 @@ def test_log_weights_that_differ_by_rounding_at_most_leave_the_base_samplers_dra
     pool._held = ANSWERS[torch.arange(rows) % len(ANSWERS)]
     pool._reward = torch.full((rows,), -less, dtype=torch.double)
     pool._terms = {"enumerated": pool._reward}
-    tokens, _ = pool(tilted, step)
+    tokens, _ = pool(None, tilted, step)
     base = step.draw(tilted)
     same = (tokens == base).view(rows, LENGTH).all(1)
     assert same.all() == equal

@@ -104,6 +104,10 @@ def close(planned, measured, tolerance=0.1):
         (BERT, {"remask": True, "temperature": 0.0}, ENCODER),
         (QWEN, {"adapter": "codes"}, ENCODER),
         (LARGE, {**POOL, "pool_size": 16}, None),
+        (QWEN, {**POOL, "pool_size": 6, "pool_rollout": 3}, CHAT),
+        (BERT, {**POOL, "pool_size": 16, "pool_rollout": 4}, None),
+        (BERT, {"pool_size": 4, "pool_rollout": 2, "guidance_start": 0.5}, ENCODER),
+        (QWEN, {**POOL, "pool_size": 8, "pool_rollout": 4, "cfg_scale": 1.0, "batch": 1}, None),
         (LARGE, {"relaxation": "entropy", "batch": 1, "steps": 2, "inner_steps": 1}, ENCODER),
     ],
 )
