@@ -491,8 +491,9 @@ def test_an_attribute_it_lacks_is_answered_with_what_there_is():
 
 def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     """By name, beside the specifications: the tests above read those."""
-    whole = "steps inner_steps pool_size pool_rollout num_samples lora_rank lora_layers top_k min_new_tokens"
-    whole += " max_new_tokens block_length num_return_sequences seed prefix_reuse guidance_interval"
+    whole = "steps inner_steps pool_size pool_rollout num_samples lora_rank lora_layers top_k"
+    whole += " min_new_tokens max_new_tokens block_length num_return_sequences seed"
+    whole += " prefix_reuse guidance_interval"
     assert {name for name, takes in NUMBERS.items() if takes.whole} == set(whole.split())
     for record in RECORDS:
         for field in dataclasses.fields(record):
@@ -503,7 +504,14 @@ def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     optional += " block_length lora_layers prefix_reuse reward_timeout"
     optional = {name for name, takes in NUMBERS.items() if takes.optional} - set(optional.split())
     assert not optional
-    least = {"steps": 1, "inner_steps": 0, "pool_size": 1, "pool_rollout": 1, "num_samples": 2, "lora_rank": 1}
+    least = {
+        "steps": 1,
+        "inner_steps": 0,
+        "pool_size": 1,
+        "pool_rollout": 1,
+        "num_samples": 2,
+        "lora_rank": 1,
+    }
     least |= {"lora_layers": 1, "top_k": 1, "min_new_tokens": 0, "max_new_tokens": 1, "seed": 0}
     least |= {"block_length": 1, "num_return_sequences": 1, "prefix_reuse": 1}
     least |= {"guidance_interval": 1}

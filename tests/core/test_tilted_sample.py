@@ -220,7 +220,7 @@ def test_a_reward_of_combinations_the_model_never_makes_leads_astray():
 
 
 def correlated_world(rows: int):
-    """A table denoiser, and p exp(r/beta) of its joint: one token a step in random order draws p."""
+    """A joint p (drawn by one token a step in random order), and p exp(r/beta), normalised."""
     table = joint_table(LENGTH, SYMBOLS, 4, sharp=1.5)
     target = table.flatten() * (VALUES / BETA).exp()
     return TableDenoiser(table.expand(rows, -1, -1, -1)), target / target.sum()
@@ -272,7 +272,7 @@ def test_with_rollouts_a_reward_that_says_nothing_leaves_the_model_as_it_is():
 
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy", "origin"])
 def test_rollouts_are_the_base_samplers_answers(alg):
-    """Without a reward's weight the pool's first answer has the law of R steps of plain decoding."""
+    """A rollout of R steps has the law of plain decoding in R steps, whatever the order."""
     rows = 40_000
     denoiser, _ = correlated_world(rows)
     canvas = open_canvas(rows, LENGTH, MASK)

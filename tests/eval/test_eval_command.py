@@ -144,7 +144,7 @@ def test_a_setting_that_is_typed_goes_before_the_tasks_own():
         (["--method", "fkk"], "method is one of aps, plain"),
         (["--set", "step=3"], "step"),
         (["--grid", "no/such.yaml"], "no/such.yaml"),
-        (["--grid", "metods"], "no grid 'metods'; known: ablations, methods, rewards, small"),
+        (["--grid", "metods"], "no grid 'metods'; known: ablations, methods, pools, rewards"),
         (["--grid", "methods", "--only", "aps"], "--only 'aps': no method is called so; plain, "),
         (["--only", "aps"], "name it by --grid"),
     ],
