@@ -14,7 +14,7 @@ from typing import Any
 
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
-from .checkpoint_files import check_sizes
+from .checkpoint_files import check_sizes, read_headers
 from .text_model import TextModel
 
 __all__ = ["RENAMED", "llada_config", "load_llada"]
@@ -39,6 +39,8 @@ RENAMED = {
         }.items()
     },
 }
+
+HEAD = "model.transformer.ff_out.weight"
 
 SIZES = {
     "d_model": "hidden_size",
@@ -103,6 +105,18 @@ def llada_config(checkpoint: Checkpoint, **own: Any) -> Any:
                 f"{checkpoint.name!r} sets {key}={stated!r}; the published LLaDA models set "
                 f"{value!r}, and only that layout is supported"
             )
+    for key in ("rope_theta", "rms_norm_eps"):
+        value = given[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e12:
+            raise ValueError(
+                f"config.json of {checkpoint.name!r} has {key}={value!r}, and it is a number above "
+                "0; compare it with the published file"
+            )
+    if given.get("weight_tying") and HEAD in read_headers(checkpoint.folder, checkpoint.name):
+        raise ValueError(
+            f"config.json of {checkpoint.name!r} has weight_tying=true, and its files hold the "
+            f"head's own weights, {HEAD!r}; they do not belong together"
+        )
     fields = {
         **sizes,
         "vocab_size": given.get("embedding_size") or checkpoint.need("vocab_size")[0],

@@ -38,6 +38,7 @@ __all__ = ["IDS", "MAX_TEXT", "MmadaPrior", "image_sizes", "load_mmada"]
 # Reserved ids of LLaDA's tokenizer, as MMaDA uses them.
 IDS = {"soi": 126084, "eoi": 126085, "t2i": 126088, "iPAD": 126093}
 
+MASK = 126336
 HEADERS = ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>")
 PUBLISHED = 134656, 126349  # vocabulary of the weights, and len(tokenizer): its first image token
 MAX_TEXT = 512  # tokens of <bos> text <eos>
@@ -75,8 +76,8 @@ def load_mmada(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint of `model_type` mmada, as a text model; `MmadaPrior.of` makes images of it.
 
     Raises:
-        ValueError: see `llada_config`; a window of image tokens beyond the model's vocabulary, or
-            new special tokens, whose place among the ids is not known.
+        ValueError: see `llada_config`; another mask token, a window of image tokens beyond the
+            model's vocabulary, or new special tokens, whose place among the ids is not known.
     """
     from transformers import LlamaForCausalLM
 
@@ -87,6 +88,11 @@ def load_mmada(checkpoint: Checkpoint) -> TextModel:
             f"{checkpoint.name!r} sets num_new_special_tokens="
             f"{given['num_new_special_tokens']!r}; the published models set 0, and where others "
             "would put their image tokens is not known"
+        )
+    if given.get("mask_token_id", MASK) != MASK:
+        raise ValueError(
+            f"config.json of {checkpoint.name!r} has mask_token_id={given['mask_token_id']!r}; "
+            f"published is {MASK}"
         )
     own = {"codebook_size": codes, "num_vq_tokens": tokens}
     stored = read_headers(checkpoint.folder, checkpoint.name).get("model.transformer.wte.weight")

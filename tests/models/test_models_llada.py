@@ -155,3 +155,20 @@ def test_a_field_of_the_published_files_may_be_null_where_that_means_false(tmp_p
     keys = ("bias_for_layer_norm", "multi_query_attention", "include_qkv_bias")
     write_llada(tmp_path, **dict.fromkeys(keys, value))
     assert load(tmp_path).name == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("rope_theta", 0, "has rope_theta=0, and it is a number above 0"),
+        ("rope_theta", float("nan"), "has rope_theta=nan"),
+        ("rms_norm_eps", "1e-5", "has rms_norm_eps='1e-5'"),
+        ("weight_tying", True, "has weight_tying=true, and its files hold the head's own weights"),
+    ],
+)
+def test_a_field_that_contradicts_the_weights_or_arithmetic_is_refused(tmp_path, key, value, says):
+    write_llada(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    with pytest.raises(ValueError, match=says):
+        load(tmp_path)

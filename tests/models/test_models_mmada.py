@@ -339,3 +339,9 @@ def test_suffixes_are_one_for_each_row(prior):
     for suffixes in ([[1]], [[1], [2, 3]]):
         with pytest.raises(ValueError, match="give one for each prompt, all of one length"):
             bind(prior.parts, [[1], [2]], [4, 4], suffixes=suffixes)
+
+
+def test_another_mask_token_is_refused(tmp_path):
+    write_mmada(tmp_path, mask_token_id=5)
+    with pytest.raises(ValueError, match="has mask_token_id=5; published is 126336"):
+        load(tmp_path)
