@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..core.pairs import read_pairs
 from .waiting import importing
 
 __all__ = ["add_parser", "eval_command", "grid_values"]
@@ -181,7 +182,7 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     if args.methods is not None:
         values["methods"] = [_method(text) for text in args.methods]
     if args.config is not None:
-        own = dict(_pair(text, "--set") for text in args.config)
+        own = read_pairs(args.config, "--set takes")
         if "seed" in own:
             if args.seeds is not None:
                 raise ValueError(f"--set seed={own['seed']} and --seeds: give one of them")
@@ -268,18 +269,11 @@ def _method(text: str) -> dict[str, Any]:
     from aps_text.pipelines.text import METHODS
 
     name, colon, typed = text.partition(":")
-    pairs = dict(_pair(one, f"--method {name}") for one in (typed.split(",") if colon else []))
+    pairs = read_pairs(typed.split(",") if colon else [], f"--method {name} takes")
     own = options_of(METHODS, name) if name in METHODS else []
     config = {key: one for key, one in pairs.items() if key not in own and key in SETTINGS}
     options = {key: one for key, one in pairs.items() if key not in config}
     return {"method": name, "options": options, **({"config": config} if config else {})}
-
-
-def _pair(text: str, flag: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise ValueError(f"{flag} takes NAME=VALUE, got {text!r}")
-    return name.replace("-", "_"), _json(value)
 
 
 def _json(text: str) -> Any:

@@ -8,6 +8,7 @@ import math
 import sys
 from typing import Any
 
+from ..core.pairs import read_pairs
 from ..text.visible import on_terminal
 from .waiting import waiting
 
@@ -71,10 +72,10 @@ def rewards_command(args: argparse.Namespace) -> int:
 
 def try_command(args: argparse.Namespace) -> int:
     """Load a reward, score the answers and print the scores."""
-    options = dict(_pair(text, "--option") for text in args.option)
+    options = read_pairs(args.option, "--option is", dashes=False)
     columns = {
         name: [value] * len(args.answers)
-        for name, value in (_pair(text, "--column") for text in args.column)
+        for name, value in read_pairs(args.column, "--column is", dashes=False).items()
     }
     prompts: list[Any] = [args.question] * len(args.answers)
     answers: list[Any] = list(args.answers)
@@ -96,16 +97,6 @@ def try_command(args: argparse.Namespace) -> int:
     for answer, score in zip(args.answers, scores, strict=True):
         print(on_terminal(f"  {score:>9.4f}  {answer}", sys.stdout))
     return 0
-
-
-def _pair(text: str, flag: str) -> tuple[str, Any]:
-    name, found, value = text.partition("=")
-    if not found or not name:
-        raise ValueError(f"{flag} is NAME=VALUE, got {text!r}")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def _range(limits: tuple[float, float]) -> str:

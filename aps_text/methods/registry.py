@@ -8,10 +8,10 @@ Calls use `as_method`, command lines `make_method`, which parses NAME=VALUE, and
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..core.pairs import read_pairs
 from ..core.sampler import Method
 from .ancestral import Ancestral
 from .aps import APS
@@ -89,18 +89,9 @@ def make_method(
     A value that is JSON (a number, `null`) is parsed, any other is taken as a string.
 
     Raises:
-        ValueError, TypeError: a setting without `=`, and what `build_method` raises.
+        ValueError, TypeError: a setting without `=` or given twice, and what `build_method` raises.
     """
-    options: dict[str, Any] = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise ValueError(f"a method option is NAME=VALUE, got {text!r}")
-        try:
-            options[key.replace("-", "_")] = json.loads(value)
-        except json.JSONDecodeError:
-            options[key.replace("-", "_")] = value
-    return build_method(known, name, options)
+    return build_method(known, name, read_pairs(texts, "a method option is"))
 
 
 def options_of(known: Mapping[str, Callable[..., Method]], name: str) -> list[str]:

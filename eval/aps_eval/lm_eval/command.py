@@ -90,6 +90,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         raise ImportError('lm-eval is missing; pip install "aps-text[lm-eval]"') from error
     from aps_text import APSPipeline
     from aps_text.core.config import APSConfig
+    from aps_text.core.pairs import read_pairs
     from aps_text.methods.registry import make_method
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
@@ -99,7 +100,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from ..trust import check_harness_file
     from .adapter import PipelineLM
 
-    config = APSConfig.make(args.preset, **dict(map(_setting, args.config)))
+    config = APSConfig.make(args.preset, **read_pairs(args.config, "a setting is"))
     name, colon, options = args.method.partition(":")
     method = make_method(METHODS, name, options.split(",") if colon else [])
     rewards = [(reward, weight) for _, weight, reward in load_rewards(args.reward or None)]
@@ -167,14 +168,3 @@ def _named(rewards: Sequence[str] | None) -> list[str]:
     from aps_rewards.loading import parse_reward_spec, split_options
 
     return [split_options(parse_reward_spec(text)[0])[0] for text in rewards or ()]
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """`steps=8` as a field and its value."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ValueError(f"a setting is NAME=VALUE, got {text!r}")
-    try:
-        return name.replace("-", "_"), json.loads(value)
-    except json.JSONDecodeError:
-        return name.replace("-", "_"), value
