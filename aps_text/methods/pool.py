@@ -102,7 +102,7 @@ class AnswerPool:
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
         if self.config.sampler.pool_rollout > 1:  # behind its stop token a rollout has none
             base = step.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
-            picked = torch.where(picked == step.canvas.fill_id, base, picked)
+            picked = torch.where(on.gather(-1, chosen[rows, None]).squeeze(-1), picked, base)
         return picked, self._terms
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:

@@ -386,6 +386,24 @@ def test_rollouts_end_at_their_stop_and_what_is_behind_is_never_written():
     assert (z != MASK).all()
 
 
+def test_a_rollouts_stop_is_kept_where_the_fill_is_the_stop_token():
+    """The candidates, ended at their first stop, are the chosen answer."""
+    rows, length = 50, 6
+    denoiser = factor_world(length, SYMBOLS, seed=8, batch=rows)
+    reward = table_reward(length, SYMBOLS, 9, batch=rows)
+    config = CONFIG.replace(steps=length, pool_rollout=2, beta=1e-6)
+    layout = {"mask_id": MASK, "fill_id": 0, "stop_ids": [0]}
+    canvas = Canvas.open([length] * rows, **layout)
+    step = Step.open(canvas, MASK, config, noise_for(range(rows)), 0, everywhere=True)
+    log_theta = step.x_theta(denoiser)
+    pool = AnswerPool(reward, config)
+    tokens = pool(denoiser, Tilted(log_theta, log_theta), step)[0].view(rows, length)
+    ended = end_at_stop(tokens, canvas.editable, canvas.stop_ids, canvas.fill_id)
+    held = end_at_stop(pool._held, canvas.editable, canvas.stop_ids, canvas.fill_id)
+    assert ((held == 0).any(1)).sum() > 10
+    assert ended.equal(held)
+
+
 class Recorded(Arithmetic):
     """An operator that keeps the best reward it gave each row."""
 
