@@ -21,6 +21,7 @@ import math
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -247,9 +248,28 @@ _UNTYPED = inspect.Parameter("value", inspect.Parameter.KEYWORD_ONLY)
 
 
 def _installed() -> dict[str, list[EntryPoint]]:
-    """Entry points by name; duplicates (a package that is installed twice) are dropped."""
+    """Entry points by name; duplicates (a package that is installed twice) are dropped.
+
+    They are read again where a folder of the import path changed, as installing changes it, and
+    while one is so new that files may still be arriving.
+    """
+    places = tuple((place, *_state(place)) for place in sys.path)
+    settled = time.time_ns() - max((changed for *_, changed in places), default=0) > 5 * 10**9
+    return (_installed_in if settled else _installed_in.__wrapped__)(places, entry_points)
+
+
+def _state(place: str) -> tuple[int, int]:
+    try:
+        found = os.stat(place or ".")
+    except OSError:
+        return 0, 0
+    return found.st_ino, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=1)
+def _installed_in(places: Any, read: Any) -> dict[str, list[EntryPoint]]:
     found: dict[str, list[EntryPoint]] = {}
-    for point in entry_points(group=GROUP):
+    for point in read(group=GROUP):
         same = found.setdefault(point.name, [])
         if point.value not in [one.value for one in same]:
             same.append(point)

@@ -25,8 +25,7 @@ def test_alone():
 @pytest.mark.slow
 def test_two_processes_make_the_rows_of_one(tmp_path):
     one, _ = run_tiny(tiny_grid(tmp_path, 7), tmp_path / "one", page=False)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launch += ["--nproc_per_node", "2", str(HERE / "eval_tiny.py"), str(tmp_path), "7"]
+    launch = [sys.executable, str(HERE / "eval_tiny.py"), str(tmp_path), "7", "2"]
     paths = os.pathsep.join([str(HERE), *(str(ROOT / n) for n in ("", "rewards", "eval"))])
     env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=500)

@@ -469,7 +469,6 @@ def test_the_harness_with_a_chat_template_few_shots_and_a_cache(folder, flags, m
     assert "joined into one question" in caplog.text
 
 
-@pytest.mark.slow  # the last one indexes all of the harness's tasks
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -480,11 +479,23 @@ def test_the_harness_with_a_chat_template_few_shots_and_a_cache(folder, flags, m
         ([], "no task 'nothing'"),
     ],
 )
-def test_a_bad_command_names_the_mend(more, message):
+def test_a_bad_command_names_the_mend(more, message, monkeypatch, tmp_path):
+    import lm_eval.tasks
     from aps_eval.lm_eval.command import main
 
+    asked = []
+
+    class Short(lm_eval.tasks.TaskManager):
+        """Indexes an empty folder: all of the harness's own tasks take 18 seconds."""
+
+        def __init__(self, include_path, include_defaults=True):
+            asked.append((include_path, include_defaults))
+            super().__init__(include_path=str(tmp_path), include_defaults=False)
+
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", Short)
     with pytest.raises((ValueError, TypeError), match=message):
         main(["--tasks", "nothing", *more])
+    assert asked == ([] if more else [(None, True)])
 
 
 def test_requests_of_one_length_share_a_call(monkeypatch):

@@ -13,8 +13,10 @@ from aps_rewards import (
     last_text,
     list_rewards,
     load_reward,
+    loading,
     parse_reward_spec,
 )
+from aps_rewards.loading import installed_names
 from aps_rewards.sentiment import Sentiment
 
 
@@ -96,6 +98,22 @@ def test_entry_points_are_found_and_a_broken_one_is_named(tmp_path, monkeypatch)
     # A module that is there but lacks a dependency is not "unknown".
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):
         load_reward("broken_plug:r")
+
+
+def test_names_are_read_once_until_something_is_installed(tmp_path, monkeypatch):
+    reads, find = [], loading.entry_points
+    monkeypatch.setattr(loading, "entry_points", lambda **group: reads.append(1) or find(**group))
+    monkeypatch.syspath_prepend(str(tmp_path))  # puts the path back in the end
+    sys.path[:] = [str(tmp_path)]
+    assert installed_names() == installed_names() == []
+    assert len(reads) == 2  # files may still be arriving in a new folder
+    os.utime(tmp_path, (1e9, 1e9))
+    assert installed_names() == installed_names() == []
+    assert len(reads) == 3
+    install(tmp_path, monkeypatch, "later = aps_rewards.length:Length")
+    assert installed_names() == ["later"]
+    os.utime(tmp_path, (2e9, 2e9))
+    assert load_reward("later:low=1:high=3") is not None
 
 
 @pytest.mark.parametrize("spec", ["relevence", "no.such.module:attr", "", ":x", "x:"])
