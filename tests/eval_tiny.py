@@ -1,13 +1,11 @@
 """A tiny run: a data file, a random model, short answers; also as a process of its own.
 
-python eval_tiny.py OUT ITEMS PROCESSES      makes the rows of `tiny_grid` in OUT
+python eval_tiny.py OUT ITEMS      makes the rows of `tiny_grid` in OUT
 """
 
 from __future__ import annotations
 
 import io
-import os
-import socket
 import sys
 from pathlib import Path
 
@@ -91,20 +89,8 @@ def run_tiny(grid: Grid, out: Path, **options):
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)  # before anything is computed: a forked child has no other threads
-    place, processes = Path(sys.argv[1]), int(sys.argv[3])
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    # What torchrun sets. Its processes would each import everything; these are forked.
-    os.environ |= {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1"}
-    os.environ["MASTER_PORT"] = str(port)
-    children = []
-    for rank in range(processes):
-        children.append(os.fork())
-        if children[-1] == 0:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            made, said = run_tiny(tiny_grid(place, int(sys.argv[2])), place / "out", page=False)
-            print(said, flush=True)
-            os._exit(0)
-    raise SystemExit(any([os.waitpid(child, 0)[1] for child in children]))
+    torch.set_num_threads(1)
+    place = Path(sys.argv[1])
+    made, said = run_tiny(tiny_grid(place, int(sys.argv[2])), place / "out", page=False)
+    print(said)
+    print(len(made))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 
 import pytest
 from checkpoints import write_causal
+from forked import run
 from tiny import tiny_text_model, write_tiny
 
 from aps_text import APSPipeline
@@ -58,9 +58,9 @@ def test_a_line_that_fails_is_said_and_the_next_is_answered(folder, monkeypatch,
 
 
 def test_a_real_process_reads_a_pipe(folder):
-    command = [sys.executable, "-m", "aps_text", "chat", "--model", folder, "--reward", "none"]
-    done = subprocess.run([*command, *FEW], input="who ?\n", text=True, capture_output=True)
-    assert done.returncode == 0
+    command = ["-m", "aps_text", "chat", "--model", folder, "--reward", "none", *FEW]
+    done = run(*command, stdin="who ?\n")
+    assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 1
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from aps_eval.store import read_rows
 from eval_tiny import run_tiny, tiny_grid
+from forked import run
 from paths import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "eval_kills.py"
@@ -17,8 +15,7 @@ SCRIPT = ROOT / "benchmarks" / "eval_kills.py"
 def test_eight_kills(tmp_path):
     folder = tmp_path / "killed"
     # A process of its own: it forks, and a fork of a process with threads may wait for ever.
-    command = [sys.executable, SCRIPT, "--kills", "8", "--items", "24", "--folder", folder]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = run(SCRIPT, "--kills", 8, "--items", 24, "--folder", folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("8 kills in 9 lives")
     whole, _ = run_tiny(tiny_grid(tmp_path, 24), tmp_path / "out", page=False)

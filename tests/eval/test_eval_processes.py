@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
 
 import accelerate
 import pytest
@@ -12,9 +10,8 @@ import torch
 from aps_eval.run.processes import workers
 from aps_eval.store import read_rows
 from eval_tiny import run_tiny, tiny_grid
+from forked import together
 from paths import ROOT
-
-HERE = ROOT / "tests"
 
 
 def test_alone():
@@ -25,11 +22,14 @@ def test_alone():
 @pytest.mark.slow
 def test_two_processes_make_the_rows_of_one(tmp_path):
     one, _ = run_tiny(tiny_grid(tmp_path, 7), tmp_path / "one", page=False)
-    launch = [sys.executable, str(HERE / "eval_tiny.py"), str(tmp_path), "7", "2"]
-    paths = os.pathsep.join([str(HERE), *(str(ROOT / n) for n in ("", "rewards", "eval"))])
-    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(launch, env=env, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr[-2000:]
+    one_of_two = [ROOT / "tests" / "eval_tiny.py", tmp_path, 7]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    set_by_torchrun = {"RANK": "{rank}", "LOCAL_RANK": "{rank}", "WORLD_SIZE": "2"}
+    set_by_torchrun |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    done = together(one_of_two, one_of_two, **set_by_torchrun)
+    assert [process.returncode for process in done] == [0, 0], done
     rows = read_rows(tmp_path / "out" / "rows.jsonl")
     assert len(rows) == len(one) == 14
 
@@ -37,8 +37,9 @@ def test_two_processes_make_the_rows_of_one(tmp_path):
         return {k: v for k, v in row.__dict__.items() if k != "cost"}
 
     assert {row.key: shown(row) for row in rows} == {row.key: shown(row) for row in one}
-    assert "2 processes: 14 answers" in done.stdout
-    assert done.stdout.count("seeds 0; rows in") == 1  # the first one speaks
+    assert "2 processes: 14 answers" in done[0].stdout
+    assert "seeds 0; rows in" in done[0].stdout
+    assert "seeds 0; rows in" not in done[1].stdout  # the first one speaks
 
 
 @pytest.mark.parametrize("accelerator", [True, False])

@@ -11,12 +11,11 @@ import pickle
 import re
 import shutil
 import struct
-import subprocess
-import sys
 
 import pytest
 import torch
 from checkpoints import write, write_dream
+from forked import run
 from safetensors.torch import load_file, save_file
 
 from aps_text.models.checkpoint_files import INDEX, Header, check_memory, read_headers
@@ -234,17 +233,16 @@ def test_a_template_that_calls_itself_is_stopped_where_the_recursion_limit_was_r
     folder = tmp_path / "mine"
     shutil.copytree(good / "whole", folder)
     template("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")(folder)
-    code = (
+    program = tmp_path / "program.py"
+    program.write_text(
         "import sys; sys.setrecursionlimit(10**6)\n"
         "from aps_text.models.registry import load\n"
         "try: load(sys.argv[1])\n"
         "except ValueError as error: print(error)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=300
-    )
-    assert run.returncode == 0, run.stderr[-500:]
-    assert "it calls itself more than 100 times" in run.stdout
+    done = run(program, folder)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert "it calls itself more than 100 times" in done.stdout
 
 
 def test_the_good_one_loads_whole_and_in_shards_and_without_a_sound(good, capfd):

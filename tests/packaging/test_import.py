@@ -30,10 +30,14 @@ def users_folder(tmp_path):
     return tmp_path
 
 
-def test_a_users_own_rewards_eval_and_datasets_change_nothing(users_folder):
+def test_a_users_own_files_change_nothing_and_rewards_need_none_of_the_samplers_code(users_folder):
     code = """
 import rewards, eval, datasets
 assert rewards.MINE == "rewards" and eval.MINE == "eval" and datasets.MINE == "datasets"
+import sys
+from aps_rewards.fluency import Fluency
+Fluency()  # the weights' folder is found without importing the package around it
+assert not any(name.split(".")[0] == "aps_text" for name in sys.modules)
 import aps_text, aps_rewards, aps_eval
 from aps_text import APSPipeline, load_reward
 reward = load_reward("length")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 from aps_rewards.fluency import Fluency
@@ -84,17 +82,6 @@ def test_a_long_question_leaves_room_for_the_answer(fluency):
     long = "word " * 2000
     scores = fluency([long] * 2, ["a word is a word.", "violin of the"])
     assert scores[0] > scores[1]
-
-
-def test_none_of_the_samplers_code_is_imported():
-    """The weights' folder is found without importing the package around it."""
-    import subprocess
-
-    code = (
-        "import sys; from aps_rewards.fluency import Fluency; Fluency(); "
-        "sys.exit(any(m.split('.')[0] == 'aps_text' for m in sys.modules))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
 
 
 def test_errors(tmp_path):
