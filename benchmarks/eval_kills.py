@@ -3,10 +3,11 @@
     python benchmarks/eval_kills.py [--kills 50] [--items 160] [--seed 0] [--folder NEW]
 
 A tiny random model answers `items` questions plainly and by APS in a child process, which is killed
-(SIGKILL) at a random moment after its first answers; another child continues and is killed, and so
-on; the last one finishes. Children are forked from a process that has loaded everything, so that
-each takes about a second, and the moments cover all phases of a run: loading, answering, writing,
-summarising. Prints the numbers of rows, of keys and of incomplete lines.
+(SIGKILL); another child continues and is killed, and so on; the last one finishes. Every second
+child is killed at a random moment after its first answers, the others at any. Children are forked
+from a process that has loaded everything, so that each takes about a second, and the moments cover
+all phases of a run: loading, answering, writing, summarising. Prints the numbers of rows, of keys
+and of incomplete lines.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ class Found:
     Attributes:
         file: the file of rows.
         kills: children ended by SIGKILL.
+        answered: kills behind answers of the child.
         torn, between: kills that left an incomplete last line, and those that did not.
         lives: all children.
     """
 
     file: Path
     kills: int = 0
+    answered: int = 0
     torn: int = 0
     between: int = 0
     lives: int = 0
@@ -66,7 +69,7 @@ def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
         found.lives += 1
         before = _rows(found.file)
         if found.kills < kills:
-            _live(found.file, before, draw.uniform(0, longest))
+            _live(child, found.file, before, found.kills % 2, draw.uniform(0, longest))
             os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
@@ -79,6 +82,7 @@ def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
                 longest *= 1.2
             else:
                 longest *= 0.8
+                found.answered += 1
             continue
         if os.WEXITSTATUS(status):
             raise RuntimeError(f"life {found.lives} ended by itself with {status}")
@@ -87,8 +91,11 @@ def kill_and_restart(folder: Path, kills: int, items: int, seed: int) -> Found:
         return found
 
 
-def _live(file: Path, before: int, seconds: float) -> None:
-    """Wait `seconds`, but at most for two batches, so that no child finishes the run."""
+def _live(child: int, file: Path, before: int, answers: int, seconds: float) -> None:
+    """Wait for `answers` rows, and `seconds` more; at most two batches: no child shall finish."""
+    look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while _rows(file) < before + answers and os.waitid(os.P_PID, child, look) is None:
+        time.sleep(0.001)
     end = time.monotonic() + seconds
     while time.monotonic() < end and _rows(file) < before + 4:
         time.sleep(0.001)
@@ -116,7 +123,8 @@ def main() -> None:
         keys = {row.key for row in read_rows(found.file)}
     wanted = 2 * args.items
     print(
-        f"{found.kills} kills in {found.lives} lives ({found.torn} left a torn line): "
+        f"{found.kills} kills in {found.lives} lives ({found.answered} behind answers, "
+        f"{found.torn} left a torn line): "
         f"{len(lines)} lines, {len(keys)} keys, {wanted} wanted"
     )
     if not len(lines) == len(keys) == wanted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from aps_eval.store import read_rows
 from eval_tiny import run_tiny, tiny_grid
@@ -15,13 +17,14 @@ SCRIPT = ROOT / "benchmarks" / "eval_kills.py"
 def test_eight_kills(tmp_path):
     folder = tmp_path / "killed"
     # A process of its own: it forks, and a fork of a process with threads may wait for ever.
-    done = run(SCRIPT, "--kills", 8, "--items", 24, "--folder", folder)
+    done = run(SCRIPT, "--kills", 8, "--items", 28, "--folder", folder)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("8 kills in 9 lives")
-    whole, _ = run_tiny(tiny_grid(tmp_path, 24), tmp_path / "out", page=False)
+    said = re.match(r"8 kills in 9 lives \((\d+) behind answers", done.stdout)
+    assert 4 <= int(said[1]) <= 8
+    whole, _ = run_tiny(tiny_grid(tmp_path, 28), tmp_path / "out", page=False)
     file = folder / "out" / "rows.jsonl"
     rows = read_rows(file)
     assert sorted(row.key for row in rows) == sorted(row.key for row in whole)
-    assert len(file.read_text().splitlines()) == len(rows) == 48
+    assert len(file.read_text().splitlines()) == len(rows) == 56
     answers = {row.key: (row.answer, row.committed, row.scores) for row in rows}
     assert answers == {row.key: (row.answer, row.committed, row.scores) for row in whole}
