@@ -42,7 +42,9 @@ def ineffective_options(
     if sampler.candidate == "quantized" and not hard_draws:
         reason = "candidate='quantized' draws no candidates; use candidate='sample'"
         add(reason, names_of(Draw))
-    if sampler.pool_size is None:
+    if sampler.candidate == "quantized":
+        add("candidate='quantized' has no pool; use candidate='sample'", ["pool_rollout"])
+    elif sampler.pool_size is None:
         add("there is no pool of answers; use pool_size=2 or more", ["pool_rollout"])
     fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
     if not fits_lora and model.prefix_reuse is None:

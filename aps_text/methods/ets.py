@@ -40,7 +40,7 @@ from ..core.states import StepState
 from ..core.step import Step
 from ..core.token_sampling import sampling_probs
 from .checks import check_beta, check_counts, check_one_of
-from .particles import draw_one, particle_noise, slots, unmasking_only
+from .particles import draw_one, particle_noise, rollout_noise, slots, unmasking_only
 from .reweighted import Reweighted
 from .twist import log_twist
 
@@ -124,9 +124,7 @@ class ETS(Reweighted):
             log_p = sampling_probs(log_theta, law.temperature, law.top_p, law.top_k).log()
             return log_twist(reward, step, log_p, log_p, kind="prior", draws=self.draws, beta=beta)
         copies = slots(len(step.canvas.z), self.draws, step.canvas.z.device)
-        noise = particle_noise(step.noise, self.draws)
-        # Negative and distinct particle numbers: no continuation repeats a rollout's draws.
-        apart = Noise(noise.row_seed, -1 - (noise.particle * config.sampler.steps + step.index))
+        apart = rollout_noise(step.noise, self.draws, step.index, config.sampler.steps)
         canvas = step.canvas.take(copies)
         *_, last = denoise(
             denoiser.take(copies), reward.take(copies), canvas, config, apart, first=step.index

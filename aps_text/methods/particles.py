@@ -24,6 +24,7 @@ __all__ = [
     "effective_size",
     "normalised",
     "particle_noise",
+    "rollout_noise",
     "slots",
     "systematic",
     "take_ragged",
@@ -41,6 +42,15 @@ def particle_noise(noise: Noise, count: int) -> Noise:
     owners = slots(len(noise.row_seed), count, noise.row_seed.device)
     number = torch.arange(len(owners), device=owners.device) % count
     return Noise(noise.row_seed[owners], noise.particle[owners] * count + number)
+
+
+def rollout_noise(noise: Noise, count: int, index: int, steps: int) -> Noise:
+    """The noise of `count` rollouts per row, begun at step `index` of the call's `steps`.
+
+    Negative and distinct particle numbers: no rollout repeats the draws of another or of the run.
+    """
+    own = particle_noise(noise, count)
+    return Noise(own.row_seed, -1 - (own.particle * steps + index))
 
 
 def normalised(log_weights: Tensor) -> Tensor:

@@ -63,6 +63,8 @@ class AnswerPool:
 
     def __init__(self, operator: Operator, config: APSConfig) -> None:
         self.operator, self.config = guiding(operator), config
+        rollout = config.sampler.pool_rollout
+        self._rollouts = rollout_config(config, rollout) if rollout > 1 else None
         self._held: Tensor | None = None  # (B, L), as drawn: not ended at a stop token
         self._reward = torch.empty(0)
         self._terms: dict[str, Tensor] = {}
@@ -100,9 +102,11 @@ class AnswerPool:
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
-        if self.config.sampler.pool_rollout > 1:  # behind its stop token a rollout has none
+        on = on.gather(-1, chosen[rows, None]).squeeze(-1)
+        if self._rollouts is not None and not bool(on.all()):
+            # Behind its stop token a rollout has no tokens.
             base = step.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
-            picked = torch.where(on.gather(-1, chosen[rows, None]).squeeze(-1), picked, base)
+            picked = torch.where(on, picked, base)
         return picked, self._terms
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
@@ -110,11 +114,10 @@ class AnswerPool:
         base sampler's draw, the last the one kept from the step before."""
         settings = self.config.sampler
         fresh = (settings.pool_size or 1) - (self._held is not None)
-        if settings.pool_rollout > 1:
-            config = rollout_config(self.config, settings.pool_rollout)
+        if self._rollouts is not None:
             drawn = 1 if settings.draw.temperature == 0 else fresh
             tokens = draw_rollouts(
-                denoiser, step, tilted.log_theta, drawn, config, self.operator.codebook
+                denoiser, step, tilted.log_theta, drawn, self._rollouts, self.operator.codebook
             )
             if self._held is not None:
                 tokens = torch.cat([tokens, self._held[step.where][:, None]], 1)

@@ -161,7 +161,7 @@ class Call:
         for step in self.steps:
             if step.guided:
                 fresh = self.pool - step.again  # one is kept from the step before
-                found += [(fresh, own) for own in planned(config, False, step.masks)[1:]]
+                found += [(fresh, own) for own in planned(config, False, step.masks, known=True)]
         return tuple(found)
 
     @property
@@ -193,10 +193,13 @@ class Call:
 
 
 @lru_cache(maxsize=64)
-def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, ...]:
+def planned(
+    config: APSConfig, steers: bool, tokens: int, *, known: bool = False
+) -> tuple[PlannedStep, ...]:
     """Every step that computes something, from the sampler's own `Step` on a canvas of one row.
 
-    The row is finished when it has no masks. A threshold, which may reveal more, is ignored.
+    The row is finished when it has no masks. A threshold, which may reveal more, is ignored. The
+    first step computes nothing if its x_theta is `known`.
     """
     mask, token, fill = range(3)
     block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
@@ -212,6 +215,7 @@ def planned(config: APSConfig, steers: bool, tokens: int) -> tuple[PlannedStep, 
         if not len(cols):
             continue
         again = any(earlier.guided for earlier in found)
-        found.append(PlannedStep(masks, len(cols), guided, again))
+        if index or not known:
+            found.append(PlannedStep(masks, len(cols), guided, again))
         canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
     return tuple(found)

@@ -5,8 +5,9 @@
               T replays and no backward; a step outside of the guidance window: one replay; a
               pool of n answers: n + (n-1)(T-1) rewards forward, and with rollouts of R steps up to
               R-1 trunks and replays for each of these answers. These are the counters of
-              `aps_text.core.cost.Cost`, an upper bound if gates, the trust region or a threshold
-              end a step or the call early. A replay is a pass through the adapted layers.
+              `aps_text.core.cost.Cost`, an upper bound if gates, the trust region, a threshold or a
+              stop token end a step, a rollout or the call early, or if rollouts are equal. A
+              replay is a pass through the adapted layers.
     guidance  classifier-free (cfg_scale): another trunk and replay of theta per step
     layer     forward: 2 S (weights of k, v) + 2 Q (the other weights) + 4 Q S H d_h; back: the
               same for the linear layers, which are frozen (only their inputs need a gradient, and

@@ -366,6 +366,7 @@ def test_the_learning_rate_of_each_adapter_is_the_documented_one():
 
 IN_VAIN = [
     ({"candidate": "quantized", "pool_size": 4}, "pool_size", "is one answer, no pool"),
+    ({"candidate": "quantized", "pool_rollout": 4}, "pool_rollout", "use candidate='sample'"),
     ({"inner_steps": 0, "lora_rank": 4}, "lora_rank", "fits no phi"),
     ({"inner_steps": 0, "adapter": "logits"}, "adapter", "fits no phi"),
     ({"inner_steps": 0, "estimator": "rloo"}, "estimator", "fits no phi"),

@@ -21,8 +21,9 @@ from worlds import (
     table_reward,
 )
 
-from aps_text.core.canvas import Canvas, end_at_stop
+from aps_text.core.canvas import Canvas, end_at_stop, positions_of
 from aps_text.core.config import APSConfig
+from aps_text.core.cost import Cost, MeteredDenoiser
 from aps_text.core.noise import Noise
 from aps_text.core.operator import Arithmetic, Scores, ZeroOperator, weighted_sum
 from aps_text.core.sampler import run
@@ -31,6 +32,7 @@ from aps_text.core.step import Step
 from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
+from aps_text.methods.distinct import DistinctRows
 from aps_text.methods.pool import ALIKE, AnswerPool
 from aps_text.methods.rollouts import draw_rollouts, rollout_config
 
@@ -358,17 +360,45 @@ def test_cost_is_t_forwards_and_the_fresh_answers_rewards(count):
     assert cost.denoiser_backwards == cost.reward_backwards == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"reveal_rule": "dream"}, {"schedule": "cosine"}])
 @pytest.mark.parametrize("rollout", [2, 3, 9])
-def test_cost_of_rollouts(rollout):
-    """The first of a rollout's steps costs nothing; one of m masks has at most m."""
-    batch, count = 5, 4
-    denoiser, reward = factor_world(LENGTH, SYMBOLS, 0, batch), table_reward(LENGTH, SYMBOLS, 1, 5)
+def test_cost_of_rollouts(rollout, options):
+    """The first of a rollout's steps costs nothing; one of m masks has at most m. Hardly two of
+    them are equal among so many symbols."""
+    batch, count, symbols = 5, 4, 5000
+    denoiser = factor_world(LENGTH, symbols, 0, batch, sharp=0.1)
+    reward = table_reward(LENGTH, symbols, 1, 5)
     config = CONFIG.replace(pool_size=count, pool_rollout=rollout)
+    canvas = open_canvas(batch, LENGTH, symbols)
+    cost = aps(denoiser, reward, canvas, config.replace(**options)).cost
+    if options.get("reveal_rule") == "dream":  # the last two masks are written together
+        left = [LENGTH, LENGTH, LENGTH - 1]
+    else:
+        left = list(range(LENGTH, 0, -1))
+    fresh = [(masks, count - (index > 0)) for index, masks in enumerate(left)]
+    each = sum(n * (min(rollout, masks) - 1) for masks, n in fresh)
+    assert cost.denoiser_forwards == cost.trunk_forwards == batch * (len(left) + each)
+    assert cost.reward_forwards == batch * sum(n for _, n in fresh)
+
+
+@pytest.mark.parametrize("order", [{}, {"alg": "origin"}, {"remasking": "random"}])
+def test_equal_rollouts_of_a_row_are_computed_once(order):
+    """Each copy has the logits of its own row and canvas; a row's equal copies share a pass."""
+    batch, count, cost = 3, 8, Cost()
+    denoiser = TableDenoiser(joint_table(LENGTH, SYMBOLS, 4, batch=batch))
+    rows = torch.tensor([2, 0, 0, 1, 0, 2, 1])
+    z = torch.tensor([[4, 4, 1], [4, 1, 4], [4, 2, 4], [4, 1, 4], [4, 1, 4], [4, 4, 1], [0, 4, 4]])
+    asked = (z == MASK) & torch.tensor([[1, 1, 1]] * 4 + [[1, 0, 0], [0, 1, 0], [0, 1, 1]]).bool()
+    model = DistinctRows(MeteredDenoiser(denoiser, cost), torch.arange(batch)).take(rows)
+    where = positions_of(asked)
+    expected = denoiser.take(rows).logits(z, where)
+    assert model.logits(model.trunk(z), where).equal(expected)
+    assert (cost.trunk_forwards, cost.denoiser_forwards) == (5, 5)
+    config = CONFIG.replace(pool_size=count, pool_rollout=LENGTH, temperature=0.3, **order)
+    reward = table_reward(LENGTH, SYMBOLS, 1, batch)
     cost = aps(denoiser, reward, open_canvas(batch, LENGTH, MASK), config).cost
-    fresh = {masks: count - (masks < LENGTH) for masks in range(LENGTH, 0, -1)}
-    each = sum(n * (min(rollout, masks) - 1) for masks, n in fresh.items())
-    assert cost.denoiser_forwards == cost.trunk_forwards == batch * (LENGTH + each)
-    assert cost.reward_forwards == batch * sum(fresh.values())
+    every = count * (LENGTH - 1) + (count - 1) * (LENGTH - 2)
+    assert cost.trunk_forwards < 0.8 * batch * (LENGTH + every)
 
 
 def test_rollouts_end_at_their_stop_and_what_is_behind_is_never_written():

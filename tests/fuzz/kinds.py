@@ -192,7 +192,10 @@ some = st.one_of(
     st.sampled_from([1e-300, 1e300, -(10**400), 2**63]),
     scalars.filter(lambda v: not isinstance(v, int) or abs(v) < 40),
 )
-COUNTS = ("steps", "inner_steps", "pool_size", "num_samples", "num_return_sequences")
+COUNTS = (
+    *("steps", "inner_steps", "pool_size", "pool_rollout"),
+    *("num_samples", "num_return_sequences"),
+)
 
 
 def use_settings(case) -> str | None:

@@ -46,6 +46,7 @@ CALL = Call(shape=QWEN, config=APSConfig(**SETTINGS), prompt=15, batch=2, dtype_
 DREAM = Call(shape=PRESETS["dream-7b"])
 SKYWORK = PlannedReward(shape=PRESETS["skywork-0.6b"], frame=84)
 POOL = {"inner_steps": 0, "pool_size": 4}
+HOT = {"temperature": 50.0}  # no two rollouts are equal
 
 
 def close(planned, measured, tolerance=0.1):
@@ -104,10 +105,10 @@ def close(planned, measured, tolerance=0.1):
         (BERT, {"remask": True, "temperature": 0.0}, ENCODER),
         (QWEN, {"adapter": "codes"}, ENCODER),
         (LARGE, {**POOL, "pool_size": 16}, None),
-        (QWEN, {**POOL, "pool_size": 6, "pool_rollout": 3}, CHAT),
-        (BERT, {**POOL, "pool_size": 16, "pool_rollout": 4}, None),
-        (BERT, {"pool_size": 4, "pool_rollout": 2, "guidance_start": 0.5}, ENCODER),
-        (QWEN, {**POOL, "pool_size": 8, "pool_rollout": 4, "cfg_scale": 1.0, "batch": 1}, None),
+        (QWEN, {**POOL, "pool_size": 6, **HOT, "pool_rollout": 3}, CHAT),
+        (BERT, {**POOL, "pool_size": 16, **HOT, "pool_rollout": 4}, None),
+        (BERT, {"pool_size": 4, **HOT, "pool_rollout": 2, "guidance_start": 0.5}, ENCODER),
+        (QWEN, {**POOL, **HOT, "pool_rollout": 4, "cfg_scale": 1.0, "batch": 1}, None),
         (LARGE, {"relaxation": "entropy", "batch": 1, "steps": 2, "inner_steps": 1}, ENCODER),
     ],
 )
@@ -126,8 +127,11 @@ def test_the_plan_is_what_a_real_run_takes(shape, changes, reward):
         close(replay_saved(call, call.tokens), real.replay_saved)
 
 
-def test_a_threshold_takes_at_most_what_is_planned():
-    call = CALL.changed(steps=8, inner_steps=1, threshold=0.3)
+@pytest.mark.parametrize(
+    "changes", [{"inner_steps": 1, "threshold": 0.3}, {**POOL, "pool_rollout": 3}]
+)
+def test_a_threshold_and_equal_rollouts_take_at_most_what_is_planned(changes):
+    call = CALL.changed(steps=8, **changes)
     real, planned = measure(call), count_passes(call)
     assert real.cost.trunk_forwards < planned.trunk_forwards
     assert real.flops < sum(count_flops(call).values())
@@ -221,6 +225,15 @@ def test_masks_fall_to_nothing_and_sum_as_revealed(tokens, steps, masks):
     call = CALL.changed(max_new_tokens=tokens, steps=steps)
     found = [step.masks for step in call.steps]
     assert found == (masks or [4, 3, 2, 1])
+
+
+@pytest.mark.parametrize("rule", ["exact", "dream"])
+def test_a_rollout_of_m_masks_is_planned_with_at_most_m_steps(rule):
+    """Its first costs nothing, also where Dream's counts would reveal nothing at it."""
+    call = CALL.changed(
+        max_new_tokens=3, steps=1, **POOL, pool_rollout=16, reveal_rule=rule, temperature=1.0
+    )
+    assert [(answers, step.masks) for answers, step in call.rollouts] == [(4, 2), (4, 1)]
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "Dream", "bert", "modernbert"])
