@@ -216,7 +216,8 @@ def as_text(found: Plan) -> str:
     elif call.phi:
         means.append(f"phi = {type(call.phi).__name__.lower()}")
     if call.pool > 1:
-        means.append(f"pool of {call.pool} answers")
+        rolled = f", each drawn in {call.rollout} steps" if call.rollout > 1 else ""
+        means.append(f"pool of {call.pool} answers{rolled}")
     block = config.call.block_length
     lines = [
         f"{shape.name}: {many(shape.parameters)} parameters, {kind} ({shape.source})",
@@ -233,14 +234,17 @@ def as_text(found: Plan) -> str:
     if config.sampler.steers and passes.guided < passes.steps:
         lines.append(f"steered at {passes.guided} of {passes.steps} steps")
     if passes.unconditional:
+        rolled = " and at those of the pool's answers" if call.rollout > 1 else ""
         lines.append(
             f"classifier-free guidance: a second trunk and replay, without the prompt, at each of "
-            f"{passes.steps} steps"
+            f"{passes.steps} steps{rolled}"
         )
     order = config.sampler.order
     if isinstance(order, Ranked) and order.threshold is not None:
         lines.append("threshold: the call ends earlier where the model is sure; all below at most")
-    early = "; at most: gates and the trust region end steps early" if call.inner_steps else ""
+    less = ["gates and the trust region end steps early"] if call.inner_steps else []
+    less += ["equal answers of a pool share passes"] if call.rollout > 1 else []
+    early = f"; at most: {', '.join(less)}" if less else ""
     lines += [
         "",
         f"passes (rows)   trunk {passes.trunk_forwards}, replays {passes.denoiser_forwards}, "

@@ -401,6 +401,7 @@ def test_the_command_shows_parts_and_changes(capsys):
     [
         (["--inner-steps", "0", "--pool-size", "1"], "M=0, plain\n"),
         (["--inner-steps", "0", "--pool-size", "16"], "M=0, pool of 16 answers\n"),
+        (["--pool-rollout", "4"], "pool of 16 answers, each drawn in 4 steps\n"),
         ([], "T=16, M=1, LoRA rank 8 on 2 of 28 layers, pool of 16 answers\n"),
         (["--adapter", "logits", "--pool-size", "1"], "M=1, phi = logits\n"),
     ],
@@ -410,6 +411,7 @@ def test_the_command_says_what_steers(options, shown, capsys):
     printed = capsys.readouterr().out
     assert shown in printed
     assert ("at most" in printed) == ("M=0" not in printed)
+    assert ("equal answers of a pool share" in printed) == ("--pool-rollout" in options)
 
 
 def test_gpus_by_size_and_name():
