@@ -46,6 +46,10 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.flops, self.formulas = 0, {**flop_registry, **CPU_ATTENTION}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and importing the compiler takes seconds
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
