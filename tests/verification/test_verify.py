@@ -171,14 +171,14 @@ def break_forward(model):
     ],
 )
 def test_each_line_fails_where_its_one_thing_is_broken(model, folder, damage, expected):
-    report = verify(damage(model), files=files(folder))
+    report = verify(damage(model), files=files(folder), tokens=8)
     found = {check.name: check.figure for check in report.checks if check.status == "FAIL"}
     assert set(found) == expected, found
     assert not report.passed
 
 
 def test_a_model_that_raises_is_a_report_and_no_crash(model, folder):
-    report = verify(break_forward(model), files=files(folder))
+    report = verify(break_forward(model), files=files(folder), tokens=8)
     assert {"ids", "base"} == lines(report, "PASS")
     assert "RuntimeError: device-side assert" in str(report.checks[3])
     assert report.figures == {}
@@ -187,7 +187,7 @@ def test_a_model_that_raises_is_a_report_and_no_crash(model, folder):
 def test_random_weights_cannot_tell_their_shift(folder, tmp_path):
     write_llada(tmp_path)
     for name in (folder, tmp_path):
-        report = verify(load(name))
+        report = verify(load(name), tokens=8)
         assert lines(report, "SKIP") == {"shift"}
         assert not lines(report, "FAIL")
         shift = next(check for check in report.checks if check.name == "shift")
@@ -197,8 +197,10 @@ def test_random_weights_cannot_tell_their_shift(folder, tmp_path):
 def test_low_precision_is_measured_against_its_own_rounding(folder):
     model = load(folder, dtype=torch.bfloat16)
     assert tolerance(model) == 0.1
-    assert not lines(verify(model), "FAIL")
-    assert {"padded keys", "left padding"} <= lines(verify(changed(model, attention=blind)), "FAIL")
+    assert not lines(verify(model, tokens=8), "FAIL")
+    assert {"padded keys", "left padding"} <= lines(
+        verify(changed(model, attention=blind), tokens=8), "FAIL"
+    )
     assert tolerance(tiny_text_model(dtype=torch.float64)) == 1e-9
 
 
