@@ -8,6 +8,7 @@ import json
 import re
 import socket
 import time
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -27,7 +28,8 @@ from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.pipelines.stream import Stream
 
-pytest.importorskip("gradio", reason="the page needs Gradio")
+# Not imported here: every process of a test run reads this file, and one needs Gradio.
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="the page needs Gradio")
 
 SMALL = {"temperature": 1.0, "steps": 8, "max_new_tokens": 12}
 MARKUP = "<img src=x onerror=h()>{{h}}${h}"

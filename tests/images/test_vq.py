@@ -7,6 +7,7 @@ again; codes of any unit; expected codes as a product with the table.
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from aps_text.images.measurement import Measurement
 from aps_text.images.vq import VQTokenizer
 from aps_text.models.diffusers_files import read_part
 
-pytest.importorskip("diffusers", reason="diffusers is not installed")
+pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="no diffusers")
 
 
 def net_of(parent, **how):

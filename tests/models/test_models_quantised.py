@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from checkpoints import write_dream, write_llada
@@ -13,7 +15,8 @@ from aps_text.verification.adapting import Fitting
 from aps_text.verification.logits import Sample, gap
 from aps_text.verification.suite import verify
 
-bitsandbytes = pytest.importorskip("bitsandbytes")
+# Not imported here: every process of a test run reads this file, and one needs bitsandbytes.
+pytestmark = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="no bitsandbytes")
 
 # Its 4-bit blocks are 64 wide.
 WIDE = {
@@ -44,6 +47,8 @@ def test_verify_fails_nowhere_and_says_what_it_cannot_tell(folder, bits):
 
 def restored(folder, quantised):
     """The same checkpoint in float32, with the quantised weights in place of its own."""
+    import bitsandbytes
+
     model = load(folder, dtype=torch.float32)
     parts = dict(quantised.parts.model.named_modules())
     for name, module in model.parts.model.named_modules():
