@@ -178,14 +178,10 @@ class Step:
         return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate")
 
     def score(self, tilted: Tilted, candidates: Tensor, codebook: Codebook | None = None) -> Tensor:
-        """The scores `(N,)` by which candidates are ranked.
-
-        With `alg_temp` they are perturbed so that the n best are a draw from
-        `softmax(score / alg_temp)` without replacement (the Gumbel-top-k trick).
-        """
-        order, (rows, cols) = self.config.sampler.order, self.where
+        """The scores `(N,)` by which candidates are ranked."""
+        order = self.config.sampler.order
         if isinstance(order, Shuffled):
-            return -self.noise.uniform(rows, cols, self.index, "order")
+            return -self.noise.uniform(*self.where, self.index, "order")
         if order.under == "phi" and order.alg == "maskgit_plus":
             scores = anchor_scores(order.anchor_score, tilted.log_phi, candidates, codebook)
         else:
@@ -194,10 +190,16 @@ class Step:
                 scores = margin(tilted.likeliest[0])
             else:
                 scores = confidence(order.alg, ranked, candidates)
-        if order.alg_temp is not None:
-            gumbel = self.noise.gumbel(rows, cols, self.index, "alg_temp", 1).squeeze(-1)
-            scores = scores / order.alg_temp + gumbel
-        return scores
+        return self.perturbed(scores)
+
+    def perturbed(self, scores: Tensor) -> Tensor:
+        """With `alg_temp`, scores `(N,)` whose n best are a draw from `softmax(score / alg_temp)`
+        without replacement (the Gumbel-top-k trick); without it, `scores`."""
+        order = self.config.sampler.order
+        if not isinstance(order, Ranked) or order.alg_temp is None:
+            return scores
+        gumbel = self.noise.gumbel(*self.where, self.index, "alg_temp", 1).squeeze(-1)
+        return scores / order.alg_temp + gumbel
 
     def remask_candidates(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Committed positions that compete again `(B, L)` bool, and their scores `(B, L)`.

@@ -116,9 +116,7 @@ class AnswerPool:
         fresh = (settings.pool_size or 1) - (self._held is not None)
         if self._rollouts is not None:
             drawn = 1 if settings.draw.temperature == 0 else fresh
-            tokens = draw_rollouts(
-                denoiser, step, tilted.log_theta, drawn, self._rollouts, self.operator.codebook
-            )
+            tokens = draw_rollouts(denoiser, step, tilted.log_theta, drawn, self._rollouts)
             if self._held is not None:
                 tokens = torch.cat([tokens, self._held[step.where][:, None]], 1)
             return tokens, torch.zeros_like(tokens, dtype=torch.double)

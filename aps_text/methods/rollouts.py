@@ -17,17 +17,21 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.codebook import Codebook
 from ..core.config import APSConfig
+from ..core.noise import inverted
 from ..core.operator import ZeroOperator
 from ..core.protocols import Denoiser
+from ..core.remasking import confidence
 from ..core.sampler import denoise
+from ..core.settings import Ranked
+from ..core.states import Tilted
 from ..core.step import Step
-from .ancestral import base_config, base_step
+from ..core.token_sampling import sampling_support
+from .ancestral import base_config
 from .distinct import DistinctRows
 from .particles import rollout_noise, slots, take_ragged
 
-__all__ = ["draw_rollouts", "rollout_config"]
+__all__ = ["draw_rollouts", "first_candidates", "rollout_config"]
 
 
 def rollout_config(config: APSConfig, steps: int) -> APSConfig:
@@ -45,7 +49,6 @@ def draw_rollouts(
     log_theta: Tensor,
     count: int,
     config: APSConfig,
-    codebook: Codebook | None = None,
 ) -> Tensor:
     """Tokens `(N, n)` at `step.where` of `count` answers per row; the fill token behind a stop.
 
@@ -56,17 +59,42 @@ def draw_rollouts(
         step: with every masked position of its rows in `where`.
         log_theta: `(N, K)` log x_theta there.
         config: from `rollout_config`; its number of steps is R.
-        codebook: of the operator, for orders that score by codes.
     """
     (rows, cols), batch = step.where, len(step.canvas.z)
     owners = slots(batch, count, rows.device)
     noise = rollout_noise(step.noise, count, step.index, step.config.sampler.steps)
     canvas = replace(step.canvas.take(owners), block=None)
     entries, _ = take_ragged(step.where, owners)
-    known = log_theta[entries]
-    *_, move = base_step(canvas, step.mask_id, config, noise, 0, known, codebook)
-    del known  # (N n, K)
+    first = Step.open(canvas, step.mask_id, config, noise, 0, everywhere=True)
+    move = first.write(*first_candidates(first, log_theta, entries))
     z, models = move.canvas.z, DistinctRows(denoiser, owners)
     for state in denoise(models, ZeroOperator(), move.canvas, config, noise, first=1):
         z = state.z
     return z.view(batch, count, -1)[rows, :, cols]
+
+
+def first_candidates(first: Step, log_theta: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+    """Candidates and scores `(N n,)`, those of `first` if each answer had a copy of log x_theta.
+
+    Args:
+        first: of all answers, with their masked positions in `where`.
+        log_theta: `(N, K)`; not copied, since N n K numbers are many.
+        entries: `(N n,)` which of the N each of them is.
+    """
+    settings, tilted = first.config.sampler, Tilted(log_theta, log_theta)
+    order, law = settings.order, settings.draw
+    if law.temperature == 0:
+        tokens = first.draw(tilted)[entries]
+    else:
+        probs, ids = sampling_support(log_theta, law.temperature, law.top_p, law.top_k)
+        u, turn = first.noise.uniform(*first.where, 0, "candidate"), entries.argsort(stable=True)
+        drawn = inverted(probs, u[turn].view(len(log_theta), -1))
+        drawn = drawn if ids is None else ids.gather(-1, drawn)
+        tokens = torch.empty_like(entries).index_put((turn,), drawn.flatten())
+    if not isinstance(order, Ranked):
+        return tokens, first.score(tilted, tokens)
+    if order.alg == "maskgit_plus":
+        scores = log_theta.flatten()[entries * log_theta.shape[1] + tokens].exp()
+    else:
+        scores = confidence(order.alg, log_theta, tokens)[entries]
+    return tokens, first.perturbed(scores)

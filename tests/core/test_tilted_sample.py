@@ -33,8 +33,9 @@ from aps_text.core.token_sampling import sampling_probs
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.methods.distinct import DistinctRows
+from aps_text.methods.particles import take_ragged
 from aps_text.methods.pool import ALIKE, AnswerPool
-from aps_text.methods.rollouts import draw_rollouts, rollout_config
+from aps_text.methods.rollouts import draw_rollouts, first_candidates, rollout_config
 
 LENGTH, SYMBOLS, BETA = 3, 4, 0.8
 MASK = SYMBOLS
@@ -287,6 +288,27 @@ def test_rollouts_are_the_base_samplers_answers(alg):
     for one in drawn.view(rows, LENGTH, 2).unbind(-1):
         assert distance(shares(one), plain) < 2 * noise_floor(plain, rows)
     assert (drawn[:, 0] != drawn[:, 1]).double().mean() > 0.1
+
+
+@pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy", "origin"])
+@pytest.mark.parametrize(
+    "decoding", [{}, {"top_p": 0.7}, {"top_k": 2, "alg_temp": 0.5}, {"temperature": 0.0}]
+)
+def test_the_first_step_of_rollouts_is_the_base_samplers_with_copies_of_x_theta(alg, decoding):
+    """Rows of different numbers of masks."""
+    if alg == "origin":
+        decoding = {name: value for name, value in decoding.items() if name != "alg_temp"}
+    canvas = Canvas.open([3, 1, 4], mask_id=MASK, fill_id=MASK + 1)
+    config = CONFIG.replace(alg=alg, remasking="standard").replace(**decoding)
+    noise, owners = noise_for(range(6), range(6)), torch.arange(3).repeat_interleave(2)
+    where = positions_of(canvas.z == MASK)
+    log_theta = factor_world(4, SYMBOLS, 2, batch=3).log_probs[where].float()
+    entries, _ = take_ragged(where, owners)
+    first = Step.open(canvas.take(owners), MASK, config, noise, 0, everywhere=True)
+    tokens, scores = first_candidates(first, log_theta, entries)
+    copies = Tilted(log_theta[entries], log_theta[entries])
+    assert tokens.equal(first.draw(copies))
+    assert scores.equal(first.score(copies, tokens))
 
 
 ZERO = {
