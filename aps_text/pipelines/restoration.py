@@ -12,9 +12,7 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,7 +21,7 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
-from ..core.limits import SEEDS, check_number
+from ..core.limits import check_number
 from ..core.operator import Operator, ZeroOperator, weighted_sum
 from ..core.sampler import Method
 from ..core.states import StepState
@@ -32,15 +30,16 @@ from ..images.degradations import Inpainting
 from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import SIGMAS, Measurement
 from ..images.style import Style
-from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
-from ..images.tasks import TASKS, make_task
+from ..images.style_statistics import Statistic
 from ..methods.aps import APS
 from ..methods.aps_smc import APSSMC
 from ..methods.g2d2 import G2D2
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
+from .image_inputs import as_degradation, as_images, as_observed
 from .image_loading import load_any
+from .image_operators import bound, chi2_of, measurements, style_of, styles, terms_of
 from .image_output import PaintOutput, RestorationOutput
 from .inputs import as_count, as_seeds, kind_of
 from .model_names import refuse_name
@@ -48,17 +47,8 @@ from .surroundings import ordinary_surroundings
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
-log = logging.getLogger(__name__)
-
 P = ParamSpec("P")
 R = TypeVar("R")
-
-SLACK = 1e-3
-"""How far rounding may take a pixel out of [-1, 1]."""
-
-OVERSHOOT, NOISE = 1.5, 10.0
-"""The largest pixel that may be observed: what kernels with negative weights make of [-1, 1], and
-standard deviations of the noise."""
 
 LEAST_SIGMA = 0.01
 """The smallest standard deviation of kept pixels: about one grey level of 256."""
@@ -150,8 +140,8 @@ class RestorationPipeline:
             ValueError: images of another size, pixels out of [-1, 1], or an unknown task.
             TypeError: no tensor, or one of integers.
         """
-        images = self._check(images)
-        degradation = self._degradation(task, seed)
+        images = as_images(self.model, images)
+        degradation = as_degradation(self.model, task, seed)
         generator = torch.Generator().manual_seed(int(seed))
         made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
         return self.bound(made)
@@ -179,21 +169,9 @@ class RestorationPipeline:
                 an unknown task.
             TypeError: no tensor, or one of integers.
         """
-        if not isinstance(y, Tensor):
-            raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
-        degradation = self._degradation(task, seed)
-        self._check_size(degradation, y)
-        made = Measurement(degradation, _wide(y), sigma, model_sigma=model_sigma)
-        seen = degradation.observed(y)
-        largest = float(
-            (y if seen is None else torch.where(seen, y, torch.zeros_like(y))).abs().max()
-        )
-        if largest > OVERSHOOT + NOISE * sigma:
-            raise ValueError(
-                f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {largest:.4g}; "
-                "from 0 to 255: x / 127.5 - 1"
-            )
-        return self.bound(made)
+        degradation = as_degradation(self.model, task, seed)
+        y = as_observed(self.model, degradation, y, sigma)
+        return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
 
     @_shielded
     def style(
@@ -218,115 +196,7 @@ class RestorationPipeline:
             ValueError: an image or a mask of another size, or an unknown statistic.
             TypeError: a statistic or a mask of another kind.
         """
-        reference = self._check(reference)
-        if within is not None and not isinstance(within, Tensor):
-            raise TypeError(
-                f"within is a bool tensor (H, W), got {kind_of(within)}; read_mask reads files"
-            )
-        if isinstance(statistic, str):
-            judge = self.model.classifier
-            statistic = make_statistic(statistic, judge.features if judge else filter_features)
-        elif not callable(statistic):
-            raise TypeError(
-                f"statistic is one of {', '.join(STATISTICS)}, or a Statistic; got "
-                f"{kind_of(statistic)}"
-            )
-        tokenizer, device = self.model.tokenizer, self.model.device
-        return Style.of(
-            statistic,
-            reference.to(device),
-            sigma,
-            within=None if within is None else within.to(device),
-            decode=tokenizer.decode,
-            codebook=tokenizer.codebook,
-        )
-
-    def _check(self, images: Tensor) -> Tensor:
-        """The images, as a tensor a gradient may pass; raises where they are none of this model."""
-        if not isinstance(images, Tensor):
-            raise TypeError(f"images are a tensor (B, C, H, W), got a {type(images).__name__}")
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.size or not len(images):
-            raise ValueError(
-                f"{self.model.name} restores images (B, {', '.join(map(str, self.size))}), got "
-                f"{tuple(images.shape)}"
-            )
-        if images.is_complex():
-            raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
-        if images.layout != torch.strided or images.is_meta:
-            kind = "meta" if images.is_meta else images.layout
-            raise TypeError(f"images are a dense tensor with numbers in it, got a {kind} one")
-        images = images.detach()
-        low, high = float(images.min()), float(images.max())
-        if not (low >= -1 - SLACK and high <= 1 + SLACK):
-            raise ValueError(
-                f"pixels are in [-1, 1], got {low:.4g} to {high:.4g}; from 0 to 255: x / 127.5 - 1,"
-                " from 0 to 1: 2 * x - 1"
-            )
-        if not images.is_floating_point():
-            raise TypeError(f"images are floating in [-1, 1], got {images.dtype}; use x.float()")
-        if low >= 0 and high > low:
-            log.warning(
-                "no pixel is below 0 (they are %.4g to %.4g), and images are in [-1, 1]; if these "
-                "are from 0 to 1: 2 * x - 1",
-                low,
-                high,
-            )
-        images = _wide(images)
-        return images.clone() if images.is_inference() else images
-
-    def _degradation(self, task: str | Degradation, seed: int) -> Degradation:
-        """The degradation of a task's name, or the task itself if it is one."""
-        check_number("seed", seed, SEEDS, whole=True)
-        if isinstance(task, str):
-            return make_task(task, self.size[1:], seed)
-        if isinstance(task, type) or not callable(task) or not hasattr(task, "observed"):
-            raise TypeError(
-                f"task is one of {', '.join(TASKS)}, or a Degradation such as SuperResolution(4); "
-                f"got {kind_of(task)}"
-            )
-        return task
-
-    def _check_size(self, degradation: Degradation, y: Tensor) -> None:
-        """Raise `ValueError` unless `y` has the shape of degraded images of this model."""
-        clean = torch.zeros(1, *self.size, device=y.device)
-        expected = tuple(degradation(clean).shape[1:])
-        if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
-            raise ValueError(
-                f"{degradation.name} of images {self.size} is (B, {', '.join(map(str, expected))})"
-                f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
-            )
-
-    def _style(self, given: Style | Sequence[Style], where: Tensor | None = None) -> Operator:
-        """The sum of styles, each of one reference, with this model's tokenizer, in `where`."""
-        several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-        if not several:
-            raise ValueError("style is an empty list; give None, or a Style of each reference")
-        styles = [self._one_style(style, where) for style in several]
-        return styles[0] if len(styles) == 1 else weighted_sum(*((1.0, style) for style in styles))
-
-    def _one_style(self, style: Style, where: Tensor | None) -> Style:
-        if not isinstance(style, Style):
-            raise TypeError(
-                f"style is a Style; make one with pipe.style(reference), got {kind_of(style)}"
-            )
-        if len(style.target) != 1:
-            raise ValueError(
-                f"a style is of one reference here, got one of {len(style.target)}; give a list "
-                "with a Style of each"
-            )
-        if style.channels not in (None, self.size[0]):
-            raise ValueError(
-                f"the style is of images of {style.channels} channels, and those of "
-                f"{self.model.name} have {self.size[0]}; take it from a reference of this model"
-            )
-        tokenizer = self.model.tokenizer
-        return replace(
-            style,
-            target=style.target.to(self.model.device),
-            decode=tokenizer.decode,
-            codebook=tokenizer.codebook,
-            where=style.where if where is None else where,
-        )
+        return style_of(self.model, reference, statistic, sigma, within)
 
     def bound(self, measurement: Measurement) -> Measurement:
         """The measurement with this model's tokenizer.
@@ -334,16 +204,7 @@ class RestorationPipeline:
         Raises:
             ValueError: it is of images of another size.
         """
-        tokenizer, y = self.model.tokenizer, measurement.y.to(self.model.device)
-        self._check_size(measurement.degradation, y)
-        return replace(
-            measurement,
-            y=y.clone() if y.is_inference() else y,
-            decode=tokenizer.decode,
-            codebook=tokenizer.codebook,
-            encode=tokenizer.encode,
-            shape=self.size,
-        )
+        return bound(self.model, measurement)
 
     @_shielded
     def __call__(
@@ -382,7 +243,7 @@ class RestorationPipeline:
             TypeError, ValueError: naming the value and the mend.
         """
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
-        measured = self._measurements(measurement)
+        measured = measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count)
         operator = (
@@ -402,7 +263,7 @@ class RestorationPipeline:
         with torch.no_grad():
             rows = torch.arange(count).repeat_interleave(samples)
             parts = zip(rows.split(self.batch_size), images.split(self.batch_size), strict=True)
-            chi2 = torch.cat([_chi2(measured, row, image) for row, image in parts])
+            chi2 = torch.cat([chi2_of(measured, row, image) for row, image in parts])
         return RestorationOutput(
             images.unflatten(0, (count, samples)),
             ids,
@@ -411,25 +272,6 @@ class RestorationPipeline:
             cost.stop(ids.device),
             tuple(measured[1:]),
         )
-
-    def _measurements(self, given: Measurement | Sequence[Measurement]) -> list[Measurement]:
-        """The measurements of the same images, with this model's tokenizer."""
-        several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-        for one in several:
-            if not isinstance(one, Measurement):
-                raise TypeError(
-                    "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
-                    f"degraded ones); got {kind_of(one)}"
-                )
-        counts = sorted({len(one.y) for one in several})
-        if not several or not counts[0]:
-            raise ValueError("the measurement is of no image; give at least one")
-        if len(counts) > 1:
-            raise ValueError(
-                f"several measurements are of the same images, got some of {counts[0]} and of "
-                f"{counts[-1]}"
-            )
-        return [self.bound(one) for one in several]
 
     @_shielded
     def paint(
@@ -464,11 +306,11 @@ class RestorationPipeline:
                 f"{type(call.method).__name__} fits the model to what guides, and nothing does: "
                 "give a style, or leave the method out"
             )
-        operator: Operator = ZeroOperator() if style is None else self._style(style)
+        operator: Operator = ZeroOperator() if style is None else styles(self.model, style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
         drawn = self._decoded(ids)
-        scores = {} if style is None else _scores(operator, ids)
+        scores = {} if style is None else terms_of(operator, ids)
         opened = torch.ones(len(masked), dtype=torch.bool)
         return PaintOutput(drawn, drawn, ids, opened, scores, cost.stop(ids.device))
 
@@ -514,7 +356,7 @@ class RestorationPipeline:
                 pixel or all, and what the call raises.
         """
         image = image[None] if image.ndim == 3 else image
-        image = self._check(image)
+        image = as_images(self.model, image)
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
         call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
@@ -532,13 +374,13 @@ class RestorationPipeline:
         kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
         operator: Operator = self.bound(kept)
         if style is not None:
-            operator = self.bound(kept) + self._style(style, inside)
+            operator = self.bound(kept) + styles(self.model, style, inside)
         start = ids[0].masked_fill(opened, self.model.mask_id)
         found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
         drawn = self._decoded(found)
         images = paste(drawn, image, inside) if pasted else drawn
         return PaintOutput(
-            images, drawn, found, opened, _scores(operator, found), cost.stop(found.device)
+            images, drawn, found, opened, terms_of(operator, found), cost.stop(found.device)
         )
 
     def _painted(
@@ -570,25 +412,3 @@ class RestorationPipeline:
         """Images of tokens `(n, L)`, clipped, in passes of `batch_size`."""
         decode = self.model.tokenizer.decode_ids
         return torch.cat([decode(part).clamp(-1, 1) for part in ids.split(self.batch_size)])
-
-
-def _wide(images: Tensor) -> Tensor:
-    """The images in 32 bits or more: not every degradation is there in 16 on a CPU."""
-    return images.float() if images.is_floating_point() and images.itemsize < 4 else images
-
-
-def _chi2(measured: Sequence[Measurement], rows: Tensor, images: Tensor) -> Tensor:
-    """`chi2` of images `(n, C, H, W)` over the entries of all measurements, `(n,)`."""
-    each = [one.take(rows) for one in measured]
-    if len(each) == 1:
-        return each[0].chi2(images)
-    counts = torch.stack([one.counts() for one in each]).double()
-    chi2 = torch.stack([one.chi2(images) for one in each]).double()
-    chi2 = torch.where(counts > 0, chi2, torch.zeros_like(chi2))  # nothing seen explains nothing
-    return ((counts * chi2).sum(0) / counts.sum(0)).float()
-
-
-@torch.no_grad()
-def _scores(operator: Operator, ids: Tensor) -> dict[str, Tensor]:
-    """The terms of an operator of one row for tokens `(n, L)`, `(n,)` each."""
-    return operator.take(torch.zeros(len(ids), dtype=torch.long)).log_prob_ids(ids).terms

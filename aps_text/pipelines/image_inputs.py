@@ -1,0 +1,103 @@
+"""Images, tasks and degraded images as the caller gives them, checked for a model's size."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+from torch import Tensor
+
+from ..core.limits import SEEDS, check_number
+from ..images.degradation import Degradation
+from ..images.tasks import TASKS, make_task
+from .any_image_model import AnyImageModel
+from .inputs import kind_of
+
+__all__ = ["as_degradation", "as_images", "as_observed", "check_size"]
+
+log = logging.getLogger(__name__)
+
+SLACK = 1e-3
+"""How far rounding may take a pixel out of [-1, 1]."""
+
+OVERSHOOT, NOISE = 1.5, 10.0
+"""The largest pixel that may be observed: what kernels with negative weights make of [-1, 1], and
+standard deviations of the noise."""
+
+
+def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
+    """The images, as a tensor a gradient may pass; raises where they are none of this model."""
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are a tensor (B, C, H, W), got a {type(images).__name__}")
+    if images.ndim != 4 or tuple(images.shape[1:]) != model.size or not len(images):
+        raise ValueError(
+            f"{model.name} restores images (B, {', '.join(map(str, model.size))}), got "
+            f"{tuple(images.shape)}"
+        )
+    if images.is_complex():
+        raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
+    if images.layout != torch.strided or images.is_meta:
+        kind = "meta" if images.is_meta else images.layout
+        raise TypeError(f"images are a dense tensor with numbers in it, got a {kind} one")
+    images = images.detach()
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -1 - SLACK and high <= 1 + SLACK):
+        raise ValueError(
+            f"pixels are in [-1, 1], got {low:.4g} to {high:.4g}; from 0 to 255: x / 127.5 - 1,"
+            " from 0 to 1: 2 * x - 1"
+        )
+    if not images.is_floating_point():
+        raise TypeError(f"images are floating in [-1, 1], got {images.dtype}; use x.float()")
+    if low >= 0 and high > low:
+        log.warning(
+            "no pixel is below 0 (they are %.4g to %.4g), and images are in [-1, 1]; if these "
+            "are from 0 to 1: 2 * x - 1",
+            low,
+            high,
+        )
+    images = wide(images)
+    return images.clone() if images.is_inference() else images
+
+
+def as_degradation(model: AnyImageModel, task: str | Degradation, seed: int) -> Degradation:
+    """The degradation of a task's name, or the task itself if it is one."""
+    check_number("seed", seed, SEEDS, whole=True)
+    if isinstance(task, str):
+        return make_task(task, model.size[1:], seed)
+    if isinstance(task, type) or not callable(task) or not hasattr(task, "observed"):
+        raise TypeError(
+            f"task is one of {', '.join(TASKS)}, or a Degradation such as SuperResolution(4); "
+            f"got {kind_of(task)}"
+        )
+    return task
+
+
+def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma: float) -> Tensor:
+    """The degraded images `y`; raises where this degradation cannot have made them of images."""
+    if not isinstance(y, Tensor):
+        raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
+    check_size(model, degradation, y)
+    seen = degradation.observed(y)
+    largest = float((y if seen is None else torch.where(seen, y, torch.zeros_like(y))).abs().max())
+    if largest > OVERSHOOT + NOISE * sigma:
+        raise ValueError(
+            f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {largest:.4g}; "
+            "from 0 to 255: x / 127.5 - 1"
+        )
+    return wide(y)
+
+
+def check_size(model: AnyImageModel, degradation: Degradation, y: Tensor) -> None:
+    """Raise `ValueError` unless `y` has the shape of degraded images of this model."""
+    clean = torch.zeros(1, *model.size, device=y.device)
+    expected = tuple(degradation(clean).shape[1:])
+    if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
+        raise ValueError(
+            f"{degradation.name} of images {model.size} is (B, {', '.join(map(str, expected))})"
+            f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
+        )
+
+
+def wide(images: Tensor) -> Tensor:
+    """The images in 32 bits or more: not every degradation is there in 16 on a CPU."""
+    return images.float() if images.is_floating_point() and images.itemsize < 4 else images
