@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +30,27 @@ def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()
+        return status
     except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+        if isinstance(error, BrokenPipeError) and left_by_its_reader():
+            return 141
         print(on_terminal(f"aps: {error}", sys.stderr), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("aps: stopped", file=sys.stderr)
         return 130
+
+
+def left_by_its_reader() -> bool:
+    """Whether nobody reads stdout any more (`aps ... | head`); what is still printed is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def build_parser() -> argparse.ArgumentParser:

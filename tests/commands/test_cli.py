@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 
 import pytest
 from tiny import write_tiny
@@ -133,3 +135,12 @@ def test_what_takes_long_is_a_line_on_stderr_where_no_spinner_turns(folder, caps
     shown = capsys.readouterr()
     json.loads(shown.out)
     assert shown.err.splitlines() == ["aps: loading length ...", "aps: scoring ..."]
+
+
+def test_a_reader_that_has_enough_gets_no_error(monkeypatch, capsys):
+    reads, writes = os.pipe()
+    os.close(reads)
+    with monkeypatch.context() as changed, os.fdopen(writes, "w") as closed:
+        changed.setattr(sys, "stdout", closed)
+        assert main(["plan", "--model", "dream-7b", "--preset", "fast"]) == 141
+    assert capsys.readouterr().err == ""
