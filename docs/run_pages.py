@@ -79,7 +79,7 @@ def run(path: Path) -> tuple[list[Printed], str]:
     if path.suffix == ".ipynb":
         return _notebook(text, path.name, names)
     blocks, done, parts, end = list(BLOCK.finditer(text)), [], [], 0
-    for block, follower in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, follower in zip(blocks, [*blocks, None][1:], strict=True):
         language, code = block.groups()
         if language == "text":
             continue
