@@ -2,7 +2,7 @@
 
     from aps_text import APSPipeline
     pipe = APSPipeline.from_pretrained("mini")
-    print(pipe("What is a violin?", reward="answer-quality", beta=0.3))
+    print(pipe("What is a violin?", reward="answer-quality"))
 
 Names are imported at their first use: `import aps_text` alone loads neither torch nor transformers.
 """

@@ -45,13 +45,16 @@ from aps_text.planning.shape import PRESETS, ModelShape
 PROMPT, TOKENS, STEPS = 64, 128, 8
 PLAIN: dict[str, Any] = {"inner_steps": 0, "pool_size": 1}
 LORA: dict[str, Any] = {"inner_steps": 1, "pool_size": 1, "trust_region": 1e9}
+POOL: dict[str, Any] = {"inner_steps": 0, "pool_size": 16, "pool_rollout": 1, "top_p": 0.9}
+BALANCED: dict[str, Any] = {"trust_region": 1e9}  # a LoRA and rollouts, in the second half
 CALLS: list[tuple[str, int, dict[str, Any]]] = [
     # Name, batch, settings; the most telling first, for a run may end before the last.
     ("plain", 1, PLAIN),
     ("LoRA, top 4, M=1", 1, LORA | {"lora_layers": 4}),
     ("LoRA, top 4, M=3", 1, LORA | {"lora_layers": 4, "inner_steps": 3}),
     ("LoRA, all layers, M=1", 1, LORA | {"lora_layers": None}),
-    ("pool of 16", 1, {"inner_steps": 0, "pool_size": 16, "top_p": 0.9}),
+    ("balanced", 1, BALANCED),
+    ("pool of 16", 1, POOL),
     ("plain", 4, PLAIN),
     ("LoRA, top 4, M=3", 4, LORA | {"lora_layers": 4, "inner_steps": 3}),
     ("plain", 16, PLAIN),
@@ -61,7 +64,8 @@ CALLS: list[tuple[str, int, dict[str, Any]]] = [
     ("LoRA, top 4, M=1", 4, LORA | {"lora_layers": 4}),
     ("LoRA, all layers, M=3", 1, LORA | {"lora_layers": None, "inner_steps": 3}),
     ("LoRA, all layers, M=1", 4, LORA | {"lora_layers": None}),
-    ("pool of 16", 4, {"inner_steps": 0, "pool_size": 16, "top_p": 0.9}),
+    ("pool of 16", 4, POOL),
+    ("balanced", 4, BALANCED),
     ("LoRA, top 4, M=3", 16, LORA | {"lora_layers": 4, "inner_steps": 3}),
 ]
 OWN_LOOP = "Dream's own loop"

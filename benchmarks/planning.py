@@ -70,7 +70,8 @@ CALLS = {  # as they are printed, and what differs from CALL
     "32 bit pool 16 +bert": {"inner_steps": 1, "pool_size": 16, "reward": ENCODER},
 }
 WHOLE = {"batch": 1, "max_new_tokens": 100, "prompt": 60, "lora_layers": None}
-SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "pool_size": 1, "lora_layers": 2}
+SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "lora_layers": 2}
+SETTINGS |= {"pool_size": 1, "pool_rollout": 1}
 
 
 def main():

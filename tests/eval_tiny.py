@@ -60,7 +60,13 @@ def tiny_values(folder: Path, items: int = 4, **more) -> dict:
     )
     task = {"task": str(path), "prompt": "{q}", "gold": "a", "stratum": "n", "tune_every": 0}
     task |= {"metrics": ["f1", "words"], "tune": {"path": str(path)}}
-    small = {"steps": 2, "max_new_tokens": 4, "inner_steps": 1, "num_samples": 2}
+    small = {
+        "steps": 2,
+        "max_new_tokens": 4,
+        "inner_steps": 1,
+        "num_samples": 2,
+        "guidance_start": 0.0,
+    }
     return {
         "tasks": [task],
         "config": {**small, "adapter": "logits"},

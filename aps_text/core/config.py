@@ -94,7 +94,9 @@ class APSConfig:
             optimiser step (Adam would amplify rounding noise to a full step).
         trust_region: bound on the mean KL(x_phi || x_theta) per masked position, in nats: a row
             beyond it stops optimising and is pulled back onto the bound. None is no bound.
-        guidance_start, guidance_end: steer during this part of the steps, in [0, 1].
+        guidance_start, guidance_end: steer during this part of the steps, in [0, 1]. None starts
+            at 0.5 where answers of a pool are rollouts (a step in the second half is guided at
+            least), at 0 elsewhere.
         guidance_interval: of that part, steer the steps whose index is a multiple of this.
 
     Remasking and decoding:
@@ -105,8 +107,9 @@ class APSConfig:
             is a single answer and so excludes `pool_size`.
         pool_size: take the candidates of a guided step from one whole answer, chosen by
             `exp(r / beta)` among this many: fresh draws, and the one chosen at the step before
-            (`methods.pool`). It needs no gradient: with `inner_steps=0` steering costs plain
-            decoding and these rewards. None (or 1) draws every token independently.
+            (`methods.pool`). It needs no gradient: with `inner_steps=0` and `pool_rollout=1`
+            steering costs plain decoding and these rewards. None (or 1) draws every token
+            independently.
         pool_rollout: steps of the base sampler in which each fresh answer of the pool is drawn. 1
             draws its tokens independently; with more, tokens fit those before them, for one
             forward more each and answer (`methods.rollouts`).
@@ -293,8 +296,8 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 # A steered answer costs several times a plain one; a preset sets how much.
 PRESETS: dict[str, dict[str, Any]] = {
-    # No phi: a pool of answers, weighted by the reward, in the second half of the steps.
-    "fast": {"inner_steps": 0, "guidance_start": 0.5},
+    # No phi: a pool of answers with independent tokens, in the second half of the steps.
+    "fast": {"inner_steps": 0, "pool_size": 16, "pool_rollout": 1, "guidance_start": 0.5},
     "balanced": {},
     # Objective, weight, relaxation and independent candidates as in the slides; the number of
     # steps and the adapter are not theirs.

@@ -18,7 +18,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from .limits import MOST, check_fields, choice, number, switch
@@ -237,21 +237,25 @@ class Draw:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The guided steps: index / steps in `[start, end)`, index a multiple of `interval`."""
+    """The guided steps: index / steps in `[start, end)`, index a multiple of `interval`.
 
-    start: float = number(0.0, 0, 1, flat="guidance_start")
+    Attributes:
+        start: None is chosen by `SamplerSettings.guided_window`.
+    """
+
+    start: float | None = number(None, 0, 1, optional=True, flat="guidance_start")
     end: float = number(1.0, 0, 1, flat="guidance_end")
     interval: int = number(1, 1, COUNT, whole=True, flat="guidance_interval")
 
     def __post_init__(self) -> None:
         """Raises `ValueError` or `TypeError` naming the setting."""
         check_fields(self)
-        if self.start > self.end:
+        if self.start is not None and self.start > self.end:
             raise ValueError(f"guidance_start={self.start} lies after guidance_end={self.end}")
 
     def has(self, index: int, steps: int) -> bool:
-        """Whether step `index` of `steps` is guided."""
-        return self.start <= index / steps < self.end and index % self.interval == 0
+        """Whether step `index` of `steps` is guided; from the first one on if `start` is None."""
+        return (self.start or 0.0) <= index / steps < self.end and index % self.interval == 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,8 +268,8 @@ class SamplerSettings:
     order: Order = Ranked()
     remask: bool = switch(False)
     candidate: str = choice("sample", "quantized")
-    pool_size: int | None = number(16, 1, COUNT, whole=True, optional=True)
-    pool_rollout: int = number(1, 1, COUNT, whole=True)
+    pool_size: int | None = number(8, 1, COUNT, whole=True, optional=True)
+    pool_rollout: int = number(4, 1, COUNT, whole=True)
     draw: Draw = Draw()
     fit: Fit | None = field(default=Fit())
     window: Window = Window()
@@ -289,9 +293,24 @@ class SamplerSettings:
         """Whether guided steps differ from plain decoding's."""
         return self.fit is not None or self.pool_size is not None
 
+    @property
+    def rolls_out(self) -> bool:
+        """Whether the pool's answers are rollouts of several steps."""
+        return self.pool_size is not None and self.pool_rollout > 1
+
+    @property
+    def guided_window(self) -> Window:
+        """The window with its `start`: where none is given, the second half of the steps with
+        rollouts (answers drawn from an almost empty canvas cost most and say least), else all."""
+        if self.window.start is not None:
+            return self.window
+        late = replace(self.window, start=min(0.5, self.window.end))
+        found = self.rolls_out and any(late.has(index, self.steps) for index in range(self.steps))
+        return late if found else replace(self.window, start=0.0)
+
     def is_guided(self, index: int) -> bool:
         """Whether step `index` is guided."""
-        return self.steers and self.window.has(index, self.steps)
+        return self.steers and self.guided_window.has(index, self.steps)
 
 
 @dataclass(frozen=True, kw_only=True)

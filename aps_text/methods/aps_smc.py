@@ -116,6 +116,6 @@ class APSSMC(ParticleMethod):
             laws, draws = (at.log_p, at.log_q), self.draws
             return log_twist(reward, at.step, *laws, kind=self.twist, draws=draws, beta=beta)
 
-        guided = settings.sampler.is_guided
+        guided = self.settings(config).sampler.is_guided
         particle_filter = self.filter(config, twist, tilt=tilt, guided=guided, floor=self.floor)
         return particle_filter.run(denoiser, operator, canvas, noise)

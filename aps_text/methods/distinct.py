@@ -71,12 +71,18 @@ class DistinctRows:
         return _State(denoiser, denoiser.trunk(canvases), (len(both), z.shape[1]), place)
 
     def logits(self, state: _State, where: Where, phi: Any = None) -> Tensor:
-        """See `Denoiser.logits`; computed wherever one of the copies asks."""
+        """See `Denoiser.logits`; computed wherever one of the copies asks.
+
+        Raises:
+            ValueError: a `phi`: each copy would have its own.
+        """
+        if phi is not None:
+            raise ValueError("copies of a row share a forward, so they take no phi; got one")
         at = state.place[where[0]], where[1]
         asked = torch.zeros(state.shape, dtype=torch.bool, device=at[0].device)
         asked = asked.index_put(at, asked.new_ones(()))
         index = (asked.flatten().cumsum(0) - 1).view(state.shape)
-        found = state.denoiser.logits(state.trunk, positions_of(asked), phi)
+        found = state.denoiser.logits(state.trunk, positions_of(asked))
         return found[index[at]]
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:

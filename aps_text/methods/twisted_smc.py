@@ -126,8 +126,10 @@ class TwistedSMC(ParticleMethod):
         def tilt(model: Denoiser, reward: Operator, own: Noise) -> Tilt:
             return GradientTilt(reward, beta, (config.sampler.fit or Fit()).trust_region)
 
+        window = self.settings(config).sampler.guided_window
+
         def guided(index: int) -> bool:
-            return config.sampler.window.has(index, config.sampler.steps)
+            return window.has(index, config.sampler.steps)
 
         def twist(reward: Operator, at: Proposal) -> Tensor | None:
             return at.tilted.log_twist

@@ -45,7 +45,7 @@ def refuse_unread(
     inner = method.method if isinstance(method, BestOf) else method
     sampler = in_force(inner, config)[0].sampler
     if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
-        window = sampler.window
+        window = sampler.guided_window
         raise ValueError(
             f"no step is steered: none of the {sampler.steps} steps lies in guidance_start="
             f"{window.start} to guidance_end={window.end} at guidance_interval="

@@ -13,11 +13,12 @@ from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
-from ..core.operator import Operator, Scores, merge_terms, start_ids
+from ..core.operator import Operator, Scores, ZeroOperator, guiding, merge_terms, start_ids
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..methods.aps import APS, new_phi
+from ..methods.best_of_n import BestOf
 from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
@@ -70,6 +71,7 @@ class Batch:
         prompts, owners: each row's prompt, and that prompt's number in the call.
         denoiser: metered; with classifier-free guidance both of its denoisers are.
         operator: the guiding operator, metered and under the control.
+        guided: whether a reward guides, with another weight than 0.
         judges: every distinct reward, by `id`, bound to the rows.
         roles: the call's rewards by role.
     """
@@ -78,6 +80,7 @@ class Batch:
     owners: list[int]
     denoiser: Denoiser
     operator: Operator
+    guided: bool
     judges: dict[int, Operator]
     roles: Roles
     canvas: Canvas
@@ -94,6 +97,10 @@ class Batch:
         Raises:
             ValueError: `warm_start` for a method or settings without LoRA.
         """
+        inner = method.method if isinstance(method, BestOf) else method
+        if isinstance(inner, APS) and not self.guided:  # nothing to choose answers by: no pool
+            start = config.sampler.guided_window.start
+            config = config.replace(pool_size=None, guidance_start=start)
         bound = self.denoiser, self.operator, self.canvas, config, self.noise
         if not isinstance(method, APS):
             if warm_start is not None:
@@ -190,6 +197,7 @@ def bind(
         owners,
         _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost),
         metered(steering, cost),
+        not isinstance(guiding(steering), ZeroOperator),
         judges,
         roles,
         canvas,

@@ -103,9 +103,10 @@ class Call:
             )
         settings = self.config.sampler
         if settings.steers and not any(step.guided for step in self.steps):
+            window = settings.guided_window
             raise ValueError(
-                f"no step is steered: none of {settings.steps} lies in [{settings.window.start}, "
-                f"{settings.window.end}) on its interval; widen it, or plan inner_steps=0, no pool"
+                f"no step is steered: none of {settings.steps} lies in [{window.start}, "
+                f"{window.end}) on its interval; widen it, or plan inner_steps=0, no pool"
             )
 
     def changed(self, **settings: Any) -> Call:
@@ -126,7 +127,10 @@ class Call:
     @property
     def steps(self) -> tuple[PlannedStep, ...]:
         """The denoising steps of a row."""
-        alike = self.config.replace(inner_steps=0, pool_size=None, lora_layers=None)
+        start = self.config.sampler.guided_window.start
+        alike = self.config.replace(
+            inner_steps=0, pool_size=None, lora_layers=None, guidance_start=start
+        )
         return planned(alike, self.config.sampler.steers, self.tokens)
 
     @property
@@ -209,7 +213,7 @@ def planned(
         masks = int((canvas.z == mask).sum())
         if masks == 0:
             break
-        guided = steers and settings.window.has(index, settings.steps)
+        guided = steers and settings.guided_window.has(index, settings.steps)
         step = Step.open(canvas, mask, config, noise, index, everywhere=guided)
         cols = step.where[1]
         if not len(cols):

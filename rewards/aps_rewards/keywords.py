@@ -38,7 +38,7 @@ class Keywords:
     measures = "share of wanted words present and unwanted words absent"
     range = (0.0, 1.0)
     differentiable = False
-    steering_beta = 0.1
+    steering_beta = 0.075
 
     def __init__(
         self, present: Sequence[str] | None = None, absent: Sequence[str] | None = None

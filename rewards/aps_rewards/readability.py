@@ -44,7 +44,7 @@ class Flesch:
     range = (-1.0, 1.2122)
     differentiable = False
     licence = "BSD-2-Clause (CMU dictionary, where installed)"
-    steering_beta = 0.2
+    steering_beta = 0.05
 
     def __init__(self, counting: str = "auto") -> None:
         if counting not in ("auto", "cmu", "rule"):
@@ -91,7 +91,7 @@ class DaleChall:
     range = (-1.0, 1.0)
     differentiable = False
     licence = "MIT (word list in textstat)"
-    steering_beta = 0.2
+    steering_beta = 0.05
 
     def __init__(self) -> None:
         _easy_words()

@@ -28,7 +28,7 @@ class Sentiment:
     range = (-1.0, 1.0)
     differentiable = False
     licence = "MIT (VADER lexicon)"
-    steering_beta = 0.3
+    steering_beta = 0.05
 
     def __init__(self) -> None:
         try:

@@ -32,7 +32,7 @@ class Valence:
     range = (-1.0, 1.0)
     differentiable = False
     licence = "Apache-2.0 (afinn)"
-    steering_beta = 0.3
+    steering_beta = 0.05
 
     def __init__(self) -> None:
         try:

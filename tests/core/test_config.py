@@ -105,6 +105,23 @@ def test_contradictions_are_errors():
         APSConfig(remasking="random", alg="entropy")
 
 
+@pytest.mark.parametrize("interval", [1, 2, 3, 7])
+@pytest.mark.parametrize("end", [0.2, 0.5, 0.7, 1.0])
+@pytest.mark.parametrize("steps", [1, 2, 3, 8, 16])
+def test_rollouts_guide_the_second_half_and_everything_else_all(steps, end, interval):
+    window = {"steps": steps, "guidance_end": end, "guidance_interval": interval}
+    every = {i for i in range(steps) if i / steps < end and i % interval == 0}
+    late = {i for i in every if 2 * i >= steps}
+
+    def guided(**options):
+        sampler = APSConfig(**window, **options).sampler
+        return {i for i in range(steps) if sampler.is_guided(i)}
+
+    assert guided(pool_rollout=2) == guided(inner_steps=0) == (late or every)
+    assert guided(pool_rollout=1) == guided(pool_size=1) == guided(guidance_start=0.0) == every
+    assert guided(guidance_start=min(0.5, end)) == (late if end > 0.5 else set())
+
+
 def test_a_configuration_does_not_change():
     config = APSConfig()
     with pytest.raises(AttributeError, match="replace"):
@@ -241,10 +258,9 @@ def options(draw):
     """Any keywords that do not contradict each other."""
     names = draw(st.sets(st.sampled_from(sorted(SETTINGS))))
     found = {name: draw(values_of(name)) for name in names}
-    start, end = (
-        found.get(f"guidance_{at}", usual) for at, usual in (("start", 0.0), ("end", 1.0))
-    )
-    found |= {"guidance_start": min(start, end), "guidance_end": max(start, end)}
+    if found.get("guidance_start") is not None or "guidance_end" in found:
+        start, end = found.get("guidance_start") or 0.0, found.get("guidance_end", 1.0)
+        found |= {"guidance_start": min(start, end), "guidance_end": max(start, end)}
     if found.get("remasking") in ("low_confidence", "random"):
         found["alg"] = "maskgit_plus"
     if found.get("threshold") is not None:
@@ -366,7 +382,7 @@ def test_the_learning_rate_of_each_adapter_is_the_documented_one():
 
 IN_VAIN = [
     ({"candidate": "quantized", "pool_size": 4}, "pool_size", "is one answer, no pool"),
-    ({"candidate": "quantized", "pool_rollout": 4}, "pool_rollout", "use candidate='sample'"),
+    ({"candidate": "quantized", "pool_rollout": 2}, "pool_rollout", "use candidate='sample'"),
     ({"inner_steps": 0, "lora_rank": 4}, "lora_rank", "fits no phi"),
     ({"inner_steps": 0, "adapter": "logits"}, "adapter", "fits no phi"),
     ({"inner_steps": 0, "estimator": "rloo"}, "estimator", "fits no phi"),
@@ -461,10 +477,10 @@ def test_the_defaults_are_those_of_a_released_version():
     assert {name: DEFAULTS[name] for name in flat} | PRESETS["balanced"] == {
         **{"steps": 16, "schedule": "linear", "reveal_rule": "exact", "remask": False},
         **{"remasking": "anchored", "alg": "maskgit_plus", "anchor_score": "token"},
-        **{"alg_temp": None, "threshold": None, "candidate": "sample", "pool_size": 16},
-        "pool_rollout": 1,
+        **{"alg_temp": None, "threshold": None, "candidate": "sample", "pool_size": 8},
+        "pool_rollout": 4,
         **{"temperature": 0.7, "top_p": 1.0, "top_k": None, "eos_penalty": 0.0},
-        **{"min_new_tokens": 1, "guidance_start": 0.0, "guidance_end": 1.0},
+        **{"min_new_tokens": 1, "guidance_start": None, "guidance_end": 1.0},
         **{"guidance_interval": 1, "beta": None, "inner_steps": 1, "adapter": "lora"},
         **{"learning_rate": None, "lora_rank": 8, "lora_alpha": 16.0, "adam_eps": 0.1},
         **{"carry_over": True, "estimator": "auto", "num_samples": 8},
@@ -502,7 +518,7 @@ def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
                 with pytest.raises(TypeError, match=f"{flat_name(field)} is an integer, got 2.5"):
                     record(**{field.name: 2.5})
     optional = "beta learning_rate alg_temp threshold top_k pool_size trust_region max_new_tokens"
-    optional += " block_length lora_layers prefix_reuse reward_timeout"
+    optional += " guidance_start block_length lora_layers prefix_reuse reward_timeout"
     optional = {name for name, takes in NUMBERS.items() if takes.optional} - set(optional.split())
     assert not optional
     least = {

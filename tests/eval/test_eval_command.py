@@ -102,7 +102,7 @@ def test_a_flag_asks_for_a_grids_own_block_and_some_methods():
     assert block["unit"] == 0.4
     assert "valence" in block["report"]
     grid = read_grid({**found, "match": None})
-    labels = ["plain", "APS, all steps", "APS, pool", "APS, LoRA", "SVDD"]
+    labels = ["plain", "APS, no LoRA", "APS, independent draws", "APS, LoRA", "SVDD"]
     assert [cell.label for cell in grid.cells] == labels
     assert (grid.split, grid.baseline) == ("test", "SVDD")
     assert values("--grid", "methods", "--reward", "lint")["rewards"] == [["lint"]]

@@ -45,7 +45,7 @@ def test_a_frame_a_step_with_anchors_and_a_growing_curve(script, tmp_path, monke
 
 def test_the_question_is_the_first_of_the_readme(script):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert script.first_question(text) == "Name a kind of fruit."
+    assert script.first_question(text) == "Write a sentence about a lonely king."
 
 
 def test_the_picture_of_the_readme_is_an_animation_below_400_kb():

@@ -18,9 +18,10 @@ from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.methods.particle_gibbs import ParticleGibbs
+from aps_text.methods.registry import PEERS
 from aps_text.methods.svdd import SVDD
 from aps_text.methods.twisted_smc import TwistedSMC
-from aps_text.methods.unread import unread
+from aps_text.methods.unread import in_force, unread
 from aps_text.methods.vgb import VGB
 
 SMALL = {"steps": 3, "max_new_tokens": 6}
@@ -59,7 +60,9 @@ def fill(method, config):
 @pytest.mark.parametrize("name", METHODS)
 def test_what_is_said_to_be_unread_changes_nothing_and_the_rest_does(name):
     method = METHODS[name]
-    base = APSConfig(steps=3, inner_steps=2, adapter="logits", trust_region=None)
+    base = APSConfig(
+        steps=3, inner_steps=2, adapter="logits", trust_region=None, guidance_start=0.0
+    )
     want, silent = list(fill(method, base)), []
     for option, value in OPTIONS.items():
         try:
@@ -144,6 +147,13 @@ class Unknown(Ancestral):
 
     def __init__(self, reads):
         self.reads = reads
+
+
+@pytest.mark.parametrize("name", sorted(PEERS))
+def test_the_window_of_rollouts_is_of_no_peer(name):
+    method = PEERS[name]()
+    sampler = in_force(getattr(method, "method", method), APSConfig())[0].sampler
+    assert sampler.guided_window.start == 0.0
 
 
 def test_half_a_declaration_is_refused_by_name(pipe):

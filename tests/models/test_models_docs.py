@@ -30,7 +30,8 @@ def test_the_example_runs_and_can_be_steered():
     assert names["report"].passed
     assert [c.name for c in names["report"].checks if c.status == "SKIP"] == ["shift"]
     questions = ["what is a violin ?"] * 24
-    steered = pipe(questions, reward=names["about_strings"], steps=4, beta=0.1, seeds=range(24))
+    how = {"steps": 4, "beta": 0.1, "guidance_start": 0}
+    steered = pipe(questions, reward=names["about_strings"], seeds=range(24), **how)
     plain = pipe.generate(questions, reward=names["about_strings"], steps=4, seeds=range(24))
     gain = sum(steered.rewards["total"]) - sum(plain.rewards["total"])
     assert gain > 12

@@ -300,9 +300,12 @@ OTHER = {
 BASES = {
     "default": {},
     "plain": {"inner_steps": 0},
-    "a pool": {"pool_size": 4},
-    "a pool alone": {"inner_steps": 0, "pool_size": 4},
-    "a greedy pool": {"inner_steps": 0, "pool_size": 4, "temperature": 0.0},
+    "a pool": {"pool_size": 4, "guidance_start": 0.0},
+    "a pool alone": {"inner_steps": 0, "pool_size": 4, "guidance_start": 0.0},
+    "a greedy pool": {
+        **{"inner_steps": 0, "pool_size": 4, "pool_rollout": 1},
+        "temperature": 0.0,
+    },
     "no step in the window": {"guidance_start": 0.8, "guidance_end": 0.9},
     "one step": {"steps": 1},
     "greedy": {"temperature": 0.0},

@@ -108,8 +108,7 @@ def test_steps_stream_and_call_back(pipe):
     assert len(streamed) == len(seen)
     assert "_" in streamed[0]
     assert "_" not in streamed[-1]
-    state = out.trajectory[0][0]
-    assert state.guided
+    state = next(state for state in out.trajectory[0] if state.guided)
     assert set(state.loss) == {"prior", "likelihood"}
     assert set(state.rewards) == {"many_vowels"}
     assert (state.tilted[0][state.revealed[0]] > 0).all()

@@ -24,6 +24,8 @@ from tiny import tiny_text_model
 
 from aps_text import APSPipeline
 from aps_text.core.codebook import Relaxed
+from aps_text.methods.aps import APS
+from aps_text.methods.best_of_n import BestOf
 from aps_text.pipelines.diagnosis import compare, repetition, warnings_of
 from aps_text.pipelines.guidance_monitor import GuidanceTrace
 from aps_text.text.reward_operator.controls import Shuffled, token_permutation
@@ -89,9 +91,11 @@ def test_the_gap_is_relaxed_minus_text(pipe):
     seen = []
     out = pipe(QUESTIONS, vowels, on_step=lambda _, state: seen.append(state), **SMALL)
     rewards = out.rewards
-    assert rewards.before["vowels"] == pytest.approx(seen[0].rewards["vowels"].tolist())
+    first = next(state for state in seen if state.guided)
+    assert rewards.before["vowels"] == pytest.approx(first.rewards["vowels"].tolist())
+    told = [state.rewards["vowels"] for state in seen if state.guided]
     for row in range(3):
-        last = [s.rewards["vowels"][row] for s in seen if s.rewards["vowels"][row] != 0][-1]
+        last = [reward[row] for reward in told if reward[row] != 0][-1]
         assert rewards.relaxed["vowels"][row] == pytest.approx(float(last))
         assert rewards.gap["vowels"][row] == pytest.approx(float(last) - rewards["vowels"][row])
     record = json.loads(json.dumps(out.as_dicts()[0]))
@@ -166,6 +170,16 @@ def test_zero_is_the_base_sampler_token_for_token(pipe):
         zero = pipe(QUESTIONS, reward, control="zero", prior="kl", **SMALL)
         assert zero.token_ids == plain.token_ids
         assert zero.rewards["total"] == pytest.approx(call_reward(reward, QUESTIONS, zero.text))
+
+
+@pytest.mark.parametrize("method", [APS(), BestOf(APS(), 2)])
+def test_zero_draws_no_answers_to_compare(pipe, method):
+    how = {"method": method, "inner_steps": 0, **SMALL}
+    zero = pipe(QUESTIONS, vowels, control="zero", **how)
+    steered = pipe(QUESTIONS, vowels, **how)
+    plainly = pipe.generate(QUESTIONS, num_return_sequences=getattr(method, "samples", 1), **SMALL)
+    assert zero.cost.denoiser_forwards == plainly.cost.denoiser_forwards
+    assert steered.cost.denoiser_forwards > zero.cost.denoiser_forwards
 
 
 def test_flipped_lowers_what_steering_raises(pipe):

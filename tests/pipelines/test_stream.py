@@ -51,14 +51,15 @@ def test_a_drained_stream_gives_the_calls_output(pipe):
 
 def test_failures_are_kept_and_the_others_start_again(pipe):
     picky = failing(QUESTIONS[1])
-    stream = pipe.stream(QUESTIONS, picky, on_error="keep", **SMALL)
+    early = {"guidance_start": 0.0, **SMALL}
+    stream = pipe.stream(QUESTIONS, picky, on_error="keep", **early)
     steps = [(state.step, len(texts)) for state, texts in stream]
     assert steps[0] == (0, 2)  # the failing prompt's batch never came to its first state
     out = stream.output()
     assert out.index == [0, 2]
     assert [(f.index, f.reward) for f in out.failures] == [(1, "picky")]
-    assert out.text == pipe(QUESTIONS[::2], picky, **SMALL).text
-    raising = pipe.stream(QUESTIONS, picky, **SMALL)
+    assert out.text == pipe(QUESTIONS[::2], picky, **early).text
+    raising = pipe.stream(QUESTIONS, picky, **early)
     with pytest.raises(RewardError, match=r"'picky' raised on prompt 1 ") as caught:
         list(raising)
     assert len(caught.value.partial) == 0

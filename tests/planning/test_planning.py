@@ -39,7 +39,14 @@ CHAT = PlannedReward(
     dtype_bytes=4,
 )
 LARGE = replace(QWEN, vocab=40_000)  # where tokens are found by blocks
-SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "pool_size": 1, "lora_layers": 2}
+SETTINGS = {
+    "max_new_tokens": 32,
+    "steps": 4,
+    "inner_steps": 2,
+    "pool_size": 1,
+    "pool_rollout": 1,
+    "lora_layers": 2,
+}
 
 
 CALL = Call(shape=QWEN, config=APSConfig(**SETTINGS), prompt=15, batch=2, dtype_bytes=4)
@@ -177,6 +184,7 @@ def test_a_smaller_pool_is_proposed_before_fewer_layers():
         reward=PlannedReward(shape=PRESETS["skywork-4b"], frame=84),
         inner_steps=0,
         pool_size=4096,
+        pool_rollout=1,
     )
     changes = [change.what for change in plan(pool, "24GB").changes]
     assert changes[0].startswith("--pool-size")
@@ -384,6 +392,7 @@ def test_a_small_model_is_shown_in_units_of_its_size(options, capsys):
 
 def test_the_command_shows_parts_and_changes(capsys):
     options = ["plan", "--model", "llada-8b", "--batch", "8", "--reward", "relevance"]
+    options += ["--pool-size", "16", "--pool-rollout", "1"]
     assert main([*options, "--gpu", "24GB"]) == 0
     shown = capsys.readouterr().out
     for word in ("peak memory", "vocabulary", "TFLOP", "does NOT fit", "saves alone", "--batch"):
@@ -400,9 +409,12 @@ def test_the_command_shows_parts_and_changes(capsys):
     ("options", "shown"),
     [
         (["--inner-steps", "0", "--pool-size", "1"], "M=0, plain\n"),
-        (["--inner-steps", "0", "--pool-size", "16"], "M=0, pool of 16 answers\n"),
-        (["--pool-rollout", "4"], "pool of 16 answers, each drawn in 4 steps\n"),
-        ([], "T=16, M=1, LoRA rank 8 on 2 of 28 layers, pool of 16 answers\n"),
+        (
+            ["--inner-steps", "0", "--pool-size", "16"],
+            "M=0, pool of 16 answers, each drawn in 4 steps\n",
+        ),
+        (["--preset", "fast"], "M=0, pool of 16 answers\n"),
+        ([], "M=1, LoRA rank 8 on 2 of 28 layers, pool of 8 answers, each drawn in 4 steps\n"),
         (["--adapter", "logits", "--pool-size", "1"], "M=1, phi = logits\n"),
     ],
 )
@@ -410,8 +422,9 @@ def test_the_command_says_what_steers(options, shown, capsys):
     assert main(["plan", "--model", "dream-7b", *options]) == 0
     printed = capsys.readouterr().out
     assert shown in printed
-    assert ("at most" in printed) == ("M=0" not in printed)
-    assert ("equal answers of a pool share" in printed) == ("--pool-rollout" in options)
+    rolls = "each drawn in" in shown
+    assert ("at most" in printed) == (rolls or "M=0" not in shown)
+    assert ("equal answers of a pool share" in printed) == rolls
 
 
 def test_gpus_by_size_and_name():

@@ -60,15 +60,15 @@ def test_the_call_takes_the_rewards_beta_unless_one_is_typed():
 @pytest.mark.parametrize(
     ("name", "beta"),
     [
-        ("answer-quality", 0.3),
-        ("dale-chall", 0.2),
+        ("answer-quality", 0.25),
+        ("dale-chall", 0.05),
         ("distinctness", 0.1),
-        ("flesch", 0.2),
-        ("keywords", 0.1),
+        ("flesch", 0.05),
+        ("keywords", 0.075),
         ("rhyme", 0.1),
-        ("sentiment", 0.3),
+        ("sentiment", 0.05),
         ("simple-words", BETA),
-        ("valence", 0.3),
+        ("valence", 0.05),
     ],
 )
 def test_rewards_declare_their_own(name, beta):
