@@ -86,5 +86,9 @@ class DistinctRows:
         return found[index[at]]
 
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
-        """See `Denoiser.new_adapter`."""
-        return self.inner.take(self.owner).new_adapter(config, noise)
+        """See `Denoiser.new_adapter`.
+
+        Raises:
+            ValueError: always; see `logits`.
+        """
+        raise ValueError("copies of a row share a forward, so they take no phi")

@@ -39,8 +39,9 @@ from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
 from .image_inputs import as_degradation, as_images, as_observed
 from .image_loading import load_any
-from .image_operators import bound, chi2_of, measurements, style_of, styles, terms_of
+from .image_measurements import bound_measurement, bound_measurements, chi2_of, terms_of
 from .image_output import PaintOutput, RestorationOutput
+from .image_styles import bound_styles, new_style
 from .inputs import as_count, as_seeds, kind_of
 from .model_names import refuse_name
 from .surroundings import ordinary_surroundings
@@ -196,7 +197,7 @@ class RestorationPipeline:
             ValueError: an image or a mask of another size, or an unknown statistic.
             TypeError: a statistic or a mask of another kind.
         """
-        return style_of(self.model, reference, statistic, sigma, within)
+        return new_style(self.model, reference, statistic, sigma, within)
 
     def bound(self, measurement: Measurement) -> Measurement:
         """The measurement with this model's tokenizer.
@@ -204,7 +205,7 @@ class RestorationPipeline:
         Raises:
             ValueError: it is of images of another size.
         """
-        return bound(self.model, measurement)
+        return bound_measurement(self.model, measurement)
 
     @_shielded
     def __call__(
@@ -243,7 +244,7 @@ class RestorationPipeline:
             TypeError, ValueError: naming the value and the mend.
         """
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
-        measured = measurements(self.model, measurement)
+        measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count)
         operator = (
@@ -306,7 +307,7 @@ class RestorationPipeline:
                 f"{type(call.method).__name__} fits the model to what guides, and nothing does: "
                 "give a style, or leave the method out"
             )
-        operator: Operator = ZeroOperator() if style is None else styles(self.model, style)
+        operator: Operator = ZeroOperator() if style is None else bound_styles(self.model, style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
         drawn = self._decoded(ids)
@@ -374,7 +375,7 @@ class RestorationPipeline:
         kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
         operator: Operator = self.bound(kept)
         if style is not None:
-            operator = self.bound(kept) + styles(self.model, style, inside)
+            operator = self.bound(kept) + bound_styles(self.model, style, inside)
         start = ids[0].masked_fill(opened, self.model.mask_id)
         found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
         drawn = self._decoded(found)

@@ -1,4 +1,4 @@
-"""What guides an image call, bound to a model: measurements and styles with its tokenizer."""
+"""The style of a reference image as an operator: made with a model, and bound to it."""
 
 from __future__ import annotations
 
@@ -6,57 +6,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..core.operator import Operator, weighted_sum
-from ..images.measurement import Measurement
 from ..images.style import Style
 from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
 from .any_image_model import AnyImageModel
-from .image_inputs import as_images, check_size
+from .image_inputs import as_images
 from .inputs import kind_of
 
-__all__ = ["bound", "chi2_of", "measurements", "style_of", "styles", "terms_of"]
+__all__ = ["bound_styles", "new_style"]
 
 
-def bound(model: AnyImageModel, measurement: Measurement) -> Measurement:
-    """The measurement with this model's tokenizer; raises `ValueError` at another size."""
-    tokenizer, y = model.tokenizer, measurement.y.to(model.device)
-    check_size(model, measurement.degradation, y)
-    return replace(
-        measurement,
-        y=y.clone() if y.is_inference() else y,
-        decode=tokenizer.decode,
-        codebook=tokenizer.codebook,
-        encode=tokenizer.encode,
-        shape=model.size,
-    )
-
-
-def measurements(
-    model: AnyImageModel, given: Measurement | Sequence[Measurement]
-) -> list[Measurement]:
-    """The measurements of the same images, with this model's tokenizer."""
-    several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
-    for one in several:
-        if not isinstance(one, Measurement):
-            raise TypeError(
-                "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
-                f"degraded ones); got {kind_of(one)}"
-            )
-    counts = sorted({len(one.y) for one in several})
-    if not several or not counts[0]:
-        raise ValueError("the measurement is of no image; give at least one")
-    if len(counts) > 1:
-        raise ValueError(
-            f"several measurements are of the same images, got some of {counts[0]} and of "
-            f"{counts[-1]}"
-        )
-    return [bound(model, one) for one in several]
-
-
-def style_of(
+def new_style(
     model: AnyImageModel,
     reference: Tensor,
     statistic: str | Statistic,
@@ -86,7 +48,7 @@ def style_of(
     )
 
 
-def styles(
+def bound_styles(
     model: AnyImageModel, given: Style | Sequence[Style], where: Tensor | None = None
 ) -> Operator:
     """The sum of styles, each of one reference, with this model's tokenizer, in `where`."""
@@ -120,20 +82,3 @@ def _style(model: AnyImageModel, style: Style, where: Tensor | None) -> Style:
         codebook=tokenizer.codebook,
         where=style.where if where is None else where,
     )
-
-
-def chi2_of(measured: Sequence[Measurement], rows: Tensor, images: Tensor) -> Tensor:
-    """`chi2` of images `(n, C, H, W)` over the entries of all measurements, `(n,)`."""
-    each = [one.take(rows) for one in measured]
-    if len(each) == 1:
-        return each[0].chi2(images)
-    counts = torch.stack([one.counts() for one in each]).double()
-    chi2 = torch.stack([one.chi2(images) for one in each]).double()
-    chi2 = torch.where(counts > 0, chi2, torch.zeros_like(chi2))  # nothing seen explains nothing
-    return ((counts * chi2).sum(0) / counts.sum(0)).float()
-
-
-@torch.no_grad()
-def terms_of(operator: Operator, ids: Tensor) -> dict[str, Tensor]:
-    """The terms of an operator of one row for tokens `(n, L)`, `(n,)` each."""
-    return operator.take(torch.zeros(len(ids), dtype=torch.long)).log_prob_ids(ids).terms
