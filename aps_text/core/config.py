@@ -13,6 +13,7 @@ from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
+from .whole_files import write_whole
 
 _OFFERS = ("flat", "ineffective", "replace", "to_json", "from_json", "save", "load")
 
@@ -229,8 +230,8 @@ class APSConfig:
         return _made("balanced", checked_options(renamed(values, warn=False)))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_json` to a file."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        """Write `to_json` to a file, whole or not at all."""
+        write_whole(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> APSConfig:

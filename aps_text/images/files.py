@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from ..core.whole_files import write_whole
 
 __all__ = ["contact_sheet", "read_image", "read_mask", "sides_of", "square", "write_image"]
 
@@ -151,7 +154,8 @@ def pixels_of(image: Tensor) -> Tensor:
 
 
 def write_image(image: Tensor, path: str | Path) -> None:
-    """Write `(C, H, W)` in [-1, 1], clipped, as an image file; its suffix selects the format.
+    """Write `(C, H, W)` in [-1, 1], clipped, as an image file, whole or not at all; its suffix
+    selects the format.
 
     Raises:
         ValueError: not one image of 1 or 3 channels, one of integers, or of numbers that are not
@@ -161,10 +165,15 @@ def write_image(image: Tensor, path: str | Path) -> None:
         raise ValueError(f"an image is finite and floating in [-1, 1], got {image.dtype}")
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"one image is (1 or 3, H, W), got {tuple(image.shape)}")
-    pixels = pixels_of(image)
+    module, suffix = _pillow(), Path(path).suffix
+    kind = module.registered_extensions().get(suffix.lower())
+    if kind not in module.SAVE:
+        raise ValueError(f"{path}: {suffix!r} is the suffix of no image format; name it .png")
+    pixels, made = pixels_of(image), BytesIO()
     mode = "L" if image.shape[0] == 1 else "RGB"
     size = pixels.shape[1], pixels.shape[0]
-    _pillow().frombytes(mode, size, pixels.contiguous().numpy().tobytes()).save(path)
+    module.frombytes(mode, size, pixels.contiguous().numpy().tobytes()).save(made, kind)
+    write_whole(path, made.getvalue())
 
 
 def contact_sheet(

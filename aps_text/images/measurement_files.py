@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core.codebook import Codebook
+from ..core.whole_files import write_whole
 from .degradation import Degradation
 from .degradations import KINDS, Compose, degradation_from_state
 from .measurement import Decoder, Measurement
@@ -23,7 +24,7 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
         ValueError: no such folder.
         TypeError: a degradation of one's own, which `degradation_from_state` cannot build again.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path}: there is no such folder; make it first")
@@ -50,7 +51,7 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
         "sigma": measurement.sigma,
         "model_sigma": measurement.model_sigma,
     }
-    save_file(tensors, str(path), metadata={"measurement": json.dumps(facts)})
+    write_whole(path, save(tensors, metadata={"measurement": json.dumps(facts)}))
 
 
 def read_measurement(

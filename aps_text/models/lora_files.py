@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+
+from ..core.whole_files import write_together
 
 __all__ = ["FittedLora", "read_maps"]
 
@@ -44,7 +47,7 @@ class FittedLora:
             ValueError: no such row.
         """
         from peft import LoraConfig
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         if not 0 <= row < len(self.record):
             raise ValueError(
@@ -57,14 +60,22 @@ class FittedLora:
         tensors = {}
         for key, shape in _layout(self.shapes, self.rank):
             tensors[key] = next(pieces).view(shape).clone()
-        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
-        LoraConfig(
+        config = LoraConfig(
             r=self.rank,
             lora_alpha=self.alpha,
             target_modules=sorted(map(_plain, self.shapes)),
             base_model_name_or_path=base,
             inference_mode=True,
-        ).save_pretrained(str(folder))
+        )
+        with TemporaryDirectory() as made:
+            config.save_pretrained(made)
+            facts = (Path(made) / "adapter_config.json").read_bytes()
+        write_together(
+            {
+                folder / "adapter_model.safetensors": save(tensors, {"format": "pt"}),
+                folder / "adapter_config.json": facts,
+            }
+        )
 
 
 def read_maps(folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: int) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.states import StepState
+from ..core.whole_files import write_whole
 from .page.call import CallRecord, repeated
 from .page.frames import frames_of
 from .page.page import Side, page
@@ -244,7 +245,7 @@ class APSOutput:
         file holds the prompt, the answers and the model's name.
 
         Args:
-            path: file to write, in an existing folder; None writes none.
+            path: file to write, whole or not at all, in an existing folder; None writes none.
             index: of the answer in this output.
             beside: another output, of the same prompts (plain answers, say), whose answer `index`
                 stands to the left.
@@ -279,7 +280,7 @@ class APSOutput:
             repeated(self.prompts[index], calls),
         )
         if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
+            write_whole(path, text)
         return text
 
     def _recorded(self, index: int) -> tuple[CallRecord, APSConfig, int, int]:

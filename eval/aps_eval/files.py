@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from aps_text.core import whole_files
 
 __all__ = ["explained", "locked", "write_whole"]
 
 
 def write_whole(path: str | Path, text: str) -> None:
-    """Write `text` to a temporary file, which then replaces `path`.
+    """`aps_text.core.whole_files.write_whole`, in a folder that is made if it is missing.
 
     Raises:
         OSError: it cannot be written; the old file is unchanged.
     """
     path = Path(path)
-    fresh: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
-        fresh = Path(name)
-        with os.fdopen(number, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        fresh.chmod(0o666 & ~mask)  # the permissions that `open` gives
-        fresh.replace(path)
+        whole_files.write_whole(path, text)
     except OSError as error:
         raise explained(error, path, f"write {path.name}; all rows are safe") from error
-    finally:
-        if fresh is not None:
-            fresh.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -58,7 +45,6 @@ def locked(path: str | Path) -> Iterator[None]:
 
 def explained(error: OSError, path: str | Path, what: str) -> OSError:
     """The error with a message that says what failed and how to continue."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    reason = "no space is left" if full else os.strerror(error.errno or 0)
+    reason = "no space is left" if whole_files.is_full(error) else os.strerror(error.errno or 0)
     mend = "Make room and run the same command again, it goes on from there"
     return OSError(error.errno, f"{reason} to {what}. {mend}", str(path))
