@@ -12,10 +12,18 @@ from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
 
-__all__ = ["in_order", "is_table", "kind_of", "table_columns"]
+__all__ = ["in_order", "is_table", "kind_of", "row_names", "table_columns"]
 
 _DICT_KEYS: tuple[type, ...] = type({}.keys()), type(OrderedDict().keys())
 """Sets that have an order."""
+
+
+USUAL = {
+    *("answer", "choices", "completion", "context", "input", "instruction", "label", "messages"),
+    *("output", "problem", "prompt", "query", "question", "reference", "response", "target"),
+    "text",
+}
+"""Names of columns of data sets, by which a row is told from a column with labels."""
 
 
 def kind_of(value: Any) -> str:
@@ -44,6 +52,23 @@ def table_columns(table: Any) -> list[Any]:
     """The names of a table's columns, in order."""
     names = table.column_names if hasattr(table, "column_names") else table.columns
     return [] if names is None else list(names)
+
+
+def row_names(value: Any) -> list[str]:
+    """The names of a row's values, where it is one row of a table and no container; else empty.
+
+    Rows are named tuples (`df.itertuples()`), `sqlite3.Row` and pandas Series whose labels are
+    texts and one of which is a usual name of a column (`df.iloc[0]`).
+    """
+    if isinstance(value, tuple):
+        return list(map(str, getattr(value, "_fields", ())))
+    if hasattr(value, "iloc") and hasattr(value, "index"):
+        names = list(value.index)
+        texts = all(isinstance(name, str) for name in names)
+        return names if texts and any(name.lower() in USUAL for name in names) else []
+    if hasattr(value, "keys") and not isinstance(value, Mapping):
+        return list(map(str, value.keys()))
+    return []
 
 
 def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:

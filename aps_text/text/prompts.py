@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, cast
 
 from aps_rewards.protocol import Message, Prompt
 
-from .containers import in_order, is_table, kind_of, table_columns
+from .containers import in_order, is_table, kind_of, row_names, table_columns
 
 __all__ = [
     "Message",
@@ -21,6 +21,10 @@ __all__ = [
 ]
 
 
+QUESTIONS = ("question", "prompt", "instruction", "query", "problem", "input", "text")
+"""Names of columns that hold prompts, the usual first."""
+
+
 def prompt_items(prompts: Any) -> list[Any]:
     """The items of `prompts` in order, not yet checked; a single text or chat is one item.
 
@@ -31,14 +35,19 @@ def prompt_items(prompts: Any) -> list[Any]:
     if isinstance(prompts, str) or _is_message(prompts):
         return [prompts]
     if is_table(prompts):
-        columns = table_columns(prompts)
+        columns = list(map(str, table_columns(prompts)))
         raise TypeError(
             f"prompts are texts or chats, got a {type(prompts).__name__} with the columns "
-            f"{', '.join(map(str, columns))}; pass one column, e.g. "
-            f"table[{str(columns[0]) if columns else 'question'!r}]"
+            f"{', '.join(columns)}; pass one column, e.g. table[{_asked(columns)!r}]"
         )
     if isinstance(prompts, Mapping | bytes | PurePath) or not isinstance(prompts, Iterable):
         raise TypeError(_no_prompt("prompts", prompts))
+    if names := row_names(prompts):
+        raise TypeError(
+            f"prompts are texts or chats, got one row, a {type(prompts).__name__} with the values "
+            f"{', '.join(names)}; pass the one that holds the question, e.g. its "
+            f"{_asked(names)!r}, or list(row) if each is a prompt"
+        )
     items = in_order("prompts", prompts)
     if not items:
         raise ValueError("no prompts were given; pass a question or a list of them")
@@ -91,6 +100,11 @@ def as_prompts(prompts: Any) -> list[Prompt]:
         TypeError, ValueError: as `prompt_items` and `read_prompt`, with the prompt's number.
     """
     return [read_prompt(item, f"prompt {i}") for i, item in enumerate(prompt_items(prompts))]
+
+
+def _asked(names: Sequence[str]) -> str:
+    """The name that most likely is of the question."""
+    return next((name for name in (*QUESTIONS, *names) if name in names), QUESTIONS[0])
 
 
 def begun_answer(prompt: Prompt) -> str:

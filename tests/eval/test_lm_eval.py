@@ -326,6 +326,58 @@ def test_the_cache_of_one_method_is_not_served_to_another(tmp_path):
             cached.dbdict.close()
 
 
+def test_several_answers_of_a_request_are_refused_where_the_cache_has_one(tmp_path):
+    from aps_eval.lm_eval.adapter import PipelineLM
+    from lm_eval.api.instance import Instance
+    from lm_eval.api.model import CachingLM
+
+    lm = PipelineLM(APSPipeline(tiny_text_model()))
+    cached = CachingLM(lm, str(tmp_path / "cache.db"))
+    asked = {
+        drawn: Instance("generate_until", {}, ("who ?", {"do_sample": drawn}), 0)
+        for drawn in (False, True)
+    }
+    with pytest.raises(ValueError, match=r"repeats: 2.*leave out the cache"):
+        cached.generate_until([asked[False]] * 2)
+    assert len(cached.dbdict) == 0
+    assert len(set(cached.generate_until([asked[True]] * 4))) > 1
+    assert len(cached.generate_until([asked[False]])) == 1
+    cached.dbdict.close()
+
+
+def test_repeats_are_refused_though_every_answer_is_in_the_cache(folder, tmp_path, monkeypatch):
+    from aps_eval.lm_eval.command import evaluate, lm_eval_parser
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    task = tmp_path / "tiny_answer.yaml"
+    text = (folder / "tiny_answer.yaml").read_text()
+    command = ["--tasks", "tiny_answer", "--include-path", str(tmp_path), "--trust-code"]
+    command += ["--model", str(folder / "model"), "--use-cache", str(tmp_path / "cache")]
+    args = lm_eval_parser().parse_args([*command, "--set", "steps=1"])
+    task.write_text(text)
+    evaluate(args)
+    task.write_text(text + "repeats: 3\n")
+    with pytest.raises(ValueError, match="repeats: 3"):
+        evaluate(args)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"method": "apx"}, "apx"),
+        ({"method": "fk"}, "steers by a reward"),
+        ({"reward": "sentimnt"}, "sentimnt"),
+        ({"select": "sentimnt"}, "sentimnt"),
+    ],
+)
+def test_a_model_of_wrong_names_is_not_built(given, message):
+    from aps_eval.lm_eval.adapter import PipelineLM
+
+    with pytest.raises(ValueError, match=message):
+        PipelineLM(APSPipeline(tiny_text_model()), **given)
+
+
 def test_a_reward_that_is_an_object_is_cached_for_itself_alone(tmp_path, caplog):
     from aps_eval.lm_eval.adapter import PipelineLM
     from lm_eval.api.model import CachingLM

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import string
 from decimal import Decimal
 from pathlib import Path
@@ -72,6 +73,35 @@ def test_the_keys_of_a_dictionary_have_an_order():
     for unordered in (set(QUESTIONS), frozenset(QUESTIONS), asked.items()):
         with pytest.raises(TypeError, match="must be a list with one value per prompt"):
             in_order("prompts", unordered)
+
+
+FRAME = pd.DataFrame({"id": ["a", "b"], "question": QUESTIONS[:2], "answer": ["yes", "no"]})
+
+
+def database_row():
+    base = sqlite3.connect(":memory:")
+    base.row_factory = sqlite3.Row
+    return base.execute("select 'a' as id, 'why ?' as question, 'yes' as answer").fetchone()
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *(FRAME.iloc[0], FRAME.set_index("id", drop=False).loc["a"], FRAME.to_dict("records")[0]),
+        *(next(FRAME.itertuples()), next(FRAME.itertuples(index=False)), database_row()),
+    ],
+    ids=lambda row: type(row).__name__,
+)
+def test_one_row_of_a_table_is_not_several_prompts(row):
+    with pytest.raises(TypeError, match=r"id.*question.*; pass the (one|value).* that holds the"):
+        as_prompts(row)
+
+
+def test_the_column_that_is_named_for_prompts_holds_the_question():
+    with pytest.raises(TypeError, match=r"e\.g\. table\['question'\]"):
+        as_prompts(FRAME)
+    with pytest.raises(TypeError, match=r"e\.g\. its 'question'"):
+        as_prompts(FRAME.iloc[1])
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=6))

@@ -29,7 +29,7 @@ from aps_text.core.sampler import Method
 from aps_text.text.reward_operator.guidance import RewardSpec
 
 from ..fingerprint import fingerprint
-from .caching import identity, keep_apart
+from .caching import check_cached, identity, keep_apart
 from .contexts import Contexts, begun
 from .likelihood import Span, greedy, log_likelihoods
 
@@ -55,7 +55,7 @@ class PipelineLM(LM):
             they are objects without a name.
 
     Raises:
-        ValueError: no samples.
+        ValueError, TypeError: no samples; otherwise as the pipeline's call.
     """
 
     def __init__(
@@ -77,6 +77,10 @@ class PipelineLM(LM):
         self.seconds, self.cache_key = 0.0, cache_key
         self.contexts = Contexts(pipe.model)
         self._unread: set[str] = set()
+        # A stream checks all that a call checks, and computes nothing.
+        pipe.stream(
+            "question", reward, method=method, select=select, config=self._sized(self._length({}))
+        )
 
     @property
     def tokenizer_name(self) -> str:
@@ -103,7 +107,8 @@ class PipelineLM(LM):
         """An answer per request; repetitions of a request get different seeds.
 
         Raises:
-            ValueError: a request that cannot be asked, by its number, before any is answered.
+            ValueError: before any is answered: a request that cannot be asked, by its number, or
+                several answers of one request from the harness's cache, which keeps one.
         """
         from tqdm import tqdm
 
@@ -114,6 +119,8 @@ class PipelineLM(LM):
             length, prompt = self._asked(index, *request.args)
             asked.append((length, index, prompt, repeats[id(request)]))
             repeats[id(request)] += 1
+            if self.cache_hook.dbdict is not None:
+                check_cached(repeats[id(request)], request.args[1])
         asked.sort(key=lambda one: one[0])  # one length per call
         bar = tqdm(total=len(asked), desc="generate_until", disable=disable_tqdm)
         while asked:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..rows import digest
 
-__all__ = ["identity", "keep_apart"]
+__all__ = ["check_cached", "identity", "keep_apart"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,24 @@ def keep_apart(table: Any, key: Any) -> None:
     columns = "(key TEXT PRIMARY KEY, value BLOB)"
     table.conn.execute(f'CREATE TABLE IF NOT EXISTS "{table.tablename}" {columns}')
     table.conn.commit()
+
+
+def check_cached(repeats: int, options: Mapping[str, Any]) -> None:
+    """Raise `ValueError` if the harness's cache would give one answer for several.
+
+    The cache has one answer of a request, and serves it for every repetition unless the request
+    says `do_sample`.
+
+    Args:
+        repeats: answers that are asked for.
+        options: the request's generation_kwargs.
+    """
+    if repeats > 1 and not options.get("do_sample"):
+        raise ValueError(
+            f"the task asks for several answers of a request (repeats: {repeats}), and the "
+            "harness's cache would give one for all; leave out the cache, or set "
+            "generation_kwargs: {do_sample: true}, for which the harness does not use it"
+        )
 
 
 def identity(value: Any) -> Any:

@@ -99,6 +99,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from ..reward_content import content
     from ..trust import check_harness_file
     from .adapter import PipelineLM
+    from .caching import check_cached
 
     config = APSConfig.make(args.preset, **read_pairs(args.config, "a setting is"))
     name, colon, options = args.method.partition(":")
@@ -140,6 +141,9 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         system_instruction=args.system_instruction,
         use_cache=args.use_cache,
     )
+    for task in found["configs"].values() if args.use_cache else ():
+        if task["output_type"] == "generate_until":  # all answers may have been in the cache
+            check_cached(task["repeats"], task["generation_kwargs"])
     found["aps"] = {
         "model": lm.pipe.model.name,
         "method": args.method,
