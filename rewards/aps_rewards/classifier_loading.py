@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from .guard import PASSED_ON, Refused, described
-from .paths import typed_path
 from .peft_adapter import (
     ADAPTER,
     FLOATS,
@@ -31,6 +30,7 @@ from .peft_adapter import (
     plain,
     tensors_of,
 )
+from .snapshots import folder_of
 
 __all__ = [
     "differentiable_tensors",
@@ -117,7 +117,7 @@ def load_classifier(
     except Exception as error:  # from transformers, safetensors, tokenizers or torch
         what = described(error)
         if "ignore_mismatched_sizes" in what:  # it speaks of a report that is not shown
-            what = _misfit(typed_path(source))
+            what = _misfit(folder_of(source, hub))
         raise ValueError(
             f"{str(source)!r} cannot be loaded as a reward model: {what}; download its files "
             "again, or compare its config.json with the published file"
@@ -131,11 +131,15 @@ def _loaded(
     hub: dict[str, Any],
     whole: bool,
 ) -> tuple[Any, Any]:
-    folder = typed_path(source)
+    folder = folder_of(source, hub)
     beside = (folder / ADAPTER).is_file()
     adapter = beside and not _has_weights(folder)
     place = str(folder if folder.is_dir() else source)
-    base = base_of(folder) if adapter else place
+    base = place
+    if adapter:  # the given revision is the adapter's
+        named = base_of(folder)
+        above = folder_of(named, {**hub, "revision": None})
+        base = str(above) if above.is_dir() else named
     for one in dict.fromkeys((folder, Path(base))):
         if one.is_dir():
             _check_depth(one)
@@ -148,7 +152,7 @@ def _loaded(
     if beside:
         check_adapter(folder)
     if adapter:
-        options["revision"] = None  # the given revision is the adapter's
+        options["revision"] = None
         try:
             extra = head_of(folder, base, options)
         except OSError as error:

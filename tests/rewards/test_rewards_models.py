@@ -159,7 +159,9 @@ MAP = "base_model.model.model.layers.1.self_attn.q_proj.lora_A.weight"
         ({"base_model_name_or_path": "."}, r"the base '\.' of the adapter .* no config.json"),
     ],
 )
-def test_an_adapter_that_would_be_applied_in_part_is_refused(folders, tmp_path, change, message):
+def test_an_adapter_that_would_be_applied_in_part_is_refused(
+    folders, tmp_path, monkeypatch, change, message
+):
     folder = shutil.copytree(folders[0] / "adapter", tmp_path / "adapter")
     tensors, config = load_file(folder / WEIGHTS), json.loads((folder / ADAPTER).read_text())
     for name, value in change.items():
@@ -175,6 +177,25 @@ def test_an_adapter_that_would_be_applied_in_part_is_refused(folders, tmp_path, 
     (folder / ADAPTER).write_text(json.dumps(config))
     with pytest.raises(ValueError, match=message):
         load_reward(str(folder))
+    on_hub(monkeypatch, folder)
+    with pytest.raises(ValueError, match=message):
+        load_reward("owner/adapter")
+
+
+def on_hub(monkeypatch, *folders):
+    """Make folders repositories of `owner`, by their names."""
+    known = {f"owner/{folder.name}": str(folder) for folder in folders}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: known[name])
+
+
+def test_an_adapter_and_its_base_on_the_hub_score_as_their_folders(folders, tmp_path, monkeypatch):
+    folder = shutil.copytree(folders[0] / "adapter", tmp_path / "adapter")
+    config = json.loads((folder / ADAPTER).read_text())
+    (folder / ADAPTER).write_text(json.dumps({**config, "base_model_name_or_path": "owner/causal"}))
+    on_hub(monkeypatch, folder, folders[0] / "causal")
+    found = call_reward(load_reward("owner/adapter"), PROMPTS, ANSWERS)
+    local = load_reward(str(folders[0] / "adapter"))
+    assert found == call_reward(local, PROMPTS, ANSWERS)
 
 
 def test_an_adapters_new_head_hides_no_misfit_of_its_base(folders, tmp_path):
