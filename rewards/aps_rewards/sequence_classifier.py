@@ -146,7 +146,7 @@ class SequenceClassifier:
                 "put padding there; use 'right'"
             )
         self.max_length = max_length or _limit(self.model, tokenizer)
-        self._table = _table(self.model.get_input_embeddings())
+        self._table = _table(self.model)
         words = _words(tokenizer, len(self._table), name or title)
         pad_id = tokenizer.pad_token_id
         # Padding is masked, so any id works.
@@ -361,10 +361,26 @@ def _limit(model: Any, tokenizer: Any) -> int:
     return int(min(positions, tokenizer.model_max_length))
 
 
-def _table(embeddings: Any) -> Tensor:
-    """The outputs of the embedding module for all ids; some modules scale their weight."""
-    weight = embeddings.weight.detach()
+def _table(model: Any) -> Tensor:
+    """The outputs of the embedding module for all ids; some modules scale their weight.
+
+    Raises:
+        ValueError: the model has no such module with a table.
+    """
+    try:
+        embeddings = model.get_input_embeddings()
+    except NotImplementedError:  # transformers finds none
+        embeddings = None
+    table = getattr(embeddings, "weight", None)
+    if not isinstance(table, Tensor) or table.ndim != 2:
+        raise ValueError(
+            f"{type(model).__name__} has no table of token embeddings (it reads characters or "
+            "bytes), and such models are no rewards here; give one of tokens, as BERT or Qwen"
+        )
+    weight = table.detach()
     with torch.no_grad():
         ids = torch.arange(len(weight), device=weight.device)
-        plain = torch.equal(embeddings(ids[:64]), weight[:64])
+        first = embeddings(ids[:64])
+        # I-BERT's module returns a scale, too; whether it takes embeddings is tried.
+        plain = not isinstance(first, Tensor) or torch.equal(first, weight[:64])
         return weight if plain else embeddings(ids).detach()

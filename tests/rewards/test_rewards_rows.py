@@ -33,6 +33,7 @@ KINDS = {
     "ConvBert": ({**SIZE, "embedding_size": 32}, True),  # convolutions over padding
     "FNet": (SIZE, True),  # a Fourier transform over padding
     "Nystromformer": (SIZE, True),
+    "IBert": (SIZE, True),  # its embeddings come with a scale
     "CTRL": (CTRL, True),  # its head reads the last position of embeddings
     "ModernBertDecoder": ({**SIZE, "initializer_cutoff_factor": 4.0}, True),
     "XLNet": (XLNET, True),
@@ -101,6 +102,11 @@ def test_a_long_answer_is_cut_at_the_positions_there_are(kind):
     assert reward.max_length == (20 if kind == "Bert" else 18)
     long, longer = call_reward(reward, PROMPTS[:2], ["a cat " * 10, "a cat " * 40])
     assert long == pytest.approx(longer, abs=1e-5)
+
+
+def test_a_model_of_characters_has_no_table_of_tokens():
+    with pytest.raises(ValueError, match=r"CanineForSeq.* has no table of token embeddings"):
+        classifier("Canine", {**SIZE, "hidden_size": 32, "num_hash_buckets": 16})
 
 
 def test_a_label_that_two_have_is_refused():
