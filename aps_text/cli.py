@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -18,7 +17,7 @@ from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
 from .commands.waiting import said, steps_said, waiting
-from .text.visible import on_terminal
+from .text.visible import json_text, on_terminal
 
 if TYPE_CHECKING:
     from .pipelines.output import APSOutput
@@ -188,7 +187,7 @@ def ask_command(args: argparse.Namespace) -> int:
             controls = outputs[args.control].as_dicts()
             for answer, control in zip(found, controls, strict=True):
                 answer[args.control] = {key: control[key] for key in ("text", "rewards", "cost")}
-        print(json.dumps(found[0] if len(found) == 1 else found, ensure_ascii=False))
+        print(json_text(found[0] if len(found) == 1 else found))
     else:
         show(outputs)
         for warning in warnings:
@@ -202,7 +201,7 @@ def write_pages(name: str, steered: APSOutput, plain: APSOutput) -> None:
     for index in range(len(steered)):
         one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
         steered.to_html(one, index=index, beside=None if steered is plain else plain)
-        print(f"aps: wrote {one}", file=sys.stderr)
+        print(on_terminal(f"aps: wrote {one}", sys.stderr), file=sys.stderr)
 
 
 def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..text.visible import json_text, on_terminal
 from .loading import add_loading, loading_options
 from .settings import add_settings, settings_in
 
@@ -223,15 +224,16 @@ def report(
             "columns": list(columns),
             "cost": {name: value for name, value in vars(cost).items() if name != "started"},
         }
-        print(json.dumps(whole))
+        print(json_text(whole))
         return
     for record in records:
         numbers = "  ".join(
             f"{name} {value:.3g}" for name, value in record.items() if isinstance(value, float)
         )
-        print(f"{', '.join(record['files'])}  {numbers}".rstrip())
+        line = f"{', '.join(record['files'])}  {numbers}".rstrip()
+        print(on_terminal(line, sys.stdout))
     more = f" (of {args.samples})" if args.samples > SHOWN else ""
-    print(f"{args.out / 'sheet.png'}: {', '.join(columns)}{more}")
+    print(on_terminal(f"{args.out / 'sheet.png'}: {', '.join(columns)}{more}", sys.stdout))
     print(
         f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward, operator "
         f"{cost.reward_forwards} forward {cost.reward_backwards} backward, "

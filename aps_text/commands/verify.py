@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
+from ..text.visible import on_terminal
 from .loading import add_loading, loading_options
 from .waiting import waiting
 
@@ -75,11 +77,16 @@ def verify_command(args: argparse.Namespace) -> int:
         tokens=args.tokens,
         settings=options | {"dtype": args.dtype},
         around=lambda name: waiting(f"checking {name}"),
-        show=(lambda line: None) if args.json else lambda line: print(line, flush=True),
+        show=(lambda line: None) if args.json else show_line,
     )
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))
     return 0 if report.passed else 1
+
+
+def show_line(line: str) -> None:
+    """Print a line of the report, which may hold texts of the model."""
+    print(on_terminal(line, sys.stdout), flush=True)
 
 
 def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int:
@@ -104,7 +111,7 @@ def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int
         pictures=torch.cat(photos) if photos else None,
         settings={**given, "dtype": args.dtype, "tokenizer": args.tokenizer, "device": device},
         around=lambda name: waiting(f"checking {name}"),
-        show=(lambda line: None) if args.json else lambda line: print(line, flush=True),
+        show=(lambda line: None) if args.json else show_line,
     )
     if args.json:
         print(json.dumps(report.as_dict(), indent=2))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import sys
 
 import pytest
@@ -12,7 +14,7 @@ from rich.text import Text
 from aps_text.cli import main
 from aps_text.commands.waiting import waiting
 from aps_text.text.text_console import TextConsole
-from aps_text.text.visible import on_terminal, visible
+from aps_text.text.visible import json_text, on_terminal, visible
 
 HOSTILE = "a\x1b[2J\x1b]0;owned\x07b\x9b31mc\u202ed\u2066e\r"
 SHOWN = r"a\x1b[2J\x1b]0;owned\x07b\x9b31mc\u202ed\u2066e\x0d"
@@ -30,6 +32,18 @@ def test_control_characters_are_escapes_and_text_stays():
     assert visible(plain) == plain
     assert on_terminal(HOSTILE, Terminal()) == SHOWN
     assert on_terminal(HOSTILE, io.StringIO()) == HOSTILE  # a file gets the text as it is
+
+
+def test_json_has_no_control_characters_and_is_read_back():
+    values = {
+        "text": HOSTILE + "\ud800 Zürich 🙂\x7f",
+        "numbers": [math.inf, -math.inf, math.nan, 1],
+    }
+    text = json_text(values)
+    assert visible(text) == text
+    assert "\n" not in json_text({"a": "b\nc"})
+    assert "Zürich 🙂" in text
+    assert json.loads(text) == {**values, "numbers": [None, None, None, 1]}
 
 
 @pytest.mark.parametrize("terminal", [True, False])
