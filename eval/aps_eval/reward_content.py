@@ -28,7 +28,7 @@ def with_content(rewards: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str
 
 def content(name: str) -> str:
     """16 hex digits of what a name or an option's text stands for; "" if it is no place."""
-    from aps_rewards.loading import installed_names
+    from aps_rewards.installed import installed_names
     from aps_rewards.paths import typed_path
 
     if not name or name in installed_names():

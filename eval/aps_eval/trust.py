@@ -70,7 +70,8 @@ def check_harness_file(what: str) -> None:
 
 
 def _check_reward(spec: str, options: Mapping[str, Any], path: str | Path) -> None:
-    from aps_rewards.loading import installed_names, split_options
+    from aps_rewards.installed import installed_names
+    from aps_rewards.specs import split_options
 
     name, typed = split_options(spec)
     known = installed_names()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from .calling import RewardCall, RewardError, call_reward
 from .composition import Clipped, Composed, Minimum, Normalised, Threshold, WeightedSum
-from .loading import InstalledReward, list_rewards, load_reward, parse_reward_spec
+from .loading import InstalledReward, list_rewards, load_reward
 from .protocol import (
     DifferentiableReward,
     Prompt,
@@ -24,6 +24,7 @@ from .protocol import (
     reward_name,
     steers_by_gradient,
 )
+from .specs import parse_reward_spec
 
 __all__ = [
     "Clipped",

@@ -16,32 +16,19 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import json
-import math
 import os
 import re
 import sys
-import time
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any
 
 from .guard import described, undisturbed
+from .installed import installed, installed_names, the_only
 from .paths import typed_path
 from .protocol import Reward, RewardInfo, describe, reward_name
+from .specs import TypedOption, split_spec
 
-__all__ = [
-    "GROUP",
-    "InstalledReward",
-    "installed_names",
-    "list_rewards",
-    "load_reward",
-    "parse_reward_spec",
-    "split_options",
-]
-
-GROUP = "aps_text.rewards"
+__all__ = ["InstalledReward", "list_rewards", "load_reward"]
 
 
 @dataclass(frozen=True)
@@ -65,10 +52,10 @@ class InstalledReward:
 def list_rewards() -> list[InstalledReward]:
     """Every reward installed under the entry-point group, by name; broken ones are listed too."""
     found = []
-    for name, points in sorted(_installed().items()):
+    for name, points in sorted(installed().items()):
         point = points[0]
         try:
-            loaded = _only(name, points).load()
+            loaded = the_only(name, points).load()
             info = describe(loaded)
         except Exception as error:
             problem = f"{type(error).__name__}: {error}"
@@ -96,11 +83,11 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         ImportError: the import of the reward, or of a package it needs, failed.
     """
     if isinstance(spec, str):
-        spec, typed = _split(spec)
+        spec, typed = split_spec(spec)
         for name, _, value in (one.partition("=") for one in typed):
             if name in options:
-                raise TypeError(f"option {name!r} is given twice, in {spec!r} and as a keyword")
-            options[name] = _Text(value)
+                raise TypeError(f"reward {spec!r}: the option {name!r} is given twice; give it once")
+            options[name] = TypedOption(value)
     with undisturbed(), _gradients_possible():
         found = _found(spec, options)
     if not callable(found):
@@ -122,9 +109,9 @@ def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
             _check_module(spec)
         return of_model or _built(spec, options)
     found: Any
-    points = _installed().get(spec)
+    points = installed().get(spec)
     if points is not None:
-        point = _only(spec, points)
+        point = the_only(spec, points)
         try:
             found = point.load()
         except Exception as error:
@@ -157,133 +144,6 @@ def _gradients_possible() -> contextlib.AbstractContextManager[Any]:
     """Context without inference mode, whose tensors could never be part of a gradient."""
     torch: Any = sys.modules.get("torch")
     return torch.inference_mode(False) if torch is not None else contextlib.nullcontext()
-
-
-def parse_reward_spec(spec: str) -> tuple[str, float]:
-    """`"relevance=0.5"` -> `("relevance", 0.5)`; without a weight, 1. Negative weights are allowed.
-
-    Options stay part of the name, as `load_reward` expects it:
-    `"keywords:present=king,lonely=2"` -> `("keywords:present=king,lonely", 2.0)`. A name or a last
-    option that itself contains `=` needs an explicit weight.
-
-    Raises:
-        ValueError: no name, or a weight that is not a finite number.
-    """
-    name, options = _split(spec)
-    if options:
-        last, _, number = options[-1].rpartition("=")
-        if "=" not in last or not _is_number(number):
-            last, number = options[-1], "1"
-        name = ":".join([name, *options[:-1], last])
-    else:
-        name, _, number = name.rpartition("=") if "=" in name else (name, "", "1")
-    name = name.strip()
-    if not name:
-        raise ValueError(f"no reward name in {spec!r}; write NAME or NAME=WEIGHT, e.g. relevance=2")
-    shown = name.encode("utf-8", "backslashreplace").decode()
-    if not _is_number(number):
-        raise ValueError(f"weight {number!r} in {spec!r} is not a number; write e.g. {shown}=0.5")
-    weight = float(number)
-    if not math.isfinite(weight):
-        raise ValueError(f"weight {number!r} in {spec!r} is not finite; write e.g. {shown}=0.5")
-    return name, weight
-
-
-def installed_names() -> list[str]:
-    """Names of the installed rewards; none is imported."""
-    return sorted(_installed())
-
-
-def split_options(spec: str) -> tuple[str, dict[str, str]]:
-    """The name and the options in a reward's string (without a weight)."""
-    name, typed = _split(spec)
-    pairs = (one.partition("=") for one in typed)
-    return name, {option: value for option, _, value in pairs}
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _split(spec: str) -> tuple[str, list[str]]:
-    """Split `NAME:OPTION=VALUE:OPTION=VALUE` into the name and its options.
-
-    The first part after `package.module` or `file.py` belongs to the name (`pkg.mod:attr=0` has a
-    weight and no option); parts after an installed name, a model or an attribute are options.
-    """
-    name, *options = re.split(r":(?=[A-Za-z_]\w*=)", spec)
-    model = ("/" in name or Path(name).is_dir()) and not name.endswith(".py")
-    complete = ":" in name or model or name.strip() in _installed()
-    if options and not complete:
-        return ":".join([name, options[0]]), options[1:]
-    return name, options
-
-
-class _Text(str):
-    """An option's value as typed; its type depends on the option (`as_for`)."""
-
-    def as_for(self, parameter: inspect.Parameter) -> Any:
-        """The value as a list or a text if the parameter is declared so, else as JSON or text."""
-        kind = "" if parameter.annotation is parameter.empty else str(parameter.annotation)
-        try:
-            value = json.loads(self)
-        except json.JSONDecodeError:
-            value = str(self)
-        if isinstance(value, list):
-            return value
-        alone = re.search(r"(^|\| )(str|float|int)\b", kind)  # a single value is allowed, too
-        if re.search(r"Sequence|Iterable|list|tuple|set", kind) and not alone:
-            items = [item.strip() for item in self.split(",") if item.strip()]
-            return items if "str" in kind else [_Text(i).as_for(_UNTYPED) for i in items]
-        if "str" in kind and not isinstance(value, str) and not re.search("int|float|bool", kind):
-            return str(self)
-        return value
-
-
-_UNTYPED = inspect.Parameter("value", inspect.Parameter.KEYWORD_ONLY)
-
-
-def _installed() -> dict[str, list[EntryPoint]]:
-    """Entry points by name; duplicates (a package that is installed twice) are dropped.
-
-    They are read again where a folder of the import path changed, as installing changes it, and
-    while one is so new that files may still be arriving.
-    """
-    places = tuple((place, *_state(place)) for place in sys.path)
-    settled = time.time_ns() - max((changed for *_, changed in places), default=0) > 5 * 10**9
-    return (_installed_in if settled else _installed_in.__wrapped__)(places, entry_points)
-
-
-def _state(place: str) -> tuple[int, int]:
-    try:
-        found = os.stat(place or ".")
-    except OSError:
-        return 0, 0
-    return found.st_ino, found.st_mtime_ns
-
-
-@functools.lru_cache(maxsize=1)
-def _installed_in(places: Any, read: Any) -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
-    for point in read(group=GROUP):
-        same = found.setdefault(point.name, [])
-        if point.value not in [one.value for one in same]:
-            same.append(point)
-    return found
-
-
-def _only(name: str, points: list[EntryPoint]) -> EntryPoint:
-    if len(points) > 1:
-        places = [f"{p.value} ({p.dist.name if p.dist else 'unknown package'})" for p in points]
-        raise ValueError(
-            f"{len(points)} installed rewards are called {name!r}: {', '.join(places)}; load one "
-            f"by its place, e.g. {points[0].value!r}, or uninstall the other"
-        )
-    return points[0]
 
 
 _ANSWERS = {"prompts", "completions", "completion_ids"}
@@ -385,11 +245,11 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
         if option not in known and not catches_all:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
-    for p in parameters:
-        value = options.get(p.name)
-        if isinstance(value, _Text):
-            options = {**options, p.name: value.as_for(p)}
-    options = {k: v.as_for(_UNTYPED) if isinstance(v, _Text) else v for k, v in options.items()}
+    kinds = {p.name: str(p.annotation) for p in parameters if p.annotation is not p.empty}
+    options = {
+        name: value.read(kinds.get(name, "")) if isinstance(value, TypedOption) else value
+        for name, value in options.items()
+    }
     return found(**options) if is_class else functools.partial(found, **options)
 
 
@@ -427,7 +287,7 @@ def _from_package(place: str, spec: str) -> Any:
 
 
 def _unknown(spec: str) -> str:
-    names = sorted(_installed())
+    names = installed_names()
     close = difflib.get_close_matches(spec, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     words = re.split(r"[\s,]+", spec.strip())

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 import pytest
 from aps_eval.run.grid import grid_names, read_grid
 from aps_rewards import is_differentiable, load_reward
-from aps_rewards.loading import GROUP
+from aps_rewards.installed import GROUP
 
 from aps_text import APSConfig
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from aps_rewards import call_reward, describe, is_differentiable, load_reward
-from aps_rewards.loading import GROUP
+from aps_rewards.installed import GROUP
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -9,14 +9,14 @@ import sys
 import pytest
 from aps_rewards import (
     describe,
+    installed,
     is_differentiable,
     last_text,
     list_rewards,
     load_reward,
-    loading,
     parse_reward_spec,
 )
-from aps_rewards.loading import installed_names
+from aps_rewards.installed import installed_names
 from aps_rewards.sentiment import Sentiment
 
 
@@ -100,19 +100,24 @@ def test_entry_points_are_found_and_a_broken_one_is_named(tmp_path, monkeypatch)
         load_reward("broken_plug:r")
 
 
-def test_names_are_read_once_until_something_is_installed(tmp_path, monkeypatch):
-    reads, find = [], loading.entry_points
-    monkeypatch.setattr(loading, "entry_points", lambda **group: reads.append(1) or find(**group))
+def test_names_are_read_again_only_where_a_file_that_names_them_changed(tmp_path, monkeypatch):
+    reads, find = [], installed.entry_points
+    monkeypatch.setattr(installed, "entry_points", lambda **group: reads.append(1) or find(**group))
     monkeypatch.syspath_prepend(str(tmp_path))  # puts the path back in the end
     sys.path[:] = [str(tmp_path)]
+    os.utime(tmp_path, (1e9, 1e9))  # so that its next change has another time
     assert installed_names() == installed_names() == []
-    assert len(reads) == 2  # files may still be arriving in a new folder
-    os.utime(tmp_path, (1e9, 1e9))
-    assert installed_names() == installed_names() == []
-    assert len(reads) == 3
-    install(tmp_path, monkeypatch, "later = aps_rewards.length:Length")
-    assert installed_names() == ["later"]
-    os.utime(tmp_path, (2e9, 2e9))
+    assert len(reads) == 1
+    # As pip writes it: first the folder, then the file, bit by bit.
+    info = tmp_path / "plug_in-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plug-in\nVersion: 1.0\n")
+    assert installed_names() == []
+    half = "[aps_text.rewards]\nlater = aps_rewards.length:Length\n"
+    for text, names in ((half, ["later"]), (f"{half}more = a:b\n", ["later", "more"])):
+        (info / "entry_points.txt").write_text(text)
+        assert installed_names() == installed_names() == names
+    assert len(reads) == 4
     assert load_reward("later:low=1:high=3") is not None
 
 
@@ -233,15 +238,14 @@ def test_last_text_of_messages():
 def test_two_packages_that_give_one_name_are_named(monkeypatch, tmp_path):
     from importlib.metadata import EntryPoint
 
-    from aps_rewards import list_rewards, loading
-
     points = [
         EntryPoint("mood", "aps_rewards.sentiment:Sentiment", "aps_text.rewards"),
         EntryPoint("mood", "aps_rewards.valence:Valence", "aps_text.rewards"),
         EntryPoint("tone", "aps_rewards.length:Length", "aps_text.rewards"),
         EntryPoint("tone", "aps_rewards.length:Length", "aps_text.rewards"),  # installed twice
     ]
-    monkeypatch.setattr(loading, "entry_points", lambda group: points)
+    monkeypatch.setattr(installed, "entry_points", lambda group: points)
+    monkeypatch.setattr(sys, "path", [*sys.path, ""])  # so that they are read
     with pytest.raises(ValueError, match=r"2 installed rewards are called 'mood': .*sentiment"):
         load_reward("mood")
     assert {one.name: bool(one.problem) for one in list_rewards()} == {"mood": True, "tone": False}

@@ -169,6 +169,6 @@ def table(found: dict[str, Any]) -> str:
 
 def _named(rewards: Sequence[str] | None) -> list[str]:
     """The names in `--reward`, without weights and options."""
-    from aps_rewards.loading import parse_reward_spec, split_options
+    from aps_rewards.specs import parse_reward_spec, split_options
 
     return [split_options(parse_reward_spec(text)[0])[0] for text in rewards or ()]
