@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aps_rewards import Reward, list_rewards
-from aps_rewards.loading import split_options
+from aps_rewards.specs import split_options
 
 from ..core.config import APSConfig
 from ..text.reward_operator.guidance import RewardSpec

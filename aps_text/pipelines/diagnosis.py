@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 import torch
-from aps_rewards.loading import installed_names
+from aps_rewards.installed import installed_names
 
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats

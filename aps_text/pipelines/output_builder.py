@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -144,7 +145,7 @@ class OutputBuilder:
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:
             out = out.take(self._kept(failed))
-        self.cost.stop(self.model.parts.device)
+        out.cost = replace(self.cost.stop(self.model.parts.device))
         self._name_tokens(out)  # no part of what the answers cost
         return out
 

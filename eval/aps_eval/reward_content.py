@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["content", "with_content"]
+__all__ = ["content", "contents", "with_content"]
 
 WHOLE = 2**20
 PIECES, PIECE = 64, 4096
@@ -27,7 +27,11 @@ def with_content(rewards: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str
 
 
 def content(name: str) -> str:
-    """16 hex digits of what a name or an option's text stands for; "" if it is no place."""
+    """16 hex digits of what a name or an option's text stands for; "" if it is no place.
+
+    Args:
+        name: without options and weight.
+    """
     from aps_rewards.installed import installed_names
     from aps_rewards.paths import typed_path
 
@@ -55,10 +59,23 @@ def _of_module(name: str) -> str:
     return _hash([file]) if file is not None and file.is_file() else ""
 
 
+def contents(spec: str, options: Mapping[str, Any] | None = None) -> list[str]:
+    """The `content` of a reward's name and of those of its options that name a file or a folder.
+
+    Args:
+        spec: the name, with options in it or not, without a weight.
+        options: further ones.
+    """
+    from aps_rewards.specs import split_options
+
+    name, typed = split_options(spec)
+    texts = [one for one in (*typed.values(), *(options or {}).values()) if isinstance(one, str)]
+    # One of a word's length is no place.
+    return [content(name), *(content(text) for text in texts if "/" in text)]
+
+
 def _with_content(spec: Mapping[str, Any]) -> dict[str, Any]:
-    texts = [one for one in spec.get("options", {}).values() if isinstance(one, str)]
-    # Options that are texts may name files, too; one of a word's length is no place.
-    held = [content(spec["name"]), *(content(text) for text in texts if "/" in text)]
+    held = contents(spec["name"], spec.get("options"))
     return {**spec, "content": held} if any(held) else dict(spec)
 
 

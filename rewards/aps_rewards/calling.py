@@ -85,7 +85,7 @@ def call_reward(
         timeout: seconds the reward may take for the batch, > 0; None is no limit.
 
     Raises:
-        ValueError: lists of unequal length.
+        ValueError: a text in place of a list, lists of unequal length.
         RewardError: the reward raised (chained), took too long, or returned a wrong number of
             values, or something that is neither None nor a finite number up to 3.4e38.
     """
@@ -123,6 +123,12 @@ class RewardCall:
                     "rename it"
                 )
             rows[name] = list(values)
+        for name, values in [
+            *(("prompts", prompts), ("completions", completions)),
+            *(columns or {}).items(),
+        ]:
+            if isinstance(values, str):  # a list of its characters would be scored
+                raise ValueError(f"{name} is a list with a value per row, got {quoted(values)}")
         for name, values in rows.items():
             if len(values) != len(prompts):
                 raise ValueError(f"{len(prompts)} prompts but {len(values)} values of {name!r}")

@@ -158,8 +158,8 @@ class Clipped(Composed):
             raise ValueError(f"clipping needs low < high, got {low} and {high}")
         self.low, self.high = float(low), float(high)
         self.name = f"clipped({reward_name(self.parts[0])})"
-        below, above = describe(self.parts[0]).range
-        self.range = (max(below, self.low), min(above, self.high))
+        below, above = (min(max(end, self.low), self.high) for end in describe(self.parts[0]).range)
+        self.range = (below, above)
 
     def combine(self, values: Sequence[Tensor]) -> Tensor:
         """See `Composed.combine`."""
@@ -211,7 +211,7 @@ class Minimum(Composed):
 
     def combine(self, values: Sequence[Tensor]) -> Tensor:
         """See `Composed.combine`."""
-        return functools.reduce(lambda a, b: a.minimum(b.to(a)), values)
+        return functools.reduce(lambda a, b: a.minimum(b), values)
 
 
 class Normalised(Composed):

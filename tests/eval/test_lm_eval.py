@@ -13,6 +13,7 @@ import sys
 import pytest
 import torch
 from aps_eval.lm_eval.likelihood import Span, greedy, log_likelihoods, masked_sets
+from test_bridge import byte_bpe
 from tiny import tiny_bert, tiny_text_model, word_tokenizer
 from worlds import TableDenoiser, all_answers, factor_world, joint_table
 
@@ -246,6 +247,22 @@ def test_answers_are_the_pipelines_own(folder):
         assert answer == until(own, ["."])
     again = pipe("who ?", "sentiment", method="fk", max_new_tokens=6, seed=1).text[0]
     assert answers[3] == until(again, ".")
+
+
+def test_a_long_context_of_characters_of_several_tokens_each_is_cut_too():
+    from types import SimpleNamespace
+
+    from aps_eval.lm_eval.contexts import Contexts
+
+    tokenizer = byte_bpe(260)
+    model = SimpleNamespace(
+        tokenizer=tokenizer,
+        encode=lambda text: tokenizer(text, add_special_tokens=False)["input_ids"],
+        context=10,
+        name="bytes",
+    )
+    prompt, ids = Contexts(model).fitting("\U0001f3bb" * 3, 1)
+    assert (prompt, len(ids)) == ("\U0001f3bb" * 2, 8)
 
 
 def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():

@@ -154,3 +154,13 @@ def test_a_weight_is_any_number(pipe):
         out = pipe(QUESTIONS[0], [(vowels, weight), words], method="plain", **SMALL)
         total = 0.5 * out.rewards["vowels"][0] + out.rewards["words"][0]
         assert out.rewards["total"][0] == pytest.approx(total)
+
+
+def test_an_output_taken_early_keeps_its_cost(pipe):
+    stream = pipe.stream([*QUESTIONS, *QUESTIONS], vowels, **SMALL)
+    next(stream)
+    early = stream.output()
+    before = early.cost.as_dict()
+    list(stream.states)
+    assert stream.output().cost.trunk_forwards > before["trunk_forwards"]
+    assert early.cost.as_dict() == before

@@ -193,6 +193,14 @@ def test_interrupts_pass_through():
         call_reward(stopped, PROMPTS, ANSWERS)
 
 
+@pytest.mark.parametrize("at", ["prompts", "completions", "reference"])
+def test_a_text_in_place_of_a_list_is_refused(at):
+    given = {"prompts": ["q", "r"], "completions": ["a", "b"], "reference": ["x", "y"], at: "no"}
+    prompts, completions = given.pop("prompts"), given.pop("completions")
+    with pytest.raises(ValueError, match=f"{at} is a list with a value per row, got 'no'"):
+        call_reward(lambda completions, **kw: [0.0, 0.0], prompts, completions, given)
+
+
 def test_lists_of_unequal_length():
     with pytest.raises(ValueError, match="3 prompts but 1 values of 'completions'"):
         call_reward(length, PROMPTS, ["x"])

@@ -128,6 +128,7 @@ def test_metadata_follows_the_parts():
     assert describe(both).range == (-math.inf, math.inf)
     assert describe(WeightedSum([(smooth, -2.0), (length, 0.0)])).range == (-2.0, 2.0)
     assert describe(Clipped(smooth, low=0)).range == (0.0, 1.0)
+    assert describe(Clipped(smooth, low=2, high=3)).range == (2.0, 2.0)
     assert describe(Normalised(smooth, mean=0.5, scale=0.25)).range == (-6.0, 2.0)
     assert describe(both).licence == "CC0"
     # Which of them steer by gradient.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -97,6 +98,7 @@ def test_range_repeatability_and_batch(name, loaded):
     alone = [score(reward, name, [q], [a])[0] for q, a in zip(QUESTIONS, ANSWERS, strict=True)]
     assert alone == pytest.approx(together, abs=1e-4)
     assert score(reward, name, [], []) == []
+    assert list(reward([], [], **{key: [] for key in CASES[name][1]})) == []
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -142,6 +144,25 @@ def embedded(reward, prompts, texts, *, left=0, middle=0, right=0):
     ids = torch.tensor([r + [junk] * (width - len(r)) for r, _ in rows])
     mask = torch.tensor([m + [0] * (width - len(m)) for _, m in rows])
     return reward.embedding_table()[ids], mask, (mask.cumsum(-1) - 1).clamp_min(0)
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_a_control_token_in_an_answer_is_text(name, loaded):
+    reward = loaded(name)
+    ids = reward.tokenizer("a [MASK] b", add_special_tokens=False, split_special_tokens=True)
+    before, after = reward.frame("Why?")
+    row = torch.tensor([[*before, *ids["input_ids"], *after]])
+    mask = torch.ones_like(row)
+    inputs = reward.embedding_table()[row], mask, mask.cumsum(-1) - 1
+    found = reward.score_embeds(*inputs, prompts=["Why?"])
+    assert reward(["Why?"], ["a [MASK] b"]) == pytest.approx(found.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["fluency", "relevance"])
+def test_a_folder_of_weights_may_begin_with_a_tilde(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=re.escape(str(tmp_path / "nothing"))):
+        load_reward(name, weights="~/nothing")
 
 
 @pytest.mark.parametrize("name", DIFFERENTIABLE)

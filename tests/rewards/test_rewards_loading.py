@@ -18,6 +18,7 @@ from aps_rewards import (
 )
 from aps_rewards.installed import installed_names
 from aps_rewards.sentiment import Sentiment
+from aps_rewards.specs import TypedOption
 
 
 def shortness(prompts, completions, *, limit=10, **columns):
@@ -203,8 +204,25 @@ def test_options_in_the_text_are_what_the_option_takes(tmp_path):
     assert reward(completions=["a", "a b"]) == [1.0, 0.0]
     with pytest.raises(TypeError, match="has no option 'words'; it has present, absent"):
         load_reward("keywords:words=king")
-    with pytest.raises(TypeError, match="option 'present' is given twice"):
-        load_reward("keywords:present=king", present=["queen"])
+    for twice, more in (("keywords:present=king", {"present": []}), ("length:low=1:low=2", {})):
+        with pytest.raises(TypeError, match=r"option '(present|low)' is given twice; give it once"):
+            load_reward(twice, **more)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "value"),
+    [
+        ("a,b", "list[str]", ["a", "b"]),
+        ("a,b", "typing.List[str]", ["a", "b"]),
+        ("1,2", "Sequence[int]", [1, 2]),
+        ("12", "str", "12"),
+        ("12", "", 12),
+        ("1,2", "Dataset", "1,2"),
+        ("9" * 5000, "", "9" * 5000),
+    ],
+)
+def test_what_an_option_is_depends_on_its_annotation(text, kind, value):
+    assert TypedOption(text).read(kind) == value
 
 
 def test_describe_fills_in_what_a_function_does_not_state():

@@ -288,6 +288,15 @@ def test_pairs_are_the_tokenizers_own():
     assert both["token_type_ids"] == [0] * len(before) + [1] * (len(middle) + len(after))
 
 
+def test_a_reward_is_tried_on_its_own_device():
+    reward = build("bert")
+    assert reward.template.second_from_answer
+    live, ids = torch.ones(2, 4, dtype=torch.bool), torch.ones(2, 4, dtype=torch.long)
+    wanted = reward._tried(live, input_ids=ids)
+    with torch.device("meta"):  # another device than the model's
+        assert reward._tried(live, input_ids=ids).tolist() == wanted.tolist()
+
+
 # Labels, templates, heads
 
 
@@ -365,6 +374,8 @@ def test_other_heads_by_extract():
 
 def test_length_limits():
     full = build("bert")
+    with pytest.raises(ValueError, match="max_length is a number of tokens from 1 on, got 0"):
+        SequenceClassifier(full.model, full.tokenizer, max_length=0)
     reward = SequenceClassifier(full.model, full.tokenizer, max_length=12)
     long = "the violin is a big big big big big big big"
     before, after = reward.frame("why ?")

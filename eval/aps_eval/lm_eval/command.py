@@ -88,6 +88,8 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
         raise ImportError('lm-eval is missing; pip install "aps-text[lm-eval]"') from error
+    from aps_rewards import parse_reward_spec
+
     from aps_text import APSPipeline
     from aps_text.core.config import APSConfig
     from aps_text.core.pairs import read_pairs
@@ -96,7 +98,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text.text.reward_operator.guidance import load_rewards
 
     from ..files import write_whole
-    from ..reward_content import content
+    from ..reward_content import contents
     from ..trust import check_harness_file
     from .adapter import PipelineLM
     from .caching import check_cached
@@ -128,7 +130,11 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
         reward=rewards or None,
         config=config,
         samples=args.likelihood_samples,
-        cache_key=[args.method, args.reward, [content(one) for one in _named(args.reward)]],
+        cache_key=[
+            args.method,
+            args.reward,
+            [contents(parse_reward_spec(text)[0]) for text in args.reward or ()],
+        ],
     )
     found: dict[str, Any] = simple_evaluate(
         lm,
@@ -165,10 +171,3 @@ def table(found: dict[str, Any]) -> str:
     rewards = " ".join(about["reward"] or [])
     how = f"{about['model']}, {about['method']}" + (f", guided by {rewards}" if rewards else "")
     return f"{how}; likelihoods are the base model's\n{make_table(found)}"
-
-
-def _named(rewards: Sequence[str] | None) -> list[str]:
-    """The names in `--reward`, without weights and options."""
-    from aps_rewards.specs import parse_reward_spec, split_options
-
-    return [split_options(parse_reward_spec(text)[0])[0] for text in rewards or ()]

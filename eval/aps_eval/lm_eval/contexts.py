@@ -70,7 +70,8 @@ class Contexts:
                 offsets = model.tokenizer(
                     text, add_special_tokens=False, return_offsets_mapping=True
                 )["offset_mapping"]
-                text = text[offsets[over][0] :] if over < len(offsets) else ""
+                # Tokens that are parts of one character have one place: cut behind it.
+                text = text[next((at for at, _ in offsets[over:] if at), len(text)) :]
                 prompt = _asked(text, prompt)
                 ids = model.encode(prompt)
                 over = len(ids) + room - model.context
