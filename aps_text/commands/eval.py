@@ -25,8 +25,8 @@ def add_parser(subparsers: Any) -> None:
     add(
         "--grid",
         metavar="NAME|FILE",
-        help="small, methods, ablations or rewards, or a YAML file (docs/evaluation.md); flags go "
-        "before it",
+        help="small, methods, ablations, rewards or pools, or a YAML file (docs/evaluation.md); "
+        "flags go before it",
     )
     add(
         "--only",
@@ -135,7 +135,6 @@ def eval_command(args: argparse.Namespace) -> int:
         read_grid(grid_values(args), trust_code=args.trust_code),
         args.out,
         command=[Path(sys.argv[0]).name, *sys.argv[1:]],
-        baseline=args.baseline,
         strata=args.strata,
         fluency=not args.no_fluency,
         count_flops=args.count_flops,
@@ -166,6 +165,10 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     if args.rewards is not None:
         blocks = values.get("rewards")
         values["rewards"] = [_own_block(blocks, names) or names for names in args.rewards]
+    if args.prompt and args.question_field:
+        raise ValueError(
+            f"--prompt {args.prompt!r} and --question-field {args.question_field!r}: give one"
+        )
     fields = {
         "prompt": args.prompt or (args.question_field and f"{{{args.question_field}}}"),
         "gold": args.gold_field,

@@ -222,7 +222,7 @@ def report(
             "images": records,
             "sheet": str(args.out / "sheet.png"),
             "columns": list(columns),
-            "cost": {name: value for name, value in vars(cost).items() if name != "started"},
+            "cost": cost.as_dict(),
         }
         print(json_text(whole))
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from ..pipelines.output import APSOutput
 from ..pipelines.page.frames import Frames, frames_of
 from ..pipelines.text import APSPipeline
 from ..text.decoding import token_pieces
+from ..text.visible import finite
 from .asked import FORMAT, Asked
 
 __all__ = ["Part", "answering", "as_json", "same"]
@@ -76,12 +76,11 @@ def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any
         if part.output is None or part.frames is None:
             raise ValueError(f"the answer {part.title!r} is not finished")
         answer = part.output.as_dicts()[0]
-        values = answer["rewards"].items()
         found.append(
             {
                 "title": part.title,
                 "text": answer["text"],
-                "rewards": {name: one if math.isfinite(one) else None for name, one in values},
+                "rewards": finite(answer["rewards"]),
                 "cost": answer["cost"],
                 "token_ids": part.output.token_ids[0],
                 "warnings": part.output.warnings,

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from aps_rewards import Reward, list_rewards
-from aps_rewards.specs import split_options
+from aps_rewards.specs import FILE_OPTIONS, split_options
 
 from ..core.config import APSConfig
 from ..text.reward_operator.guidance import RewardSpec
@@ -23,9 +23,7 @@ __all__ = ["FORMAT", "PRESETS", "Asked", "as_asked", "compiled", "read_asked", "
 
 FORMAT = "aps_text run 1"
 PRESETS = ("fast", "balanced", "paper")
-FROM_FILES = frozenset(
-    {"weights", "model", "tokenizer", "path", "file", "folder", "device", "dtype", "batch_size"}
-)
+OF_THE_SERVER = FILE_OPTIONS | {"device", "dtype", "batch_size"}
 """Options of a reward that a page may not give: they read its server's files or use its devices."""
 
 
@@ -123,7 +121,7 @@ def as_asked(
         read, named = split_options(spec)
         if given and (read != name or not named):
             raise ValueError(f"options of {name} are NAME=VALUE:NAME=VALUE, got {given!r}")
-        for option in FROM_FILES & named.keys():
+        for option in OF_THE_SERVER & named.keys():
             raise ValueError(f"the option {option} of {name} cannot be given on this page")
         if spec in found:
             raise ValueError(f"the reward {spec!r} is given twice; leave one out")

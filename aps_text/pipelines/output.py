@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.states import StepState
 from ..core.whole_files import write_whole
+from ..text.visible import finite
 from .page.call import CallRecord, repeated
 from .page.frames import frames_of
 from .page.page import Side, page
@@ -364,10 +364,7 @@ class APSOutput:
                 "prompt": prompt,
                 "text": text,
                 "rewards": {name: values[i] for name, values in self.rewards.items()},
-                "relaxed": {
-                    name: values[i] if math.isfinite(values[i]) else None
-                    for name, values in self.rewards.relaxed.items()
-                },
+                "relaxed": finite({name: own[i] for name, own in self.rewards.relaxed.items()}),
                 "cost": self.cost.as_dict(),
             }
             for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))

@@ -356,7 +356,8 @@ class RestorationPipeline:
             TypeError, ValueError: a mask of other values or of another size, one that marks no
                 pixel or all, and what the call raises.
         """
-        image = image[None] if image.ndim == 3 else image
+        if isinstance(image, Tensor) and image.ndim == 3:
+            image = image[None]
         image = as_images(self.model, image)
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import IO, Any
 
-__all__ = ["json_text", "on_terminal", "visible"]
+__all__ = ["finite", "json_text", "on_terminal", "visible"]
 
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -31,15 +31,16 @@ def on_terminal(text: Any, file: IO[str] | None) -> str:
 
 def json_text(value: Any) -> str:
     """A value as one line of JSON without control characters; infinite and NaN become null."""
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(value), ensure_ascii=False, allow_nan=False)
     return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """A JSON value with null for each number that is infinite or NaN."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: finite(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

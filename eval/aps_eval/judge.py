@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_rewards.padding import by_length
 
 __all__ = ["FluencyJudge"]
 
@@ -61,28 +62,17 @@ class FluencyJudge:
         """Mean NLL per token of each text given a start token; nan for an empty text."""
         found = [float("nan")] * len(texts)
         start = self.tokenizer.bos_token_id
-        rows = [
-            (i, [start, *self.tokenizer(text.lower().strip())["input_ids"]])
-            for i, text in enumerate(texts)
-            if text.strip()
-        ]
-        rows.sort(key=lambda row: len(row[1]))
-        for first in range(0, len(rows), batch_size):
-            part = rows[first : first + batch_size]
-            width = max(len(ids) for _, ids in part)
-            ids = torch.zeros(len(part), width, dtype=torch.long)
-            real = torch.zeros(len(part), width, dtype=torch.long)
-            for n, (_, row) in enumerate(part):
-                ids[n, : len(row)] = torch.tensor(row)
-                real[n, : len(row)] = 1
+        said = [i for i, text in enumerate(texts) if text.strip()]
+        rows = [[start, *self.tokenizer(texts[i].lower().strip())["input_ids"]] for i in said]
+        for part, ids, real in by_length(rows, batch_size, self.model.device):
             logits = self.model(input_ids=ids, attention_mask=real).logits[:, :-1]
             nll = torch.nn.functional.cross_entropy(
                 logits.transpose(1, 2), ids[:, 1:], reduction="none"
             )
             weight = real[:, 1:]
             mean = (nll * weight).sum(1) / weight.sum(1)
-            for (i, _), value in zip(part, mean.tolist(), strict=True):
-                found[i] = value
+            for row, value in zip(part, mean.tolist(), strict=True):
+                found[said[row]] = value
         return found
 
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from aps_text.text.visible import json_text
 
 __all__ = ["ROLES", "BrokenRow", "Row", "digest", "row_key"]
 
@@ -116,7 +117,7 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON, without a line break; numbers that are not finite become null."""
-        return json.dumps(_finite(dataclasses.asdict(self)), ensure_ascii=False, allow_nan=False)
+        return json_text(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str, where: str = "a row") -> Row:
@@ -194,11 +195,3 @@ def digest(value: Any) -> str:
     """Hex SHA-256 of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

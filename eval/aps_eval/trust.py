@@ -18,11 +18,6 @@ from .rows import ROLES
 
 __all__ = ["UntrustedError", "check_file", "check_harness_file"]
 
-CODE_OPTIONS = frozenset(
-    {"weights", "model", "tokenizer", "checkpoint", "adapter", "base", "trust_remote_code"}
-    | {"path", "file", "folder", "module", "function", "code", "cache_dir", "reward", "rewards"}
-)
-"""Options of a reward that choose the code or weights it loads."""
 MODEL_OPTIONS = frozenset(
     {"device", "dtype", "device_map", "load_in_8bit", "load_in_4bit", "revision", "chat"}
     | {"local_files_only", "gradient_checkpointing", "special_tokens_in_text"}
@@ -71,7 +66,7 @@ def check_harness_file(what: str) -> None:
 
 def _check_reward(spec: str, options: Mapping[str, Any], path: str | Path) -> None:
     from aps_rewards.installed import installed_names
-    from aps_rewards.specs import split_options
+    from aps_rewards.specs import FILE_OPTIONS, split_options
 
     name, typed = split_options(spec)
     known = installed_names()
@@ -83,7 +78,7 @@ def _check_reward(spec: str, options: Mapping[str, Any], path: str | Path) -> No
             f"(`aps rewards` lists them); {MEND}, or give the reward by --reward"
         )
     for option in (*typed, *options):
-        if option.replace("-", "_").lower() in CODE_OPTIONS:
+        if option.replace("-", "_").lower() in FILE_OPTIONS:
             raise UntrustedError(
                 f"{path} gives the reward {name!r} the option {option!r}, which chooses what is "
                 f"loaded; {MEND}, or give the reward by --reward"

@@ -10,7 +10,13 @@ from typing import Any
 
 from .installed import installed
 
-__all__ = ["TypedOption", "parse_reward_spec", "split_options", "split_spec"]
+__all__ = ["FILE_OPTIONS", "TypedOption", "parse_reward_spec", "split_options", "split_spec"]
+
+FILE_OPTIONS = frozenset(
+    {"weights", "model", "tokenizer", "checkpoint", "adapter", "base", "trust_remote_code"}
+    | {"path", "file", "folder", "module", "function", "code", "cache_dir", "reward", "rewards"}
+)
+"""Options that choose the files or the code a reward loads: only its user may give them."""
 
 
 def parse_reward_spec(spec: str) -> tuple[str, float]:

@@ -46,6 +46,7 @@ def test_a_reward_of_weight_0_does_not_steer():
         ([("gpt2", 1, "")], "is no installed reward"),
         ([(["length"], 1, "")], "is no installed reward"),
         ([("answer-quality", 1, "weights=/etc")], "option weights of answer-quality cannot be"),
+        ([("answer-quality", 1, "trust_remote_code=1")], "option trust_remote_code of answer-qual"),
         ([("answer-quality", 1, "device=cuda")], "option device of answer-quality cannot be"),
         ([("keywords", 1, "apple")], "options of keywords are NAME=VALUE"),
         ([("length", 1, ""), ("length", 2, "")], "given twice"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from aps_eval.run.grid import read_grid
+from aps_eval.run.grid import grid_names, read_grid
 from aps_eval.sources import Record
 from aps_eval.task import load_task
 from eval_fixtures import lines
@@ -42,6 +42,17 @@ def test_flags_make_a_grid(tmp_path):
     assert [cell.controls for cell in grid.cells] == [(), ("zero",)] * 2
     item = cell.task.items()[0]
     assert (item.prompt, item.gold, item.stratum) == ("why ?", ["so"], "x")
+
+
+def test_help_names_every_grid_of_the_library():
+    parser = build_parser()._subparsers._group_actions[0].choices["eval"]
+    (said,) = (one.help for one in parser._actions if one.dest == "grid")
+    assert all(re.search(rf"\b{name}\b", said) for name in grid_names())
+
+
+def test_a_prompt_and_a_question_field_are_one_too_many():
+    with pytest.raises(ValueError, match="--question-field 'ask': give one"):
+        values("--task", "own.jsonl", "--prompt", "{ask}?", "--question-field", "ask")
 
 
 def test_flags_stand_in_front_of_a_file(tmp_path):

@@ -35,6 +35,8 @@ def test_a_row_survives_the_way_through_a_line():
     assert "\n" not in line
     assert Row.from_json(line) == one
     assert one.guide == "0.5 length"
+    half = row(error="half of a pair: \ud83d")
+    assert Row.from_json(half.to_json().encode().decode()) == half
     lost = Row.from_json(row(metrics={"nll": math.nan}).to_json())
     assert lost.metrics == {"nll": None}
 

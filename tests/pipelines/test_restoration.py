@@ -358,6 +358,8 @@ def test_images_of_another_range_or_kind_are_named(pipe):
         pipe.measure(images * float("nan"), "sr2")
     with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
         pipe.measure([[0.0]], "sr2")
+    with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
+        pipe.edit([[0.0]], torch.zeros(pipe.size[1:]))
     with pytest.raises(TypeError, match=r"a measurement is a tensor .* got a list"):
         pipe.observe([[0.0]], "sr2")
 

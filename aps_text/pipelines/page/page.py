@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from ...text.visible import finite
 from .frames import Frames
 
 __all__ = ["Side", "cost_line", "page"]
@@ -48,7 +49,7 @@ def page(prompt: str, sides: Sequence[Side], about: str, python: str) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
     data = [
-        {"title": one.title, "rewards": _finite(one.rewards), **one.frames.as_dict()}
+        {"title": one.title, "rewards": finite(one.rewards), **one.frames.as_dict()}
         for one in sides
     ]
     cards = "".join(_card(number, one) for number, one in enumerate(sides))
@@ -107,10 +108,6 @@ def cost_line(cost: Mapping[str, Any]) -> str:
         f"{cost['denoiser_backwards']} backward; reward {cost['reward_forwards']} forward, "
         f"{cost['reward_backwards']} backward"
     )
-
-
-def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if abs(value) < float("inf") else None for name, value in values.items()}
 
 
 def _json(value: Any) -> str:

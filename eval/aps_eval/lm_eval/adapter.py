@@ -137,7 +137,7 @@ class PipelineLM(LM):
                 progress=False,
             )
             self.seconds += out.cost.seconds
-            for (_, index, _, _), number in zip(part, range(len(part)), strict=True):
+            for number, (_, index, _, _) in enumerate(part):
                 text = next(t for t, i in zip(out.text, out.index, strict=True) if i == number)
                 answers[index] = until(text, requests[index].args[1].get("until"))
                 self.cache_hook.add_partial("generate_until", requests[index].args, answers[index])

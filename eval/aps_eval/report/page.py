@@ -18,10 +18,10 @@ from ..files import write_whole
 from ..rows import Row
 from .curves import legend
 from .examples import compared, examples
-from .page_tables import failures, matching, title_of, values
+from .page_tables import failures, matching, values
 from .panels import against_cost, families_of, over_steps
 from .style import STYLE
-from .summary import COSTS, Entry, summarise
+from .summary import COSTS, Entry, summarise, title_of
 from .winner import winner
 
 __all__ = ["write_page"]

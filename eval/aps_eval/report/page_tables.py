@@ -8,15 +8,10 @@ from typing import Any
 
 from ..rows import Row
 from .curves import number
-from .summary import COSTS, Entry
+from .summary import COSTS, Entry, title_of
 from .tables import turned
 
-__all__ = ["failures", "matching", "title_of", "values"]
-
-
-def title_of(one: Entry) -> str:
-    """A method's name on the page."""
-    return f"{one.label} ({one.control})" if one.control else one.label
+__all__ = ["failures", "matching", "values"]
 
 
 def values(entries: Sequence[Entry], names: Sequence[str]) -> str:

@@ -10,8 +10,7 @@ from statistics import fmean
 from ..measures import LOWER_IS_BETTER
 from ..rows import Row
 from .curves import Point, Series, chart, lines
-from .page_tables import title_of
-from .summary import Entry
+from .summary import Entry, title_of
 
 __all__ = ["against_cost", "families_of", "over_steps"]
 
@@ -53,7 +52,7 @@ def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
     members: dict[str, dict[str, None]] = defaultdict(dict)
     for row in rows:
         mark = f" ({row.control})" if row.control else ""
-        members[(row.family or row.method) + mark][row.label + mark] = None
+        members[(row.family or row.method) + mark][title_of(row)] = None
     return {
         title: (next(iter(titles)) if len(titles) == 1 else family, color)
         for color, (family, titles) in enumerate(members.items())
@@ -68,9 +67,8 @@ def over_steps(rows: Sequence[Row], families: Mapping[str, tuple[str, int]]) -> 
     """
     found: dict[str, dict[str, dict[int, list[float]]]] = {}
     for row in rows:
-        title = f"{row.label} ({row.control})" if row.control else row.label
         for name, curve in row.curve.items():
-            steps = found.setdefault(name, {}).setdefault(title, defaultdict(list))
+            steps = found.setdefault(name, {}).setdefault(title_of(row), defaultdict(list))
             for step, value in enumerate(curve):
                 if value is not None:
                     steps[step].append(value)

@@ -17,7 +17,7 @@ from ..metrics import distinct_n
 from ..rows import Row
 from .statistics import Difference, by_prompt, difference, holm, mean_interval
 
-__all__ = ["Entry", "summarise"]
+__all__ = ["Entry", "summarise", "title_of"]
 
 COSTS = ("seconds", "flops", "denoiser_forwards", "reward_forwards")
 Group = tuple[str, str, str, str]  # task, guide, label, control
@@ -56,6 +56,11 @@ class Entry:
     guided_by_it: bool = False
     family: str = ""
     budget: str = ""
+
+
+def title_of(one: Entry | Row) -> str:
+    """A method's name in tables and charts, with its control."""
+    return f"{one.label} ({one.control})" if one.control else one.label
 
 
 def summarise(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import write_whole
 from ..measures import LOWER_IS_BETTER
-from .summary import COSTS, Entry
+from .summary import COSTS, Entry, title_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -161,10 +161,9 @@ def _usual(names: Sequence[str]) -> list[str]:
 
 def _line(one: Entry) -> list[str]:
     """Cells of a value's line, without its name."""
-    method = f"{one.label} ({one.control})" if one.control else one.label
     failed = f" ({one.failed} failed)" if one.failed else ""
     mean = _number(one.mean) + _interval(one.low, one.high)
-    line = [method, f"{one.prompts}{failed}", mean]
+    line = [title_of(one), f"{one.prompts}{failed}", mean]
     gap = one.difference
     loud = LOUD if one.guided_by_it else ""
     if gap is None:
