@@ -71,66 +71,63 @@ def draft(
             without a span or with one that is written otherwise ([mask], [MASK: 2], [MASK:0]), a
             strength outside (0, 1].
     """
-
-    def ids(text: str | None) -> list[int]:
-        return vocabulary.encode(text) if text else []
-
-    mask_id = vocabulary.mask_id
     if template is not None:
         if prefix or suffix or init_text:
             raise ValueError(
                 "template excludes prefix, suffix and init_text; leave those out, or the template"
             )
-        for meant in _MEANT.finditer(template):
-            span = _SPAN.fullmatch(meant[0])
-            if span is None or int(span[1] or 1) < 1:
-                raise ValueError(
-                    f"the template has {meant[0]!r}, which is no span; write [MASK], or [MASK:n] "
-                    "with a whole number n from 1 on"
-                )
-        wide = sum(int(span.group(1) or 1) for span in _SPAN.finditer(template))
-        if limit is not None and wide > limit:
-            raise ValueError(
-                f"the template has {wide} open positions, more than the context of {limit} tokens; "
-                "use shorter spans"
-            )
-        tokens: list[int] = []
-        given: list[bool] = []
-        at = 0
-        for span in _SPAN.finditer(template):
-            text = ids(template[at : span.start()])
-            count = int(span.group(1) or 1)
-            tokens += text + [mask_id] * count
-            given += [True] * len(text) + [False] * count
-            at = span.end()
-        text = ids(template[at:])
-        tokens, given = tokens + text, given + [True] * len(text)
-        if all(given):
-            raise ValueError(f"the template {template!r} has no [MASK] or [MASK:n] span to fill")
-        return Draft(tokens, given)
-    before, after = ids(prefix), ids(suffix)
+        return _of_template(vocabulary, template, limit)
+    before, after, drafted = (vocabulary.encode(text or "") for text in (prefix, suffix, init_text))
     room = length - len(before) - len(after)
     if room < 1:
         raise ValueError(
             f"prefix and suffix have {len(before) + len(after)} tokens and the canvas {length}, so "
             "nothing is open; raise max_new_tokens"
         )
-    middle = [mask_id] * room
+    middle = [vocabulary.mask_id] * room
     if init_text is not None:
         if not 0 < init_strength <= 1:
             raise ValueError(f"init_strength lies in (0, 1], got {init_strength}")
-        text = ids(init_text)
-        if len(text) > room:
+        if len(drafted) > room:
             raise ValueError(
-                f"init_text has {len(text)} tokens for {room} open positions; raise max_new_tokens"
+                f"init_text has {len(drafted)} tokens for {room} open positions; raise "
+                "max_new_tokens"
             )
-        positions = torch.arange(len(text))
-        row = torch.zeros_like(positions)
-        again = noise.uniform(row, positions, 0, "draft") < init_strength
-        middle[: len(text)] = [
-            mask_id if drop else token for token, drop in zip(text, again.tolist(), strict=True)
-        ]
-        if mask_id not in middle:  # nothing was masked in a draft that fills the canvas: mask one
-            middle[int(noise.uniform(row, positions, 0, "draft").argmin())] = mask_id
+        positions = torch.arange(len(drafted))
+        drawn = noise.uniform(torch.zeros_like(positions), positions, 0, "draft")
+        for at, again in enumerate((drawn < init_strength).tolist()):
+            if not again:
+                middle[at] = drafted[at]
+        if vocabulary.mask_id not in middle:  # a draft that fills the canvas: mask one
+            middle[int(drawn.argmin())] = vocabulary.mask_id
     sides = [True] * len(before), [False] * room, [True] * len(after)
     return Draft([*before, *middle, *after], [*sides[0], *sides[1], *sides[2]])
+
+
+def _of_template(vocabulary: Vocabulary, template: str, limit: int | None) -> Draft:
+    """The canvas of a template: its text is given, its spans are open."""
+    for meant in _MEANT.finditer(template):
+        span = _SPAN.fullmatch(meant[0])
+        if span is None or int(span[1] or 1) < 1:
+            raise ValueError(
+                f"the template has {meant[0]!r}, which is no span; write [MASK], or [MASK:n] "
+                "with a whole number n from 1 on"
+            )
+    # Texts and sizes of spans alternate; behind the last text there is none.
+    parts = _SPAN.split(template)
+    sizes = [*(int(size or 1) for size in parts[1::2]), 0]
+    wide = sum(sizes)
+    if wide == 0:
+        raise ValueError(f"the template {template!r} has no [MASK] or [MASK:n] span to fill")
+    if limit is not None and wide > limit:
+        raise ValueError(
+            f"the template has {wide} open positions, more than the context of {limit} tokens; "
+            "use shorter spans"
+        )
+    tokens: list[int] = []
+    given: list[bool] = []
+    for text, count in zip(parts[::2], sizes, strict=True):
+        ids = vocabulary.encode(text)
+        tokens += [*ids, *[vocabulary.mask_id] * count]
+        given += [True] * len(ids) + [False] * count
+    return Draft(tokens, given)

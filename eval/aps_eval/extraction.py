@@ -29,7 +29,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .answer_leads import asserted
 from .asides import of_dialogue, without_references
-from .letters import chosen_letter
+from .letters import are_letters, chosen_letter
 from .named_choices import chosen_name
 from .normal_text import normal_text
 from .stated_number import number
@@ -73,8 +73,7 @@ def check_extraction(how: str | Mapping[str, str]) -> None:
 def choice(answer: str, choices: Sequence[str] = ()) -> str | None:
     """The chosen letter `A` to `Z`, or the chosen one of `choices` if these are words."""
     text = without_references(normal_text(asserted(answer))).strip()
-    letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
-    return chosen_letter(text) if letters else chosen_name(text, choices)
+    return chosen_letter(text) if are_letters(choices) else chosen_name(text, choices)
 
 
 def text(answer: str, choices: Sequence[str] = ()) -> str | None:

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from .items import Item
+from .letters import are_letters
 from .metrics import same_answer
 from .normal_text import normal_text
 from .number_groups import statements
@@ -93,7 +94,7 @@ def _truth(true: str, false: str) -> _Finder:
 
 def _one_of(gold: Sequence[str], choices: Sequence[str]) -> tuple[list[str], str]:
     """A letter, or one of `choices` if these are words."""
-    letters = not choices or all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
+    letters = are_letters(choices)
     found = []
     for one in gold:
         known = [option for option in choices if same_answer(_bare(option), _bare(one))]

@@ -15,7 +15,7 @@ from .denials import DENIED, denied
 from .joined_answers import OTHER
 from .numeral import NEAR
 
-__all__ = ["chosen_letter"]
+__all__ = ["are_letters", "chosen_letter"]
 
 _ASKED = re.compile(r"[)\]\"']*\?(?!\W*(?:yes|yeah|right|correct)\b)", re.I)
 _LINE = r"(?:^|\n)\s*(?:[-*\u2022>#]+\s*)?[\"'*{]*"
@@ -28,6 +28,11 @@ _CHOSEN = re.compile(
     r"\b(?:so|thus|therefore|hence|but|then|is|are|be|choose|pick|select|answer|say|with|instead|not)\b",
     re.I,
 )
+
+
+def are_letters(choices: Sequence[str]) -> bool:
+    """Whether an answer chooses a letter: its choices are letters, in brackets or not, or none."""
+    return all(re.fullmatch(r"\(?[A-Z]\)?", one) for one in choices)
 
 
 def chosen_letter(text: str) -> str | None:

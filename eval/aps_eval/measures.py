@@ -47,7 +47,7 @@ from .metrics import (
     token_f1,
     word_entropy,
 )
-from .numbers import as_number
+from .numeral import as_number
 from .stated_number import number
 from .subjects import named, whole, words
 

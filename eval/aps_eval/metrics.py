@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 
-from .numbers import as_number, normal_text, numerals
+from .normal_text import normal_text
+from .numbers import numerals
+from .numeral import as_number
 
 __all__ = [
     "distinct_n",

@@ -30,29 +30,17 @@ from fractions import Fraction
 
 from .denials import DENIED
 from .digit_runs import digit_runs, power_of
-from .normal_text import normal_text
 from .number_words import (
     EASTERN_SCALES,
-    NUMBER_WORDS,
     ONES,
     OTHER_SCALES,
     PARTS,
     SCALE_LETTERS,
     SCALES,
 )
-from .numeral import NEAR, SIGN, Numeral, as_number
-from .spoken_numbers import spoken_numerals
+from .numeral import NEAR, SIGN, Numeral
 
-__all__ = [
-    "DENIED",
-    "NEAR",
-    "NUMBER_WORDS",
-    "Numeral",
-    "as_number",
-    "normal_text",
-    "numerals",
-    "spoken_numerals",
-]
+__all__ = ["numerals"]
 
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d{1,9})\s?[)}]|([-+]?\d{1,9}))(?!\.*[\d^])")

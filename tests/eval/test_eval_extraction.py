@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aps_eval.extraction import check_extraction, extract
-from aps_eval.numbers import as_number
+from aps_eval.numeral import as_number
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 
 import pytest
 from aps_eval.extraction import extract
-from aps_eval.numbers import as_number
+from aps_eval.numeral import as_number
 from aps_eval.stated_number import boxed
 
 TABLE = r"""

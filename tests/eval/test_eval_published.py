@@ -10,7 +10,7 @@ import pytest
 from aps_eval.extraction import extract
 from aps_eval.items import Item
 from aps_eval.measures import measure
-from aps_eval.numbers import as_number
+from aps_eval.numeral import as_number
 from aps_eval.sources import DATA_VARIABLE
 from aps_eval.task import Task, load_task
 
