@@ -97,24 +97,19 @@ def measured(
 
     if args.truth and args.simulate:
         raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
+    saved = args.images[0].lower().endswith(".safetensors")
+    if saved:
+        check_saved(args)
     clean = args.images if args.simulate else args.truth
     truth = None
     if clean:
         what = f"an image of {pipe.model.name}"
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
         truth = truth.to(pipe.model.device)
-    if args.images[0].lower().endswith(".safetensors"):
-        for flag in ("simulate", "task", "mask", "task_seed", "sigma", "model_sigma"):
-            if getattr(args, flag) not in (None, False):
-                raise ValueError(
-                    f"--{flag.replace('_', '-')} has no use with {args.images[0]}, which holds "
-                    "its own; leave it out"
-                )
-        if len(args.images) > 1:
-            raise ValueError(f"one saved measurement at a time, got {len(args.images)} files")
-        saved = pipe.bound(read_measurement(args.images[0]))
-        check_truths(args, len(saved.y))
-        return saved, truth
+    if saved:
+        measurement = pipe.bound(read_measurement(args.images[0]))
+        check_truths(args, len(measurement.y))
+        return measurement, truth
     if args.truth:
         check_truths(args, len(args.images))
     task, seed = task_of(args, pipe), args.task_seed or 0
@@ -127,6 +122,18 @@ def measured(
     mend = "resize it, or give a clean image with --simulate"
     found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
     return pipe.observe(torch.cat(found), task, **how), truth
+
+
+def check_saved(args: argparse.Namespace) -> None:
+    """Raise `ValueError` for flags, or further images, beside a saved measurement."""
+    for flag in ("simulate", "task", "mask", "task_seed", "sigma", "model_sigma"):
+        if getattr(args, flag) not in (None, False):
+            raise ValueError(
+                f"--{flag.replace('_', '-')} has no use with {args.images[0]}, which holds its "
+                "own; leave it out"
+            )
+    if len(args.images) > 1:
+        raise ValueError(f"one saved measurement at a time, got {len(args.images)} files")
 
 
 def check_truths(args: argparse.Namespace, count: int) -> None:

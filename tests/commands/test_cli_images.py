@@ -185,6 +185,7 @@ BAD = [
     ("restore", ("small.png", *SR, "--block-length", "2"), "block_length=2 has no use here"),
     ("restore", ("small.png", *SR, "--device", "abacus"), "no device 'abacus' here"),
     ("restore", ("x.safetensors", *SR), "--task has no use with "),
+    ("restore", ("x.safetensors", "--simulate"), "--simulate has no use with "),
     ("restore", ("x.safetensors",), "no measurement at "),
     ("paint", ("--image", "one.png"), "takes both --image and --mask"),
     ("paint", ("--widen", "1"), "--widen is of an edit"),

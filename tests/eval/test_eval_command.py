@@ -44,10 +44,12 @@ def test_flags_make_a_grid(tmp_path):
     assert (item.prompt, item.gold, item.stratum) == ("why ?", ["so"], "x")
 
 
-def test_help_names_every_grid_of_the_library():
+def test_help_and_page_name_every_grid_of_the_library():
     parser = build_parser()._subparsers._group_actions[0].choices["eval"]
     (said,) = (one.help for one in parser._actions if one.dest == "grid")
     assert all(re.search(rf"\b{name}\b", said) for name in grid_names())
+    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    assert all(f"\n| `{name}` |" in page for name in grid_names())
 
 
 def test_a_prompt_and_a_question_field_are_one_too_many():
