@@ -16,7 +16,7 @@ from recipes.mini_text.filters import UNWANTED
 from recipes.mini_text.subjects import Subject
 from recipes.word_knowledge.wordnet import WordNet
 
-__all__ = ["example_answers", "is_sentence"]
+__all__ = ["example_answers", "is_sentence", "written"]
 
 MOST = 6
 """Maximal number of sentences of one subject and kind."""
@@ -78,7 +78,7 @@ def is_sentence(text: str, verbs: frozenset[str], adjectives: frozenset[str]) ->
     return False
 
 
-def _written(text: str) -> str:
+def written(text: str) -> str:
     """With a capital and a full stop."""
     text = text[:1].upper() + text[1:]
     return text if text[-1] in ".!?" else text + "."
@@ -105,12 +105,12 @@ def example_answers(wordnet: WordNet, subjects: list[Subject]) -> list[tuple[str
             if text.lower() in seen or not text or not is_sentence(text, verbs, adjectives):
                 continue
             seen.add(text.lower())
-            found, written = set(words(text)), _written(text)
+            found, whole = set(words(text)), written(text)
             if any(len(word) > 4 and word.split("'")[0] not in common for word in found):
                 continue  # a rare word
             own = [w.lower() for w in synset.words if not inflections(w.lower()).isdisjoint(found)]
-            rows += [("word", word, written) for word in own[:1] if word in known]
-            rows += [("sentence", things[word], written) for word in found if word in things]
+            rows += [("word", word, whole) for word in own[:1] if word in known]
+            rows += [("sentence", things[word], whole) for word in found if word in things]
     kept: Counter[tuple[str, str]] = Counter()
     answers = []
     for kind, subject, text in sorted(rows):

@@ -15,7 +15,7 @@ import json
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,9 +39,11 @@ CANVAS = 48
 EMBEDDED = Path("aps_text/weights/mini_text")
 DATA = Path(__file__).parent / "data"
 LINE_END = " / "
+MOST = 40
+"""Maximal number of answers about one subject."""
 OFTEN = {"poem": 2, "pair": 2, "happy": 2, "sad": 2, "advice": 2, "does": 2}
 """How often a kind's answers are used in an epoch; once for other kinds."""
-FACTS_OFTEN = {"opposite": 3, "synonym": 3, "parts": 3}
+FACTS_OFTEN = {"opposite": 3, "synonym": 3, "parts": 3, "definition": 2, "example": 2}
 """How often a kind's facts are used in an epoch: these were forgotten first beside the answers."""
 
 
@@ -119,9 +121,10 @@ def fitting(
 
 
 def mini_text_data(
-    corpus: Path, wordnet: str | None, seed: int, share: float = 0.6
+    corpus: Path, wordnet: str | None, seed: int, share: float = 0.6, prose: Sequence[Path] = ()
 ) -> MiniTextData:
-    """The mixture, with `share` facts for each of the teacher's answers."""
+    """The mixture, with `share` facts for each answer; `prose` are text files (`prose`)."""
+    from recipes.mini_text.prose import prose_answers
     from recipes.mini_text.sentences import example_answers
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -131,14 +134,16 @@ def mini_text_data(
     held |= {item.lemma for item in facts.items["tune"] if item.stratum == "C"}
     wordnet_files = read_wordnet(find_wordnet(wordnet))
     found = subjects(wordnet_files)
+    answers = read_corpus(corpus) + example_answers(wordnet_files, found)
+    answers += prose_answers(prose, wordnet_files, found)
     rows = [
-        row for row in read_corpus(corpus) + example_answers(wordnet_files, found)
+        row for row in answers
         if split_of(row[1]) == "train" and row[1].split()[-1] not in held
     ]  # fmt: skip
     categories = {s.word: s.category for s in found}
     log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
     return MiniTextData(
-        facts, balanced(rows, 24), categories, share, seed, {"tune": facts.items["tune"]}
+        facts, balanced(rows, MOST), categories, share, seed, {"tune": facts.items["tune"]}
     )
 
 
@@ -150,6 +155,7 @@ def main() -> None:
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument("--from-export", type=Path, default=EMBEDDED, help="start from this export")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--prose", type=Path, nargs="*", default=[], help="files of plain text")
     parser.add_argument("--share", type=float, default=0.6, help="facts for each teacher's answer")
     own = Recipe(
         canvas=CANVAS,
@@ -174,7 +180,7 @@ def main() -> None:
     keep_heap()
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)
-    data = mini_text_data(args.corpus, args.wordnet, recipe.seed, args.share)
+    data = mini_text_data(args.corpus, args.wordnet, recipe.seed, args.share, args.prose)
     resumed = (args.work / "checkpoint.pt").exists()
     source = args.work / "export" if resumed else args.from_export
     model, tokenizer = load_weights(source), AutoTokenizer.from_pretrained(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from recipes.mini_text.prose import prose_answers, sentences_of
 from recipes.mini_text.sentences import example_answers, is_sentence
 from recipes.mini_text.subjects import Subject
 from recipes.word_knowledge.wordnet import Lemma, Synset, WordNet
@@ -71,3 +72,34 @@ def test_a_subject_has_at_most_six_sentences():
     synsets = {("v", 1): Synset(1, "v", 0, ["live"], [], "", examples)}
     lemmas = {(w, "v"): Lemma(w, "v", [1], [9]) for w in ("live", "house", "there")}
     assert len(example_answers(WordNet(synsets, lemmas), [Subject("live", "v")])) == 6
+
+
+def test_prose_is_cut_into_sentences_and_speech_is_left_out(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text("The dog ran. It was wet!\n“Come here,” he said. The dog came.\nNo end\n")
+    assert list(sentences_of([file])) == ["The dog ran.", "It was wet!", "No end"]
+
+
+def test_prose_answers_for_what_it_begins_with_and_for_the_rarest_things_it_names(tmp_path):
+    file = tmp_path / "a.txt"
+    file.write_text(
+        "The hungry dog walked to a small house. The DOG walked to a small house, and.\n"
+        "He lived in a house with Tom. Did he live in a house? He walked on and on.\n"
+    )
+    known = ["live", "walk", "house", "dog", "small", "hungry"]
+    lemmas = {(w, "v"): Lemma(w, "v", [1], [9]) for w in known}
+    subjects = [
+        Subject("walk", "v", "", 0.2),
+        Subject("small", "a", "", 0.1),
+        Subject("dog", "n", "animal", 0.1),
+        Subject("house", "n", "artifact", 0.3),
+    ]
+    text = "The hungry dog walked to a small house."
+    assert prose_answers([file], WordNet({}, lemmas), subjects) == [
+        ("pair", "hungry dog", text),
+        ("pair", "small house", text),
+        ("sentence", "dog", text),
+        ("sentence", "house", text),
+        ("word", "walk", text),
+        ("word", "walk", "He walked on and on."),
+    ]
