@@ -25,6 +25,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.generate import asked
+from recipes.mini_text.more_phrasings import MORE
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of
 from recipes.word_knowledge.text_model import keep_heap, load_weights, train, unused_pieces
@@ -72,10 +73,10 @@ class MiniTextData:
     items: dict[str, list[Question]] = field(default_factory=dict)
 
     def question(self, kind: str, subject: str, rng: random.Random) -> str:
-        """A question to which an answer of this kind fits, in one of its phrasings."""
+        """A question to which an answer of this kind fits, in one of many phrasings."""
         found = next(k for k in KINDS if k.name == kind)
         shown = Subject(subject, found.pos[0], self.categories.get(subject.split()[-1], ""))
-        return asked(found, shown, rng.choice(found.phrasings))
+        return asked(found, shown, rng.choice(found.phrasings + MORE[kind]))
 
     def epoch(self, number: int) -> Iterator[tuple[str, str]]:
         """(question, answer) in random order; the same for the same number."""
