@@ -68,6 +68,13 @@ CALLS = {  # as they are printed, and what differs from CALL
     },
     "32 bit no phi pool 16 top_p 1": {"inner_steps": 0, "pool_size": 16},
     "32 bit pool 16 +bert": {"inner_steps": 1, "pool_size": 16, "reward": ENCODER},
+    "32 bit 8 rollouts, hot +bert": {  # at 50 no two are equal: equal ones would share a forward
+        "inner_steps": 1,
+        "pool_size": 8,
+        "pool_rollout": 4,
+        "temperature": 50.0,
+        "reward": ENCODER,
+    },
 }
 WHOLE = {"batch": 1, "max_new_tokens": 100, "prompt": 60, "lora_layers": None}
 SETTINGS = {"max_new_tokens": 32, "steps": 4, "inner_steps": 2, "lora_layers": 2}
