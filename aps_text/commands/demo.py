@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .loading import add_loading, loading_options
@@ -61,8 +65,29 @@ def demo_command(args: argparse.Namespace) -> int:
             "leave out --port for the first free one, and --host for this machine alone"
         ) from error
     print(f"The page: {page.local_url} (Ctrl-C ends it)", flush=True)
-    page.block_thread()
+    with ending(demo, page):
+        page.block_thread()
+    demo.closing.close()
     return 0
+
+
+@contextmanager
+def ending(demo: Demo, page: Any) -> Iterator[None]:
+    """Context in which SIGINT and SIGTERM stop the runs, and the server without open pages."""
+
+    def end(number: int, frame: Any) -> None:
+        demo.closing.stop()
+        logging.getLogger("uvicorn.error").disabled = True  # it reports each page that is left
+        page.server.force_exit = True
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, end) for one in signals]
+    try:
+        yield
+    finally:
+        for one, old in zip(signals, before, strict=True):
+            signal.signal(one, old)
 
 
 def demo_of(args: argparse.Namespace) -> Demo:

@@ -141,8 +141,8 @@ def _ask_tab(gr: Any, demo: Demo) -> None:
     found = [shown, replay, links, last]
     how = {"show_progress": "hidden", "api_visibility": "private"}
     running = [
-        gr.on([go.click, question.submit], demo.run, form, found, **how),
-        again.click(demo.again, [last], found, **how),
+        gr.on([go.click, question.submit], demo.closing.until_closed(demo.run), form, found, **how),
+        again.click(demo.closing.until_closed(demo.again), [last], found, **how),
     ]
     stop.click(_stopped, None, [links], cancels=running, **how)
     shared.upload(_filler(gr, demo, len(form)), [shared], [*form, shown], **how)
@@ -174,7 +174,8 @@ def _restore_tab(gr: Any, demo: Demo) -> None:
         stop = gr.Button("Stop", variant="stop", min_width=100)
     found = gr.HTML("", elem_id="restored", js_on_load=None)
     how = {"show_progress": "hidden", "api_visibility": "private"}
-    running = go.click(demo.restored, [image, task, sigma, samples, seed], [found], **how)
+    restored = demo.closing.until_closed(demo.restored)
+    running = go.click(restored, [image, task, sigma, samples, seed], [found], **how)
     stop.click(None, None, None, cancels=[running], api_visibility="private")
 
 

@@ -17,6 +17,7 @@ from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text import APSPipeline
 from .answering import answering, as_json, same
 from .asked import Asked, as_asked, read_asked, usable
+from .closing import Closing
 from .drawn import drawn, framed, problem
 from .restoring import MISSING, example, fitted, pictures, restoring
 
@@ -47,6 +48,7 @@ class Demo:
         self.pipe, self.images, self.trust_code = pipe, images, trust_code
         self.settings = settings or {}
         self.rewards = usable()
+        self.closing = Closing()
 
     def asked(self, *typed: Any) -> Asked:
         """The checked values of the form, in its order."""

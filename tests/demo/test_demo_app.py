@@ -7,6 +7,7 @@ import base64
 import json
 import re
 import socket
+import threading
 import time
 from importlib.util import find_spec
 
@@ -21,6 +22,7 @@ from aps_text import APSPipeline
 from aps_text.cli import build_parser, main
 from aps_text.commands.demo import demo_of
 from aps_text.demo.app import launch, page_of
+from aps_text.demo.closing import Closing
 from aps_text.demo.functions import ROWS, Demo
 from aps_text.demo.restoring import example, fitted, restoring
 from aps_text.images.files import write_image
@@ -177,6 +179,32 @@ def test_it_is_local_and_not_shared_unless_told(monkeypatch, tmp_path):
     assert main(["demo", "--model", write_tiny(tmp_path)]) == 0
     assert (seen[0]["server_name"], seen[0]["share"]) == ("127.0.0.1", False)
     assert seen[0]["run_history"] is False
+
+
+def test_a_page_that_closes_ends_its_runs_and_waits_for_the_step_they_are_at():
+    closing, begun, go, ended = Closing(), threading.Event(), threading.Event(), []
+
+    def run(count):
+        for number in range(count):
+            begun.set()
+            go.wait()
+            ended.append(number)
+            yield number
+
+    steps = closing.until_closed(run)
+    seen = []
+    reader = threading.Thread(target=lambda: seen.extend(steps(9)))
+    reader.start()
+    begun.wait()
+    closing.stop()
+    closer = threading.Thread(target=closing.close)
+    closer.start()
+    assert closer.is_alive()
+    go.set()
+    [thread.join() for thread in (reader, closer)]
+    assert seen == ended == [0]
+    assert list(steps(9)) == []
+    assert list(Closing().until_closed(run)(3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("more", [["--share"], ["--host", "0.0.0.0"]])

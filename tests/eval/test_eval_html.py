@@ -164,6 +164,8 @@ def test_hostile_text_stays_text(run, tmp_path):
     assert bad.replace("  ", " ") in text
     assert "1 of" in text
     assert "answers failed" in text
+    ordered = {tag for tag, name, value in page.attributes if (name, value) == ("dir", "auto")}
+    assert ordered == {"h3", "div"}  # of questions and answers, which may be read right to left
 
 
 def test_settings_of_one_method_are_one_line_of_a_chart(run, tmp_path):

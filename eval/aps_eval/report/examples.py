@@ -43,7 +43,8 @@ def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> tuple[st
         golds = " or ".join(map(escape, dict.fromkeys(own[0].gold)))
         gold = f'<p class="soft">expected: {golds}</p>' if golds else ""
         cards = "".join(map(answer, own))
-        parts.append(f"<h3>{escape(own[0].question)}</h3>{gold}<div class='examples'>{cards}</div>")
+        asked = f'<h3 dir="auto">{escape(own[0].question)}</h3>'
+        parts.append(f"{asked}{gold}<div class='examples'>{cards}</div>")
     return "".join(parts), count
 
 
@@ -70,5 +71,5 @@ def answer(row: Row) -> str:
     )
     seconds = row.cost.get("seconds")
     cost = f"; {number(seconds)} s" if seconds is not None else ""
-    body = f'<div class="text">{text}</div><div class="scores">{scores}{cost}</div>'
+    body = f'<div class="text" dir="auto">{text}</div><div class="scores">{scores}{cost}</div>'
     return f'<div class="answer">{head}{body}</div>'

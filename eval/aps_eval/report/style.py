@@ -21,7 +21,8 @@ STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.45;
   font: 15px/1.45 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 24px 20px 60px; }
+main { max-width: 1180px; margin: 0 auto; padding: 24px 20px 60px; overflow-wrap: anywhere; }
+.wide { overflow-wrap: normal; }
 h1 { font-size: 24px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 40px 0 8px; }
 h3 { font-size: 15px; margin: 22px 0 6px; white-space: pre-line; }
 p { margin: 6px 0; max-width: 80ch; } .soft { color: var(--soft); font-size: 13px; }
@@ -63,6 +64,7 @@ figure .legend { font-size: 12px; padding: 0 4px; margin: 4px 0 0; }
 .text { white-space: pre-wrap; } .scores { color: var(--soft); font-size: 12px; margin-top: 6px; }
 .token { border-radius: 3px;
   background: color-mix(in srgb, var(--late) calc(var(--t) * 100%), var(--early)); }
+.token, td, bdi { unicode-bidi: isolate; }
 .scale { display: inline-block; width: 120px; height: 12px; border-radius: 3px; margin: 0 6px;
   vertical-align: -1px; background: linear-gradient(to right, var(--early), var(--late)); }
 details > summary { cursor: pointer; }
