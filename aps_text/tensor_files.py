@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-__all__ = ["FLOATS", "check_tensors", "load_part", "part_config", "read_sizes", "read_tensors"]
+__all__ = ["FLOATS", "check_pointer", "check_tensors", "check_written", "load_part", "part_config"]
+__all__ += ["read_sizes", "read_tensors"]
 
 C = TypeVar("C")
 N = TypeVar("N", bound="nn.Module")
 
 MOST = 4096
 """The largest size of a small image model: pixels, channels or blocks."""
+
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""How a file begins that stands for another one, in a clone without Git LFS."""
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 """Bytes of a number, by safetensors' name of its type."""
@@ -60,6 +64,7 @@ def read_sizes(path: Path, tables: str | None = None) -> dict[str, tuple[str, li
     """
     from safetensors import SafetensorError, safe_open
 
+    check_pointer(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             parts = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118
@@ -72,6 +77,35 @@ def read_sizes(path: Path, tables: str | None = None) -> dict[str, tuple[str, li
         if kind not in FLOATS and (tables is None or not key.startswith(tables)):
             raise ValueError(f"{path}: {key!r} is stored as {kind}; weights are floating point")
     return found
+
+
+def check_pointer(path: Path) -> None:
+    """Raise `ValueError` for a file whose contents Git LFS has not fetched."""
+    with path.open("rb") as file:
+        pointer = file.read(len(POINTER)) == POINTER
+    if pointer:
+        raise ValueError(
+            f"{path} is a pointer of Git LFS, not the file; run git lfs pull in its folder, or "
+            "download the file"
+        )
+
+
+def check_written(net: nn.Module, name: str) -> None:
+    """Raise `ValueError` for a matrix of zeros alone: the rest of a file that was not written whole.
+
+    Args:
+        net: with its weights.
+        name: of the checkpoint, for the message.
+    """
+    for key, value in net.named_parameters():
+        if value.ndim < 2 or not value.is_floating_point() or value.device.type == "meta":
+            continue
+        few = value.flatten()[:: max(1, value.numel() // 1024)]
+        if not bool(few.any()) and not bool(value.any()):
+            raise ValueError(
+                f"{name!r}: all {value.numel()} numbers in {key!r} are 0; its file was not written "
+                "whole: download or export it again"
+            )
 
 
 def check_tensors(

@@ -53,7 +53,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         metavar="NAME=VALUE",
         help="a known attribute; those not given are free",
     )
-    add("--text", metavar="TEXT", help="what it shows, for a model with texts (MMaDA, aMUSEd)")
+    add("--text", metavar="TEXT", help="what it shows, for a model with texts")
     add("--samples", type=int, default=samples, metavar="K", help=f"default: {samples}")
     add("--method", default=None, help=f"aps, plain, or a peer of docs/methods.md; {method}")
     add(
@@ -67,15 +67,15 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         "--model",
         default="mini-garments",
         metavar="FOLDER",
-        help="an image model's folder, as recipes/mini_image exports it, MMaDA or aMUSEd "
-        "(default: the embedded mini-garments)",
+        help="MMaDA, aMUSEd or Lumina-DiMOO by hub id or folder, or a folder that "
+        "recipes/mini_image exports (default: the embedded mini-garments)",
     )
     add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
     add(
         "--size",
         type=int,
         metavar="PIXELS",
-        help="of MMaDA's or aMUSEd's images (default: the model's own)",
+        help="of the images of a model with texts (default: the model's own)",
     )
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
     add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
@@ -142,7 +142,8 @@ def condition_in(args: argparse.Namespace) -> Condition:
     if args.text is not None:
         if args.klass is not None or args.attribute:
             raise ValueError(
-                "--text is for MMaDA and aMUSEd, --class and --attribute are not; give one kind"
+                "--text is for MMaDA, aMUSEd and Lumina-DiMOO, --class and --attribute are not; give "
+                "one kind"
             )
         return str(args.text)
     pairs = [] if args.klass is None else [f"class={args.klass}"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..core.codebook import LFQCodebook
-from ..tensor_files import check_tensors, read_tensors
+from ..tensor_files import check_tensors, check_written, read_tensors
 from .magvit_layers import GROUPS, CoderSizes, Magvit
 
 __all__ = ["FILES", "read_magvit", "sizes_of", "weight_file"]
@@ -46,6 +46,7 @@ def read_magvit(folder: str | Path, device: torch.device | str, dtype: torch.dty
     _check_codes(codes, net.bits, name)
     placed = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
     net.load_state_dict(placed, assign=True)
+    check_written(net, folder.name)
     return net.eval().requires_grad_(False)
 
 
@@ -120,8 +121,11 @@ def weight_file(folder: Path) -> Path:
     for name in FILES:
         if (folder / name).is_file():
             return folder / name
-    pickled = sorted(f.name for f in folder.iterdir() if f.suffix in (".bin", ".pt", ".pth"))
+    files = sorted(f.name for f in folder.iterdir())
+    other = [name for name in files if name.endswith(".safetensors")]
+    pickled = [name for name in files if name.endswith((".bin", ".pt", ".pth", ".ckpt"))]
     found = f"only pickled weights ({pickled[0]})" if pickled else "no weights"
+    found = f"weights under another name ({other[0]})" if other else found
     raise ValueError(
         f"{str(folder)!r} has {found}; only safetensors are read, as {FILES[0]} or {FILES[1]}. "
         "Take the published file of that name, or convert the weights with "

@@ -82,6 +82,14 @@ class AmusedPrior:
                 f"the tokenizer of {self.name} has {len(tokenizer)} tokens and its text encoder "
                 f"{own.vocab_size}; they do not belong together"
             )
+        # CLIP's projected state is that at the last id of all, or at the one that is named.
+        end = own.vocab_size - 1 if own.eos_token_id == 2 else own.eos_token_id
+        if tokenizer.eos_token_id != end:
+            raise ValueError(
+                f"the tokenizer of {self.name} ends a text with token {tokenizer.eos_token_id}, "
+                f"and its text encoder looks for {end}; they do not belong together, take the "
+                "published files"
+            )
         for what, ours, theirs in (
             ("encoder_hidden_size", config.encoder_hidden_size, own.hidden_size),
             ("cond_embed_dim", config.cond_embed_dim, own.projection_dim),

@@ -42,9 +42,13 @@ def load_amused(
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json")
+    _check_class(scheduler.get("_class_name"), "AmusedScheduler", f"{name}/scheduler")
     mask, schedule = scheduler.get("mask_token_id"), scheduler.get("masking_schedule", "cosine")
     if not isinstance(mask, int) or isinstance(mask, bool):
-        raise ValueError(f"the scheduler of {name!r} has mask_token_id={mask!r}; it is a token id")
+        raise ValueError(
+            f"the scheduler of {name!r} has mask_token_id={mask!r}; it is a token id, 8255 as "
+            "published"
+        )
     if schedule != "cosine":
         raise ValueError(
             f"the scheduler of {name!r} has masking_schedule={schedule!r}; published is cosine"
@@ -52,6 +56,7 @@ def load_amused(
     net = read_part(folder, "transformer", "UVit2DModel", device=device, dtype=dtype)
     part = folder / "text_encoder"
     config = read_json(part / "config.json")
+    _check_class(config.get("model_type"), "clip_text_model", f"{name}/text_encoder")
     encoder = Checkpoint(
         folder=part, name=f"{name}/text_encoder", config=config, device=device, dtype=dtype
     )
@@ -67,12 +72,25 @@ def load_amused(
     )
 
 
+def _check_class(stated: Any, kind: str, name: str) -> None:
+    if stated != kind:
+        raise ValueError(
+            f"{name} describes {stated!r}, and {kind!r} is read; take the published files"
+        )
+
+
 def _tokenizer(folder: Path, name: str) -> Any:
     from transformers import CLIPTokenizer
 
     for file in ("vocab.json", "merges.txt"):
         if not (folder / file).is_file():
             raise ValueError(f"the tokenizer of {name!r} has no {file}; copy the published files")
+    lines = (folder / "merges.txt").read_bytes().splitlines()
+    if not [line for line in lines if line.strip() and not line.startswith(b"#version")]:
+        raise ValueError(
+            f"merges.txt of the tokenizer of {name!r} has no merges, and every text would be read "
+            "letter by letter; copy the published file"
+        )
     try:
         with quiet():
             return CLIPTokenizer.from_pretrained(folder, local_files_only=True)

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..tensor_files import check_written
 from .checkpoint_files import (
     Header,
     check_headers,
@@ -149,7 +150,13 @@ class Checkpoint:
         )
 
     @outside_modes
-    def model(self, kind: Any, config: Any, key_mapping: Mapping[str, str] | None = None) -> Any:
+    def model(
+        self,
+        kind: Any,
+        config: Any,
+        key_mapping: Mapping[str, str] | None = None,
+        exact: bool = False,
+    ) -> Any:
         """The weights in the stock class `kind`, in eval mode and frozen.
 
         The headers of the files are compared with the configuration first, so that a checkpoint
@@ -159,16 +166,18 @@ class Checkpoint:
             kind: a class of transformers.
             config: its configuration.
             key_mapping: regular expressions of names in the files, and their names in `kind`.
+            exact: whether weights that `kind` does not have are refused.
 
         Raises:
             ValueError: no safetensors, files that are damaged or of another layout, weights that
-                are NaN or infinite.
+                are NaN or infinite, matrices of zeros alone.
         """
         stored = stored_dtype(self.config, self.name)
         headers = read_headers(self.folder, self.name)
         self._check_layers(config, headers)
         if "quantization_config" not in self.config:
-            check_headers(headers, self._expected(kind, config), renamer(key_mapping), self.name)
+            expected, rename = self._expected(kind, config), renamer(key_mapping)
+            check_headers(headers, expected, rename, self.name, exact)
         options = {"key_mapping": dict(key_mapping)} if key_mapping else {}
         placed = {"device_map", "quantization_config"} & self.options.keys()
         if not placed:
@@ -203,6 +212,7 @@ class Checkpoint:
         if self.device is not None and not placed:
             model = model.to(self.device)
         check_finite(model, self.name)
+        check_written(model, self.name)
         if self.adapter is not None:
             model = with_adapter(
                 model, self.adapter, renamer(key_mapping), merge="quantization_config" not in placed
@@ -275,7 +285,8 @@ def check_finite(model: nn.Module, name: str) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     return f"{type(error).__name__}: {text[:160]}" if text else type(error).__name__
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from ..tensor_files import FLOATS
+from ..tensor_files import FLOATS, check_pointer
 
 __all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "machine_memory"]
 __all__ += ["read_header", "read_headers", "read_json", "stored_dtype"]
@@ -41,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
             object.
     """
     if not path.is_file():
-        raise ValueError(f"{path} is not there")
+        raise ValueError(f"{path} is not there; {AGAIN}")
     if path.stat().st_size > LARGEST_JSON:
         raise ValueError(
             f"{path} has {path.stat().st_size} bytes, too large for a configuration; {AGAIN}"
@@ -177,6 +177,7 @@ def read_header(path: Path) -> dict[str, Header]:
     Raises:
         ValueError: it is truncated, or not a safetensors file.
     """
+    check_pointer(path)
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(8)
@@ -222,6 +223,7 @@ def check_headers(
     expected: Mapping[str, torch.Size],
     rename: Callable[[str], str],
     name: str,
+    exact: bool = False,
 ) -> None:
     """Compare a file's tensors with those of the network that config.json describes.
 
@@ -230,11 +232,20 @@ def check_headers(
         expected: shapes of the network's tensors by name.
         rename: maps a name in the files to the network's.
         name: of the checkpoint, for errors.
+        exact: whether the files hold nothing else; tables of rotary positions are computed.
 
     Raises:
-        ValueError: a weight that is not floating point, or of another shape.
+        ValueError: a weight that is not floating point, of another shape, or unknown.
     """
     known = {rename(stored): stored for stored in headers}
+    unknown = sorted(known[ours] for ours in known.keys() - expected.keys())
+    unknown = [key for key in unknown if exact and not key.endswith("inv_freq")]
+    if unknown:
+        raise ValueError(
+            f"{headers[unknown[0]].file} of {name!r} holds {len(unknown)} weights that its layout "
+            f"does not have, e.g. {unknown[0]!r}: without them it would be another model. Take the "
+            "published files"
+        )
     for ours, shape in expected.items():
         header = headers.get(known.get(ours, ours))
         if header is None:

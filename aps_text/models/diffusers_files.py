@@ -12,13 +12,14 @@ file: of the right names, shapes and kinds, all of them finite. The library is t
 from __future__ import annotations
 
 import logging
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ..tensor_files import check_tensors, read_tensors
+from ..tensor_files import check_tensors, check_written, read_tensors
 from .checkpoint import check_finite, frozen
 from .checkpoint_files import check_sizes, read_json
 from .modes import outside_modes
@@ -75,7 +76,7 @@ def read_part(
         folder: with model_index.json.
         part: its folder in it.
         kind: the name of diffusers' class, which config.json must name too.
-        device, dtype: of the weights; None is the dtype that is stored.
+        device, dtype: of the weights; None is the widest dtype that is stored.
 
     Raises:
         ImportError: see `import_diffusers`.
@@ -88,7 +89,8 @@ def read_part(
             f"{name}/config.json describes a {config.get('_class_name')!r}, and a {kind} is read; "
             "take the published files"
         )
-    check_sizes(config, [key for key in SIZES if key in config], name)
+    check_sizes(config, SIZES, name)
+    _check_stated(config, kind, name)
     made = getattr(import_diffusers(), kind)
     try:
         with torch.device("meta"), _quiet():
@@ -101,16 +103,42 @@ def read_part(
         ) from error
     stored = read_tensors(_weight_file(folder / part, name))
     check_tensors(stored, net.state_dict(), name, kind, "the sizes of config.json")
-    wanted = {key: value.to(device=device, dtype=dtype) for key, value in stored.items()}
+    one = dtype or reduce(torch.promote_types, {value.dtype for value in stored.values()})
+    wanted = {key: value.to(device=device, dtype=one) for key, value in stored.items()}
     net.load_state_dict(wanted, assign=True)
     check_finite(net, name)
+    check_written(net, name)
     return frozen(net)
 
 
 SIZES = (
     *("hidden_size", "vocab_size", "codebook_size", "num_hidden_layers", "num_attention_heads"),
     *("sample_size", "num_vq_embeddings", "latent_channels", "layers_per_block"),
+    *("block_num_heads", "micro_cond_encode_dim", "norm_num_groups"),
 )
+
+
+STATED = {
+    "UVit2DModel": (
+        *("sample_size", "codebook_size", "vocab_size", "num_attention_heads", "block_num_heads"),
+        *("layer_norm_eps", "micro_cond_encode_dim", "downsample", "upsample"),
+    ),
+    "VQModel": ("block_out_channels", "num_vq_embeddings", "norm_num_groups", "act_fn"),
+}
+"""Fields that no shape of a tensor tells. Without one diffusers takes a number of its own, which is
+that of no published model."""
+
+
+def _check_stated(config: dict[str, Any], kind: str, name: str) -> None:
+    lacking = [key for key in STATED.get(kind, ()) if config.get(key) is None]
+    if lacking:
+        raise ValueError(f"{name}/config.json lacks {lacking[0]!r}; take the published file")
+    eps = config.get("layer_norm_eps", 1e-6)
+    if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 < eps < 1:
+        raise ValueError(
+            f"{name}/config.json has layer_norm_eps={eps!r}, and it is a number between 0 and 1; "
+            "compare it with the published file"
+        )
 
 
 def _weight_file(folder: Path, name: str) -> Path:

@@ -56,6 +56,10 @@ def image_folder(name: str | Path, folder: Path | None = None) -> ImageFolder | 
     if part == "MAGVITv2":
         use = f"MMaDA takes it: RestorationPipeline.from_pretrained(model, tokenizer={given!r})"
         return ImageFolder("the image tokenizer MAGVIT-v2", use, tokenizer=True)
+    known = lenient_json(folder / "transformer" / "config.json").get("_class_name")
+    if known == "UVit2DModel" or lenient_json(folder / "vqvae" / "config.json"):
+        what = f"an image model in diffusers' layout without its {INDEX}"
+        return ImageFolder(what, "copy the published file next to its parts")
     if isinstance(part, str) and (folder.parent / INDEX).is_file():
         what = f"a part of an image model in diffusers' layout ({part})"
         return ImageFolder(what, _loaded_by(str(Path(given).parent)))

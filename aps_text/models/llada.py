@@ -82,7 +82,7 @@ def load_llada(checkpoint: Checkpoint) -> TextModel:
 
     config = llada_config(checkpoint)
     tokenizer = checkpoint.tokenizer()
-    model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
+    model = checkpoint.model(LlamaForCausalLM, config, RENAMED, exact=True)
     return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
 
 

@@ -75,7 +75,7 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
             f"{checkpoint.name!r} has {config.vocab_size} tokens, and the image tokens are {FIRST} "
             f".. {FIRST + CODES - 1}; config.json and weights are not those of Lumina-DiMOO"
         )
-    model = given.model(LlamaForCausalLM, config, key_mapping=RENAMED)
+    model = given.model(LlamaForCausalLM, config, RENAMED, exact=True)
     return wrap_causal(model, given.tokenizer(), given.name, checkpoint=given)
 
 

@@ -122,7 +122,7 @@ def load_mmada(checkpoint: Checkpoint) -> TextModel:
             f"(behind the {first} tokens of its tokenizer, codebook_size={size}), and the model "
             f"has {config.vocab_size}; config.json, tokenizer and weights do not belong together"
         )
-    model = checkpoint.model(LlamaForCausalLM, config, key_mapping=RENAMED)
+    model = checkpoint.model(LlamaForCausalLM, config, RENAMED, exact=True)
     return wrap_causal(model, tokenizer, checkpoint.name, checkpoint=checkpoint)
 
 

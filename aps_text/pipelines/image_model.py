@@ -171,10 +171,11 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
     """
     known = embedded_image_models()
     folder = EMBEDDED / str(name).removeprefix("mini-") if name in known else Path(name)
-    if (folder / "config.json").is_file() and not (folder / "prior.json").is_file():
+    if not (folder / "prior.json").is_file():
         image = image_folder(folder)
         if image is not None:
             raise ValueError(f"{str(name)!r} is {image.what}, and no whole model; {image.use}")
+    if (folder / "config.json").is_file() and not (folder / "prior.json").is_file():
         raise ValueError(
             f"{str(name)!r} is a checkpoint without an image tokenizer; name its own with "
             "tokenizer=, e.g. a download of showlab/magvitv2 for MMaDA"

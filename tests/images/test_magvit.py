@@ -235,6 +235,7 @@ BROKEN = [
     ({"decoder__conv_in__bias": torch.zeros(64, dtype=torch.int8)}, "stored as I8"),
     ({"quantize__embedding": magvit_tensors()["quantize.embedding"].flip(-1)}, "bit first"),
     ({"quantize__power_vals": 2 ** torch.arange(13)}, "most significant bit first"),
+    ({"encoder__quant_conv__weight": torch.zeros(13, 13, 1, 1)}, "all 169 numbers in .* are 0; its"),
     ({"quantize__codes": torch.zeros(1)}, "unknown tensor 'quantize.codes'"),
 ]
 
@@ -266,7 +267,9 @@ def test_files_that_are_not_read(tmp_path, folder):
     (tmp_path / "pytorch_model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut off .*download it again"):
         load_magvit(tmp_path, 64)
-    (tmp_path / "pytorch_model.safetensors").unlink()
+    (tmp_path / "pytorch_model.safetensors").rename(tmp_path / "magvit.safetensors")
+    with pytest.raises(ValueError, match=r"weights under another name \(magvit.safetensors\)"):
+        load_magvit(tmp_path, 64)
     (tmp_path / "model.safetensors").write_bytes(whole)
     assert load_magvit(tmp_path, 64).tokens == 16
 

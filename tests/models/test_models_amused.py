@@ -271,12 +271,42 @@ def cut(name):
     return change
 
 
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
+
+
+def written(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def turned(folder):
+    """The vocabulary of another model: the ends of a text come first."""
+    path = folder / "tokenizer/vocab.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps({word: (k + 2) % len(found) for word, k in found.items()}))
+
+
 BROKEN = [
     (edited("scheduler/scheduler_config.json", mask_token_id=8000), r"mask_token_id=8000 .* 8192 "),
     (edited("scheduler/scheduler_config.json", mask_token_id=9000), r"mask_token_id=9000 "),
     (edited("scheduler/scheduler_config.json", mask_token_id=None), "mask_token_id=None; it is a"),
     (edited("scheduler/scheduler_config.json", masking_schedule="linear"), "='linear'; published"),
     (edited("transformer/config.json", _class_name="Transformer2DModel"), "a UVit2DModel is read"),
+    (edited("scheduler/scheduler_config.json", _class_name="DDIMScheduler"), "'AmusedScheduler' is"),
+    *(
+        (edited("transformer/config.json", **{key: None}), f"transformer/config.json lacks '{key}'")
+        for key in ("sample_size", "num_attention_heads", "downsample")
+    ),
+    (edited("transformer/config.json", layer_norm_eps="x"), "layer_norm_eps='x', and it is a numb"),
+    (edited("transformer/config.json", downsample=True), r"lacks 2 .*down_block.downsample.conv"),
+    (edited("text_encoder/config.json", model_type="t5"), "describes 't5', and 'clip_text_model'"),
+    (edited("text_encoder/config.json", num_attention_heads=5), "is not a multiple of the number"),
+    (written("tokenizer/merges.txt", "#version: 0.2\n"), "has no merges, and every text would be"),
+    (written(f"transformer/{WEIGHTS}", POINTER), "is a pointer of Git LFS, not the file; run git"),
+    (turned, "ends a text with token 1, and its text encoder looks for 49407"),
+    (
+        weights("transformer", mlm_layer__conv1__weight=torch.zeros(32, 32, 1, 1)),
+        "all 1024 numbers in 'mlm_layer.conv1.weight' are 0; its file was not written whole",
+    ),
     (edited("transformer/config.json", hidden_size="32"), "hidden_size='32', which is no size"),
     (edited("transformer/config.json", block_num_heads=0), "describes no UVit2DModel"),
     (edited("transformer/config.json", num_hidden_layers=4), "lacks .* 'transformer_layers.3."),
@@ -333,6 +363,16 @@ def test_half_precision(small):
     one, two = (logits_of(p.denoiser(["dog"]), z) for p in (whole, half))
     assert two.dtype == torch.float32
     assert 0 < (one - two).square().mean().sqrt() < 0.1 * one.std()
+
+
+def test_a_part_in_several_dtypes_takes_the_widest(small, tmp_path):
+    mixed = shutil.copytree(small, tmp_path / "m")
+    path = mixed / "transformer" / WEIGHTS
+    tensors = load_file(path)
+    half = {key: value.half() if "ff" in key else value for key, value in tensors.items()}
+    save_file(half, path, {"format": "pt"})
+    read = load_amused(mixed, "m").net
+    assert {value.dtype for value in read.parameters()} == {torch.float32}
 
 
 def test_lora_in_half_precision_takes_any_gradient(small):

@@ -323,6 +323,26 @@ def test_files_that_are_not_read(folder, tmp_path):
     assert "auto_map" in json.loads((folder / "config.json").read_text())
 
 
+def test_weights_of_another_layout_are_refused(text, tmp_path):
+    """A bias that is ignored, and the rest of a shard that was not written, make another model."""
+    bias = {"model.transformer.blocks.0.q_proj.bias": torch.ones(32)}
+    rotary = {"model.transformer.rotary_emb.inv_freq": torch.ones(4)}
+    stored = dict(as_stored(text))
+    last = "model.transformer.blocks.1.ff_out.weight"
+    unwritten = {last: torch.zeros_like(stored[last])}
+    for new, message in (
+        (bias, r"holds 1 weights that its layout does not have, e.g. '.*q_proj.bias'"),
+        (unwritten, r"numbers in 'model.layers.1.mlp.down_proj.weight' are 0; its file was not"),
+        (rotary, None),
+    ):
+        write_mmada(tmp_path, tensors={**stored, **new})
+        if message is None:
+            assert load(tmp_path).parts.mask_id == MASK
+            continue
+        with pytest.raises(ValueError, match=message):
+            load(tmp_path)
+
+
 def test_a_window_that_does_not_fit_is_refused(prior):
     parts = prior.text.parts
     for first, size in ((SIZE - 10, 11), (-1, 5), (5, 0)):
