@@ -91,7 +91,7 @@ def check_pointer(path: Path) -> None:
 
 
 def check_written(net: nn.Module, name: str) -> None:
-    """Raise `ValueError` for a matrix of zeros alone: the rest of a file that was not written whole.
+    """Raise `ValueError` for a matrix of zeros alone, as in a file that was not written whole.
 
     Args:
         net: with its weights.

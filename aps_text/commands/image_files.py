@@ -142,8 +142,8 @@ def condition_in(args: argparse.Namespace) -> Condition:
     if args.text is not None:
         if args.klass is not None or args.attribute:
             raise ValueError(
-                "--text is for MMaDA, aMUSEd and Lumina-DiMOO, --class and --attribute are not; give "
-                "one kind"
+                "--text is for models with texts (MMaDA, aMUSEd, Lumina-DiMOO), --class and "
+                "--attribute are not; give one kind"
             )
         return str(args.text)
     pairs = [] if args.klass is None else [f"class={args.klass}"]

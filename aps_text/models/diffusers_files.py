@@ -114,7 +114,6 @@ def read_part(
 SIZES = (
     *("hidden_size", "vocab_size", "codebook_size", "num_hidden_layers", "num_attention_heads"),
     *("sample_size", "num_vq_embeddings", "latent_channels", "layers_per_block"),
-    *("block_num_heads", "micro_cond_encode_dim", "norm_num_groups"),
 )
 
 

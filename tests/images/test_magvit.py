@@ -235,7 +235,10 @@ BROKEN = [
     ({"decoder__conv_in__bias": torch.zeros(64, dtype=torch.int8)}, "stored as I8"),
     ({"quantize__embedding": magvit_tensors()["quantize.embedding"].flip(-1)}, "bit first"),
     ({"quantize__power_vals": 2 ** torch.arange(13)}, "most significant bit first"),
-    ({"encoder__quant_conv__weight": torch.zeros(13, 13, 1, 1)}, "all 169 numbers in .* are 0; its"),
+    (
+        {"encoder__quant_conv__weight": torch.zeros(13, 13, 1, 1)},
+        "all 169 numbers in .* are 0; its",
+    ),
     ({"quantize__codes": torch.zeros(1)}, "unknown tensor 'quantize.codes'"),
 ]
 

@@ -291,7 +291,10 @@ BROKEN = [
     (edited("scheduler/scheduler_config.json", mask_token_id=None), "mask_token_id=None; it is a"),
     (edited("scheduler/scheduler_config.json", masking_schedule="linear"), "='linear'; published"),
     (edited("transformer/config.json", _class_name="Transformer2DModel"), "a UVit2DModel is read"),
-    (edited("scheduler/scheduler_config.json", _class_name="DDIMScheduler"), "'AmusedScheduler' is"),
+    (
+        edited("scheduler/scheduler_config.json", _class_name="DDIMScheduler"),
+        "'AmusedScheduler' is",
+    ),
     *(
         (edited("transformer/config.json", **{key: None}), f"transformer/config.json lacks '{key}'")
         for key in ("sample_size", "num_attention_heads", "downsample")

@@ -168,7 +168,9 @@ def test_what_is_refused(folder, tmp_path):
     ):
         load(other)
     (other / "model_index.json").unlink()
-    with pytest.raises(ValueError, match="without its model_index.json, and no whole model; copy"):
+    with pytest.raises(
+        ValueError, match=r"without its model_index\.json, and no whole model; copy"
+    ):
         load(other)
     (other / "model_index.json").write_text(json.dumps({"_class_name": 3}))
     with pytest.raises(ValueError, match="has _class_name=3; it is the name of a pipeline's"):
