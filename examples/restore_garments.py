@@ -37,6 +37,25 @@ def first_of_each_class(folder: Path) -> torch.Tensor:
     return F.pad(pixels, (2, 2, 2, 2), value=-1.0)
 
 
+def restored_sheet(
+    pipe: RestorationPipeline, truth: torch.Tensor, tasks: list[str], sigma: float, seed: int
+) -> list[torch.Tensor]:
+    """The rows of the sheet, `(n, C, H, W)` each; PSNRs are printed."""
+    rows, count = [truth], len(truth)
+    for task in tasks:
+        measured = pipe.measure(truth, task, sigma=sigma, seed=seed)
+        without = measured.first_image(pipe.size)
+        restored = pipe(measured, seeds=list(range(count)))
+        images = restored.images[:, 0]
+        rows += [measured.y, without, images]
+        print(
+            f"{task:<18} without a model {psnr(without, truth).mean():.2f} dB, "
+            f"APS {psnr(images, truth).mean():.2f} dB, "
+            f"chi2 {restored.chi2.mean():.2f}, {restored.cost.seconds / count:.2f} s an image"
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -49,18 +68,7 @@ def main() -> None:
 
     pipe = RestorationPipeline.from_pretrained(args.model)
     truth = first_of_each_class(args.data)
-    rows = [truth]
-    for task in args.task:
-        measured = pipe.measure(truth, task, sigma=args.sigma, seed=args.seed)
-        without = measured.first_image(pipe.size)
-        restored = pipe(measured, seeds=list(range(10)))
-        images = restored.images[:, 0]
-        rows += [measured.y, without, images]
-        print(
-            f"{task:<18} without a model {psnr(without, truth).mean():.2f} dB, "
-            f"APS {psnr(images, truth).mean():.2f} dB, "
-            f"chi2 {restored.chi2.mean():.2f}, {restored.cost.seconds / 10:.2f} s an image"
-        )
+    rows = restored_sheet(pipe, truth, args.task, args.sigma, args.seed)
     write_image(contact_sheet([list(row) for row in rows], zoom=2), args.out)
 
 

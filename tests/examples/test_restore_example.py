@@ -1,4 +1,4 @@
-"""`examples/restore_garments.py` on a tiny model and a few images in Fashion-MNIST's files."""
+"""The examples of restoration, on a few images."""
 
 import gzip
 import importlib.util
@@ -6,17 +6,23 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from paths import ROOT
 
 from aps_text.images.files import read_image
+from recipes.mini_image.images import Images
+
+
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"examples/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def example():
-    spec = importlib.util.spec_from_file_location("garments", ROOT / "examples/restore_garments.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("restore_garments")
 
 
 @pytest.fixture
@@ -49,3 +55,15 @@ def test_the_sheet_and_the_figures(example, data, tmp_path, monkeypatch, capsys)
     said = capsys.readouterr().out
     assert [line.split()[0] for line in said.splitlines()] == ["sr4", "random-inpainting"]
     assert read_image(tmp_path / "s.png").shape == (1, 3, 7 * 66 + 2, 10 * 66 + 2)
+
+
+def test_the_first_portraits_of_each_design_are_taken(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    example = loaded("restore_portraits")
+    pixels = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 64, 64)
+    values = torch.stack([torch.zeros(12, dtype=torch.long), torch.arange(12) % 3], 1)
+    held = Images(pixels, values, {"hair": ["bun"], "style": ["a", "b", "c"]})
+    monkeypatch.setattr(example, "portraits", lambda folder, split: {"test": held}[split])
+    images = example.first_of_each_design(tmp_path, 2)
+    found = ((images[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+    assert found == [0, 3, 1, 4, 2, 5]
