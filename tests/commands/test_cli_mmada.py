@@ -41,7 +41,7 @@ def test_a_text_is_the_condition(parts, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["--text", "a", "--class", "bag"], "--text is for MMaDA"),
+        (["--text", "a", "--class", "bag"], "--text is for models with texts (MMaDA, "),
         (["--class", "bag"], "takes a text that describes the image, not attributes"),
         (["--text", "a", "--size", "250"], "the nearest are 240 and 256"),
     ],

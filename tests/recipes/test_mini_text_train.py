@@ -8,6 +8,7 @@ import random
 import pytest
 
 from aps_text.models.registry import load
+from recipes.mini_text.more_phrasings import MORE
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.train import OFTEN, MiniTextData, answer_line, balanced, fitting, mark_lines
 from recipes.word_knowledge.articles import Articles
@@ -53,9 +54,16 @@ def test_facts_are_drawn_as_often_as_their_kind_says(data):
 
 def test_questions_are_phrasings_of_their_kind_with_articles(data):
     rng = random.Random(0)
-    asked = {data.question("pair", "old oven", rng) for _ in range(60)}
+    asked = {data.question("pair", "old oven", rng) for _ in range(200)}
     pair = next(kind for kind in KINDS if kind.name == "pair")
-    assert asked == {phrasing.format(a="an old oven") for phrasing in pair.phrasings}
+    every = (*pair.phrasings, *MORE["pair"])
+    assert asked == {phrasing.format(a="an old oven") for phrasing in every}
+
+
+def test_no_further_phrasing_is_one_that_measures():
+    assert MORE.keys() == {kind.name for kind in KINDS}
+    for kind in KINDS:
+        assert not set(MORE[kind.name]) & set(kind.phrasings)
 
 
 def test_no_subject_has_more_than_its_share():
