@@ -46,7 +46,7 @@ def main() -> None:
     pipe = RestorationPipeline.from_pretrained(args.model)
     truth = first_of_each_design(args.data)
     rows = restored_sheet(pipe, truth, args.task, args.sigma, args.seed)
-    write_image(contact_sheet([list(row) for row in rows]), args.out)
+    write_image(contact_sheet([list(row) for row in rows], zoom=1), args.out)
 
 
 if __name__ == "__main__":
