@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -56,20 +57,26 @@ def restored_sheet(
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def draw_sheet(
+    about: str, first: Callable[[Path], torch.Tensor], model: str, out: str, zoom: int
+) -> None:
+    """Read the flags, and draw the sheet of the images that `first` reads from `--data`."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="mini-garments")
+    parser.add_argument("--model", default=model)
     parser.add_argument("--task", nargs="+", default=["sr4"])
     parser.add_argument("--sigma", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("garments.png"))
+    parser.add_argument("--out", type=Path, default=Path(out))
     args = parser.parse_args()
 
     pipe = RestorationPipeline.from_pretrained(args.model)
-    truth = first_of_each_class(args.data)
-    rows = restored_sheet(pipe, truth, args.task, args.sigma, args.seed)
-    write_image(contact_sheet([list(row) for row in rows], zoom=2), args.out)
+    rows = restored_sheet(pipe, first(args.data), args.task, args.sigma, args.seed)
+    write_image(contact_sheet([list(row) for row in rows], zoom=zoom), args.out)
+
+
+def main() -> None:
+    draw_sheet(__doc__, first_of_each_class, "mini-garments", "garments.png", zoom=2)
 
 
 if __name__ == "__main__":

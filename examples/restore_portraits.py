@@ -10,7 +10,6 @@ them. Rows of the sheet as in `restore_garments.py`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,10 +17,8 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from restore_garments import restored_sheet  # noqa: E402
+from restore_garments import draw_sheet  # noqa: E402
 
-from aps_text import RestorationPipeline  # noqa: E402
-from aps_text.images.files import contact_sheet, write_image  # noqa: E402
 from recipes.mini_image.portraits import portraits  # noqa: E402
 
 
@@ -34,19 +31,7 @@ def first_of_each_design(folder: Path, count: int = 3) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="mini-portraits")
-    parser.add_argument("--task", nargs="+", default=["sr4"])
-    parser.add_argument("--sigma", type=float, default=0.05)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("portraits.png"))
-    args = parser.parse_args()
-
-    pipe = RestorationPipeline.from_pretrained(args.model)
-    truth = first_of_each_design(args.data)
-    rows = restored_sheet(pipe, truth, args.task, args.sigma, args.seed)
-    write_image(contact_sheet([list(row) for row in rows], zoom=1), args.out)
+    draw_sheet(__doc__, first_of_each_design, "mini-portraits", "portraits.png", zoom=1)
 
 
 if __name__ == "__main__":
