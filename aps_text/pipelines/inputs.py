@@ -10,12 +10,18 @@ import operator
 import sys
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from itertools import islice
 from numbers import Real
 from typing import Any
 
 from ..core.limits import SEEDS, check_number
-from ..text.containers import in_order, is_table, kind_of, table_columns
+from ..text.containers import (
+    in_order,
+    is_table,
+    kind_of,
+    read_first,
+    refuse_lazy,
+    table_columns,
+)
 from ..text.prompts import checked_text
 
 __all__ = ["Columns", "as_columns", "as_count", "as_seeds", "as_starts"]
@@ -52,16 +58,20 @@ def as_columns(columns: Any, prompts: int) -> Columns:
     Args:
         columns: a mapping of names to containers, a table (DataFrame, `Dataset`, Arrow, a NumPy
             record array), or rows: one mapping, named tuple, record or pandas Series per prompt
-            (`df.iterrows()`, `df.itertuples()`), all with the same keys; None is no columns.
+            (`df.iterrows()`, `df.itertuples()`, an `IterableDataset`), all with the same keys;
+            None is no columns.
         prompts: the number of prompts.
 
     Raises:
         TypeError: anything else, or a name that is not text.
-        ValueError: the number of values differs from that of prompts.
+        ValueError: the number of values differs from that of prompts, or reading them raises.
     """
     if columns is None:
         return {}
-    if isinstance(columns, Mapping) or is_table(columns):
+    refuse_lazy("columns", columns)
+    # A streamed table may know its columns' names or not; read row by row it is read once.
+    streamed = not hasattr(columns, "__len__")
+    if isinstance(columns, Mapping) or (is_table(columns) and not streamed):
         names = list(columns) if isinstance(columns, Mapping) else table_columns(columns)
         values = {name: columns[name] for name in names}
     else:
@@ -151,7 +161,7 @@ def _by_name(rows: Any, prompts: int) -> Columns:
     )
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
         raise TypeError(wanted + kind_of(rows))
-    taken = list(islice(rows, prompts + 1))
+    taken = read_first("columns", rows, prompts)
     names: list[Any] = []
     found = []
     for at, value in enumerate(taken):
@@ -163,7 +173,8 @@ def _by_name(rows: Any, prompts: int) -> Columns:
         if set(row) != set(names):
             raise ValueError(f"row {at} of columns has the keys {list(row)}, and row 0 {names}")
     if len(taken) != prompts:
-        raise ValueError(f"columns has {len(taken)} rows for {prompts} prompts")
+        least = "at least " if len(taken) > prompts else ""
+        raise ValueError(f"columns has {least}{len(taken)} rows for {prompts} prompts")
     return {name: [row[name] for row in found] for name in names}
 
 
@@ -176,7 +187,7 @@ def _as_mapping(row: Any) -> Mapping[Any, Any] | None:
     if isinstance(row, tuple) and hasattr(row, "_asdict"):
         named: dict[Any, Any] = row._asdict()
         return {name: value for name, value in named.items() if name != "Index"}
-    if hasattr(row, "iloc") and hasattr(row, "index"):
+    if hasattr(row, "iloc") and hasattr(row, "index") and not is_table(row):
         return dict(zip(list(row.index), in_order("a row", row), strict=True))
     names = getattr(getattr(row, "dtype", None), "names", None)
     return {name: row[name] for name in names} if names and row.ndim == 0 else None

@@ -2,7 +2,9 @@
 
 Accepted are lists, tuples, iterators, a dictionary's keys and values, NumPy arrays, tensors, pandas
 and polars Series, Arrow arrays and columns of `datasets`. A table (a DataFrame, a `Dataset`, an
-Arrow table) is not a container of values but has named columns, each of which is.
+Arrow table) is not a container of values but has named columns, each of which is. Lazy values (a
+polars LazyFrame, dask, Spark, an Arrow dataset) are refused: the error names the method that
+computes them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,10 @@ from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
 
-__all__ = ["in_order", "is_table", "kind_of", "row_names", "table_columns"]
+from torch.utils.data import DataLoader
+
+__all__ = ["in_order", "is_table", "kind_of", "read_first", "refuse_lazy", "row_names"]
+__all__ += ["table_columns"]
 
 _DICT_KEYS: tuple[type, ...] = type({}.keys()), type(OrderedDict().keys())
 """Sets that have an order."""
@@ -24,6 +29,9 @@ USUAL = {
     "text",
 }
 """Names of columns of data sets, by which a row is told from a column with labels."""
+
+LAZY = ("toPandas", "collect", "compute", "to_table", "read_all")
+"""Methods that compute lazy values: of Spark, polars, dask, Arrow datasets, Arrow readers."""
 
 
 def kind_of(value: Any) -> str:
@@ -37,6 +45,27 @@ def kind_of(value: Any) -> str:
     elif isinstance(value, Mapping):
         shown += f" with the keys {', '.join(map(repr, list(value)[:6])) or '(none)'}"
     return shown
+
+
+def refuse_lazy(name: str, value: Any) -> None:
+    """Raise `TypeError` for values that are not there yet, naming what gives them.
+
+    Args:
+        name: what the value was given as; for the error.
+    """
+    kind = type(value).__name__
+    for method in LAZY:
+        if callable(getattr(type(value), method, None)):
+            raise TypeError(
+                f"{name}: a {kind} holds values that are yet to be computed; pass .{method}() of it"
+            )
+    if isinstance(value, DataLoader) and value.batch_size is not None:
+        raise TypeError(f"{name}: a {kind} holds batches of rows; pass its dataset's rows")
+    sized = hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__")
+    if sized and not isinstance(value, Iterable) and not is_table(value):
+        raise TypeError(
+            f"{name}: a {kind} is not iterable; pass [data[i] for i in range(len(data))]"
+        )
 
 
 def is_table(value: Any) -> bool:
@@ -66,7 +95,7 @@ def row_names(value: Any) -> list[str]:
         names = list(value.index)
         texts = all(isinstance(name, str) for name in names)
         return names if texts and any(name.lower() in USUAL for name in names) else []
-    if hasattr(value, "keys") and not isinstance(value, Mapping):
+    if callable(getattr(value, "keys", None)) and not isinstance(value, Mapping):
         return list(map(str, value.keys()))
     return []
 
@@ -84,6 +113,7 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
         TypeError: not a container, or one without an order or with named values.
         ValueError: the iterator raised; the message has its exception.
     """
+    refuse_lazy(name, values)
     wrong = TypeError(f"{name} must be a list with one value per prompt, got {kind_of(values)}")
     unordered = isinstance(values, Set) and not isinstance(values, _DICT_KEYS)
     if unordered or isinstance(values, (str, bytes, bytearray, Mapping)) or is_table(values):
@@ -96,6 +126,15 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
             return found
     if not isinstance(values, Iterable):
         raise wrong
+    return read_first(name, values, most)
+
+
+def read_first(name: str, values: Iterable[Any], most: int | None) -> list[Any]:
+    """At most `most + 1` values of an iterable that may be infinite; None takes all.
+
+    Raises:
+        ValueError: the iterable raised; the message has its exception.
+    """
     taken: list[Any] = []
     try:
         taken.extend(islice(iter(values), None if most is None else most + 1))

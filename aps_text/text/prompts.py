@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from aps_rewards.protocol import Message, Prompt
 
-from .containers import in_order, is_table, kind_of, row_names, table_columns
+from .containers import in_order, is_table, kind_of, refuse_lazy, row_names, table_columns
 
 __all__ = [
     "Message",
@@ -34,11 +34,13 @@ def prompt_items(prompts: Any) -> list[Any]:
     """
     if isinstance(prompts, str) or _is_message(prompts):
         return [prompts]
+    refuse_lazy("prompts", prompts)
     if is_table(prompts):
         columns = list(map(str, table_columns(prompts)))
+        named = f"the columns {', '.join(columns)}" if columns else "columns"
         raise TypeError(
-            f"prompts are texts or chats, got a {type(prompts).__name__} with the columns "
-            f"{', '.join(columns)}; pass one column, e.g. table[{_asked(columns)!r}]"
+            f"prompts are texts or chats, got a table, a {type(prompts).__name__} with {named}; "
+            f"pass one column, e.g. table[{_asked(columns)!r}]"
         )
     if isinstance(prompts, Mapping | bytes | PurePath) or not isinstance(prompts, Iterable):
         raise TypeError(_no_prompt("prompts", prompts))
