@@ -8,7 +8,6 @@ alike.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import threading
 from collections.abc import Iterator
@@ -17,11 +16,10 @@ from typing import Any
 
 import torch
 
+from .classifier_files import check_folder, check_numbers, has_vocabulary, has_weights, misfit
 from .guard import PASSED_ON, Refused, described
 from .peft_adapter import (
     ADAPTER,
-    FLOATS,
-    WEIGHTS,
     base_of,
     check_adapter,
     check_names,
@@ -117,7 +115,7 @@ def load_classifier(
     except Exception as error:  # from transformers, safetensors, tokenizers or torch
         what = described(error)
         if "ignore_mismatched_sizes" in what:  # it speaks of a report that is not shown
-            what = _misfit(folder_of(source, hub))
+            what = misfit(folder_of(source, hub))
         raise ValueError(
             f"{str(source)!r} cannot be loaded as a reward model: {what}; download its files "
             "again, or compare its config.json with the published file"
@@ -133,7 +131,7 @@ def _loaded(
 ) -> tuple[Any, Any]:
     folder = folder_of(source, hub)
     beside = (folder / ADAPTER).is_file()
-    adapter = beside and not _has_weights(folder)
+    adapter = beside and not has_weights(folder)
     place = str(folder if folder.is_dir() else source)
     base = place
     if adapter:  # the given revision is the adapter's
@@ -142,11 +140,7 @@ def _loaded(
         base = str(above) if above.is_dir() else named
     for one in dict.fromkeys((folder, Path(base))):
         if one.is_dir():
-            _check_depth(one)
-            _check_files(one)
-            if (one / "config.json").is_file():
-                _check_kinds(one)
-                _check_epsilons(one)
+            check_folder(one)
     options = dict(hub)
     extra: dict[str, Any] = {}
     if beside:
@@ -187,109 +181,17 @@ def _loaded(
             f"{str(source)!r} has {len(beyond)} weights of layers that its config.json does not "
             f"have, e.g. {beyond[0]}; correct num_hidden_layers there"
         )
-    _check_numbers(model, source)
+    check_numbers(model, source)
     if tokenizer is None:
-        own = adapter and not _has_vocabulary(folder)
+        own = adapter and not has_vocabulary(folder)
         place = base if own else place
-        if Path(place).is_dir() and not _has_vocabulary(Path(place)):
+        if Path(place).is_dir() and not has_vocabulary(Path(place)):
             raise Refused(
                 f"{place!r} holds no tokenizer (no tokenizer.json, vocab.txt, ...); save "
                 "it there with tokenizer.save_pretrained(folder), or give tokenizer=..."
             )
         tokenizer = AutoTokenizer.from_pretrained(place, **(options if own else hub))
     return model, tokenizer
-
-
-def _check_files(folder: Path) -> None:
-    """Refuse pickled weights, and an index that names files outside the folder.
-
-    Raises:
-        ValueError: names the file and what to do instead.
-    """
-    index = folder / "model.safetensors.index.json"
-    adapter = (folder / ADAPTER).is_file()
-    if not any(folder.glob("*.safetensors")):
-        pickled = sorted(one.name for one in folder.iterdir() if one.suffix in (".bin", ".pt"))
-        if pickled and not adapter:
-            raise Refused(
-                f"{str(folder)!r} has only pickled weights ({pickled[0]}), which may hold code; "
-                "only safetensors are read. Convert them with save_pretrained(folder)"
-            )
-    if index.is_file():
-        try:
-            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Refused(f"{index} is no index of weights: {described(error)}") from error
-        for file in named:
-            if not isinstance(file, str) or file != Path(file).name or "\\" in file:
-                raise Refused(
-                    f"{index} names {file!r}; only files in the index's own folder are read. Move "
-                    "it there and correct the index"
-                )
-            if not file.endswith(".safetensors"):
-                raise Refused(f"{index} names {file!r}; only safetensors are read")
-
-
-def _check_kinds(folder: Path) -> None:
-    """Refuse weights that are not floating point of 16 bits or more, unless the model is quantised.
-
-    Raises:
-        ValueError: names the first such tensor.
-    """
-    from safetensors import safe_open
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if isinstance(config, dict) and config.get("quantization_config") is not None:
-        return
-    for file in sorted(folder.glob("*.safetensors")):
-        if file.name == WEIGHTS:
-            continue
-        with safe_open(file, framework="pt") as held:
-            for name in held.keys():  # noqa: SIM118
-                part = held.get_slice(name)
-                kind = part.get_dtype()
-                whole = kind == "BOOL" or kind[0] in "IU"
-                mask = name.endswith(".bias") and len(part.get_shape()) > 1  # GPT-2's causal mask
-                if kind in FLOATS or (whole and (mask or not name.endswith((".weight", ".bias")))):
-                    continue
-                raise Refused(
-                    f"{str(folder)!r}: {name} holds {kind}, and weights are floating-point numbers "
-                    f"({', '.join(FLOATS)}); save the model again with save_pretrained(folder)"
-                )
-
-
-def _check_epsilons(folder: Path) -> None:
-    """Refuse a config.json whose epsilons are not in (0, 1): its scores would be NaN or constant.
-
-    Raises:
-        ValueError: names the first such setting.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    for name, value in config.items() if isinstance(config, dict) else ():
-        if not re.search(r"(^|_)eps(ilon)?$", name) or value is None:
-            continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < 1:
-            raise Refused(
-                f"config.json of {str(folder)!r} has {name}={value!r}, and an epsilon is a number "
-                "in (0, 1), e.g. 1e-12; compare it with the published file"
-            )
-
-
-def _check_numbers(model: Any, source: str | Path) -> None:
-    """Refuse a model with NaN or infinite weights.
-
-    Raises:
-        ValueError: names the first such tensor.
-    """
-    if getattr(model.config, "quantization_config", None) is not None:
-        return
-    for name, weight in model.named_parameters():
-        if weight.device.type != "meta" and not bool(weight.isfinite().all()):
-            raise Refused(
-                f"{str(source)!r}: {name} holds numbers that are not finite; save the model again "
-                "from weights that are"
-            )
 
 
 def unwrapped(model: Any) -> Any:
@@ -366,62 +268,3 @@ def of_classifier(model: Any, tokenizer: Any = None) -> tuple[Any, Any] | None:
         with quiet():
             tokenizer = AutoTokenizer.from_pretrained(place)
     return inner, tokenizer
-
-
-def _check_depth(folder: Path) -> None:
-    """Refuse a configuration with more layers than the files have weights, before building it."""
-    files = sorted(folder.glob("*.safetensors")) if (folder / "config.json").is_file() else []
-    if not files:
-        return
-    from safetensors import safe_open
-
-    settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if not isinstance(settings, dict):
-        raise Refused(
-            f"{folder / 'config.json'} is no JSON object; compare it with the published file"
-        )
-    held = 0
-    for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            held += len(tensors.keys())
-    for name, value in settings.items():
-        if re.search(r"layers?$", name) and isinstance(value, int) and value > held:
-            raise Refused(
-                f"config.json of {str(folder)!r} has {name}={value}, and its weights are only "
-                f"{held} tensors; compare it with the published file"
-            )
-
-
-def _has_weights(folder: Path) -> bool:
-    """Whether a folder holds a model of its own, beside an adapter or not."""
-    if not (folder / "config.json").is_file():
-        return False
-    return any(file.name != WEIGHTS for file in folder.glob("*.safetensors"))
-
-
-def _has_vocabulary(folder: Path) -> bool:
-    names = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model")
-    more = ("sentencepiece.bpe.model", "spm.model", "tiktoken.model", "bpe.codes")
-    return any((folder / name).is_file() for name in (*names, *more))
-
-
-def _misfit(folder: Path) -> str:
-    """The first tensor of a folder whose shape is not the one that config.json asks for."""
-    from safetensors import safe_open
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    said = "its weights have other shapes than its config.json says"
-    files = sorted(folder.glob("*.safetensors"))
-    if not files or not (folder / "config.json").is_file():
-        return said
-    with torch.device("meta"):
-        config = AutoConfig.from_pretrained(str(folder))
-        model = AutoModelForSequenceClassification.from_config(config)
-    wanted = {name: list(value.shape) for name, value in model.state_dict().items()}
-    for file in files:
-        with safe_open(file, framework="pt") as held:
-            for name in held.keys():  # noqa: SIM118
-                shape = list(held.get_slice(name).get_shape())
-                if shape != wanted.get(name, shape):
-                    return f"{name} has the shape {shape}, and config.json says {wanted[name]}"
-    return said
