@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from aps_rewards.links import check_links
 from torch import Tensor
 
 from ..core.codebook import LFQCodebook
@@ -111,13 +112,14 @@ def weight_file(folder: Path) -> Path:
     """The safetensors file of a folder.
 
     Raises:
-        ValueError: no folder, or none in it.
+        ValueError: no folder, none in it, or a link that leads out of it.
     """
     if not folder.is_dir():
         raise ValueError(
             f"no image tokenizer at {str(folder)!r}: give a folder with {FILES[0]}, e.g. a "
             "download of showlab/magvitv2"
         )
+    check_links(folder)
     for name in FILES:
         if (folder / name).is_file():
             return folder / name

@@ -13,6 +13,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from aps_rewards.links import leads_out
+
 __all__ = ["EMBEDDED", "ImageFolder", "image_folder", "lenient_json", "mini_folder"]
 
 EMBEDDED = Path(__file__).parent.parent / "weights" / "mini_image"
@@ -82,6 +84,8 @@ def _loaded_by(name: str) -> str:
 
 def lenient_json(path: Path) -> dict[str, object]:
     """The object in a file; empty if there is none (the loader says so better)."""
+    if leads_out(path, path.parent):
+        return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

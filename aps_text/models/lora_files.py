@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from aps_rewards.links import check_links
 from torch import Tensor
 
 from ..core.whole_files import write_together
@@ -86,6 +87,7 @@ def read_maps(folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: i
     """
     from safetensors.torch import load_file
 
+    check_links(Path(folder))
     path = Path(folder) / "adapter_model.safetensors"
     if not path.is_file():
         raise ValueError(

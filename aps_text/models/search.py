@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aps_rewards.links import check_links
+
 from .checkpoint_files import read_json
 from .image_folders import image_folder
 from .peft_folder import ADAPTER, base_of
@@ -50,7 +52,7 @@ def find(
 
     Raises:
         ValueError: nothing is found, an image model (says what loads it), a revision for a folder,
-            or an adapter of an adapter.
+            an adapter of an adapter, or a link that leads out of its folder.
     """
     folder, remote = Path(name), isinstance(name, str) and name.count("/") == 1
     remote = remote and not folder.is_dir()
@@ -61,6 +63,7 @@ def find(
         raise ValueError(
             f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
         )
+    check_links(folder)
     adapter = None
     if not (folder / "config.json").is_file() and (folder / ADAPTER).is_file():
         adapter = folder
@@ -117,6 +120,7 @@ def find_adapter(
     if isinstance(name, str) and name.count("/") == 1 and not folder.is_dir():
         patterns = (*TEXT_FILES, "*.safetensors")
         folder = download(name, patterns, None, local_files_only, cache_dir)
+    check_links(folder)
     if not (folder / ADAPTER).is_file():
         raise ValueError(
             f"no adapter at {str(name)!r}: expected a folder or a hub id with {ADAPTER}, which "

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 import torch
+from aps_rewards.links import check_links
 
 from ..images.sliced_tokenizer import check_at_most, check_side
 from ..images.vq import VQTokenizer, factor_of
@@ -75,6 +76,7 @@ def load_diffusers_image_model(
         raise ValueError(
             f"revision={revision!r} needs a hub id, and {str(name)!r} is a folder; leave it out"
         )
+    check_links(folder)
     kind = pipeline_class(folder)
     if kind not in (*PIPELINES, LUMINA):
         raise ValueError(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_rewards.links import check_links
 from torch import Tensor
 
 from ..core.protocols import Denoiser
@@ -171,6 +172,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
     """
     known = embedded_image_models()
     folder = EMBEDDED / str(name).removeprefix("mini-") if name in known else Path(name)
+    check_links(folder)
     if not (folder / "prior.json").is_file():
         image = image_folder(folder)
         if image is not None:
@@ -187,6 +189,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
             f"tokenizer.json and prior.json; {_mend(name)}"
         )
     judge = folder.parent / _SHARED.get(folder.name, folder.name)
+    check_links(judge)
     has_judge = (judge / "classifier.json").is_file()
     return ImageModel(
         str(name),

@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from aps_rewards.links import check_links
+
 from ..images.lfq import TokenizerConfig
 from ..images.magvit_files import sizes_of, weight_file
 from ..models.checkpoint_files import check_sizes, read_headers, read_json
@@ -58,6 +60,7 @@ def image_shape_in(
             files that are missing, damaged or without a size.
     """
     refuse_known(folder)
+    check_links(folder)
     name = folder.name if name is None else name
     kind = pipeline_class(folder)
     if kind is None and (folder / "config.json").is_file():

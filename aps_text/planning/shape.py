@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aps_rewards.links import check_links
+
 from ..models.llada import SIZES
 from ..models.masked_lm import FOLDER
 
@@ -186,6 +188,7 @@ def find_shape(name: str) -> ModelShape:
     key = name.lower().rstrip("/").rsplit("/", 1)[-1].replace("-reward-v2-qwen3", "")
     path = FOLDER if name == "mini" else Path(name)
     file = path if path.suffix == ".json" else path / "config.json"
+    check_links(path)
     if file.is_file():
         shape = from_config(json.loads(file.read_text()), name=path.name)
         own = file.parent / "aps.json"

@@ -1,7 +1,7 @@
 """Checks of a reward model's files, made before its network is built, and of its loaded weights.
 
     config.json          epsilons in (0, 1); no more layers than the files have tensors
-    index                names safetensors files in the same folder only
+    index                names safetensors files in the same folder only, as links do
     *.safetensors        weights are floating point; pickled ones are refused
 
 Every error is a `Refused` that names the file or the tensor and what to do.
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from .guard import Refused, described
+from .links import check_links
 from .peft_adapter import ADAPTER, FLOATS, WEIGHTS
 
 __all__ = ["check_folder", "check_numbers", "has_vocabulary", "has_weights", "misfit"]
@@ -28,6 +29,7 @@ def check_folder(folder: Path) -> None:
     Raises:
         ValueError: names the first file, tensor or setting.
     """
+    check_links(folder)
     _check_depth(folder)
     _check_files(folder)
     if (folder / "config.json").is_file():

@@ -18,6 +18,7 @@ import torch
 
 from .classifier_files import check_folder, check_numbers, has_vocabulary, has_weights, misfit
 from .guard import PASSED_ON, Refused, described
+from .links import check_links
 from .peft_adapter import (
     ADAPTER,
     base_of,
@@ -130,6 +131,7 @@ def _loaded(
     whole: bool,
 ) -> tuple[Any, Any]:
     folder = folder_of(source, hub)
+    check_links(folder)
     beside = (folder / ADAPTER).is_file()
     adapter = beside and not has_weights(folder)
     place = str(folder if folder.is_dir() else source)

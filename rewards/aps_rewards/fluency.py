@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .links import check_links
 from .padding import by_length, check_length
 from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
@@ -81,15 +82,16 @@ class Fluency:
     ) -> None:
         if groups < 1 or batch_size < 1:
             raise ValueError(f"groups and batch_size must be >= 1, got {groups}, {batch_size}")
-        from transformers import AutoTokenizer, BertForMaskedLM
-
         self.groups, self.batch_size = groups, batch_size
         folder = mini_folder() if weights is None else typed_path(weights)
+        check_links(folder)
         if not (folder / "config.json").is_file():
             raise ValueError(
                 f"no text model at {folder}; give a folder with config.json, tokenizer.json and "
                 "model.safetensors"
             )
+        from transformers import AutoTokenizer, BertForMaskedLM
+
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         with torch.random.fork_rng(devices=[]):
             model = BertForMaskedLM.from_pretrained(folder, local_files_only=True, dtype=dtype)

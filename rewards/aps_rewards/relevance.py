@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .links import check_links
 from .padding import by_length, check_length
 from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
@@ -77,6 +78,8 @@ class Relevance:
         self.reference = reference
         self.batch_size = batch_size
         folder = minilm_folder() if weights is None else typed_path(weights)
+        if weights is not None:
+            check_links(folder)
         self.tokenizer, self.encoder = _load(folder, torch.device(device or "cpu"), dtype)
         self.max_tokens = int(self.encoder.config.max_position_embeddings)
         self._table = self.encoder.get_input_embeddings().weight.detach()
