@@ -51,7 +51,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a known attribute; those not given are free",
+        help="a known attribute; those not given are free; aps models names those there are",
     )
     add("--text", metavar="TEXT", help="what it shows, for a model with texts")
     add("--samples", type=int, default=samples, metavar="K", help=f"default: {samples}")
@@ -67,8 +67,8 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         "--model",
         default="mini-garments",
         metavar="FOLDER",
-        help="MMaDA, aMUSEd or Lumina-DiMOO by hub id or folder, or a folder that "
-        "recipes/mini_image exports (default: the embedded mini-garments)",
+        help="the embedded mini-garments (default) or mini-portraits; MMaDA, aMUSEd or "
+        "Lumina-DiMOO by hub id or folder; or a folder that recipes/mini_image exports",
     )
     add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
     add(

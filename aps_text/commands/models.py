@@ -9,6 +9,9 @@ from typing import Any
 
 __all__ = ["SUPPORTED", "Supported", "add_parser", "models_command"]
 
+SHOWN = 12
+"""The most values of an attribute that are listed for people."""
+
 
 @dataclass(frozen=True)
 class Supported:
@@ -176,6 +179,40 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
+def image_rows() -> list[dict[str, Any]]:
+    """A record of each embedded image model, with its `pixels` (C, H, W) and its `attributes`."""
+    from ..images.lfq import TokenizerConfig
+    from ..models.image_folders import EMBEDDED
+    from ..models.mini_image import PriorConfig
+    from ..pipelines.image_model import embedded_image_models
+    from ..planning.image_folders import image_shape_in
+    from ..tensor_files import part_config
+
+    found = []
+    for name in embedded_image_models():
+        folder = EMBEDDED / name.removeprefix("mini-")
+        shape = image_shape_in(folder, name=name)
+        sizes = part_config(folder / "tokenizer.json", TokenizerConfig)
+        prior = part_config(folder / "prior.json", PriorConfig)
+        numbers = shape.parameters + shape.decoder.parameters
+        model = Supported(
+            names=(name,),
+            family="embedded (images)",
+            model_types=(),
+            layout="a tokenizer and a masked transformer of recipes/mini_image",
+            shift=False,
+            shape=name,
+            needs="pip install 'aps-text[images]' for image files; any CPU",
+            dtypes=("float32",),
+        )
+        tokens, source = sizes.tokens, shape.source
+        record = _record(model, name, tokens, tokens, numbers, {"float32": 4.0 * numbers}, source)
+        record["pixels"] = [sizes.channels, sizes.size, sizes.size]
+        record["attributes"] = {key: list(values) for key, values in prior.attributes.items()}
+        found.append(record)
+    return found
+
+
 def _record(
     model: Supported,
     sizes_of: str,
@@ -201,10 +238,17 @@ def _record(
     }
 
 
+def _values(attribute: tuple[str, list[str]]) -> str:
+    """An attribute with its values, of many the first ones."""
+    name, values = attribute
+    more = f", ... ({len(values)})" if len(values) > SHOWN else ""
+    return f"{name}={', '.join(values[:SHOWN])}{more}"
+
+
 def models_command(args: argparse.Namespace) -> int:
     """Print the list."""
     if args.json:
-        print(json.dumps(rows(), indent=2))
+        print(json.dumps([*rows(), *image_rows()], indent=2))
         return 0
     for row in rows():
         print(f"{row['family']}: {', '.join(row['models'])}")
@@ -216,7 +260,17 @@ def models_command(args: argparse.Namespace) -> int:
             f"{row['context']}{more} ({row['sizes_of']}: {row['source']})"
         )
         print(f"  needs     {row['needs']}")
-    print("\nMemory and time of a call: aps plan --model NAME --gpu 24GB")
+    for row in image_rows():
+        channels, high, wide = row["pixels"]
+        print(f"{row['family']}: {', '.join(row['models'])}")
+        print(
+            f"  images    {wide} x {high} pixels in {'grey' if channels == 1 else 'colour'}, "
+            f"{row['context']} tokens, {row['parameters'] / 1e6:.1f} M parameters"
+        )
+        print(f"  knows     {'; '.join(map(_values, row['attributes'].items()))}")
+        print(f"  needs     {row['needs']}")
+    print("\nAll values of an attribute: aps models --json")
+    print("Memory and time of a call: aps plan --model NAME --gpu 24GB")
     print("Whether a checkpoint does what it must on your machine: aps verify NAME")
     print("How to add a model: docs/models.md")
     return 0

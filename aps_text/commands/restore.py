@@ -35,6 +35,12 @@ __all__ = ["add_parser", "restore_command"]
 
 SIGMA = 0.05
 
+TASK_NAMES = (
+    *("sr2", "sr4", "gaussian-blur", "motion-blur", "random-inpainting", "box-inpainting", "hdr"),
+    *("nonlinear-blur", "jpeg", "grayscale", "inpainting"),
+)
+"""Those of `images.tasks`, which imports torch, and the one of `--mask`."""
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
@@ -45,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add("images", nargs="+", metavar="IMAGE", help="image files, or one saved measurement")
-    add("--task", metavar="NAME", help="how they are degraded: sr2, sr4, gaussian-blur, ...")
+    add("--task", metavar="NAME", help=f"how they are degraded: {', '.join(TASK_NAMES)}")
     add("--simulate", action="store_true", help="the images are clean: degrade them first")
     add("--sigma", type=float, help=f"of the noise on [-1, 1] (default: {SIGMA})")
     add("--model-sigma", type=float, help="the tokenizer's error (default: 0)")
@@ -107,7 +113,7 @@ def measured(
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
         truth = truth.to(pipe.model.device)
     if saved:
-        measurement = pipe.bound(read_measurement(args.images[0]))
+        measurement = bound_to(pipe, read_measurement(args.images[0]), args.images[0])
         check_truths(args, len(measurement.y))
         return measurement, truth
     if args.truth:
@@ -122,6 +128,18 @@ def measured(
     mend = "resize it, or give a clean image with --simulate"
     found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
     return pipe.observe(torch.cat(found), task, **how), truth
+
+
+def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:
+    """The saved measurement with the pipeline's model; raises `ValueError` at another size."""
+    try:
+        return pipe.bound(measurement)
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is no measurement of images of {pipe.model.name}, which are (channels, "
+            f"height, width) = {pipe.size}: it has {tuple(measurement.y.shape)}, by "
+            f"{measurement.degradation.name}; name the model that it was made for with --model"
+        ) from error
 
 
 def check_saved(args: argparse.Namespace) -> None:

@@ -45,10 +45,13 @@ def as_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
             )
         flat = flat.bool()
     if not bool(flat.any()):
-        raise ValueError("the mask is 0 (keep) everywhere; set the pixels to change to 1")
+        raise ValueError(
+            "the mask is 0 (keep) everywhere, black in a file; set the pixels to change to 1, white"
+        )
     if bool(flat.all()):
         raise ValueError(
-            "the mask is 1 (change) everywhere, so nothing of the image is kept; use paint"
+            "the mask is 1 (change) everywhere, white in a file, so nothing of the image is kept; "
+            "use paint"
         )
     return flat
 

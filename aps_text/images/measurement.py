@@ -54,10 +54,10 @@ class Measurement(Arithmetic):
     degradation: Degradation
     y: Tensor
     sigma: float
-    decode: Decoder | None = None
-    codebook: Codebook | None = None
+    decode: Decoder | None = field(default=None, repr=False)
+    codebook: Codebook | None = field(default=None, repr=False)
     model_sigma: float = 0.0
-    encode: Callable[[Tensor], Tensor] | None = None
+    encode: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     shape: tuple[int, int, int] | None = None
     name: str = "measurement"
     differentiable: bool = field(default=True, init=False)

@@ -38,11 +38,11 @@ class Style(Arithmetic):
         name: of its term in reports.
     """
 
-    statistic: Statistic
-    target: Tensor
+    statistic: Statistic = field(repr=False)
+    target: Tensor = field(repr=False)
     sigma: float
-    decode: Decoder | None = None
-    codebook: Codebook | None = None
+    decode: Decoder | None = field(default=None, repr=False)
+    codebook: Codebook | None = field(default=None, repr=False)
     where: Tensor | None = None
     channels: int | None = None
     name: str = "style"

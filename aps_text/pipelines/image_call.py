@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ OF_TEXT = {
     **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
 }
 """Settings of text alone, and why they have no effect on images."""
+
+log = logging.getLogger(__name__)
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -154,7 +157,21 @@ class ImageCall:
                     if on_step is not None:
                         on_step(state.step, state)
                 found.append(z)
-        return torch.cat(found).unflatten(0, (count, self.samples)), cost
+        ids = torch.cat(found).unflatten(0, (count, self.samples))
+        warn_if_alike(ids, config)
+        return ids, cost
+
+
+def warn_if_alike(ids: Tensor, config: APSConfig) -> None:
+    """Warn of samples that temperature 0 made identical, whose spread says nothing."""
+    if (
+        ids.shape[1] > 1
+        and config.sampler.draw.temperature == 0
+        and bool((ids == ids[:, :1]).all())
+    ):
+        log.warning(
+            "temperature=0 made %d identical images; leave it out, or take samples=1", ids.shape[1]
+        )
 
 
 def check_room(model: AnyImageModel, count: int, samples: int) -> None:

@@ -48,13 +48,7 @@ def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
         )
     if not images.is_floating_point():
         raise TypeError(f"images are floating in [-1, 1], got {images.dtype}; use x.float()")
-    if low >= 0 and high > low:
-        log.warning(
-            "no pixel is below 0 (they are %.4g to %.4g), and images are in [-1, 1]; if these "
-            "are from 0 to 1: 2 * x - 1",
-            low,
-            high,
-        )
+    warn_of_range(low, high)
     images = wide(images)
     return images.clone() if images.is_inference() else images
 
@@ -73,18 +67,35 @@ def as_degradation(model: AnyImageModel, task: str | Degradation, seed: int) -> 
 
 
 def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma: float) -> Tensor:
-    """The degraded images `y`; raises where this degradation cannot have made them of images."""
+    """The degraded images `y`, 0 where nothing is measured; raises where this degradation cannot
+    have made them of images."""
     if not isinstance(y, Tensor):
         raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
     check_size(model, degradation, y)
     seen = degradation.observed(y)
-    largest = float((y if seen is None else torch.where(seen, y, torch.zeros_like(y))).abs().max())
+    measured = y.flatten() if seen is None else y[seen.expand_as(y)]
+    if seen is not None:
+        y = torch.where(seen, y, torch.zeros_like(y))
+    largest = float(measured.abs().max())
     if largest > OVERSHOOT + NOISE * sigma:
         raise ValueError(
             f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {largest:.4g}; "
             "from 0 to 255: x / 127.5 - 1"
         )
+    if y.is_floating_point():
+        warn_of_range(float(measured.min()), float(measured.max()))
     return wide(y)
+
+
+def warn_of_range(low: float, high: float) -> None:
+    """Warn of pixels that may be those of an image in [0, 1]."""
+    if low >= 0 and high > low:
+        log.warning(
+            "no pixel is below 0 (they are %.4g to %.4g), and images are in [-1, 1]; if these "
+            "are from 0 to 1: 2 * x - 1",
+            low,
+            high,
+        )
 
 
 def check_size(model: AnyImageModel, degradation: Degradation, y: Tensor) -> None:

@@ -84,8 +84,11 @@ def as_columns(columns: Any, prompts: int) -> Columns:
     }
 
 
-def as_seeds(seeds: Any, default: int, prompts: int) -> list[int]:
+def as_seeds(seeds: Any, default: int, prompts: int, of: str = "prompt") -> list[int]:
     """One seed per prompt, an integer in [0, 2**63 - 1]; None gives each the `default`.
+
+    Args:
+        of: what the seeds are of, for the messages.
 
     Raises:
         TypeError: not a container of integers.
@@ -95,10 +98,10 @@ def as_seeds(seeds: Any, default: int, prompts: int) -> list[int]:
         return [default] * prompts
     if isinstance(seeds, int):
         raise TypeError(
-            f"seeds holds one seed per prompt, got {seeds!r}; for all prompts: seed={seeds!r}"
+            f"seeds holds one seed per {of}, got {seeds!r}; for all {of}s: seed={seeds!r}"
         )
     found = []
-    for at, seed in enumerate(_per_prompt("seeds", seeds, prompts)):
+    for at, seed in enumerate(_per_prompt("seeds", seeds, prompts, of)):
         name = f"seed {at}"
         if isinstance(seed, bool) or not hasattr(seed, "__index__"):
             raise TypeError(f"{name} is a whole number, got {kind_of(seed)}")
@@ -143,14 +146,12 @@ def as_starts(start: Any, prompts: int) -> Columns:
     return found
 
 
-def _per_prompt(name: str, values: Any, prompts: int) -> list[Any]:
+def _per_prompt(name: str, values: Any, prompts: int, of: str = "prompt") -> list[Any]:
     found = in_order(name, values, most=prompts)
     if len(found) != prompts:
         count = len(values) if hasattr(values, "__len__") else len(found)
         more = "at least " if count > prompts and not hasattr(values, "__len__") else ""
-        raise ValueError(
-            f"{name} has {more}{count} values for {prompts} prompts; give one per prompt"
-        )
+        raise ValueError(f"{name} has {more}{count} values for {prompts} {of}s; give one per {of}")
     return found
 
 

@@ -162,6 +162,7 @@ class RestorationPipeline:
         Args:
             task: how they were degraded: a name in `images.tasks.TASKS`, or a `Degradation`.
                 One with random parts (a hole, a path of motion) must be that very degradation.
+                What it does not measure (a hole) becomes 0.
             sigma, model_sigma: see `Measurement`.
             seed: of the random parts of a task given by name.
 
@@ -246,7 +247,7 @@ class RestorationPipeline:
         call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
         measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
-        own = as_seeds(seeds, call.config.call.seed, count)
+        own = as_seeds(seeds, call.config.call.seed, count, "measurement")
         operator = (
             measured[0] if len(measured) == 1 else weighted_sum(*((1.0, m) for m in measured))
         )

@@ -98,9 +98,16 @@ def portraits(folder: Path, split: str) -> Images:
 
     Raises:
         ValueError: another split, or files that do not fit each other.
+        FileNotFoundError: no such files; says what draws them.
     """
     if split not in ("train", "tune", "test"):
         raise ValueError(f"split is 'train', 'tune' or 'test', got {split!r}")
+    for name in ("portraits.jsonl", "portraits.rgb"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(
+                f"no {name} in {folder}; node recipes/mini_image/portraits.mjs {folder} 42000 "
+                "draws it (the head of that file says what it needs)"
+            )
     lines = (folder / "portraits.jsonl").read_text(encoding="utf-8").splitlines()
     known = [attributes_of(json.loads(line)) for line in lines]
     pixels = np.memmap(folder / "portraits.rgb", np.uint8, "r")

@@ -11,9 +11,13 @@ import torch
 from test_image_model import write
 
 from aps_text.cli import main
+from aps_text.commands.restore import TASK_NAMES
+from aps_text.images.degradations import Grayscale
 from aps_text.images.files import read_image, write_image
-from aps_text.images.measurement_files import read_measurement
+from aps_text.images.measurement import Measurement
+from aps_text.images.measurement_files import read_measurement, write_measurement
 from aps_text.images.metrics import psnr
+from aps_text.images.tasks import TASKS
 from aps_text.pipelines.image_model import embedded_image_models, load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 
@@ -204,7 +208,23 @@ BAD = [
         "--reference-mask is of one reference, got 2",
     ),
     ("paint", ("--attribute", "kind=z"), "kind='z' is not one of a, b"),
+    (
+        "restore",
+        ("one.png", "--task", "inpainting", "--mask", "black.png"),
+        "black in a file; set the pixels to change to 1, white",
+    ),
 ]
+
+
+def test_the_help_names_every_task():
+    assert (*TASKS, "inpainting") == TASK_NAMES
+
+
+def test_a_saved_measurement_of_another_model_names_the_mend(folder, tmp_path, capsys):
+    other = Measurement(Grayscale(), torch.zeros(1, 1, 8, 8), 0.05)
+    write_measurement(other, tmp_path / "m.safetensors")
+    assert run("restore", folder, tmp_path / "o", tmp_path / "m.safetensors") == 2
+    assert "name the model that it was made for with --model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "args", "says"), BAD, ids=range(len(BAD)))

@@ -65,6 +65,9 @@ def test_images_from_0_to_1_are_warned_of(pipe, caplog):
         caplog.clear()
         pipe.measure(images, "sr4")
         assert ("no pixel is below 0 (they are 0 to 1)" in caplog.text) == warned
+        caplog.clear()
+        pipe.observe(images, "box-inpainting")
+        assert ("no pixel is below 0 (they are 0 to 1)" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("make", [torch.Tensor.to_sparse, lambda x: x.to("meta")])
@@ -380,8 +383,20 @@ def test_what_is_observed_is_in_range_but_for_its_noise(pipe):
         pipe.observe(pixels, image.degradation)
     hidden = image.degradation.observed(image.y).logical_not()
     assert bool(hidden.any())
-    anything = image.y.masked_fill(hidden, 255.0)  # what is not measured is ignored
-    assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, anything)
+    anything = image.y.masked_fill(hidden, 255.0)  # what is not measured is 0
+    assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, image.y)
+
+
+def test_measurements_and_styles_print_no_network(pipe, measured):
+    style = pipe.style(torch.zeros(1, *pipe.size))
+    assert not any("Conv2d" in repr(one) for one in (measured, style))
+
+
+def test_samples_that_are_all_alike_are_warned_of(pipe, measured, caplog):
+    for temperature, warned in ((0, True), (1, False)):
+        caplog.clear()
+        pipe.paint(samples=2, steps=2, temperature=temperature)
+        assert ("temperature=0 made 2 identical images" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

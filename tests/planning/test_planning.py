@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aps_text import APSConfig
 from aps_text.cli import main
 from aps_text.models.registry import LAYOUTS, load
+from aps_text.pipelines.image_model import embedded_image_models
 from aps_text.planning.call import Call, PlannedReward
 from aps_text.planning.flops import count_flops, count_passes
 from aps_text.planning.gpus import GPUS, call_seconds, find_gpu, usable_bytes
@@ -454,6 +455,10 @@ def test_models_are_listed(capsys):
     assert all(row["needs"] and row["parameters"] and row["context"] for row in rows)
     loaded = {kind.removeprefix("a2d-") for kind in LAYOUTS}
     assert loaded == {kind for row in rows for kind in row["model_types"]}
+    image = {row["models"][0]: row for row in rows if "attributes" in row}
+    assert set(image) == set(embedded_image_models())
+    assert "bag" in image["mini-garments"]["attributes"]["class"]
+    assert image["mini-portraits"]["pixels"] == [3, 64, 64]
     mini = next(row for row in rows if row["family"] == "embedded")
     real = load("mini")
     assert mini["parameters"] == sum(p.numel() for p in real.parts.model.parameters())

@@ -261,6 +261,8 @@ def test_portraits_are_split_by_exact_combinations(tmp_path):
     assert not seen["tune"] & seen["test"]
     first = next(n for n, line in enumerate(drawn) if split_of(attributes_of(line)) == "train")
     assert np.array_equal(parts["train"].pixels[0].permute(1, 2, 0).numpy(), pixels[first])
+    with pytest.raises(FileNotFoundError, match=r"node recipes/mini_image/portraits\.mjs .* draws"):
+        portraits(tmp_path / "elsewhere", "test")
     (tmp_path / "portraits.rgb").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"run portraits\.mjs until it finishes"):
         portraits(tmp_path, "train")
