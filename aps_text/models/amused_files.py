@@ -65,7 +65,7 @@ def load_amused(
     return AmusedPrior(
         name,
         net,
-        encoder.model(CLIPTextModelWithProjection, clip),
+        encoder.model(CLIPTextModelWithProjection, clip, exact=True),
         _tokenizer(folder / "tokenizer", name),
         mask,
         factor,

@@ -218,6 +218,10 @@ def layers_in(names: Iterable[str]) -> int:
     return 1 + max(numbers, default=-1)
 
 
+COMPUTED = ("inv_freq", "position_ids")
+"""Ends of names of tables that a network computes by itself, and older files store."""
+
+
 def check_headers(
     headers: Mapping[str, Header],
     expected: Mapping[str, torch.Size],
@@ -232,14 +236,14 @@ def check_headers(
         expected: shapes of the network's tensors by name.
         rename: maps a name in the files to the network's.
         name: of the checkpoint, for errors.
-        exact: whether the files hold nothing else; tables of rotary positions are computed.
+        exact: whether the files hold nothing else but `COMPUTED`.
 
     Raises:
         ValueError: a weight that is not floating point, of another shape, or unknown.
     """
     known = {rename(stored): stored for stored in headers}
     unknown = sorted(known[ours] for ours in known.keys() - expected.keys())
-    unknown = [key for key in unknown if exact and not key.endswith("inv_freq")]
+    unknown = [key for key in unknown if exact and not key.endswith(COMPUTED)]
     if unknown:
         raise ValueError(
             f"{headers[unknown[0]].file} of {name!r} holds {len(unknown)} weights that its layout "

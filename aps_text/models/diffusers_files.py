@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..tensor_files import check_tensors, check_written, read_tensors
 from .checkpoint import check_finite, frozen
@@ -108,6 +108,8 @@ def read_part(
     net.load_state_dict(wanted, assign=True)
     check_finite(net, name)
     check_written(net, name)
+    if kind == "VQModel":
+        _check_codes(wanted["quantize.embedding.weight"], name)
     return frozen(net)
 
 
@@ -137,6 +139,14 @@ def _check_stated(config: dict[str, Any], kind: str, name: str) -> None:
         raise ValueError(
             f"{name}/config.json has layer_norm_eps={eps!r}, and it is a number between 0 and 1; "
             "compare it with the published file"
+        )
+
+
+def _check_codes(table: Tensor, name: str) -> None:
+    if bool((table == table[0]).all()):
+        raise ValueError(
+            f"{name}: all {len(table)} code vectors in 'quantize.embedding.weight' are equal, so "
+            "every image would have one token alone; download or export the file again"
         )
 
 

@@ -54,8 +54,8 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint in the layout of Lumina-DiMOO, as a text model; `LuminaPrior` makes images.
 
     Raises:
-        ValueError: see `llada_config`; another mask token, or a vocabulary without the image
-            tokens.
+        ValueError: see `llada_config`; another mask token, a vocabulary without the image
+            tokens, or a tokenizer without those of the layout.
     """
     from transformers import LlamaForCausalLM
 
@@ -75,8 +75,15 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
             f"{checkpoint.name!r} has {config.vocab_size} tokens, and the image tokens are {FIRST} "
             f".. {FIRST + CODES - 1}; config.json and weights are not those of Lumina-DiMOO"
         )
+    tokenizer = given.tokenizer()
+    if len(tokenizer) <= max(IDS.values()):
+        raise ValueError(
+            f"the tokenizer of {checkpoint.name!r} has {len(tokenizer)} tokens, and the layout of "
+            f"images needs its ids {min(IDS.values())} .. {max(IDS.values())}, as of "
+            "Lumina-DiMOO's own, not LLaDA's; copy the published files next to config.json"
+        )
     model = given.model(LlamaForCausalLM, config, RENAMED, exact=True)
-    return wrap_causal(model, given.tokenizer(), given.name, checkpoint=given)
+    return wrap_causal(model, tokenizer, given.name, checkpoint=given)
 
 
 @dataclass(frozen=True)

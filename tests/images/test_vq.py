@@ -12,13 +12,14 @@ from importlib.util import find_spec
 import pytest
 import torch
 from checkpoints_amused import write_amused
+from safetensors.torch import load_file, save_file
 
 from aps_text.core.adapters import CodeTilt
 from aps_text.core.codebook import Relaxed
 from aps_text.images.degradations import SuperResolution
 from aps_text.images.measurement import Measurement
 from aps_text.images.vq import VQTokenizer
-from aps_text.models.diffusers_files import read_part
+from aps_text.models.diffusers_files import WEIGHTS, read_part
 
 pytestmark = pytest.mark.skipif(find_spec("diffusers") is None, reason="no diffusers")
 
@@ -183,6 +184,17 @@ def test_sizes_that_are_refused(net, tokenizer):
     with pytest.raises(ValueError, match=r"are \(B, 16, 8\), got \(1, 12, 8\)"):
         tokenizer.decode(torch.zeros(1, 12, 8))
     assert replace(tokenizer, height=32).grid == (2, 4)
+
+
+def test_a_table_of_equal_vectors_is_refused(tmp_path):
+    folder = write_amused(tmp_path / "m")
+    path = folder / "vqvae" / WEIGHTS
+    tensors = load_file(path)
+    name = "quantize.embedding.weight"
+    tensors[name] = tensors[name][:1].expand_as(tensors[name]).contiguous()
+    save_file(tensors, path)
+    with pytest.raises(ValueError, match=r"all 8192 code vectors in .* are equal, so every image"):
+        read_part(folder, "vqvae", "VQModel")
 
 
 def test_other_norms_are_refused(tmp_path):

@@ -338,6 +338,10 @@ BROKEN = [
     (cut("tokenizer/vocab.json"), "cannot be read"),
     (renamed("text_encoder/model.safetensors", "text_encoder/pytorch_model.bin"), "safetensors"),
     (edited("text_encoder/config.json", num_hidden_layers=2), "states 2 layers and its files hold"),
+    (
+        weights("text_encoder", "model.safetensors", visual_projection__weight=torch.ones(2, 2)),
+        "holds 1 weights that its layout does not have, e.g. 'visual_projection.weight'",
+    ),
 ]
 
 
@@ -347,6 +351,13 @@ def test_files_that_do_not_fit_are_refused(small, tmp_path, change, message):
     change(broken)
     with pytest.raises(ValueError, match=message):
         load_amused(broken, "m")
+
+
+def test_tables_that_are_computed_may_be_stored(small, tmp_path):
+    older = shutil.copytree(small, tmp_path / "m")
+    ids = {"text_model__embeddings__position_ids": torch.arange(77)[None]}
+    weights("text_encoder", "model.safetensors", **ids)(older)
+    load_amused(older, "m")
 
 
 def test_a_text_encoder_of_another_width_is_refused(tmp_path):

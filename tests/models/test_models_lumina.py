@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 from checkpoints_lumina import write_lumina
-from checkpoints_mmada import MASK
+from checkpoints_mmada import MASK, TEXT_SIZE, tokenizer_files
 
 from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.lumina import FIRST, IDS, SYSTEM, LuminaPrior
@@ -172,6 +172,14 @@ def test_what_is_refused(tmp_path, prior):
         ValueError, match=r"has 134000 tokens, and the image tokens are 126356 \.\."
     ):
         RestorationPipeline.from_pretrained(write_lumina(tmp_path / "b", size=134000))
+    other = write_lumina(tmp_path / "c")
+    (other / "added_tokens.json").unlink(missing_ok=True)
+    for name, text in tokenizer_files(TEXT_SIZE).items():
+        (other / name).write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"has 126349 tokens, and .* ids 126084 \.\. 126355, .* not LLaDA's"
+    ):
+        RestorationPipeline.from_pretrained(other)
     with pytest.raises(ValueError, match="cfg_scale must be >= 0, got -1"):
         prior.denoiser(["a"], 16, -1)
     with pytest.raises(ValueError, match="makes square images here; got 20 tokens"):
