@@ -21,8 +21,9 @@ that was stopped continues there; the tables are in tables.md beside it.
 - Intervals are 95% bootstrap intervals over images; differences are paired. Bold: significant by
   the sign-flip test after Holm's adjustment over a task's lines.
 
-Without `--set`, the truths are drawn from the model's own prior: a check of the machinery, which
-says nothing about pictures.
+Methods are told the attributes that an image has (its class), unless `--untold`: then they know
+what the lines without a model know. Without `--set`, the truths are drawn from the model's own
+prior: a check of the machinery, which says nothing about pictures.
 """
 
 from __future__ import annotations
@@ -70,9 +71,15 @@ class Pictures:
 
 
 def pictures(
-    pipe: RestorationPipeline, name: str | None, data: Path | None, split: str, count: int
+    pipe: RestorationPipeline,
+    name: str | None,
+    data: Path | None,
+    split: str,
+    count: int,
+    untold: bool = False,
 ) -> Pictures:
-    """`count` images of a split, `tune | test`, of a set in `recipes`, or drawn from the prior."""
+    """`count` images of a split, `tune | test`, of a set in `recipes`, or drawn from the prior; if
+    `untold`, without their attributes."""
     if name is None:
         kind, values = next(iter(pipe.model.attributes.items()))
         asked = [{kind: values[i % len(values)]} for i in range(count)]
@@ -88,6 +95,8 @@ def pictures(
     for row in found.values.tolist():
         named = zip(found.attributes.items(), row, strict=True)
         known.append({key: names[value] for (key, names), value in named if value >= 0})
+    if untold:
+        known = [{} for _ in known]
     return Pictures(found.at(slice(None)), known)
 
 
@@ -404,6 +413,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[c.label for c in CONTENDERS],
         metavar="LABEL",
     )
+    add("--untold", action="store_true", help="keep the images' attributes from the methods")
     add("--images", type=int, default=16)
     add("--samples", type=int, default=8)
     add("--tune", type=int, default=8, help="other images, for choosing settings")
@@ -420,8 +430,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.supervised and args.set is None:
         raise SystemExit("--supervised is trained on the images of --set: give one")
     pipe = RestorationPipeline.from_pretrained(args.model)
-    shown = pictures(pipe, args.set, args.data, "test", args.images)
-    tune = pictures(pipe, args.set, args.data, "tune", args.tune)
+    shown = pictures(pipe, args.set, args.data, "test", args.images, args.untold)
+    tune = pictures(pipe, args.set, args.data, "tune", args.tune, args.untold)
     bench, tables = Bench(pipe, args), []
     try:
         for task in args.tasks:

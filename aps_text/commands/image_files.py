@@ -80,7 +80,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
     add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
     add("--json", action="store_true", help="for machines")
-    add_settings(parser, preset=False)
+    add_settings(parser, images=True)
     add_loading(parser)
 
 
@@ -166,6 +166,7 @@ def call_options(args: argparse.Namespace, default: str) -> dict[str, Any]:
         "method": make_method(IMAGE_METHODS, args.method or default, args.method_option),
         "samples": args.samples,
         "progress": False if args.json else None,
+        "preset": args.preset,
         **settings_in(args),
     }
 

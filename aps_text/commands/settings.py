@@ -12,10 +12,11 @@ from .setting_words import WORDS
 __all__ = ["add_settings", "settings_in", "typed_value"]
 
 
-def add_settings(parser: argparse.ArgumentParser, *, preset: bool = True) -> None:
+def add_settings(parser: argparse.ArgumentParser, *, images: bool = False) -> None:
     """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset."""
-    if preset:
-        parser.add_argument("--preset", default=None, help="fast, balanced or paper")
+    presets = "restore (the likeliest image) or posterior (samples that vary as they should)"
+    words = presets if images else "fast, balanced or paper"
+    parser.add_argument("--preset", default=None, metavar="NAME", help=words)
     group = parser.add_argument_group("settings", "in full: docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"

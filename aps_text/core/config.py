@@ -17,7 +17,7 @@ from .whole_files import write_whole
 
 _OFFERS = ("flat", "ineffective", "replace", "to_json", "from_json", "save", "load")
 
-__all__ = ["PRESETS", "SETTINGS", "APSConfig"]
+__all__ = ["IMAGE_PRESETS", "PRESETS", "SETTINGS", "APSConfig"]
 
 
 class APSConfig:
@@ -30,7 +30,8 @@ class APSConfig:
     `make`, a pipeline's call and a command refuse it. Immutable; `replace` makes a changed copy.
 
     Args:
-        preset: `fast`, `balanced` or `paper` for text, `restore` for images; see `PRESETS`.
+        preset: `fast`, `balanced` or `paper` for text, `restore` or `posterior` for images; see
+            `PRESETS`.
 
     Length and time:
         max_new_tokens: positions on the canvas; None takes the model's own default.
@@ -329,3 +330,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 """Presets by name, each as its differences from `balanced`."""
+
+# Samples that vary as the posterior does, where `restore` climbs to a mode: candidates are drawn,
+# and so is the order in which they are kept.
+PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.5}
+IMAGE_PRESETS = ("restore", "posterior")
+"""Those of images; the others are of text."""

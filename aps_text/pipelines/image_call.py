@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.config import PRESETS, APSConfig
+from ..core.config import IMAGE_PRESETS, PRESETS, APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator
@@ -65,6 +65,7 @@ class ImageCall:
         method: str | Method,
         samples: int,
         config: APSConfig | None,
+        preset: str | None,
         options: dict[str, Any],
         *,
         sampled: bool = False,
@@ -74,8 +75,8 @@ class ImageCall:
 
         Args:
             method: a name in `methods.registry.IMAGE_METHODS`, or a method.
-            config, options: settings, or single ones on top of `preset="restore"`. Of a config,
-                what only texts read is refused; what this method ignores is not, so that one
+            config, preset, options: settings, or single ones on top of a preset of images, None
+                is `restore`. Of a config, what only texts read is refused; what this method ignores is not, so that one
                 config can go to several methods.
             sampled: candidates are drawn by default, also for one sample of "aps".
             usual: the model's own defaults on top of the preset.
@@ -83,13 +84,17 @@ class ImageCall:
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
-        if config is not None and options:
-            raise TypeError("pass either config=... or single options, not both")
+        if config is not None and (preset is not None or options):
+            raise TypeError("pass either config=... or preset and options, not both")
+        preset = "restore" if preset is None else preset
+        if preset not in IMAGE_PRESETS:
+            names = " or ".join(map(repr, IMAGE_PRESETS))
+            raise ValueError(f"preset={preset!r} has no use here: images take {names}")
         count, runner = as_count("samples", samples), as_method(IMAGE_METHODS, method)
         settings = config
         if settings is None:
             drawn = sampled or count > 1 or not isinstance(runner, APS)
-            settings = settings_for(runner, options, drawn, usual)
+            settings = settings_for(runner, options, drawn, usual, preset)
         if not isinstance(settings, APSConfig):
             raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
         if config is not None:
@@ -203,15 +208,19 @@ def refuse_text(config: APSConfig) -> None:
 
 
 def settings_for(
-    method: Method, options: dict[str, Any], drawn: bool, usual: Mapping[str, Any] = NOTHING
+    method: Method,
+    options: dict[str, Any],
+    drawn: bool,
+    usual: Mapping[str, Any] = NOTHING,
+    preset: str = "restore",
 ) -> APSConfig:
-    """The settings of `preset="restore"` with `options`; raises for one without effect."""
+    """The settings of a preset of images with `options`; raises for one without effect."""
     for name in options:
         if name in OF_TEXT:
             raise ValueError(f"{name}={options[name]!r} has no use here: {OF_TEXT[name]}")
     if drawn:
         options = {"candidate": "sample", **options}
-    made = APSConfig.make("restore", **options)
-    refuse_unread(method, options, "restore")
+    made = APSConfig.make(preset, **options)
+    refuse_unread(method, options, preset)
     missing = {name: value for name, value in usual.items() if name not in options}
     return made.replace(**missing) if missing else made

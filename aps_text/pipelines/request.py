@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..core.config import APSConfig
+from ..core.config import IMAGE_PRESETS, APSConfig
 from ..core.noise import Noise
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
@@ -65,10 +65,10 @@ def prepare(
     """
     if config is not None and (preset is not None or options):
         raise TypeError("pass either config=... or preset and options, not both")
-    if preset == "restore":
+    if preset in IMAGE_PRESETS:
         raise ValueError(
-            "preset='restore' is for images (RestorationPipeline); text takes 'fast', 'balanced' "
-            "or 'paper'"
+            f"preset={preset!r} is for images (RestorationPipeline); text takes 'fast', "
+            "'balanced' or 'paper'"
         )
     settings = APSConfig.make(preset, **options) if config is None else config
     if not isinstance(settings, APSConfig):

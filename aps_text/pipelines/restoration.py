@@ -218,6 +218,7 @@ class RestorationPipeline:
         samples: int = 1,
         seeds: Sequence[int] | None = None,
         config: APSConfig | None = None,
+        preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
         progress: bool | None = None,
         **options: Any,
@@ -235,8 +236,10 @@ class RestorationPipeline:
                 several samples would be identical.
             seeds: one per measurement; default: the setting `seed` for each. A measurement and its
                 seed determine its images, whatever the batch.
-            config: settings; or single `options` (`APSConfig`'s keywords) on top of
-                `preset="restore"`. `cfg_scale` guides towards the attributes.
+            config: settings; or a `preset` and single `options` (`APSConfig`'s keywords) on top.
+                `cfg_scale` guides towards the attributes.
+            preset: None or `restore` for the likeliest image, `posterior` for samples that vary as
+                the posterior does (docs/images.md).
             on_step: called as `on_step(index, state)` after each denoising step of each batch.
             progress: True shows a progress bar on stderr, False does not, None shows it on a
                 terminal only.
@@ -244,7 +247,7 @@ class RestorationPipeline:
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
-        call = ImageCall.of(method, samples, config, options, usual=self.model.usual)
+        call = ImageCall.of(method, samples, config, preset, options, usual=self.model.usual)
         measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count, "measurement")
@@ -284,6 +287,7 @@ class RestorationPipeline:
         method: str | Method | None = None,
         samples: int = 1,
         config: APSConfig | None = None,
+        preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
         progress: bool | None = None,
         **options: Any,
@@ -295,14 +299,16 @@ class RestorationPipeline:
             style: of one reference; see the method `style`. Several are added: the image is to be
                 near each reference.
             method: None is "aps" with a style and "plain" without.
-            samples, config, on_step, progress, options: see the call. Candidates are drawn
+            samples, config, preset, on_step, progress, options: see the call. Candidates are drawn
                 (`candidate="sample"`) unless told otherwise.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
         method = ("plain" if style is None else "aps") if method is None else method
-        call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
+        call = ImageCall.of(
+            method, samples, config, preset, options, sampled=True, usual=self.model.usual
+        )
         if style is None and isinstance(call.method, APS | APSSMC | G2D2):
             raise ValueError(
                 f"{type(call.method).__name__} fits the model to what guides, and nothing does: "
@@ -330,6 +336,7 @@ class RestorationPipeline:
         method: str | Method = "aps",
         samples: int = 1,
         config: APSConfig | None = None,
+        preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
         progress: bool | None = None,
         **options: Any,
@@ -350,7 +357,7 @@ class RestorationPipeline:
             widen: rings of tokens around the mask to draw as well, >= 0; see `images.editing`.
             pasted: the image's own pixels replace those outside of the mask in `images`; without
                 it `images` is `drawn`.
-            method, samples, config, on_step, progress, options: see the call. Candidates are drawn
+            method, samples, config, preset, on_step, progress, options: see the call. Candidates are drawn
                 (`candidate="sample"`) unless told otherwise.
 
         Raises:
@@ -362,7 +369,9 @@ class RestorationPipeline:
         image = as_images(self.model, image)
         if len(image) != 1:
             raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
-        call = ImageCall.of(method, samples, config, options, sampled=True, usual=self.model.usual)
+        call = ImageCall.of(
+            method, samples, config, preset, options, sampled=True, usual=self.model.usual
+        )
         if keep_sigma is not None:
             check_number("keep_sigma", keep_sigma, SIGMAS)
         inside = as_mask(mask, self.size[1:])

@@ -462,3 +462,23 @@ def test_a_quantised_candidate_has_one_order_by_phi_and_another_by_theta(pipe, m
     anchored = found(remasking="anchored", anchor_score="token")
     assert torch.equal(anchored, found(remasking="standard", rank_by="phi"))
     assert not torch.equal(anchored, found(remasking="standard", rank_by="theta"))
+
+
+def test_the_preset_posterior_draws_candidates_and_their_order(pipe, measured):
+    found = pipe(measured, preset="posterior", samples=2, **FEW)
+    spelled = pipe(measured, samples=2, alg_temp=APSConfig("posterior").alg_temp, **FEW)
+    assert torch.equal(found.ids, spelled.ids)
+    assert not torch.equal(found.ids, pipe(measured, samples=2, **FEW).ids)
+    one = pipe(measured, preset="posterior", **FEW)
+    assert torch.equal(one.ids[:, 0], found.ids[:, 0])  # also one sample is drawn
+
+
+@pytest.mark.parametrize("preset", ["paper", "balanced", "map", 3])
+def test_another_preset_is_refused_by_name(pipe, measured, preset):
+    with pytest.raises(ValueError, match=rf"preset={preset!r} .*'restore' or 'posterior'"):
+        pipe(measured, preset=preset, **FEW)
+
+
+def test_a_config_beside_a_preset_is_refused(pipe, measured):
+    with pytest.raises(TypeError, match="either config"):
+        pipe(measured, config=APSConfig("restore"), preset="restore")
