@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .loading import add_loading, loading_options
@@ -32,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     add(
         "--image-model",
         metavar="FOLDER",
-        help="for the tab that restores images (default: the first embedded one, if any)",
+        help="for the tab that restores images (default: the embedded ones)",
     )
     add("--host", default=LOCAL, help=f"default: {LOCAL}, which no other machine can reach")
     add("--port", type=int, help="default: the first free one from 7860")
@@ -117,9 +118,10 @@ def demo_of(args: argparse.Namespace) -> Demo:
         from ..pipelines.text import APSPipeline
 
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
-        name = args.image_model or next(iter(embedded_image_models()), None)
-        device = as_device(args.device)
-        images = name and RestorationPipeline.from_pretrained(
-            name, device="cpu" if device is None else device
-        )
-        return Demo(pipe, images or None, trust_code=args.trust_code)
+        names = [args.image_model] if args.image_model else embedded_image_models()
+        device = as_device(args.device) or "cpu"
+        images = {
+            Path(name).name: RestorationPipeline.from_pretrained(name, device=device)
+            for name in names
+        }
+        return Demo(pipe, images, trust_code=args.trust_code)

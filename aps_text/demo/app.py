@@ -149,21 +149,26 @@ def _ask_tab(gr: Any, demo: Demo) -> None:
 
 
 def _restore_tab(gr: Any, demo: Demo) -> None:
-    if demo.images is None:
+    if not demo.images:
         gr.HTML(problem(MISSING), elem_id="restored", js_on_load=None)
         return
-    channels, high, wide = demo.images.size
-    colours = "grey" if channels == 1 else "colours"
+    models = [(f"{name}: {_pixels(pipe.size)}", name) for name, pipe in demo.images.items()]
     with gr.Row():
         image = gr.Image(
             type="filepath",
             sources=["upload"],
-            label=f"A clean image (its middle square, {wide} x {high}, {colours}); "
-            "without one the model draws an example",
+            label="A clean image, of which the middle square is taken in the model's size and "
+            "colours; without one the model draws an example",
             height=240,
             min_width=240,
         )
         with gr.Column(min_width=240):
+            model = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="image-model")
+            preset = gr.Radio(
+                [("the likeliest image", "restore"), ("samples that vary", "posterior")],
+                value="restore",
+                label="What is sought",
+            )
             tasks = [(f"{name}: {task.what}", name) for name, task in TASKS.items()]
             task = gr.Dropdown(tasks, value="sr2", label="Task", elem_id="task")
             sigma = gr.Number(0.05, label="Sigma of the noise, on [-1, 1]", minimum=1e-4)
@@ -175,8 +180,14 @@ def _restore_tab(gr: Any, demo: Demo) -> None:
     found = gr.HTML("", elem_id="restored", js_on_load=None)
     how = {"show_progress": "hidden", "api_visibility": "private"}
     restored = demo.closing.until_closed(demo.restored)
-    running = go.click(restored, [image, task, sigma, samples, seed], [found], **how)
+    form = [image, model, preset, task, sigma, samples, seed]
+    running = go.click(restored, form, [found], **how)
     stop.click(None, None, None, cancels=[running], api_visibility="private")
+
+
+def _pixels(size: tuple[int, int, int]) -> str:
+    channels, high, wide = size
+    return f"{wide} x {high}, {'grey' if channels == 1 else 'colours'}"
 
 
 def _table(demo: Demo) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from aps_rewards import RewardError
@@ -32,7 +33,7 @@ class Demo:
 
     Args:
         pipe: answers the questions, of several users at once.
-        images: restores images; None shows why there is nothing to restore with.
+        images: restore images, by name; empty shows why there is nothing to restore with.
         trust_code: whether a user's function may be run.
         settings: keywords of `APSConfig` below those a user gives.
     """
@@ -40,12 +41,12 @@ class Demo:
     def __init__(
         self,
         pipe: APSPipeline,
-        images: RestorationPipeline | None = None,
+        images: Mapping[str, RestorationPipeline] = MappingProxyType({}),
         *,
         trust_code: bool = False,
         settings: dict[str, Any] | None = None,
     ) -> None:
-        self.pipe, self.images, self.trust_code = pipe, images, trust_code
+        self.pipe, self.images, self.trust_code = pipe, dict(images), trust_code
         self.settings = settings or {}
         self.rewards = usable()
         self.closing = Closing()
@@ -136,22 +137,32 @@ class Demo:
         return form + ([asked.function, asked.function_weight] if self.trust_code else [])
 
     def restored(
-        self, path: str | None, task: str, sigma: Any, samples: Any, seed: Any
+        self,
+        path: str | None,
+        model: str,
+        preset: str,
+        task: str,
+        sigma: Any,
+        samples: Any,
+        seed: Any,
     ) -> Iterator[str]:
         """A restoration of an uploaded image, or of one the model draws."""
-        if self.images is None:
+        if not self.images:
             yield problem(MISSING)
             return
         try:
-            number = int(seed or 0)
-            truth = fitted(path, self.images.size) if path else example(self.images, number)
+            if model not in self.images:
+                raise ValueError(f"model is one of {', '.join(self.images)}; got {model!r}")
+            pipe, number = self.images[model], int(seed or 0)
+            truth = fitted(path, pipe.size) if path else example(pipe, number)
             for found in restoring(
-                self.images,
+                pipe,
                 truth,
                 task,
                 sigma=float(sigma),
                 samples=int(samples),
                 seed=number,
+                preset=preset,
             ):
                 yield pictures(found)
         except FAILURES as error:

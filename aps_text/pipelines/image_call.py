@@ -76,8 +76,8 @@ class ImageCall:
         Args:
             method: a name in `methods.registry.IMAGE_METHODS`, or a method.
             config, preset, options: settings, or single ones on top of a preset of images, None
-                is `restore`. Of a config, what only texts read is refused; what this method ignores is not, so that one
-                config can go to several methods.
+                is `restore`. Of a config, what only texts read is refused; what this method
+                ignores is not, so that one config can go to several methods.
             sampled: candidates are drawn by default, also for one sample of "aps".
             usual: the model's own defaults on top of the preset.
 

@@ -357,8 +357,8 @@ class RestorationPipeline:
             widen: rings of tokens around the mask to draw as well, >= 0; see `images.editing`.
             pasted: the image's own pixels replace those outside of the mask in `images`; without
                 it `images` is `drawn`.
-            method, samples, config, preset, on_step, progress, options: see the call. Candidates are drawn
-                (`candidate="sample"`) unless told otherwise.
+            method, samples, config, preset, on_step, progress, options: see the call. Candidates
+                are drawn (`candidate="sample"`) unless told otherwise.
 
         Raises:
             TypeError, ValueError: a mask of other values or of another size, one that marks no

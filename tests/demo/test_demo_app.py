@@ -45,7 +45,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(images):
-    return Demo(APSPipeline(tiny_text_model()), images, settings=SMALL)
+    return Demo(APSPipeline(tiny_text_model()), {"m": images}, settings=SMALL)
 
 
 def form(question="what is a dog ?", *, reward="length", weight=1.0, seed=0, steps="4", own=()):
@@ -91,10 +91,10 @@ def test_what_cannot_be_run_is_said_on_the_page(demo, typed, message):
 
 def test_a_function_is_a_reward_only_with_trust(images):
     pipe = APSPipeline(tiny_text_model())
-    trusting = Demo(pipe, images, trust_code=True, settings=SMALL)
+    trusting = Demo(pipe, {"m": images}, trust_code=True, settings=SMALL)
     run = list(trusting.run(*form(reward="", own=(FUNCTION, 1.0))))[-1][3]
     assert set(run["answers"][1]["rewards"]) == {"mine", "total"}
-    wary = Demo(pipe, images, settings=SMALL)
+    wary = Demo(pipe, {"m": images}, settings=SMALL)
     assert "--trust-code" in list(wary.again(run))[-1][0]
     fields = [len(page_of(one).fns[0].inputs) for one in (trusting, wary)]
     assert fields == [6 + 3 * ROWS + 2, 6 + 3 * ROWS]
@@ -119,21 +119,29 @@ def test_nobody_but_the_page_can_call_and_nothing_is_kept_or_sent(demo):
 def test_an_upload_is_degraded_and_restored(images, demo, tmp_path):
     write_image(torch.rand(3, 40, 24) * 2 - 1, tmp_path / "a.png")
     assert fitted(tmp_path / "a.png", images.size).shape == (1, *images.size)
-    shown = list(demo.restored(str(tmp_path / "a.png"), "sr2", 0.05, 3, 1))
+    shown = list(demo.restored(str(tmp_path / "a.png"), "m", "restore", "sr2", 0.05, 3, 1))
     assert shown[1:-1]
     assert "step 1 of" in shown[1]
     read = Reader(shown[-1])
     assert read.tags.count("img") == 2 + 3 + 2
     assert "spread of the samples" in read.text
     assert re.search(r"chi2 \d", read.text)
-    assert 'role="alert"' in list(demo.restored(str(tmp_path / "no.png"), "sr2", 0.05, 1, 1))[-1]
-    assert "task is one of" in list(demo.restored(None, "sr3", 0.05, 1, 1))[-1]
+    assert (
+        'role="alert"'
+        in list(demo.restored(str(tmp_path / "no.png"), "m", "restore", "sr2", 0.05, 1, 1))[-1]
+    )
+    other = demo.restored(None, "n", "restore", "sr2", 0.05, 1, 1)
+    assert "model is one of m; got" in list(other)[-1]
+    assert "task is one of" in list(demo.restored(None, "m", "restore", "sr3", 0.05, 1, 1))[-1]
 
 
 def test_without_a_file_the_model_draws_an_example(images, demo):
     assert example(images, 1).equal(example(images, 1))
     assert not example(images, 1).equal(example(images, 2))
-    assert Reader(list(demo.restored(None, "hdr", 0.05, 1, 1))[-1]).tags.count("img") == 3
+    assert (
+        Reader(list(demo.restored(None, "m", "posterior", "hdr", 0.05, 1, 1))[-1]).tags.count("img")
+        == 3
+    )
 
 
 def test_a_restoration_is_the_pipeline_s_own_and_stops_when_it_is_left(images):
@@ -161,7 +169,9 @@ def test_a_restoration_is_the_pipeline_s_own_and_stops_when_it_is_left(images):
 
 def test_without_an_image_model_the_tab_says_so():
     demo = Demo(APSPipeline(tiny_text_model()))
-    assert "No image model is installed" in next(demo.restored(None, "sr2", 0.1, 1, 0))
+    assert "No image model is installed" in next(
+        demo.restored(None, "m", "restore", "sr2", 0.1, 1, 0)
+    )
 
 
 def parsed(*words) -> argparse.Namespace:
