@@ -170,7 +170,7 @@ def _restore_tab(gr: Any, demo: Demo) -> None:
                 label="What is sought",
             )
             tasks = [(f"{name}: {task.what}", name) for name, task in TASKS.items()]
-            task = gr.Dropdown(tasks, value="sr2", label="Task", elem_id="task")
+            task = gr.Dropdown(tasks, value="sr4", label="Task", elem_id="task")
             sigma = gr.Number(0.05, label="Sigma of the noise, on [-1, 1]", minimum=1e-4)
             samples = gr.Slider(1, 8, value=4, step=1, label="Samples")
             seed = gr.Number(0, label="Seed", precision=0, minimum=0)

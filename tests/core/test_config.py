@@ -211,7 +211,9 @@ def test_presets_are_a_dial():
 
 @pytest.mark.parametrize("preset", ["slow", "", 3, ["fast"], {"fast"}, {}, np.zeros(2)])
 def test_a_preset_that_is_none_says_what_there_is(preset):
-    with pytest.raises(ValueError, match="fast, balanced, paper, restore; got") as caught:
+    with pytest.raises(
+        ValueError, match="fast, balanced, paper, restore, posterior; got"
+    ) as caught:
         APSConfig.make(preset)
     assert repr(preset) in str(caught.value)
 
