@@ -18,7 +18,7 @@ from aps_rewards.links import check_links
 
 from ..images.lfq import TokenizerConfig
 from ..images.magvit_files import sizes_of, weight_file
-from ..models.checkpoint_files import check_sizes, read_headers, read_json
+from ..models.checkpoint_files import check_sizes, read_headers, read_json, stored_dtype
 from ..models.diffusers_files import WEIGHTS, pipeline_class
 from ..models.image_folders import image_folder, mini_folder
 from ..models.lumina import CODES, FIRST
@@ -144,11 +144,14 @@ def _lumina(folder: Path) -> ImageShape:
 
 
 def _llada(folder: Path, config: dict[str, Any]) -> tuple[ModelShape, int]:
-    """The transformer, and its numbers; the vocabulary is that of the weights."""
+    """The transformer, and its numbers; the vocabulary is that of the weights, and so is the
+    precision where config.json states none."""
     shape, stored = from_config(config, folder.name), read_headers(folder, folder.name)
     table = stored.get("model.transformer.wte.weight")
     if table is not None:
         shape = replace(shape, vocab=table.shape[0])
+        if stored_dtype(config, folder.name) is None and table.kind in FLOATS:
+            shape = replace(shape, stored_bytes=FLOATS[table.kind])
     return shape, sum(math.prod(one.shape) for one in stored.values())
 
 

@@ -308,6 +308,7 @@ def test_a_folder_of_mmada_is_planned_by_its_files(tmp_path, capsys):
     model, tokenizer = write_mmada(tmp_path / "m"), write_magvit(tmp_path / "t")
     pipe = RestorationPipeline.from_pretrained(model, tokenizer=tokenizer)
     found = image_shape_in(model, tokenizer)
+    assert found.stored_bytes == pipe.model.prior.text.parts.head.weight.element_size() == 4
     assert found.parameters == count(pipe.model.prior.text.parts.model)
     assert found.decoder.parameters == count(pipe.model.tokenizer.net)
     assert (found.prior.vocab, found.codes, found.trained) == (SIZE, 8192, 64)
