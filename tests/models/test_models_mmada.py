@@ -7,6 +7,7 @@ them, guidance by the empty text, and texts that are too long.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -22,6 +23,7 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator
 from aps_text.core.sampler import run
+from aps_text.core.schedule import keep_masked, reveal_count, time_grid
 from aps_text.methods.ancestral import Ancestral
 from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.mmada import IDS, MmadaPrior
@@ -225,6 +227,20 @@ def test_it_answers_as_a_text_model(folder, text):
     ids = pipe.tokenizer(found.text[0], add_special_tokens=False)["input_ids"]
     assert ids
     assert max(ids) < TEXT_SIZE
+
+
+def test_the_counts_are_near_those_of_the_published_code():
+    """Per row and exact; the published ones are rounded from the whole length at every step."""
+    steps, length = 15, 1024
+    grid, masked, theirs, gaps = time_grid(steps), torch.tensor(length), length, []
+    for step in range(steps):
+        masked = masked - reveal_count(masked, keep_masked(grid[step], grid[step + 1], "cosine"))
+        share = math.cos(math.pi / 2 * (step + 1) / steps)
+        last = step + 1 == steps
+        theirs = 0 if last else max(1, min(theirs - 1, math.floor(length * share)))
+        gaps.append(abs(int(masked) - theirs))
+    assert int(masked) == 0
+    assert max(gaps) == 3
 
 
 def test_missing_header_tokens_are_added_first(tmp_path):

@@ -133,6 +133,11 @@ def test_other_sizes(folders, pipe):
         TextImageModel("m", MagvitTokenizer(wide.model.tokenizer.net, 64, 32), pipe.model.prior)
 
 
+def test_what_is_longer_than_the_model_was_made_for_is_said(folders, caplog):
+    RestorationPipeline.from_pretrained(folders[0], tokenizer=folders[1], size=1024)
+    assert "have up to 4611 tokens, and the model was made for 4096" in caplog.text
+
+
 def test_the_pixels_held_at_a_time_are_an_option(folders):
     folder, tokenizer = folders
     for at_most in (None, 2**20):
