@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "restore_command"]
 
+log = logging.getLogger(__name__)
+
 SIGMA = 0.05
+
+WRONG, WORSE = 10.0, 3.0
+"""The least chi2 of a clean image that is not the one that was measured, also in those of the
+samples."""
 
 TASK_NAMES = (
     *("sr2", "sr4", "gaussian-blur", "motion-blur", "random-inpainting", "box-inpainting", "hdr"),
@@ -71,6 +78,8 @@ def restore_command(args: argparse.Namespace) -> int:
     condition = condition_in(args)
     measurement, truth = measured(args, pipe)
     found = pipe(measurement, condition, **options)
+    if args.truth and truth is not None:
+        warn_of_truths(found, truth, names)
     if len(names) != len(measurement.y):
         names = [f"{names[0]}-{index + 1}" for index in range(len(measurement.y))]
     files, rows, records = {}, [], []
@@ -161,6 +170,22 @@ def check_truths(args: argparse.Namespace, count: int) -> None:
             "--truth takes one clean image for each degraded one; got "
             f"{len(args.truth)} for {count}"
         )
+
+
+def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]) -> None:
+    """Warn of clean images that explain what was measured far worse than the samples do."""
+    for index, (theirs, ours) in enumerate(
+        zip(found.measurement.chi2(truth).tolist(), found.chi2.mean(1).tolist(), strict=True)
+    ):
+        if theirs > max(WRONG, WORSE * ours):
+            name = names[index] if len(names) == len(truth) else f"image {index + 1}"
+            log.warning(
+                "%s: the chi2 of its --truth is %.3g, that of the samples %.3g: it is the clean "
+                "image of another one, or was degraded otherwise",
+                name,
+                theirs,
+                ours,
+            )
 
 
 def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:

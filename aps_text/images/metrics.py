@@ -22,13 +22,30 @@ def unit(x: Tensor) -> Tensor:
     return ((x + 1) / 2).clamp(0, 1)
 
 
+FAR = 10.0
+"""A pixel that no noise makes of one in [-1, 1]: one of another range."""
+
+
+def check_range(x: Tensor) -> None:
+    """Raise unless images are floating, and near [-1, 1]: clipped, others would look alike."""
+    if not x.is_floating_point():
+        raise TypeError(f"images are floating in [-1, 1], got {x.dtype}; use x.float() / 127.5 - 1")
+    if x.numel() and float(x.abs().max()) > FAR:
+        raise ValueError(
+            f"images are in [-1, 1], got pixels up to {float(x.abs().max()):.4g}; from 0 to 255: "
+            "x / 127.5 - 1"
+        )
+
+
 def check_pair(x: Tensor, y: Tensor) -> None:
-    """Raise `ValueError` unless two batches of images have one shape."""
+    """Raise unless two batches of images have one shape, and see `check_range`."""
     if x.shape != y.shape or x.ndim != 4:
         raise ValueError(
             "both batches must be (B, C, H, W) of the same shape, got "
             f"{tuple(x.shape)} and {tuple(y.shape)}"
         )
+    for images in (x, y):
+        check_range(images)
 
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
@@ -126,6 +143,8 @@ def spread_and_error(samples: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """
     if samples.ndim != 5 or len(samples) < 2 or samples.shape[1:] != truth.shape:
         raise ValueError(f"samples are (n >= 2, *{tuple(truth.shape)}), got {tuple(samples.shape)}")
+    for images in (samples, truth):
+        check_range(images)
     x, target = unit(samples), unit(truth)
     variance = x.var(0)
     error = (x - target).square().mean(0)

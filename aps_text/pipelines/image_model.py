@@ -180,7 +180,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
     if (folder / "config.json").is_file() and not (folder / "prior.json").is_file():
         raise ValueError(
             f"{str(name)!r} is a checkpoint without an image tokenizer; name its own with "
-            "tokenizer=, e.g. a download of showlab/magvitv2 for MMaDA"
+            "tokenizer= (--tokenizer), e.g. a download of showlab/magvitv2 for MMaDA"
         )
     if not (folder / "tokenizer.json").is_file() or not (folder / "prior.json").is_file():
         names = ", ".join(known) or "none"

@@ -264,6 +264,17 @@ def test_a_saved_measurement_of_two_images_takes_two_truths_and_no_sigma(
         assert said in capsys.readouterr().err
 
 
+def test_the_truth_of_another_image_is_warned_of(folder, files, tmp_path, caplog):
+    clean = [files / "one.png", files / "two.png"]
+    task = ("--task", "sr2", "--simulate", "--sigma", "0.02")
+    assert run("restore", folder, tmp_path / "a", *clean, *task) == 0
+    saved = tmp_path / "a" / "measurement.safetensors"
+    for truths, warned in ((clean, 0), (clean[::-1], 2)):
+        caplog.clear()
+        assert run("restore", folder, tmp_path / "b", saved, "--truth", *truths) == 0
+        assert caplog.text.count("of its --truth is ") == warned
+
+
 @pytest.mark.parametrize("command", ["restore", "paint"])
 def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
     command, files, tmp_path, capsys

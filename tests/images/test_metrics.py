@@ -31,6 +31,17 @@ def test_values_outside_of_the_range_are_clipped_and_nothing_is_stretched():
     assert torch.allclose(psnr(dim, truth), torch.tensor([-20 * math.log10(0.25)]))
 
 
+@pytest.mark.parametrize(
+    "metric", [psnr, ssim, lambda x, y: calibration(x[None].repeat(2, 1, 1, 1, 1), y)]
+)
+def test_images_of_another_range_are_refused(metric):
+    images = torch.full((1, 1, 16, 16), 200.0)
+    with pytest.raises(ValueError, match=r"got pixels up to 200; from 0 to 255: x / 127.5 - 1"):
+        metric(images, images)
+    with pytest.raises(TypeError, match=r"got torch.uint8; use x.float\(\) / 127.5 - 1"):
+        metric(images.byte(), images)
+
+
 def test_ssim_is_one_of_itself_and_symmetric_and_falls_with_noise():
     truth = torch.rand(3, 3, 24, 20, generator=seeded(0), dtype=torch.double) * 2 - 1
     noise = torch.randn(truth.shape, generator=seeded(1), dtype=torch.double)
