@@ -333,6 +333,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 # Samples that vary as the posterior does, where `restore` climbs to a mode: candidates are drawn,
 # and so is the order in which they are kept.
-PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.5}
+PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.3}
 IMAGE_PRESETS = ("restore", "posterior")
 """Those of images; the others are of text."""
