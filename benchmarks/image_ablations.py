@@ -21,7 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from aps_eval.report.statistics import difference
-from images import pictures
+from image_pictures import pictures
 
 from aps_text.images.metrics import psnr
 from aps_text.pipelines.restoration import RestorationPipeline

@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from images import pictures
+from image_pictures import pictures
 from torch import Tensor
 
 from aps_text.core.config import IMAGE_PRESETS

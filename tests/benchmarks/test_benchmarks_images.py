@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import image_ablations
 import image_lines
 import image_tables
 import images
@@ -22,6 +23,7 @@ from aps_text.images.measurement import Measurement
 from aps_text.images.metrics import psnr
 from aps_text.methods.registry import IMAGE_METHODS, build_method
 from aps_text.methods.unread import refuse_unread
+from aps_text.pipelines.image_call import ImageCall
 from aps_text.pipelines.image_model import load_image_model
 from recipes.mini_image.images import Images
 from recipes.mini_image.plans import SETS
@@ -218,3 +220,10 @@ def test_calibration_of_a_set_and_its_interval():
     found = image_tables.ratio(rows)
     assert found == pytest.approx((0.5, 0.5, 0.5))
     assert image_tables.ratio([row("0", None, None)]) is None
+
+
+@pytest.mark.parametrize("line", image_ablations.LINES)
+def test_every_line_of_the_ablations_is_a_call(line):
+    options = {"candidate": "sample", **image_ablations.LINES[line]}
+    found = ImageCall.of("aps", 1, None, None, options).config.flat()
+    assert all(found[name] == value for name, value in options.items())
