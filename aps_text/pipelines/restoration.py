@@ -31,9 +31,8 @@ from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
 from ..images.measurement import SIGMAS, Measurement
 from ..images.style import Style
 from ..images.style_statistics import Statistic
-from ..methods.aps import APS
-from ..methods.aps_smc import APSSMC
-from ..methods.g2d2 import G2D2
+from ..methods.ancestral import Ancestral
+from ..methods.registry import IMAGE_METHODS
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
@@ -53,6 +52,11 @@ R = TypeVar("R")
 
 LEAST_SIGMA = 0.01
 """The smallest standard deviation of kept pixels: about one grey level of 256."""
+
+GUIDED = tuple(
+    kind for kind in IMAGE_METHODS.values() if isinstance(kind, type) and kind is not Ancestral
+)
+"""The methods that need something that guides."""
 
 
 def _shielded(method: Callable[P, R]) -> Callable[P, R]:
@@ -309,9 +313,9 @@ class RestorationPipeline:
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual
         )
-        if style is None and isinstance(call.method, APS | APSSMC | G2D2):
+        if style is None and isinstance(call.method, GUIDED):
             raise ValueError(
-                f"{type(call.method).__name__} fits the model to what guides, and nothing does: "
+                f"{type(call.method).__name__} fits or chooses by what guides, and nothing does: "
                 "give a style, or leave the method out"
             )
         operator: Operator = ZeroOperator() if style is None else bound_styles(self.model, style)

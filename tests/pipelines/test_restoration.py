@@ -15,6 +15,7 @@ from aps_text.images.measurement import Measurement
 from aps_text.images.measurement_files import read_measurement, write_measurement
 from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.aps import APS
+from aps_text.methods.registry import IMAGE_METHODS
 from aps_text.methods.split_gibbs import SplitGibbs
 from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
@@ -232,7 +233,10 @@ BAD = [
     (lambda p, m: p(m, {3: "a", "x": "b"}), ValueError, "no attribute"),
     (lambda p, m: p.paint(seeds=[1]), TypeError, "unknown option 'seeds'; this call has no such"),
     (lambda p, m: p.paint(method="aps"), ValueError, "APS fits .* nothing does: give a style"),
-    (lambda p, m: p.paint(method="g2d2"), ValueError, "G2D2 fits .* nothing does: give a style"),
+    *(
+        (lambda p, m, name=name: p.paint(method=name), ValueError, "nothing does: give a style")
+        for name in sorted(IMAGE_METHODS.keys() - {"plain"})
+    ),
     (
         lambda p, m: p.style(torch.zeros(1, 1, 16, 16), lambda x, where: x),
         ValueError,
