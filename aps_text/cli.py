@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -27,6 +29,8 @@ __all__ = ["main"]
 
 def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
+    # The interpreter searches all objects for cycles as it ends: seconds, with torch and gradio.
+    atexit.register(gc.freeze)
     args = build_parser().parse_args(argv)
     try:
         status = int(args.run(args))

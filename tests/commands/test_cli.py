@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import sys
@@ -144,3 +146,10 @@ def test_a_reader_that_has_enough_gets_no_error(monkeypatch, capsys):
         changed.setattr(sys, "stdout", closed)
         assert main(["plan", "--model", "dream-7b", "--preset", "fast"]) == 141
     assert capsys.readouterr().err == ""
+
+
+def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    main([])
+    assert at_exit == [gc.freeze]
