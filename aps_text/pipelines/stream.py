@@ -104,15 +104,16 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
     @property
     def states(self) -> Iterator[StepState]:
         """The remaining steps, without texts."""
-        while (state := self._step()) is not None:
-            yield state
+        while (found := self._step()) is not None:
+            yield found[0]
 
     def __next__(self) -> tuple[StepState, list[str]]:
         """The next step, and every row's text with `_` where it is open."""
-        state = self._step()
-        if state is None:
+        found = self._step()
+        if found is None:
             raise StopIteration
-        asked = (begun_answer(self.request.prompts[prompt]) for prompt, _ in self.rows)
+        state, rows = found
+        asked = (begun_answer(self.request.prompts[prompt]) for prompt, _ in rows)
         texts = [
             open_text(self.model.vocabulary, row, begun)
             for row, begun in zip(state.z, asked, strict=True)
@@ -133,8 +134,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             )
         return out
 
-    def _step(self) -> StepState | None:
-        """The next step, computed in `ordinary_surroundings`; None after the last.
+    def _step(self) -> tuple[StepState, list[Row]] | None:
+        """The next step and its rows, computed in `ordinary_surroundings`; None after the last.
 
         Threads that share a stream take turns. With checkpointed layers the backward pass runs the
         layers and their hooks again, so the whole step holds the network's lock.
@@ -143,7 +144,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         with self._turn, alone, ordinary_surroundings(self.model.parts.device):
             state = next(self._steps, None)
             self._ended = state is None
-            return state
+            return None if state is None else (state, self.rows)
 
     def _run(self) -> Iterator[StepState]:
         asked = (

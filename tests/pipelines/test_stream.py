@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from decimal import Decimal
 
 import pytest
@@ -75,6 +76,27 @@ def test_a_stream_that_is_left_has_its_finished_batches(pipe):
     rest = [texts for _, texts in stream]
     assert rest
     assert stream.output().text == single(QUESTIONS, vowels, **SMALL).text
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_a_step_has_the_texts_of_its_own_rows_whoever_goes_on(pipe):
+    """Another thread comes to the next batch, of one row, before the first has read its texts."""
+    alone = [texts for _, texts in pipe.stream([QUESTIONS[0]] * 5, **SMALL)]
+    stream = pipe.stream([QUESTIONS[0]] * 5, **SMALL)
+    step, others = stream._step, []
+
+    def overtaken():
+        found = step()
+        if threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=lambda: others.extend(texts for _, texts in stream))
+            other.start()
+            other.join()
+        return found
+
+    stream._step = overtaken
+    _, first = next(stream)
+    assert [first, *others] == alone
     with pytest.raises(StopIteration):
         next(stream)
 
