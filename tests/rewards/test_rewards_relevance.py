@@ -105,6 +105,27 @@ def test_questions_are_encoded_once():
     assert len(passes) == 4  # answers, embeddings
 
 
+def test_a_cache_that_another_thread_empties_loses_no_call(monkeypatch):
+    """While one call encodes, another one fills the cache beyond its limit."""
+    reward = Relevance.__new__(Relevance)
+    reward.reference, reward._vectors = "question", {}
+    meanwhile = []
+
+    def encode(texts):
+        if meanwhile:
+            reward._references([meanwhile.pop()], {})
+        return torch.tensor([[float(text)] for text in texts])
+
+    reward.encode = encode
+    monkeypatch.setattr("aps_rewards.relevance._MOST", 2, raising=False)
+    many = [f"{number}" for number in range(20_001)]
+    assert reward._references(many, {}).flatten().tolist() == list(range(20_001))
+    meanwhile.append("-1")
+    assert reward._references(["7", "-2", "7"], {}).flatten().tolist() == [7, -2, 7]
+    assert not meanwhile
+    assert len(reward._vectors) <= 3
+
+
 def test_vectors_kept_from_inference_mode_still_pass_a_gradient():
     relevance = Relevance()
     with torch.inference_mode():
