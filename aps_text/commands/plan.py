@@ -125,7 +125,7 @@ def plan_image_command(args: argparse.Namespace) -> int:
     preset = "restore" if args.preset in (None, "balanced") else args.preset
     folder = image_model_folder(args.model)
     if folder is not None:
-        own = Path(args.model).is_dir()
+        own = folder == Path(args.model)
         shape = image_shape_in(folder, args.tokenizer, None if own else args.model)
     elif args.tokenizer is not None:
         raise ValueError("--tokenizer goes with a folder of MMaDA; of a name its sizes are known")

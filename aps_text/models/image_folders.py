@@ -10,12 +10,15 @@ It judges by configurations alone, and never fails: what it does not know, it do
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from aps_rewards.links import leads_out
 
 __all__ = ["EMBEDDED", "ImageFolder", "image_folder", "lenient_json", "mini_folder"]
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = Path(__file__).parent.parent / "weights" / "mini_image"
 """The image models in the package, a folder each; `mini-NAME` loads the one in NAME."""
@@ -69,13 +72,21 @@ def image_folder(name: str | Path, folder: Path | None = None) -> ImageFolder | 
 
 
 def mini_folder(name: str | Path) -> Path | None:
-    """The folder of a small model in the layout of recipes/mini_image, also of an embedded one by
-    its name; None for anything else."""
-    embedded = EMBEDDED / str(name).removeprefix("mini-")
-    for folder in (Path(name), *([embedded] if str(name).startswith("mini-") else [])):
-        if (folder / "prior.json").is_file() and (folder / "tokenizer.json").is_file():
-            return folder
-    return None
+    """The folder of a small model in the layout of recipes/mini_image; None for anything else.
+
+    An embedded model's name, as text, is that model's. A folder of that name is meant by its path,
+    `./mini-garments`; that the name is not it is warned of.
+    """
+    own, embedded = Path(name), EMBEDDED / str(name).removeprefix("mini-")
+    if isinstance(name, str) and name.startswith("mini-") and _is_whole(embedded):
+        if own.is_dir():
+            log.warning("%s is the embedded model; for the folder give ./%s", name, name)
+        return embedded
+    return own if _is_whole(own) else None
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "prior.json").is_file() and (folder / "tokenizer.json").is_file()
 
 
 def _loaded_by(name: str) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
-from ..models.image_folders import EMBEDDED, image_folder
+from ..models.image_folders import EMBEDDED, image_folder, mini_folder
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
 from .any_image_model import Condition
 
@@ -171,7 +171,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
         ValueError: neither a name nor such a folder.
     """
     known = embedded_image_models()
-    folder = EMBEDDED / str(name).removeprefix("mini-") if name in known else Path(name)
+    folder = mini_folder(name) or Path(name)
     check_links(folder)
     if not (folder / "prior.json").is_file():
         image = image_folder(folder)

@@ -40,9 +40,9 @@ PRIOR = (
 DECODER = ("layers_per_block", "latent_channels")
 
 
-def image_model_folder(name: str) -> Path | None:
+def image_model_folder(name: str | Path) -> Path | None:
     """The folder that a name means: its own, or an embedded model's; None for any other name."""
-    return Path(name) if Path(name).is_dir() else mini_folder(name)
+    return mini_folder(name) or (Path(name) if Path(name).is_dir() else None)
 
 
 def image_shape_in(

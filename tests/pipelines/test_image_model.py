@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.models.mini_image import MaskedImageModel, PriorConfig
 from aps_text.pipelines.any_image_model import masked_canvas
 from aps_text.pipelines.image_model import ImageModel, embedded_image_models, load_image_model
+from aps_text.planning.image_folders import image_model_folder, image_shape_in
 
 KINDS = {"kind": ("a", "b")}
 TOKENS = TokenizerConfig(
@@ -81,6 +83,20 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
         load_image_model(write(tmp_path / "m", ("tokenizer",)))
     with pytest.raises(ValueError, match="4\\^2 tokens of 4 bits and a prior of 4\\^2 of 5"):
         ImageModel("x", LFQTokenizer(TOKENS), MaskedImageModel(replace(PRIOR, bits=5)))
+
+
+def test_a_name_is_the_embedded_model_and_a_path_the_folder(tmp_path, monkeypatch, caplog):
+    write(tmp_path / "mini-garments")
+    monkeypatch.chdir(tmp_path)
+    for name, size, warned in (
+        ("mini-garments", 32, True),
+        ("./mini-garments", 16, False),
+        (Path("mini-garments"), 16, False),
+    ):
+        caplog.clear()
+        assert load_image_model(name).size == (1, size, size)
+        assert ("for the folder give ./mini-garments" in caplog.text) == warned
+        assert image_shape_in(image_model_folder(name)).trained == size
 
 
 @pytest.mark.parametrize("name", embedded_image_models())
