@@ -245,6 +245,20 @@ def test_a_template_that_calls_itself_is_stopped_where_the_recursion_limit_was_r
     assert "it calls itself more than 100 times" in done.stdout
 
 
+def test_code_beside_the_weights_is_never_run(good, tmp_path):
+    folder = shutil.copytree(good / "whole", tmp_path / "mine")
+    (folder / "trap.py").write_text("raise SystemExit('the code of a checkpoint was run')")
+    names = ("Config", "Model", "ModelForMaskedLM", "ModelForCausalLM")
+    named = {f"Auto{name}": f"trap.{name}" for name in names}
+    for file, mapped in {
+        "config.json": named,
+        "tokenizer_config.json": {"AutoTokenizer": ["trap.Slow", "trap.Fast"]},
+    }.items():
+        stated = json.loads((folder / file).read_text()) | {"auto_map": mapped}
+        (folder / file).write_text(json.dumps(stated))
+    assert load(folder).parts.vocab_size == 332
+
+
 def test_the_good_one_loads_whole_and_in_shards_and_without_a_sound(good, capfd):
     for name in ("whole", "sharded"):
         assert load(good / name).parts.vocab_size == 332

@@ -50,6 +50,20 @@ def test_batches_of_any_size_give_the_same_answers(pipe):
     assert single(QUESTIONS, many_vowels, num_return_sequences=2, **SMALL).text == whole.text
 
 
+@pytest.mark.parametrize("adapter", ["lora", "logits"])
+def test_the_global_random_state_is_neither_read_nor_moved(pipe, adapter):
+    found = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            before = torch.get_rng_state()
+            asked = {"adapter": adapter, "temperature": 1.0, **SMALL}
+            found.append(pipe(QUESTIONS, many_vowels, **asked).token_ids)
+            found.append(pipe.generate(QUESTIONS, temperature=1.0, **SMALL).token_ids)
+            assert torch.get_rng_state().equal(before)
+    assert found[:2] == found[2:]
+
+
 def test_plain_batch_equals_single_on_uneven_prompts():
     pipe = APSPipeline(tiny_text_model(), batch_size=32)
     generator = torch.Generator().manual_seed(0)
