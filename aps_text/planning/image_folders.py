@@ -18,7 +18,7 @@ from aps_rewards.links import check_links
 
 from ..images.lfq import TokenizerConfig
 from ..images.magvit_files import sizes_of, weight_file
-from ..models.checkpoint_files import check_sizes, read_headers, read_json, stored_dtype
+from ..models.checkpoint_files import check_sizes, read_headers, read_json
 from ..models.diffusers_files import WEIGHTS, pipeline_class
 from ..models.image_folders import image_folder, mini_folder
 from ..models.lumina import CODES, FIRST
@@ -29,7 +29,7 @@ from ..tensor_files import FLOATS, part_config, read_sizes
 from .decoder import DecoderShape
 from .images import IMAGE_SHAPES, ImageShape, UVitShape
 from .mini_images import MiniDecoderShape, MiniPriorShape
-from .shape import ModelShape, from_config
+from .shape import ModelShape, as_stored, from_config
 
 __all__ = ["image_model_folder", "image_shape_in"]
 
@@ -150,9 +150,7 @@ def _llada(folder: Path, config: dict[str, Any]) -> tuple[ModelShape, int]:
     table = stored.get("model.transformer.wte.weight")
     if table is not None:
         shape = replace(shape, vocab=table.shape[0])
-        if stored_dtype(config, folder.name) is None and table.kind in FLOATS:
-            shape = replace(shape, stored_bytes=FLOATS[table.kind])
-    return shape, sum(math.prod(one.shape) for one in stored.values())
+    return as_stored(shape, config, folder), sum(math.prod(one.shape) for one in stored.values())
 
 
 def _magvit(folder: Path) -> DecoderShape:

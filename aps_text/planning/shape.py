@@ -19,8 +19,10 @@ from typing import Any
 
 from aps_rewards.links import check_links
 
+from ..models.checkpoint_files import INDEX, read_headers
 from ..models.llada import SIZES
 from ..models.masked_lm import FOLDER
+from ..tensor_files import FLOATS
 
 __all__ = ["PRESETS", "ModelShape", "find_shape", "from_config"]
 
@@ -190,7 +192,8 @@ def find_shape(name: str) -> ModelShape:
     file = path if path.suffix == ".json" else path / "config.json"
     check_links(path)
     if file.is_file():
-        shape = from_config(json.loads(file.read_text()), name=path.name)
+        config = json.loads(file.read_text())
+        shape = as_stored(from_config(config, name=path.name), config, file.parent)
         own = file.parent / "aps.json"
         settings = json.loads(own.read_text()) if own.is_file() else {}
         tokens = settings.get("max_new_tokens", shape.new_tokens)
@@ -201,6 +204,20 @@ def find_shape(name: str) -> ModelShape:
     raise ValueError(
         f"no shape for {name!r}: give a folder with a config.json, or one of {', '.join(PRESETS)}"
     )
+
+
+def as_stored(shape: ModelShape, config: Mapping[str, Any], folder: Path) -> ModelShape:
+    """The shape with the precision of the folder's weights, where config.json states none.
+
+    Raises:
+        ValueError: weights that cannot be read.
+    """
+    here = any((folder / name).is_file() for name in ("model.safetensors", INDEX))
+    if config.get("dtype") or config.get("torch_dtype") or not here:
+        return shape
+    first = next(iter(read_headers(folder, folder.name).values()), None)
+    each = FLOATS.get(first.kind) if first is not None else None
+    return shape if each is None else replace(shape, stored_bytes=each)
 
 
 def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
@@ -236,7 +253,7 @@ def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:
         "token_head": not architecture.endswith(("ForSequenceClassification", "BertModel")),
         "attention_bias": bool(config.get("attention_bias", False)),
         "new_tokens": min(128, sizes["context"] // 2),
-        "stored_bytes": 4 if stored == "float32" else 2,
+        "stored_bytes": {"float64": 8, "float32": 4}.get(str(stored).removeprefix("torch."), 2),
     }
     return ModelShape(
         name=name, source=f"config.json of {name}", **{**sizes, **fields, **_KINDS[kind]}
