@@ -1,12 +1,13 @@
 """Symbolic links in a model's folder: a file that is read lies in the folder itself.
 
-    model.safetensors -> /elsewhere/model.safetensors       refused
-    snapshots/REVISION/model.safetensors -> ../../blobs/ID  a snapshot of the hub's cache, whose
-                                                            files all lie in the cache's `blobs`
+    model.safetensors -> /elsewhere/model.safetensors           refused
+    model.safetensors -> /CACHE/models--OWNER--NAME/blobs/ID    followed: a file of the hub's cache
 
-The folder itself may be a link, as may those above it. Links to files of other kinds, and to
-folders that are no part of a model (`latest -> checkpoint-900`), are never followed. What is
-installed with our packages is ours: an installer may link it to its cache.
+The snapshots of the hub's cache are such links, and so are the folders that a download to
+`local_dir=` made before huggingface_hub 0.23. The folder itself may be a link, as may those above
+it. Links to files of other kinds, and to folders that are no part of a model
+(`latest -> checkpoint-900`), are never followed. What is installed with our packages is ours: an
+installer may link it to its cache.
 """
 
 from __future__ import annotations
@@ -54,16 +55,20 @@ def check_links(folder: Path) -> None:
 
 
 def leads_out(path: Path, folder: Path) -> bool:
-    """Whether a file or folder lies outside of a model's folder, in which its name is."""
-    real, home = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
-    allowed = [home]
-    for above in (home, *home.parents):
-        if above.parent.name == "snapshots":
-            allowed.append(above.parent.parent / "blobs")
-    return not any(real.is_relative_to(place) for place in allowed)
+    """Whether a file or folder lies outside of a model's folder, in which its name is, and is no
+    file of the hub's cache."""
+    real = Path(os.path.realpath(path))
+    return not (real.is_relative_to(os.path.realpath(folder)) or _cached(real))
+
+
+def _cached(file: Path) -> bool:
+    """Whether a file has the place of a model's blobs in a cache of the hub."""
+    blobs = file.parent
+    return blobs.name == "blobs" and blobs.parent.name.startswith("models--")
 
 
 def _installed(folder: Path) -> bool:
     specs = [spec for package in INSTALLED if (spec := find_spec(package)) is not None]
     places = [place for spec in specs for place in spec.submodule_search_locations or ()]
-    return any(folder.absolute().is_relative_to(place) for place in places)
+    here = Path(os.path.abspath(folder))  # without `..`
+    return any(here.is_relative_to(place) for place in places)

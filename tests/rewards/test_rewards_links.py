@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from aps_rewards import links
 from aps_rewards.fluency import Fluency
@@ -88,6 +86,22 @@ def test_a_snapshot_of_the_hubs_cache_is_one_folder_with_its_blobs(tmp_path):
         check_links(folder)
 
 
+def test_a_folder_of_links_into_the_hubs_cache_is_read(place):
+    """As `snapshot_download(local_dir=...)` of huggingface_hub before 0.23 makes it."""
+    for cache, kept, refused in (
+        ("models--owner--name", "blobs", False),
+        ("models--owner--name", "private", True),
+        ("elsewhere", "blobs", True),
+    ):
+        blob = place / cache / kept / "1"
+        blob.parent.mkdir(parents=True)
+        blob.write_text("{}")
+        path = place / "model" / "config.json"
+        path.unlink()
+        path.symlink_to(blob)
+        assert links.leads_out(path, place / "model") == refused
+
+
 def test_what_is_installed_with_our_packages_may_be_linked(place, monkeypatch):
     package = place / "linked_package"
     (package / "weights").mkdir(parents=True)
@@ -98,7 +112,10 @@ def test_what_is_installed_with_our_packages_may_be_linked(place, monkeypatch):
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.setattr(links, "INSTALLED", ("linked_package",))
     check_links(package / "weights")
-    sys.modules.pop("linked_package", None)
+    (place / "model" / "config.json").unlink()
+    (place / "model" / "config.json").symlink_to("../other/config.json")
+    with pytest.raises(ValueError, match="is a link"):
+        check_links(package / ".." / "model")
 
 
 LOADERS = {
