@@ -256,6 +256,7 @@ def test_patterns_and_whole_texts():
 def test_rules_that_do_not_exist():
     with pytest.raises(ValueError, match=r"extract is one of number, .*; got 'numbr'"):
         check_extraction("numbr")
+    check_extraction({"pattern": "is (.+)"})
     with pytest.raises(ValueError, match="a pattern has a group"):
         check_extraction({"pattern": "no group"})
 

@@ -347,6 +347,8 @@ def test_long_runs_are_read_in_one_pass():
         extract("number", run * 1_000)  # in the square of its length this would take minutes
     assert extract("number", "2^99999") is None
     assert extract("number", "hundred " * 40) is None
+    assert extract("number", "one " + "hundred " * 14) == str(10**28)
+    assert extract("number", "one " + "hundred " * 15) is None
 
 
 def spelled(value: int) -> str:

@@ -40,6 +40,7 @@ def test_what_has_content(tmp_path, monkeypatch):
     assert len({empty, zeros, content(str(folder))}) == 3
     monkeypatch.chdir(tmp_path)
     assert content("model") == content(str(folder))
+    assert content("model:x") == ""  # an attribute of a module that is not there
 
 
 def test_only_places_are_added_to_the_key(tmp_path):

@@ -7,7 +7,7 @@ import itertools
 
 from aps_eval.extraction import RULES, extract
 from aps_eval.items import Item
-from aps_eval.measures import measure
+from aps_eval.measures import NOT_FOUND, measure
 from aps_eval.rows import digest
 from aps_eval.run.answering import Answerer
 from aps_eval.run.runner import planned, run
@@ -90,6 +90,17 @@ def test_an_answer_that_older_rules_have_read_is_read_again_and_not_made_again(t
     assert len(file.read_text().splitlines()) == 2 * made
     run(answerer, plan, RowStore(file))
     assert len(file.read_text().splitlines()) == 2 * made  # once
+
+
+def test_an_answer_in_which_nothing_is_found_any_more_says_so(tmp_path):
+    grid, answerer = tiny_grid(tmp_path, 1), Answerer(tiny_pipe())
+    cell = grid.cells[0]
+    number = dataclasses.replace(cell, task=dataclasses.replace(cell.task, extract="number"))
+    (unit,) = planned(answerer, [number], {cell.task.name: cell.task.items("test")}, [0])[0]
+    row = answerer.row(unit, answer="5")
+    assert answerer.measured_again(unit, row).metrics[NOT_FOUND] == 0
+    none = answerer.measured_again(unit, dataclasses.replace(row, answer="none"))
+    assert (none.extracted, none.metrics[NOT_FOUND]) == (None, 1)
 
 
 class _NoCalls:

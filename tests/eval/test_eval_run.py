@@ -7,12 +7,13 @@ import io
 import json
 import math
 import re
+from types import SimpleNamespace
 
 import pytest
 from aps_eval.run.answering import Answerer
 from aps_eval.run.evaluate import evaluate
 from aps_eval.run.grid import read_grid
-from aps_eval.run.runner import even, planned, run
+from aps_eval.run.runner import Tally, _count, even, planned, run
 from aps_eval.store import RowStore, read_rows
 from eval_fixtures import lines
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe, tiny_values
@@ -219,7 +220,14 @@ def test_a_failing_prompt_is_a_recorded_failure(tmp_path):
     assert "2 of them new" in said
 
 
-def test_a_prompt_beyond_the_context_fails_alone(tmp_path):
+def test_of_many_errors_three_are_told():
+    tally, failed = Tally(), SimpleNamespace(error="no")
+    for _ in range(2):
+        _count(tally, [failed] * 2)
+    assert (tally.made, tally.failed, tally.errors) == (4, 4, ["no"] * 3)
+
+
+def test_a_prompt_beyond_the_context_fails_alone(tmp_path, capfd):
     grid = tiny_grid(tmp_path, 3)
     task = grid.cells[0].task
     items = task.items()
@@ -229,6 +237,9 @@ def test_a_prompt_beyond_the_context_fails_alone(tmp_path):
     plan = planned(answerer, grid.cells[:1], {task.name: [*items, long]}, [0])
     tally = run(answerer, plan, store)
     assert (tally.made, tally.failed) == (4, 1)
+    assert tally.busy > 0
+    assert capfd.readouterr().err == ""  # no bar per batch
+    assert "_warm" not in repr(answerer)
     (failed,) = [row for row in store.rows() if row.error]
     assert failed.item == "long"
     assert "context" in failed.error

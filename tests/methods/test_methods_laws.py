@@ -518,3 +518,14 @@ def test_a_pools_law_has_the_base_samplers_support_at_every_temperature(heat):
     torch.testing.assert_close(p[:, :2].double(), (base / base.sum()).double())
     other = log_phi.exp()[:, :2] ** (1 / heat)
     torch.testing.assert_close(f[:, :2].double(), (other / other.sum()).double())
+
+
+def test_gaps_of_laws_in_float32_are_those_of_their_numbers():
+    p, f = torch.tensor([[0.3, 0.7, 0.0]]), torch.tensor([[0.1, 0.0, 0.9]])
+    gap = [_Laws(p, f, None).gap_of(torch.tensor([[token]])).item() for token in range(3)]
+    one = math.log(float(f[0, 0])) - math.log(float(p[0, 0]))
+    assert gap == [
+        pytest.approx(one, rel=1e-14),
+        pytest.approx(math.log(1e-300) - math.log(float(p[0, 1])), rel=1e-14),
+        math.inf,
+    ]

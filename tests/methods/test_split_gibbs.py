@@ -278,6 +278,20 @@ def test_rows_are_what_they_are_alone(prior_step, proposal):
     canvas = replace(canvas, z=z)
     whole = run(method, DENOISER, camera, canvas, CONFIG, noise, keep_trajectory=True)
     assert len(whole.trajectory) == 3
+    before = z
+    for state in whole.trajectory:  # what a sweep drew again as it was is not revealed by it
+        assert state.revealed.equal(state.z != before)
+        before = state.z
+    none = run(
+        method,
+        DENOISER,
+        camera,
+        replace(canvas, z=z.clamp(max=1)),
+        CONFIG,
+        noise,
+        keep_trajectory=True,
+    )
+    assert none.trajectory == []
     given = z != MASK
     assert whole.z[given].equal(z[given])
     assert whole.z.max() < SYMBOLS

@@ -114,6 +114,8 @@ class TestVerse:
         assert rhyme_grade("day", "way") == rhyme_grade("violin", "begin") == 1
         assert rhyme_grade("motion", "ocean") == 1
         assert 0 < rhyme_grade("cat", "cut") < 0.5  # a last consonant in common
+        assert rhyme_grade("station", "motion") == 0.375  # three of four sounds
+        assert Rhyme.steering_beta == 0.1
         assert rhyme_grade("cat", "dog") == 0
         assert rhyme_grade("day", "day") == 0  # no word with itself
         assert rhyme_grade("night", "knight") == 0  # nor with one that sounds the same

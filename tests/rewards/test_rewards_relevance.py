@@ -92,6 +92,9 @@ def test_weights_are_frozen_and_construction_moves_no_seed():
     assert not relevance.encoder.training
     assert not any(p.requires_grad for p in relevance.encoder.parameters())
     assert not relevance.embedding_table().requires_grad
+    assert not isinstance(
+        relevance.embedding_table(), torch.nn.Parameter
+    )  # `requires_grad_` of the encoder's leaves it
 
 
 def test_questions_are_encoded_once():

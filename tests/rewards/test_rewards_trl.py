@@ -115,6 +115,7 @@ def test_every_keyword_of_the_trainer_arrives():
     ):
         log_extra("solution", list(solution))
         log_metric("share", 0.5)
+        assert not trainer_state.is_hyper_param_search
         logged.append(trainer_state.global_step / trainer_state.max_steps)  # a schedule's progress
         return [float(c == s) for c, s in zip(completions, solution, strict=True)]
 

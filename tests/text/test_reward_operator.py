@@ -307,6 +307,14 @@ def test_messages_columns_ids_and_finish_reach_a_black_box():
     assert seen["ids"] == [IDS[0, :4].tolist(), IDS[1, :2].tolist()]
 
 
+def test_equal_texts_of_a_prompt_are_counted():
+    op = operator(lambda prompts, completions, **columns: [0.0] * len(prompts))
+    for _ in range(2):
+        op.log_prob_ids(IDS[:3])
+    assert {found[1] for found in op.stats.same.values()} == {2}
+    assert {found[0] for found in op.stats.same.values()} == set(op.texts(IDS[:3]))
+
+
 def test_the_real_relevance_reward_relaxed_and_as_text():
     """MiniLM behind a generator of other ids: equal scores on hard canvases to 1e-4."""
     relevance = Relevance()
