@@ -36,3 +36,13 @@ def test_the_oldest_versions_are_tried(matrix, package):
         d.partition(">=")[2] for d in PROJECT["dependencies"] if d.startswith(f"{package}>=")
     )
     assert any(f"{package}=={lowest}.*" in row["pins"] for row in matrix)
+
+
+def test_the_demo_is_not_installed_beside_a_transformers_that_it_cannot_have(matrix):
+    extras = PROJECT["optional-dependencies"]
+    assert "transformers>=5.0" in extras["demo"]
+    (old,) = (row for row in matrix if "transformers==4." in row["pins"])
+    named = set(re.search(r"\.\[(.+?)\]", old["install"])[1].split(","))
+    assert not {"demo", "dev"} & named
+    (dev,) = (d for d in extras["dev"] if d.startswith("aps-text["))
+    assert named == set(re.search(r"\[(.+)\]", dev)[1].split(",")) - {"demo"}
