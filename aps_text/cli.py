@@ -126,6 +126,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .core.config import APSConfig
+    from .core.presets import text_preset
     from .methods.registry import make_method
     from .methods.unread import refuse_unread
     from .pipelines.text import METHODS, APSPipeline
@@ -136,7 +137,7 @@ def ask_command(args: argparse.Namespace) -> int:
     as_prompts(args.questions)
     options = settings_in(args)
     method = make_method(METHODS, args.method, args.method_option)
-    preset = args.preset
+    preset = text_preset(args.preset)
     refuse_unread(method, options, preset)
     config = APSConfig.make(preset, **options)
     names = args.reward or ["answer-quality"]

@@ -23,7 +23,7 @@ import torch
 from image_pictures import pictures
 from torch import Tensor
 
-from aps_text.core.config import IMAGE_PRESETS
+from aps_text.core.presets import IMAGE_PRESETS
 from aps_text.images.measurement import Measurement
 from aps_text.images.metrics import perceptual, psnr, spread_and_error
 from aps_text.pipelines.restoration import RestorationPipeline

@@ -218,5 +218,6 @@ class Chat:
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
         from ..core.config import APSConfig
+        from ..core.presets import text_preset
 
-        APSConfig.make(preset, **settings)
+        APSConfig.make(text_preset(preset), **settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import Ranked
-from .settings import add_settings, settings_in
+from .settings import IMAGE_PRESETS, TEXT_PRESETS, add_settings, settings_in
 
 if TYPE_CHECKING:
     from ..planning.images import ImagePlan
@@ -41,13 +41,14 @@ def add_parser(subparsers: Any) -> None:
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
     add("--json", action="store_true", help="for machines")
-    add_settings(parser)
+    add_settings(parser, f"{TEXT_PRESETS}; with --image {IMAGE_PRESETS}")
     parser.set_defaults(run=plan_command)
 
 
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
+    from ..core.presets import text_preset
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
     from ..planning.report import plan
@@ -80,7 +81,7 @@ def plan_command(args: argparse.Namespace) -> int:
     call = Call(
         shape=find_shape(args.model),
         reward=reward,
-        config=APSConfig(args.preset, **options),
+        config=APSConfig(text_preset(args.preset), **options),
         prompt=args.prompt,
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
@@ -113,6 +114,7 @@ OF_TEXT = {
 def plan_image_command(args: argparse.Namespace) -> int:
     """Make the plan of an image call and print it."""
     from ..core.config import APSConfig
+    from ..core.presets import image_preset
     from ..planning.image_folders import image_model_folder, image_shape_in
     from ..planning.images import ImageCall, find_image_shape, plan_images
 
@@ -122,7 +124,6 @@ def plan_image_command(args: argparse.Namespace) -> int:
     options = settings_in(args)
     if "max_new_tokens" in options:
         raise ValueError("--tokens has no use with --image, whose size decides; leave it out")
-    preset = "restore" if args.preset in (None, "balanced") else args.preset
     folder = image_model_folder(args.model)
     if folder is not None:
         own = folder == Path(args.model)
@@ -136,7 +137,7 @@ def plan_image_command(args: argparse.Namespace) -> int:
     call = ImageCall(
         shape=shape,
         side=args.image,
-        config=APSConfig(preset, **options),
+        config=APSConfig(image_preset(args.preset), **options),
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
     )

@@ -9,14 +9,21 @@ from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
 from .setting_words import WORDS
 
-__all__ = ["add_settings", "settings_in", "typed_value"]
+__all__ = ["IMAGE_PRESETS", "TEXT_PRESETS", "add_settings", "settings_in", "typed_value"]
 
 
-def add_settings(parser: argparse.ArgumentParser, *, images: bool = False) -> None:
-    """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset."""
-    presets = "restore (the likeliest image) or posterior (samples that vary as they should)"
-    words = presets if images else "fast, balanced or paper"
-    parser.add_argument("--preset", default=None, metavar="NAME", help=words)
+TEXT_PRESETS = "fast, balanced or paper"
+IMAGE_PRESETS = "restore (the likeliest image) or posterior (samples that vary more)"
+"""Help of `--preset`."""
+
+
+def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_PRESETS) -> None:
+    """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset.
+
+    Args:
+        presets: the help of `--preset`.
+    """
+    parser.add_argument("--preset", default=None, metavar="NAME", help=presets)
     group = parser.add_argument_group("settings", "in full: docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"

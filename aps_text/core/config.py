@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
+from .presets import PRESETS, find_preset
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
 from .whole_files import write_whole
 
 _OFFERS = ("flat", "ineffective", "replace", "to_json", "from_json", "save", "load")
 
-__all__ = ["IMAGE_PRESETS", "PRESETS", "SETTINGS", "APSConfig"]
+__all__ = ["SETTINGS", "APSConfig"]
 
 
 class APSConfig:
@@ -31,7 +32,7 @@ class APSConfig:
 
     Args:
         preset: `fast`, `balanced` or `paper` for text, `restore` or `posterior` for images; see
-            `PRESETS`.
+            `core.presets.PRESETS`.
 
     Length and time:
         max_new_tokens: positions on the canvas; None takes the model's own default.
@@ -274,15 +275,6 @@ def _made(preset: str, values: Mapping[str, Any]) -> APSConfig:
     return made
 
 
-def find_preset(name: Any) -> str:
-    """The preset's name, `balanced` for None; raises `ValueError` listing the presets."""
-    if name is None:
-        return "balanced"
-    if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {name!r}")
-    return name
-
-
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options, checked, with numbers as `int` and `float`.
 
@@ -294,45 +286,3 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in SETTINGS:
             raise TypeError(f"unknown option {name!r}{hint(name, SETTINGS)}")
     return {name: SETTINGS[name].check(name, value) for name, value in options.items()}
-
-
-# A steered answer costs several times a plain one; a preset sets how much.
-PRESETS: dict[str, dict[str, Any]] = {
-    # No phi: a pool of answers with independent tokens, in the second half of the steps.
-    "fast": {"inner_steps": 0, "pool_size": 16, "pool_rollout": 1, "guidance_start": 0.5},
-    "balanced": {},
-    # Objective, weight, relaxation and independent candidates as in the slides; the number of
-    # steps and the adapter are not theirs.
-    "paper": {
-        "steps": 32,
-        "inner_steps": 10,
-        "pool_size": None,
-        "prior": "overlap",
-        "likelihood_weight": "length",
-        "relaxation": "quantized",
-        "quantizer": "nearest",
-        "lora_layers": None,
-    },
-    # Image tokens: phi tilts towards the tokenizer's codes, candidates are quantised expectations.
-    "restore": {
-        "adapter": "codes",
-        "tilt_start": 1.0,
-        "schedule": "cosine",
-        "inner_steps": 5,
-        "relaxation": "quantized",
-        "quantizer": "nearest",
-        "candidate": "quantized",
-        "pool_size": None,
-        "beta": 1.0,
-        "trust_region": None,
-        "temperature": 1.0,
-        "min_new_tokens": 0,
-    },
-}
-"""Presets by name, each as its differences from `balanced`."""
-
-# Samples that vary as the posterior does, where `restore` climbs to a mode: candidates are drawn,
-# and so is the order in which they are kept.
-PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.3}
-IMAGE_PRESETS = ("restore", "posterior")
-"""Those of images; the others are of text."""

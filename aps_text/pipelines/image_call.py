@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..core.config import IMAGE_PRESETS, PRESETS, APSConfig
+from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator
+from ..core.presets import PRESETS, image_preset
 from ..core.routing import DEFAULTS
 from ..core.sampler import Method
 from ..core.settings import LoRA
@@ -86,10 +87,7 @@ class ImageCall:
         """
         if config is not None and (preset is not None or options):
             raise TypeError("pass either config=... or preset and options, not both")
-        preset = "restore" if preset is None else preset
-        if preset not in IMAGE_PRESETS:
-            names = " or ".join(map(repr, IMAGE_PRESETS))
-            raise ValueError(f"preset={preset!r} has no use here: images take {names}")
+        preset = image_preset(preset)
         count, runner = as_count("samples", samples), as_method(IMAGE_METHODS, method)
         settings = config
         if settings is None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from ..core.config import IMAGE_PRESETS, APSConfig
+from ..core.config import APSConfig
 from ..core.noise import Noise
+from ..core.presets import text_preset
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
 from ..text.drafts import Draft, draft
@@ -65,12 +66,7 @@ def prepare(
     """
     if config is not None and (preset is not None or options):
         raise TypeError("pass either config=... or preset and options, not both")
-    if preset in IMAGE_PRESETS:
-        raise ValueError(
-            f"preset={preset!r} is for images (RestorationPipeline); text takes 'fast', "
-            "'balanced' or 'paper'"
-        )
-    settings = APSConfig.make(preset, **options) if config is None else config
+    settings = APSConfig.make(text_preset(preset), **options) if config is None else config
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "

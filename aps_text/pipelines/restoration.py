@@ -242,8 +242,8 @@ class RestorationPipeline:
                 seed determine its images, whatever the batch.
             config: settings; or a `preset` and single `options` (`APSConfig`'s keywords) on top.
                 `cfg_scale` guides towards the attributes.
-            preset: None or `restore` for the likeliest image, `posterior` for samples that vary as
-                the posterior does (docs/images.md).
+            preset: None or `restore` for the likeliest image, `posterior` for samples that vary
+                more nearly as the posterior does (docs/image_benchmarks.md has figures).
             on_step: called as `on_step(index, state)` after each denoising step of each batch.
             progress: True shows a progress bar on stderr, False does not, None shows it on a
                 terminal only.

@@ -18,8 +18,9 @@ from tiny import tiny_text_model
 from worlds import TableDenoiser, enumerated_reward, joint_table, noise_for, open_canvas
 
 from aps_text import APSConfig, APSPipeline
-from aps_text.core.config import PRESETS, SETTINGS
+from aps_text.core.config import SETTINGS
 from aps_text.core.operator import ZeroOperator
+from aps_text.core.presets import PRESETS
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.models.registry import load

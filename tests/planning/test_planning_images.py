@@ -304,6 +304,17 @@ def test_a_folder_is_planned_by_its_files(tmp_path, capsys):
     assert "(AmusedPipeline): give --image with its pixels per side" in capsys.readouterr().err
 
 
+def test_presets_of_texts_are_none_of_images_and_back(capsys):
+    for model, preset, says in (
+        (["mmada-8b", "--image", "512"], "balanced", "images take 'restore' or 'posterior'"),
+        (["dream-7b"], "posterior", "is for images"),
+        (["mmada-8b", "--image", "512"], "posterior", None),
+    ):
+        status = main(["plan", "--model", *model, "--preset", preset])
+        assert status == (0 if says is None else 2)
+        assert (says or "") in capsys.readouterr().err
+
+
 def test_a_folder_of_mmada_is_planned_by_its_files(tmp_path, capsys):
     model, tokenizer = write_mmada(tmp_path / "m"), write_magvit(tmp_path / "t")
     pipe = RestorationPipeline.from_pretrained(model, tokenizer=tokenizer)

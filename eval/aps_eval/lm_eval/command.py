@@ -93,6 +93,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text import APSPipeline
     from aps_text.core.config import APSConfig
     from aps_text.core.pairs import read_pairs
+    from aps_text.core.presets import text_preset
     from aps_text.methods.registry import make_method
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
@@ -103,7 +104,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from .adapter import PipelineLM
     from .caching import check_cached
 
-    config = APSConfig.make(args.preset, **read_pairs(args.config, "a setting is"))
+    config = APSConfig.make(text_preset(args.preset), **read_pairs(args.config, "a setting is"))
     name, colon, options = args.method.partition(":")
     method = make_method(METHODS, name, options.split(",") if colon else [])
     rewards = [(reward, weight) for _, weight, reward in load_rewards(args.reward or None)]

@@ -111,6 +111,7 @@ def _cell(
     values: Mapping[str, Any], task: Task, block: Mapping[str, Any], method: Mapping[str, Any]
 ) -> Cell:
     from aps_text.core.config import APSConfig
+    from aps_text.core.presets import text_preset
 
     def in_units(found: Mapping[str, Any] | None) -> dict[str, Any]:
         return {key: _in_units(one, block["unit"]) for key, one in (found or {}).items()}
@@ -124,7 +125,9 @@ def _cell(
                 "grid's own config)"
             )
     shared = {**task.config, **(values.get("config") or {}), **block["config"], **own}
-    config = APSConfig.make(values.get("preset")).replace(**{**in_units(shared), "seed": 0})
+    config = APSConfig.make(text_preset(values.get("preset"))).replace(
+        **{**in_units(shared), "seed": 0}
+    )
     if config.call.num_return_sequences > 1 and not block["rewards"]["select"]:
         raise ValueError(
             f"num_return_sequences={config.call.num_return_sequences} needs `select`, a reward "
