@@ -218,3 +218,9 @@ def test_a_large_vocabulary_is_drawn_from_by_blocks_and_alike(size, monkeypatch)
     assert torch.equal(blocks, whole)
     assert (probs.gather(1, blocks) > 0)[[0, 1, 3, 4, 5]].all()
     assert (inverted(torch.full((1, size), torch.nan), u[:1]) == size - 1).all()
+
+
+def test_normal_draws_are_those_on_record():
+    """Another draw of the same law would be another answer for every seed."""
+    found = Noise(torch.tensor([1]), torch.tensor([0])).normal(0, "n", 3)
+    torch.testing.assert_close(found, torch.tensor([[1.2797132, 0.4624338, -0.0263263]]))

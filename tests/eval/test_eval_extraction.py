@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from aps_eval.extraction import check_extraction, extract
+from aps_eval.normal_text import normal_text
 from aps_eval.numeral import as_number
 
 
@@ -428,3 +429,7 @@ def test_a_long_text_of_choices_is_read_in_one_pass():
     assert extract("choice", "Paris South " * 5_000, words) == "Paris South"
     assert extract("choice", "South Paris " * 5_000 + "South", words) == "Paris South"
     assert extract("choice", "Paris " * 10_000, words) == "Paris"
+
+
+def test_raised_digits_are_powers():
+    assert normal_text("2 m² and 10⁻³") == "2 m^2 and 10^-3"

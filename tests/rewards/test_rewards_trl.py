@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import transformers
 from aps_rewards import Clipped, RewardError, WeightedSum, call_reward, load_reward, reward_name
+from aps_rewards.trainer import TrainerState
 from tiny import tiny_text_model
 from trl.rewards import (
     accuracy_reward,
@@ -115,7 +117,6 @@ def test_every_keyword_of_the_trainer_arrives():
     ):
         log_extra("solution", list(solution))
         log_metric("share", 0.5)
-        assert not trainer_state.is_hyper_param_search
         logged.append(trainer_state.global_step / trainer_state.max_steps)  # a schedule's progress
         return [float(c == s) for c, s in zip(completions, solution, strict=True)]
 
@@ -145,3 +146,12 @@ def test_the_trainer_state_has_transformers_fields():
 
     theirs = {field.name for field in dataclasses.fields(Theirs)}
     assert {field.name for field in dataclasses.fields(TrainerState)} == theirs
+
+
+def test_the_state_of_no_trainer_has_the_fields_of_one():
+    """One step of one epoch is done; all else is as transformers begins."""
+    ours, theirs = vars(TrainerState()), vars(transformers.TrainerState())
+    begun = ("epoch", "global_step", "max_steps", "train_batch_size", "num_train_epochs")
+    assert {name: ours[name] for name in begun} == dict.fromkeys(begun, 1)
+    others = ours.keys() - set(begun)
+    assert {name: ours[name] for name in others} == {name: theirs[name] for name in others}
