@@ -40,7 +40,7 @@ def pictures(
         asked = [{kind: values[i % len(values)]} for i in range(count)]
         first = 0 if split == "test" else 1_000_000
         drawn = [pipe.paint(one, seed=first + i).images for i, one in enumerate(asked)]
-        return Pictures(torch.cat(drawn), asked)
+        return Pictures(torch.cat(drawn), [{}] * count if untold else asked)
     from recipes.mini_image.plans import SETS
 
     if data is None:

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 SIGMA = 0.05
 
 WRONG, WORSE = 10.0, 3.0
-"""The least chi2 of a clean image that is not the one that was measured, also in those of the
-samples."""
+"""A clean image is warned of if its chi2 is above `WRONG` and above `WORSE` times the mean chi2 of
+the samples."""
 
 TASK_NAMES = (
     *("sr2", "sr4", "gaussian-blur", "motion-blur", "random-inpainting", "box-inpainting", "hdr"),
@@ -180,8 +180,8 @@ def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]
         if theirs > max(WRONG, WORSE * ours):
             name = names[index] if len(names) == len(truth) else f"image {index + 1}"
             log.warning(
-                "%s: the chi2 of its --truth is %.3g, that of the samples %.3g: it is the clean "
-                "image of another one, or was degraded otherwise",
+                "%s: the chi2 of its --truth is %.3g, that of the samples %.3g: another image was "
+                "measured, or this one was degraded otherwise",
                 name,
                 theirs,
                 ours,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from aps_eval.rows import Row
 from image_contenders import CONTENDERS
+from image_pictures import pictures
 from image_regression import trained
 from test_image_model import write
 
@@ -25,6 +26,7 @@ from aps_text.methods.registry import IMAGE_METHODS, build_method
 from aps_text.methods.unread import refuse_unread
 from aps_text.pipelines.image_call import ImageCall
 from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.restoration import RestorationPipeline
 from recipes.mini_image.images import Images
 from recipes.mini_image.plans import SETS
 
@@ -206,6 +208,13 @@ def test_a_regression_is_a_line_of_the_table(folder, tmp_path, monkeypatch):
         rows = [row for row in rows_of(tmp_path) if row["label"] == "supervised"]
         assert len(rows) == 3 * lines
         assert len(list((tmp_path / "regression").iterdir())) == lines
+
+
+def test_images_of_the_prior_are_untold_too(folder):
+    pipe = RestorationPipeline.from_pretrained(folder)
+    told, untold = (pictures(pipe, None, None, "test", 2, known) for known in (False, True))
+    assert torch.equal(told.images, untold.images)
+    assert (told.attributes, untold.attributes) == ([{"kind": "a"}, {"kind": "b"}], [{}, {}])
 
 
 def test_calibration_of_a_set_and_its_interval():
