@@ -75,11 +75,12 @@ def mini_folder(name: str | Path) -> Path | None:
     """The folder of a small model in the layout of recipes/mini_image; None for anything else.
 
     An embedded model's name, as text, is that model's. A folder of that name is meant by its path,
-    `./mini-garments`; that the name is not it is warned of.
+    `./mini-garments` or a `Path`; that the name is not it is warned of.
     """
     own, embedded = Path(name), EMBEDDED / str(name).removeprefix("mini-")
-    if isinstance(name, str) and name.startswith("mini-") and _is_whole(embedded):
-        if own.is_dir():
+    text, here = isinstance(name, str), own.is_dir()
+    if (text or not here) and str(name).startswith("mini-") and _is_whole(embedded):
+        if here:
             log.warning("%s is the embedded model; for the folder give ./%s", name, name)
         return embedded
     return own if _is_whole(own) else None

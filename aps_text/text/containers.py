@@ -10,7 +10,7 @@ computes them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -53,6 +53,8 @@ def refuse_lazy(name: str, value: Any) -> None:
     Args:
         name: what the value was given as; for the error.
     """
+    if isinstance(value, Sequence | Mapping):  # its values are there, whatever else it can do
+        return
     kind = type(value).__name__
     for method in LAZY:
         if callable(getattr(type(value), method, None)):

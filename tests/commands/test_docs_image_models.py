@@ -1,4 +1,4 @@
-"""docs/image_models.md: its Python runs on tiny checkpoints, its commands parse, its tests exist."""
+"""docs/image_models.md: its Python runs on tiny checkpoints, commands parse, named tests exist."""
 
 from __future__ import annotations
 

@@ -97,6 +97,7 @@ def test_a_name_is_the_embedded_model_and_a_path_the_folder(tmp_path, monkeypatc
         assert load_image_model(name).size == (1, size, size)
         assert ("for the folder give ./mini-garments" in caplog.text) == warned
         assert image_shape_in(image_model_folder(name)).trained == size
+    assert load_image_model(Path("mini-portraits")).size == (3, 64, 64)  # there is no such folder
 
 
 @pytest.mark.parametrize("name", embedded_image_models())

@@ -138,6 +138,15 @@ def test_rows_that_raise_are_named():
         as_columns(rows(), 2)
 
 
+def test_a_list_that_can_compute_is_a_list():
+    class Ready(list):
+        def compute(self):
+            raise AssertionError
+
+    assert as_prompts(Ready(["why ?"])) == ["why ?"]
+    assert as_columns(type("Table", (dict,), {"collect": len})(COLUMNS), 2) == COLUMNS
+
+
 def test_groups_of_a_frame_are_no_prompts():
     pd = pytest.importorskip("pandas")
     groups = pd.DataFrame(ROWS).groupby("question")
