@@ -73,6 +73,11 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
         raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
     check_size(model, degradation, y)
     seen = degradation.observed(y)
+    if seen is not None and (seen.dtype != torch.bool or not bool(seen.any())):
+        raise ValueError(
+            f"{degradation.name}.observed(y) is bool and True where y is measured; got "
+            f"{int(seen.count_nonzero())} entries of {seen.dtype}"
+        )
     measured = y.flatten() if seen is None else y[seen.expand_as(y)]
     if seen is not None:
         y = torch.where(seen, y, torch.zeros_like(y))

@@ -391,6 +391,16 @@ def test_what_is_observed_is_in_range_but_for_its_noise(pipe):
     assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, image.y)
 
 
+@pytest.mark.parametrize("seen", [torch.zeros(16, 16) > 0, torch.ones(16, 16)])
+def test_a_degradation_of_ones_own_says_what_it_measures(pipe, seen):
+    class Own(Inpainting):
+        def observed(self, y):
+            return seen
+
+    with pytest.raises(ValueError, match=r"observed\(y\) is bool and True where y"):
+        pipe.observe(torch.zeros(1, *pipe.size), Own(torch.ones(16, 16)))
+
+
 def test_measurements_and_styles_print_no_network(pipe, measured):
     style = pipe.style(torch.zeros(1, *pipe.size))
     assert not any("Conv2d" in repr(one) for one in (measured, style))
