@@ -38,7 +38,7 @@ from .number_words import (
     SCALE_LETTERS,
     SCALES,
 )
-from .numeral import NEAR, SIGN, Numeral
+from .numeral import NEAR, SIGN, Numeral, as_number
 
 __all__ = ["numerals"]
 
@@ -101,8 +101,9 @@ def numerals(text: str) -> list[Numeral]:
             plain = None
         elif plain is not None and "/" not in plain and (after := _LETTER.match(text, end)):
             plain, end = f"{plain}e{SCALE_LETTERS[after[1]]}", after.end()
-        elif plain is not None and "e" not in plain and (after := _DOZEN.match(text, end)):
-            plain, end = _written(12 * Fraction(plain)), after.end()
+        elif plain is not None and (after := _DOZEN.match(text, end)):
+            count = as_number(plain)
+            plain, end = None if count is None else _written(12 * count), after.end()
         elif plain is not None and (after := _AND_PARTS.match(text, end)):
             plain, end = _with_parts(plain, after), after.end()
             if _SCALE.match(text, end):

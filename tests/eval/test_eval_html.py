@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import re
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
 from aps_eval.report import curves, examples, page_tables
+from aps_eval.report import page as report_page
 from aps_eval.report.curves import Point, Series, chart, number, ticks
 from aps_eval.report.page import write_page
 from aps_eval.report.panels import families_of
@@ -74,6 +77,8 @@ def test_the_run_writes_a_page_with_every_part(run):
     page, text = read(folder / "out" / "report.html")
     assert page.seen.count("svg") >= 4
     assert "'a b'" in text  # the command as a shell reads it
+    settings = json.dumps(report_page._settings(rows), indent=1)  # not wider: it is a long list
+    assert f"<pre>{escape(settings)}</pre>" in (folder / "out" / "report.html").read_text()
     assert "torch " in text
     assert "Differences are to plain" in text
     assert "None of" in text

@@ -132,7 +132,13 @@ def test_chat_messages_are_a_question(tmp_path, write):
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     found = as_messages([{"role": "user", "content": parts}], "q")
     assert found == [{"role": "user", "content": "a\nb"}]
-    assert as_messages("a role and its content", "q") is None
+    for text in (
+        "a role and its content",
+        '["a role and its content"]',
+        '{"a role": "content"}',
+        '[{"a role": "content"}]',
+    ):
+        assert as_messages(text, "q") is None  # a text like any other
 
 
 FORMS = ["lines.jsonl", "lines.json", "list.jsonl", "list.json", "comma.csv", "semi.csv", "tab.tsv"]

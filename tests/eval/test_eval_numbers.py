@@ -211,6 +211,11 @@ The answer is 5 hundred thousand|5e5
 The answer is $1.5 bn|1.5e9
 The answer is 5 lakh|5e5
 The answer is 5万|5e4
+The answer is 2 x 10^{3}5|None
+The answer is 3/2 dozen|18
+The answer is 3.5/2 dozen|21
+The answer is 2/3.5 dozen|48/7
+The answer is 5e3 dozen|60000
 The answer is two dozen|24
 The answer is a dozen|12
 The answer is half a dozen|None
@@ -338,6 +343,30 @@ def test_a_fraction_in_every_script():
 def test_braces_in_a_box_are_balanced():
     assert boxed(r"\boxed{\frac{1}{\text{a}}} and \boxed{2") == [r"\frac{1}{\text{a}}"]
     assert extract("number", "\\boxed{" + "{" * 50 + "7" + "}" * 51) == "7"
+
+
+def test_the_longest_content_of_a_box():
+    most, more = "5" * 500, "5" * 501
+    assert boxed(f"\\boxed{{{most}}} \\boxed {most}$ \\boxed{{{more}}}") == [most, most]
+
+
+SCALES = {
+    2: ["hundred", "hundreds"],
+    3: ["thousand", "thousands", "千"],
+    4: ["万", "萬", "만"],
+    5: ["lakh", "lakhs"],
+    6: ["million", "millions", "millionen", "millones", "mn", "mln", "mio"],
+    7: ["crore", "crores"],
+    8: ["億", "亿", "억"],
+    9: ["billion", "billions", "bn", "bln", "milliard", "milliards", "milliarde", "milliarden"],
+    12: ["trillion", "trillions", "tn", "billionen"],
+}
+
+
+@pytest.mark.parametrize("power", SCALES)
+def test_powers_of_ten_in_words(power):
+    for word in SCALES[power]:
+        assert extract("number", f"The answer is 5 {word}") == f"5e{power}", word
 
 
 def test_long_runs_are_read_in_one_pass():

@@ -196,6 +196,16 @@ def test_up_to_its_limit_the_test_is_exact():
     assert sign_flip_p(np.ones(statistics.EXACT + 1)) >= 1 / (statistics.DRAWS + 1)
 
 
+def test_draws_are_counted_with_the_signs_that_were_found(monkeypatch):
+    monkeypatch.setattr(statistics, "DRAWS", 9)
+    assert sign_flip_p(np.ones(60)) == 1 / 10  # no draw of 60 signs has one sign only
+
+
+def test_the_tolerance_grows_with_a_pair_and_with_all_of_them():
+    found = statistics.tolerance(np.array([[1.0, -2.0], [4.0, 8.0]]))
+    assert found == pytest.approx([2.3e-5, 8.3e-5], rel=1e-12)  # the median size is 3
+
+
 def test_a_gap_of_just_the_tolerance_is_a_tie(monkeypatch):
     monkeypatch.setattr(statistics, "tolerance", lambda pairs: np.full(len(pairs), 0.5))
     found = difference({"a": 1.0, "b": 2.0}, {"a": 0.5, "b": 1.0})

@@ -156,6 +156,17 @@ def test_a_dataset_by_the_hubs_loader(tmp_path):
         task.items("tune")
 
 
+def test_a_hub_dataset_is_named_with_its_configuration_and_split():
+    for spec, config, split in (
+        ("hub:owner/name:hard:train", "hard", "train"),
+        ("hub:owner/name:hard", "hard", "test"),
+        ("hub:owner/name", None, "test"),
+    ):
+        task = load_task(spec, prompt="{q}")
+        source = {"hub": "owner/name", "config": config, "split": split}
+        assert (task.name, task.source) == ("name", source)
+
+
 def test_mistakes_are_named(tmp_path):
     path = lines(tmp_path / "few.jsonl", [{"q": "a ?", "id": "1"}, {"q": "b ?", "id": "1"}])
     with pytest.raises(ValueError, match="no task 'word-knowlege'; known: bbh-"):

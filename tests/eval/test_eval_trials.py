@@ -39,6 +39,7 @@ def test_the_rule(found, best):
         ([(1.0, 6.1, 0.9), (2.0, 6.2, 0.9), (3.0, 6.1, 0.7)], 0),  # too unlikely; unnamed
         ([(1.0, 6.0, 0.9), (2.0, 6.15, 0.85)], 1),  # on both bounds
         ([(1.0, 6.45, 0.9), (2.0, 6.2, 0.8)], 1),  # missed by 2 losses; by 1/3 and 1 of them
+        ([(1.0, 6.45, 0.9), (2.0, 6.0, 0.7)], 0),  # missed by 2 losses, 0.3; by 3 of them, 0.15
         ([(1.0, None, 0.9), (0.0, 9.0, 0.9)], 1),  # no answer has it
     ],
 )

@@ -434,6 +434,7 @@ def test_the_length_of_an_answer_goes_by_all_its_names(name, caplog):
     assert lm._length({name: "6"}) == 6
     assert lm._length({name: 6, "max_gen_toks": 5}) == 5  # the harness's order
     assert lm._length({}) == pipe.model.max_new_tokens
+    assert repr(lm._length({name: 10**6})) == repr(pipe.model.context // 2)
     for wrong in (0, -1, "x", [3]):
         with pytest.raises(ValueError, match=f"{name} is a number from 1"):
             lm._length({name: wrong})
