@@ -36,6 +36,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 AREAS = {
     "core": ROOT / "aps_text" / "core",
@@ -47,7 +49,7 @@ AREAS = {
 EQUIVALENT = ROOT / "tests" / "equivalent_mutants.json"
 WORK = ROOT / "results" / "mutants"
 SECONDS = 40.0
-"""Maximal total seconds of the tests run for a change; at least five tests are run."""
+"""Maximal total processor seconds of the tests run for a change; at least five tests are run."""
 
 COMPARE = {
     ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"), ast.Gt: (">", ">="), ast.GtE: (">=", ">"),
@@ -266,12 +268,28 @@ def pytest_runtest_setup(item: Any) -> None:
             running.switch_context(item.nodeid.partition("[")[0])
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: Any) -> Iterator[None]:
+    """Record a test function's seconds of processor, which other programs do not change, its
+    fixtures and its processes included."""
+    if "MUTANTS_TIMES" not in os.environ:
+        return (yield)
+    before = processor_seconds()
+    found = yield
+    _TIMES[item.nodeid.partition("[")[0]].append(processor_seconds() - before)
+    return found
+
+
+def processor_seconds() -> float:
+    """Those of this process and of its children that have ended."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def pytest_runtest_logreport(report: Any) -> None:
-    """Record the seconds of each passing test function, including its fixtures."""
-    if "MUTANTS_TIMES" in os.environ:
-        _TIMES[report.nodeid.partition("[")[0]].append(
-            report.duration if report.passed else float("inf")
-        )
+    """A failing test counts for nothing."""
+    if "MUTANTS_TIMES" in os.environ and not report.passed:
+        _TIMES[report.nodeid.partition("[")[0]].append(float("inf"))
 
 
 def pytest_sessionfinish(session: Any) -> None:
