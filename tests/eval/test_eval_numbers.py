@@ -211,7 +211,7 @@ The answer is 5 hundred thousand|5e5
 The answer is $1.5 bn|1.5e9
 The answer is 5 lakh|5e5
 The answer is 5万|5e4
-The answer is 2 x 10^{3}5|None
+It is 2 x 10^{3}5.|None
 The answer is 3/2 dozen|18
 The answer is 3.5/2 dozen|21
 The answer is 2/3.5 dozen|48/7
