@@ -165,3 +165,16 @@ def test_the_share_that_a_step_is_expected_to_reveal(options, index, fraction):
     config = PLAIN.replace(**options)
     step = Step.open(canvas, MASK, config, noise_for([0, 1]), index, everywhere=True)
     torch.testing.assert_close(step.reveal_fraction, torch.tensor(fraction))
+
+
+@pytest.mark.parametrize(
+    ("options", "asks"), [({}, False), ({"threshold": 0.5}, True), ({"remask": True}, True)]
+)
+def test_a_step_that_is_to_reveal_none_asks_where_a_sure_token_or_a_weak_one_may_change(
+    options, asks
+):
+    canvas = open_canvas(1, 8, MASK)
+    config = PLAIN.replace(steps=16, reveal_rule="dream", **options)
+    step = Step.open(canvas, MASK, config, noise_for([0]), 0, everywhere=False)
+    assert step.count.tolist() == [0]
+    assert step.asked.any().item() == asks

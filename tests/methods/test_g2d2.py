@@ -74,6 +74,8 @@ def test_cost_and_counts(pipe, measured):
     pipe(measured, method=method, steps=4, on_step=lambda i, state: seen.append(state))
     for one, two in pairwise(seen):
         assert one.z[one.z != mask].equal(two.z[one.z != mask])
+    left = [(state.z == mask).sum().item() for state in seen]
+    assert 3 * 16 > left[0] > left[1] > left[2] > left[3] == 0
 
 
 def relaxed_of(pipe, measured):

@@ -23,6 +23,7 @@ from aps_text.core.step import Step
 from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
+from aps_text.methods.drafts import Moves
 from aps_text.methods.entrgi import EntRGi, aps_logits, expectation
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
@@ -316,6 +317,22 @@ def test_vgb_is_at_its_stationary_law_on_drafts_and_answers(remask, candidates):
     target = tilted(TABLE[0], beta)
     assert distance(answers / whole.sum(), target) < 0.06
     assert distance(TABLE[0], target) > 0.15
+
+
+def test_a_move_back_leaves_as_many_masks_as_the_draft_before_had():
+    length, masks = 5, [1, 2, 3, 4]
+    canvas, noise = open_canvas(4, length, SYMBOLS), noise_for(range(4))
+    z = torch.zeros_like(canvas.z)
+    for row, count in enumerate(masks):
+        z[row, :count] = SYMBOLS
+    here, rows = SimpleNamespace(z=z, written=torch.zeros_like(z)), torch.arange(4)
+    walk = Moves(SimpleNamespace(mask_id=SYMBOLS), None, canvas, CONFIG, 1.0, 0, True)
+    for more in (0, 1):
+        past = torch.where(torch.arange(length) < torch.tensor(masks)[:, None] + more, SYMBOLS, 1)
+        found, written = walk.back(rows, here, past, noise)
+        assert (found == SYMBOLS).sum(-1).tolist() == [count + more for count in masks]
+        assert (found[z == SYMBOLS] == SYMBOLS).all()
+        assert written.equal(torch.where((found == SYMBOLS) & (z == 0), -1, 0))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from worlds import (
 from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.noise import Noise
+from aps_text.core.objective import kl_rows
 from aps_text.core.sampler import run
 from aps_text.core.states import Tilted
 from aps_text.core.step import Step
@@ -309,6 +310,18 @@ def test_a_gradient_proposal_judges_the_answer_up_to_its_likeliest_stop(chance):
     expected = (probs.log() + slope / beta).log_softmax(-1)
     torch.testing.assert_close(tilted.log_phi[:, :4], expected)
     torch.testing.assert_close(tilted.log_theta[:, :4], probs.log())
+
+
+def test_the_bound_of_a_gradient_proposal_is_one_of_each_row():
+    bound, batch, beta = 0.01, 4, 0.3
+    step = step_at(open_canvas(batch, 3, MASK), MASK, CONFIG, noise_for(range(batch)))
+    denoiser, reward = factor_world(3, SYMBOLS, 3, batch=batch), table_reward(3, SYMBOLS, 4, batch)
+    log_phi = GradientTilt(reward, beta, None)(denoiser, step).log_phi
+    free = kl_rows(log_phi, step.x_theta(denoiser), step.where[0], batch)
+    tilted = GradientTilt(reward, beta, bound)(denoiser, step)
+    found = kl_rows(tilted.log_phi, tilted.log_theta, step.where[0], batch)
+    assert (free > bound).all()
+    torch.testing.assert_close(found, torch.full_like(found, bound), rtol=1e-2, atol=0)
 
 
 def test_a_filter_looks_at_every_step_but_the_first_and_tilts_none_unless_it_is_told():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -299,6 +300,18 @@ def test_rows_are_what_they_are_alone(prior_step, proposal):
         at = torch.tensor([row])
         alone = run(method, DENOISER, camera.take(at), canvas.take(at), CONFIG, noise.take(at))
         assert alone.z[0].equal(whole.z[row])
+
+
+def test_the_site_of_a_proposal_is_its_share_of_the_free_positions_in_order():
+    """Of many, as a sort that is not stable leaves few in order."""
+    free = torch.rand(1, 128, generator=torch.Generator().manual_seed(0)) < 0.5
+    z, noise = torch.zeros(1, 128, dtype=torch.long), noise_for([0])
+    flat = SimpleNamespace(free=free, value=lambda z: torch.zeros(len(z)))
+    found = SplitGibbs(mh_steps=1).likelihood_step(flat, z, SYMBOLS, noise)
+    zero = torch.tensor([0])
+    share = noise.uniform(zero, zero, 0, "proposal", 3)[0, 0]
+    places = free[0].nonzero().squeeze(-1)
+    assert found[0].nonzero().tolist() == [[places[int(share * len(places))]]]
 
 
 def test_cost_is_counted():

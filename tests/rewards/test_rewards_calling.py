@@ -235,6 +235,24 @@ def test_a_reward_that_hangs_is_given_up_and_named(monkeypatch):
     release.set()
 
 
+def test_what_a_function_has_spent_is_not_left_to_the_awaitable_it_returns(monkeypatch):
+    clock = StandingClock()
+    monkeypatch.setattr(waiting, "CLOCK", clock)
+
+    async def hangs():
+        clock.hangs.set()
+        await asyncio.Event().wait()
+
+    def slow(spent):
+        clock.time += spent
+        return hangs()
+
+    for spent, end in ((3, 3.5), (7, 10.5)):  # half a second is left, and none
+        with pytest.raises(waiting.RewardTimeout):
+            waiting.start(slow, {"spent": spent}, 3.5)()
+        assert clock.time == end
+
+
 def test_a_rewards_own_timeout_error_is_its_own():
     async def gives_up(**columns):
         raise TimeoutError("the server said 504")

@@ -19,6 +19,7 @@ from aps_rewards import (
     is_differentiable,
     steers_by_gradient,
 )
+from aps_rewards.protocol import is_composed
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -184,3 +185,13 @@ def test_the_range_of_a_normalised_reward_is_known_from_two_scores_on():
     reward.observe(["?"], ["abc"])
     mean, scale = reward.statistics
     assert reward.range == ((0 - mean) / scale, (10 - mean) / scale)
+
+
+@pytest.mark.parametrize("name", ["parts", "combine"])
+def test_a_reward_with_parts_alone_or_combine_alone_is_made_of_none(name):
+    def spoken(prompts, completions, **columns):
+        return [0.0] * len(prompts)
+
+    setattr(spoken, name, ["subject", "verb"])
+    assert not is_composed(spoken)
+    assert is_composed(Minimum(spoken, length))

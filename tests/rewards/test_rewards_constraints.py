@@ -168,6 +168,7 @@ class TestMatch:
         scores = reward([""] * 5, ["so 50", "so 50.00001", "40", "-500", "fifty"])
         assert scores == [1, 1, 0.5 / 1.2, 0.5 / 12, 0]
         assert NumericMatch()([""], ["#### 4"], reference=["2 + 2 = 4"]) == [1]
+        assert one(NumericMatch(1), "2") == one(NumericMatch(0.5), "1.5") == 0.5 / 2
 
     def test_numeric_is_gamed_by_wrong_reasoning(self):
         assert one(NumericMatch(4), "2 + 2 = 5, hence 4") == 1

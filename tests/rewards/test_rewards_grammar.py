@@ -67,6 +67,17 @@ def test_only_first_pieces_count(grammar):
     assert found == pytest.approx(float(keep[first].mean()), abs=1e-5)
 
 
+def test_words_that_a_relaxed_text_hardly_begins_weigh_by_their_share(grammar):
+    """The mean over first pieces is one of shares, down to a sum of 1e-6."""
+    ids = grammar.tokenizer(["They was here."], return_tensors="pt")["input_ids"]
+    mask, positions = torch.ones_like(ids), torch.arange(ids.shape[1])[None]
+    embeds = grammar.embedding_table()[ids].clone()
+    whole = grammar.score_embeds(embeds, mask, positions, prompts=[""])
+    embeds[..., -1] *= 1.5e-6 / embeds[0, 1:-1, -1].sum()
+    found = grammar.score_embeds(embeds, mask, positions, prompts=[""])
+    torch.testing.assert_close(found, whole)
+
+
 def test_it_misses_much_and_is_gamed_by_what_is_grammatical_or_unseen(grammar):
     true, false, empty_talk, salad, missed = grammar(
         [""] * 5,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+from aps_rewards import readability
 from aps_rewards.lint import Lint
 from aps_rewards.pronunciation import pronunciations, rhyme_part, syllables, syllables_by_rule
 from aps_rewards.readability import (
@@ -67,6 +68,13 @@ class TestReadability:
     def test_regular_endings_of_easy_words_are_easy(self):
         easy = "Dogs walked slowly, stopping, carries, largest, dog's, hoped."
         assert dale_chall_score(easy) == pytest.approx(0.0496 * 8)
+
+    def test_easy_words_are_easy_in_any_case_of_their_list(self, tmp_path, monkeypatch):
+        file = tmp_path / "resources" / "en" / "easy_words.txt"
+        file.parent.mkdir(parents=True)
+        file.write_text("I\nMonday\n")
+        monkeypatch.setattr(readability, "package_folder", lambda name, mend: tmp_path)
+        assert _easy_words.__wrapped__() == {"i", "monday"}
 
     @pytest.mark.parametrize("reward", [Flesch(), DaleChall(), Flesch("rule")])
     def test_plain_text_scores_above_learned_text(self, reward):

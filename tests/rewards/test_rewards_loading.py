@@ -120,6 +120,10 @@ def test_names_are_read_again_only_where_a_file_that_names_them_changed(tmp_path
         assert installed_names() == installed_names() == names
     assert len(reads) == 4
     assert load_reward("later:low=1:high=3") is not None
+    info = info.rename(tmp_path / "PLUG_IN-1.0.DIST-INFO")  # its case does not matter to Python
+    assert installed_names() == ["later", "more"]
+    (info / "entry_points.txt").write_text(half)
+    assert installed_names() == ["later"]
 
 
 @pytest.mark.parametrize("spec", ["relevence", "no.such.module:attr", "", ":x", "x:"])

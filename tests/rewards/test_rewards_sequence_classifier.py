@@ -376,6 +376,7 @@ def test_length_limits():
     full = build("bert")
     with pytest.raises(ValueError, match="max_length is a number of tokens from 1 on, got 0"):
         SequenceClassifier(full.model, full.tokenizer, max_length=0)
+    assert SequenceClassifier(full.model, full.tokenizer, max_length=1).max_length == 1
     reward = SequenceClassifier(full.model, full.tokenizer, max_length=12)
     long = "the violin is a big big big big big big big"
     before, after = reward.frame("why ?")
