@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_rewards.weight_index import INDEX, check_named
 
 from ..tensor_files import FLOATS, check_pointer
 
 __all__ = ["Header", "check_headers", "check_memory", "check_sizes", "layers_in", "machine_memory"]
 __all__ += ["read_header", "read_headers", "read_json", "stored_dtype"]
 
-INDEX = "model.safetensors.index.json"
 LARGEST_JSON = 2**26  # bytes of a configuration
 LARGEST_HEADER = 10**8  # bytes, the limit of the safetensors format
 DTYPES = ("float64", "float32", "float16", "bfloat16")
@@ -139,20 +139,10 @@ def _weight_files(folder: Path, name: str) -> list[str]:
     where = read_json(index).get("weight_map")
     if not isinstance(where, dict) or not where:
         raise ValueError(f"{index} has no weight_map; {AGAIN}")
-    files = list(dict.fromkeys(where.values()))
+    files = check_named(index, where.values())
+    if not any(folder.glob("*.safetensors")):
+        raise ValueError(_no_weights(folder, name))
     for file in files:
-        if not isinstance(file, str) or file != Path(file).name or "\\" in file:
-            raise ValueError(
-                f"{index} names {file!r}; only files in the index's own folder are read. Move it "
-                "there and correct the index"
-            )
-        if not file.endswith(".safetensors"):
-            raise ValueError(
-                f"{index} names {file!r}; only safetensors are read. Convert it with "
-                "save_pretrained(folder)"
-            )
-        if not any(folder.glob("*.safetensors")):
-            raise ValueError(_no_weights(folder, name))
         if not (folder / file).is_file():
             raise ValueError(f"{index} names {file!r}, which is not there; {AGAIN}")
     return files

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from aps_rewards.links import check_links
+from aps_rewards.weight_index import INDEX
 
-from ..models.checkpoint_files import INDEX, read_headers
+from ..models.checkpoint_files import read_headers
 from ..models.llada import SIZES
 from ..models.masked_lm import FOLDER
 from ..tensor_files import FLOATS

@@ -19,6 +19,7 @@ import torch
 from .guard import Refused, described
 from .links import check_links
 from .peft_adapter import ADAPTER, FLOATS, WEIGHTS
+from .weight_index import INDEX, check_named
 
 __all__ = ["check_folder", "check_numbers", "has_vocabulary", "has_weights", "misfit"]
 
@@ -43,7 +44,7 @@ def _check_files(folder: Path) -> None:
     Raises:
         ValueError: names the file and what to do instead.
     """
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     adapter = (folder / ADAPTER).is_file()
     if not any(folder.glob("*.safetensors")):
         pickled = sorted(one.name for one in folder.iterdir() if one.suffix in (".bin", ".pt"))
@@ -57,14 +58,7 @@ def _check_files(folder: Path) -> None:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Refused(f"{index} is no index of weights: {described(error)}") from error
-        for file in named:
-            if not isinstance(file, str) or file != Path(file).name or "\\" in file:
-                raise Refused(
-                    f"{index} names {file!r}; only files in the index's own folder are read. Move "
-                    "it there and correct the index"
-                )
-            if not file.endswith(".safetensors"):
-                raise Refused(f"{index} names {file!r}; only safetensors are read")
+        check_named(index, named)
 
 
 def _check_depth(folder: Path) -> None:

@@ -14,11 +14,12 @@ import struct
 
 import pytest
 import torch
+from aps_rewards.weight_index import INDEX
 from checkpoints import write, write_dream
 from forked import run
 from safetensors.torch import load_file, save_file
 
-from aps_text.models.checkpoint_files import INDEX, Header, check_memory, read_headers
+from aps_text.models.checkpoint_files import Header, check_memory, read_headers
 from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
 from aps_text.text.prompt_encoding import ChatEncoder
@@ -189,6 +190,7 @@ CASES = {
     "index is absolute": (indexed(...), "only files in the index.s own folder are read"),
     "index names a bin": (indexed("weights.bin"), "only safetensors are read"),
     "index names a number": (indexed(7), "only files in the index.s own folder are read"),
+    "index names a list": (indexed([]), "only files in the index.s own folder are read"),
     "index names nothing": (indexed("model-1.safetensors"), "only safetensors are read"),
     # tokenizer
     "tokenizer broken": (
