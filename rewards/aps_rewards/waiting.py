@@ -62,8 +62,7 @@ def start(
 
         found = within(timeout, work)
         if inspect.isawaitable(found):
-            left = None if timeout is None else max(0.0, timeout - (CLOCK.now() - begun))
-            return _background(_awaited(lambda: found, read), left)()
+            return _background(_awaited(lambda: found, read), timeout, CLOCK.now() - begun)()
         return found[0]
 
     return finish
@@ -146,7 +145,10 @@ if hasattr(os, "register_at_fork"):  # threads do not survive a fork, and a lock
     os.register_at_fork(after_in_child=_SHARED.__init__)  # type: ignore[misc]
 
 
-def _background(work: Awaitable[Any], timeout: float | None) -> Callable[[], Any]:
+def _background(
+    work: Awaitable[Any], timeout: float | None, spent: float = 0.0
+) -> Callable[[], Any]:
+    """The result of `work` in the shared loop; `spent` seconds of `timeout` are over."""
     surrounded = stepwise(work)
 
     async def outcome() -> tuple[Any, BaseException | None]:
@@ -157,13 +159,13 @@ def _background(work: Awaitable[Any], timeout: float | None) -> Callable[[], Any
 
     mine = _SHARED.running()
     if threading.current_thread() is mine.thread:  # called by a coroutine: waiting would deadlock
-        return lambda: _value(_in_thread(lambda: asyncio.run(outcome()), timeout))
+        return lambda: _value(_in_thread(lambda: asyncio.run(outcome()), timeout, spent))
     future = asyncio.run_coroutine_threadsafe(outcome(), mine.loop)
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
 
     def finish() -> Any:
-        end = None if timeout is None else CLOCK.now() + timeout
+        end = None if timeout is None else CLOCK.now() + timeout - spent
         while True:
             left = 1.0 if end is None else min(1.0, end - CLOCK.now())
             if CLOCK.wait(done, max(0.0, left)) or done.is_set():
@@ -188,7 +190,7 @@ def _value(outcome: tuple[Any, BaseException | None]) -> Any:
     return value
 
 
-def _in_thread(work: Callable[[], Any], timeout: float | None) -> Any:
+def _in_thread(work: Callable[[], Any], timeout: float | None, spent: float = 0.0) -> Any:
     found: list[Any] = []
     failed: list[BaseException] = []
     done = threading.Event()
@@ -209,7 +211,7 @@ def _in_thread(work: Callable[[], Any], timeout: float | None) -> Any:
     if timeout is None:
         done.wait()
     else:
-        CLOCK.wait(done, timeout)
+        CLOCK.wait(done, max(0.0, timeout - spent))
     if failed:
         raise failed[0]
     if not found:

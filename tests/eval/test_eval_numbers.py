@@ -223,7 +223,33 @@ half a million|None
 a quarter of a million|None
 The answer is 1 and a half|3/2
 The answer is 2 and three quarters|11/4
-The answer is 1 and a half million|None
+The answer is 1 and a half million|1500000
+The answer is 5 x 10^3 million|5e9
+The answer is 5e3 million|5e9
+The answer is 2^3 million|8e6
+The answer is 1/2 million|500000
+The answer is ½ million|500000
+The answer is 1 1/2 million|1500000
+The answer is 1/2k|500
+The answer is 5k million|5e9
+The answer is 5M dozen|60000000
+The answer is 2 dozen million|24000000
+The answer is 2 million dozen|24000000
+The answer is 2 dozen dozen|288
+The answer is 1 and a half dozen|18
+The answer is 5 million and a half|None
+The answer is 2 dozen and a half|None
+The answer is 5k and a half|None
+There are 5 million and a third of them swim|5e6
+The answer is 5 million squared|None
+The answer is 2 dozen squared|None
+The answer is 2^3x|None
+The answer is 2^3k|None
+The answer is 10^8K|100000000
+The answer is 3 x 10^8x|None
+The answer is 3 x 10^8 m/s|3e8
+The answer is 5e999 million|5e1005
+The answer is 5e999 dozen|None
 The answer is 6 ft 2 in|None
 It takes 1 hour 30 minutes|None
 It takes 1 hour and 30 minutes.|None

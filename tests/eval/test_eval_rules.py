@@ -34,11 +34,12 @@ ANSWERS = [
     *("5", "B", "(B)", "yes", "no", "true", "False", "cat", "a dog", "1,234.5", "3/4", "five"),
     *("two dozen", "5%", "2x", "1,2,3", "A, B", "2^3", "10:30", "5-10", "3 x 10^8", "-7", "i"),
     *("option C", "28 November 2026", "H2O", "5 kg", "$5", "½", "nope", "cat or dog", "minus two"),
-    *(".5", "1 000"),
+    *(".5", "1 000", "1/2 million", "5 x 10^3 million", "5 million and a half"),
 ]
 READ = {
     2: "03ade7c6cabf72bc8d15d063db93d80bfdeebdf8d3c583cc36b0ef89e9a0ff14",
     3: "a617735ac6ef8cf3fa9ebd8b431fb1c7d05c0709190808fd0218f9818c900b9f",
+    4: "550a1699060b828223603cbc23a643cb6a2ee6763dc0a709c1712a2cbb799152",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""

@@ -248,7 +248,7 @@ def test_what_a_function_has_spent_is_not_left_to_the_awaitable_it_returns(monke
         return hangs()
 
     for spent, end in ((3, 3.5), (7, 10.5)):  # half a second is left, and none
-        with pytest.raises(waiting.RewardTimeout):
+        with pytest.raises(waiting.RewardTimeout, match=r"within 3\.5 s"):
             waiting.start(slow, {"spent": spent}, 3.5)()
         assert clock.time == end
 
