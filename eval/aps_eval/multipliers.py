@@ -18,7 +18,8 @@ __all__ = ["multiplied"]
 
 _POWER = re.compile(r"\s?\^\s?(?:[{(]\s?([-+]?\d{1,9})\s?[)}]|([-+]?\d{1,9}))(?!\.*[\d^])")
 _GOES_ON = re.compile(
-    r"\s(?:thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|hundredths)\b|"
+    r"[\s-](?:thirds|fourths|fifths|sixths|sevenths|eighths|ninths|tenths|elevenths|twelfths"
+    r"|\w+(?:teenths|tieths|redths|sandths|lionths))\b|"
     r"\.?\(\d+\)|h\d|[\u0304\u0305]|\s(?:squared|cubed|factorial)\b(?!\s(?:[ck]?m|met|f[eo]{1,2}t|inch))|"
     r"\s?[})]?\s?(?:\^(?!\{?\s?\\circ)|√|π|\\(?:pi|sqrt|cdot\s*\\pi)\b)"
     r"|(?:[abijnqruvwxyz]|(?!cc)[abcijxyz]{2,4})(?![A-Za-z])"  # 2x, 5i, 3xy
@@ -26,12 +27,12 @@ _GOES_ON = re.compile(
 """What follows digits that are no number of their own: a part, a period, a power, a variable."""
 _SCIENTIFIC = re.compile(r"\s?[x×*·]\s?10\s?\^\s?[{(]?([-+]?\d{1,9})(?!\d)[)}]?")
 _SCALE = re.compile(
-    rf"\s?\{{?\s({'|'.join([*SCALES, *OTHER_SCALES])})\b|\s?([{''.join(EASTERN_SCALES)}])", re.I
+    rf"\s?\{{?[\s-]({'|'.join([*SCALES, *OTHER_SCALES])})\b|\s?([{''.join(EASTERN_SCALES)}])", re.I
 )
 """A power of ten in words behind digits (5 million, 5万)."""
 _LETTER = re.compile(rf"({'|'.join(SCALE_LETTERS)})\b(?!['.-]?\w)")
 """A power of ten in letters that touch the digits (5k)."""
-_DOZEN = re.compile(r"\s(?:dozens?)\b", re.I)
+_DOZEN = re.compile(r"[\s-]dozens?\b", re.I)
 _AND_PARTS = re.compile(rf"\s+and\s+(an?|one|two|three|four|five)\s+({'|'.join(PARTS)})s?\b", re.I)
 """A fraction in words behind a whole number (1 and a half)."""
 _OF = re.compile(r"\s+of\b", re.I)

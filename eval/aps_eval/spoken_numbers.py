@@ -21,7 +21,7 @@ _SPOKEN = re.compile(
 )
 _IN_PARTS = re.compile(
     rf"[\s-]*(?:and[\s-]+(?:a|an|one|two|three)[\s-]+)?(?:{PART_WORDS})\b"
-    r"|\s+(?:hundreds|thousands|(?:m|b|tr)illions)\b|\s*(?:point|dot)\b",
+    r"|\s+(?:dozens|hundreds|thousands|(?:m|b|tr)illions)\b|\s*(?:point|dot)\b",
     re.I,
 )
 """What makes a number in words before it a count of parts (three quarters, one point five)."""
@@ -79,15 +79,18 @@ def _each_spoken(text: str, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _spoken(words: str) -> int:
-    total = part = 0
+    total = group = part = 0  # all before the group, the last group with a scale, what follows it
     for word in re.findall(r"[a-z]+", words.lower()):
         if word in ONES or word in TENS:
             value = ONES.get(word, TENS.get(word, 0))
             tens = part % 100 >= 20 and part % 10 == 0 and 0 < value < 10
             part = part + value if part == 0 or tens or part % 100 == 0 else value
-        elif word in ("hundred", "dozen"):
-            part = (part or 1) * (100 if word == "hundred" else 12)
-        elif word in SCALES:
-            total += (part or 1) * 10 ** SCALES[word]
-            part = 0
-    return total + part
+        elif word in ("dozen", *SCALES):
+            times = 12 if word == "dozen" else 10 ** SCALES[word]
+            if group and not part:  # five thousand million
+                group *= times
+            elif word in ("hundred", "dozen"):
+                part = (part or 1) * times
+            else:
+                total, group, part = total + group, (part or 1) * times, 0
+    return total + group + part

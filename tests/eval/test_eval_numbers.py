@@ -236,6 +236,19 @@ The answer is 5M dozen|60000000
 The answer is 2 dozen million|24000000
 The answer is 2 million dozen|24000000
 The answer is 2 dozen dozen|288
+The answer is a 5-million-dollar house|5e6
+The answer is 5 hundred-thousand|5e5
+The answer is 2-dozen|24
+The answer is 5 millionths|None
+The answer is 5 thirteenths|None
+The answer is 5 twentieths|None
+The answer is 5 thousandths|None
+The answer is 5-hundredths|None
+The answer is five thousand million|5000000000
+The answer is one million two thousand million|2001000000
+The answer is a million dozen|12000000
+The answer is a thousand two dozen|1024
+The answer is three dozens|None
 The answer is 1 and a half dozen|18
 The answer is 5 million and a half|None
 The answer is 2 dozen and a half|None
