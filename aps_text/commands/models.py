@@ -24,7 +24,7 @@ class Supported:
         layout: the transformers class that runs it.
         shift: whether position i is predicted at i - 1.
         shape: the name for `planning.shape.find_shape` whose sizes are shown, or for
-            `planning.images.find_image_shape` if it makes images only.
+            `planning.image_shapes.find_image_shape` if it makes images only.
         needs: requirements beyond the base installation.
         dtypes: usual precisions of the weights.
     """
@@ -145,7 +145,7 @@ def add_parser(subparsers: Any) -> None:
 
 def rows() -> list[dict[str, Any]]:
     """One record per family; weights in GiB by precision."""
-    from ..planning.images import IMAGE_SHAPES, UVitShape
+    from ..planning.image_shapes import IMAGE_SHAPES, UVitShape
     from ..planning.memory import weights_bytes
     from ..planning.shape import find_shape
 

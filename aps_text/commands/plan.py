@@ -116,7 +116,8 @@ def plan_image_command(args: argparse.Namespace) -> int:
     from ..core.config import APSConfig
     from ..core.presets import image_preset
     from ..planning.image_folders import image_model_folder, image_shape_in
-    from ..planning.images import ImageCall, find_image_shape, plan_images
+    from ..planning.image_shapes import find_image_shape
+    from ..planning.images import ImageCall, plan_images
 
     for name, usual in OF_TEXT.items():
         if getattr(args, name) != usual:

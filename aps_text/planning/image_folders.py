@@ -27,7 +27,7 @@ from ..models.mmada import MAX_TEXT, image_sizes
 from ..models.refused import refuse_known
 from ..tensor_files import FLOATS, part_config, read_sizes
 from .decoder import DecoderShape
-from .images import IMAGE_SHAPES, ImageShape, UVitShape
+from .image_shapes import IMAGE_SHAPES, ImageShape, UVitShape
 from .mini_images import MiniDecoderShape, MiniPriorShape
 from .shape import ModelShape, as_stored, from_config
 

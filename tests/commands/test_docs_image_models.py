@@ -13,7 +13,8 @@ from paths import ROOT
 
 from aps_text import APSConfig
 from aps_text.cli import build_parser
-from aps_text.planning.images import IMAGE_SHAPES, ImageCall, plan_images
+from aps_text.planning.image_shapes import IMAGE_SHAPES
+from aps_text.planning.images import ImageCall, plan_images
 
 TEXT = (ROOT / "docs" / "image_models.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^    aps (.*)$", TEXT.replace("\\\n", " "), flags=re.MULTILINE)

@@ -24,13 +24,8 @@ from aps_text.models.lumina import SYSTEM
 from aps_text.models.mini_image import MaskedImageModel, PriorConfig
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.planning.image_folders import image_shape_in
-from aps_text.planning.images import (
-    IMAGE_SHAPES,
-    PAPER,
-    ImageCall,
-    find_image_shape,
-    plan_images,
-)
+from aps_text.planning.image_shapes import IMAGE_SHAPES, find_image_shape
+from aps_text.planning.images import PAPER, ImageCall, plan_images
 from aps_text.planning.shape import from_config
 
 PUBLISHED = ((128, (1, 2, 2, 4, 4), (4, 3, 4, 3, 4)), (128, (1, 1, 2, 2, 4), (4, 4, 3, 4, 3)), 13)
