@@ -21,14 +21,12 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
-from ..core.limits import check_number
 from ..core.operator import Operator, ZeroOperator, weighted_sum
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..images.degradation import Degradation
-from ..images.degradations import Inpainting
-from ..images.editing import as_mask, outside_error, paste, tokens_of_mask
-from ..images.measurement import SIGMAS, Measurement
+from ..images.editing import paste
+from ..images.measurement import Measurement
 from ..images.style import Style
 from ..images.style_statistics import Statistic
 from ..methods.ancestral import Ancestral
@@ -36,6 +34,7 @@ from ..methods.registry import IMAGE_METHODS
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
+from .image_edits import new_edit
 from .image_inputs import as_degradation, as_images, as_observed
 from .image_loading import load_any
 from .image_measurements import bound_measurement, bound_measurements, chi2_of, terms_of
@@ -49,9 +48,6 @@ __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-LEAST_SIGMA = 0.01
-"""The smallest standard deviation of kept pixels: about one grey level of 256."""
 
 GUIDED = tuple(
     kind for kind in IMAGE_METHODS.values() if isinstance(kind, type) and kind is not Ancestral
@@ -368,36 +364,17 @@ class RestorationPipeline:
             TypeError, ValueError: a mask of other values or of another size, one that marks no
                 pixel or all, and what the call raises.
         """
-        if isinstance(image, Tensor) and image.ndim == 3:
-            image = image[None]
-        image = as_images(self.model, image)
-        if len(image) != 1:
-            raise ValueError(f"an edit takes one image, got {len(image)}; call it for each")
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual
         )
-        if keep_sigma is not None:
-            check_number("keep_sigma", keep_sigma, SIGMAS)
-        inside = as_mask(mask, self.size[1:])
-        tokenizer, device = self.model.tokenizer, self.model.device
-        image, inside = image.to(device), inside.to(device)
-        with torch.no_grad():
-            ids = tokenizer.encode(image)
-            again = tokenizer.decode_ids(ids).clamp(-1, 1)
-        opened = tokens_of_mask(inside, self.model.grid, widen)
-        if keep_sigma is None:
-            keep_sigma = max(LEAST_SIGMA, float(outside_error(again, image, inside)) / 2)
-        kept = Measurement(Inpainting(~inside), image, keep_sigma, name="kept")
-        operator: Operator = self.bound(kept)
-        if style is not None:
-            operator = self.bound(kept) + bound_styles(self.model, style, inside)
-        start = ids[0].masked_fill(opened, self.model.mask_id)
-        found, cost = self._painted(call, operator, attributes, start, "edit", on_step, progress)
-        drawn = self._decoded(found)
-        images = paste(drawn, image, inside) if pasted else drawn
-        return PaintOutput(
-            images, drawn, found, opened, terms_of(operator, found), cost.stop(found.device)
+        edit = new_edit(self.model, image, mask, style, keep_sigma, widen)
+        ids, cost = self._painted(
+            call, edit.operator, attributes, edit.canvas, "edit", on_step, progress
         )
+        drawn = self._decoded(ids)
+        images = paste(drawn, edit.image, edit.inside) if pasted else drawn
+        scores = terms_of(edit.operator, ids)
+        return PaintOutput(images, drawn, ids, edit.opened, scores, cost.stop(ids.device))
 
     def _painted(
         self,
