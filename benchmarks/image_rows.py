@@ -236,12 +236,17 @@ class Bench:
         self, one: Contender, task: str, own: list[Row], base: list[Row], noise: float | str
     ) -> Contender:
         """The contender at the seconds of the base line, settled once and then kept for the model,
-        the settings, and the errors of measurement (`--sigma`) and model (`noise`)."""
+        the settings, the errors of measurement (`--sigma`) and model (`noise`), and `--untold`.
+
+        A name without the mark `untold` is of images whose attributes were told, as all were before
+        there was one.
+        """
         mine, target = (np.mean([r.cost["seconds"] for r in rows]) for rows in (own, base))
         now = one.value(one.knob)
         asked = [self.print, task, one.label, one.options, one.config]
-        errors = {"sigma": self.args.sigma, "model_sigma": noise, "steps": self.args.steps}
-        name = json.dumps([*asked, errors], sort_keys=True)
+        how = {"sigma": self.args.sigma, "model_sigma": noise, "steps": self.args.steps}
+        how |= {"untold": True} if self.args.untold else {}
+        name = json.dumps([*asked, how], sort_keys=True)
         value = self.chosen.get(name, max(1, round(now * float(target / mine))))
         return replace(one.changed(**{one.knob: value}), label=f"{one.label}, equal seconds")
 

@@ -105,6 +105,18 @@ def test_what_is_settled_for_equal_seconds_is_kept_for_its_errors(run):
         assert set(errors) == {"sigma", "model_sigma", "steps"}
 
 
+def test_what_is_settled_with_attributes_told_serves_no_untold_run(folder, tmp_path):
+    args = ["--methods", "aps", "svdd", "--images", "1", "--equal-seconds"]
+    kept = []
+    for more in ((), ("--untold",), (), ("--untold",)):
+        assert bench(folder, tmp_path, *args, *more) == 0
+        kept.append(json.loads((tmp_path / "chosen.json").read_text()))
+    told, both = kept[:2]
+    assert kept[2:] == [both, both]
+    assert both.items() > told.items()
+    assert ["untold" in json.loads(name)[-1] for name in both] == [False, True]
+
+
 def test_a_second_run_makes_nothing_anew(run, folder):
     before, table = (run / "rows.jsonl").read_text(), (run / "tables.md").read_text()
     assert bench(folder, run, "--trials", "2", "--equal-seconds") == 0
