@@ -1,10 +1,10 @@
 """Conversion of ordered containers to lists, by position (never by an index or a label).
 
 Accepted are lists, tuples, iterators, a dictionary's keys and values, NumPy arrays, tensors, pandas
-and polars Series, Arrow arrays and columns of `datasets`. A table (a DataFrame, a `Dataset`, an
-Arrow table) is not a container of values but has named columns, each of which is. Lazy values (a
-polars LazyFrame, dask, Spark, an Arrow dataset) are refused: the error names the method that
-computes them.
+and polars Series, arrays of Arrow and xarray, and columns of `datasets`. A table (a DataFrame, a
+`Dataset`, an Arrow table) is not a container of values but has named columns, each of which is.
+Lazy values (a polars LazyFrame, dask, Spark, an Arrow dataset) are refused: the error names the
+method that computes them.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def refuse_lazy(name: str, value: Any) -> None:
     if isinstance(value, Sequence | Mapping):  # its values are there, whatever else it can do
         return
     kind = type(value).__name__
-    for method in LAZY:
+    for method in () if _in_memory(value) else LAZY:
         if callable(getattr(type(value), method, None)):
             raise TypeError(
                 f"{name}: a {kind} holds values that are yet to be computed; pass .{method}() of it"
@@ -68,6 +68,12 @@ def refuse_lazy(name: str, value: Any) -> None:
         raise TypeError(
             f"{name}: a {kind} is not iterable; pass [data[i] for i in range(len(data))]"
         )
+
+
+def _in_memory(value: Any) -> bool:
+    """Whether a value says that no chunks of it are to be computed, as xarray's arrays do unless
+    dask holds their values."""
+    return hasattr(type(value), "chunks") and value.chunks is None
 
 
 def is_table(value: Any) -> bool:
@@ -120,9 +126,11 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
     unordered = isinstance(values, Set) and not isinstance(values, _DICT_KEYS)
     if unordered or isinstance(values, (str, bytes, bytearray, Mapping)) or is_table(values):
         raise wrong
-    for method in ("to_pylist", "to_list", "tolist"):  # Arrow; pandas and polars; arrays, tensors
+    # Arrow; pandas and polars; arrays, tensors; xarray
+    for method in ("to_pylist", "to_list", "tolist", "to_numpy"):
         if hasattr(values, method):
             found = getattr(values, method)()
+            found = found.tolist() if method == "to_numpy" else found
             if not isinstance(found, list):
                 raise wrong
             return found

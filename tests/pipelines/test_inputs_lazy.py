@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import pytest
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
@@ -42,6 +43,29 @@ class Bag:
         return ROWS
 
 
+class DataArray:
+    """As xarray's: `compute` is there whether dask holds the values, in `chunks`, or memory."""
+
+    def __init__(self, values, chunks=None):
+        self.values, self._chunks = np.array(values), chunks
+
+    @property
+    def chunks(self):
+        return self._chunks
+
+    def __len__(self):
+        return len(self.values)
+
+    def __iter__(self):
+        return iter([DataArray(value) for value in self.values])
+
+    def compute(self):
+        return DataArray(self.values)
+
+    def to_numpy(self):
+        return self.values
+
+
 class MapStyle(Dataset):
     """By number alone, and never at an end."""
 
@@ -65,6 +89,7 @@ TABLE = pa.table(COLUMNS)
 REFUSED = {
     "polars": (LazyFrame, r"LazyFrame .* pass \.collect\(\)"),
     "dask": (Bag, r"Bag .* pass \.compute\(\)"),
+    "xarray": (lambda: DataArray([1, 2], chunks=((1, 1),)), r"DataArray .* pass \.compute\(\)"),
     "Arrow dataset": (lambda: pa.dataset.dataset(TABLE), r"InMemoryDataset .* \.to_table\(\)"),
     "Arrow reader": (TABLE.to_reader, r"RecordBatchReader .* pass \.read_all\(\)"),
     "torch": (MapStyle, r"MapStyle is not iterable; pass \[data\[i\] for i in range"),
@@ -145,6 +170,17 @@ def test_a_list_that_can_compute_is_a_list():
 
     assert as_prompts(Ready(["why ?"])) == ["why ?"]
     assert as_columns(type("Table", (dict,), {"collect": len})(COLUMNS), 2) == COLUMNS
+
+
+def test_arrays_in_memory_are_taken_whatever_they_can_compute():
+    lazy = DataArray(COLUMNS["question"], chunks=((1, 1),))
+    assert as_prompts(lazy.compute()) == COLUMNS["question"]
+    assert as_columns({name: DataArray(COLUMNS[name]) for name in COLUMNS}, 2) == COLUMNS
+    assert as_seeds(DataArray([3, 4]), 0, 2) == [3, 4]
+    with pytest.raises(TypeError, match=r"a mapping of names to lists, .* got DataArray"):
+        as_columns(DataArray([1, 2]), 2)
+    with pytest.raises(TypeError, match="a list with one value per prompt, got DataArray"):
+        as_prompts(DataArray("why ?"))
 
 
 def test_groups_of_a_frame_are_no_prompts():
