@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.pairs import read_pairs
+from ..core.presets import TEXT_PRESETS
 from .waiting import importing
 
 __all__ = ["add_parser", "eval_command", "grid_values"]
@@ -77,7 +78,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--control", dest="controls", nargs="+", metavar="KIND", help="zero, shuffled, flipped")
     add("--seeds", nargs="+", type=int, metavar="SEED")
-    add("--preset", choices=["fast", "balanced", "paper"])
+    add("--preset", choices=TEXT_PRESETS)
     add(
         "--set",
         dest="config",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.settings import Ranked
-from .settings import IMAGE_PRESETS, TEXT_PRESETS, add_settings, settings_in
+from .settings import IMAGE_HELP, TEXT_HELP, add_settings, settings_in
 
 if TYPE_CHECKING:
     from ..planning.images import ImagePlan
@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
     add("--json", action="store_true", help="for machines")
-    add_settings(parser, f"{TEXT_PRESETS}; with --image {IMAGE_PRESETS}")
+    add_settings(parser, f"{TEXT_HELP}; with --image {IMAGE_HELP}")
     parser.set_defaults(run=plan_command)
 
 

@@ -7,17 +7,18 @@ from typing import Any
 
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
+from ..core.presets import TEXT_PRESETS
 from .setting_words import WORDS
 
-__all__ = ["IMAGE_PRESETS", "TEXT_PRESETS", "add_settings", "settings_in", "typed_value"]
+__all__ = ["IMAGE_HELP", "TEXT_HELP", "add_settings", "settings_in", "typed_value"]
 
 
-TEXT_PRESETS = "fast, balanced or paper"
-IMAGE_PRESETS = "restore (the likeliest image) or posterior (samples that vary more)"
-"""Help of `--preset`."""
+TEXT_HELP = ", ".join(TEXT_PRESETS)
+IMAGE_HELP = "restore (the likeliest image) or posterior (samples that vary more)"
+"""Help of `--preset`, for texts and for images."""
 
 
-def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_PRESETS) -> None:
+def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_HELP) -> None:
     """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset.
 
     Args:

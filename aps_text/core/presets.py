@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["IMAGE_PRESETS", "PRESETS", "find_preset", "image_preset", "text_preset"]
+__all__ = ["IMAGE_PRESETS", "PRESETS", "TEXT_PRESETS", "find_preset", "image_preset", "text_preset"]
 
 # A steered answer costs several times a plain one; a preset sets how much.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.3}
 
 IMAGE_PRESETS = ("restore", "posterior")
-"""Those of images; the others are of text."""
+TEXT_PRESETS = tuple(name for name in PRESETS if name not in IMAGE_PRESETS)
 
 
 def find_preset(name: Any) -> str:
@@ -63,8 +63,8 @@ def text_preset(name: Any) -> str:
     found = find_preset(name)
     if found in IMAGE_PRESETS:
         raise ValueError(
-            f"preset={name!r} is for images (RestorationPipeline); text takes 'fast', 'balanced' "
-            "or 'paper'"
+            f"preset={name!r} is for images (RestorationPipeline); text takes "
+            f"{' or '.join(map(repr, TEXT_PRESETS))}"
         )
     return found
 

@@ -9,8 +9,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ..core.presets import TEXT_PRESETS
 from ..images.tasks import TASKS
-from .asked import PRESETS
 from .drawn import STYLE, escape, problem, remark
 from .functions import FAILURES, ROWS, Demo
 from .restoring import MISSING
@@ -96,7 +96,7 @@ def _ask_tab(gr: Any, demo: Demo) -> None:
             gr.Dropdown(names, value=usual, label="Reward", scale=2, min_width=180),
             gr.Number(1.0, label="Weight", min_width=100),
         ]
-        preset = gr.Dropdown(list(PRESETS), value="balanced", label="Preset", min_width=165)
+        preset = gr.Dropdown(list(TEXT_PRESETS), value="balanced", label="Preset", min_width=165)
         beta = gr.Textbox("", label="Beta", placeholder="usual", min_width=110)
         seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100)
     further: list[Any] = []

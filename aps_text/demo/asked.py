@@ -17,12 +17,12 @@ from aps_rewards import Reward, list_rewards
 from aps_rewards.specs import FILE_OPTIONS, split_options
 
 from ..core.config import APSConfig
+from ..core.presets import TEXT_PRESETS
 from ..text.reward_operator.guidance import RewardSpec
 
-__all__ = ["FORMAT", "PRESETS", "Asked", "as_asked", "compiled", "read_asked", "usable"]
+__all__ = ["FORMAT", "Asked", "as_asked", "compiled", "read_asked", "usable"]
 
 FORMAT = "aps_text run 1"
-PRESETS = ("fast", "balanced", "paper")
 OF_THE_SERVER = FILE_OPTIONS | {"device", "dtype", "batch_size"}
 """Options of a reward that a page may not give: they read its server's files or use its devices."""
 
@@ -36,7 +36,7 @@ class Asked:
         rewards: (name with its options, weight) of installed rewards; weight 0 only measures.
         function: source of the asker's own reward, "" for none.
         function_weight: its weight.
-        preset: one of `PRESETS`.
+        preset: one of `core.presets.TEXT_PRESETS`.
         beta: of the rewards, > 0; None takes their own.
         seed: of the draws.
         settings: further keywords of `APSConfig`.
@@ -129,8 +129,8 @@ def as_asked(
     source = str(function or "").strip("\n")
     if source.strip() and not trust_code:
         raise ValueError("a function runs as code here: start the page with aps demo --trust-code")
-    if preset not in PRESETS:
-        raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {preset!r}")
+    if preset not in TEXT_PRESETS:
+        raise ValueError(f"preset is one of {', '.join(TEXT_PRESETS)}; got {preset!r}")
     asked = Asked(
         question,
         tuple(found.items()),

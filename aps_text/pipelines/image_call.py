@@ -16,7 +16,7 @@ from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
 from ..core.operator import Operator
-from ..core.presets import PRESETS, image_preset
+from ..core.presets import IMAGE_PRESETS, PRESETS, image_preset
 from ..core.routing import DEFAULTS
 from ..core.sampler import Method
 from ..core.settings import LoRA
@@ -198,7 +198,13 @@ def check_room(model: AnyImageModel, count: int, samples: int) -> None:
 
 
 def refuse_text(config: APSConfig) -> None:
-    """Raise `ValueError` for a setting of text alone that the caller has changed."""
+    """Raise `ValueError` for a preset of texts, or a setting of text alone that the caller has
+    changed."""
+    if config.preset not in IMAGE_PRESETS:
+        raise ValueError(
+            f"config is of preset={config.preset!r}, which is for texts; make it by "
+            "APSConfig('restore', ...), or pass its fields as keywords"
+        )
     usual = [APSConfig(preset).flat() for preset in PRESETS]
     for name, value in config.flat().items():
         if name in OF_TEXT and all(value != one.get(name, DEFAULTS[name]) for one in usual):

@@ -66,12 +66,13 @@ def prepare(
     """
     if config is not None and (preset is not None or options):
         raise TypeError("pass either config=... or preset and options, not both")
-    settings = APSConfig.make(text_preset(preset), **options) if config is None else config
+    settings = APSConfig.make(preset, **options) if config is None else config
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "
             "APSConfig.from_json(...), or pass its fields as keywords"
         )
+    text_preset(settings.preset)
     items = prompt_items(prompts)
     request = Request(
         items,

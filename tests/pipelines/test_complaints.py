@@ -399,6 +399,8 @@ def test_a_tilt_towards_codes_needs_codes():
         pipe("What is a dog?", reward="relevance", adapter="codes", tilt_start=1.0)
     with pytest.raises(ValueError, match=r"is for images .RestorationPipeline."):
         pipe("What is a dog?", reward="relevance", preset="restore")
+    with pytest.raises(ValueError, match=r"preset='posterior' is for images"):
+        pipe.generate("What is a dog?", config=APSConfig("posterior"))
 
 
 @pytest.mark.parametrize("method", [None, 5, ["aps"], b"aps", APS])

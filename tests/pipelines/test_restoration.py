@@ -493,6 +493,12 @@ def test_another_preset_is_refused_by_name(pipe, measured, preset):
         pipe(measured, preset=preset, **FEW)
 
 
+@pytest.mark.parametrize("preset", [None, "fast"])
+def test_a_config_of_texts_is_refused(pipe, measured, preset):
+    with pytest.raises(ValueError, match=r"preset='\w+', which is for texts; .*'restore'"):
+        pipe(measured, config=APSConfig(preset, **FEW))
+
+
 def test_a_config_beside_a_preset_is_refused(pipe, measured):
     with pytest.raises(TypeError, match="either config"):
         pipe(measured, config=APSConfig("restore"), preset="restore")
