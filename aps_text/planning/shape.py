@@ -216,9 +216,9 @@ def as_stored(shape: ModelShape, config: Mapping[str, Any], folder: Path) -> Mod
     here = any((folder / name).is_file() for name in ("model.safetensors", INDEX))
     if config.get("dtype") or config.get("torch_dtype") or not here:
         return shape
-    first = next(iter(read_headers(folder, folder.name).values()), None)
-    each = FLOATS.get(first.kind) if first is not None else None
-    return shape if each is None else replace(shape, stored_bytes=each)
+    kinds = (one.kind for one in read_headers(folder, folder.name).values() if one.floating)
+    first = next(kinds, None)  # as transformers does
+    return shape if first is None else replace(shape, stored_bytes=FLOATS[first])
 
 
 def from_config(config: Mapping[str, Any], name: str = "model") -> ModelShape:

@@ -262,7 +262,8 @@ def test_sizes_are_read_from_a_config(kind, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert find_shape(str(tmp_path)).parameters == shape.parameters
     for stored in (torch.float32, torch.bfloat16):  # as it is loaded where nothing is stated
-        save_file({"w": torch.zeros(2, dtype=stored)}, tmp_path / "model.safetensors")
+        tensors = {"ids": torch.arange(2), "w": torch.zeros(2, dtype=stored)}
+        save_file(tensors, tmp_path / "model.safetensors")
         assert find_shape(str(tmp_path)).stored_bytes == stored.itemsize
     del config["hidden_size"]
     with pytest.raises(ValueError, match="lacks 'hidden_size'"):
