@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..text.visible import on_terminal
 from .loading import add_loading, loading_options
-from .settings import add_settings, settings_in
+from .settings import TEXT_HELP, add_settings, settings_in
 from .waiting import waiting
 
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Chat", "add_parser", "chat_command"]
 
-HELP = """\
+HELP = f"""\
 /reward NAME[=WEIGHT] ...   steer by these from now on; /reward none answers plainly
-/preset NAME                fast, balanced or paper
+/preset NAME                {TEXT_HELP}
 /set NAME VALUE             a setting, e.g. /set beta 0.3; none takes it back
 /new                        forget the conversation
 /show                       what is set

@@ -7,14 +7,14 @@ from typing import Any
 
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
-from ..core.presets import TEXT_PRESETS
+from ..core.presets import IMAGE_PRESETS, TEXT_PRESETS
 from .setting_words import WORDS
 
 __all__ = ["IMAGE_HELP", "TEXT_HELP", "add_settings", "settings_in", "typed_value"]
 
 
 TEXT_HELP = ", ".join(TEXT_PRESETS)
-IMAGE_HELP = "restore (the likeliest image) or posterior (samples that vary more)"
+IMAGE_HELP = ", ".join(f"{name} ({sought})" for name, sought in IMAGE_PRESETS.items())
 """Help of `--preset`, for texts and for images."""
 
 

@@ -45,7 +45,9 @@ PRESETS: dict[str, dict[str, Any]] = {
 # that samples vary more nearly as the posterior does.
 PRESETS["posterior"] = {**PRESETS["restore"], "candidate": "sample", "alg_temp": 0.3}
 
-IMAGE_PRESETS = ("restore", "posterior")
+IMAGE_PRESETS = {"restore": "the likeliest image", "posterior": "samples that vary more"}
+"""Those of images, and what each seeks; the others are of texts."""
+
 TEXT_PRESETS = tuple(name for name in PRESETS if name not in IMAGE_PRESETS)
 
 

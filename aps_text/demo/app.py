@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from ..core.presets import TEXT_PRESETS
+from ..core.presets import IMAGE_PRESETS, TEXT_PRESETS
 from ..images.tasks import TASKS
 from .drawn import STYLE, escape, problem, remark
 from .functions import FAILURES, ROWS, Demo
@@ -165,7 +165,7 @@ def _restore_tab(gr: Any, demo: Demo) -> None:
         with gr.Column(min_width=240):
             model = gr.Dropdown(models, value=models[0][1], label="Model", elem_id="image-model")
             preset = gr.Radio(
-                [("the likeliest image", "restore"), ("samples that vary", "posterior")],
+                [(sought, name) for name, sought in IMAGE_PRESETS.items()],
                 value="restore",
                 label="What is sought",
             )

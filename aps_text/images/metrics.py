@@ -2,6 +2,9 @@
 
 Images are `(B, C, H, W)` in [-1, 1]; they are clipped first. PSNR, SSIM and calibration use the
 range [0, 1], not the image's own. Every metric is per image.
+
+All raise `TypeError` for images of integers, and `ValueError` for batches of different shapes and
+for pixels of another range (beyond `FAR`).
 """
 
 from __future__ import annotations
