@@ -71,6 +71,14 @@ def test_files_that_a_page_names_are_there(page):
     assert gone == []
 
 
+def test_the_tables_that_one_adds_to_are_in_the_files_named():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([A-Z_]+)` (?:in|of) `([\w/]+\.py)`", text)
+    assert len(named) >= 10
+    for table, file in named:
+        assert re.search(rf"^{table}\b.* = ", (ROOT / file).read_text(encoding="utf-8"), re.M), table
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_modules_that_a_command_runs_are_there(page):
     for name in MODULE.findall(page.read_text(encoding="utf-8")):
