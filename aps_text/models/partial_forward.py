@@ -27,7 +27,8 @@ __all__ = ["KEYS", "QUERIES", "Block", "Keys", "first_of", "gathered", "recorded
 __all__ += ["run_after", "run_at", "takes_cache"]
 
 Keys = tuple[Tensor, Tensor]
-CACHE = "past_key_values"
+CACHES = ("cache", "past_key_values")
+"""The name of a block's cache, in transformers 5.24 and newer, and in older ones."""
 QUERIES = ("q_proj", "query")
 KEYS = ("k_proj", "v_proj", "key", "value")
 
@@ -99,7 +100,12 @@ class _Cache:
 
 def takes_cache(kwargs: Mapping[str, Any]) -> bool:
     """Whether a block with these keyword arguments uses a cache (ModernBERT's do not)."""
-    return CACHE in kwargs
+    return any(name in kwargs for name in CACHES)
+
+
+def _with_cache(kwargs: Mapping[str, Any], cache: _Cache) -> dict[str, Any]:
+    """The keyword arguments of a block with this cache, under the name that it knows."""
+    return {**kwargs, **{name: cache for name in CACHES if name in kwargs}}
 
 
 def first_of(output: Any) -> Tensor:
@@ -155,11 +161,11 @@ def run_at(
         raise _Known
 
     with suppress(_Known):
-        block.keys_only(hidden, *args, **{**kwargs, CACHE: _Cache(stop)})
+        block.keys_only(hidden, *args, **_with_cache(kwargs, _Cache(stop)))
     if not known:  # the block did not use the cache
         return gathered(first_of(layer(hidden, *args, **kwargs)), index)
     here = {name: gathered(value, index) for name, value in kwargs.items()}
-    here[CACHE] = _Cache(lambda keys, values: known[0])
+    here = _with_cache(here, _Cache(lambda keys, values: known[0]))
     return first_of(block.queries_only(gathered(hidden, index), *gathered(args, index), **here))
 
 
@@ -182,7 +188,7 @@ def recorded(
         return keys, values
 
     if takes_cache(kwargs):
-        output = first_of(layer(hidden, *args, **{**kwargs, CACHE: _Cache(note)}))
+        output = first_of(layer(hidden, *args, **_with_cache(kwargs, _Cache(note))))
     if not known:
         raise ValueError(
             f"prefix_reuse needs layers that take a cache of keys; {type(layer).__name__} does "
@@ -206,4 +212,4 @@ def run_after(
     def joined(keys: Tensor, values: Tensor) -> Keys:
         return torch.cat([known[0], keys], 2), torch.cat([known[1], values], 2)
 
-    return first_of(layer(hidden, *args, **{**kwargs, CACHE: _Cache(joined)}))
+    return first_of(layer(hidden, *args, **_with_cache(kwargs, _Cache(joined))))
