@@ -100,8 +100,6 @@ def plan_command(args: argparse.Namespace) -> int:
 
 
 OF_TEXT = {
-    "load_in_8bit": False,
-    "load_in_4bit": False,
     "gradient_checkpointing": False,
     "reward": None,
     "reward_prompt": None,
@@ -113,8 +111,7 @@ OF_TEXT = {
 
 def plan_image_command(args: argparse.Namespace) -> int:
     """Make the plan of an image call and print it."""
-    from ..core.config import APSConfig
-    from ..core.presets import image_preset
+    from ..pipelines.image_call import ImageCall as PipelineCall
     from ..planning.image_folders import image_model_folder, image_shape_in
     from ..planning.image_shapes import find_image_shape
     from ..planning.images import ImageCall, plan_images
@@ -122,9 +119,14 @@ def plan_image_command(args: argparse.Namespace) -> int:
     for name, usual in OF_TEXT.items():
         if getattr(args, name) != usual:
             raise ValueError(f"--{name.replace('_', '-')} has no use with --image; leave it out")
+    for bits in (8, 4):
+        if getattr(args, f"load_in_{bits}bit"):
+            raise ValueError(f"--load-in-{bits}bit is not planned with --image; leave it out")
     options = settings_in(args)
     if "max_new_tokens" in options:
-        raise ValueError("--tokens has no use with --image, whose size decides; leave it out")
+        raise ValueError(
+            "--tokens (--max-new-tokens) has no use with --image, whose size decides; leave it out"
+        )
     folder = image_model_folder(args.model)
     if folder is not None:
         own = folder == Path(args.model)
@@ -133,12 +135,13 @@ def plan_image_command(args: argparse.Namespace) -> int:
         raise ValueError("--tokenizer goes with a folder of MMaDA; of a name its sizes are known")
     else:
         shape = find_image_shape(args.model)
-    if not shape.mini:
-        options = {"schedule": "cosine", "steps": 15, **options}
+    steps = {} if shape.mini else {"steps": 15}
+    # Refuses what a call refuses.
+    asked = PipelineCall.of("aps", 1, None, args.preset, steps | options)
     call = ImageCall(
         shape=shape,
         side=args.image,
-        config=APSConfig(image_preset(args.preset), **options),
+        config=asked.config,
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
     )

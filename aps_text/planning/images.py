@@ -42,13 +42,13 @@ class ImageCall:
     Attributes:
         shape: of the model.
         side: pixels per side, a multiple of 16.
-        config: the settings; `adapter` is codes.
+        config: the settings; `adapter` is codes, without a pool or a score function.
         batch: images in one pass, >= 1.
         dtype_bytes: bytes of the prior's numbers; None is as loaded.
         at_most: pixels whose activations the decoder holds; None is no limit. See `limit`.
 
     Raises:
-        ValueError: a value outside its range, or settings of another phi.
+        ValueError: a value outside its range, or settings that are not planned.
     """
 
     shape: ImageShape
@@ -88,6 +88,16 @@ class ImageCall:
         if fit is not None and type(fit.phi).__name__ != "Codes":
             raise ValueError(
                 f"images are planned for adapter='codes', got {type(fit.phi).__name__.lower()!r}"
+            )
+        if fit is not None and fit.gradient.relaxation is None:
+            raise ValueError(
+                "images are planned for gradients through the decoder; estimator='rloo' and "
+                "'remax' decode whole answers instead: use estimator='auto' or 'relaxed'"
+            )
+        if (self.config.sampler.pool_size or 1) > 1:
+            raise ValueError(
+                f"images are planned without a pool of answers, got "
+                f"pool_size={self.config.sampler.pool_size}; leave it out"
             )
 
     @property

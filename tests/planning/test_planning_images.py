@@ -243,7 +243,7 @@ def test_the_command(capsys):
             ["--model", "amused-256", "--image", "256", "--reward", "relevance"],
             "--reward has no us",
         ),
-        (["--model", "amused-256", "--image", "256", "--tokens", "8"], "--tokens has no use with"),
+        (["--model", "amused-256", "--image", "256", "--tokens", "8"], "(--max-new-tokens) has no"),
         (["--model", "amused-256", "--image", "256", "--batch", "0"], "batch must be >= 1, got 0"),
         (["--model", "amused-256", "--image", "256", "--adapter", "lora"], "planned for adapter="),
     ],
@@ -450,6 +450,34 @@ def test_a_folder_is_not_planned_by_its_name(tmp_path):
 def test_options_of_text_are_refused(flag, value, capsys):
     assert main(["plan", "--model", "amused-256", "--image", "256", flag, value]) == 2
     assert f"{flag} has no use with --image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--num-return-sequences", "3"], "num_return_sequences=3 has no use here: use samples="),
+        (["--eos-penalty", "1"], "eos_penalty=1 has no use here: an image has a fixed number"),
+        (["--block-length", "8"], "block_length=8 has no use here: images are not filled from"),
+        (["--pool-size", "8"], "pool_size=8 has no use here: candidate='quantized' is one answer"),
+        (["--pool-size", "8", "--candidate", "sample"], "without a pool of answers, got pool_size"),
+        (["--estimator", "rloo"], "images are planned for gradients through the decoder"),
+        (["--load-in-4bit"], "--load-in-4bit is not planned with --image"),
+        (["--max-new-tokens", "8"], "(--max-new-tokens) has no use with --image"),
+    ],
+)
+def test_settings_that_a_plan_would_leave_out_are_refused(args, said, capsys):
+    assert main(["plan", "--model", "mmada-8b", "--image", "256", *args]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_settings_of_a_plan_are_those_of_a_call(capsys):
+    asked = ["--steps", "4", "--guidance-end", "0.5", "--candidate", "sample", "--json"]
+    assert main(["plan", "--model", "mmada-8b", "--image", "256", *asked]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passes"] == {"prior": 4, "decoder forward": 10, "decoder backward": 10}
+    assert (found["call"]["schedule"], found["call"]["steps"]) == ("cosine", 4)
+    assert main(["plan", "--model", "mmada-8b", "--image", "256", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["call"]["steps"] == 15
 
 
 def test_a_model_of_images_asks_for_their_size(capsys):
