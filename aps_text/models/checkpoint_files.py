@@ -226,10 +226,10 @@ def check_headers(
         expected: shapes of the network's tensors by name.
         rename: maps a name in the files to the network's.
         name: of the checkpoint, for errors.
-        exact: whether the files hold nothing else but `COMPUTED`.
+        exact: whether the files hold all of them, and nothing else but `COMPUTED`.
 
     Raises:
-        ValueError: a weight that is not floating point, of another shape, or unknown.
+        ValueError: a weight that is not floating point, of another shape, missing or unknown.
     """
     known = {rename(stored): stored for stored in headers}
     unknown = sorted(known[ours] for ours in known.keys() - expected.keys())
@@ -239,6 +239,12 @@ def check_headers(
             f"{headers[unknown[0]].file} of {name!r} holds {len(unknown)} weights that its layout "
             f"does not have, e.g. {unknown[0]!r}: without them it would be another model. Take the "
             "published files"
+        )
+    missing = sorted(expected.keys() - known.keys()) if exact else []
+    if missing:
+        raise ValueError(
+            f"{name!r} lacks {len(missing)} of the weights that config.json describes, e.g. "
+            f"{missing[0]!r}; its files are incomplete or of another layout"
         )
     for ours, shape in expected.items():
         header = headers.get(known.get(ours, ours))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -40,6 +40,7 @@ class ImageTokenizer(Protocol):
         ...
 
 
+@runtime_checkable
 class AnyImageModel(Protocol):
     """A tokenizer and a prior as `RestorationPipeline` uses them."""
 

@@ -58,7 +58,8 @@ def load_any(
         return load_text_image_model(name, tokenizer, device=device, **options)
     if whole:
         known = inspect.signature(load_diffusers_image_model).parameters
-        unknown = [key for key in options if key not in known]
+        said = {"adapter": "adapter (--tuned)"}  # --adapter is another thing
+        unknown = [said.get(key, key) for key in options if key not in known]
         if unknown:
             raise TypeError(
                 f"{', '.join(unknown)}: no option of a model in diffusers' layout, which takes "
@@ -70,12 +71,7 @@ def load_any(
             f"{', '.join(options)}: no option of {str(name)!r}, which has one size and is loaded "
             "in float32; leave it out"
         )
-    if options:
-        raise TypeError(
-            f"{', '.join(options)}: options of a model with a separate image tokenizer; give "
-            "tokenizer= too, or leave them out"
-        )
-    return load_image_model(name, device)
+    return load_image_model(name, device)  # without options: it says what the name is instead
 
 
 def is_diffusers(name: str | Path, options: dict[str, Any]) -> bool:

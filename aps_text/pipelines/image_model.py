@@ -9,6 +9,7 @@ A folder holds per part a JSON file of its sizes and a file of its weights. Embe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,6 +207,8 @@ def _mend(name: str | Path) -> str:
             "a hub id, as of MMaDA, needs its image tokenizer too: tokenizer=, e.g. "
             "showlab/magvitv2"
         )
+    if not Path(name).exists() and os.path.basename(name) != os.fspath(name):
+        return "there is no such folder; compare the path with where the model was saved"
     return (
         "train one with recipes/mini_image, and give the folder that its export wrote (--out of "
         "python -m recipes.mini_image.export)"

@@ -74,11 +74,16 @@ class RestorationPipeline:
         batch_size: maximal number of samples in one pass, >= 1.
 
     Raises:
-        TypeError: a name or a folder; `from_pretrained` loads it.
+        TypeError: a name or a folder, or a model of something else; `from_pretrained` loads one.
     """
 
     def __init__(self, model: AnyImageModel, *, batch_size: int = 16) -> None:
         refuse_name(type(self).__name__, model)
+        if not isinstance(model, AnyImageModel):
+            raise TypeError(
+                f"{type(self).__name__}(...) takes a model of images, got {kind_of(model)}; "
+                "from_pretrained loads one, of MMaDA with tokenizer='showlab/magvitv2'"
+            )
         self.model, self.batch_size = model, as_count("batch_size", batch_size)
 
     @classmethod
@@ -235,7 +240,8 @@ class RestorationPipeline:
                 than "aps" the default becomes `candidate="sample"`: quantised expectations of
                 several samples would be identical.
             seeds: one per measurement; default: the setting `seed` for each. A measurement and its
-                seed determine its images, whatever the batch.
+                seed determine its images, whatever the batch, but for rounding where something
+                guides.
             config: settings; or a `preset` and single `options` (`APSConfig`'s keywords) on top.
                 `cfg_scale` guides towards the attributes.
             preset: None or `restore` for the likeliest image, `posterior` for samples that vary
@@ -404,4 +410,10 @@ class RestorationPipeline:
     def _decoded(self, ids: Tensor) -> Tensor:
         """Images of tokens `(n, L)`, clipped, in passes of `batch_size`."""
         decode = self.model.tokenizer.decode_ids
-        return torch.cat([decode(part).clamp(-1, 1) for part in ids.split(self.batch_size)])
+        images = torch.cat([decode(part) for part in ids.split(self.batch_size)])
+        if not bool(images.isfinite().all()):
+            raise RuntimeError(
+                f"the image tokenizer of {self.model.name} decodes tokens to numbers that are NaN "
+                "or infinite; its weights are damaged: download or export them again"
+            )
+        return images.clamp(-1, 1)

@@ -55,4 +55,4 @@ def test_an_image_tokenizer_is_needed(parts, tmp_path, capsys):
     assert run("paint", parts, tmp_path, "--text", "a", tokenizer=False) != 0
     assert "without an image tokenizer; name its own with tokenizer=" in capsys.readouterr().err
     assert run("paint", parts, tmp_path, "--text", "a", "--size", "64", tokenizer=False) != 0
-    assert "size: options of a model with a separate image tokenizer" in capsys.readouterr().err
+    assert "without an image tokenizer; name its own with tokenizer=" in capsys.readouterr().err

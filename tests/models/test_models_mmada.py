@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,8 @@ import torch
 from checkpoints_mmada import LLM_SIZE, MASK, SIZE, TEXT_SIZE, write_mmada
 from reference.make_mmada import CASES, LONG
 from references import read
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 from worlds import noise_for
 
 from aps_text import APSPipeline
@@ -337,6 +339,17 @@ def test_files_that_are_not_read(folder, tmp_path):
     with pytest.raises(ValueError, match="has no tokenizer"):
         load(tmp_path)
     assert "auto_map" in json.loads((folder / "config.json").read_text())
+
+
+def test_a_missing_weight_is_named_before_any_is_read(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "m")
+    for shard in (tmp_path / "m").glob("*.safetensors"):
+        tensors = load_file(shard)
+        if tensors.pop("model.transformer.ln_f.weight", None) is not None:
+            save_file(tensors, shard, {"format": "pt"})
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", None)  # 16 GB, and words of its own
+    with pytest.raises(ValueError, match=r"'m' lacks 1 of the weights .* e\.g\. 'model\.norm"):
+        load(tmp_path / "m")
 
 
 def test_weights_of_another_layout_are_refused(text, tmp_path):

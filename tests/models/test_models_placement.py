@@ -33,6 +33,8 @@ def test_backends_are_torchs():
         ({"dtype": torch.int8}, TypeError, "got torch.int8"),
         ({"device": "gpu"}, ValueError, "no device 'gpu' here .*; use 'cpu'"),
         ({"device": 99}, ValueError, "no device 99 here"),
+        ({"device": "meta"}, ValueError, "no device 'meta' here .'meta' has shapes and no numb"),
+        ({"device": "vulkan"}, ValueError, r"^[^;]{0,160}; use 'cpu', or leave it out$"),
         ({"device": True}, TypeError, "device is a name like 'cuda:0' or 'cpu', got True"),
         ({"compile": "yes"}, ValueError, "compile is True, False or a backend .*; got 'yes'"),
         ({"compile": 3}, TypeError, "compile is True, False or a backend's name, got 3"),

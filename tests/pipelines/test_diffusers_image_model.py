@@ -10,6 +10,7 @@ import pytest
 import torch
 from checkpoints_amused import write_amused
 from checkpoints_mmada import write_mmada
+from safetensors.torch import load_file, save_file
 
 from aps_text.cli import main
 from aps_text.images.files import write_image
@@ -158,6 +159,10 @@ def test_what_is_refused(folder, tmp_path):
         load(folder, tokenizer="showlab/magvitv2")
     with pytest.raises(TypeError, match=r"load_in_4bit: no option .* which takes size, dtype, at_"):
         load(folder, load_in_4bit=True)
+    with pytest.raises(TypeError, match=r"adapter \(--tuned\): no option of a model in diffusers'"):
+        load(folder, adapter="lora")
+    with pytest.raises(ValueError, match=r"a part of an image model in diffusers' layout .VQM"):
+        load(folder / "vqvae", size=64)
     with pytest.raises(ValueError, match="revision='main' needs a hub id"):
         load(folder, revision="main")
     other = shutil.copytree(folder, tmp_path / "other")
@@ -175,6 +180,17 @@ def test_what_is_refused(folder, tmp_path):
     (other / "model_index.json").write_text(json.dumps({"_class_name": 3}))
     with pytest.raises(ValueError, match="has _class_name=3; it is the name of a pipeline's"):
         load(other)
+
+
+def test_images_that_are_no_numbers_are_refused(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    file = other / "vqvae" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["decoder.conv_out.weight"] *= 1e38
+    save_file(tensors, file, {"format": "pt"})
+    pipe = RestorationPipeline.from_pretrained(other)
+    with pytest.raises(RuntimeError, match="tokenizer of other decodes tokens to numbers that are"):
+        pipe.paint("dog", steps=1)
 
 
 def test_parts_that_do_not_fit(tmp_path, pipe):

@@ -167,8 +167,15 @@ def test_parts_that_do_not_fit(folders, pipe, tmp_path):
         TextImageModel("m", small, pipe.model.prior)
     with pytest.raises(ValueError, match=r"without an image tokenizer; name its own with tokeni"):
         RestorationPipeline.from_pretrained(folder)
-    with pytest.raises(TypeError, match=r"size: options of a model with a separate image token"):
+    with pytest.raises(ValueError, match=r"without an image tokenizer; name its own with tokeni"):
         RestorationPipeline.from_pretrained(folder, size=64)
+    for options in ({}, {"size": 64}):
+        with pytest.raises(ValueError, match="there is no such folder; compare the path"):
+            RestorationPipeline.from_pretrained(tmp_path / "none", **options)
+        with pytest.raises(ValueError, match="a hub id, as of MMaDA, needs its image tokenizer"):
+            RestorationPipeline.from_pretrained("Gen-Verse/MMaDA-8B-MixCoT", **options)
+    with pytest.raises(TypeError, match=r"takes a model of images, got TextModel; from_pretr"):
+        RestorationPipeline(pipe.model.prior.text)
     with pytest.raises(ValueError, match="no image tokenizer at"):
         RestorationPipeline.from_pretrained(folder, tokenizer=tmp_path / "none")
     with pytest.raises(ValueError, match="'mini' has no image tokens; it is a model of text"):
