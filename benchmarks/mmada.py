@@ -16,7 +16,7 @@ reconstruction   PSNR of the encoded and decoded photograph. MAGVIT-v2 in a righ
 window           nats per token of half of the photograph's tokens given the other half and the
                  text. Guessing is log 8192 = 9.01. Image tokens that begin at len(tokenizer) must
                  be below 8, and below those of a window that begins at llm_vocab_size; of aMUSEd,
-                 whose image tokens begin at 0, below 8.
+                 whose image tokens begin at 0, below 8. Lumina-DiMOO's begin at 126356.
 text             the same without the text: not lower.
 restore          chi2 of sr4 and box, 1 where all is explained: APS is below the plain model.
 """
@@ -38,6 +38,7 @@ from aps_text import RestorationPipeline
 from aps_text.images.files import contact_sheet, read_image, square, write_image
 from aps_text.images.metrics import psnr
 from aps_text.models.amused import AmusedPrior
+from aps_text.models.lumina import LuminaPrior
 from aps_text.models.mmada import MmadaPrior
 from aps_text.pipelines.image_loading import is_diffusers
 
@@ -45,7 +46,7 @@ GUESS, WRONG_FIRST = 9.01, 126464
 
 
 @torch.no_grad()
-def nats(prior: MmadaPrior | AmusedPrior, ids: Tensor, text: str) -> float:
+def nats(prior: MmadaPrior | AmusedPrior | LuminaPrior, ids: Tensor, text: str) -> float:
     """Mean negative log-probability of a random half of tokens `(1, L)`, given the other half."""
     g = torch.Generator().manual_seed(0)
     hidden = torch.randperm(ids.shape[1], generator=g)[: ids.shape[1] // 2].sort().values
@@ -61,7 +62,7 @@ def nats(prior: MmadaPrior | AmusedPrior, ids: Tensor, text: str) -> float:
 def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any) -> dict[str, Any]:
     """The report, with the rows of the sheet under `rows`."""
     model, prior = pipe.model, pipe.model.prior
-    size = pipe.size[1]
+    size, windowed = pipe.size[1], isinstance(prior, MmadaPrior | LuminaPrior)
     truth = square(photo, size).to(model.device)
     with torch.no_grad():
         ids = model.tokenizer.encode(truth)
@@ -72,7 +73,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         "torch": torch.__version__,
         "device": str(model.device),
         "size": size,
-        "first": prior.first if isinstance(prior, MmadaPrior) else 0,
+        "first": prior.first if windowed else 0,
         "reconstruction_db": float(psnr(again, truth)),
         "nats": nats(prior, ids, text),
         "nats_without_text": nats(prior, ids, ""),
@@ -80,7 +81,7 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         "tasks": {},
         "rows": [[truth[0], again[0], drawn.images[0]]],
     }
-    if isinstance(prior, MmadaPrior) and WRONG_FIRST + prior.size <= prior.text.parts.vocab_size:
+    if windowed and WRONG_FIRST + prior.size <= prior.text.parts.vocab_size:
         report["nats_displaced"] = nats(replace(prior, first=WRONG_FIRST), ids, text)
     for task in ("sr4", "box-inpainting"):
         measured = pipe.measure(truth, task)
@@ -111,7 +112,7 @@ def verdicts(report: dict[str, Any]) -> dict[str, bool]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run it; 0 if every verdict holds."""
+    """Run it; 0 if every verdict holds, 2 with a line if it cannot be run."""
     parser = argparse.ArgumentParser(description="MMaDA or aMUSEd with their published weights")
     parser.add_argument("photo", type=Path)
     parser.add_argument("--text", required=True, help="what the photograph shows")
@@ -126,17 +127,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=15)
     parser.add_argument("--inner-steps", type=int, default=5)
     args = parser.parse_args(arguments)
-    whole = is_diffusers(args.model, {})
-    pipe = RestorationPipeline.from_pretrained(
-        args.model,
-        tokenizer=args.tokenizer or (None if whole else "showlab/magvitv2"),
-        device=args.device,
-        dtype=args.dtype,
-        size=args.size,
-    )
+    try:
+        photo = read_image(args.photo)  # before gigabytes are read
+        args.out.mkdir(parents=True, exist_ok=True)
+        whole = is_diffusers(args.model, {})
+        pipe = RestorationPipeline.from_pretrained(
+            args.model,
+            tokenizer=args.tokenizer or (None if whole else "showlab/magvitv2"),
+            device=args.device,
+            dtype=args.dtype,
+            size=args.size,
+        )
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        parser.error(str(error))
     options = {"steps": args.steps, "inner_steps": args.inner_steps}
-    report = measure(pipe, read_image(args.photo), args.text, **options)
-    args.out.mkdir(parents=True, exist_ok=True)
+    report = measure(pipe, photo, args.text, **options)
     write_image(contact_sheet(report.pop("rows"), zoom=1), args.out / "sheet.png")
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(report, indent=2))

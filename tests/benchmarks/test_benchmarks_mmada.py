@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 from checkpoints_amused import write_amused
+from checkpoints_lumina import write_lumina
 from checkpoints_mmada import write_magvit, write_mmada
 from mmada import main, nats, verdicts
 
@@ -43,6 +44,32 @@ def test_it_runs_on_amused_too(tmp_path, capsys):
     assert (report["first"], report["size"]) == (0, 64)
     assert report["nats"] > 9  # random weights know nothing
     assert "nats_displaced" not in report
+
+
+def test_it_runs_on_lumina_too(tmp_path):
+    pytest.importorskip("diffusers", reason="diffusers is not installed")
+    write_lumina(tmp_path / "m")
+    write_image(torch.rand(3, 32, 32) * 2 - 1, tmp_path / "photo.png")
+    options = [str(tmp_path / "photo.png"), "--text", "a dog", "--out", str(tmp_path / "out")]
+    options += ["--model", str(tmp_path / "m"), "--size", "32", "--steps", "1"]
+    assert main([*options, "--inner-steps", "1"]) == 1
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["first"] == 126356
+    assert report["nats"] != report["nats_displaced"]
+
+
+def test_photo_and_folder_are_judged_before_a_model_is_loaded(tmp_path, capsys):
+    write_image(torch.zeros(3, 32, 32), tmp_path / "photo.png")
+    for photo, out, model, said in (
+        ("none.png", "out", "no-model", "no image file at"),
+        ("photo.png", "photo.png", "no-model", "File exists"),
+        ("photo.png", "out", "no-model", "error: no model at 'no-model'"),
+    ):
+        args = [str(tmp_path / photo), "--text", "a", "--out", str(tmp_path / out)]
+        with pytest.raises(SystemExit) as ended:
+            main([*args, "--model", model])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_model_that_knows_nothing_has_the_nats_of_guessing(tmp_path):
