@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aps_eval.digit_runs import digit_runs
 from aps_eval.extraction import check_extraction, extract
 from aps_eval.normal_text import normal_text
 from aps_eval.numeral import as_number
@@ -433,3 +434,8 @@ def test_a_long_text_of_choices_is_read_in_one_pass():
 
 def test_raised_digits_are_powers():
     assert normal_text("2 m² and 10⁻³") == "2 m^2 and 10^-3"
+
+
+def test_several_strokes_are_one_run_without_a_number():
+    assert digit_runs("1 / 2 / 3 / 4") == [(0, 13, None)]
+    assert digit_runs("1 / 2, 3") == [(0, 5, "1/2"), (7, 8, "3")]

