@@ -25,9 +25,8 @@ __all__ = [
     "GAIN",
     "SHOWN",
     "add_image_call",
-    "call_options",
     "check_out",
-    "condition_in",
+    "checked_call",
     "difference",
     "load_pipeline",
     "read_picture",
@@ -37,6 +36,9 @@ __all__ = [
 
 SHOWN = 16
 """Samples of an image that its row of the sheet shows; all are written to files."""
+
+IN_CALL = ("method", "samples", "progress", "preset")
+"""Keywords of the pipeline's calls that are no settings."""
 
 GAIN = 4
 """Differences are shown at four times their size: 1/4 of the range is white."""
@@ -156,6 +158,34 @@ def condition_in(args: argparse.Namespace) -> Condition:
             raise ValueError(f"{name} is given twice: {found[name]!r} and {value!r}")
         found[name] = value
     return found
+
+
+def checked_call(
+    args: argparse.Namespace, default: str, pictures: Iterable[str], *, sampled: bool = False
+) -> tuple[Condition, dict[str, Any]]:
+    """What the flags ask for, judged before a model is downloaded and read: the condition, and the
+    keywords of the pipeline's calls.
+
+    Args:
+        default: the method, if none is named.
+        pictures: image files that will be read.
+        sampled: see `ImageCall.of`.
+
+    Raises:
+        FileNotFoundError, TypeError, ValueError: files that are no images, settings without effect,
+            see `condition_in`.
+    """
+    from ..images.files import sides_of
+    from ..pipelines.image_call import ImageCall
+
+    for path in pictures:
+        sides_of(path)
+    options = call_options(args, default)
+    how = {name: value for name, value in options.items() if name not in IN_CALL}
+    ImageCall.of(
+        options["method"], options["samples"], None, options["preset"], how, sampled=sampled
+    )
+    return condition_in(args), options
 
 
 def call_options(args: argparse.Namespace, default: str) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .image_files import (
     SHOWN,
     add_image_call,
-    call_options,
     check_out,
-    condition_in,
+    checked_call,
     load_pipeline,
     read_picture,
     report,
@@ -66,10 +65,13 @@ def paint_command(args: argparse.Namespace) -> int:
     kind = "edited" if args.image else "painted"
     read = (args.image, args.mask, *args.reference, args.reference_mask)
     check_out(args.out, [kind], args.samples, read)
-    pipe = load_pipeline(args)
     guided = bool(args.reference) or args.image is not None
-    options = call_options(args, "aps" if guided else "plain")
-    condition = condition_in(args)
+    pictures = [*args.reference, *([args.image] if args.image else [])]
+    condition, options = checked_call(args, "aps" if guided else "plain", pictures, sampled=True)
+    for file in (args.mask, args.reference_mask):
+        if file is not None:
+            read_mask(file)
+    pipe = load_pipeline(args)
     shown: dict[str, Tensor] = {}
     styles, what = [], f"an image of {pipe.model.name}"
     for number, file in enumerate(args.reference):

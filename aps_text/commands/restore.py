@@ -13,9 +13,8 @@ from .image_files import (
     GAIN,
     SHOWN,
     add_image_call,
-    call_options,
     check_out,
-    condition_in,
+    checked_call,
     difference,
     load_pipeline,
     read_picture,
@@ -73,9 +72,10 @@ def restore_command(args: argparse.Namespace) -> int:
     """Read or simulate the measurement, restore it, write the images and print what they reach."""
     names = names_of(args.images)
     check_out(args.out, names, args.samples, (*args.images, *args.truth, args.mask))
+    check_measured(args)
+    pictures = [*([] if is_saved(args) else args.images), *args.truth]
+    condition, options = checked_call(args, "aps", pictures)
     pipe = load_pipeline(args)
-    options = call_options(args, "aps")
-    condition = condition_in(args)
     measurement, truth = measured(args, pipe)
     found = pipe(measurement, condition, **options)
     if args.truth and truth is not None:
@@ -98,35 +98,52 @@ def restore_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def is_saved(args: argparse.Namespace) -> bool:
+    """Whether the input is a saved measurement."""
+    return str(args.images[0]).lower().endswith(".safetensors")
+
+
+def check_measured(args: argparse.Namespace) -> None:
+    """Check the flags of a measurement, and the files of a saved one and of a mask.
+
+    Raises:
+        ValueError: flags that do not fit together, or see `check_task`.
+    """
+    from ..images.files import read_mask
+    from ..images.measurement_files import read_measurement
+
+    if args.truth and args.simulate:
+        raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
+    if is_saved(args):
+        check_saved(args)
+        check_truths(args, len(read_measurement(args.images[0]).y))
+        return
+    check_truths(args, len(args.images))
+    check_task(args)
+    if args.mask is not None:
+        read_mask(args.mask)
+
+
 def measured(
     args: argparse.Namespace, pipe: RestorationPipeline
 ) -> tuple[Measurement, Tensor | None]:
     """The measurement, and the clean images where they are known.
 
     Raises:
-        ValueError: flags that do not fit together, or an image of another size.
+        ValueError: an image or a measurement of another size.
     """
     import torch
 
     from ..images.measurement_files import read_measurement
 
-    if args.truth and args.simulate:
-        raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
-    saved = args.images[0].lower().endswith(".safetensors")
-    if saved:
-        check_saved(args)
     clean = args.images if args.simulate else args.truth
     truth = None
     if clean:
         what = f"an image of {pipe.model.name}"
         truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
         truth = truth.to(pipe.model.device)
-    if saved:
-        measurement = bound_to(pipe, read_measurement(args.images[0]), args.images[0])
-        check_truths(args, len(measurement.y))
-        return measurement, truth
-    if args.truth:
-        check_truths(args, len(args.images))
+    if is_saved(args):
+        return bound_to(pipe, read_measurement(args.images[0]), args.images[0]), truth
     task, seed = task_of(args, pipe), args.task_seed or 0
     sigma = SIGMA if args.sigma is None else args.sigma
     how: dict[str, Any] = {"sigma": sigma, "seed": seed, "model_sigma": args.model_sigma or 0.0}
@@ -189,15 +206,24 @@ def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]
 
 
 def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
-    """The degradation of `--task`, `--mask` and `--task-seed`.
+    """The degradation of `--task`, `--mask` and `--task-seed`."""
+    from ..images.degradations import Inpainting
+    from ..images.editing import as_mask
+    from ..images.files import read_mask
+    from ..images.tasks import make_task
+
+    if args.mask is not None:
+        return Inpainting(~as_mask(read_mask(args.mask), pipe.size[1:]))
+    return make_task(args.task, pipe.size[1:], args.task_seed or 0)
+
+
+def check_task(args: argparse.Namespace) -> None:
+    """Check `--task`, `--mask` and `--task-seed`.
 
     Raises:
         ValueError: no task, a random task of a degraded image, or a mask without inpainting.
     """
-    from ..images.degradations import Inpainting
-    from ..images.editing import as_mask
-    from ..images.files import read_mask
-    from ..images.tasks import TASKS, make_task
+    from ..images.tasks import TASKS
 
     if args.task not in (*TASKS, "inpainting"):
         got = "none" if args.task is None else repr(args.task)
@@ -207,8 +233,6 @@ def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
             f"--mask goes with --task inpainting; got --task {args.task} "
             f"{'without' if args.mask is None else 'with'} --mask"
         )
-    if args.mask is not None:
-        return Inpainting(~as_mask(read_mask(args.mask), pipe.size[1:]))
     drawn = args.task in TASKS and TASKS[args.task].random
     if drawn and not args.simulate and args.task_seed is None:
         holes = "; a mask of your own goes with --task inpainting --mask FILE"
@@ -216,7 +240,6 @@ def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
             f"--task {args.task} draws a part at random, and a degraded image needs the very part "
             f"that made it: give its --task-seed{holes if 'inpainting' in args.task else ''}"
         )
-    return make_task(args.task, pipe.size[1:], args.task_seed or 0)
 
 
 def names_of(paths: Sequence[str]) -> list[str]:

@@ -93,11 +93,13 @@ def verify_image_model(args: argparse.Namespace, options: dict[str, Any]) -> int
     """Load the image model as `RestorationPipeline` does, check it and print the report."""
     import torch
 
-    from ..images.files import read_image, square
+    from ..images.files import read_image, sides_of, square
     from ..pipelines.image_loading import load_any
     from ..pipelines.text_image_model import TextImageModel
     from ..verification.images import verify_images
 
+    for path in args.image:  # judged before gigabytes are read
+        sides_of(path)
     given = {**options, "size": args.size}
     given = {name: value for name, value in given.items() if value not in (None, False)}
     device = given.pop("device", "cpu")

@@ -290,6 +290,33 @@ def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
         assert "recipes/mini_image, and give the folder" in said
 
 
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["restore", "none.png", *SR], "no image file at"),
+        (["restore", "small.png", "--task", "sr3"], "--task is one of sr2, sr4"),
+        (["restore", "small.png", "--task", "box-inpainting"], "draws a part at random"),
+        (["restore", "small.png", *SR, "--truth", "none.png"], "no image file at"),
+        (["restore", "none.safetensors"], "no measurement at"),
+        (["restore", "small.png", *SR, "--method", "none"], "method is one of aps, plain"),
+        (["restore", "small.png", *SR, "--block-length", "8"], "block_length=8 has no use here"),
+        (["restore", "small.png", *SR, "--attribute", "bag"], "an attribute is NAME=VALUE"),
+        (["restore", "one.png", "--task", "inpainting", "--mask", "one.png"], "has grey pixels"),
+        (["paint", "--reference", "none.png"], "no image file at"),
+        (["paint", "--image", "one.png", "--mask", "none.png"], "no image file at"),
+        (["paint", "--image", "one.png", "--mask", "one.png"], "has grey pixels"),
+        (["paint", "--samples", "0"], "samples must be at least 1"),
+        (["paint", "--text", "a", "--class", "bag"], "give one kind"),
+    ],
+)
+def test_all_but_sizes_is_judged_before_the_model_is_loaded(files, tmp_path, capsys, args, said):
+    given = [str(files / a) if a.endswith((".png", ".safetensors")) else a for a in args]
+    assert main([*given, "--model", "no-such-model", "--out", str(tmp_path / "o")]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "no-such-model" not in shown
+
+
 def test_an_output_folder_is_judged_before_the_model_is_loaded(files, tmp_path, capsys):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):

@@ -173,6 +173,12 @@ def test_every_token_is_scored_once_and_without_itself(model):
     assert not torch.allclose(moved[[1, 4]], found[[1, 4]], atol=1e-3)
 
 
+def test_photographs_are_judged_before_the_model_is_loaded(tmp_path, capsys):
+    none = str(tmp_path / "none.png")
+    assert main(["verify", "no-such-model", "--tokenizer", "none", "--image", none]) == 2
+    assert f"no image file at {none}" in capsys.readouterr().err
+
+
 def test_photographs_are_checked_with(mmada, tmp_path, capsys):
     folder, tokenizer = mmada
     image = torch.rand(3, 40, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
