@@ -18,7 +18,7 @@ from ..images.vq import VQTokenizer, factor_of
 from ..models.amused_files import load_amused
 from ..models.checkpoint import Checkpoint
 from ..models.checkpoint_files import read_json
-from ..models.diffusers_files import WEIGHTS, pipeline_class, read_part
+from ..models.diffusers_files import WEIGHTS, import_diffusers, pipeline_class, read_part
 from ..models.lumina import LuminaPrior, load_lumina
 from ..models.placement import as_device, as_dtype
 from ..models.search import TEXT_FILES, download
@@ -83,13 +83,16 @@ def load_diffusers_image_model(
             f"{str(name)!r} is a {kind}, which is not supported; of diffusers' pipelines "
             f"{PIPELINES[0]} and {LUMINA} are. docs/image_models.md lists the others"
         )
+    # What can be told without the weights is told before gigabytes of them are downloaded.
+    import_diffusers()
+    widths = read_json(folder / "vqvae" / "config.json").get("block_out_channels")
+    if size is not None and isinstance(widths, list):
+        check_side(size, 2 ** (len(widths) - 1))
     if remote:
         download(str(name), ROOT_TENSORS if kind == LUMINA else TENSORS, *where)
     shown = str(name) if remote else folder.name
     net = read_part(folder, "vqvae", "VQModel", device=place, dtype=torch.float32)
     factor = factor_of(net)
-    if size is not None:
-        check_side(size, factor)
     if kind == LUMINA:
         checkpoint = Checkpoint(
             folder=folder,

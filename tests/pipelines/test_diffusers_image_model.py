@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,8 @@ from aps_text.cli import main
 from aps_text.images.files import write_image
 from aps_text.images.vq import VQTokenizer
 from aps_text.models.diffusers_files import read_part
+from aps_text.pipelines import diffusers_image_model
+from aps_text.pipelines.diffusers_image_model import load_diffusers_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 from aps_text.pipelines.text_image_model import PIXELS, TextImageModel
 
@@ -201,6 +204,22 @@ def test_parts_that_do_not_fit(tmp_path, pipe):
     with pytest.raises(ValueError, match="makes square images, got 64 x 32"):
         TextImageModel("m", VQTokenizer(pipe.model.tokenizer.net, 64, 32), pipe.model.prior)
     assert VQTokenizer(net, 32, 32).codes == 512
+
+
+def test_weights_are_not_downloaded_for_a_call_that_cannot_be(folder, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        diffusers_image_model, "download", lambda name, *_: asked.append(name) or folder
+    )
+    with pytest.raises(ValueError, match="size=250: a token covers 16 x 16 pixels"):
+        load_diffusers_image_model("amused/amused-256", size=250)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "diffusers", None)
+        with pytest.raises(ImportError, match="diffusers, which is not installed: pip install"):
+            load_diffusers_image_model("amused/amused-256")
+    assert asked == ["amused/amused-256"] * 2  # the configurations
+    load_diffusers_image_model("amused/amused-256")
+    assert len(asked) == 4
 
 
 def test_hub_ids_are_found_in_the_cache(folder, tmp_path):
