@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -144,6 +145,9 @@ class AmusedPrior:
         """
         longest = self.longest
         ids = encode_text(self.tokenizer, text, framed=True)
+        if {ids[0], ids[-1]} & {*ids[1:-1]}:  # transformers 4.57 reads <|endoftext|> as one
+            text = re.sub(r"<\|(\w+)\|>", r"<| \1 |>", text)
+            ids = encode_text(self.tokenizer, text, framed=True)
         if len(ids) > longest:
             log.warning(
                 "the text has %d tokens and %s reads %d; the rest is cut: %.60s",

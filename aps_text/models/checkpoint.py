@@ -139,9 +139,13 @@ class Checkpoint:
                     f"{', '.join(sorted(ACT2FN))}"
                 )
         try:
-            return kind(**fields)
+            found, default = kind(**fields), kind()
         except Exception as error:  # a wrong field may raise anything
             raise self._not_described(kind, error) from error
+        for name, value in fields.items():  # transformers 4.57 does not look at them
+            if isinstance(getattr(default, name, None), float) and isinstance(value, str):
+                raise self._not_described(kind, TypeError(f"{name}={value!r} is no number"))
+        return found
 
     def _not_described(self, kind: Any, error: Exception) -> ValueError:
         return ValueError(

@@ -12,20 +12,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from threading import Lock
 from types import FrameType
 from typing import Any
 
 from aps_rewards.protocol import Message, Prompt
+from aps_rewards.tokenizing import token_ids
 
 __all__ = ["ChatEncoder", "PlainEncoder", "QuestionEncoder", "encode_text", "prompt_encoder"]
 
 ROLES = ("system", "user", "assistant", "tool")
 TEMPLATE_LINES = 2_000_000  # limit on the lines that a chat template may run for one prompt
 TEMPLATE_DEPTH = 100  # limit on the macros and blocks of a template that call each other
-
-# A fast tokenizer stores split_special_tokens as state, so concurrent calls must not interleave.
-_ENCODING = Lock()
 
 
 def encode_text(
@@ -41,13 +38,13 @@ def encode_text(
     """
     if not text and not framed:
         return []
-    with _ENCODING:
-        ids: list[int] = tokenizer(
-            text,
-            add_special_tokens=framed,
-            split_special_tokens=not special_tokens,
-            verbose=False,  # too long a prompt is refused by its number, in `pipelines.request`
-        )["input_ids"]
+    ids: list[int] = token_ids(
+        tokenizer,
+        text,
+        add_special_tokens=framed,
+        split_special_tokens=not special_tokens,
+        verbose=False,  # too long a prompt is refused by its number, in `pipelines.request`
+    )
     return ids
 
 

@@ -90,7 +90,8 @@ class Teacher:
         self.table = model.model.embed_tokens.weight.detach().to(dtype)
         self.norm = model.model.norm.weight.detach().to(dtype)
         self.head = model.lm_head.weight.detach().to(dtype)
-        base = config.rope_parameters["rope_theta"]
+        rope = getattr(config, "rope_parameters", None)  # transformers 5
+        base = rope["rope_theta"] if rope else config.rope_theta
         at = torch.arange(0, self.width, 2, dtype=torch.float, device=self.table.device)
         self.rates = base ** (-at / self.width)
 

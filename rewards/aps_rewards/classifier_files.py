@@ -35,7 +35,7 @@ def check_folder(folder: Path) -> None:
     _check_files(folder)
     if (folder / "config.json").is_file():
         _check_kinds(folder)
-        _check_epsilons(folder)
+        _check_settings(folder)
 
 
 def _check_files(folder: Path) -> None:
@@ -113,14 +113,21 @@ def _check_kinds(folder: Path) -> None:
                 )
 
 
-def _check_epsilons(folder: Path) -> None:
+def _check_settings(folder: Path) -> None:
     """Refuse a config.json whose epsilons are not in (0, 1): its scores would be NaN or constant.
+
+    And one whose activation is no name, which transformers 4.57 meets at the first forward.
 
     Raises:
         ValueError: names the first such setting.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     for name, value in config.items() if isinstance(config, dict) else ():
+        if name == "hidden_act" and not isinstance(value, str):
+            raise Refused(
+                f"config.json of {str(folder)!r} has {name}={value!r}, and an activation is a "
+                "name, e.g. gelu; compare it with the published file"
+            )
         if not re.search(r"(^|_)eps(ilon)?$", name) or value is None:
             continue
         number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -25,6 +25,7 @@ from .links import check_links
 from .padding import by_length, check_length
 from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
+from .tokenizing import token_ids
 
 __all__ = ["Fluency", "mini_folder"]
 
@@ -178,7 +179,11 @@ class Fluency:
         return total / scored.sum(1).clamp_min(1)
 
     def _ids(self, text: str, room: int) -> list[int]:
-        ids = self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, verbose=False
-        )["input_ids"]
+        ids: list[int] = token_ids(
+            self.tokenizer,
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            verbose=False,
+        )
         return ids[: max(0, room)]

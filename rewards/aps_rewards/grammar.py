@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from .padding import by_length, check_length
 from .paths import package_folder
 from .protocol import Prompt, last_text
+from .tokenizing import token_ids
 
 __all__ = ["Grammar", "tagger_folder"]
 
@@ -98,9 +99,13 @@ class Grammar:
         if not completions:
             return []
         texts = [last_text(c) for c in completions]
-        cut = self.tokenizer(
-            texts, truncation=True, max_length=self.max_tokens, split_special_tokens=True
-        )["input_ids"]
+        cut = token_ids(
+            self.tokenizer,
+            texts,
+            truncation=True,
+            max_length=self.max_tokens,
+            split_special_tokens=True,
+        )
         scores = [0.0] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)

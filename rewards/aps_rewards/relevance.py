@@ -19,6 +19,7 @@ from .links import check_links
 from .padding import by_length, check_length
 from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
+from .tokenizing import token_ids
 
 __all__ = ["Relevance", "minilm_folder"]
 
@@ -135,9 +136,13 @@ class Relevance:
         """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
         if not texts:
             return self._table.new_zeros(0, self._table.shape[1])
-        cut = self.tokenizer(
-            texts, truncation=True, max_length=self.max_tokens, split_special_tokens=True
-        )["input_ids"]
+        cut = token_ids(
+            self.tokenizer,
+            texts,
+            truncation=True,
+            max_length=self.max_tokens,
+            split_special_tokens=True,
+        )
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)
@@ -148,7 +153,10 @@ class Relevance:
 
     def _vectors_of(self, mask: Tensor, positions: Tensor, **inputs: Tensor) -> Tensor:
         hidden = self.encoder(
-            attention_mask=mask, position_ids=positions, **inputs
+            attention_mask=mask,
+            position_ids=positions,
+            token_type_ids=torch.zeros_like(positions),  # 4.57's own are as long as its positions
+            **inputs,
         ).last_hidden_state
         hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))
         weight = mask.to(hidden)[..., None]

@@ -13,6 +13,7 @@ the stock forward, given embeddings, reads position -1, which is padding in righ
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -136,9 +137,17 @@ class SequenceClassifier:
             chat = bool(getattr(tokenizer, "chat_template", None))
             template = "chat" if chat else "pair" if self.label is None else "answer"
         self.template = Template(template, tokenizer, system=system, reference=reference)
+        if getattr(self.model.config, "type_vocab_size", 2) in (0, 1):
+            # Whatever its tokenizer says: it has one segment at most.
+            self.template.second_from_answer = False
         score = getattr(self.model, "score", None)
         score = getattr(score, "original_module", score)  # PEFT wraps a head that it trains
         self._last_token = extract is None and isinstance(score, torch.nn.Linear)
+        named = inspect.signature(self.model.forward).parameters
+        # transformers 4.57's FNet takes no mask.
+        self._masked = "attention_mask" in named or any(
+            one.kind is one.VAR_KEYWORD for one in named.values()
+        )
         movable = self._last_token or extract is not None
         self.padding_side = padding_side or ("left" if extract is not None else "right")
         if self.padding_side not in ("left", "right"):
@@ -274,7 +283,9 @@ class SequenceClassifier:
             rows = torch.arange(len(hidden), device=hidden.device)
             logits = self.model.score(hidden[rows, at])
         else:
-            outputs = self.model(attention_mask=mask, **inputs)
+            if self._masked:
+                inputs["attention_mask"] = mask
+            outputs = self.model(**inputs)
             if self.extract is not None:
                 found = self.extract(outputs, mask)
                 return found.to(torch.promote_types(found.dtype, torch.float32))

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .protocol import Prompt, last_text
+from .tokenizing import token_ids, tokenized
 
 __all__ = ["Template", "TemplateSpec"]
 
@@ -61,7 +62,7 @@ class Template:
                 "template='chat', but the tokenizer has no chat template; use 'pair' or 'answer'"
             )
         if spec == "pair":
-            types = tokenizer("x", "x").get("token_type_ids", [0])
+            types = tokenized(tokenizer, "x", "x").get("token_type_ids", [0])
             self.second_from_answer = max(types) > 0
         known = not isinstance(spec, str) or spec in ("chat", "pair", "answer")
         if not known and str(spec).count("{answer}") != 1:
@@ -72,7 +73,7 @@ class Template:
         special |= {t.content for t in tokenizer.added_tokens_decoder.values() if t.special}
         self._control = sorted(special, key=len, reverse=True)
         self._controls = re.compile("|".join(map(re.escape, self._control)) or "(?!)")
-        alone = tokenizer("x")
+        alone = tokenized(tokenizer, "x")
         ids, part = alone["input_ids"], alone.sequence_ids(0)
         self._open = ids[: part.index(0)]
         self._close = ids[len(part) - part[::-1].index(0) :]
@@ -95,7 +96,9 @@ class Template:
             return self._ids(before), self._ids(after)
         if self.spec == "pair":
             question = _CONTROL.sub(self._restored, last_text(prompt))
-            both = self.tokenizer(question, "x", split_special_tokens=True, verbose=False)
+            both = tokenized(
+                self.tokenizer, question, "x", split_special_tokens=True, verbose=False
+            )
             ids, part = both["input_ids"], both.sequence_ids(0)
             return ids[: part.index(1)], ids[len(part) - part[::-1].index(1) :]
         if self.spec == "answer":
@@ -137,9 +140,13 @@ class Template:
             plain = _CONTROL.fullmatch(piece) is not None
             said = _CONTROL.sub(self._restored, piece) if plain else piece
             if said:
-                ids += self.tokenizer(
-                    said, add_special_tokens=False, split_special_tokens=plain, verbose=False
-                )["input_ids"]
+                ids += token_ids(
+                    self.tokenizer,
+                    said,
+                    add_special_tokens=False,
+                    split_special_tokens=plain,
+                    verbose=False,
+                )
         return ids
 
     def _chat(self, prompt: Prompt) -> tuple[str, str]:

@@ -45,7 +45,7 @@ def test_every_peer_answers_by_name_and_the_batch_does_not_matter(pipe, name):
 
 def test_selection_goes_on_top_of_any_method(pipe):
     plain = pipe.generate(QUESTIONS, reward=many_vowels, config=APSConfig(**SMALL))
-    best = pipe(QUESTIONS, many_vowels, method=BestOf(samples=4), config=APSConfig(**SMALL))
+    best = pipe(QUESTIONS, many_vowels, method=BestOf(samples=12), config=APSConfig(**SMALL))
     assert sum(best.rewards["many_vowels"]) > sum(plain.rewards["many_vowels"])
     fk = FKSteering(2, every=1, draws=1)
     one = pipe(QUESTIONS, many_vowels, method=fk, config=APSConfig(**SMALL))

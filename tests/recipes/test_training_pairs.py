@@ -310,6 +310,7 @@ def test_the_clock_ends_the_run_and_counts_earlier_ones(tmp_path):
 @pytest.mark.slow
 def test_training_learns_stops_by_the_clock_and_resumes(classifier, tmp_path):
     pytest.importorskip("trl")
+    pytest.importorskip("transformers", minversion="5")
     model, tokenizer = classifier
     good, bad = ["cold", "small", "dog"], ["violin", "tree", "seven"]
     pairs = [Pair("What is hot?", g, b, "far", "kind", "x") for g in good for b in bad] * 20

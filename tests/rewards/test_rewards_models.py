@@ -105,9 +105,15 @@ def test_a_folder_without_a_tokenizer_is_refused(folders, tmp_path):
     whole = load_reward(str(root / "whole"))
     assert call_reward(reward, PROMPTS, ANSWERS) == call_reward(whole, PROMPTS, ANSWERS)
     # What transformers makes of no files has special tokens only.
-    from transformers import BertTokenizerFast
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
 
-    empty = BertTokenizerFast(vocab={"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4})
+    special = {"unk": "[UNK]", "pad": "[PAD]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+    words = {token: at for at, token in enumerate(special.values())}
+    empty = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordPiece(words, unk_token="[UNK]")),
+        **{f"{name}_token": token for name, token in special.items()},
+    )
     bert = model_of(BertConfig(**SIZE, vocab_size=112, max_position_embeddings=64, num_labels=1))
     with pytest.raises(ValueError, match="has only 5 special tokens"):
         SequenceClassifier(bert, empty)
@@ -376,8 +382,9 @@ def test_a_reward_folder_is_read_within_itself_and_holds_numbers(folders, tmp_pa
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("vocab_size", 99, r"has the shape \[\d+, \d+\], and config\.json says \[99, \d+\]"),
+        ("vocab_size", 99, r"(config\.json says|current model is torch\.Size\() ?\[99, \d+\]"),
         ("hidden_act", "nope", "nope"),
+        ("hidden_act", -1, "hidden_act=-1, and an activation is a name"),
         ("num_attention_heads", 0, "ZeroDivisionError"),
         (None, [], "is no JSON object"),
     ],
@@ -526,3 +533,11 @@ def test_a_reward_of_ones_own_made_under_inference_mode_is_told():
         with pytest.raises(RewardError, match=r"made under torch.inference_mode\(\).* outside"):
             pipe(PROMPTS[0], reward=own, steps=2, max_new_tokens=4)
     assert pipe(PROMPTS[0], reward=Own(False), steps=2, max_new_tokens=4).text
+
+
+def test_a_model_of_one_segment_gets_one_whatever_its_tokenizer_says():
+    one = BertConfig(**SIZE, vocab_size=112, max_position_embeddings=64, num_labels=1)
+    one.type_vocab_size = 1
+    model = model_of(one)
+    said = [SequenceClassifier(model, pair_tokenizer(types)) for types in (True, False)]
+    assert call_reward(said[0], PROMPTS, ANSWERS) == call_reward(said[1], PROMPTS, ANSWERS)
