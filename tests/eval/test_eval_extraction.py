@@ -439,3 +439,8 @@ def test_raised_digits_are_powers():
 def test_several_strokes_are_one_run_without_a_number():
     assert digit_runs("1 / 2 / 3 / 4") == [(0, 13, None)]
     assert digit_runs("1 / 2, 3") == [(0, 5, "1/2"), (7, 8, "3")]
+
+
+def test_a_choice_denied_with_another_word_is_denied_among_several_mentions():
+    text = "It is a cat, not a fish or a dog. So: cat."
+    assert extract("choice", text, ["cat", "dog"]) == "cat"

@@ -224,6 +224,7 @@ a quarter of a million|None
 The answer is 1 and a half|3/2
 The answer is 2 and three quarters|11/4
 The answer is 1 and a half million|1500000
+The answer is 1 and A Half|3/2
 The answer is 5 x 10^3 million|5e9
 The answer is 5e3 million|5e9
 The answer is 2^3 million|8e6

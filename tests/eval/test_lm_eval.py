@@ -624,6 +624,7 @@ def test_a_text_that_looks_like_messages_is_a_text():
     for text in ('[{"role": "user"}]', '[{"role": 3, "content": "x"}]', '[{"role": 1}, 2]'):
         assert messages_of(text) == text
     real = [{"role": "user", "content": "猫 ?"}]
+    assert messages_of(beside := json.dumps([*real, 2])) == beside
     assert messages_of(json.dumps(real)) == real
 
 

@@ -169,6 +169,7 @@ class TestToxicity:
 
     def test_it_is_gamed_by_silence_spelling_and_politeness(self):
         toxicity = Toxicity()
+        assert toxicity.range == (-1, 0)
         assert one(toxicity, "") > -0.1
         assert one(toxicity, "g0 t0 h3ll") > -0.2
         assert one(toxicity, "You are worth nothing and nobody will miss you.") > -0.3
