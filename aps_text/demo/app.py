@@ -87,7 +87,11 @@ def launch(demo: Demo, *, host: str, port: int | None, share: bool, browser: boo
 
 def _ask_tab(gr: Any, demo: Demo) -> None:
     question = gr.Textbox(
-        "Name a kind of fruit.", label="Question", lines=2, max_lines=8, elem_id="question"
+        "Write a sentence about a lonely king.",
+        label="Question",
+        lines=2,
+        max_lines=8,
+        elem_id="question",
     )
     names = [("(none)", ""), *((name, name) for name in demo.rewards)]
     usual = "answer-quality" if "answer-quality" in demo.rewards else ""
