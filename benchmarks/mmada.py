@@ -16,7 +16,8 @@ reconstruction   PSNR of the encoded and decoded photograph. MAGVIT-v2 in a righ
 window           nats per token of half of the photograph's tokens given the other half and the
                  text. Guessing is log 8192 = 9.01. Image tokens that begin at len(tokenizer) must
                  be below 8, and below those of a window that begins at llm_vocab_size; of aMUSEd,
-                 whose image tokens begin at 0, below 8. Lumina-DiMOO's begin at 126356.
+                 whose image tokens begin at 0, below 8. Lumina-DiMOO's begin at 126356, and are
+                 compared with a window that begins as MMaDA's.
 text             the same without the text: not lower.
 restore          chi2 of sr4 and box, 1 where all is explained: APS is below the plain model.
 """
@@ -42,7 +43,9 @@ from aps_text.models.lumina import LuminaPrior
 from aps_text.models.mmada import MmadaPrior
 from aps_text.pipelines.image_loading import is_diffusers
 
-GUESS, WRONG_FIRST = 9.01, 126464
+GUESS = 9.01
+WRONG_FIRST = {MmadaPrior: 126464, LuminaPrior: 126349}
+"""Where image tokens would begin by `llm_vocab_size`, and as MMaDA's."""
 
 
 @torch.no_grad()
@@ -81,8 +84,9 @@ def measure(pipe: RestorationPipeline, photo: Tensor, text: str, **options: Any)
         "tasks": {},
         "rows": [[truth[0], again[0], drawn.images[0]]],
     }
-    if windowed and WRONG_FIRST + prior.size <= prior.text.parts.vocab_size:
-        report["nats_displaced"] = nats(replace(prior, first=WRONG_FIRST), ids, text)
+    wrong = WRONG_FIRST.get(type(prior))
+    if wrong is not None and wrong + prior.size <= prior.text.parts.vocab_size:
+        report["nats_displaced"] = nats(replace(prior, first=wrong), ids, text)
     for task in ("sr4", "box-inpainting"):
         measured = pipe.measure(truth, task)
         plain = pipe(measured, text, method="plain", steps=options["steps"])

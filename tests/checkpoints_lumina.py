@@ -10,17 +10,19 @@ from pathlib import Path
 
 from checkpoints import TRAP, llada_config, llada_shapes, random_tensors, write, write_weights
 from checkpoints_amused import VERSION, drawn, shapes_of, vqvae_config
-from checkpoints_mmada import MASK, SIZE, TEXT_SIZE, tokenizer_files
+from checkpoints_mmada import MASK, TEXT_SIZE, tokenizer_files
 from safetensors.torch import save_file
 
 NAMES = ("<boi>", "<eoi>", "<uncondition>", "<system>", "</system>", "<answer>", "</answer>")
+SIZE = 126356 + 8192  # the published code takes the last 8,192 logits for codes, less 126356
 
 
-def write_lumina(folder: Path, *, seed=0, unit=0.05, size=SIZE, **changes) -> Path:
+def write_lumina(folder: Path, *, seed=0, unit=0.05, size=SIZE, named=False, **changes) -> Path:
     """A folder as `Alpha-VLLM/Lumina-DiMOO`.
 
     Args:
         size: rows of the embedding.
+        named: whether the tokenizer names the image tokens, too.
         changes: of config.json.
     """
     from transformers import PreTrainedTokenizerFast
@@ -29,7 +31,8 @@ def write_lumina(folder: Path, *, seed=0, unit=0.05, size=SIZE, **changes) -> Pa
     for name, text in tokenizer_files(TEXT_SIZE).items():
         write(folder, name, text)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    tokenizer.add_tokens(list(NAMES), special_tokens=True)
+    images = [f"<|image_{code}|>" for code in range(8192 if named else 0)]
+    tokenizer.add_tokens([*NAMES, *images], special_tokens=True)
     tokenizer.save_pretrained(folder)
     config = llada_config({"<|endoftext|>": 126081, "<|mdm_mask|>": MASK}, layers=2, vocab=size)
     config |= {"architectures": ["LLaDAForMultiModalGeneration"], "model_type": "llada", **changes}

@@ -5,11 +5,12 @@
     <eoi> <eoa>
 
 (Xin et al. 2025, https://arxiv.org/abs/2510.06308; weights: `Alpha-VLLM/Lumina-DiMOO`.) Image token
-k has the id `FIRST + k`. The canvas holds the H x W image tokens alone; newlines are put between
-its rows when the model reads it. The prompt is encoded as one string by the checkpoint's own
-tokenizer, whatever it makes of the tags; a text that holds one of its control tokens is refused.
-Without a text the user says `<uncondition>`, which gives the unconditional logits of
-classifier-free guidance, `(1 + w) cond - w uncond`; published is w = 4.
+k has the id `FIRST + k`, and they end the vocabulary: the published code reads the last 8,192
+logits, and takes `FIRST` from what it drew. The canvas holds the H x W image tokens alone; newlines
+are put between its rows when the model reads it. The prompt is encoded as one string by the
+checkpoint's own tokenizer, whatever it makes of the tags; a text that holds one of its control
+tokens is refused. Without a text the user says `<uncondition>`, which gives the unconditional
+logits of classifier-free guidance, `(1 + w) cond - w uncond`; published is w = 4.
 """
 
 from __future__ import annotations
@@ -37,7 +38,15 @@ from .text_model import TextModel
 from .transformer import TransformerDenoiser
 from .window import WindowDenoiser, window_parts
 
-__all__ = ["CODES", "FIRST", "IDS", "LuminaPrior", "RowsDenoiser", "load_lumina"]
+__all__ = [
+    "CODES",
+    "FIRST",
+    "IDS",
+    "LuminaPrior",
+    "RowsDenoiser",
+    "check_vocabulary",
+    "load_lumina",
+]
 
 IDS = {"newline": 126084, "boi": 126349, "eoi": 126350, "boa": 126354, "eoa": 126355}
 MASK = 126336
@@ -54,8 +63,8 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
     """A checkpoint in the layout of Lumina-DiMOO, as a text model; `LuminaPrior` makes images.
 
     Raises:
-        ValueError: see `llada_config`; another mask token, a vocabulary without the image
-            tokens, or a tokenizer without those of the layout.
+        ValueError: see `llada_config`; another mask token, a vocabulary that does not end with the
+            image tokens, or a tokenizer without those of the layout.
     """
     from transformers import LlamaForCausalLM
 
@@ -70,11 +79,7 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
         own["vocab_size"] = stored.shape[0]
     given = replace(checkpoint, config={**checkpoint.config, "mask_token_id": MASK})
     config = llada_config(given, **own)
-    if config.vocab_size < FIRST + CODES:
-        raise ValueError(
-            f"{checkpoint.name!r} has {config.vocab_size} tokens, and the image tokens are {FIRST} "
-            f".. {FIRST + CODES - 1}; config.json and weights are not those of Lumina-DiMOO"
-        )
+    check_vocabulary(config.vocab_size, checkpoint.name)
     tokenizer = given.tokenizer()
     if len(tokenizer) <= max(IDS.values()):
         raise ValueError(
@@ -84,6 +89,16 @@ def load_lumina(checkpoint: Checkpoint) -> TextModel:
         )
     model = given.model(LlamaForCausalLM, config, RENAMED, exact=True)
     return wrap_causal(model, tokenizer, given.name, checkpoint=given)
+
+
+def check_vocabulary(rows: int, name: str) -> None:
+    """Raise `ValueError` unless a vocabulary of `rows` tokens ends with the image tokens."""
+    if rows != FIRST + CODES:
+        raise ValueError(
+            f"{name!r} has {rows} tokens, and Lumina-DiMOO ends with its image tokens, {FIRST} .. "
+            f"{FIRST + CODES - 1}; where this model has its own is not known. Take the published "
+            "config.json and weights"
+        )
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..images.magvit_files import sizes_of, weight_file
 from ..models.checkpoint_files import check_sizes, read_headers, read_json
 from ..models.diffusers_files import WEIGHTS, pipeline_class
 from ..models.image_folders import image_folder, mini_folder
-from ..models.lumina import CODES, FIRST
+from ..models.lumina import check_vocabulary
 from ..models.mini_image import PriorConfig
 from ..models.mmada import MAX_TEXT, image_sizes
 from ..models.refused import refuse_known
@@ -127,11 +127,7 @@ def _mmada(folder: Path, config: dict[str, Any], tokenizer: str | Path | None) -
 
 def _lumina(folder: Path) -> ImageShape:
     prior, numbers = _llada(folder, read_json(folder / "config.json"))
-    if prior.vocab < FIRST + CODES:
-        raise ValueError(
-            f"{folder.name} has {prior.vocab} tokens, and the image tokens are {FIRST} .. "
-            f"{FIRST + CODES - 1}; config.json and weights are not those of Lumina-DiMOO"
-        )
+    check_vocabulary(prior.vocab, folder.name)
     return replace(
         IMAGE_SHAPES["lumina-dimoo"],
         name=folder.name,

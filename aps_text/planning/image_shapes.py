@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..models.refused import refuse_known
@@ -156,7 +156,9 @@ def find_image_shape(name: str) -> ImageShape:
         raise ValueError(f"{name!r} is a folder; planning.image_folders reads its sizes")
     refuse_known(name)
     key = name.lower().rstrip("/").rsplit("/", 1)[-1]
-    if key in ("mmada", "mmada-8b-base", "mmada-8b-mixcot", "mmada-parallel-m"):
+    if key == "mmada-parallel-m":  # its config.json has num_vq_tokens 256
+        return replace(IMAGE_SHAPES["mmada-8b"], trained=256)
+    if key in ("mmada", "mmada-8b-base", "mmada-8b-mixcot"):
         key = "mmada-8b"
     if key not in IMAGE_SHAPES:
         raise ValueError(

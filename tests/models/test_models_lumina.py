@@ -16,7 +16,7 @@ from checkpoints_mmada import MASK, TEXT_SIZE, tokenizer_files
 from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.lumina import FIRST, IDS, SYSTEM, LuminaPrior
 from aps_text.pipelines.restoration import RestorationPipeline
-from aps_text.verification.images import verify_images
+from aps_text.verification.images import check_ids, verify_images
 
 pytest.importorskip("diffusers", reason="diffusers is not installed")
 
@@ -149,7 +149,7 @@ def test_it_restores_and_edits(pipe):
     measured = pipe.measure(images, "sr4")
     plain = pipe(measured, "a dog", method="plain", samples=4, steps=3)
     for options in ({"cfg_scale": 1.0}, {"adapter": "lora", "lora_layers": 1}):
-        found = pipe(measured, "a dog", steps=3, inner_steps=3, **options)
+        found = pipe(measured, "a dog", steps=3, inner_steps=8, **options)
         assert found.chi2.mean() < plain.chi2.mean()
     mask = torch.zeros(64, 64)
     mask[20:30, 20:30] = 1
@@ -165,13 +165,25 @@ def test_its_checks_pass_but_for_the_picture(pipe):
     assert "image tokens 126356 .. 134547 behind 126356 of text" in report.checks[0].figure
 
 
+def test_a_tokenizer_may_name_the_image_tokens(pipe, tmp_path):
+    folder = write_lumina(tmp_path / "m", named=True)
+    named = RestorationPipeline.from_pretrained(folder, size=64)
+    assert len(named.model.prior.text.tokenizer) == 126356 + 8192
+    assert check_ids(named.model).status == "PASS"
+    z = canvas()
+    one, two = (logits_of(p.model.prior.denoiser(["Who?"], 16), z) for p in (pipe, named))
+    assert torch.equal(one, two)
+
+
 def test_what_is_refused(tmp_path, prior):
     with pytest.raises(ValueError, match="mask_token_id=5; published is 126336"):
         RestorationPipeline.from_pretrained(write_lumina(tmp_path / "a", mask_token_id=5))
-    with pytest.raises(
-        ValueError, match=r"has 134000 tokens, and the image tokens are 126356 \.\."
-    ):
-        RestorationPipeline.from_pretrained(write_lumina(tmp_path / "b", size=134000))
+    for size in (134000, 134656):  # MMaDA's: the published code would read from 126464 on
+        said = (
+            rf"has {size} tokens, and Lumina-DiMOO ends with its image tokens, 126356 \.\. 134547"
+        )
+        with pytest.raises(ValueError, match=said):
+            RestorationPipeline.from_pretrained(write_lumina(tmp_path / str(size), size=size))
     other = write_lumina(tmp_path / "c")
     (other / "added_tokens.json").unlink(missing_ok=True)
     for name, text in tokenizer_files(TEXT_SIZE).items():

@@ -261,6 +261,8 @@ def test_models_are_listed(capsys):
     assert "unverified" in row["needs"]
     assert row["weights_gib"]["float32"] > row["weights_gib"]["bf16"]
     assert find_image_shape("Amused/aMUSEd-512/").name == "aMUSEd-512"
+    assert find_image_shape("tyfeld/MMaDA-Parallel-M").trained == 256
+    assert find_image_shape("Gen-Verse/MMaDA-8B-Base").trained == 512
 
 
 def test_sides_are_those_that_the_model_takes():
@@ -340,7 +342,7 @@ def test_a_folder_of_lumina_is_planned_by_its_files(tmp_path):
     found = image_shape_in(folder)
     assert found.parameters == count(pipe.model.prior.text.parts.model)
     assert found.decoder.parameters == count(pipe.model.tokenizer.net)
-    assert (found.prior.vocab, found.codes, found.newlines) == (SIZE, 8192, True)
+    assert (found.prior.vocab, found.codes, found.newlines) == (126356 + 8192, 8192, True)
 
 
 @pytest.mark.parametrize("refine", [0, 2])
@@ -415,7 +417,7 @@ def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
     other = write_mmada(tmp_path / "b", codebook_size=4096)
     assert "has 4096 image tokens, and MAGVIT-v2 as published 8192; name its" in told(other)
     lumina = write_lumina(tmp_path / "lumina", size=TEXT_SIZE + 7)
-    assert "and the image tokens are 126356 .. 134547" in told(lumina)
+    assert "ends with its image tokens, 126356 .. 134547" in told(lumina)
     for number, (break_it, says) in enumerate(
         (
             (lambda f: (f / "vqvae/config.json").unlink(), "config.json is not there"),
