@@ -12,6 +12,8 @@ import pytest
 import torch
 from checkpoints_lumina import write_lumina
 from checkpoints_mmada import MASK, TEXT_SIZE, tokenizer_files
+from reference.make_lumina import CASES
+from references import read
 
 from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.lumina import FIRST, IDS, SYSTEM, LuminaPrior
@@ -71,6 +73,24 @@ def test_logits_are_those_of_the_published_sequence(prior, text):
     assert image[:, FIRST : FIRST + 8192].std() > 1
     # A window that begins where MMaDA's does is another one.
     assert (found - image[:, 126349 : 126349 + 8192]).abs().max() > 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_probabilities_are_those_of_the_published_code(folder, prior, case):
+    """`reference/make_lumina.py` says how they were made."""
+    made = read("lumina", folder)
+    stored = {key: made[f"{case}/{key}"] for key in ("prompt", "uncond", "canvas", "best")}
+    text, scale = CASES[case]
+    assert prior.prompt(text) == stored["prompt"].tolist()
+    assert prior.prompt("") == stored["uncond"].tolist()
+    z = stored["canvas"][None]
+    denoiser = prior.denoiser([text], 16, scale)
+    with torch.no_grad():
+        logits = denoiser.logits(denoiser.trunk(z), (z == 8192).nonzero().unbind(-1))
+    logs, want = logits.log_softmax(-1), made[f"{case}/log_probs"]
+    assert (logs[:, ::64] - want).abs().max() < 1e-3
+    assert want.std() > 1
+    assert torch.equal(logs.argmax(-1), stored["best"])
 
 
 def test_what_the_model_reads(prior):
