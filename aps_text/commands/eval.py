@@ -49,10 +49,10 @@ def add_parser(subparsers: Any) -> None:
     add("--question-field", metavar="FIELD", help="of a data file: what to ask")
     add("--prompt", metavar="TEMPLATE", help="in place of --question-field: text with {field}s")
     add("--gold-field", metavar="FIELD", help="of a data file: the answer, or a list of answers")
-    add("--id-field", metavar="FIELD")
+    add("--id-field", metavar="FIELD", help="of a data file: what names a record")
     add("--stratum-field", metavar="FIELD", help="what --strata groups by")
     add("--extract", metavar="HOW", help="number, choice, yes_no, boolean or text")
-    add("--metrics", nargs="+", metavar="NAME")
+    add("--metrics", nargs="+", metavar="NAME", help="in place of the task's own")
     add("--data", metavar="FOLDER", help="where tasks look for files (default: $APS_TEXT_DATA)")
     add("--limit", type=int, metavar="N", help="items per task, spread evenly")
     add("--split", choices=["test", "tune"], help="tune: the items that settings are tried on")
@@ -77,8 +77,8 @@ def add_parser(subparsers: Any) -> None:
         "of the method's is one of APSConfig's, e.g. aps:best_of=2,top_p=1",
     )
     add("--control", dest="controls", nargs="+", metavar="KIND", help="zero, shuffled, flipped")
-    add("--seeds", nargs="+", type=int, metavar="SEED")
-    add("--preset", choices=TEXT_PRESETS)
+    add("--seeds", nargs="+", type=int, metavar="SEED", help="an answer for each (default: 0)")
+    add("--preset", choices=TEXT_PRESETS, help="what --set starts from")
     add(
         "--set",
         dest="config",
@@ -87,7 +87,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME=VALUE",
         help="fields of APSConfig, e.g. beta=0.02 steps=8",
     )
-    add("--batch-size", type=int, metavar="N")
+    add("--batch-size", type=int, metavar="N", help="answers in one pass (default: 16)")
     add("--match", choices=["seconds", "flops"], help="equal measured cost per prompt")
     add(
         "--budget",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from aps_eval.lm_eval.command import lm_eval_parser
 from aps_eval.run.grid import grid_names, read_grid
 from aps_eval.sources import Record
 from aps_eval.task import load_task
@@ -50,6 +51,12 @@ def test_help_and_page_name_every_grid_of_the_library():
     assert all(re.search(rf"\b{name}\b", said) for name in grid_names())
     page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     assert all(f"\n| `{name}` |" in page for name in grid_names())
+
+
+def test_every_flag_says_what_it_does():
+    own = build_parser()._subparsers._group_actions[0].choices["eval"]
+    for parser in (own, lm_eval_parser()):
+        assert [one.dest for one in parser._actions if not one.help] == []
 
 
 def test_a_prompt_and_a_question_field_are_one_too_many():

@@ -24,7 +24,9 @@ def lm_eval_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="aps eval --lm-eval", description="Tasks of lm-evaluation-harness."
     )
-    parser.add_argument("--tasks", nargs="+", required=True, metavar="NAME")
+    parser.add_argument(
+        "--tasks", nargs="+", required=True, metavar="NAME", help="of the harness, or task files"
+    )
     parser.add_argument(
         "--include-path", metavar="FOLDER", help="where task files lie; they run code"
     )
@@ -38,8 +40,8 @@ def lm_eval_parser() -> argparse.ArgumentParser:
         metavar="NAME[:OPTION=VALUE,...]",
         help="plain, aps or a peer of docs/methods.md, e.g. fk:particles=8",
     )
-    parser.add_argument("--reward", nargs="+", metavar="NAME[=WEIGHT]")
-    parser.add_argument("--preset")
+    parser.add_argument("--reward", nargs="+", metavar="NAME[=WEIGHT]", help="what to steer by")
+    parser.add_argument("--preset", metavar="NAME", help="fast, balanced, paper")
     parser.add_argument(
         "--set",
         dest="config",
@@ -49,23 +51,38 @@ def lm_eval_parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="fields of APSConfig, e.g. beta=0.02 steps=8",
     )
-    parser.add_argument("--limit", type=int, help="items per task")
-    parser.add_argument("--num-fewshot", type=int)
+    parser.add_argument("--limit", type=int, metavar="N", help="items per task")
+    parser.add_argument(
+        "--num-fewshot", type=int, metavar="N", help="worked examples before a question"
+    )
     parser.add_argument(
         *("--apply-chat-template", "--apply_chat_template"),
         action="store_true",
         help="few-shot and system turns as a chat; joined where the model has no turns",
     )
     parser.add_argument(
-        "--fewshot-as-multiturn", action=argparse.BooleanOptionalAction, default=True
+        "--fewshot-as-multiturn",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="each example a turn of its own",
     )
-    parser.add_argument("--system-instruction", metavar="TEXT")
+    parser.add_argument("--system-instruction", metavar="TEXT", help="the system's turn")
     parser.add_argument(
         "--use-cache", metavar="FILE", help="keep answers here (a pickle: use files of your own)"
     )
-    parser.add_argument("--likelihood-samples", type=int, default=32)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--out", type=Path, help="write results and samples here, as JSON")
+    parser.add_argument(
+        "--likelihood-samples",
+        type=int,
+        default=32,
+        metavar="N",
+        help="maskings that estimate the likelihood of a text (default: 32)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=8, metavar="N", help="answers in one pass (default: 8)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write results and samples here, as JSON"
+    )
     return parser
 
 
