@@ -6,6 +6,7 @@ import argparse
 import atexit
 import gc
 import os
+import select
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +58,21 @@ def left_by_its_reader() -> bool:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
+        left = True
+    else:  # what the first flush failed to write may be gone, and the second one succeeds
+        left = _is_unread(sys.stdout.fileno())
+    if left:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    return left
+
+
+def _is_unread(descriptor: int) -> bool:
+    """Whether the other end of a pipe is closed; False where the system cannot tell (Windows)."""
+    if not hasattr(select, "poll"):
+        return False
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
 
 
 def build_parser() -> argparse.ArgumentParser:

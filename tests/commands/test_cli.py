@@ -6,12 +6,13 @@ import atexit
 import gc
 import json
 import os
+import select
 import sys
 
 import pytest
 from tiny import write_tiny
 
-from aps_text.cli import main
+from aps_text.cli import left_by_its_reader, main
 from aps_text.commands import waiting as commands_waiting
 
 SMALL = ["--steps", "3", "--max-new-tokens", "6", "--inner-steps", "1"]
@@ -147,6 +148,16 @@ def test_a_reader_that_has_enough_gets_no_error(monkeypatch, capsys):
         changed.setattr(sys, "stdout", closed)
         assert main(["plan", "--model", "dream-7b", "--preset", "fast"]) == 141
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="the system cannot tell")
+def test_a_reader_that_is_gone_is_seen_with_nothing_left_to_write(monkeypatch):
+    reads, writes = os.pipe()
+    with monkeypatch.context() as changed, os.fdopen(writes, "w") as out:
+        changed.setattr(sys, "stdout", out)
+        assert not left_by_its_reader()
+        os.close(reads)
+        assert left_by_its_reader()
 
 
 def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
