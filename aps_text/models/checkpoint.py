@@ -34,7 +34,7 @@ from .checkpoint_files import (
 from .modes import outside_modes
 from .peft_folder import with_adapter
 
-__all__ = ["Checkpoint", "compile_layers", "frozen"]
+__all__ = ["Checkpoint", "compile_layers", "frozen", "refuse_training"]
 
 
 @dataclass(frozen=True)
@@ -311,9 +311,29 @@ def frozen(model: nn.Module) -> nn.Module:
         )
     model.eval().requires_grad_(False)
     for module in model.modules():
-        if type(module).__name__ == "Linear4bit" and module.weight.device.type == "cpu":
+        if _kept_in_training(module):
             module.train()
     return model
+
+
+def _kept_in_training(module: nn.Module) -> bool:
+    kind = type(module)  # PEFT has a Linear4bit, too, whose dropout must be off
+    return (
+        kind.__name__ == "Linear4bit"
+        and kind.__module__.startswith("bitsandbytes")
+        and module.weight.device.type == "cpu"
+    )
+
+
+def refuse_training(model: nn.Module) -> None:
+    """Raise `ValueError` for a network that was put in training mode since it was `frozen`."""
+    for name, module in model.named_modules():
+        if module.training and not _kept_in_training(module):
+            raise ValueError(
+                f"{name or type(model).__name__} is in training mode, in which dropout changes "
+                "answers at random; call model.eval() before (and model.train() after, to go on "
+                "training)"
+            )
 
 
 def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:

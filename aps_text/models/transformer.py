@@ -28,6 +28,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
 from .call_hooks import sweep
+from .checkpoint import refuse_training
 from .forward_inputs import ForwardInputs, layer_calls
 from .lora import new_adapter
 from .modes import ordinary, outside_modes
@@ -97,8 +98,10 @@ class TransformerDenoiser:
 
         Raises:
             ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
-                with compiled layers, suffixes of another number or of unequal lengths.
+                with compiled layers, suffixes of another number or of unequal lengths, a network
+                in training mode.
         """
+        refuse_training(parts.model)
         depth = len(parts.layers)
         top = depth if adapted_layers is None else adapted_layers
         if top > depth:

@@ -259,6 +259,11 @@ class SequenceClassifier:
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""
+        if any(module.training for module in self.model.modules()):
+            raise ValueError(
+                f"the model of {self.name!r} is in training mode, in which dropout changes scores "
+                "at random; call model.eval() before (and model.train() after, to go on training)"
+            )
         one_by_one = self._rows.alone or self.model.config.pad_token_id is None
         if len(live) > 1 and not self._last_token and one_by_one:
             # Heads of decoders refuse a batch if the model has no padding token.

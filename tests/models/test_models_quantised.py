@@ -96,6 +96,9 @@ def test_a_tuned_adapter_stays_beside_a_quantised_base(folder, tmp_path):
     plain, tuned = load(folder, **how), load(folder, adapter=tmp_path, **how)
     names = [name for name, _ in tuned.parts.model.named_modules() if name.endswith("lora_A")]
     assert names
+    dropout = [m for name, m in tuned.parts.model.named_modules() if "lora_dropout" in name]
+    assert dropout
+    assert not any(module.training for module in dropout)
     sample = Sample.of(plain, 8)
     assert (sample.logits(plain) - sample.logits(tuned)).abs().max() > 1e-2
     found = {check.name: check.status for check in verify(tuned, tokens=4).checks}

@@ -249,3 +249,15 @@ def test_the_name_before_still_answers_and_says_its_new_one(pipe):
     with pytest.warns(DeprecationWarning, match="generate_plain is generate now"):
         old = pipe.generate_plain(QUESTIONS[0], **SMALL)
     assert old.text == pipe.generate(QUESTIONS[0], **SMALL).text
+
+
+def test_a_network_in_training_mode_is_refused_and_answers_as_before_afterwards():
+    pipe = APSPipeline(tiny_text_model())
+    ask = {"steps": 3, "max_new_tokens": 6}
+    before = pipe.generate("why ?", **ask).text
+    network = pipe.model.parts.model
+    network.bert.encoder.layer[1].train()  # a trainer's train() reaches every layer
+    with pytest.raises(ValueError, match=r"layer\.1 is in training mode.*model\.eval\(\)"):
+        pipe.generate("why ?", **ask)
+    network.eval()
+    assert pipe.generate("why ?", **ask).text == before

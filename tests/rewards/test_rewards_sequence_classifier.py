@@ -533,3 +533,13 @@ def test_a_plain_table_is_not_copied(size):
             return self.table
 
     assert _table(Plain()).data_ptr() == Plain.table.weight.data_ptr()
+
+
+def test_a_classifier_in_training_mode_is_refused():
+    reward = build("bert")
+    before = reward(PROMPTS, ANSWERS)
+    reward.model.train()
+    with pytest.raises(RewardError, match=r"in training mode.*model\.eval\(\)"):
+        call_reward(reward, PROMPTS, ANSWERS)
+    reward.model.eval()
+    assert reward(PROMPTS, ANSWERS) == before
