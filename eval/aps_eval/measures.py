@@ -12,7 +12,8 @@
                  by their value: 5.0 is 5, 7/2 is 3.5)
     numeric      1 if the extracted number equals the gold one; within 1e-9 of it if not whole. A
                  gold text states one number, or its last by "####" or "the answer is"
-    contains     1 if the answer contains a gold answer, word for word
+    contains     1 if the answer contains a gold answer, word for word: words that `exact` takes for
+                 the gold answer (3.5 does not contain 35, nor C++ C)
     solved       1 for an expression of the item's `numbers` that hits its `target` (Countdown)
     nll          by SmolLM2, nats per token, lower is more fluent; None for an empty answer
     distinct_2   different word pairs / word pairs of the answer; None without a pair
@@ -31,9 +32,11 @@ The package `evaluate` is not used: it downloads its metrics as scripts.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from .gold import agree, equal, gold_number
@@ -95,14 +98,45 @@ def _contains(one: Answer) -> float:
     return float(any(_stands_in(gold, one.text) for gold in one.item.gold))
 
 
+_PARTED = re.compile(r"(?<!\d)[—–/:;“”„«»…]|[—–/:;“”„«»…](?!\d)|[“”„«»]")
+"""Signs between words that SQuAD's normalisation keeps, or by whose removal it joins two words."""
+_UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+"""Scripts without spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+
+
 def _stands_in(gold: str, text: str) -> bool:
-    """Whether `text` contains `gold`, both normalised (unless nothing is left of `gold`)."""
-    normal = normalise_answer(gold)
+    """Whether `text` contains `gold`: words that are the same answer (`metrics.same_answer`).
+
+    Where nothing is left of `gold` after normalisation it is looked for as it is. In a script
+    without spaces it may be a part of a word.
+    """
+    gold, text = (unicodedata.normalize("NFC", one) for one in (gold, text))
+    normal = normalise_answer(_PARTED.sub(" ", gold)).split()
+    if normal and _UNSPACED.search(gold):
+        return "".join(normal) in "".join(normalise_answer(_PARTED.sub(" ", text)).split())
     if normal:
-        return f" {normal} " in f" {normalise_answer(text)} "
+        return any(same_answer(span, gold) for span in _spans(normal, text))
     bare = gold.strip().lower()
     edges = [r"(?<!\w)" if bare[:1].isalnum() else "", r"(?!\w)" if bare[-1:].isalnum() else ""]
     return bool(bare) and re.search(edges[0] + re.escape(bare) + edges[1], text.lower()) is not None
+
+
+def _spans(normal: Sequence[str], text: str) -> Iterator[str]:
+    """The parts of `text` whose normalised words are `normal`, with and without the words beside
+    them of which normalisation leaves nothing (signs, articles)."""
+    words = _PARTED.sub(" ", text).split()
+    kept = [(at, normalise_answer(word)) for at, word in enumerate(words)]
+    kept = [(at, word) for at, word in kept if word]
+    size = len(normal)
+    for first in range(len(kept) - size + 1):
+        part = kept[first : first + size]
+        if [word for _, word in part] != list(normal):
+            continue
+        begin, end = part[0][0], part[-1][0] + 1
+        least = kept[first - 1][0] + 1 if first else 0
+        most = kept[first + size][0] if first + size < len(kept) else len(words)
+        for start, stop in dict.fromkeys(itertools.product((begin, least), (end, most))):
+            yield " ".join(words[start:stop])
 
 
 def _solved(one: Answer) -> float:

@@ -137,6 +137,36 @@ def test_what_normalising_leaves_nothing_of_is_compared_as_it_is():
 
 
 @pytest.mark.parametrize(
+    ("text", "gold", "there"),
+    [
+        ("It is 3.5 m.", "35", 0),
+        ("It is 3.5 m.", "3.5", 1),
+        ("-5", "5", 0),
+        ("at 10:30", "1030", 0),
+        ("at 10:30", "10:30", 1),
+        ("1,000 people", "1000", 1),
+        ("I use C++.", "C", 0),
+        ("I use C++.", "C++", 1),
+        ("x < y", "x > y", 0),
+        ("we see x < y here", "x < y", 1),
+        ("vitamin B", "vitamin A", 0),
+        ("the vitamin A is", "vitamin A", 1),
+        ("It is 50%, or $5", "50", 1),
+        ("a “dog”—or cat/horse", "dog", 1),
+        ("a “dog”—or cat/horse", "horse", 1),
+        ("in 1990–1995", "1990", 0),
+        ("café", "cafe\u0301", 1),
+        ("首都是东京。", "东京", 1),
+        ("hotdogs", "dog", 0),
+    ],
+)
+def test_an_answer_contains_words_that_are_the_gold_answer(text, gold, there):
+    """Not the letters and digits that are left of other words without their signs."""
+    item = Item("0", "q", gold=["no", gold])
+    assert measure(["contains"], [text], [text], [item])[0]["contains"] == there
+
+
+@pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         ("-5", "5", False),

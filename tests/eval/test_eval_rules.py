@@ -40,6 +40,7 @@ READ = {
     2: "03ade7c6cabf72bc8d15d063db93d80bfdeebdf8d3c583cc36b0ef89e9a0ff14",
     3: "a617735ac6ef8cf3fa9ebd8b431fb1c7d05c0709190808fd0218f9818c900b9f",
     4: "550a1699060b828223603cbc23a643cb6a2ee6763dc0a709c1712a2cbb799152",
+    5: "fec2ec2941f9e2e96fa12c522c0129e3928aff0a6c7cebd618f5592793a02252",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""
