@@ -127,9 +127,19 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
     if unordered or isinstance(values, (str, bytes, bytearray, Mapping)) or is_table(values):
         raise wrong
     # Arrow; pandas and polars; arrays, tensors; xarray
+    if getattr(getattr(values, "dtype", None), "kind", "") in ("M", "m") and hasattr(
+        values, "astype"
+    ):
+        values = _times(values)
     for method in ("to_pylist", "to_list", "tolist", "to_numpy"):
         if hasattr(values, method):
-            found = getattr(values, method)()
+            try:
+                found = getattr(values, method)()
+            except RuntimeError as error:  # quantised and nested tensors
+                raise TypeError(
+                    f"{name}: a {type(values).__name__} gives no list of its values ({error}); "
+                    "pass a list"
+                ) from error
             found = found.tolist() if method == "to_numpy" else found
             if not isinstance(found, list):
                 raise wrong
@@ -137,6 +147,16 @@ def in_order(name: str, values: Any, most: int | None = None) -> list[Any]:
     if not isinstance(values, Iterable):
         raise wrong
     return read_first(name, values, most)
+
+
+def _times(values: Any) -> Any:
+    """NumPy's dates and durations, those in nanoseconds in microseconds: of nanoseconds NumPy makes
+    whole numbers. Others as they are."""
+    if type(values).__module__.partition(".")[0] != "numpy":
+        return values  # pandas has dates of its own
+    return (
+        values.astype(f"{values.dtype.kind}8[us]") if values.dtype.str.endswith("[ns]") else values
+    )
 
 
 def read_first(name: str, values: Iterable[Any], most: int | None) -> list[Any]:

@@ -30,6 +30,9 @@ LARGEST = 3.4e38  # scores are summed in float32
 
 _Columns = dict[str, list[Any]]
 
+_ALMOST = {"prompts", "completions", "prompt", "completion"}
+"""Parameters of a reward for one row, or of one that takes no names (`/`)."""
+
 
 class RewardError(RuntimeError):
     """A reward raised, hung, or returned something that is not one finite number per row.
@@ -195,7 +198,13 @@ class RewardCall:
                 f"of its rows alone: {what}",
             )
         lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
-        if isinstance(error, TypeError) and lacks:
+        ours = {word for word in re.findall(r"'(\w+)'", lacks[1])} if lacks else set()
+        if isinstance(error, TypeError) and ours & _ALMOST:
+            what += (
+                "; a reward is called by name, with lists: def reward(prompts, completions, "
+                "**kwargs), which returns a number per completion"
+            )
+        elif isinstance(error, TypeError) and lacks:
             what += (
                 "; a reward is called with prompts, completions and the columns that are given: "
                 f"pass columns={{name: [a value per prompt]}} for {lacks[1]}"

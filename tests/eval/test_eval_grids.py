@@ -8,6 +8,7 @@ import pytest
 from aps_eval.run.grid import grid_names, read_grid
 from aps_rewards import is_differentiable, load_reward
 from aps_rewards.installed import GROUP
+from eval_tiny import tiny_grid
 
 from aps_text import APSConfig
 
@@ -69,3 +70,10 @@ def test_every_reward_is_measured_or_left_out_with_a_reason():
         assert len(scores) == 3
         betas = [one.config.beta for one in cell.trials]
         assert betas == sorted(betas, reverse=True)  # from the mildest
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e39, 10**400, "much", None, True])
+def test_a_weight_that_no_answer_could_be_made_with_is_refused(tmp_path, weight):
+    rewards = [[{"name": "eval_tiny:Vowels", "weight": weight}]]
+    with pytest.raises(ValueError, match="the weight of 'eval_tiny:Vowels' is a number between"):
+        tiny_grid(tmp_path, rewards=rewards)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
 import string
 from decimal import Decimal
@@ -65,6 +66,22 @@ def test_any_container_is_read_by_position(kind, values):
     assert as_columns({"x": held(values)}, len(values)) == {"x": values}
     assert as_prompts(held(values)) == values
     assert as_starts({"prefix": held(values)}, len(values)) == {"prefix": values}
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_dates_of_any_unit_are_dates(unit):
+    days = [datetime.datetime(2026, 11, day) for day in (28, 29)]
+    assert in_order("x", np.array(days, dtype=f"M8[{unit}]")) == days
+    assert in_order("x", pd.Series(days).to_numpy()) == days
+    times = [datetime.timedelta(seconds=day) for day in (28, 29)]
+    assert in_order("x", np.array(times, dtype=f"m8[{unit}]")) == times
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_tensor_without_a_list_is_named():
+    nested = torch.nested.nested_tensor([torch.ones(1), torch.ones(2)])
+    with pytest.raises(TypeError, match="x: a Tensor gives no list of its values"):
+        in_order("x", nested)
 
 
 def test_the_keys_of_a_dictionary_have_an_order():

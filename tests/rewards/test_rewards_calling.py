@@ -367,3 +367,15 @@ def test_a_table_is_no_list_of_values():
         return named_by_number(prompts, completions)[1]
 
     assert call_reward(column, ["a", "b"], ["c", "d"]) == [6.0, 8.0]
+
+
+def test_a_reward_of_one_row_or_without_names_is_told_how_it_is_called():
+    def single(prompt, completion):
+        return 1.0
+
+    def nameless(prompts, completions, /):
+        return [1.0] * len(completions)
+
+    for reward in (single, nameless):
+        with pytest.raises(RewardError, match=r"def reward\(prompts, completions, \*\*kwargs\)"):
+            call_reward(reward, ["why ?"], ["no"])

@@ -13,6 +13,7 @@ says; `aps_eval.run.trials` takes one of them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -98,13 +99,23 @@ def _reward_spec(one: Any) -> dict[str, Any]:
     """A reward in a grid (`relevance`, `sentiment=0.3` or a mapping) as a dict with the keys
     `name`, `weight` and `options`."""
     from aps_rewards import parse_reward_spec
+    from aps_rewards.calling import LARGEST
 
     if isinstance(one, str):
         name, weight = parse_reward_spec(one)
         return {"name": name, "weight": 1.0 if weight is None else float(weight), "options": {}}
     spec = {"weight": 1.0, "options": {}, **mapping(one, "name")}
     known(spec, ("name", "weight", "options"), "a reward")
-    return {**spec, "weight": float(spec["weight"])}
+    try:
+        weight = math.nan if isinstance(spec["weight"], bool) else float(spec["weight"])
+    except (TypeError, ValueError, OverflowError):
+        weight = math.nan
+    if not abs(weight) <= LARGEST:
+        raise ValueError(
+            f"the weight of {spec['name']!r} is a number between -{LARGEST:g} and {LARGEST:g}, got "
+            f"{spec['weight']!r:.60}"
+        )
+    return {**spec, "weight": weight}
 
 
 def _cell(
