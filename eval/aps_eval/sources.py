@@ -43,6 +43,14 @@ KEYS: dict[str, set[str]] = {
 TEXTS = (".json", ".jsonl", ".jsonlines", ".ndjson", ".csv", ".tsv")
 MOST = 2**30
 """Maximal size of a text file in bytes, unpacked."""
+PACKED = {
+    b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or save the sheet as .csv"),
+    b"BZh": ("packed by bzip2", "unpack it: bunzip2"),
+    b"\xfd7zXZ": ("packed by xz", "unpack it: unxz"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "unpack it: unzstd"),
+    b"PAR1": ("a parquet file", "name it .parquet"),
+}
+"""First bytes of files that are no text: their kind, and what to do."""
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -168,6 +176,9 @@ def read_text(path: Path) -> str:
         )
     if data[:2] == b"\x1f\x8b":
         raise ValueError(f"{path} is packed by gzip; name it {path.name}.gz")
+    for begin, (kind, mend) in PACKED.items():
+        if data.startswith(begin):
+            raise ValueError(f"{path} is no text but {kind}; {mend}")
     if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff") or (
         b"\0" in data[:400] and data[:2] not in (b"\xff\xfe", b"\xfe\xff")
     ):

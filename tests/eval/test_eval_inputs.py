@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import datetime
 import gzip
 import json
+import lzma
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -267,8 +269,23 @@ def test_a_task_that_extends_itself_is_refused(tmp_path):
         ("a.jsonl", '{"q": "a"}\n'.encode("utf-16-be"), "holds zero bytes, as utf-16be"),
         ("a.jsonl", '{"q": "a"}\n'.encode("utf-32"), "holds zero bytes, as utf-32"),
         ("a.jsonl", gzip.compress(b'{"q": "a"}'), "packed by gzip; name it a.jsonl.gz"),
+        ("a.jsonl", bz2.compress(b'{"q": "a"}'), "packed by bzip2; unpack it"),
+        ("a.jsonl", lzma.compress(b'{"q": "a"}'), "packed by xz; unpack it"),
+        ("a.csv", b"PK\x03\x04\x14\0\0\0", "a spreadsheet; unpack it, or save the sheet as"),
+        ("a.jsonl", b"PAR1\x15\x04\x15\0", "a parquet file; name it .parquet"),
     ],
-    ids=["cp1252", "latin-1", "utf-16le", "utf-16be", "utf-32", "gzip"],
+    ids=[
+        "cp1252",
+        "latin-1",
+        "utf-16le",
+        "utf-16be",
+        "utf-32",
+        "gzip",
+        "bzip2",
+        "xz",
+        "zip",
+        "parquet",
+    ],
 )
 def test_an_encoding_that_is_not_read_is_named(tmp_path, name, data, says):
     (tmp_path / name).write_bytes(data)
