@@ -92,11 +92,18 @@ def wrap_masked_lm(
         checkpoint: the one it was loaded from.
 
     Raises:
-        ValueError: the tokenizer lacks one of these tokens, or has ids beyond the vocabulary.
+        ValueError: the tokenizer lacks one of these tokens, or has ids beyond the vocabulary; a
+            config that attends to one side, or cuts layers up.
     """
     settings = settings or {}
     frozen(model)
     config: Any = model.config
+    for field in ("is_decoder", "chunk_size_feed_forward"):
+        if value := getattr(config, field, None):
+            raise ValueError(
+                f"the config of {name!r} has {field}={value!r}; a masked model attends to both "
+                f"sides and is read whole: set it to {type(value)(0)!r} before loading"
+            )
     specials = {
         name: getattr(tokenizer, f"{name}_token_id") for name in ("mask", "sep", "cls", "pad")
     }

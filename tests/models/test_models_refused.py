@@ -7,10 +7,11 @@ import re
 import sys
 
 import pytest
+from tiny import tiny_bert, word_tokenizer
 
 from aps_text.cli import main
 from aps_text.models.refused import REFUSED, refuse_known
-from aps_text.models.registry import load
+from aps_text.models.registry import load, wrap
 from aps_text.pipelines.restoration import RestorationPipeline
 
 IDS = [
@@ -111,3 +112,13 @@ def test_others_are_not_refused_here(tmp_path):
         (tmp_path / "config.json").write_text(text)
         refuse_known(tmp_path)
     assert len({one.family for one in REFUSED}) == len(REFUSED)
+
+
+@pytest.mark.parametrize(("field", "value"), [("is_decoder", True), ("chunk_size_feed_forward", 8)])
+def test_a_masked_model_that_attends_to_one_side_or_is_cut_is_refused(field, value):
+    """Attending to the left alone, it would answer nonsense."""
+    tokenizer = word_tokenizer()
+    model = tiny_bert(tokenizer)
+    setattr(model.config, field, value)
+    with pytest.raises(ValueError, match=f"has {field}={value}; .* set it to {type(value)(0)}"):
+        wrap(model, tokenizer)
