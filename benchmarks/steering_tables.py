@@ -1,7 +1,7 @@
 """The tables and figures of docs/steering.md and docs/rewards.md, from a folder of `aps eval`.
 
     python benchmarks/steering_tables.py results/methods
-    python benchmarks/steering_tables.py results/ablations --figures docs/figures
+    python benchmarks/steering_tables.py results/ablations --figures results/figures
 
 Read are `summary.json` and its paired differences to the run's baseline with their 95% intervals;
 nothing is answered. Printed is a Markdown table for each guide and budget, or, where plain decoding
@@ -40,7 +40,9 @@ class Run:
         self.budgets = list(dict.fromkeys(e["budget"] for e in entries if e["budget"])) or [""]
         self.guides = list(dict.fromkeys(e["guide"] for e in entries))
         self.values = list(dict.fromkeys(e["value"] for e in entries))
-        self.spent = {(m["guide"], m["label"]): m["cost"] for m in about.get("matching") or []}
+        matching = about.get("matching") or []
+        self.spent = {(m["guide"], m["label"]): m["cost"] for m in matching}
+        self.operations = any(m["unit"] == "flops" for m in matching)
         self.taken = {
             (t["guide"], t["label"]): " ".join(f"{k}={v}" for k, v in t["settings"].items())
             for t in about.get("tuning") or []
@@ -63,6 +65,8 @@ class Run:
         plain = self.at.get((guide, "plain", "flops"))
         if flops and plain:
             return f"{flops['mean'] / plain['mean']:.1f}x"
+        if self.operations:
+            return f"{self.spent[guide, label] / self.spent[guide, 'plain']:.1f}x"
         seconds = self.spent.get((guide, label))
         return f"{self.at[guide, label, 'seconds']['mean'] if seconds is None else seconds:.2f}"
 
