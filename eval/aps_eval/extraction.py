@@ -16,7 +16,8 @@ is false). What is only supposed ("if the answer is 6") or holds under a conditi
 is wrong, (A)"), references ("as shown in (2)") and the question of a dialogue ("Q: which? A: B")
 are left out, see `asides`. "No" before a noun ("no doubt") is no answer. Several answers together
 are none: "5 or 6", "between 3 and 5", "1,2,3", "2+3" and "2(3)" without their result, "A, B", "yes
-and no". A box holds a number and its unit, or none (2x, 5i). See `number_groups`.
+and no". A box holds a number and its unit, or none (2x, 5i). See `number_groups`. What is taken
+back ("5. Wait, no, 6") is none, see `corrections`.
 
 All return a string, or None if nothing was found (counted as `not found`). Only `text` always finds
 something.
@@ -29,6 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .answer_leads import asserted
 from .asides import of_dialogue, without_references
+from .corrections import corrected
 from .letters import are_letters, chosen_letter
 from .named_choices import chosen_name
 from .normal_text import normal_text
@@ -37,7 +39,7 @@ from .truth_words import boolean, yes_no
 
 __all__ = ["EXTRACTIONS", "RULES", "check_extraction", "extract", "number"]
 
-RULES = 5
+RULES = 6
 """The version of the rules by which answers are read and measured. A row that was read by an older
 version is read and measured again from its text; `tests/eval/test_eval_rules.py` fails when what is
 read changes and this does not."""
@@ -56,7 +58,9 @@ def extract(how: str | Mapping[str, str], answer: str, choices: Sequence[str] = 
         answer = _BLANK.sub(lambda run: "\n" if "\n" in run[1] else "", answer)
         label = "Answer: " if how == "choice" else ""
         answer = of_dialogue(answer, label, asked=how in ("yes_no", "boolean"))
-    return EXTRACTIONS[how](answer, choices)
+    if how == "text":
+        return text(answer)
+    return corrected(answer, lambda said: EXTRACTIONS[how](said, choices))
 
 
 def check_extraction(how: str | Mapping[str, str]) -> None:

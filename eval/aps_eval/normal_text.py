@@ -35,7 +35,7 @@ def normal_text(text: str) -> str:
     text = re.sub(
         r"(?<=\d)~(?=\d{3}(?!\d))|\\(?:thin|en|neg)?space(?![a-zA-Z])\s*|\\quad\s*", " ", text
     )
-    text = _MARKUP.sub("", re.sub(r"\.\.+(?=\d)", " … ", text))
+    text = _MARKUP.sub("", re.sub(r"(?<!\.)\.{2,}(?=\d)", " … ", text))
     for name, sign in _LATEX.items():
         text = text.replace(name, sign)
     fraction = (

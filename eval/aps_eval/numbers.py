@@ -14,7 +14,7 @@
                 followed by a root, pi, a variable (2x, 5i) or a non-integer power (5 squared);
                 wrong digit groups (1,234,5); a division by zero (5/0); a period (0.(3)); a day, a
                 month and a year (28 November 2026)
-    denied      not 5, rather than 5, less than 5, > 5: what is beside it is meant
+    denied      not 5, rather than 5, less than 5, over 5, > 5: what is beside it is meant
     a list      1,2,3: several numbers; see `number_groups` for what is stated together
     words       twenty-one, three hundred and five, two dozen, twenty-first, minus five; only if
                 there are no digits, and not before or after a fraction (three quarters, one point
@@ -37,6 +37,10 @@ __all__ = ["numerals"]
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
 _BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
 """A strict bound; no arrow, no `>>`, no quotation mark of a line."""
+_OVER = re.compile(
+    r"\b(?:over|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$", re.I
+)
+"""A strict bound in words."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
 """A tag of markup, whose bracket is no bound (<b>5)."""
 _MONTH = (
@@ -76,6 +80,10 @@ def numerals(text: str) -> list[Numeral]:
         minus = (sign is not None and sign[1] == "-") or _SIGN_WORD.search(before) is not None
         if plain is not None and minus:
             plain = f"-{plain}"
-        denied = DENIED.search(before) or (_BOUND.search(before) and not _TAG.search(before))
+        denied = (
+            DENIED.search(before)
+            or _OVER.search(before)
+            or (_BOUND.search(before) and not _TAG.search(before))
+        )
         found.append(Numeral(start, end, plain, bool(denied)))
     return found

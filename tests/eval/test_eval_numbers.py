@@ -274,6 +274,11 @@ The answer is 28 November 2026|None
 On November 28, 2026 4 people came|4
 May 5 people come|5
 The answer is less than 5|None
+The answer is over 5|None
+The answer is under $5|None
+It exceeds 5|None
+There are 12 of them, above 5|12
+The answer is 3 over 4|None
 The answer is > 5|None
 The answer is not > 5 but 4|4
 The answer is <b>5</b>|5

@@ -19,6 +19,7 @@ SAID = [
     *("If the answer is {}, well", "Q: which? A: {}", "{} or 7 (C)", "\\boxed{{{}}}", "#### {}"),
     *("Is it {}? No", "So {}, by step 2.", "{} is wrong", "both {} and B", "no {}", "**{}**"),
     *("between {} and 9", "The answer is, as in (2), {}", "I choose {}", "as {} = 8", "-{}"),
+    *("The answer is 9. Wait, no, it is {}", "{}. Wait, that is wrong", "9. Actually, {}"),
     *("{}\nbecause of that", "probably {}", "either {} or not", "{}, not 4", "the {} of 3"),
     *(
         "x = {}",
@@ -41,6 +42,7 @@ READ = {
     3: "a617735ac6ef8cf3fa9ebd8b431fb1c7d05c0709190808fd0218f9818c900b9f",
     4: "550a1699060b828223603cbc23a643cb6a2ee6763dc0a709c1712a2cbb799152",
     5: "fec2ec2941f9e2e96fa12c522c0129e3928aff0a6c7cebd618f5592793a02252",
+    6: "a78736810b15a0eac50a2dc05c03a630fa5fd077fe7564c6006312e2780ea160",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""

@@ -1,0 +1,59 @@
+"""Answers that are taken back: what is said behind the last correction counts.
+
+The answer is 5. Wait, no, it is 6.     6
+A. Actually, B                          B
+5. Wait, that is wrong.                 nothing
+5. Wait, let me check. Yes.             5
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+__all__ = ["corrected"]
+
+_BACK = re.compile(
+    r"(?:(?<=[.!?;:,)\n])|(?<=[–—-]))[\s\"'*_]{0,9}(?:(?:oh|hmm{1,9}|no|oops|sorry|uh)[,.!\s]{1,9}){0,4}"
+    r"(?:(?:wait(?=\s*(?:[,.!:;–—-]|$)|\s+(?:no|actually|that|this|i|it|the)\b)|hold on"
+    r"|scratch that|correction(?=\s*:)|let me correct (?:that|myself|it)"
+    r"|i made an? (?:mistake|error)|my mistake"
+    r"|oops)\b[\s,:;.!–—-]{0,9}(?:actually\b[\s,]{0,9})?"
+    r"|(?P<mild>(?<![,])\s*actually,\s{0,9}))",
+    re.I,
+)
+"""What takes back the answer before it; `actually` at the start of a sentence does so mildly."""
+_UNDONE = re.compile(r"\b(?:no|not|wrong|incorrect|mistaken?|error|nope)\b|n't\b", re.I)
+_KEPT = re.compile(
+    r"\b(?:(?:is|was|am) (?:right|correct)|that's (?:right|correct)|checks? out)\b", re.I
+)
+"""What confirms the answer before it."""
+_SAID = re.compile(
+    r"\W*(?:(?:the |my )?(?:\w+ )?answer\b|(?:it|that)(?:'s| is| was)\b|#|\\boxed)", re.I
+)
+"""How another answer begins behind `actually`, which also goes on to something else."""
+_LONGEST = 200_000
+"""Longer texts are read as they are."""
+
+
+def corrected(answer: str, read: Callable[[str], str | None]) -> str | None:
+    """The answer that `read` finds behind the last correction, else in the whole text.
+
+    None if the answer is taken back and no other one is given.
+    """
+    found = read(answer)
+    if len(answer) > _LONGEST:
+        return found
+    *_, last = (None, *_BACK.finditer(answer))
+    if last is None or not answer[: last.start()].strip():
+        return found
+    tail = answer[last.end() :]
+    kept = _KEPT.search(tail) and "answer" not in tail.lower()
+    if last["mild"]:
+        kept = kept or not (_SAID.match(tail) or len(tail.strip()) <= 12)
+    if found is not None and kept:
+        return found
+    new = read(tail)
+    if new is None and (last["mild"] or not (not tail.strip() or _UNDONE.search(last[0] + tail))):
+        return found
+    return new
