@@ -61,6 +61,8 @@ def refuse_lazy(name: str, value: Any) -> None:
             raise TypeError(
                 f"{name}: a {kind} holds values that are yet to be computed; pass .{method}() of it"
             )
+    if kind.endswith("GroupBy") or kind in ("Rolling", "Expanding", "Resampler"):
+        raise TypeError(f"{name}: a {kind} holds groups of values; pass the column itself")
     if isinstance(value, DataLoader) and value.batch_size is not None:
         raise TypeError(f"{name}: a {kind} holds batches of rows; pass its dataset's rows")
     sized = hasattr(type(value), "__len__") and hasattr(type(value), "__getitem__")

@@ -148,7 +148,7 @@ def test_a_stream_is_no_list_of_prompts():
     with pytest.raises(TypeError, match=r"IterableDataset with columns; pass one .*'question'"):
         as_prompts(TAKEN["unknown names"]())
     assert as_prompts(stream()["question"]) == COLUMNS["question"]
-    with pytest.raises(TypeError, match="prompt 0 is a tuple"):
+    with pytest.raises(TypeError, match="holds groups of values"):
         as_prompts(zip(*COLUMNS.values(), strict=True))
     with pytest.raises(TypeError, match=r"one row \(a mapping\) per prompt; got zip with tuple"):
         as_columns(zip(*COLUMNS.values(), strict=True), 2)
@@ -186,8 +186,17 @@ def test_arrays_in_memory_are_taken_whatever_they_can_compute():
 def test_groups_of_a_frame_are_no_prompts():
     pd = pytest.importorskip("pandas")
     groups = pd.DataFrame(ROWS).groupby("question")
-    with pytest.raises(TypeError, match="prompt 0 is a tuple"):
+    with pytest.raises(TypeError, match="holds groups of values"):
         as_prompts(groups)
     with pytest.raises(TypeError, match="got DataFrameGroupBy with tuple at 0"):
         as_columns(groups, 2)
     assert in_order("x", iter(groups))[0][0] == "who ?"
+
+
+@pytest.mark.parametrize("grouped", ["groupby", "rolling"])
+def test_groups_of_values_are_no_column(grouped):
+    series = pytest.importorskip("pandas").Series([1.0, 2.0, 3.0])
+    groups = series.groupby([0, 1, 0]) if grouped == "groupby" else series.rolling(2)
+    with pytest.raises(TypeError, match=r"holds groups of values; pass the column itself"):
+        in_order("columns['x']", groups)
+    assert in_order("columns['x']", series) == [1.0, 2.0, 3.0]
