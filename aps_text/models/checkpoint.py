@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from aps_rewards.training_mode import random_part
 from torch import nn
 
 from ..tensor_files import check_written
@@ -326,14 +327,13 @@ def _kept_in_training(module: nn.Module) -> bool:
 
 
 def refuse_training(model: nn.Module) -> None:
-    """Raise `ValueError` for a network that was put in training mode since it was `frozen`."""
-    for name, module in model.named_modules():
-        if module.training and not _kept_in_training(module):
-            raise ValueError(
-                f"{name or type(model).__name__} is in training mode, in which dropout changes "
-                "answers at random; call model.eval() before (and model.train() after, to go on "
-                "training)"
-            )
+    """Raise `ValueError` for a network that was put in training mode since it was `frozen`, and
+    answers at random in it."""
+    if (name := random_part(model)) is not None:
+        raise ValueError(
+            f"{name} is in training mode, in which dropout changes answers at random; call "
+            "model.eval() before (and model.train() after, to go on training)"
+        )
 
 
 def compile_layers(layers: nn.ModuleList, compiled: bool | str) -> bool:

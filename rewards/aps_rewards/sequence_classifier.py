@@ -27,6 +27,7 @@ from .padding import by_length, check_length
 from .protocol import Prompt, last_text
 from .row_checks import Rows, rows_of
 from .templates import Template, TemplateSpec
+from .training_mode import random_part
 
 __all__ = ["SequenceClassifier"]
 
@@ -259,10 +260,11 @@ class SequenceClassifier:
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""
-        if any(module.training for module in self.model.modules()):
+        if (part := random_part(self.model)) is not None:
             raise ValueError(
-                f"the model of {self.name!r} is in training mode, in which dropout changes scores "
-                "at random; call model.eval() before (and model.train() after, to go on training)"
+                f"{part} of the model of {self.name!r} is in training mode, which changes "
+                "scores at random; call model.eval() before (and model.train() after, to go on "
+                "training)"
             )
         one_by_one = self._rows.alone or self.model.config.pad_token_id is None
         if len(live) > 1 and not self._last_token and one_by_one:
