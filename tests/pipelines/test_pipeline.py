@@ -256,9 +256,7 @@ def test_a_network_in_training_mode_is_refused_and_answers_as_before_afterwards(
     ask = {"steps": 3, "max_new_tokens": 6}
     before = pipe.generate("why ?", **ask).text
     network = pipe.model.parts.model
-    layer = network.bert.encoder.layer[1].train()  # a trainer's train() reaches every layer
-    assert pipe.generate("why ?", **ask).text == before  # it has no dropout
-    layer.output.dropout.p = 0.1
+    network.bert.encoder.layer[1].train()  # a trainer's train() reaches every layer
     with pytest.raises(ValueError, match=r"layer\.1.* is in training mode.*model\.eval\(\)"):
         pipe.generate("why ?", **ask)
     network.eval()
