@@ -24,7 +24,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,22 @@ def sheet(found: Sequence[Pair], wishes: dict[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def wishes_of(said: Sequence[str], guides: Collection[str]) -> dict[str, str]:
+    """The wishes of `--wish` by guide.
+
+    Raises:
+        ValueError: one without `=`, or of a guide that no pair has.
+    """
+    wishes = {}
+    for one in said:
+        guide = next((name for name in guides if one.startswith(f"{name}=")), None)
+        if guide is None:
+            known = ", ".join(sorted(guides))
+            raise ValueError(f"--wish {one!r} is no GUIDE=TEXT of a guide of this run: {known}")
+        wishes[guide] = one.removeprefix(f"{guide}=")
+    return wishes
+
+
 def marks(text: str, count: int) -> list[str]:
     """The marks of each pair, two characters of `A`, `B`, `=`.
 
@@ -129,7 +145,8 @@ def counted(
                     own["=" if mark[at] == "=" else "+-"[(mark[at] == "A") != pair.first]] += 1
             p = sign_test(own["+"], own["-"])
             cells = [guide, other, question, own["+"], own["-"], own["="], equal[guide, other]]
-            lines.append("| " + " | ".join(map(str, [*cells, f"{p:.3f}"])) + " |")
+            cells.append(f"{p:.3f}" if p >= 0.001 else "<0.001")
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
     return f"`{of}` against others, marked by a reader who saw no names\n\n" + "\n".join(lines)
 
 
@@ -153,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         found, equal = pairs(read_rows(chosen.folder / "rows.jsonl"), chosen.of, chosen.seed)
         if chosen.sheet:
-            wishes = dict(wish.split("=", 1) for wish in chosen.wish if "=" in wish)
+            wishes = wishes_of(chosen.wish, {pair.guide for pair in found})
             chosen.sheet.write_text(sheet(found, wishes), encoding="utf-8")
             alike = equal.total()
             print(f"{len(found)} pairs in {chosen.sheet}; {alike} with equal answers left out")

@@ -89,6 +89,11 @@ def test_from_a_folder_of_rows(reading, tmp_path, capsys):
     assert reading.main([folder, "--sheet", str(sheet)]) == 0
     assert "4 pairs" in capsys.readouterr().out
     marks.write_text("".join(f"{n} = =\n" for n in range(1, 5)))
+    assert reading.main([folder, "--sheet", str(sheet), "--wish", "length=long = good"]) == 0
+    assert "wish: long = good\n" in sheet.read_text()
+    capsys.readouterr()
+    assert reading.main([folder, "--sheet", str(sheet), "--wish", "lenght=longer"]) == 2
+    assert "'lenght=longer' is no GUIDE=TEXT of a guide" in capsys.readouterr().err
     assert reading.main([folder, "--marks", str(marks)]) == 0
     assert "| length | plain | reads better | 0 | 0 | 2 | 1 | 1.000 |" in capsys.readouterr().out
     assert reading.main([folder, "--of", "svdd", "--sheet", str(sheet)]) == 2
