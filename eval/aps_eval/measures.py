@@ -111,11 +111,12 @@ def _stands_in(gold: str, text: str) -> bool:
     without spaces it may be a part of a word.
     """
     gold, text = (unicodedata.normalize("NFC", one) for one in (gold, text))
-    normal = normalise_answer(_PARTED.sub(" ", gold)).split()
+    parted = _PARTED.sub(" ", gold)
+    normal = normalise_answer(parted).split()
     if normal and _UNSPACED.search(gold):
         return "".join(normal) in "".join(normalise_answer(_PARTED.sub(" ", text)).split())
     if normal:
-        return any(same_answer(span, gold) for span in _spans(normal, text))
+        return any(same_answer(span, parted) for span in _spans(normal, text))
     bare = gold.strip().lower()
     edges = [r"(?<!\w)" if bare[:1].isalnum() else "", r"(?!\w)" if bare[-1:].isalnum() else ""]
     return bool(bare) and re.search(edges[0] + re.escape(bare) + edges[1], text.lower()) is not None

@@ -158,6 +158,11 @@ def test_what_normalising_leaves_nothing_of_is_compared_as_it_is():
         ("café", "cafe\u0301", 1),
         ("首都是东京。", "东京", 1),
         ("hotdogs", "dog", 0),
+        ("AC/DC rocks", "AC/DC", 1),
+        ("It is Star Wars: A New Hope.", "Star Wars: A New Hope", 1),
+        ("the song “Heroes” by Bowie", "“Heroes”", 1),
+        ("the song Heroes by Bowie", "“Heroes”", 1),
+        ("Bosnia–Herzegovina, I think", "Bosnia–Herzegovina", 1),
     ],
 )
 def test_an_answer_contains_words_that_are_the_gold_answer(text, gold, there):
