@@ -25,9 +25,14 @@ _BACK = re.compile(
 """What takes back the answer before it; `actually` at the start of a sentence does so mildly."""
 _UNDONE = re.compile(r"\b(?:no|not|wrong|incorrect|mistaken?|error|nope)\b|n't\b", re.I)
 _KEPT = re.compile(
-    r"\b(?:(?:is|was|am) (?:right|correct)|that's (?:right|correct)|checks? out)\b", re.I
+    r"\b(?:(?P<named>(?:is|was|am) (?:right|correct))|that's (?:right|correct)|checks? out"
+    r"|(?:that|this|which|it) (?:matches|works)|(?<=[.!?;,\n] )correct(?=[.!,]|\s*$))\b",
+    re.I,
 )
-"""What confirms the answer before it."""
+"""What confirms the answer before it, unless another one is named ("6 is correct")."""
+_CLAUSE = re.compile(r"[.,;:!?\n]")
+_MEANT = re.compile(r"\b(?:it|that|this|which|i)\W*$", re.I)
+"""Words for the answer before it."""
 _SAID = re.compile(
     r"\W*(?:(?:the |my )?(?:\w+ )?answer\b|(?:it|that)(?:'s| is| was)\b|#|\\boxed)", re.I
 )
@@ -48,12 +53,24 @@ def corrected(answer: str, read: Callable[[str], str | None]) -> str | None:
     if last is None or not answer[: last.start()].strip():
         return found
     tail = answer[last.end() :]
-    kept = _KEPT.search(tail) and "answer" not in tail.lower()
+    confirmed = "answer" not in tail.lower() and _confirmed(tail, found, read)
+    kept = confirmed and not _UNDONE.search(last[0] + tail)
     if last["mild"]:
         kept = kept or not (_SAID.match(tail) or len(tail.strip()) <= 12)
     if found is not None and kept:
         return found
     new = read(tail)
+    if new is None and confirmed:
+        return found
     if new is None and (last["mild"] or not (not tail.strip() or _UNDONE.search(last[0] + tail))):
         return found
     return new
+
+
+def _confirmed(tail: str, found: str | None, read: Callable[[str], str | None]) -> bool:
+    """Whether a text says that the answer `found` is right, and does not begin with another one."""
+    kept = _KEPT.search(tail)
+    if kept is None or (_SAID.match(tail) and read(_CLAUSE.split(tail)[0]) not in (None, found)):
+        return False
+    subject = _CLAUSE.split(tail[: kept.start()])[-1]
+    return not kept["named"] or bool(_MEANT.search(subject)) or read(subject) in (None, found)

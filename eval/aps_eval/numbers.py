@@ -38,9 +38,11 @@ _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$
 _BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
 """A strict bound; no arrow, no `>>`, no quotation mark of a line."""
 _OVER = re.compile(
-    r"\b(?:over|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$", re.I
+    r"\b(?:(?<!left )(?<!hand )(?<!hands )(?<!handed )(?<!carry )(?<!carries )over"
+    r"|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$",
+    re.I,
 )
-"""A strict bound in words."""
+"""A strict bound in words; what is left over is none."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
 """A tag of markup, whose bracket is no bound (<b>5)."""
 _MONTH = (

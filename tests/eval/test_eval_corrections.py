@@ -24,6 +24,16 @@ number|5. Wait, no.|None
 number|The answer is 5. Wait, let me check: 2+3 = 5.|5
 number|The answer is 5. Wait, let me check. Yes.|5
 number|The answer is 5. Wait, let me check. 3 cats. 2 dogs. That is right.|5
+number|The answer is 5. Wait, let me check. 10/2 = 5. So 5 is correct, for 7 > 3.|5
+number|The answer is 5. Wait, let me check: 5 x 2 = 10, which matches the total.|5
+number|The answer is 5. Wait, let me verify: 5 * 2 = 10. Correct.|5
+number|The answer is 5. Hold on, let me verify: 5 + 7 = 12. Yes, this works.|5
+number|The answer is 5. Wait, let me verify. Correct would be 6.|6
+number|The answer is 5. Wait, it is 6. That is right.|6
+number|The answer is 5. Wait, no, 6 is correct.|6
+number|The answer is 5. Wait, 6 is right.|6
+number|5. Wait, it is not 5 but 6. That is right.|6
+number|5. Wait, no, that is right.|5
 number|The answer is 5. Actually, 3 people asked me this.|5
 number|The answer is 5. Actually, there are many ways.|5
 number|Wait 5 minutes.|5
@@ -34,6 +44,10 @@ number|Wait, no: 5|5
 number|Actually, 5|5
 letters|A. Wait, actually B|B
 letters|The answer is (A). Wait, no: (B).|B
+letters|The answer is A. Wait, no, B is correct.|B
+letters|The answer is (A). Hold on, (B) is right.|B
+letters|The answer is (A). Hold on, (A) is right and so (B) is not.|A
+letters|(A). Wait, that is correct.|A
 letters|The answer is (A). Actually, (B) says so too and it is long.|A
 words|cat. Sorry, scratch that: dog|dog
 yes_no|yes. No, wait|None

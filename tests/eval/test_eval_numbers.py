@@ -276,6 +276,7 @@ May 5 people come|5
 The answer is less than 5|None
 The answer is over 5|None
 The answer is under $5|None
+There are 20, so he has left over 5 apples.|5
 It exceeds 5|None
 There are 12 of them, above 5|12
 The answer is 3 over 4|None
