@@ -15,9 +15,9 @@ __all__ = ["corrected"]
 
 _BACK = re.compile(
     r"(?:(?<=[.!?;:,)\n])|(?<=[–—-]))[\s\"'*_]{0,9}(?:(?:oh|hmm{1,9}|no|oops|sorry|uh)[,.!\s]{1,9}){0,4}"
-    r"(?:(?:wait(?=\s*(?:[,.!:;–—-]|$)|\s+(?:no|actually|that|this|i|it|the)\b)|hold on"
+    r"(?:(?:wait(?=\s*(?:[,.!:;–—-]|$)|\s+(?:no|actually|that|this|i|it|the)\b)|hold on(?!\s+(?:to|for|tight)\b)"
     r"|scratch that|correction(?=\s*:)|let me correct (?:that|myself|it)"
-    r"|i made an? (?:mistake|error)|my mistake"
+    r"|i made an? (?:mistake|error)|my mistake(?=\s*(?:[,.!:;–—-]|$))"
     r"|oops)\b[\s,:;.!–—-]{0,9}(?:actually\b[\s,]{0,9})?"
     r"|(?P<mild>(?<![,])\s*actually,\s{0,9}))",
     re.I,
@@ -37,6 +37,8 @@ _SAID = re.compile(
     r"\W*(?:(?:the |my )?(?:\w+ )?answer\b|(?:it|that)(?:'s| is| was)\b|#|\\boxed)", re.I
 )
 """How another answer begins behind `actually`, which also goes on to something else."""
+_LABEL = re.compile(r"\b[A-Z][.):\s\"'*]{1,4}$")
+"""The letter of an option, whose own words may be "Wait." (B. Wait.)."""
 _LONGEST = 200_000
 """Longer texts are read as they are."""
 
@@ -53,6 +55,8 @@ def corrected(answer: str, read: Callable[[str], str | None]) -> str | None:
     if last is None or not answer[: last.start()].strip():
         return found
     tail = answer[last.end() :]
+    if not tail.strip() and _LABEL.search(answer[max(0, last.start() - 6) : last.start()]):
+        return found
     confirmed = "answer" not in tail.lower() and _confirmed(tail, found, read)
     kept = confirmed and not _UNDONE.search(last[0] + tail)
     if last["mild"]:

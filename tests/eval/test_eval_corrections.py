@@ -40,6 +40,9 @@ number|Wait 5 minutes.|5
 number|It takes 7 hours. Wait 5 minutes.|5
 number|Mix it. Wait for 5 minutes. The answer is 7.|7
 number|He could not wait: 5|5
+number|The answer is 12. Hold on to your receipt for 30 days.|12
+number|5. My mistake: 6|6
+yes_no|No. My mistake was to ask.|no
 number|Wait, no: 5|5
 number|Actually, 5|5
 letters|A. Wait, actually B|B
@@ -48,6 +51,9 @@ letters|The answer is A. Wait, no, B is correct.|B
 letters|The answer is (A). Hold on, (B) is right.|B
 letters|The answer is (A). Hold on, (A) is right and so (B) is not.|A
 letters|(A). Wait, that is correct.|A
+letters|The answer is B. Wait.|B
+letters|(B) Wait!|B
+letters|The answer is B: Hold on.|B
 letters|The answer is (A). Actually, (B) says so too and it is long.|A
 words|cat. Sorry, scratch that: dog|dog
 yes_no|yes. No, wait|None
