@@ -23,6 +23,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from aps_rewards.tokenizing import token_ids
 from torch import Tensor
 
 from ..core.config import APSConfig
@@ -141,7 +142,7 @@ class LuminaPrior:
                 "token; leave it out"
             )
         said = text or NOTHING
-        ids = tokenizer(f"<system>{SYSTEM}</system><user>{said}</user>").input_ids
+        ids = token_ids(tokenizer, f"<system>{SYSTEM}</system><user>{said}</user>")
         return [*ids, IDS["boa"], IDS["boi"]]
 
     def denoiser(

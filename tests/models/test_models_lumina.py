@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from aps_rewards import tokenizing
 from checkpoints_lumina import write_lumina
 from checkpoints_mmada import MASK, TEXT_SIZE, tokenizer_files
 from reference.make_lumina import CASES
@@ -138,6 +139,22 @@ def test_rows_of_a_batch_are_as_alone(prior):
         assert (both[row] - alone).abs().max() < 1e-4
     turned = prior.denoiser(texts, 16).take(torch.tensor([1, 0]))
     assert (logits_of(turned, z) - both[[1, 0]]).abs().max() < 1e-4
+
+
+def test_a_prompt_is_encoded_while_no_other_text_is(prior):
+    """Another thread's options are state of the tokenizer: it would read the tags as text."""
+    plain = prior.text.tokenizer
+
+    class Watched:
+        def __call__(self, *texts, **options):
+            assert tokenizing._LOCK.locked()
+            return plain(*texts, **options)
+
+        def get_added_vocab(self):
+            return plain.get_added_vocab()
+
+    watched = replace(prior, text=replace(prior.text, tokenizer=Watched()))
+    assert watched.prompt("Who?") == prior.prompt("Who?")
 
 
 def test_texts_with_control_tokens_are_refused(prior):
