@@ -15,7 +15,8 @@ __all__ = ["corrected"]
 
 _BACK = re.compile(
     r"(?:(?<=[.!?;:,)\n])|(?<=[–—-]))[\s\"'*_]{0,9}(?:(?:oh|hmm{1,9}|no|oops|sorry|uh)[,.!\s]{1,9}){0,4}"
-    r"(?:(?:wait(?=\s*(?:[,.!:;–—-]|$)|\s+(?:no|actually|that|this|i|it|the)\b)|hold on(?!\s+(?:to|for|tight)\b)"
+    r"(?:(?:wait(?=\s*(?:[,.!:;–—-]|$)|\s+(?:no|actually|that|this|i|it|the)\b)"
+    r"|hold on(?!\s+(?:to|for|tight)\b)"
     r"|scratch that|correction(?=\s*:)|let me correct (?:that|myself|it)"
     r"|i made an? (?:mistake|error)|my mistake(?=\s*(?:[,.!:;–—-]|$))"
     r"|oops)\b[\s,:;.!–—-]{0,9}(?:actually\b[\s,]{0,9})?"
