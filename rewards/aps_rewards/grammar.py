@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .padding import by_length, check_length
 from .paths import package_folder
 from .protocol import Prompt, last_text
-from .tokenizing import token_ids
+from .tokenizing import plain_ids
 
 __all__ = ["Grammar", "tagger_folder"]
 
@@ -99,13 +99,7 @@ class Grammar:
         if not completions:
             return []
         texts = [last_text(c) for c in completions]
-        cut = token_ids(
-            self.tokenizer,
-            texts,
-            truncation=True,
-            max_length=self.max_tokens,
-            split_special_tokens=True,
-        )
+        cut = plain_ids(self.tokenizer, texts, self.max_tokens)
         scores = [0.0] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)

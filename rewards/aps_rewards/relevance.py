@@ -19,7 +19,7 @@ from .links import check_links
 from .padding import by_length, check_length
 from .paths import package_folder, typed_path
 from .protocol import Prompt, last_text
-from .tokenizing import token_ids
+from .tokenizing import plain_ids
 
 __all__ = ["Relevance", "minilm_folder"]
 
@@ -136,13 +136,7 @@ class Relevance:
         """Unit sentence vectors `(len(texts), 384)`, on the reward's device."""
         if not texts:
             return self._table.new_zeros(0, self._table.shape[1])
-        cut = token_ids(
-            self.tokenizer,
-            texts,
-            truncation=True,
-            max_length=self.max_tokens,
-            split_special_tokens=True,
-        )
+        cut = plain_ids(self.tokenizer, texts, self.max_tokens)
         rows: list[Tensor] = [torch.empty(0)] * len(texts)
         for chunk, ids, mask in by_length(cut, self.batch_size, self._table.device):
             positions = (mask.cumsum(-1) - 1).clamp_min(0)

@@ -10,7 +10,7 @@ import os
 from threading import Lock
 from typing import Any
 
-__all__ = ["token_ids", "tokenized"]
+__all__ = ["plain_ids", "token_ids", "tokenized"]
 
 _LOCK = Lock()
 if hasattr(os, "register_at_fork"):  # another thread may hold it, and is not in the child
@@ -26,3 +26,11 @@ def tokenized(tokenizer: Any, *texts: Any, **options: Any) -> Any:
 def token_ids(tokenizer: Any, text: Any, **options: Any) -> Any:
     """The `input_ids` of `tokenized`: a list of ids, or one for each text of a list."""
     return tokenized(tokenizer, text, **options)["input_ids"]
+
+
+def plain_ids(tokenizer: Any, texts: list[str], most: int) -> list[list[int]]:
+    """At most `most` ids of each text, with the tokenizer's frame; control tokens are text."""
+    found: list[list[int]] = token_ids(
+        tokenizer, texts, truncation=True, max_length=most, split_special_tokens=True
+    )
+    return found
