@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from ..text.prompt_encoding import prompt_encoder
 from .answer_tokens import answer_tokens
-from .checkpoint import Checkpoint, compile_layers, frozen
+from .checkpoint import Checkpoint
 from .checkpoint_files import check_sizes
+from .frozen import compile_layers, frozen
 from .parts import ModelParts
 from .text_model import TextModel
 

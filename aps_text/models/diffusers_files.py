@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from ..tensor_files import check_tensors, check_written, read_tensors
-from .checkpoint import check_finite, frozen
+from .checkpoint import check_finite
 from .checkpoint_files import check_sizes, read_json
+from .frozen import frozen
 from .modes import outside_modes
 
 __all__ = ["INDEX", "WEIGHTS", "import_diffusers", "pipeline_class", "read_part"]

@@ -20,8 +20,9 @@ from torch import nn
 from ..text.capitals import join_punctuation, restore_capitals
 from ..text.prompt_encoding import QuestionEncoder, prompt_encoder
 from ..text.prompts import Prompt
-from .checkpoint import Checkpoint, compile_layers, frozen
+from .checkpoint import Checkpoint
 from .checkpoint_files import check_sizes, read_json
+from .frozen import compile_layers, frozen
 from .parts import ModelParts
 from .text_model import TextModel
 

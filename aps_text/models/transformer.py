@@ -28,8 +28,8 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
 from .call_hooks import sweep
-from .checkpoint import refuse_training
 from .forward_inputs import ForwardInputs, layer_calls
+from .frozen import refuse_training
 from .lora import new_adapter
 from .modes import ordinary, outside_modes
 from .partial_forward import Block, first_of, gathered, run_at
