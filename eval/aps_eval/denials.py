@@ -1,6 +1,7 @@
 """What denies an answer.
 
 before a number or a letter   not 5, rather than (A), less than 5      `DENIED`
+before a number               over 5, above five, > 5                  `number_denied`
 before a word                 cannot say yes, it is wrong to say no    `negated`
 behind any answer             (A) is wrong, 5 cannot be                `WRONG`
 """
@@ -11,7 +12,7 @@ import re
 
 from .numeral import NEAR
 
-__all__ = ["DENIED", "NEGATED", "WRONG", "denied", "negated"]
+__all__ = ["DENIED", "NEGATED", "WRONG", "denied", "negated", "number_denied"]
 
 DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of|nowhere near|far from"
@@ -32,6 +33,17 @@ WRONG = re.compile(
     re.I,
 )
 """What follows an answer that is denied."""
+_BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
+"""A strict bound; no arrow, no `>>`, no quotation mark of a line."""
+_OVER = re.compile(
+    r"\b(?:(?<!left )(?<!hand )(?<!hands )(?<!handed )(?<!carry )(?<!carries )"
+    r"(?<!turn )(?<!turns )(?<!turned )over"
+    r"|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$",
+    re.I,
+)
+"""A strict bound in words; what is left, carried or turned over is none."""
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
+"""A tag of markup, whose bracket is no bound (<b>5)."""
 _CLAUSE = re.compile(
     r"[.,;:!?\n=]|\b(?:but|so|because|therefore|hence|thus|then|and|since"
     r"|yes|no|yeah|nope|true|false)\b"
@@ -52,6 +64,15 @@ def denied(text: str, found: re.Match[str]) -> bool:
     if re.search(r"[.!?;]\s+\W*$", before):
         return False  # it begins a sentence
     return DENIED.search(re.sub(r"[\s\W]*$", " ", before)) is not None
+
+
+def number_denied(before: str) -> bool:
+    """Whether the text before a number denies it, or makes it a strict bound."""
+    return bool(
+        DENIED.search(before)
+        or _OVER.search(before)
+        or (_BOUND.search(before) and not _TAG.search(before))
+    )
 
 
 def negated(text: str, at: int) -> bool:

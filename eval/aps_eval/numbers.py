@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import re
 
-from .denials import DENIED
+from .denials import number_denied
 from .digit_runs import digit_runs
 from .multipliers import multiplied
 from .numeral import NEAR, SIGN, Numeral
@@ -35,16 +35,6 @@ from .numeral import NEAR, SIGN, Numeral
 __all__ = ["numerals"]
 
 _SIGN_WORD = re.compile(r"(?:^|[^\d)\s]\s*)\b(?:minus|negative)\s+[€£¥₹]?$", re.I)
-_BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
-"""A strict bound; no arrow, no `>>`, no quotation mark of a line."""
-_OVER = re.compile(
-    r"\b(?:(?<!left )(?<!hand )(?<!hands )(?<!handed )(?<!carry )(?<!carries )over"
-    r"|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$",
-    re.I,
-)
-"""A strict bound in words; what is left over is none."""
-_TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
-"""A tag of markup, whose bracket is no bound (<b>5)."""
 _MONTH = (
     "Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?"
     "|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?"
@@ -82,10 +72,5 @@ def numerals(text: str) -> list[Numeral]:
         minus = (sign is not None and sign[1] == "-") or _SIGN_WORD.search(before) is not None
         if plain is not None and minus:
             plain = f"-{plain}"
-        denied = (
-            DENIED.search(before)
-            or _OVER.search(before)
-            or (_BOUND.search(before) and not _TAG.search(before))
-        )
-        found.append(Numeral(start, end, plain, bool(denied)))
+        found.append(Numeral(start, end, plain, number_denied(before)))
     return found

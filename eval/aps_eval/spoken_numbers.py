@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from .denials import DENIED
+from .denials import number_denied
 from .number_words import NUMBER_WORDS, ONES, ORDINALS, PART_WORDS, SCALES, TENS
 from .numeral import NEAR, SIGN, Numeral
 
@@ -46,7 +46,7 @@ def spoken_numerals(text: str) -> list[Numeral]:
             )
             of_parts = _IN_PARTS.match(text, end) or _OF_PARTS.search(before)
             plain = None if value >= 10**30 or of_parts else f"{'-' if minus else ''}{value}"
-            found.append(Numeral(start, end, plain, DENIED.search(before) is not None, True))
+            found.append(Numeral(start, end, plain, number_denied(before), True))
     return found
 
 

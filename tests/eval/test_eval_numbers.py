@@ -278,6 +278,12 @@ The answer is over 5|None
 The answer is under $5|None
 There are 20, so he has left over 5 apples.|5
 It exceeds 5|None
+The answer is over five|None
+It took above twenty-one hours|None
+He has left over five apples|5
+Turn over 2 cards|2
+Turned over two cards|2
+It is three over four|None
 There are 12 of them, above 5|12
 The answer is 3 over 4|None
 The answer is > 5|None

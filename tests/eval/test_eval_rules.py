@@ -35,7 +35,8 @@ ANSWERS = [
     *("5", "B", "(B)", "yes", "no", "true", "False", "cat", "a dog", "1,234.5", "3/4", "five"),
     *("two dozen", "5%", "2x", "1,2,3", "A, B", "2^3", "10:30", "5-10", "3 x 10^8", "-7", "i"),
     *("option C", "28 November 2026", "H2O", "5 kg", "$5", "½", "nope", "cat or dog", "minus two"),
-    *(".5", "1 000", "1/2 million", "5 x 10^3 million", "5 million and a half"),
+    *(".5", "1 000", "1/2 million", "5 x 10^3 million", "5 million and a half", "over five"),
+    "above 5",
 ]
 READ = {
     2: "03ade7c6cabf72bc8d15d063db93d80bfdeebdf8d3c583cc36b0ef89e9a0ff14",
@@ -43,6 +44,7 @@ READ = {
     4: "550a1699060b828223603cbc23a643cb6a2ee6763dc0a709c1712a2cbb799152",
     5: "fec2ec2941f9e2e96fa12c522c0129e3928aff0a6c7cebd618f5592793a02252",
     6: "a78736810b15a0eac50a2dc05c03a630fa5fd077fe7564c6006312e2780ea160",
+    7: "5c1cb0fe759e759766442e2f6129d7334b90bc9e1cbc546a2b4f8cca183d126b",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""
