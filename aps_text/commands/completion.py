@@ -7,10 +7,10 @@ itself at each TAB, which takes as long as importing it.)
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-__all__ = ["FILES", "SHELLS", "PrintCompletion"]
+__all__ = ["FILES", "SHELLS", "PrintCompletion", "offer"]
 
 SHELLS = ("bash", "zsh", "fish", "tcsh")
 FILES = {
@@ -20,6 +20,22 @@ FILES = {
     "tcsh": "f",
 }
 """shtab's FILE: an option that takes a file name."""
+
+
+def offer(action: argparse.Action, names: Collection[str]) -> None:
+    """Complete these values of a flag, which the flag does not check itself."""
+    action.offered = tuple(names)  # type: ignore[attr-defined]
+
+
+def _with_offers(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, for a script alone: what was offered takes the place of choices, in place."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                _with_offers(one)
+        elif names := getattr(action, "offered", None):
+            action.choices = names
+    return parser
 
 
 class PrintCompletion(argparse.Action):
@@ -40,5 +56,5 @@ class PrintCompletion(argparse.Action):
             import shtab
         except ImportError:
             parser.error("--print-completion needs shtab; pip install shtab")
-        print(shtab.complete(parser, values))
+        print(shtab.complete(_with_offers(parser), values))
         parser.exit()

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
-from ..core.presets import IMAGE_PRESETS, TEXT_PRESETS
+from ..core.presets import IMAGE_PRESETS, PRESETS, TEXT_PRESETS
+from .completion import offer
 from .setting_words import WORDS
 
 __all__ = ["IMAGE_HELP", "TEXT_HELP", "add_settings", "settings_in", "typed_value"]
@@ -22,9 +23,10 @@ def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_HELP) -> N
     """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset.
 
     Args:
-        presets: the help of `--preset`.
+        presets: the help of `--preset`; those it names are completed.
     """
-    parser.add_argument("--preset", default=None, metavar="NAME", help=presets)
+    offered = [name for name in PRESETS if name in presets]
+    offer(parser.add_argument("--preset", default=None, metavar="NAME", help=presets), offered)
     group = parser.add_argument_group("settings", "in full: docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"
@@ -35,7 +37,9 @@ def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_HELP) -> N
             how = {"metavar": "NAME", "help": f"{words}: {', '.join(takes.names)}"}
         else:
             how = {"type": typed_value, "metavar": "N" if takes.whole else "X", "help": words}
-        group.add_argument(flag, default=argparse.SUPPRESS, **how)
+        action = group.add_argument(flag, default=argparse.SUPPRESS, **how)
+        if isinstance(takes, Choice):
+            offer(action, takes.names)
 
 
 def settings_in(args: argparse.Namespace) -> dict[str, Any]:

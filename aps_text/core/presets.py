@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 __all__ = ["IMAGE_PRESETS", "PRESETS", "TEXT_PRESETS", "find_preset", "image_preset", "text_preset"]
@@ -51,18 +52,18 @@ IMAGE_PRESETS = {"restore": "the likeliest image", "posterior": "samples that va
 TEXT_PRESETS = tuple(name for name in PRESETS if name not in IMAGE_PRESETS)
 
 
-def find_preset(name: Any) -> str:
-    """The preset's name, `balanced` for None; raises `ValueError` listing the presets."""
+def find_preset(name: Any, among: Collection[str] = PRESETS) -> str:
+    """The preset's name, `balanced` for None; raises `ValueError` that lists those `among`."""
     if name is None:
         return "balanced"
     if not isinstance(name, str) or name not in PRESETS:
-        raise ValueError(f"preset is one of {', '.join(PRESETS)}; got {name!r}")
+        raise ValueError(f"preset is one of {', '.join(among)}; got {name!r}")
     return name
 
 
 def text_preset(name: Any) -> str:
     """As `find_preset`; raises `ValueError` for a preset of images."""
-    found = find_preset(name)
+    found = find_preset(name, TEXT_PRESETS)
     if found in IMAGE_PRESETS:
         raise ValueError(
             f"preset={name!r} is for images (RestorationPipeline); text takes "

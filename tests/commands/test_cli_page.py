@@ -118,6 +118,27 @@ _shtab_aps_text aps 2>/dev/null || _shtab_aps; printf '%s\\n' "${COMPREPLY[@]}"
     assert "--html" in run.stdout.split()
 
 
+@pytest.mark.parametrize(
+    ("command", "flag", "names"),
+    [
+        ("ask", "--preset", ["fast", "balanced", "paper"]),
+        ("restore", "--preset", ["restore", "posterior"]),
+        ("ask", "--adapter", list(SETTINGS["adapter"].names)),
+    ],
+)
+def test_bash_completes_the_names_of_a_setting(command, flag, names, capsys):
+    pytest.importorskip("shtab")
+    with pytest.raises(SystemExit):
+        main(["--print-completion", "bash"])
+    script = capsys.readouterr().out
+    asked = f"""
+COMP_WORDS=(aps {command} {flag} ""); COMP_CWORD=3; COMP_LINE="aps {command} {flag} "
+_shtab_aps_text aps 2>/dev/null || _shtab_aps; printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    run = subprocess.run(["bash", "-c", script + asked], text=True, capture_output=True)
+    assert sorted(run.stdout.split()) == sorted(names)
+
+
 @pytest.mark.skipif(shutil.which("fish") is None, reason="no fish on this machine")
 def test_fish_completes_commands_options_and_files(capsys, tmp_path):
     with pytest.raises(SystemExit):
