@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
@@ -23,12 +24,18 @@ __all__ = [
     "word_entropy",
 ]
 
+_PUNCTUATION = frozenset(string.punctuation + "’‘ʼ′“”„«»")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def normalise_answer(text: str) -> str:
-    """SQuAD's normalisation: lower case, no punctuation, no articles, single spaces."""
-    text = "".join(c for c in text.lower() if c not in string.punctuation)
+    """SQuAD's normalisation: lower case, no punctuation, no articles, single spaces.
+
+    Its punctuation is ASCII's; apostrophes and quotation marks of print (’ “) are taken for those.
+    An accent that is a character of its own is taken for its letter's.
+    """
+    text = unicodedata.normalize("NFC", text.lower())
+    text = "".join(c for c in text if c not in _PUNCTUATION)
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 

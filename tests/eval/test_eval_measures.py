@@ -109,6 +109,14 @@ def test_a_judge_judges_the_batch():
     assert measure(["nll"], ["a"], [None], [ITEM]) == [{}]
 
 
+def test_one_spelling_in_other_characters_is_the_same_answer():
+    assert same_answer("O’Brien", "o'brien")
+    assert same_answer("“Heroes”", "Heroes")
+    assert same_answer("café", "cafe\u0301")
+    assert not same_answer("café", "cafe")
+    assert of("f1", "the cafe\u0301", item=Item("0", "q", gold=["café"])) == 1
+
+
 def test_names():
     check_measures([*MEASURES, "nll"])
     with pytest.raises(ValueError, match=r"metrics are exact, .*nll; got 'rouge'"):
@@ -163,6 +171,8 @@ def test_what_normalising_leaves_nothing_of_is_compared_as_it_is():
         ("the song “Heroes” by Bowie", "“Heroes”", 1),
         ("the song Heroes by Bowie", "“Heroes”", 1),
         ("Bosnia–Herzegovina, I think", "Bosnia–Herzegovina", 1),
+        ("It is O’Brien.", "O'Brien", 1),
+        ("It is O'Brien.", "O’Brien", 1),
     ],
 )
 def test_an_answer_contains_words_that_are_the_gold_answer(text, gold, there):
