@@ -1,11 +1,12 @@
 """Restoration: APS, its peers and reference lines on tasks of images, as tables.
 
     python benchmarks/images.py --model mini-garments --set garments --data FOLDER
-        [--tasks sr4 box-inpainting ...] [--methods aps g2d2 ...] [--images 16] [--samples 8]
+        [--tasks sr4 box-inpainting ...] [--methods aps g2d2 ...] [--images 16] [--samples 2]
         [--trials 12] [--equal-seconds] [--minutes 60] [--out results/images]
 
-Every method restores the same measurements. Rows are appended to `--out`/rows.jsonl, and a run
-that was stopped continues there; the tables are in tables.md beside it.
+Every method restores the same measurements. Rows are appended to `--out`/rows.jsonl, and a run that
+was stopped continues there; the tables are in tables.md beside it. The default size is about an
+hour of one core; `--trials 12 --equal-seconds` makes it half an hour for each task.
 
 - Lines: see `image_lines`; `prior` is a sample of the model that ignores the measurement.
 - `--supervised STEPS`: beside them a regression for each task, trained on the set's training images
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add("--untold", action="store_true", help="keep the images' attributes from the methods")
     add("--images", type=int, default=16)
-    add("--samples", type=int, default=8)
+    add("--samples", type=int, default=2)
     add("--tune", type=int, default=8, help="other images, for choosing settings")
     add("--trials", type=int, default=0, help="settings tried for each method and task")
     add("--equal-seconds", action="store_true")
