@@ -31,6 +31,7 @@ _KEPT = re.compile(
     re.I,
 )
 """What confirms the answer before it, unless another one is named ("6 is correct")."""
+_WORD = re.compile("[A-Za-z]+")
 _CLAUSE = re.compile(r"[.,;:!?\n]")
 _MEANT = re.compile(r"\b(?:it|that|this|which|i)\W*$", re.I)
 """Words for the answer before it."""
@@ -44,20 +45,29 @@ _LONGEST = 200_000
 """Longer texts are read as they are."""
 
 
-def corrected(answer: str, read: Callable[[str], str | None]) -> str | None:
-    """The answer that `read` finds behind the last correction, else in the whole text.
+def corrected(answer: str, read: Callable[[str], str | None], deep: int = 3) -> str | None:
+    """The answer that `read` finds behind the last correction, or before it if that confirms it,
+    else in the whole text.
 
-    None if the answer is taken back and no other one is given.
+    Args:
+        deep: earlier corrections that are looked at.
+
+    Returns:
+        None if the answer is taken back and no other one is given.
     """
     found = read(answer)
     if len(answer) > _LONGEST:
         return found
     *_, last = (None, *_BACK.finditer(answer))
-    if last is None or not answer[: last.start()].strip():
+    head = answer[: last.start()] if last is not None else ""
+    if last is None or not head.strip():
         return found
     tail = answer[last.end() :]
     if not tail.strip() and _LABEL.search(answer[max(0, last.start() - 6) : last.start()]):
         return found
+    if not last["mild"] or len(_WORD.findall(tail)) > 2:  # not a bare answer
+        before = corrected(head, read, deep - 1) if deep else read(head)
+        found = found if before is None else before
     confirmed = "answer" not in tail.lower() and _confirmed(tail, found, read)
     kept = confirmed and not _UNDONE.search(last[0] + tail)
     if last["mild"]:

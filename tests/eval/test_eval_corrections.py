@@ -28,6 +28,10 @@ number|The answer is 5. Wait, let me check. 10/2 = 5. So 5 is correct, for 7 > 3
 number|The answer is 5. Wait, let me check: 5 x 2 = 10, which matches the total.|5
 number|The answer is 5. Wait, let me verify: 5 * 2 = 10. Correct.|5
 number|The answer is 5. Hold on, let me verify: 5 + 7 = 12. Yes, this works.|5
+number|5. Wait, let me check: 3 and 2. That is right.|5
+number|5. Actually, 3 people have asked me this.|5
+number|The answer is 4. Wait, no, it is 5. Wait, let me check: that is right.|5
+number|Let me think. Wait, let me check: 3 and 2 is 5. That is right.|5
 number|The answer is 5. Wait, let me verify. Correct would be 6.|6
 number|The answer is 5. Wait, it is 6. That is right.|6
 number|The answer is 5. Wait, no, 6 is correct.|6

@@ -20,6 +20,7 @@ SAID = [
     *("Is it {}? No", "So {}, by step 2.", "{} is wrong", "both {} and B", "no {}", "**{}**"),
     *("between {} and 9", "The answer is, as in (2), {}", "I choose {}", "as {} = 8", "-{}"),
     *("The answer is 9. Wait, no, it is {}", "{}. Wait, that is wrong", "9. Actually, {}"),
+    "9. Wait, let me check: {} and so on. That is right",
     *("{}\nbecause of that", "probably {}", "either {} or not", "{}, not 4", "the {} of 3"),
     *(
         "x = {}",
@@ -44,7 +45,7 @@ READ = {
     4: "550a1699060b828223603cbc23a643cb6a2ee6763dc0a709c1712a2cbb799152",
     5: "fec2ec2941f9e2e96fa12c522c0129e3928aff0a6c7cebd618f5592793a02252",
     6: "a78736810b15a0eac50a2dc05c03a630fa5fd077fe7564c6006312e2780ea160",
-    7: "2f711c87ff427e1bc77c30240ed184e878b24d82e9fc48e3057dcec56856789c",
+    7: "798a4b83f8792fd29f77769e91829ca37db40674199414de4d1d4d2c52952dfd",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""
