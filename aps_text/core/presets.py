@@ -52,7 +52,7 @@ IMAGE_PRESETS = {"restore": "the likeliest image", "posterior": "samples that va
 TEXT_PRESETS = tuple(name for name in PRESETS if name not in IMAGE_PRESETS)
 
 
-def find_preset(name: Any, among: Collection[str] = PRESETS) -> str:
+def find_preset(name: Any, among: Collection[str] = tuple(PRESETS)) -> str:
     """The preset's name, `balanced` for None; raises `ValueError` that lists those `among`."""
     if name is None:
         return "balanced"
