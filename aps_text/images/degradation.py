@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Degradation", "Everywhere", "adjoint", "check_images", "filled", "rough_image"]
+__all__ = [
+    "Degradation",
+    "Everywhere",
+    "adjoint",
+    "check_images",
+    "degraded",
+    "filled",
+    "rough_image",
+]
 
 
 class Degradation(Protocol):
@@ -33,7 +41,10 @@ class Degradation(Protocol):
         ...
 
     def __call__(self, x: Tensor) -> Tensor:
-        """`A(x)`: `(B, C, H, W)` -> `(B, C', H', W')`, on x's device and in its dtype."""
+        """`A(x)`: `(B, C, H, W)` -> `(B, C', H', W')`, C' 1 or 3, on x's device and in its dtype.
+
+        The same images have the same `A(x)` at every call: random parts are drawn at construction.
+        """
         ...
 
     def observed(self, y: Tensor) -> Tensor | None:
@@ -73,11 +84,38 @@ def check_images(x: Tensor) -> None:
         raise ValueError(f"images are (B, 1 or 3, H, W), got {tuple(x.shape)}")
 
 
+def degraded(degradation: Degradation, images: Tensor) -> Tensor:
+    """`A(x)` of a copy of the images, which a degradation of one's own may write on.
+
+    Raises:
+        TypeError: no tensor comes out.
+        ValueError: another number of images, no images of 1 or 3 channels, or none that the
+            gradient of `images` reaches.
+    """
+    made: Any = degradation(images.clone())
+    if not isinstance(made, Tensor):
+        raise TypeError(
+            f"{degradation.name} of images is a tensor (B, C', H', W'), got {type(made).__name__}"
+        )
+    if made.ndim != 4 or len(made) != len(images) or made.shape[1] not in (1, 3):
+        raise ValueError(
+            f"{degradation.name} of images {tuple(images.shape)} must be "
+            f"({len(images)}, 1 or 3, H', W'), got {tuple(made.shape)}"
+        )
+    if images.requires_grad and torch.is_grad_enabled() and not made.requires_grad:
+        raise ValueError(
+            f"{degradation.name} passes no gradient on to its images, so nothing can follow it; "
+            "compute it by torch without detach or numpy, or take estimator='rloo', or a method "
+            "without gradients such as 'fk'"
+        )
+    return made
+
+
 def rough_image(degradation: Degradation, y: Tensor, shape: tuple[int, int, int]) -> Tensor | None:
     """A rough image `(B, *shape)` for a measurement `y`, made without a model: enlarged, its holes
     filled. None if the degradation has no `guess`."""
     guess = getattr(degradation, "guess", None)
-    made: Tensor | None = None if guess is None else guess(y, shape)
+    made: Tensor | None = None if guess is None else guess(y.clone(), shape)
     return made
 
 
@@ -108,5 +146,5 @@ def adjoint(degradation: Degradation, y: Tensor, like: Tensor) -> Tensor:
         )
     with torch.enable_grad():
         x = torch.zeros_like(like).requires_grad_()
-        (found,) = torch.autograd.grad(degradation(x), x, y.to(like))
+        (found,) = torch.autograd.grad(degraded(degradation, x), x, y.to(like))
     return found

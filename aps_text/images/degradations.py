@@ -275,6 +275,10 @@ class Compose:
     name: str = field(default="composed")
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, Sequence):  # a generator would be empty after its check
+            raise TypeError(
+                f"a composition is of a list of degradations, got a {type(self.parts).__name__}"
+            )
         if not self.parts:
             raise ValueError("a composition needs at least one degradation, got none")
         for part in self.parts:

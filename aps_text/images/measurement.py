@@ -25,7 +25,7 @@ from torch import Tensor
 from ..core.codebook import Codebook, Relaxed
 from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
-from .degradation import Degradation, check_images, rough_image
+from .degradation import Degradation, check_images, degraded, rough_image
 
 __all__ = ["SIGMAS", "Decoder", "Measurement", "model_sigma_of"]
 
@@ -95,7 +95,7 @@ class Measurement(Arithmetic):
         """
         check_images(images)
         check_number("sigma", sigma, SIGMAS)
-        clean = degradation(images)
+        clean = degraded(degradation, images)
         noise = torch.stack(
             [
                 torch.randn(clean.shape[1:], generator=generator, dtype=torch.float32)
@@ -115,7 +115,7 @@ class Measurement(Arithmetic):
     def residual(self, images: Tensor) -> Tensor:
         """`y - A(x)`, in the shape of `y`; 0 where nothing is measured."""
         y = self.y.to(images)
-        made = self.degradation(images)
+        made = degraded(self.degradation, images)
         if made.shape != y.shape:
             raise ValueError(
                 f"{self.degradation.name} of images {tuple(images.shape)} is {tuple(made.shape)}, "
@@ -161,9 +161,21 @@ class Measurement(Arithmetic):
         return self._scores(self._codebook().embed(ids))
 
     def first_image(self, shape: tuple[int, int, int]) -> Tensor | None:
-        """A rough image `(B, *shape)` in [-1, 1], made without a model; see `rough_image`."""
+        """A rough image `(B, *shape)` in [-1, 1], made without a model; see `rough_image`.
+
+        Raises:
+            ValueError: the degradation's own `guess` is of another shape, or not finite.
+        """
         made = rough_image(self.degradation, self.y, shape)
-        return None if made is None else made.clamp(-1, 1)
+        if made is None:
+            return None
+        if made.shape != (len(self.y), *shape) or not bool(made.isfinite().all()):
+            raise ValueError(
+                f"{self.degradation.name}.guess(y, {shape}) is finite images "
+                f"{(len(self.y), *shape)}, got {tuple(made.shape)}, "
+                f"{'all' if bool(made.isfinite().all()) else 'not all'} finite"
+            )
+        return made.clamp(-1, 1)
 
     def guess(self) -> Tensor:
         """Codes `(B, L, d)` of a first guess: those of `first_image`; see `Guessing`.
@@ -223,8 +235,8 @@ def model_sigma_of(
     """
     total, count = 0.0, 0
     for first in range(0, len(images), batch):
-        a = degradation(images[first : first + batch])
-        b = degradation(reconstructed[first : first + batch])
+        a = degraded(degradation, images[first : first + batch])
+        b = degraded(degradation, reconstructed[first : first + batch])
         observed = degradation.observed(a)
         on = torch.ones_like(a, dtype=torch.bool)
         if observed is not None:

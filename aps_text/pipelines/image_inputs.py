@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 
 import torch
 from torch import Tensor
 
 from ..core.limits import SEEDS, check_number
-from ..images.degradation import Degradation
+from ..images.degradation import Degradation, degraded
+from ..images.measurement import SIGMAS
 from ..images.tasks import TASKS, make_task
 from .any_image_model import AnyImageModel
 from .inputs import kind_of
 
-__all__ = ["as_degradation", "as_images", "as_observed", "check_size"]
+__all__ = [
+    "as_degradation",
+    "as_images",
+    "as_observed",
+    "check_function",
+    "check_size",
+    "seen_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +45,7 @@ def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
         )
     if images.is_complex():
         raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
-    if images.layout != torch.strided or images.is_meta:
-        kind = "meta" if images.is_meta else images.layout
-        raise TypeError(f"images are a dense tensor with numbers in it, got a {kind} one")
+    check_dense(images)
     images = images.detach()
     low, high = float(images.min()), float(images.max())
     if not (low >= -1 - SLACK and high <= 1 + SLACK):
@@ -53,17 +60,52 @@ def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
     return images.clone() if images.is_inference() else images
 
 
+def check_dense(images: Tensor) -> None:
+    """Raise `TypeError` for a sparse tensor, or one without numbers."""
+    if images.layout != torch.strided or images.is_meta:
+        kind = "meta" if images.is_meta else images.layout
+        raise TypeError(f"images are a dense tensor with numbers in it, got a {kind} one")
+
+
 def as_degradation(model: AnyImageModel, task: str | Degradation, seed: int) -> Degradation:
     """The degradation of a task's name, or the task itself if it is one."""
     check_number("seed", seed, SEEDS, whole=True)
     if isinstance(task, str):
         return make_task(task, model.size[1:], seed)
-    if isinstance(task, type) or not callable(task) or not hasattr(task, "observed"):
+    lacks = [part for part in ("name", "observed") if not hasattr(task, part)]
+    if isinstance(task, type) or not callable(task) or lacks:
+        without = f", which has no {' and no '.join(lacks)}" if callable(task) and lacks else ""
         raise TypeError(
             f"task is one of {', '.join(TASKS)}, or a Degradation such as SuperResolution(4); "
-            f"got {kind_of(task)}"
+            f"got {kind_of(task)}{without}"
         )
     return task
+
+
+def check_function(model: AnyImageModel, degradation: Degradation, device: torch.device) -> None:
+    """Raise `ValueError` if a degradation is no function of its images: a part of it is drawn anew
+    at each call, and what scores the samples is another one than what measured."""
+    count = math.prod(model.size)
+    ramp = torch.linspace(-0.9, 0.9, 2 * count, device=device).view(2, *model.size)
+    one, two = (degraded(degradation, ramp) for _ in range(2))
+    if one.shape != two.shape or not torch.allclose(
+        one.float(), two.float(), atol=1e-3, equal_nan=True
+    ):
+        raise ValueError(
+            f"{degradation.name} of the same images is another one at each call; draw its random "
+            "parts once, when it is made"
+        )
+
+
+def seen_of(degradation: Degradation, y: Tensor) -> Tensor | None:
+    """Which entries of `y` are measured; raises `ValueError` unless they are some, and bool."""
+    seen = degradation.observed(y)
+    if seen is not None and (seen.dtype != torch.bool or not bool(seen.any())):
+        raise ValueError(
+            f"{degradation.name}.observed(y) is bool and True where y is measured; got "
+            f"{int(seen.count_nonzero())} entries of {seen.dtype}"
+        )
+    return seen
 
 
 def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma: float) -> Tensor:
@@ -71,13 +113,12 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
     have made them of images."""
     if not isinstance(y, Tensor):
         raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
+    check_number("sigma", sigma, SIGMAS)
+    check_dense(y)
+    y = y.detach()
     check_size(model, degradation, y)
-    seen = degradation.observed(y)
-    if seen is not None and (seen.dtype != torch.bool or not bool(seen.any())):
-        raise ValueError(
-            f"{degradation.name}.observed(y) is bool and True where y is measured; got "
-            f"{int(seen.count_nonzero())} entries of {seen.dtype}"
-        )
+    check_function(model, degradation, y.device)
+    seen = seen_of(degradation, y)
     measured = y.flatten() if seen is None else y[seen.expand_as(y)]
     if seen is not None:
         y = torch.where(seen, y, torch.zeros_like(y))
@@ -106,7 +147,7 @@ def warn_of_range(low: float, high: float) -> None:
 def check_size(model: AnyImageModel, degradation: Degradation, y: Tensor) -> None:
     """Raise `ValueError` unless `y` has the shape of degraded images of this model."""
     clean = torch.zeros(1, *model.size, device=y.device)
-    expected = tuple(degradation(clean).shape[1:])
+    expected = tuple(degraded(degradation, clean).shape[1:])
     if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
         raise ValueError(
             f"{degradation.name} of images {model.size} is (B, {', '.join(map(str, expected))})"

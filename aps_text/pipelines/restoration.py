@@ -24,7 +24,7 @@ from ..core.cost import Cost
 from ..core.operator import Operator, ZeroOperator, weighted_sum
 from ..core.sampler import Method
 from ..core.states import StepState
-from ..images.degradation import Degradation
+from ..images.degradation import Degradation, degraded
 from ..images.editing import paste
 from ..images.measurement import Measurement
 from ..images.style import Style
@@ -35,7 +35,7 @@ from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
 from .image_edits import new_edit
-from .image_inputs import as_degradation, as_images, as_observed
+from .image_inputs import as_degradation, as_images, as_observed, check_function, seen_of
 from .image_loading import load_any
 from .image_measurements import bound_measurement, bound_measurements, chi2_of, terms_of
 from .image_output import PaintOutput, RestorationOutput
@@ -143,11 +143,14 @@ class RestorationPipeline:
             seed: of the noise, and of the random parts of a task given by name.
 
         Raises:
-            ValueError: images of another size, pixels out of [-1, 1], or an unknown task.
+            ValueError: images of another size, pixels out of [-1, 1], an unknown task, or a
+                degradation that is another one at each call or measures nothing.
             TypeError: no tensor, or one of integers.
         """
         images = as_images(self.model, images)
         degradation = as_degradation(self.model, task, seed)
+        check_function(self.model, degradation, images.device)
+        seen_of(degradation, degraded(degradation, images))
         generator = torch.Generator().manual_seed(int(seed))
         made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
         return self.bound(made)

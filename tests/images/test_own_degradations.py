@@ -1,0 +1,144 @@
+"""Degradations that users write: what they may do, and what is said of those that are none."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_image_model import write
+from torch import Tensor
+
+from aps_text.images.degradation import adjoint
+from aps_text.images.degradations import Compose, SuperResolution
+from aps_text.images.measurement import Measurement, model_sigma_of
+from aps_text.pipelines.image_model import load_image_model
+from aps_text.pipelines.restoration import RestorationPipeline
+
+FEW = {"steps": 4, "inner_steps": 3}
+
+
+class Own:
+    name, linear = "own", True
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return -x
+
+    def observed(self, y: Tensor) -> Tensor | None:
+        return None
+
+
+class Hole(Own):
+    """As one writes a hole: on the images themselves."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x[..., 4:12, 4:12] = 0
+        return x
+
+    def observed(self, y: Tensor) -> Tensor:
+        seen = torch.ones(16, 16, dtype=torch.bool)
+        seen[4:12, 4:12] = False
+        return seen
+
+    def guess(self, y: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        y[..., 4:12, 4:12] = 0.5
+        return y
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory):
+    return RestorationPipeline(load_image_model(write(tmp_path_factory.mktemp("m") / "m")))
+
+
+def pictures(pipe: RestorationPipeline, count: int = 1) -> Tensor:
+    ids = torch.randint(16, (count, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return pipe.model.tokenizer.decode_ids(ids).clamp(-1, 1)
+
+
+def test_it_may_write_on_the_images_it_is_given(pipe):
+    clean = pictures(pipe, 2)
+    kept = clean.clone()
+    measured = pipe.measure(clean, Hole())
+    assert torch.equal(clean, kept)
+    found = pipe(measured, **FEW)
+    assert torch.equal(found.images.flatten(0, 1), decoded(pipe, found.ids))
+    assert float(found.images[..., 4:12, 4:12].abs().min()) > 0
+    assert float(measured.y[..., 4:12, 4:12].abs().max()) == 0  # nor did its guess
+    assert model_sigma_of(Hole(), clean, clean * 0.9) > 0
+    assert torch.equal(clean, kept)
+    assert adjoint(Hole(), kept, kept)[..., 4:12, 4:12].abs().max() == 0
+
+
+def decoded(pipe: RestorationPipeline, ids: Tensor) -> Tensor:
+    with torch.no_grad():
+        return pipe.model.tokenizer.decode_ids(ids.flatten(0, 1)).clamp(-1, 1)
+
+
+def calling(call):
+    return type("Called", (Own,), {"__call__": lambda self, x: call(x)})()
+
+
+def seeing(seen):
+    return type("Seeing", (Own,), {"observed": lambda self, y: seen(y)})()
+
+
+def guessing(guess):
+    return type("Guessing", (Own,), {"guess": lambda self, y, shape: guess(y)})()
+
+
+@pytest.mark.parametrize(
+    ("degradation", "kind", "says"),
+    [
+        (calling(lambda x: x.mean(0, keepdim=True)), ValueError, r"own of images .* must be \(2, "),
+        (calling(lambda x: x.flatten(1)), ValueError, r"1 or 3, H', W'\), got \(\d, 256\)"),
+        (calling(lambda x: x.expand(-1, 2, -1, -1)), ValueError, r"got \(\d, 2, 16, 16\)"),
+        (calling(lambda x: x.numpy()), TypeError, r"own of images is a tensor .*, got ndarray"),
+        (calling(lambda x: x * torch.rand_like(x)), ValueError, "another one at each call; draw"),
+        (seeing(torch.ones_like), ValueError, r"own.observed\(y\) is bool and True where"),
+        (seeing(lambda y: y > 9), ValueError, r"own.observed\(y\) is bool .* got 0 entries"),
+        (object(), TypeError, "got object"),
+        (type("Bare", (), {"__call__": Own.__call__})(), TypeError, "no name and no observed"),
+    ],
+)
+def test_one_that_is_none_is_refused_when_it_measures(pipe, degradation, kind, says):
+    with pytest.raises(kind, match=says):
+        pipe.measure(pictures(pipe, 2), degradation)
+    with pytest.raises(kind, match=says):
+        pipe.observe(pictures(pipe, 2), degradation)
+
+
+def test_one_without_a_gradient_is_refused_where_it_would_steer_nothing(pipe):
+    measured = pipe.measure(pictures(pipe), calling(lambda x: -x.detach()))
+    with pytest.raises(ValueError, match=r"own passes no gradient on .* estimator='rloo'"):
+        pipe(measured, **FEW)
+    plain = pipe(measured, method="plain", samples=4, steps=4).chi2.mean()
+    rloo = pipe(measured, samples=4, steps=4, inner_steps=8, estimator="rloo").chi2.mean()
+    best = pipe(measured, method="best-of-n", samples=4, steps=4).chi2.mean()
+    assert max(float(rloo), float(best)) < float(plain)
+
+
+@pytest.mark.parametrize(
+    ("guess", "says"),
+    [
+        (lambda y: y[..., :8, :8], r"got \(1, 1, 8, 8\), all finite"),
+        (lambda y: y * float("nan"), "not all finite"),
+    ],
+)
+def test_a_guess_that_is_no_image_is_named(pipe, guess, says):
+    measured = pipe.measure(pictures(pipe), guessing(guess))
+    with pytest.raises(ValueError, match=rf"own.guess\(y, .*{says}"):
+        pipe(measured, **FEW)
+
+
+def test_a_chain_is_a_list(pipe):
+    """Of a generator nothing would be left after its check: `A(x) = x`, silently."""
+    for parts in (SuperResolution(2), (part for part in [SuperResolution(2)])):
+        with pytest.raises(TypeError, match="a composition is of a list of degradations, got a"):
+            Compose(parts)
+
+
+def test_its_density_is_that_of_its_function(pipe):
+    clean = pictures(pipe)
+    measured = Measurement(Hole(), clean, 0.1)
+    seen = Hole().observed(clean)
+    expected = torch.distributions.Normal(clean * 0.5, 0.1).log_prob(clean)[..., seen].sum()
+    assert torch.allclose(measured.log_density(clean * 0.5), expected)
