@@ -12,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..core.limits import check_number
 from ..core.whole_files import write_whole
+from .metrics import check_range
 
 __all__ = ["contact_sheet", "read_image", "read_mask", "sides_of", "square", "write_image"]
 
@@ -55,7 +57,16 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
 
 
 def square(image: Tensor, size: int) -> Tensor:
-    """The middle square of `(1, C, H, W)` in [-1, 1], resized to `(1, C, size, size)`."""
+    """The middle square of `(B, C, H, W)` in [-1, 1], resized to `(B, C, size, size)`.
+
+    Raises:
+        TypeError: images of integers, or a size that is none.
+        ValueError: no images `(B, C, H, W)`, pixels of another range, or a size below 1.
+    """
+    check_number("size", size, (1, 2**15, True), whole=True)
+    if image.ndim != 4 or not image.numel():
+        raise ValueError(f"images are (B, C, H, W), got {tuple(image.shape)}")
+    check_range(image)
     side = min(image.shape[2:])
     top, left = ((length - side) // 2 for length in image.shape[2:])
     middle = image[:, :, top : top + side, left : left + side]
@@ -139,8 +150,10 @@ def _opened(path: str | Path, pixels: bool = True) -> Any:
 
 
 def _is_wide(tile: Any) -> bool:
-    """Whether Pillow reads a tile from 16 bits a channel, several of which become 8 silently."""
+    """Whether Pillow reads a tile from more than 8 bits a channel, which may become 8 silently."""
     args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
+    if tile[0] in ("ppm", "ppm_plain") and args[-1] > 255:  # the largest value of a channel
+        return True
     return any(re.fullmatch(r"(I|L|LA|RGB|RGBA|RGBX|CMYK);16.*", str(one)) for one in args)
 
 
@@ -158,13 +171,17 @@ def write_image(image: Tensor, path: str | Path) -> None:
     selects the format.
 
     Raises:
-        ValueError: not one image of 1 or 3 channels, one of integers, or of numbers that are not
-            finite; a suffix of no image format.
+        TypeError: no tensor.
+        ValueError: not one image of 1 or 3 channels, one of integers, of another range, or of
+            numbers that are not finite; a suffix of no image format.
     """
+    if not isinstance(image, Tensor):
+        raise TypeError(f"an image is a tensor (1 or 3, H, W), got a {type(image).__name__}")
     if not image.is_floating_point() or not bool(image.isfinite().all()):
         raise ValueError(f"an image is finite and floating in [-1, 1], got {image.dtype}")
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"one image is (1 or 3, H, W), got {tuple(image.shape)}")
+    check_range(image)
     module, suffix = _pillow(), Path(path).suffix
     kind = module.registered_extensions().get(suffix.lower())
     if kind not in module.SAVE:

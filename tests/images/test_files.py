@@ -9,7 +9,14 @@ import pytest
 import torch
 from PIL import Image
 
-from aps_text.images.files import contact_sheet, read_image, read_mask, sides_of, write_image
+from aps_text.images.files import (
+    contact_sheet,
+    read_image,
+    read_mask,
+    sides_of,
+    square,
+    write_image,
+)
 
 LEVELS = torch.arange(24).view(4, 6) * 10
 
@@ -75,6 +82,19 @@ def test_more_than_8_bits_are_refused_in_every_mode(tmp_path, kind, channels):
         read_image(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("kind", ["P6", "P3", "P5", "P2"])
+@pytest.mark.parametrize("most", [1023, 65535])
+def test_a_pnm_of_more_than_8_bits_is_refused_too(tmp_path, kind, most):
+    binary, channels = kind in ("P5", "P6"), 3 if kind in ("P3", "P6") else 1
+    body = b"\1\2" * channels if binary else b" 258" * channels
+    (tmp_path / "a.ppm").write_bytes(f"{kind} 1 1 {most}\n".encode() + body)
+    with pytest.raises(ValueError, match=r"a\.ppm has pixels of more than 8 bits"):
+        read_image(tmp_path / "a.ppm")
+    small = b"\5" * channels if binary else b" 5" * channels
+    (tmp_path / "a.ppm").write_bytes(f"{kind} 1 1 15\n".encode() + small)
+    assert ((read_image(tmp_path / "a.ppm") + 1) * 127.5).round().unique().tolist() == [85]
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_one_of_several_frames_is_not_taken_silently(tmp_path, grey, suffix):
     path = tmp_path / f"a.{suffix}"
@@ -128,10 +148,13 @@ def test_only_images_are_written(tmp_path):
     for wrong, said in (
         (image.byte(), "got torch.uint8"),
         (image * float("nan"), "finite and floating"),
+        (image + 127.5, "images are in .-1, 1., got pixels up to 127.5; from 0 to 255"),
         (image[None], r"one image is \(1 or 3, H, W\), got \(1, 1, 2, 2\)"),
     ):
         with pytest.raises(ValueError, match=said):
             write_image(wrong, tmp_path / "a.png")
+    with pytest.raises(TypeError, match=r"an image is a tensor .* got a ndarray"):
+        write_image(image.numpy(), tmp_path / "a.png")
     with pytest.raises(ValueError, match="at least one image"):
         contact_sheet([])
     assert not list(tmp_path.iterdir())
@@ -160,3 +183,18 @@ def test_lab_has_no_transparency(tmp_path, grey):
 def test_a_sheet_enlarges_small_images_only(side, shown):
     """Sixteen images of 512 pixels, four times enlarged, would take 200 MB."""
     assert contact_sheet([[torch.zeros(1, side, side)] * 3], gap=0).shape == (3, shown, 3 * shown)
+
+
+def test_a_square_is_the_middle_and_of_images_only():
+    image = torch.zeros(1, 1, 8, 4)
+    image[:, :, 2:6] = 0.5
+    assert torch.equal(square(image, 4), torch.full((1, 1, 4, 4), 0.5))
+    for wrong, size, kind, said in (
+        (image + 127.5, 4, ValueError, "from 0 to 255"),
+        (image.byte(), 4, TypeError, "got torch.uint8"),
+        (image[0], 4, ValueError, r"images are .B, C, H, W., got .1, 8, 4."),
+        (image, 0, ValueError, "size must be >= 1"),
+        (image, 4.5, TypeError, "size is an integer, got 4.5"),
+    ):
+        with pytest.raises(kind, match=said):
+            square(wrong, size)
