@@ -120,8 +120,19 @@ def check_measured(args: argparse.Namespace) -> None:
         return
     check_truths(args, len(args.images))
     check_task(args)
-    if args.mask is not None:
-        read_mask(args.mask)
+    if args.mask is None:
+        return
+    missing = read_mask(args.mask)
+    if not bool(missing.any()):
+        raise ValueError(
+            f"the mask {args.mask} is black everywhere, so that no pixel is missing; make those "
+            "that are missing white"
+        )
+    if bool(missing.all()):
+        raise ValueError(
+            f"the mask {args.mask} is white everywhere, so that no pixel is measured; make those "
+            "that are measured black"
+        )
 
 
 def measured(

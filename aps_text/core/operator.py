@@ -9,6 +9,7 @@ normalised log density `log N(y; A(D(x)), sigma^2)`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -133,12 +134,19 @@ def longest(guesses: Sequence[Tensor]) -> Tensor:
 
 class OperatorSum(Arithmetic):
     """`sum_i w_i log q_i`: weights may be negative; a part of weight 0 is reported by
-    `log_prob_ids` and left out of `log_prob`. Build it with `weighted_sum`, which flattens."""
+    `log_prob_ids` and left out of `log_prob`. Build it with `weighted_sum`, which flattens.
+
+    Raises:
+        ValueError: no operator, or a weight that is not finite.
+    """
 
     def __init__(self, weighted: Sequence[tuple[float, Operator]]) -> None:
         self.weighted = [(float(w), op) for w, op in weighted]
         if not self.weighted:
             raise ValueError("a weighted sum needs at least one operator, got none")
+        for weight, _ in self.weighted:
+            if not math.isfinite(weight):
+                raise ValueError(f"an operator's weight is a finite number, got {weight:g}")
         guiding = [op for w, op in self.weighted if w != 0]
         self.differentiable = all(op.differentiable for op in guiding)
         books = [op.codebook for op in guiding if op.codebook is not None]

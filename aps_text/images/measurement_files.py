@@ -51,7 +51,8 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
         "sigma": measurement.sigma,
         "model_sigma": measurement.model_sigma,
     }
-    write_whole(path, save(tensors, metadata={"measurement": json.dumps(facts)}))
+    written = json.dumps(facts, default=float)  # numpy's numbers are none of json's
+    write_whole(path, save(tensors, metadata={"measurement": written}))
 
 
 def read_measurement(

@@ -15,12 +15,13 @@ from torch import Tensor
 from ..core.config import APSConfig
 from ..core.cost import Cost, MeteredDenoiser, metered
 from ..core.noise import Noise
-from ..core.operator import Operator
+from ..core.operator import Operator, ZeroOperator
 from ..core.presets import IMAGE_PRESETS, PRESETS, image_preset
 from ..core.routing import DEFAULTS
 from ..core.sampler import Method
 from ..core.settings import LoRA
 from ..core.states import StepState
+from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
 from ..methods.registry import IMAGE_METHODS, as_method
 from ..methods.unread import refuse_unread
@@ -162,6 +163,12 @@ class ImageCall:
                 found.append(z)
         ids = torch.cat(found).unflatten(0, (count, self.samples))
         warn_if_alike(ids, config)
+        guides = not isinstance(self.method, Ancestral) and not isinstance(operator, ZeroOperator)
+        if guides and not cost.reward_forwards:
+            log.warning(
+                "nothing was steered: what was measured (or the style) was never looked at; raise "
+                "inner_steps, or take method='plain' to draw from the model alone"
+            )
         return ids, cost
 
 

@@ -51,9 +51,10 @@ def load_any(
     refuse_known(name)
     whole = (Path(name) / INDEX).is_file() or (tokenizer is None and is_diffusers(name, options))
     if tokenizer is not None:
-        if whole:
+        if whole or mini_folder(name) is not None:
+            called = ", vqvae" if whole else ""
             raise ValueError(
-                f"{str(name)!r} has its own image tokenizer, vqvae; leave tokenizer= out"
+                f"{str(name)!r} has its own image tokenizer{called}; leave tokenizer= out"
             )
         return load_text_image_model(name, tokenizer, device=device, **options)
     if whole:

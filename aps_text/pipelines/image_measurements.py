@@ -41,7 +41,7 @@ def bound_measurements(
         if not isinstance(one, Measurement):
             raise TypeError(
                 "a measurement is made by pipe.measure (of clean images) or pipe.observe (of "
-                f"degraded ones); got {kind_of(one)}"
+                f"degraded ones), several are a list of them; got {kind_of(one)}"
             )
     counts = sorted({len(one.y) for one in several})
     if not several or not counts[0]:

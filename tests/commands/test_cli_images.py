@@ -47,6 +47,7 @@ def files(tmp_path_factory, folder):
     write_image(mask, here / "mask.png")
     write_image(torch.zeros(1, 16, 16), here / "grey.png")
     write_image(-torch.ones(1, 16, 16), here / "black.png")
+    write_image(torch.ones(1, 16, 16), here / "white.png")
     Image.new("1", (9000, 9000)).save(here / "wide.png")
     write_image(torch.rand(3, 16, 16), here / "colour.png")
     Image.new("I;16", (16, 16)).save(here / "deep.png")
@@ -211,6 +212,16 @@ BAD = [
     (
         "restore",
         ("one.png", "--task", "inpainting", "--mask", "black.png"),
+        "black.png is black everywhere, so that no pixel is missing; make those that are missing",
+    ),
+    (
+        "restore",
+        ("one.png", "--task", "inpainting", "--mask", "white.png"),
+        "white.png is white everywhere, so that no pixel is measured; make those that are",
+    ),
+    (
+        "paint",
+        ("--image", "one.png", "--mask", "black.png"),
         "black in a file; set the pixels to change to 1, white",
     ),
 ]

@@ -165,6 +165,13 @@ def test_an_empty_sum_is_an_error():
         OperatorSum([])
 
 
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -float("inf")])
+def test_a_weight_that_is_no_number_is_an_error(weight):
+    one, two = two_rewards()
+    with pytest.raises(ValueError, match="weight is a finite number, got"):
+        weighted_sum((1.0, one), (weight, two))
+
+
 def test_zero_has_a_gradient_and_it_is_zero():
     canvas = world()
     scores = ZeroOperator().log_prob(canvas)

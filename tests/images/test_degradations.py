@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -246,6 +247,13 @@ def test_it_is_saved_with_all_that_is_random_in_it(degradation, size, channels, 
     again = read_measurement(tmp_path / "y.safetensors")
     assert torch.equal(again.log_density(x), measured.log_density(x))
     assert (again.sigma, again.model_sigma) == (0.1, 0.2)
+
+
+def test_a_sigma_of_numpy_is_saved_as_a_number(tmp_path):
+    y, sigma = images(1, 1, (4, 4)), np.float32(0.25)
+    write_measurement(Measurement(HighDynamicRange(np.float32(2)), y, sigma), tmp_path / "y")
+    found = read_measurement(tmp_path / "y")
+    assert (found.sigma, found.degradation) == (0.25, HighDynamicRange(2.0))
 
 
 def test_no_noise_where_nothing_is_measured():

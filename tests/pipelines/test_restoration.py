@@ -213,7 +213,7 @@ BAD = [
         }.items()
     ),
     (lambda p, m: p(m.y), TypeError, r"a measurement is made by pipe.measure .* got a?n? ?Tensor"),
-    (lambda p, m: p(m + m), TypeError, r"a measurement is made by pipe.measure"),
+    (lambda p, m: p(m + m), TypeError, r"a measurement is made by .*, several are a list of them"),
     (lambda p, m: p(m, config=3), TypeError, "config is an APSConfig, got"),
     (lambda p, m: p(m, method="magic"), ValueError, "method is one of aps"),
     (lambda p, m: p.measure(torch.zeros(1, 3, 16, 16), "sr2"), ValueError, "restores images"),
@@ -259,10 +259,13 @@ BAD = [
     ),
     *(
         (
-            lambda p, m, sigma=sigma: p.measure(torch.zeros(1, 1, 16, 16), "sr2", sigma=sigma),
+            lambda p, m, sigma=sigma, call=call: call(p)(
+                torch.zeros(1, 1, 16, 16), "hdr", sigma=sigma
+            ),
             TypeError,
             "sigma is a number, got",
         )
+        for call in (lambda p: p.measure, lambda p: p.observe)
         for sigma in ("0.05", None, [0.05], True)
     ),
     *(
@@ -286,6 +289,11 @@ BAD = [
         )
     ),
     (lambda p, m: p.measure(torch.zeros(1, 1, 16, 16) * 1j, "sr2"), TypeError, "got torch.complex"),
+    (
+        lambda p, m: RestorationPipeline.from_pretrained(tokenizer="a/b"),
+        ValueError,
+        "'mini-garments' has its own image tokenizer; leave tokenizer= out",
+    ),
     (lambda p, m: RestorationPipeline.from_pretrained(None), TypeError, "name is that of a model"),
     (
         lambda p, m: RestorationPipeline.from_pretrained(device="nope"),
@@ -389,6 +397,28 @@ def test_what_is_observed_is_in_range_but_for_its_noise(pipe):
     assert bool(hidden.any())
     anything = image.y.masked_fill(hidden, 255.0)  # what is not measured is 0
     assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, image.y)
+
+
+def test_what_is_observed_is_dense_and_carries_no_graph(pipe, recwarn):
+    y = pipe.measure(torch.zeros(1, *pipe.size), "sr2").y
+    leaf = torch.zeros_like(y).requires_grad_()
+    assert not pipe.observe(leaf + y, "sr2").y.requires_grad
+    assert not recwarn.list
+    for wrong in (y.to_sparse(), y.to("meta")):
+        with pytest.raises(TypeError, match="a dense tensor with numbers in it, got a"):
+            pipe.observe(wrong, "sr2")
+
+
+def test_images_that_nothing_steered_are_warned_of(pipe, measured, caplog):
+    for how, warned in (({"inner_steps": 0}, True), (FEW, False)):
+        caplog.clear()
+        pipe(measured, **{**FEW, **how})
+        assert ("nothing was steered" in caplog.text) == warned
+    caplog.clear()
+    pipe(measured, steps=4, method="plain")
+    pipe.paint(steps=4)
+    pipe(measured, steps=4, inner_steps=0, candidate="sample", pool_size=4)
+    assert "steered" not in caplog.text
 
 
 @pytest.mark.parametrize("seen", [torch.zeros(16, 16) > 0, torch.ones(16, 16)])
