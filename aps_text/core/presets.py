@@ -34,6 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "quantizer": "nearest",
         "candidate": "quantized",
         "pool_size": None,
+        "pool_rollout": 1,  # a pool of rollouts is the base sampler's, and not drawn from phi
         "beta": 1.0,
         "trust_region": None,
         "temperature": 1.0,

@@ -166,8 +166,8 @@ class ImageCall:
         guides = not isinstance(self.method, Ancestral) and not isinstance(operator, ZeroOperator)
         if guides and not cost.reward_forwards:
             log.warning(
-                "nothing was steered: what was measured (or the style) was never looked at; raise "
-                "inner_steps, or take method='plain' to draw from the model alone"
+                "nothing was steered: by these settings (inner_steps, trust_region, ...) what was "
+                "measured, or the style, was never looked at; raise them, or take method='plain'"
             )
         return ids, cost
 

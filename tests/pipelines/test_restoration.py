@@ -497,6 +497,15 @@ def test_a_quantised_image_is_one_answer_and_not_one_of_a_pool(pipe, measured):
         pipe(measured, pool_size=4, **FEW)
 
 
+def test_a_pool_of_images_is_drawn_from_what_was_fitted(pipe, measured):
+    """Rollouts are the base sampler's: of so many tokens none comes near to what was measured."""
+    how = {"samples": 4, "steps": 4, "inner_steps": 8, "pool_size": 4}
+    usual, rollouts = (
+        pipe(measured, **how, **more).chi2.mean() for more in ({}, {"pool_rollout": 4})
+    )
+    assert float(usual) < 0.5 * float(rollouts)
+
+
 def test_a_quantised_candidate_has_one_order_by_phi_and_another_by_theta(pipe, measured):
     """Anchored by the token and standard by phi are then one algorithm; the paper's is by theta."""
 
