@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
-from .presets import PRESETS, find_preset
+from .presets import IMAGE_PRESETS, PRESETS, find_preset
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
 from .whole_files import write_whole
@@ -214,22 +214,25 @@ class APSConfig:
         return flatten(self.sampler, self.call, self.model, self.reward)
 
     def to_json(self) -> str:
-        """One flat JSON object of the keywords that have a record."""
-        return json.dumps(self.flat(), indent=2)
+        """One flat JSON object of the keywords that have a record, and of a preset of images."""
+        named = {"preset": self.preset} if self.preset in IMAGE_PRESETS else {}
+        return json.dumps({**named, **self.flat()}, indent=2)
 
     @classmethod
     def from_json(cls, text: str) -> APSConfig:
-        """The inverse of `to_json`. Missing keywords take their defaults, those without effect are
-        dropped.
+        """The inverse of `to_json`. Missing keywords take the defaults of the `preset`, if one is
+        named; those without effect are dropped.
 
         Raises:
             TypeError: not a JSON object, an unknown keyword, or a value of a wrong type.
-            ValueError: not JSON, or a value outside its range.
+            ValueError: not JSON, an unknown preset, or a value outside its range.
         """
         values = json.loads(text)
         if not isinstance(values, dict):
             raise TypeError(f"a configuration is a JSON object, got {type(values).__name__}")
-        return _made("balanced", checked_options(renamed(values, warn=False)))
+        preset = find_preset(values.pop("preset", None))
+        values = checked_options(renamed(values, warn=False))
+        return _made(preset, {**PRESETS[preset], **values})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_json` to a file, whole or not at all."""

@@ -17,7 +17,7 @@ from aps_text import APSConfig
 from aps_text.core.config import SETTINGS
 from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
-from aps_text.core.presets import PRESETS
+from aps_text.core.presets import IMAGE_PRESETS, PRESETS
 from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, records_of
 
 NUMBERS = {name: takes for name, takes in SETTINGS.items() if isinstance(takes, Number)}
@@ -496,9 +496,19 @@ def test_the_defaults_are_those_of_a_released_version():
 
 
 def test_a_configuration_goes_to_a_file_and_back(tmp_path):
-    config = APSConfig.make("fast", steps=7)
-    config.save(tmp_path / "settings.json")
-    assert APSConfig.load(tmp_path / "settings.json") == config
+    for preset in PRESETS:
+        config = APSConfig.make(preset, steps=7)
+        config.save(tmp_path / "settings.json")
+        found = APSConfig.load(tmp_path / "settings.json")
+        assert found == config
+        # Those of images are refused for texts, and the other way round.
+        assert (found.preset in IMAGE_PRESETS) == (preset in IMAGE_PRESETS)
+
+
+def test_json_may_name_a_preset():
+    assert APSConfig.from_json('{"preset": "fast", "beta": 2}') == APSConfig("fast", beta=2)
+    with pytest.raises(ValueError, match=r"preset is one of fast, .* got 'quick'"):
+        APSConfig.from_json('{"preset": "quick"}')
 
 
 def test_an_attribute_it_lacks_is_answered_with_what_there_is():
