@@ -21,6 +21,7 @@ __all__ = [
     "as_observed",
     "check_function",
     "check_size",
+    "refuse_drawn",
     "seen_of",
 ]
 
@@ -80,6 +81,15 @@ def as_degradation(model: AnyImageModel, task: str | Degradation, seed: int) -> 
             f"got {kind_of(task)}{without}"
         )
     return task
+
+
+def refuse_drawn(task: str) -> None:
+    """Raise `ValueError` for a task whose parts are drawn: a degraded image needs the very ones."""
+    if task in TASKS and TASKS[task].random:
+        raise ValueError(
+            f"{task} draws a part at random, and a degraded image needs the very part that made "
+            "it: give its seed=, or the degradation itself, such as Inpainting(mask)"
+        )
 
 
 def check_function(model: AnyImageModel, degradation: Degradation, device: torch.device) -> None:

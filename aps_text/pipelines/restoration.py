@@ -35,7 +35,14 @@ from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall
 from .image_edits import new_edit
-from .image_inputs import as_degradation, as_images, as_observed, check_function, seen_of
+from .image_inputs import (
+    as_degradation,
+    as_images,
+    as_observed,
+    check_function,
+    refuse_drawn,
+    seen_of,
+)
 from .image_loading import load_any
 from .image_measurements import bound_measurement, bound_measurements, chi2_of, terms_of
 from .image_output import PaintOutput, RestorationOutput
@@ -162,7 +169,7 @@ class RestorationPipeline:
         task: str | Degradation,
         *,
         sigma: float = 0.05,
-        seed: int = 0,
+        seed: int | None = None,
         model_sigma: float = 0.0,
     ) -> Measurement:
         """The measurement of degraded images `y (B, C', H', W')` in [-1, 1], as they are.
@@ -172,14 +179,16 @@ class RestorationPipeline:
                 One with random parts (a hole, a path of motion) must be that very degradation.
                 What it does not measure (a hole) becomes 0.
             sigma, model_sigma: see `Measurement`.
-            seed: of the random parts of a task given by name.
+            seed: of the random parts of a task given by name; None for a task that has none.
 
         Raises:
-            ValueError: images of another size than the task's, none, pixels far out of [-1, 1], or
-                an unknown task.
+            ValueError: images of another size than the task's, none, pixels far out of [-1, 1], an
+                unknown task, or one with random parts without their seed.
             TypeError: no tensor, or one of integers.
         """
-        degradation = as_degradation(self.model, task, seed)
+        if seed is None and isinstance(task, str):
+            refuse_drawn(task)
+        degradation = as_degradation(self.model, task, 0 if seed is None else seed)
         y = as_observed(self.model, degradation, y, sigma)
         return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
 

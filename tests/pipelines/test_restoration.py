@@ -67,7 +67,7 @@ def test_images_from_0_to_1_are_warned_of(pipe, caplog):
         pipe.measure(images, "sr4")
         assert ("no pixel is below 0 (they are 0 to 1)" in caplog.text) == warned
         caplog.clear()
-        pipe.observe(images, "box-inpainting")
+        pipe.observe(images, "box-inpainting", seed=0)
         assert ("no pixel is below 0 (they are 0 to 1)" in caplog.text) == warned
 
 
@@ -256,6 +256,15 @@ BAD = [
             (True, TypeError, "is an integer, got True"),
             (None, TypeError, "is an integer, got None"),
         )
+        if seed is not None or "observe" not in call.__code__.co_names
+    ),
+    *(
+        (
+            lambda p, m, task=task: p.observe(torch.zeros(1, 1, 16, 16), task),
+            ValueError,
+            f"{task} draws a part at random, .* the very part .* give its seed=",
+        )
+        for task in ("motion-blur", "nonlinear-blur", "random-inpainting", "box-inpainting")
     ),
     *(
         (
@@ -530,6 +539,13 @@ def test_the_preset_posterior_draws_candidates_and_their_order(pipe, measured):
 def test_another_preset_is_refused_by_name(pipe, measured, preset):
     with pytest.raises(ValueError, match=rf"preset={preset!r} .*'restore' or 'posterior'"):
         pipe(measured, preset=preset, **FEW)
+
+
+def test_saved_settings_are_those_that_were_saved(pipe, measured, tmp_path):
+    config = APSConfig.make("posterior", **FEW)
+    config.save(tmp_path / "settings.json")
+    again = APSConfig.load(tmp_path / "settings.json")
+    assert torch.equal(pipe(measured, config=again).ids, pipe(measured, config=config).ids)
 
 
 @pytest.mark.parametrize("preset", [None, "fast"])
