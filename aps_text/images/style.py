@@ -24,6 +24,30 @@ from .style_statistics import Statistic
 __all__ = ["Style"]
 
 
+def statistics_of(statistic: Statistic, images: Tensor, where: Tensor | None) -> Tensor:
+    """`S(x)` `(B, m)` of a copy of the images, which a statistic of one's own may write on.
+
+    Raises:
+        TypeError: no tensor comes out.
+        ValueError: another shape, or no gradient where one is asked for.
+    """
+    made: Any = statistic(images.clone(), where)
+    if not isinstance(made, Tensor):
+        raise TypeError(f"{statistic!r} of images is a tensor (B, m), got {type(made).__name__}")
+    if made.ndim != 2 or len(made) != len(images):
+        raise ValueError(
+            f"{statistic!r} of images {tuple(images.shape)} must be ({len(images)}, m), got "
+            f"{tuple(made.shape)}"
+        )
+    if images.requires_grad and torch.is_grad_enabled() and not made.requires_grad:
+        raise ValueError(
+            f"{statistic!r} passes no gradient on to its images, so nothing can follow it; compute "
+            "it by torch without detach or numpy, or take estimator='rloo', or a method without "
+            "gradients such as 'fk'"
+        )
+    return made
+
+
 @dataclass(frozen=True)
 class Style(Arithmetic):
     """Statistics of B reference images, which B images shall have; see the module.
@@ -52,7 +76,8 @@ class Style(Arithmetic):
         check_number("sigma", self.sigma, SIGMAS)
         if self.target.ndim != 2 or not bool(self.target.isfinite().all()):
             raise ValueError(
-                f"target is (B, m) and finite, got {tuple(self.target.shape)}; make it by Style.of"
+                f"target is (B, m) and finite, got {tuple(self.target.shape)}, of which "
+                f"{int(self.target.isfinite().sum())} are finite; make it by Style.of"
             )
         if self.where is not None and (self.where.ndim != 2 or self.where.dtype != torch.bool):
             raise ValueError(
@@ -92,7 +117,13 @@ class Style(Arithmetic):
                 "the reference that count"
             )
         with torch.no_grad():
-            target = statistic(references, within)
+            target, again = (statistics_of(statistic, references, within) for _ in range(2))
+        same = target.shape == again.shape
+        if not same or not torch.allclose(target, again, atol=1e-3, equal_nan=True):
+            raise ValueError(
+                f"{statistic!r} of the same images is another one at each call; draw its random "
+                "parts once, when it is made"
+            )
         if sigma is None and not hasattr(statistic, "sigma"):
             raise ValueError(f"{statistic!r} has no usual sigma; give one by sigma=")
         scale, options = statistic.sigma if sigma is None else sigma, dict(options)
@@ -132,7 +163,7 @@ class Style(Arithmetic):
                 f"where is {tuple(self.where.shape)} and the image {tuple(images.shape[-2:])}; "
                 "they must have the same size"
             )
-        made = self.statistic(images, self.where)
+        made = statistics_of(self.statistic, images, self.where)
         return self.target.to(made) - made
 
     def counts(self) -> Tensor:

@@ -234,6 +234,42 @@ BAD = [
 ]
 
 
+def reds(x, where):
+    """Writes on its images, as the code of a user may."""
+    return x.clamp_(0, 1).mean((2, 3))
+
+
+def test_a_statistic_of_ones_own_may_write_on_the_images_it_is_given():
+    reference, other = images(1, 1, (8, 8)), images(1, 1, (8, 8), seed=1)
+    kept = reference.clone(), other.clone()
+    found = Style.of(reds, reference, 0.1).distance(other)
+    assert torch.equal(reference, kept[0])
+    assert torch.equal(other, kept[1])
+    assert torch.allclose(found, (reds(kept[0], None) - reds(kept[1], None)).abs()[0])
+
+
+@pytest.mark.parametrize(
+    ("statistic", "kind", "says"),
+    [
+        (lambda x, where: x.mean(), ValueError, r"must be \(2, m\), got \(\)"),
+        (lambda x, where: x.mean(0, keepdim=True)[0].flatten(1), ValueError, r"must be \(2, m\)"),
+        (lambda x, where: x.numpy(), TypeError, r"is a tensor .B, m., got ndarray"),
+        (lambda x, where: x.mean((2, 3)) * torch.rand(()), ValueError, "another one at each call"),
+        (lambda x, where: x.mean((2, 3)) / 0, ValueError, "of which 0 are finite"),
+    ],
+)
+def test_a_statistic_that_is_none_is_refused_of_its_reference(statistic, kind, says):
+    with pytest.raises(kind, match=says):
+        Style.of(statistic, images(2, 1, (8, 8)), 0.1)
+
+
+def test_a_statistic_without_a_gradient_is_refused_where_it_would_steer_nothing():
+    made = Style.of(lambda x, where: x.detach().mean((2, 3)), images(1, 1, (8, 8)), 0.1)
+    assert made.log_density(images(1, 1, (8, 8))).isfinite().all()
+    with pytest.raises(ValueError, match=r"passes no gradient on .* estimator='rloo'"):
+        made.log_density(images(1, 1, (8, 8)).requires_grad_())
+
+
 def style() -> Style:
     return Style.of(Histogram(), images(1, 1, (8, 8)))
 
