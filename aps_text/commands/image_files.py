@@ -115,7 +115,7 @@ def check_out(
 
     Raises:
         ValueError: the folder is a file or lies in one, or cannot be written to; an input file is
-            among those to be written.
+            among those to be written, or a folder has the name of one.
     """
     above = folder.absolute()
     while not above.exists() and above != above.parent:
@@ -124,11 +124,21 @@ def check_out(
         raise ValueError(f"--out {folder}: {above} is no folder; name a folder")
     if not os.access(above, os.W_OK):
         raise ValueError(f"--out {folder}: {above} may not be written to; name another folder")
+
+    def is_written(name: str) -> bool:
+        sample = re.fullmatch(r"(.*)-([1-9]\d*)\.png", name)
+        own = sample is not None and sample[1] in names and int(sample[2]) <= samples
+        return own or name == "sheet.png"
+
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and is_written(entry.name):
+            raise ValueError(
+                f"--out {folder}: {entry.name} in it is a folder, and an image of that name is "
+                "written; name another folder"
+            )
     for name in read:
         path = Path(name or "")
-        sample = re.fullmatch(r"(.*)-([1-9]\d*)\.png", path.name)
-        written = sample is not None and sample[1] in names and int(sample[2]) <= samples
-        if (written or path.name == "sheet.png") and path.resolve().parent == folder.resolve():
+        if is_written(path.name) and path.resolve().parent == folder.resolve():
             raise ValueError(
                 f"{name} would be written over: it lies in --out {folder}, where a file of its "
                 "name is written; name another folder"

@@ -62,7 +62,13 @@ def add_parser(subparsers: Any) -> None:
     add("--sigma", type=float, help=f"of the noise on [-1, 1] (default: {SIGMA})")
     add("--model-sigma", type=float, help="the tokenizer's error (default: 0)")
     add("--mask", metavar="FILE", help="for --task inpainting: white where pixels are missing")
-    add("--task-seed", type=int, default=None, metavar="N", help="of the task's random parts")
+    add(
+        "--task-seed",
+        type=int,
+        default=None,
+        metavar="N",
+        help="of the task's random parts and of the noise (default: 0)",
+    )
     add("--truth", nargs="+", default=[], metavar="FILE", help="the clean images, to compare with")
     add_image_call(parser, "restored", "default: aps", 1)
     parser.set_defaults(run=restore_command)

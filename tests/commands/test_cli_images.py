@@ -338,6 +338,20 @@ def test_an_output_folder_is_judged_before_the_model_is_loaded(files, tmp_path, 
             assert f"--out {out}: {tmp_path / 'file'} is no folder; name a folder" in said
 
 
+def test_a_folder_in_the_way_of_an_image_is_told_before_the_model_is_loaded(
+    files, tmp_path, capsys
+):
+    args = ["--model", str(tmp_path / "none"), "--out", str(tmp_path)]
+    for name, command in (
+        ("one-1.png", ["restore", str(files / "one.png"), "--task", "sr2", "--simulate"]),
+        ("sheet.png", ["paint", "--samples", "1"]),
+    ):
+        (tmp_path / name).mkdir()
+        assert main([*command, *args]) == 2
+        assert f"{name} in it is a folder, and an image of that name" in capsys.readouterr().err
+        (tmp_path / name).rmdir()
+
+
 def test_no_input_is_written_over(folder, files, tmp_path, capsys):
     """An edit of an edit lies where edits are written."""
     for name in ("edited-1", "one-1", "one", "sheet", "painted-2"):
