@@ -14,7 +14,7 @@ from .degradation import Degradation
 from .degradations import KINDS, Compose, degradation_from_state
 from .measurement import Decoder, Measurement
 
-__all__ = ["read_measurement", "write_measurement"]
+__all__ = ["read_measurement", "unknown_part", "write_measurement"]
 
 
 def write_measurement(measurement: Measurement, path: str | Path) -> None:
@@ -29,7 +29,7 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{path}: there is no such folder; make it first")
     degradation = measurement.degradation
-    if (own := _unknown(degradation)) is not None:
+    if (own := unknown_part(degradation)) is not None:
         raise TypeError(
             f"only degradations of images.degradations are saved, got {type(own).__name__};"
             " keep y and sigma, and make the measurement again from them"
@@ -96,8 +96,8 @@ def read_measurement(
         ) from error
 
 
-def _unknown(degradation: Degradation) -> Degradation | None:
+def unknown_part(degradation: Degradation) -> Degradation | None:
     """The degradation, or part of it, that is none of ours; None if all are."""
     if isinstance(degradation, Compose):
-        return next((own for own in map(_unknown, degradation.parts) if own is not None), None)
+        return next((own for own in map(unknown_part, degradation.parts) if own is not None), None)
     return None if isinstance(degradation, KINDS) else degradation

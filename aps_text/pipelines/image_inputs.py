@@ -20,6 +20,7 @@ __all__ = [
     "as_images",
     "as_observed",
     "check_function",
+    "check_pixels",
     "check_size",
     "refuse_drawn",
     "seen_of",
@@ -31,8 +32,8 @@ SLACK = 1e-3
 """How far rounding may take a pixel out of [-1, 1]."""
 
 OVERSHOOT, NOISE = 1.5, 10.0
-"""The largest pixel that may be observed: what kernels with negative weights make of [-1, 1], and
-standard deviations of the noise."""
+"""The largest pixel that may be observed: what kernels with negative weights make of [-1, 1] (of
+the largest value of a degradation of one's own), and standard deviations of the noise."""
 
 
 def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
@@ -92,18 +93,37 @@ def refuse_drawn(task: str) -> None:
         )
 
 
-def check_function(model: AnyImageModel, degradation: Degradation, device: torch.device) -> None:
-    """Raise `ValueError` if a degradation is no function of its images: a part of it is drawn anew
-    at each call, and what scores the samples is another one than what measured."""
+def check_function(model: AnyImageModel, degradation: Degradation, device: torch.device) -> float:
+    """The largest value that a degradation makes of some images in [-1, 1].
+
+    Raises:
+        ValueError: it is no function of its images: a part of it is drawn anew at each call, and
+            what scores the samples is another one than what measured.
+    """
     count = math.prod(model.size)
-    ramp = torch.linspace(-0.9, 0.9, 2 * count, device=device).view(2, *model.size)
-    one, two = (degraded(degradation, ramp) for _ in range(2))
+    ramp = torch.linspace(-1, 1, count).view(1, *model.size)
+    signs = torch.randn(1, *model.size, generator=torch.Generator().manual_seed(0)).sign()
+    one = torch.ones(1, *model.size)
+    probes = torch.cat([ramp, signs, one, -one]).to(device)
+    one, two = (degraded(degradation, probes) for _ in range(2))
     if one.shape != two.shape or not torch.allclose(
         one.float(), two.float(), atol=1e-3, equal_nan=True
     ):
         raise ValueError(
             f"{degradation.name} of the same images is another one at each call; draw its random "
             "parts once, when it is made"
+        )
+    return float(one.abs().max())
+
+
+def check_pixels(y: Tensor, sigma: float, largest: float) -> None:
+    """Raise `ValueError` for a measured entry that no degradation whose values are up to `largest`
+    makes, such as one from 0 to 255."""
+    found = float(y.abs().max())
+    if found > OVERSHOOT * max(1.0, largest) + NOISE * sigma:
+        raise ValueError(
+            f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {found:.4g}; "
+            "from 0 to 255: x / 127.5 - 1"
         )
 
 
@@ -127,17 +147,12 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
     check_dense(y)
     y = y.detach()
     check_size(model, degradation, y)
-    check_function(model, degradation, y.device)
+    largest = check_function(model, degradation, y.device)
     seen = seen_of(degradation, y)
     measured = y.flatten() if seen is None else y[seen.expand_as(y)]
     if seen is not None:
         y = torch.where(seen, y, torch.zeros_like(y))
-    largest = float(measured.abs().max())
-    if largest > OVERSHOOT + NOISE * sigma:
-        raise ValueError(
-            f"pixels are in [-1, 1] but for noise of sigma={sigma:g}, got up to {largest:.4g}; "
-            "from 0 to 255: x / 127.5 - 1"
-        )
+    check_pixels(measured, sigma, largest)
     if y.is_floating_point():
         warn_of_range(float(measured.min()), float(measured.max()))
     return wide(y)

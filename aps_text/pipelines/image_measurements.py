@@ -11,17 +11,23 @@ from torch import Tensor
 
 from ..core.operator import Operator
 from ..images.measurement import Measurement
+from ..images.measurement_files import unknown_part
 from .any_image_model import AnyImageModel
-from .image_inputs import check_size
+from .image_inputs import check_pixels, check_size
 from .inputs import kind_of
 
 __all__ = ["bound_measurement", "bound_measurements", "chi2_of", "terms_of"]
 
 
 def bound_measurement(model: AnyImageModel, measurement: Measurement) -> Measurement:
-    """The measurement with this model's tokenizer; raises `ValueError` at another size."""
+    """The measurement with this model's tokenizer; raises `ValueError` at another size, or pixels
+    of another range than our degradations make."""
     tokenizer, y = model.tokenizer, measurement.y.to(model.device)
     check_size(model, measurement.degradation, y)
+    if len(y) and unknown_part(measurement.degradation) is None:
+        seen = measurement.degradation.observed(y)
+        measured = y if seen is None else y[seen.expand_as(y)]
+        check_pixels(measured, measurement.sigma, 1.0)
     return replace(
         measurement,
         y=y.clone() if y.is_inference() else y,

@@ -88,7 +88,11 @@ def guessing(guess):
 @pytest.mark.parametrize(
     ("degradation", "kind", "says"),
     [
-        (calling(lambda x: x.mean(0, keepdim=True)), ValueError, r"own of images .* must be \(2, "),
+        (
+            calling(lambda x: x.mean(0, keepdim=True)),
+            ValueError,
+            r"own of images .* must be \(\d, ",
+        ),
         (calling(lambda x: x.flatten(1)), ValueError, r"1 or 3, H', W'\), got \(\d, 256\)"),
         (calling(lambda x: x.expand(-1, 2, -1, -1)), ValueError, r"got \(\d, 2, 16, 16\)"),
         (calling(lambda x: x.numpy()), TypeError, r"own of images is a tensor .*, got ndarray"),
@@ -114,6 +118,17 @@ def test_one_without_a_gradient_is_refused_where_it_would_steer_nothing(pipe):
     rloo = pipe(measured, samples=4, steps=4, inner_steps=8, estimator="rloo").chi2.mean()
     best = pipe(measured, method="best-of-n", samples=4, steps=4).chi2.mean()
     assert max(float(rloo), float(best)) < float(plain)
+
+
+def test_its_values_may_be_of_another_range(pipe):
+    for scale in (5.0, 40.0):
+        counts = calling(lambda x, scale=scale: scale * (x + 1))
+        y = pipe.measure(pictures(pipe), counts).y
+        assert torch.equal(pipe.observe(y, counts).y, y)
+        with pytest.raises(ValueError, match=r"but for noise of sigma=0\.05, got"):
+            pipe.observe(y * 10, counts)
+    slopes = calling(lambda x: x[..., 1:] - x[..., :-1])
+    assert pipe.observe(pipe.measure(pictures(pipe).sign(), slopes).y, slopes).y.abs().max() > 1.5
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from test_image_model import write
 
 from aps_text import APSConfig
-from aps_text.images.degradations import Grayscale, Inpainting, SuperResolution
+from aps_text.images.degradations import Compose, Grayscale, Inpainting, SuperResolution
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import Measurement
 from aps_text.images.measurement_files import read_measurement, write_measurement
@@ -238,7 +238,7 @@ BAD = [
         for name in sorted(IMAGE_METHODS.keys() - {"plain"})
     ),
     (
-        lambda p, m: p.style(torch.zeros(1, 1, 16, 16), lambda x, where: x),
+        lambda p, m: p.style(torch.zeros(1, 1, 16, 16), lambda x, where: x.flatten(1)),
         ValueError,
         "no usual sigma; give one",
     ),
@@ -406,6 +406,20 @@ def test_what_is_observed_is_in_range_but_for_its_noise(pipe):
     assert bool(hidden.any())
     anything = image.y.masked_fill(hidden, 255.0)  # what is not measured is 0
     assert torch.equal(pipe.observe(anything, image.degradation, sigma=0.3).y, image.y)
+
+
+def test_a_measurement_made_by_hand_is_in_range_too(pipe):
+    clean = torch.zeros(1, *pipe.size)
+    clean[..., :8] = 1
+    for degradation in (Inpainting(torch.ones(16, 16)), Compose([SuperResolution(2)])):
+        y = degradation(clean)
+        with pytest.raises(ValueError, match=r"but for noise of .* got up to 255"):
+            pipe(Measurement(degradation, y / y.max() * 255, 0.05), **FEW)
+        pipe(Measurement(degradation, y * 20, 5.0), **FEW)
+    half = torch.ones(16, 16)
+    half[:8] = 0
+    hidden = torch.full_like(clean, 255.0) * (1 - half)  # what is not measured is no matter
+    assert pipe(Measurement(Inpainting(half), hidden, 0.05), **FEW).chi2.isfinite().all()
 
 
 def test_what_is_observed_is_dense_and_carries_no_graph(pipe, recwarn):
