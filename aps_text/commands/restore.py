@@ -174,14 +174,15 @@ def measured(
 
 
 def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:
-    """The saved measurement with the pipeline's model; raises `ValueError` at another size."""
+    """The saved measurement with the pipeline's model; raises `ValueError` at another size or
+    range."""
     try:
         return pipe.bound(measurement)
     except ValueError as error:
         raise ValueError(
             f"{file} is no measurement of images of {pipe.model.name}, which are (channels, "
-            f"height, width) = {pipe.size}: it has {tuple(measurement.y.shape)}, by "
-            f"{measurement.degradation.name}; name the model that it was made for with --model"
+            f"height, width) = {pipe.size}: {error}; if it is of another model's, name the model "
+            "that it was made for with --model"
         ) from error
 
 

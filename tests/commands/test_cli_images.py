@@ -12,7 +12,7 @@ from test_image_model import write
 
 from aps_text.cli import main
 from aps_text.commands.restore import TASK_NAMES
-from aps_text.images.degradations import Grayscale
+from aps_text.images.degradations import Grayscale, SuperResolution
 from aps_text.images.files import read_image, write_image
 from aps_text.images.measurement import Measurement
 from aps_text.images.measurement_files import read_measurement, write_measurement
@@ -236,6 +236,14 @@ def test_a_saved_measurement_of_another_model_names_the_mend(folder, tmp_path, c
     write_measurement(other, tmp_path / "m.safetensors")
     assert run("restore", folder, tmp_path / "o", tmp_path / "m.safetensors") == 2
     assert "name the model that it was made for with --model" in capsys.readouterr().err
+
+
+def test_a_saved_measurement_of_another_range_says_so(folder, tmp_path, capsys):
+    degradation = SuperResolution(2)
+    other = Measurement(degradation, torch.full((1, 1, 8, 8), 200.0), 0.05)
+    write_measurement(other, tmp_path / "m.safetensors")
+    assert run("restore", folder, tmp_path / "o", tmp_path / "m.safetensors") == 2
+    assert "got up to 200; from 0 to 255: x / 127.5 - 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("command", "args", "says"), BAD, ids=range(len(BAD)))
