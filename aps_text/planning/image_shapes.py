@@ -163,6 +163,6 @@ def find_image_shape(name: str) -> ImageShape:
     if key not in IMAGE_SHAPES:
         raise ValueError(
             f"no image plan for {name!r}; known: {', '.join(IMAGE_SHAPES)}, the embedded "
-            "mini-garments and mini-portraits, and an image model's folder"
+            "mini-garments, mini-garments-large and mini-portraits, and an image model's folder"
         )
     return IMAGE_SHAPES[key]
