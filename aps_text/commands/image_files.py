@@ -69,7 +69,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         "--model",
         default="mini-garments",
         metavar="FOLDER",
-        help="the embedded mini-garments (default), mini-garments-large or mini-portraits; MMaDA, "
+        help="the embedded mini-garments (default), mini-portraits or mini-garments-large; MMaDA, "
         "aMUSEd or Lumina-DiMOO by hub id or folder; or a folder that recipes/mini_image exports",
     )
     add("--tokenizer", metavar="NAME", help="MMaDA's image tokenizer: showlab/magvitv2, a folder")
