@@ -31,7 +31,6 @@ _KEPT = re.compile(
     re.I,
 )
 """What confirms the answer before it, unless another one is named ("6 is correct")."""
-_WORD = re.compile("[A-Za-z]+")
 _CLAUSE = re.compile(r"[.,;:!?\n]")
 _MEANT = re.compile(r"\b(?:it|that|this|which|i)\W*$", re.I)
 """Words for the answer before it."""
@@ -65,7 +64,7 @@ def corrected(answer: str, read: Callable[[str], str | None], deep: int = 3) -> 
     tail = answer[last.end() :]
     if not tail.strip() and _LABEL.search(answer[max(0, last.start() - 6) : last.start()]):
         return found
-    if not last["mild"] or len(_WORD.findall(tail)) > 2:  # not a bare answer
+    if not last["mild"]:  # what follows `actually` is rarely a check
         before = corrected(head, read, deep - 1) if deep else read(head)
         found = found if before is None else before
     confirmed = "answer" not in tail.lower() and _confirmed(tail, found, read)

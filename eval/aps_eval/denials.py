@@ -36,12 +36,15 @@ WRONG = re.compile(
 _BOUND = re.compile(r"(?:^|[^<>=\n-])[ \t]*[<>]\s*[$€£]?[-+]?$")
 """A strict bound; no arrow, no `>>`, no quotation mark of a line."""
 _OVER = re.compile(
-    r"\b(?:(?<!left )(?<!hand )(?<!hands )(?<!handed )(?<!carry )(?<!carries )"
-    r"(?<!turn )(?<!turns )(?<!turned )over"
-    r"|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$",
+    r"\b(?:over|under|above|below|beyond|exceed(?:s|ed|ing)?)\s+[$€£¥₹]?[-+]?$", re.I
+)
+"""A strict bound in words, but for what is `_TURNED`."""
+_TURNED = re.compile(
+    r"\b(?:left|hand(?:s|ed|ing)?|carr(?:y|ies|ied|ying)|turn(?:s|ed|ing)?|flip(?:s|ped|ping)?"
+    r"|roll(?:s|ed|ing)?)\s+over\s+\S{0,2}$",
     re.I,
 )
-"""A strict bound in words; what is left, carried or turned over is none."""
+"""What is left, carried or turned over is no bound."""
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>\s*[$€£]?[-+]?$")
 """A tag of markup, whose bracket is no bound (<b>5)."""
 _CLAUSE = re.compile(
@@ -70,7 +73,7 @@ def number_denied(before: str) -> bool:
     """Whether the text before a number denies it, or makes it a strict bound."""
     return bool(
         DENIED.search(before)
-        or _OVER.search(before)
+        or (_OVER.search(before) and not _TURNED.search(before))
         or (_BOUND.search(before) and not _TAG.search(before))
     )
 

@@ -39,7 +39,7 @@ from .truth_words import boolean, yes_no
 
 __all__ = ["EXTRACTIONS", "RULES", "check_extraction", "extract", "number"]
 
-RULES = 7
+RULES = 8
 """The version of the rules by which answers are read and measured. A row that was read by an older
 version is read and measured again from its text; `tests/eval/test_eval_rules.py` fails when what is
 read changes and this does not."""

@@ -29,7 +29,10 @@ number|The answer is 5. Wait, let me check: 5 x 2 = 10, which matches the total.
 number|The answer is 5. Wait, let me verify: 5 * 2 = 10. Correct.|5
 number|The answer is 5. Hold on, let me verify: 5 + 7 = 12. Yes, this works.|5
 number|5. Wait, let me check: 3 and 2. That is right.|5
-number|5. Actually, 3 people have asked me this.|5
+number|The total is 12. Actually, I forgot to add 3, so the total is 15.|15
+number|The total is 12. Actually, we need to subtract 3, giving 9.|9
+number|He has 5. Actually, there are 6 apples.|6
+letters|(A). Actually, I misread the table, so (B).|B
 number|The answer is 4. Wait, no, it is 5. Wait, let me check: that is right.|5
 number|Let me think. Wait, let me check: 3 and 2 is 5. That is right.|5
 number|The answer is 5. Wait, let me verify. Correct would be 6.|6

@@ -283,6 +283,10 @@ It took above twenty-one hours|None
 He has left over five apples|5
 Turn over 2 cards|2
 Turned over two cards|2
+By turning over 2 cards|2
+Flip over 2 cards|2
+He carried over $5|5
+It took over 2 turns|None
 It is three over four|None
 There are 12 of them, above 5|12
 The answer is 3 over 4|None

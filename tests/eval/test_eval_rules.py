@@ -21,6 +21,7 @@ SAID = [
     *("between {} and 9", "The answer is, as in (2), {}", "I choose {}", "as {} = 8", "-{}"),
     *("The answer is 9. Wait, no, it is {}", "{}. Wait, that is wrong", "9. Actually, {}"),
     "9. Wait, let me check: {} and so on. That is right",
+    *("9. Actually, I forgot some, so it is {}", "He carried over {}"),
     *("{}\nbecause of that", "probably {}", "either {} or not", "{}, not 4", "the {} of 3"),
     *(
         "x = {}",
@@ -46,6 +47,7 @@ READ = {
     5: "fec2ec2941f9e2e96fa12c522c0129e3928aff0a6c7cebd618f5592793a02252",
     6: "a78736810b15a0eac50a2dc05c03a630fa5fd077fe7564c6006312e2780ea160",
     7: "798a4b83f8792fd29f77769e91829ca37db40674199414de4d1d4d2c52952dfd",
+    8: "c3abdd34dc21897386ea924dd2583f84b71c5f90aa8b75ba91c0fd930299623a",
 }
 """By version: the digest of what is read and measured. A change of rules is a new version of both
 `aps_eval.extraction.RULES` and this."""
