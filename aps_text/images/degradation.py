@@ -88,7 +88,7 @@ def degraded(degradation: Degradation, images: Tensor) -> Tensor:
     """`A(x)` of a copy of the images, which a degradation of one's own may write on.
 
     Raises:
-        TypeError: no tensor comes out.
+        TypeError: no floating tensor comes out.
         ValueError: another number of images, no images of 1 or 3 channels, or none that the
             gradient of `images` reaches.
     """
@@ -100,8 +100,11 @@ def degraded(degradation: Degradation, images: Tensor) -> Tensor:
     if made.ndim != 4 or len(made) != len(images) or made.shape[1] not in (1, 3):
         raise ValueError(
             f"{degradation.name} of images {tuple(images.shape)} must be "
-            f"({len(images)}, 1 or 3, H', W'), got {tuple(made.shape)}"
+            f"({len(images)}, 1 or 3, H', W'), got {tuple(made.shape)}; masks that differ by image "
+            "are degradations of their own, measured one by one"
         )
+    if not made.is_floating_point():
+        raise TypeError(f"{degradation.name} of images is in their dtype, got {made.dtype}")
     if images.requires_grad and torch.is_grad_enabled() and not made.requires_grad:
         raise ValueError(
             f"{degradation.name} passes no gradient on to its images, so nothing can follow it; "

@@ -93,18 +93,20 @@ def refuse_drawn(task: str) -> None:
         )
 
 
+@torch.no_grad()
 def check_function(model: AnyImageModel, degradation: Degradation, device: torch.device) -> float:
     """The largest value that a degradation makes of some images in [-1, 1].
 
     Raises:
-        ValueError: it is no function of its images: a part of it is drawn anew at each call, and
-            what scores the samples is another one than what measured.
+        ValueError: it is no function of one image: a part of it is drawn anew at each call, and
+            what scores the samples is another one than what measured; or see `degraded`.
     """
     count = math.prod(model.size)
     ramp = torch.linspace(-1, 1, count).view(1, *model.size)
     signs = torch.randn(1, *model.size, generator=torch.Generator().manual_seed(0)).sign()
     one = torch.ones(1, *model.size)
     probes = torch.cat([ramp, signs, one, -one]).to(device)
+    degraded(degradation, probes[:1])  # of a mask for each image, this says so
     one, two = (degraded(degradation, probes) for _ in range(2))
     if one.shape != two.shape or not torch.allclose(
         one.float(), two.float(), atol=1e-3, equal_nan=True

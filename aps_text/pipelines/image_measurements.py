@@ -13,7 +13,7 @@ from ..core.operator import Operator
 from ..images.measurement import Measurement
 from ..images.measurement_files import unknown_part
 from .any_image_model import AnyImageModel
-from .image_inputs import check_pixels, check_size
+from .image_inputs import check_function, check_pixels, check_size
 from .inputs import kind_of
 
 __all__ = ["bound_measurement", "bound_measurements", "chi2_of", "terms_of"]
@@ -27,7 +27,8 @@ def bound_measurement(model: AnyImageModel, measurement: Measurement) -> Measure
     if len(y) and unknown_part(measurement.degradation) is None:
         seen = measurement.degradation.observed(y)
         measured = y if seen is None else y[seen.expand_as(y)]
-        check_pixels(measured, measurement.sigma, 1.0)
+        largest = check_function(model, measurement.degradation, model.device)
+        check_pixels(measured, measurement.sigma, largest)
     return replace(
         measurement,
         y=y.clone() if y.is_inference() else y,

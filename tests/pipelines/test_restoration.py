@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 import torch
 from test_image_model import write
 
 from aps_text import APSConfig
-from aps_text.images.degradations import Compose, Grayscale, Inpainting, SuperResolution
+from aps_text.images.degradations import (
+    Blur,
+    Compose,
+    Grayscale,
+    Inpainting,
+    JpegLike,
+    SuperResolution,
+)
 from aps_text.images.files import contact_sheet, read_image, read_mask, write_image
 from aps_text.images.measurement import Measurement
 from aps_text.images.measurement_files import read_measurement, write_measurement
@@ -420,6 +428,20 @@ def test_a_measurement_made_by_hand_is_in_range_too(pipe):
     half[:8] = 0
     hidden = torch.full_like(clean, 255.0) * (1 - half)  # what is not measured is no matter
     assert pipe(Measurement(Inpainting(half), hidden, 0.05), **FEW).chi2.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "degradation",
+    [Blur(torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]])), JpegLike(1), JpegLike(20)],
+)
+def test_what_a_degradation_of_ours_makes_beyond_the_range_is_measured(pipe, degradation):
+    """A kernel that sharpens, and the coarse cosines of blocks of noise."""
+    clean = torch.randn(2, *pipe.size, generator=torch.Generator().manual_seed(1)).sign()
+    measured = pipe.measure(clean, degradation, sigma=0.01)
+    assert float(measured.y.abs().max()) > 2
+    assert torch.equal(pipe.observe(measured.y, degradation, sigma=0.01).y, measured.y)
+    with pytest.raises(ValueError, match="from 0 to 255"):
+        pipe.bound(replace(measured, y=measured.y * 127.5))
 
 
 def test_what_is_observed_is_dense_and_carries_no_graph(pipe, recwarn):
