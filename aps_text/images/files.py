@@ -152,8 +152,8 @@ def _opened(path: str | Path, pixels: bool = True) -> Any:
 def _is_wide(tile: Any) -> bool:
     """Whether Pillow reads a tile from more than 8 bits a channel, which may become 8 silently."""
     args = tile[3] if isinstance(tile[3], tuple) else (tile[3],)
-    if tile[0] in ("ppm", "ppm_plain") and args[-1] > 255:  # the largest value of a channel
-        return True
+    if tile[0] in ("ppm", "ppm_plain") and isinstance(args[-1], int):
+        return args[-1] > 255  # the largest value of a channel; a bitmap has none
     return any(re.fullmatch(r"(I|L|LA|RGB|RGBA|RGBX|CMYK);16.*", str(one)) for one in args)
 
 

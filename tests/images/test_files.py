@@ -95,6 +95,13 @@ def test_a_pnm_of_more_than_8_bits_is_refused_too(tmp_path, kind, most):
     assert ((read_image(tmp_path / "a.ppm") + 1) * 127.5).round().unique().tolist() == [85]
 
 
+@pytest.mark.parametrize("body", [b"P1\n2 1\n1 0\n", b"P4\n2 1\n\x80"])
+def test_a_pnm_of_black_and_white_is_read(tmp_path, body):
+    (tmp_path / "a.pbm").write_bytes(body)
+    assert read_image(tmp_path / "a.pbm", 1).flatten().tolist() == [-1, 1]
+    assert read_mask(tmp_path / "a.pbm").tolist() == [[False, True]]
+
+
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_one_of_several_frames_is_not_taken_silently(tmp_path, grey, suffix):
     path = tmp_path / f"a.{suffix}"
