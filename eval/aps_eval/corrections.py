@@ -64,7 +64,9 @@ def corrected(answer: str, read: Callable[[str], str | None], deep: int = 3) -> 
     tail = answer[last.end() :]
     if not tail.strip() and _LABEL.search(answer[max(0, last.start() - 6) : last.start()]):
         return found
-    if not last["mild"]:  # what follows `actually` is rarely a check
+    new = read(tail)
+    # What follows `actually` is rarely a check.
+    if not last["mild"] and (new is None or _KEPT.search(tail)):
         before = corrected(head, read, deep - 1) if deep else read(head)
         found = found if before is None else before
     confirmed = "answer" not in tail.lower() and _confirmed(tail, found, read)
@@ -73,7 +75,6 @@ def corrected(answer: str, read: Callable[[str], str | None], deep: int = 3) -> 
         kept = kept or not (_SAID.match(tail) or len(tail.strip()) <= 12)
     if found is not None and kept:
         return found
-    new = read(tail)
     if new is None and confirmed:
         return found
     if new is None and (last["mild"] or not (not tail.strip() or _UNDONE.search(last[0] + tail))):

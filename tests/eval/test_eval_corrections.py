@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aps_eval.corrections import corrected
 from aps_eval.extraction import extract
 
 CHOICES = {"letters": ["A", "B"], "words": ["cat", "dog"]}
@@ -84,3 +85,10 @@ def test_the_table(line):
 )
 def test_long_texts_end(piece):
     extract("number", piece * 20_000)
+
+
+def test_what_is_before_a_correction_is_read_only_where_it_may_be_confirmed():
+    for text, most in (("5. Wait, no, 6. " * 4, 2), ("5. Wait, that is right. " * 4, 20)):
+        reads = []
+        corrected(text, lambda one, reads=reads: reads.append(one) or extract("number", one))
+        assert 0 < len(reads) <= most
