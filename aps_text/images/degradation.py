@@ -16,6 +16,7 @@ __all__ = [
     "Degradation",
     "Everywhere",
     "adjoint",
+    "check_followed",
     "check_images",
     "degraded",
     "filled",
@@ -105,13 +106,18 @@ def degraded(degradation: Degradation, images: Tensor) -> Tensor:
         )
     if not made.is_floating_point():
         raise TypeError(f"{degradation.name} of images is in their dtype, got {made.dtype}")
+    check_followed(degradation.name, made, images)
+    return made
+
+
+def check_followed(name: str, made: Tensor, images: Tensor) -> None:
+    """Raise `ValueError` if the gradient of `images` is asked for and does not reach `made`."""
     if images.requires_grad and torch.is_grad_enabled() and not made.requires_grad:
         raise ValueError(
-            f"{degradation.name} passes no gradient on to its images, so nothing can follow it; "
+            f"{name} passes no gradient on to its images, so nothing can follow it; "
             "compute it by torch without detach or numpy, or take estimator='rloo', or a method "
             "without gradients such as 'fk'"
         )
-    return made
 
 
 def rough_image(degradation: Degradation, y: Tensor, shape: tuple[int, int, int]) -> Tensor | None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.codebook import Codebook, Relaxed
 from ..core.limits import check_number
 from ..core.operator import Arithmetic, Scores
-from .degradation import check_images
+from .degradation import check_followed, check_images
 from .measurement import SIGMAS, Decoder
 from .style_statistics import Statistic
 
@@ -39,12 +39,7 @@ def statistics_of(statistic: Statistic, images: Tensor, where: Tensor | None) ->
             f"{statistic!r} of images {tuple(images.shape)} must be ({len(images)}, m), got "
             f"{tuple(made.shape)}"
         )
-    if images.requires_grad and torch.is_grad_enabled() and not made.requires_grad:
-        raise ValueError(
-            f"{statistic!r} passes no gradient on to its images, so nothing can follow it; compute "
-            "it by torch without detach or numpy, or take estimator='rloo', or a method without "
-            "gradients such as 'fk'"
-        )
+    check_followed(repr(statistic), made, images)
     return made
 
 
