@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.presets import IMAGE_PRESETS
 from ..text.visible import json_text, on_terminal
 from .loading import add_loading, loading_options
 from .settings import IMAGE_HELP, add_settings, settings_in
@@ -82,7 +83,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
     add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
     add("--json", action="store_true", help="for machines")
-    add_settings(parser, IMAGE_HELP)
+    add_settings(parser, IMAGE_HELP, IMAGE_PRESETS)
     add_loading(parser)
 
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.presets import PRESETS
 from ..core.settings import Ranked
 from .settings import IMAGE_HELP, TEXT_HELP, add_settings, settings_in
 
@@ -41,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
     add("--json", action="store_true", help="for machines")
-    add_settings(parser, f"{TEXT_HELP}; with --image {IMAGE_HELP}")
+    add_settings(parser, f"{TEXT_HELP}; with --image {IMAGE_HELP}", PRESETS)
     parser.set_defaults(run=plan_command)
 
 

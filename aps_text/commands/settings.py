@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from typing import Any
 
 from ..core.config import SETTINGS
 from ..core.limits import Choice, Switch
-from ..core.presets import IMAGE_PRESETS, PRESETS, TEXT_PRESETS
+from ..core.presets import IMAGE_PRESETS, TEXT_PRESETS
 from .completion import offer
 from .setting_words import WORDS
 
@@ -19,14 +20,18 @@ IMAGE_HELP = ", ".join(f"{name} ({sought})" for name, sought in IMAGE_PRESETS.it
 """Help of `--preset`, for texts and for images."""
 
 
-def add_settings(parser: argparse.ArgumentParser, presets: str = TEXT_HELP) -> None:
+def add_settings(
+    parser: argparse.ArgumentParser,
+    presets: str = TEXT_HELP,
+    names: Collection[str] = TEXT_PRESETS,
+) -> None:
     """Add a flag for every keyword of `APSConfig`, which checks the values; and for the preset.
 
     Args:
-        presets: the help of `--preset`; those it names are completed.
+        presets: the help of `--preset`.
+        names: the presets that shells complete.
     """
-    offered = [name for name in PRESETS if name in presets]
-    offer(parser.add_argument("--preset", default=None, metavar="NAME", help=presets), offered)
+    offer(parser.add_argument("--preset", default=None, metavar="NAME", help=presets), names)
     group = parser.add_argument_group("settings", "in full: docs/methods.md and help(APSConfig)")
     for name, takes in SETTINGS.items():
         flag = f"--{name.replace('_', '-')}"
