@@ -35,7 +35,7 @@ from .frozen import frozen
 from .modes import outside_modes
 from .peft_folder import with_adapter
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "quiet"]
 
 
 @dataclass(frozen=True)

