@@ -65,7 +65,7 @@ def load_causal(checkpoint: Checkpoint) -> TextModel:
 
 
 def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
-    """Make `model` bidirectional; returns the function from `(B, S)` bool to its attention mask.
+    """Make `model` bidirectional; returns the function from bool to its mask (`_AttentionMask`).
 
     Raises:
         ValueError: an implementation that is not `sdpa`, `eager` or a flash attention; when called,
@@ -88,7 +88,8 @@ def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
 
 @dataclass(frozen=True)
 class _AttentionMask:
-    """Maps `(B, S)` bool of real positions to the mask that an attention implementation takes."""
+    """Maps real positions `(B, S)`, or the keys of each query `(B, S, S)`, both bool, to the mask
+    that an attention implementation takes."""
 
     kind: str
     dtype: torch.dtype
@@ -101,7 +102,9 @@ class _AttentionMask:
                 f"attn_implementation={self.kind!r} takes no padded batches; load with 'sdpa', "
                 "or use batch_size=1"
             )
-        keys = real[:, None, None, :].expand(-1, 1, real.shape[1], -1)
+        if real.ndim == 2:
+            real = real[:, None, :].expand(-1, real.shape[1], -1)
+        keys = real[:, None]
         if self.kind == "sdpa":
             return keys
         zero = torch.zeros((), dtype=self.dtype, device=real.device)  # eager adds the mask

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from .call_hooks import CallHook, attached
 from .parts import ModelParts
 
-__all__ = ["Call", "ForwardInputs", "layer_calls"]
+__all__ = ["Call", "ForwardInputs", "keys_of", "layer_calls"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -36,6 +37,20 @@ class ForwardInputs:
     mask: Tensor | None
     positions: Tensor
     known: Call | None = None
+
+
+def keys_of(shown: Tensor, causal: int) -> Tensor:
+    """The keys of each query, `(B, S, S)` bool.
+
+    Args:
+        shown: `(B, S)` bool, positions that others attend to; every position attends to itself.
+        causal: so many columns attend to nothing behind themselves.
+    """
+    size = shown.shape[1]
+    itself = torch.eye(size, dtype=torch.bool, device=shown.device)
+    keys = shown[:, None, :] | itself
+    keys[:, :causal] &= itself.new_ones(size, size).tril()[:causal]
+    return keys
 
 
 def layer_calls(

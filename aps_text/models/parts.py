@@ -59,8 +59,12 @@ class ModelParts:
         vocab_size: K, the head's width.
         suppressed: ids that are never drawn (mask, padding, ids beyond the tokenizer).
         attend_fill: whether positions after a stop token are attended (Dream, LLaDA) or not.
+        attend_masks: whether masked positions are attended by others than themselves.
+        causal_prompt: whether the prompt is read by the rule of a causal model, but for the `shift`
+            columns that predict the canvas. Its states are then the same at every step.
         shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
-        attention: maps the `(B, S)` bool of real positions to the model's attention mask.
+        attention: maps the `(B, S)` bool of real positions, or the `(B, S, S)` bool of the keys of
+            each query, to the model's attention mask.
         options: further arguments of `model`, e.g. `use_cache=False`.
         first_position: position id of a row's first token.
         alike: whether all blocks are called with the same arguments.
@@ -79,6 +83,8 @@ class ModelParts:
     vocab_size: int
     suppressed: tuple[int, ...] = ()
     attend_fill: bool = False
+    attend_masks: bool = True
+    causal_prompt: bool = False
     shift: int = 0
     attention: Callable[[Tensor], Tensor | None] = padding_mask
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ Shapes: prompts `(B, P)` left-padded, canvas `(B, L)`, given tokens behind it `(
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
 from .call_hooks import sweep
-from .forward_inputs import ForwardInputs, layer_calls
+from .forward_inputs import ForwardInputs, keys_of, layer_calls
 from .frozen import refuse_training
 from .lora import new_adapter
 from .modes import ordinary, outside_modes
@@ -93,7 +94,8 @@ class TransformerDenoiser:
     ) -> TransformerDenoiser:
         """Bind prompts (token ids) and canvas lengths, one of each per row.
 
-        With `prefix_reuse` the denoiser serves one run (see `Prefix`). `suffixes` are token ids
+        With `prefix_reuse` the denoiser serves one run (see `Prefix`). A causal prompt is kept
+        without being asked for, as nothing behind it changes its states. `suffixes` are token ids
         that stand behind the canvases, one of the same length per row (the end of an image).
 
         Raises:
@@ -115,6 +117,8 @@ class TransformerDenoiser:
             raise ValueError(
                 f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
             )
+        if parts.causal_prompt and top < depth and not parts.compiled:
+            prefix_reuse = sys.maxsize
         if suffixes and (len(suffixes) != len(prompts) or len(set(map(len, suffixes))) > 1):
             raise ValueError(
                 f"{len(prompts)} prompts and suffixes of lengths {[len(s) for s in suffixes]}; "
@@ -191,23 +195,35 @@ class TransformerDenoiser:
     def _whole(self) -> ForwardInputs:
         return self._inputs(self._within)
 
-    def _inputs(self, real: Tensor) -> ForwardInputs:
-        """Mask and positions for prompts, the canvas positions `real (B, W)` and suffixes."""
+    def _inputs(self, real: Tensor, hidden: Tensor | None = None) -> ForwardInputs:
+        """Mask and positions for prompts, the canvas positions `real (B, W)` and suffixes.
+
+        `hidden (B, W)` are canvas positions that only they themselves attend to.
+        """
         width = int(real.any(0).nonzero().max()) + 1
         behind = [] if self.suffix is None else [torch.ones_like(self.suffix, dtype=torch.bool)]
         mask = torch.cat([self.prompt_mask, real[:, :width], *behind], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
+        before = self.prompt.shape[1] - self.parts.shift if self.parts.causal_prompt else 0
+        if hidden is not None or before:
+            shown = mask
+            if hidden is not None:
+                ours = [self.prompt == self.parts.mask_id, hidden[:, :width]]
+                shown = mask & ~torch.cat([*ours, *(~part for part in behind)], 1)
+            mask = keys_of(shown, before)
         return ForwardInputs(width, self.attention(mask), positions)
 
     @outside_modes
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
-        if self.parts.attend_fill:  # the mask does not depend on the tokens
+        parts, within = self.parts, self._within
+        seen = z[:, : within.shape[1]]
+        if parts.attend_fill and parts.attend_masks:  # the mask does not depend on the tokens
             inputs = self._whole
         else:
-            within = self._within
-            inputs = self._inputs(within & (z[:, : within.shape[1]] != self.parts.pad_id))
+            real = within if parts.attend_fill else within & (seen != parts.pad_id)
+            inputs = self._inputs(real, None if parts.attend_masks else seen == parts.mask_id)
         behind = [] if self.suffix is None else [self.suffix]
         ids = torch.cat([self.prompt, z[:, : inputs.width], *behind], 1)
         with self.parts.lock:
@@ -242,7 +258,7 @@ class TransformerDenoiser:
         return hidden
 
     def attention(self, mask: Tensor) -> Tensor | None:
-        """The model's attention mask, from the `(B, S)` bool of real positions."""
+        """The model's attention mask, from the bool of real `(B, S)` or of keys `(B, S, S)`."""
         return self.parts.attention(mask)
 
     @outside_modes
