@@ -28,6 +28,7 @@ ELSEWHERE = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "aps_text/weights/mini_text/README.md": "mini.md",
+    "aps_text/weights/smol_text/README.md": "smol.md",
 }
 """Markdown files outside `docs/`, and the pages made of them."""
 

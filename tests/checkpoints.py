@@ -374,6 +374,39 @@ def write_causal(folder: Path, kind: str = "qwen3", *, seed=0, chat=True, prefix
     return ids
 
 
+def write_smol(folder: Path, base: Path, *, seed=0):
+    """A random LoRA in the layout of `smol`, for a random Llama in `base`."""
+    from safetensors.torch import save_file
+
+    from aps_text.models.smol import JOINED, pack
+
+    write_causal(base, "llama", seed=seed)
+    model, tokenizer = small_base(base)
+    mask = tokenizer.convert_tokens_to_ids("<|mask|>")
+    g = torch.Generator().manual_seed(seed)
+    lora = {"mask": torch.randn(32, generator=g)}
+    for number, layer in enumerate(model.model.layers):
+        for name, paths in JOINED.items():
+            weights = [layer.get_submodule(path).weight for path in paths]
+            rows, columns = sum(map(len, weights)), weights[0].shape[1]
+            lora[f"{number}_{name}_a"] = torch.randn(4, columns, generator=g)
+            lora[f"{number}_{name}_b"] = 0.1 * torch.randn(rows, 4, generator=g)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(pack(lora), folder / "lora.safetensors")
+    write(folder, "aps.json", {"max_new_tokens": 16, "context": 128})
+    config = {**model.config.to_dict(), "model_type": "smol", "mask_token_id": mask}
+    pad = tokenizer.convert_tokens_to_ids("<|beginoftext|>")  # not the tokenizer's own
+    write(folder, "config.json", config | {"pad_token_id": pad})
+
+
+def small_base(folder: Path):
+    """What `smollm2` returns, but small and random."""
+    from transformers import LlamaForCausalLM, Qwen2TokenizerFast
+
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, Qwen2TokenizerFast.from_pretrained(folder)
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of a folder."""
     return {

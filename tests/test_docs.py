@@ -28,6 +28,7 @@ MADE_PAGES = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
     "mini.md": "aps_text/weights/mini_text/README.md",
+    "smol.md": "aps_text/weights/smol_text/README.md",
 }
 """Pages of the site whose text is a file outside docs/ (docs/generated_pages.py)."""
 

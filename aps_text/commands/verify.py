@@ -43,7 +43,6 @@ def verify_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from ..models.checkpoint_files import read_json
-    from ..models.masked_lm import FOLDER
     from ..models.registry import load
     from ..models.search import find
     from ..pipelines.image_loading import is_diffusers
@@ -62,7 +61,7 @@ def verify_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model}"):
         model = load(args.model, **options)
     found = find(
-        FOLDER if args.model == "mini" else args.model,
+        args.model,
         lambda config: None,
         revision=args.revision,
         local_files_only=args.local_files_only,

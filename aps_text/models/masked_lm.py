@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,13 +25,12 @@ from .frozen import compile_layers, frozen
 from .parts import ModelParts
 from .text_model import TextModel
 
-__all__ = ["FOLDER", "load_masked_lm", "masked_lm_layout", "wrap_masked_lm"]
+__all__ = ["load_masked_lm", "masked_lm_layout", "wrap_masked_lm"]
 
 SIZES = (
     *("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers"),
     *("num_attention_heads", "max_position_embeddings"),
 )
-FOLDER = Path(__file__).parent.parent / "weights" / "mini_text"
 
 
 def masked_lm_layout(model: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import nn
 
 from .causal import wrap_causal
 from .checkpoint import Checkpoint
-from .masked_lm import FOLDER, wrap_masked_lm
+from .masked_lm import wrap_masked_lm
 from .placement import as_backend, as_device, as_dtype
 from .refused import refuse_known
 from .search import find, find_adapter
@@ -54,8 +54,9 @@ def load(
     """Load a model; its config.json selects the layout.
 
     Args:
-        name: `"mini"` (the embedded model), a folder, or a hub id, of a model that `docs/models.md`
-            lists, or of a PEFT adapter (LoRA), whose adapter_config.json names the base.
+        name: `"mini"` or `"smol"` (the embedded models), a folder, or a hub id, of a model that
+            `docs/models.md` lists, or of a PEFT adapter (LoRA), whose adapter_config.json names the
+            base.
         device: of the weights; None is the CPU.
         dtype: of the weights, or its name; None is the dtype stored in the file (float32 for BERT).
         device_map: accelerate's placement, e.g. `"auto"`; excludes `device`.
@@ -101,14 +102,8 @@ def load(
         "quantization_config": quantization_config,
         "attn_implementation": attn_implementation,
     }
-    mini = str(name) == "mini"
-    if mini and not (FOLDER / "config.json").is_file():
-        raise ValueError(
-            "no model at 'mini': this installation lacks aps_text/weights/mini_text; install the "
-            "published wheel, or give a folder or a hub id"
-        )
     found = find(
-        FOLDER if mini else name,
+        name,
         _loader,
         revision=revision,
         local_files_only=local_files_only,
@@ -156,6 +151,7 @@ LAYOUTS: dict[str, tuple[str, str, str | None]] = {
     "Dream": ("dream", "load_dream", "DreamModel"),
     "llada": ("llada", "load_llada", "LLaDAModelLM"),
     "mmada": ("mmada", "load_mmada", "MMadaModelLM"),
+    "smol": ("smol", "load_smol", None),
     **{
         prefix + kind: ("causal", "load_causal", None)
         for kind in ("qwen2", "qwen3", "llama")

@@ -13,6 +13,7 @@ from typing import Any
 from aps_rewards.links import check_links
 
 from .checkpoint_files import read_json
+from .embedded import embedded_folder
 from .image_folders import image_folder
 from .peft_folder import ADAPTER, base_of
 
@@ -43,7 +44,7 @@ def find(
     For a PEFT adapter the folder is that of the base its adapter_config.json names.
 
     Args:
-        name: a folder, or a hub id `owner/name`.
+        name: `"mini"`, `"smol"`, a folder, or a hub id `owner/name`.
         recognise: called with config.json before weights are downloaded; must raise if the model
             is not supported.
         revision: branch, tag or commit of the hub repository; pin a commit to repeat a result.
@@ -54,6 +55,7 @@ def find(
         ValueError: nothing is found, an image model (says what loads it), a revision for a folder,
             an adapter of an adapter, or a link that leads out of its folder.
     """
+    name = embedded_folder(name) or name
     folder, remote = Path(name), isinstance(name, str) and name.count("/") == 1
     remote = remote and not folder.is_dir()
     where = (revision, local_files_only, cache_dir)
@@ -81,7 +83,7 @@ def find(
     try:
         if not path.is_file():
             raise ValueError(
-                f"no model at {str(name)!r}: expected 'mini', a folder with a config.json, "
+                f"no model at {str(name)!r}: expected 'mini', 'smol', a folder with a config.json, "
                 "or a hub id like 'Dream-org/Dream-v0-Instruct-7B'"
             )
         config = read_json(path)

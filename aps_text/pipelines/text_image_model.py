@@ -25,7 +25,6 @@ from ..images.magvit import MagvitTokenizer
 from ..images.magvit_files import read_magvit
 from ..images.sliced_tokenizer import check_at_most, check_side
 from ..models.image_folders import image_folder, lenient_json
-from ..models.masked_lm import FOLDER
 from ..models.mmada import MAX_TEXT, MmadaPrior, image_sizes
 from ..models.refused import refuse_known
 from ..models.registry import load
@@ -263,7 +262,7 @@ def _stated_sizes(name: str | Path, **where: Any) -> tuple[int, int]:
     def read(config: Mapping[str, Any]) -> None:
         found.append(image_sizes(config, str(name)))
 
-    find(FOLDER if str(name) == "mini" else name, read, **where)
+    find(name, read, **where)
     return found[-1]
 
 

