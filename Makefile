@@ -1,4 +1,4 @@
-# make ask Q="What is a violin?" [REWARD=sentiment]   set up once, then ask
+# make ask Q="What is a violin?" [REWARD=sentiment] [MODEL=smol]   set up once, then ask
 # make test [JOBS=8]                                  set up once, then run every test, in 2 processes
 # make eval                                           a small comparison, in results/eval
 # make wheel                                          build, check and try the wheel (.ci/wheel)
@@ -7,6 +7,7 @@
 
 VENV ?= .venv
 REWARD ?=
+MODEL =
 JOBS ?= 2
 PYTHON ?=
 
@@ -14,9 +15,10 @@ PYTHON ?=
 # marks, dollar signs and backslashes in a question are only text. Make exports what stands on its
 # command line by itself, and expands it for that; so these names are not exported, and
 # the exported ones cannot be set there.
-unexport Q REWARD PYTHON VENV
+unexport Q REWARD MODEL PYTHON VENV
 override export APS_QUESTION = $(value Q)
 override export APS_REWARD = $(value REWARD)
+override export APS_MODEL = $(value MODEL)
 override export APS_PYTHON = $(value PYTHON)
 override export APS_VENV = $(value VENV)
 
@@ -27,7 +29,8 @@ RUN := "$$APS_VENV/bin/python"
 
 ask: setup
 	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
-	@set -f; $(RUN) -m aps_text ask $${APS_REWARD:+--reward $$APS_REWARD} -- "$$APS_QUESTION"
+	@set -f; $(RUN) -m aps_text ask $${APS_REWARD:+--reward $$APS_REWARD} \
+	  $${APS_MODEL:+--model "$$APS_MODEL"} -- "$$APS_QUESTION"
 
 # Whole files go to JOBS processes of one thread each: on two cores faster than one of two threads.
 test: setup

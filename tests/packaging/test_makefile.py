@@ -69,7 +69,19 @@ class TestMake:
         assert sorted(folder.rglob("*")) == before
         assert run.stdout.splitlines()[4:] == ["--reward", *text.split(), "--", "why?"]
 
-    @pytest.mark.parametrize("name", ["APS_QUESTION", "APS_REWARD", "APS_PYTHON", "APS_VENV"])
+    @pytest.mark.parametrize("text", TEXTS)
+    def test_a_model_is_one_word_of_text(self, folder, text):
+        before = sorted(folder.rglob("*"))
+        run = make(folder, "ask", "Q=why?", f"MODEL={text}")
+        assert run.returncode == 0, run.stderr
+        assert sorted(folder.rglob("*")) == before
+        assert run.stdout.splitlines()[4:] == ["--model", text, "--", "why?"]
+        # Many an environment has such a name for something else.
+        assert make(folder, "ask", "Q=why?", MODEL=text).stdout.splitlines()[4:] == ["--", "why?"]
+
+    @pytest.mark.parametrize(
+        "name", ["APS_QUESTION", "APS_REWARD", "APS_MODEL", "APS_PYTHON", "APS_VENV"]
+    )
     def test_a_name_of_the_makefiles_own_is_not_set_from_outside(self, folder, name):
         before = sorted(folder.rglob("*"))
         for more in ([], ["Q=why?"]):

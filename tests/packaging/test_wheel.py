@@ -50,7 +50,7 @@ def test_packages_are_typed_and_of_unique_names():
         assert (folder / "py.typed").is_file()
 
 
-def test_the_weights_fit_into_a_wheel_of_110_mb():
+def test_the_weights_fit_into_a_wheel_of_125_mb():
     """A bound from one block in eight of each large file; `.ci/wheel` measures the wheel itself."""
     total = 0.0
     for file in (file for folder in PACKAGES for file in folder.rglob("*") if file.is_file()):
@@ -59,7 +59,7 @@ def test_the_weights_fit_into_a_wheel_of_110_mb():
         small = sum(len(zlib.compress(block)) for block in blocks)
         total += small * len(data) / max(1, sum(map(len, blocks)))
     print(f"the wheel will have about {total / 1e6:.0f} MB")
-    assert 1e6 < total < 110e6
+    assert 1e6 < total < 125e6
 
 
 def test_entry_points_lead_to_rewards_and_the_command():
