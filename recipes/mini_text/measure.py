@@ -149,9 +149,17 @@ def default_judges() -> dict[str, Judge]:
 
 
 def measure(
-    pipe: Any, prompts: Sequence[Prompt], judges: dict[str, Judge], steps: Sequence[int | None]
+    pipe: Any,
+    prompts: Sequence[Prompt],
+    judges: dict[str, Judge],
+    steps: Sequence[int | None],
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Measures of the teacher and of the model at each number of steps (None: one per position)."""
+    """Measures of the teacher and of the model at each number of steps (None: one per position).
+
+    `settings` are those of decoding, for all of the model's runs.
+    """
+    settings = {"seed": 0, "temperature": 0.0, **settings}
     questions = [p.question for p in prompts]
     gold = [p.gold[0] for p in prompts]
     runs = {"teacher": judged(prompts, gold, judges)}
@@ -159,14 +167,15 @@ def measure(
     for count in steps:
         name = "T = L" if count is None else f"T = {count}"
         used = pipe.model.max_new_tokens if count is None else count
-        texts[name] = list(pipe.generate(questions, steps=used, temperature=0.0, seed=0).text)
+        texts[name] = list(pipe.generate(questions, steps=used, **settings).text)
         runs[name] = judged(prompts, texts[name], judges)
         nll = "teacher's NLL a token"
         if nll in judges:
             runs[name]["NLL beyond the teacher's"] = [
                 a - b for a, b in zip(runs[name][nll], runs["teacher"][nll], strict=True)
             ]
-    drawn = pipe.generate(questions, steps=16, temperature=0.8, seed=1, num_return_sequences=8).text
+    sampling = {**settings, "steps": 16, "temperature": 0.8, "seed": 1, "num_return_sequences": 8}
+    drawn = pipe.generate(questions, **sampling).text
     groups = [drawn[i : i + 8] for i in range(0, len(drawn), 8)]
     runs["T = 16, 0.8"] = judged(prompts, [group[0] for group in groups], judges)
     return {
@@ -220,12 +229,13 @@ def report(results: dict[str, Any], prompts: Sequence[Prompt], shown: int = 50) 
 def main() -> None:
     """Compare a model with its teacher."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--model", default="mini", help="'mini' or a folder")
+    parser.add_argument("--model", default="mini", help="'mini', 'smol' or a folder")
     parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument("--split", choices=("tune", "test"), default="test")
     parser.add_argument("--prompts", type=int, default=120)
     parser.add_argument("--steps", type=int, nargs="*", default=[16], help="beside one a position")
+    parser.add_argument("--block-length", type=int, help="decode in blocks of this length")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     from aps_text import APSPipeline
@@ -235,7 +245,8 @@ def main() -> None:
     categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(args.wordnet)))}
     prompts = choose_prompts(read_corpus(args.corpus), categories, args.prompts, args.split)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=32)
-    results = measure(pipe, prompts, default_judges(), [*args.steps, None])
+    blocks = {"block_length": args.block_length} if args.block_length else {}
+    results = measure(pipe, prompts, default_judges(), [*args.steps, None], **blocks)
     print(json.dumps(results, indent=1) if args.json else report(results, prompts))
 
 
