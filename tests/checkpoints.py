@@ -393,7 +393,7 @@ def write_smol(folder: Path, base: Path, *, seed=0):
             lora[f"{number}_{name}_b"] = 0.1 * torch.randn(rows, 4, generator=g)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(pack(lora), folder / "lora.safetensors")
-    write(folder, "aps.json", {"max_new_tokens": 16, "context": 128})
+    write(folder, "aps.json", {"max_new_tokens": 16, "context": 128, "block_length": 4})
     config = {**model.config.to_dict(), "model_type": "smol", "mask_token_id": mask}
     pad = tokenizer.convert_tokens_to_ids("<|beginoftext|>")  # not the tokenizer's own
     write(folder, "config.json", config | {"pad_token_id": pad})

@@ -43,7 +43,8 @@ class APSConfig:
         threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
             with steps = max_new_tokens it saves forwards where the model is sure. None is off.
         block_length: fill blocks of this many positions left to right, each in an equal share of
-            the steps (LLaDA's rule, docs/decoding.md); None is one block.
+            the steps (LLaDA's rule, docs/decoding.md); None is the model's own length (`smol`: 4),
+            or one block. A block as long as `max_new_tokens` is one block with any model.
         prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
             steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
             computes them at every step.

@@ -49,7 +49,7 @@ def ineffective_options(
     fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
     if not fits_lora and model.prefix_reuse is None:
         add("no LoRA is fitted and no prefix kept; use adapter='lora'", ["lora_layers"])
-    if call.block_length and call.max_new_tokens and call.block_length >= call.max_new_tokens:
+    if call.block_length and call.max_new_tokens and call.block_length > call.max_new_tokens:
         reason = f"max_new_tokens={call.max_new_tokens} fits into one block; use a shorter block"
         add(reason, ["block_length"])
     return found

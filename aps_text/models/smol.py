@@ -144,7 +144,7 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
             )
     (mask_id, pad_id) = checkpoint.need("mask_token_id", "pad_token_id")
     settings = read_json(checkpoint.folder / "aps.json")
-    check_sizes(settings, ("max_new_tokens", "context"), "aps.json")
+    check_sizes(settings, ("max_new_tokens", "context", "block_length"), "aps.json")
     lora = read_lora(checkpoint.folder / LORA)
     model, tokenizer = smollm2(f"the model {checkpoint.name!r}")
     if kind is not None:
@@ -168,5 +168,6 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
             suppressed=tuple(sorted({*found.parts.suppressed, *controls})),
         ),
         max_new_tokens=settings.get("max_new_tokens", 32),
+        block_length=settings.get("block_length"),
         context=settings.get("context", 512),
     )

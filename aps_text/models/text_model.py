@@ -27,6 +27,7 @@ class TextModel:
         stop_ids: tokens that end an answer.
         fill_id: written after a stop token.
         max_new_tokens: default length of the canvas, in tokens.
+        block_length: of decoding in blocks, where the configuration has none; None is one block.
         context: maximal number of tokens of prompt and canvas together.
         finish: post-processing of decoded text (capitals by rule, for lower-casing tokenizers).
         special_tokens_in_text: whether control tokens that users type are parsed.
@@ -42,6 +43,7 @@ class TextModel:
     context: int
     finish: Callable[[str], str] = str
     special_tokens_in_text: bool = False
+    block_length: int | None = None
 
     @property
     def lock(self) -> RLock:

@@ -174,7 +174,7 @@ def bind(
         mask_id=model.parts.mask_id,
         fill_id=model.fill_id,
         stop_ids=model.stop_ids,
-        block_length=config.call.block_length,
+        block_length=config.call.block_length or model.block_length,
         group=owners,
         device=device,
     )

@@ -429,7 +429,6 @@ IN_VAIN = [
     ({"reveal_rule": "dream", "schedule": "cosine"}, "schedule", "has its own schedule"),
     ({"candidate": "quantized", "temperature": 0.3}, "temperature", "draws no candidates"),
     ({"candidate": "quantized", "top_p": 0.5}, "top_p", "draws no candidates"),
-    ({"max_new_tokens": 8, "block_length": 8}, "block_length", "fits into one block"),
     ({"max_new_tokens": 8, "block_length": 9}, "block_length", "fits into one block"),
 ]
 

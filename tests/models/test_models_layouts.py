@@ -253,6 +253,24 @@ def test_smol_is_the_same_under_the_modes_of_its_caller(folders):
     assert all(torch.equal(plain[name], other[name]) for name in plain)
 
 
+def test_a_model_may_have_a_block_length_of_its_own(folders):
+    pipe = APSPipeline.from_pretrained(folders / "smol", dtype=torch.float64)
+    assert pipe.model.block_length == 4
+    settings = {"steps": 12, "max_new_tokens": 12, "keep_trajectory": True}
+
+    def order(**more):
+        """The step at which each position is written."""
+        out = pipe.generate(QUESTIONS[0], min_new_tokens=11, **settings, **more)
+        z = torch.stack([state.z[0] for state in out.trajectory[0]])
+        return (z == pipe.model.parts.mask_id).sum(0).tolist()
+
+    own = order()
+    assert own == order(block_length=4)
+    assert max(own[:4]) < min(own[4:8]) <= max(own[4:8]) < min(own[8:11])
+    whole = order(block_length=12)
+    assert max(whole[:4]) > min(whole[4:11])
+
+
 def test_verify_passes_a_causal_prompt(folders):
     from aps_text.verification.suite import verify
 
