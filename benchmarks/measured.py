@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -145,7 +146,9 @@ class Setting:
             pad_id=fill,
             vocab_size=shape.vocab,
             suppressed=(mask, fill),
-            attend_fill=not encoder,
+            attend_fill=not encoder and not shape.causal_prompt,
+            attend_masks=not shape.causal_prompt,
+            causal_prompt=shape.causal_prompt,
             shift=shape.shift,
             attention=padding_mask if encoder else both_directions(model),
             checkpointing=call.checkpointing,
@@ -184,11 +187,13 @@ class Setting:
 
     def replay_saved(self) -> int:
         """Bytes kept by one replay of the adapted layers, for its backward."""
-        phi: Any = self.denoiser.new_adapter(self.config, self.noise)
-        state = self.denoiser.trunk(self.canvas.z)
-        rows, cols = (self.canvas.z == self.denoiser.mask_id).nonzero().unbind(-1)
-        weights = [*self.denoiser.parts.model.parameters(), phi.adam.value]
-        return saved_bytes(lambda: phi.logits(self.denoiser, state, (rows, cols)), weights)
+        # What is kept of the prompts is computed in `run`, as in a call.
+        denoiser = replace(self.denoiser, prefix=copy(self.denoiser.prefix))
+        phi: Any = denoiser.new_adapter(self.config, self.noise)
+        state = denoiser.trunk(self.canvas.z)
+        rows, cols = (self.canvas.z == denoiser.mask_id).nonzero().unbind(-1)
+        weights = [*denoiser.parts.model.parameters(), phi.adam.value]
+        return saved_bytes(lambda: phi.logits(denoiser, state, (rows, cols)), weights)
 
 
 def saved_bytes(job: Callable[[], Any], exclude: Iterable[Tensor] = ()) -> int:

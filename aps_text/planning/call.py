@@ -101,6 +101,11 @@ class Call:
                 f"prompt {self.prompt} + tokens {self.tokens} = {self.positions} positions, but "
                 f"{shape.name} has a context of {context}; use fewer tokens"
             )
+        if self.bits is not None and not shape.quantisable:
+            raise ValueError(
+                f"bits={self.bits}: {shape.name} is put together in memory and takes no 8 or 4 "
+                f"bit; leave out --load-in-{self.bits}bit, or use --dtype bfloat16"
+            )
         settings = self.config.sampler
         if settings.steers and not any(step.guided for step in self.steps):
             window = settings.guided_window
@@ -143,6 +148,13 @@ class Call:
         """n, the number of adapted layers."""
         wanted = self.config.model.lora_layers
         return self.shape.layers if wanted is None else wanted
+
+    @property
+    def kept_prompt(self) -> int:
+        """P', columns of the prompt whose states in the trunk are computed once and kept."""
+        if not self.shape.causal_prompt or self.layers == self.shape.layers:
+            return 0
+        return max(0, self.prompt - self.shape.shift)
 
     @property
     def pool(self) -> int:

@@ -14,6 +14,10 @@
               nothing below the first adapted layer), 2.5 times for attention, whose probabilities
               are recomputed. Q is S; in the last layer it is N, the masked positions, which fall
               from L to 0 (not in ModernBERT, which takes no cache of keys)
+    kept      a causal prompt of P (smol): its P - shift first positions are computed in the trunk
+              at the first step only. At the others, and in rollouts, a layer of the trunk takes
+              2 Q (its weights) + 4 Q S H d_h, where Q = S - (P - shift). Adapted layers save
+              nothing
     LoRA      2 r (in + out) per linear layer and position, twice that backward
     head      2 N K d at these positions
 
@@ -84,20 +88,27 @@ def count_passes(call: Call) -> Passes:
 
 
 def operations(
-    shape: ModelShape, positions: int, queries: int, *, rank: int = 0, first: bool = False
+    shape: ModelShape,
+    positions: int,
+    queries: int,
+    *,
+    rank: int = 0,
+    first: bool = False,
+    kept: int = 0,
 ) -> tuple[float, float, float, float]:
     """Of a layer on one row: forward, back, and what its low-rank maps add to each.
 
     Args:
-        positions: S, where keys and values are computed.
+        positions: S, those attended to.
         queries: Q of them, where the layer's output is.
         rank: r of LoRA; 0 is none.
         first: the layer's input needs no gradient.
+        kept: positions whose keys and values are known; at the others they are computed.
     """
     joined = shape.layout == "modernbert"
     queries = positions if joined else queries
-    # Keys and values are computed at all positions.
-    places = [positions if 0 < index < 3 else queries for index in range(len(shape.maps))]
+    keys = positions - kept
+    places = [keys if 0 < index < 3 else queries for index in range(len(shape.maps))]
     maps = [(at, i, o) for at, (i, o) in zip(places, shape.maps, strict=True)]
     entry = maps[: 1 if joined else 3] if first else []  # they read the layer's input
     scored = queries * positions * shape.attention_width
@@ -117,16 +128,19 @@ def count_flops(call: Call) -> dict[str, float]:
     """
     shape, reward, size, n = call.shape, call.reward, call.positions, call.layers
     rank = call.lora.rank if call.lora else 0
+    kept = call.kept_prompt
     whole = operations(shape, size, size)[0]
+    later = operations(shape, size, size - kept, kept=kept)[0]
     below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
     # If layers take different arguments, the upper ones (except the last) run once to record them.
-    trunk = (shape.layers - (1 if shape.layout == "modernbert" else n)) * whole
+    depth = shape.layers - (1 if shape.layout == "modernbert" else n)
     transform = 0 if shape.layout == "llama" else shape.hidden
     parts = "trunk", "replays", "head", "backward", "lora", "without prompt", "recomputed"
     found = dict.fromkeys((*parts, "bridge", "reward"), 0.0)
     made = [(1, step, replays(call, step)) for step in call.steps]
     made += [(answers, step, (1, 0, 0)) for answers, step in call.rollouts]
-    for answers, step, (alone, under, ways) in made:
+    for number, (answers, step, (alone, under, ways)) in enumerate(made):
+        trunk = depth * (later if number else whole)
         last = operations(shape, size, step.asked, rank=rank, first=n == 1)
         ahead, back, lora, lora_back = map(sum, zip(*below, last, strict=True))
         head = 2.0 * step.asked * shape.hidden * (shape.vocab + transform)

@@ -2,9 +2,10 @@
 
 Parts: `weights`; `adapter` (phi, its start, the record, Adam's two moments); `activations` (kept by
 a replay of the adapted layers for the backward pass); `vocabulary` (tensors that grow with K:
-logits `(N, K)` and what is computed from them); `reward weights` (with the code table: one
-embedding per generator token); `reward activations`; `mask` (attention, shared by all layers; the
-copies a kernel keeps per layer count as activations); `workspace` (temporary tensors).
+logits `(N, K)` and what is computed from them); `prompt` (of a causal prompt: kept keys, values and
+hidden state); `reward weights` (with the code table: one embedding per generator token); `reward
+activations`; `mask` (attention, shared by all layers; the copies a kernel keeps per layer count as
+activations); `workspace` (temporary tensors).
 
 The plan is that of the moment of a step with the largest sum. `rehearsal` defines the moments and
 counts the sampler's own tensors at each; this module adds those of the model, the adapter and the
@@ -112,6 +113,18 @@ def kept(
     return float(positions * keys + queries * rest)
 
 
+def takes_mask(call: Call) -> bool:
+    """Whether the model's attention takes a mask: several rows are planned as padded."""
+    return call.batch > 1 or call.shape.causal_prompt
+
+
+def prompt_bytes(call: Call) -> float:
+    """Bytes of what a row keeps of a causal prompt: the trunk's keys and values, and its output."""
+    shape, trunk = call.shape, call.shape.layers - call.layers
+    numbers = 2 * trunk * shape.kv_width + shape.hidden
+    return float(call.kept_prompt * numbers * call.number_bytes)
+
+
 def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
     """Bytes one replay of the adapted layers keeps, all rows, `masks` masked positions a row.
 
@@ -120,9 +133,9 @@ def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:
     if call.lora is None:
         return 0.0
     shape, size, e, d = call.shape, call.positions, call.number_bytes, call.shape.hidden
-    rank, padded = call.lora.rank, call.batch > 1
+    rank, with_mask = call.lora.rank, takes_mask(call)
     each = [
-        kept(shape, size, at, e, masked=padded, lora_rank=rank, first=index == 0)
+        kept(shape, size, at, e, masked=with_mask, lora_rank=rank, first=index == 0)
         for index, at in enumerate([size] * (call.layers - 1) + [masks])
     ]
     layers = sum(each)
@@ -163,13 +176,16 @@ def reward_bytes(call: Call) -> tuple[float, float, float, float]:
 def plan_memory(call: Call) -> Memory:
     """The memory at the worst moment of the call."""
     shape, rows, size, e = call.shape, call.batch, call.positions, call.number_bytes
+    bound = 2 if call.config.model.cfg_scale > 0 else 1  # denoisers: with the prompt, and without
     numbers = call.lora.rank * sum(i + o for i, o in shape.maps) if call.lora else 0
     phi = float(rows * call.layers * numbers * max(4, e))
-    # Several rows are planned as padded. ModernBERT has a second mask for its local layers.
-    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if rows > 1 else 0
+    # ModernBERT has a second mask for its local layers; that of a causal prompt is of its tokens.
+    mask = {"llama": 1, "bert": e, "modernbert": 2 * e}[shape.layout] if takes_mask(call) else 0
+    mask *= bound if shape.causal_prompt else 1
     weights, graph, scored, inside = reward_bytes(call)
-    state = float(rows * size * shape.hidden * e * (2 if call.config.model.cfg_scale > 0 else 1))
+    state = float(bound * rows * size * shape.hidden * e)
     copies = call.pool if call.rollout > 1 else 1  # rows of the rollouts' forwards
+    prompt = bound * rows * prompt_bytes(call)
     held = state if copies > 1 else 0.0
     angles = 0 if shape.layout == "bert" else 4.0 * rows * size * shape.head_dim * e
     masks = max((step.asked for step in call.steps if step.guided), default=0)
@@ -179,6 +195,7 @@ def plan_memory(call: Call) -> Memory:
     beside = {
         "trunk": (0.0, 0.0, held + copies * (workspace(shape, rows * size, e) + state + angles)),
         "replay": (0.0, 0.0, held + copies * state),
+        "x_theta": (0.0, 0.0, held + copies * state),
         "decoding": (0.0, 0.0, held + copies * state),
         "pool": (0.0, 0.0, state + call.pool * scored),
         "sampling": (saved, 0.0, 0.0),
@@ -187,7 +204,7 @@ def plan_memory(call: Call) -> Memory:
         "backward": (resaved, 0.0, wide + phi),
         "optimiser": (0.0, 0.0, 4 * phi),
     }
-    moments = []
+    moments, rolled = [], ("trunk", "replay", "x_theta")
     for name, (vocabulary, rest) in rehearsed(call).items():
         activations, reward_activations, temporary = beside[name]
         parts = {
@@ -195,6 +212,7 @@ def plan_memory(call: Call) -> Memory:
             "adapter": 5 * phi,
             "activations": activations,
             "vocabulary": vocabulary,
+            "prompt": prompt * (1 + copies if copies > 1 and name in rolled else 1),
             "reward weights": weights,
             "reward activations": reward_activations,
             "mask": float(copies * rows * size * size * mask),

@@ -6,9 +6,10 @@ marks when the sampler calls it, which divides a step into moments:
 
     trunk       before layers run        reward      from the relaxed canvas to the score
     replay      logits are computed      gradient    from the reward's codes to the logits
-    decoding    unsteered, or drawing    backward    through the adapted layers
-    sampling    phi's logits are read    optimiser   the update of phi
-    pool        whole answers are scored
+    x_theta     from logits without      backward    through the adapted layers
+                gradient to the end of   optimiser   the update of phi
+                the trunk's states       sampling    phi's logits are read
+    decoding    unsteered, or drawing    pool        whole answers are scored
 
 One row of few positions is filled, up to the second steered step (later ones have fewer masks). The
 sampler's bytes are proportional to the positions and of the form a + b K in the vocabulary. Two
@@ -159,6 +160,10 @@ def _storages(tree: Any) -> dict[int, torch.UntypedStorage]:
     return found
 
 
+class _State:
+    """Of a trunk: its end is noted."""
+
+
 class _Model:
     """A denoiser with one linear map of size 1 and distributions as peaked as a trained model's."""
 
@@ -171,10 +176,17 @@ class _Model:
     def take(self, rows: Tensor) -> _Model:
         return self
 
-    def trunk(self, z: Tensor) -> None:
+    def trunk(self, z: Tensor) -> _State:
         self.moments.begin("trunk")
+        state = _State()
+        weakref.finalize(state, self.freed)
+        return state
 
-    def logits(self, state: Any, where: Where, phi: Any = None) -> Tensor:
+    def freed(self) -> None:
+        if self.moments.name == "x_theta":
+            self.moments.begin("decoding")
+
+    def logits(self, state: _State, where: Where, phi: Any = None) -> Tensor:
         self.moments.begin("trunk")
         self.moments.begin("replay")
         with nullcontext() if phi is None else phi.attached():
@@ -183,7 +195,7 @@ class _Model:
         if logits.requires_grad:
             logits.register_hook(self.backward)
             phi.leaf.register_hook(lambda _: self.moments.begin("optimiser"))
-        self.moments.begin("sampling" if torch.is_grad_enabled() else "decoding")
+        self.moments.begin("sampling" if torch.is_grad_enabled() else "x_theta")
         return logits
 
     def backward(self, grad: Tensor) -> None:

@@ -142,6 +142,7 @@ def ladder(call: Call) -> list[tuple[str, str, list[Any]]]:
     layers = halves(call.layers) if call.lora else []
     again = [True] if call.lora and not call.checkpointing else []
     fewer = [bits for bits in (8, 4) if call.bits is None or bits < call.bits]
+    fewer = fewer if call.shape.quantisable else []
     return [
         ("batch", "--batch {}", halves(call.batch)),  # same answers, more time per answer
         ("pool_size", "--pool-size {}", pools),  # weaker steering, faster

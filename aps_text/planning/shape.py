@@ -21,7 +21,7 @@ from aps_rewards.links import check_links
 from aps_rewards.weight_index import INDEX
 
 from ..models.checkpoint_files import read_headers
-from ..models.embedded import embedded_folder
+from ..models.embedded import TEXT_MODELS, embedded_folder
 from ..models.llada import SIZES
 from ..tensor_files import FLOATS
 
@@ -45,6 +45,9 @@ class ModelShape:
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
         shift: 1 if the prediction for i is the head's output at i - 1 (Dream).
+        causal_prompt: attention always takes a mask, and the trunk's states of the prompt, but for
+            its last `shift` positions, are computed once per run and kept (smol).
+        quantisable: whether the model can be loaded in 8 and 4 bit.
         stored_bytes: bytes of a number if the model is loaded without a dtype.
         source: the origin of the numbers.
     """
@@ -66,6 +69,8 @@ class ModelShape:
     attention_bias: bool = False
     qk_norm: bool = False
     shift: int = 0
+    causal_prompt: bool = False
+    quantisable: bool = True
     stored_bytes: int = 2
     source: str = "config.json"
 
@@ -118,7 +123,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "dream": {"attention_bias": True, "shift": 1},
     "llada": {},
     "mmada": {},
-    "smol": {"shift": 1},
+    "smol": {"shift": 1, "causal_prompt": True, "quantisable": False},
     "llama": {},
     "qwen2": {"attention_bias": True},
     "qwen3": {"qk_norm": True},
@@ -183,8 +188,8 @@ _LLADA = {
 
 
 def find_shape(name: str) -> ModelShape:
-    """The shape of a preset, a published name (`Dream-org/Dream-v0-Instruct-7B`), `mini`, a folder
-    with a `config.json`, or such a file.
+    """The shape of a preset, a published name (`Dream-org/Dream-v0-Instruct-7B`), `mini`, `smol`, a
+    folder with a `config.json`, or such a file.
 
     Raises:
         ValueError: none of these, or a `config.json` that lacks a size.
@@ -203,9 +208,8 @@ def find_shape(name: str) -> ModelShape:
     for preset, shape in PRESETS.items():
         if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):
             return shape
-    raise ValueError(
-        f"no shape for {name!r}: give a folder with a config.json, or one of {', '.join(PRESETS)}"
-    )
+    known = ", ".join([*TEXT_MODELS, *PRESETS])
+    raise ValueError(f"no shape for {name!r}: give a folder with a config.json, or one of {known}")
 
 
 def as_stored(shape: ModelShape, config: Mapping[str, Any], folder: Path) -> ModelShape:
