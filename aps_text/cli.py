@@ -117,7 +117,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a setting of the method itself, e.g. particles=8",
     )
-    ask.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
+    ask.add_argument("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
     ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
     ask.add_argument("--json", action="store_true", help="for machines")
     html = ask.add_argument(

@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME[=WEIGHT]",
         help="what to steer by (default: answer-quality); none answers plainly",
     )
-    add("--model", default="mini", help="'mini', a folder or a hub id")
+    add("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
     add_settings(parser)
     add_loading(parser)
     parser.set_defaults(run=chat_command)

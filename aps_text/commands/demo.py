@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
         description="Serves a page on this machine until Ctrl-C. It fetches nothing.",
     )
     add = parser.add_argument
-    add("--model", default="mini", help="'mini', a folder or a hub id")
+    add("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
     add(
         "--image-model",
         metavar="FOLDER",

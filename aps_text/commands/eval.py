@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add("--out", default="results/eval", metavar="FOLDER", help="rows and report")
     add("--list-tasks", action="store_true", help="show the tasks that come with the library")
-    add("--model", metavar="NAME", help="'mini', a folder or a hub id")
+    add("--model", metavar="NAME", help="'mini', 'smol', a folder or a hub id")
     add(
         "--task",
         dest="tasks",

@@ -27,7 +27,12 @@ def add_parser(subparsers: Any) -> None:
         "plan", help="passes, memory and estimated time of a call, and what to change if it is much"
     )
     add = parser.add_argument
-    add("--model", required=True, metavar="NAME", help="a preset, a published name, or a folder")
+    add(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="'mini', 'smol', a preset, published name or folder",
+    )
     add("--tokens", type=int, dest="max_new_tokens", default=argparse.SUPPRESS, metavar="N")
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--image", type=int, metavar="PIXELS", help="plan an image of this size instead of text")

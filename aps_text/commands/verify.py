@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
         description="Exit status: 0 if nothing failed, 1 if something did, 2 if it did not load.",
     )
     add = parser.add_argument
-    add("model", metavar="MODEL", help="'mini', a folder or a hub id; of text, or of images")
+    add("model", metavar="MODEL", help="'mini', 'smol', a folder, a hub id; of text or of images")
     add("--tokenizer", metavar="NAME", help="check the images of MMaDA: showlab/magvitv2, a folder")
     add("--size", type=int, metavar="PIXELS", help="of images (default: the model's own)")
     add(

@@ -74,7 +74,7 @@ class APSPipeline:
         batch_size: int = 8,
         **options: Any,
     ) -> APSPipeline:
-        """Load `"mini"` (embedded), a folder or a hub id.
+        """Load `"mini"` or `"smol"` (the embedded models), a folder or a hub id.
 
         `options` are those of `aps_text.models.registry.load`: `device_map`, `load_in_4bit`,
         `attn_implementation`, `revision`, `chat`, `gradient_checkpointing`, `compile`, `adapter`

@@ -33,7 +33,7 @@ def lm_eval_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trust-code", action="store_true", help="task files of yours may run their code"
     )
-    parser.add_argument("--model", default="mini", help="'mini', a folder or a hub id")
+    parser.add_argument("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
     parser.add_argument(
         "--method",
         default="plain",
