@@ -47,7 +47,8 @@ class APSConfig:
             or one block. A block as long as `max_new_tokens` is one block with any model.
         prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
             steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
-            computes them at every step.
+            computes them at every step. A causal prompt (`smol`) is always kept for the whole run,
+            exactly.
 
     Objective (method: `L_t = prior - w log q(y|x~) / beta`, summed over masked positions):
         inner_steps: optimiser steps M per guided denoising step; 0 fits no phi, so only
@@ -83,7 +84,8 @@ class APSConfig:
             `codes` (as cheap: a tilt towards the guiding operator's codes, for image tokens).
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers; the layers below (the trunk) run once per step. None
-            adapts all layers.
+            adapts all layers; then there is no trunk, and nothing of a causal prompt (`smol`) is
+            kept.
         learning_rate: Adam's; None is 0.006 for lora, 0.5 for logits, 0.3 for codes.
         adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
             the learning rate, a large eps approaches gradient descent.

@@ -1,11 +1,13 @@
 """A causal language model's layout (Qwen2, Qwen3, Llama) read in both directions.
 
-    A[b, 0, q, k] = 1 iff key k of row b is real          (B, 1, S, S), for every query q
+    A[b, 0, q, k] = 1 iff query q of row b attends to key k          (B, 1, S, S)
+        key k is real                                                for every q, usually
+        as `forward_inputs.keys_of` says                             where queries differ (`smol`)
 
 The stock classes use a 4-D mask as it is and add no causal one. Padded keys are masked; padded
-queries attend like all others, and their output is not used. Without padding we pass no mask:
-fused attention kernels are faster that way. The attention modules are then marked as not causal,
-and the blocks get no mask even where the model would have built a causal one.
+queries attend like all others, and their output is not used. Where every query attends to every key
+we pass no mask: fused attention kernels are faster that way. The attention modules are then marked
+as not causal, and the blocks get no mask even where the model would have built a causal one.
 """
 
 from __future__ import annotations
@@ -65,11 +67,15 @@ def load_causal(checkpoint: Checkpoint) -> TextModel:
 
 
 def both_directions(model: Any) -> Callable[[Tensor], Tensor | None]:
-    """Make `model` bidirectional; returns the function from bool to its mask (`_AttentionMask`).
+    """Make `model` bidirectional.
+
+    Returns:
+        A function of the real positions `(B, S)`, or of the keys of each query `(B, S, S)`, both
+        bool. It returns the mask that the model's attention takes, None where all attend to all; it
+        raises `ValueError` where a mask is needed and the attention is a flash one.
 
     Raises:
-        ValueError: an implementation that is not `sdpa`, `eager` or a flash attention; when called,
-            flash attention with padding.
+        ValueError: an implementation that is not `sdpa`, `eager` or a flash attention.
     """
     kind = model.config._attn_implementation
     if kind not in ("sdpa", "eager") and "flash" not in kind:

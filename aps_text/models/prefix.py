@@ -1,13 +1,15 @@
-"""Prompt-prefix reuse: the prompt's keys and values are computed once every n steps.
+"""Prompt-prefix reuse: the keys and values of the first P columns are computed once every n steps.
 
-    step 0, n, 2n ...   every block of the trunk runs on prompt and canvas; the prompt's keys,
-                        values and last hidden state are kept
-    other steps         the blocks run on the canvas only, attending to the kept keys and values
+    step 0, n, 2n ...   every block of the trunk runs on all columns; the keys, values and last
+                        hidden state of the first P are kept
+    other steps         the blocks run on the other columns only, attending to what is kept, too
 
 (Fast-dLLM, Wu et al. 2025; dKV-Cache, Ma et al. 2025.) In a bidirectional model the prompt's states
 depend on the canvas, so between refreshes the logits are approximate: the kept states were computed
-with an earlier canvas. The layers above the trunk run as usual, from the kept hidden state of the
-prompt, so steering and its gradient need no change.
+with an earlier canvas. The states of a causal prompt (`ModelParts.causal_prompt`) depend on nothing
+behind them: kept for good, they are exact, and rows that are taken share them. P is then the prompt
+without its last `shift` columns, which attend to the canvas. The layers above the trunk run as
+usual, from the kept hidden state, so steering and its gradient need no change.
 """
 
 from __future__ import annotations
@@ -26,12 +28,15 @@ __all__ = ["Prefix"]
 
 @dataclass
 class Prefix:
-    """The kept states of the prompts of B rows; serves a single run, whose steps it counts.
+    """The kept states of the prompts of B rows; it counts the trunks computed.
+
+    With a finite n it serves a single run, whose steps it counts; a causal prompt's is never
+    refreshed, and serves any number of canvases.
 
     Attributes:
-        every: n >= 1; 1 recomputes at every step.
+        every: n >= 1; 1 recomputes at every step, `sys.maxsize` never.
         step: trunks computed so far.
-        hidden: `(B, P, d)` the prompt's hidden state after the trunk's last block.
+        hidden: `(B, P, d)` their hidden state after the trunk's last block; None before a trunk.
         keys: keys and values of each block, both `(B, H, P, d_h)`.
     """
 
@@ -58,12 +63,12 @@ class Prefix:
         kwargs: dict[str, Any],
         width: int,
     ) -> Tensor:
-        """Run the trunk's blocks on the embeddings `hidden (B, S, d)`, reusing the prompt's states.
+        """Run the trunk's blocks on the embeddings `hidden (B, S, d)`, reusing what is kept.
 
         Args:
             layers: the trunk's blocks.
             args, kwargs: of every block, for all S positions.
-            width: P, the columns of the prompt.
+            width: P, the columns that are kept.
 
         Returns:
             The hidden state `(B, S, d)` after the last block.

@@ -62,8 +62,10 @@ def load(
         device_map: accelerate's placement, e.g. `"auto"`; excludes `device`.
         quantization_config: of transformers, e.g. `BitsAndBytesConfig`; LoRA works on it.
         load_in_8bit, load_in_4bit: a `quantization_config` of bitsandbytes (4 bit is NF4, computed
-            in `dtype` or bfloat16).
-        attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches.
+            in `dtype` or bfloat16). `smol`, put together in memory, takes no quantisation and no
+            `device_map`.
+        attn_implementation: `sdpa` (default), `eager`, or a flash attention for unpadded batches;
+            `smol` always takes a mask, so it refuses the last.
         revision, local_files_only, cache_dir: of a hub id; see `search.find`.
         chat: True for the chat template, False for plain text, None for the template if there is
             one.

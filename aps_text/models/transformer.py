@@ -94,9 +94,10 @@ class TransformerDenoiser:
     ) -> TransformerDenoiser:
         """Bind prompts (token ids) and canvas lengths, one of each per row.
 
-        With `prefix_reuse` the denoiser serves one run (see `Prefix`). A causal prompt is kept
-        without being asked for, as nothing behind it changes its states. `suffixes` are token ids
-        that stand behind the canvases, one of the same length per row (the end of an image).
+        With `prefix_reuse` the denoiser serves one run (see `Prefix`). A causal prompt is kept for
+        good whatever `prefix_reuse` is, as nothing behind it changes its states, and serves any
+        number of runs. `suffixes` are token ids that stand behind the canvases, one of the same
+        length per row (the end of an image).
 
         Raises:
             ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
