@@ -163,7 +163,7 @@ class Setting:
             without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
             self.bound = GuidedDenoiser(self.denoiser, without, scale)
         self.operator = ZeroOperator() if reward is None else _MeanReward(call, reward, device)
-        block = call.config.call.block_length
+        block = call.block_length
         self.canvas = Canvas.open(
             lengths,
             mask_id=mask,

@@ -229,7 +229,7 @@ def as_text(found: Plan) -> str:
     if call.pool > 1:
         rolled = f", each drawn in {call.rollout} steps" if call.rollout > 1 else ""
         means.append(f"pool of {call.pool} answers{rolled}")
-    block = config.call.block_length
+    block = call.block_length
     lines = [
         f"{shape.name}: {many(shape.parameters)} parameters, {kind} ({shape.source})",
         f"{call.batch} x ({call.prompt} + {call.tokens}) tokens, T={config.sampler.steps}, "

@@ -125,6 +125,11 @@ class Call:
         return self.config.call.max_new_tokens or self.shape.new_tokens
 
     @property
+    def block_length(self) -> int | None:
+        """Positions of a block; None is one block."""
+        return self.config.call.block_length or self.shape.block_length
+
+    @property
     def positions(self) -> int:
         """S, the positions of prompt and canvas."""
         return self.prompt + self.tokens
@@ -134,7 +139,11 @@ class Call:
         """The denoising steps of a row."""
         start = self.config.sampler.guided_window.start
         alike = self.config.replace(
-            inner_steps=0, pool_size=None, lora_layers=None, guidance_start=start
+            inner_steps=0,
+            pool_size=None,
+            lora_layers=None,
+            guidance_start=start,
+            block_length=self.block_length,
         )
         return planned(alike, self.config.sampler.steers, self.tokens)
 

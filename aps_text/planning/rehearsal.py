@@ -60,8 +60,8 @@ def rehearsed(call: Call) -> dict[str, tuple[float, float]]:
     }
     if call.inner_steps:  # later inner steps are like the second
         changes |= {"inner_steps": min(2, call.inner_steps), "gradient_gate": 0.0}
-    if call.config.call.block_length:
-        block = call.config.call.block_length * tokens / call.tokens
+    if call.block_length:
+        block = call.block_length * tokens / call.tokens
         changes["block_length"] = max(1, round(block))
     config = call.config.replace(**changes)
     vocab = call.shape.vocab

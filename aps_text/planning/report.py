@@ -64,7 +64,9 @@ class Plan:
         own = ("tokens", "prompt", "batch", "dtype_bytes", "bits", "checkpointing")
         return {
             "model": asdict(shape) | {"parameters": shape.parameters},
-            "call": {name: getattr(call, name) for name in own} | call.config.flat(),
+            "call": {name: getattr(call, name) for name in own}
+            | call.config.flat()
+            | {"block_length": call.block_length},
             "reward": None if call.reward is None else asdict(call.reward),
             "passes": asdict(self.passes),
             "flops": self.flops | {"total": sum(self.flops.values())},

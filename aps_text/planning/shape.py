@@ -41,6 +41,7 @@ class ModelShape:
         context: number of position embeddings, or the length the model was made for.
         limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
+        block_length: of decoding in blocks, where the configuration has none; None is one block.
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
@@ -65,6 +66,7 @@ class ModelShape:
     context: int = 2048
     limit: int | None = None
     new_tokens: int = 128
+    block_length: int | None = None
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
@@ -204,7 +206,8 @@ def find_shape(name: str) -> ModelShape:
         own = file.parent / "aps.json"
         settings = json.loads(own.read_text()) if own.is_file() else {}
         tokens = settings.get("max_new_tokens", shape.new_tokens)
-        return replace(shape, limit=settings.get("context"), new_tokens=tokens)
+        block = settings.get("block_length")
+        return replace(shape, limit=settings.get("context"), new_tokens=tokens, block_length=block)
     for preset, shape in PRESETS.items():
         if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):
             return shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from zlib import crc32
 
 import pytest
 from aps_eval.run.flops import FlopCounter
@@ -83,7 +84,8 @@ def folder(tmp_path_factory):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"inner_steps": 0},
+        {"inner_steps": 0, "steps": 8},  # blocks of its own length: fewer logits
+        {"inner_steps": 0, "block_length": 16},
         {"inner_steps": 2, "cfg_scale": 1.0},
         {"inner_steps": 1, "pool_size": 4, "pool_rollout": 3, "temperature": 50.0},
         {"inner_steps": 1, "lora_layers": None},
@@ -93,6 +95,7 @@ def test_a_folder_of_smol_is_planned_as_a_call_of_it_costs(folder, settings):
     model, shape = load(folder), find_shape(str(folder))
     assert shape.parameters == sum(p.numel() for p in model.parts.model.parameters())
     assert (shape.limit, shape.new_tokens) == (model.context, model.max_new_tokens)
+    assert shape.block_length == model.block_length == 4
     endless = {"eos_penalty": 1e4, "gradient_gate": 0.0, "trust_region": 1e9}  # as planned
     config = APSConfig(
         **{"steps": 4, "max_new_tokens": 16, "pool_size": 1, "lora_layers": 1, **settings}
@@ -100,16 +103,18 @@ def test_a_folder_of_smol_is_planned_as_a_call_of_it_costs(folder, settings):
     own = endless if config.sampler.fit else {"eos_penalty": 1e4}
     with FlopCounter() as counter:
         output = APSPipeline(model)(
-            QUESTIONS[0], config=config.replace(**own), method="aps", reward=length, seeds=[0]
+            QUESTIONS[0], config=config.replace(**own), method="aps", reward=untied, seeds=[0]
         )
     call = Call(shape=shape, config=config, prompt=len(model.encode(QUESTIONS[0])))
     passes = count_passes(call)
+    assert call.block_length == settings.get("block_length", 4)
     assert output.cost.trunk_forwards == passes.trunk_forwards + passes.unconditional
     assert sum(count_flops(call).values()) == pytest.approx(counter.total, rel=1e-9)
 
 
-def length(prompts, completions, **columns):
-    return [float(len(text)) for text in completions]
+def untied(prompts, completions, **columns):
+    """Equal rewards would have no gradient, and the pass back would be left out."""
+    return [crc32(text.encode()) / 2**32 for text in completions]
 
 
 def test_the_kept_prompt_saves_operations_of_the_trunk_alone():
