@@ -145,7 +145,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .core.config import APSConfig
-    from .core.presets import text_preset
+    from .core.presets import text_preset, with_own_steps
     from .methods.registry import make_method
     from .methods.unread import refuse_unread
     from .pipelines.text import METHODS, APSPipeline
@@ -158,7 +158,7 @@ def ask_command(args: argparse.Namespace) -> int:
     method = make_method(METHODS, args.method, args.method_option)
     preset = text_preset(args.preset)
     refuse_unread(method, options, preset)
-    config = APSConfig.make(preset, **options)
+    APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
     names = args.reward or ["answer-quality"]
     if args.html and not Path(args.html).absolute().parent.is_dir():
         raise ValueError(f"--html {args.html}: there is no such folder; make it first")
@@ -167,6 +167,7 @@ def ask_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+    config = APSConfig.make(preset, **with_own_steps(pipe.model.steps, preset, options))
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
-    from ..core.presets import text_preset
+    from ..core.presets import text_preset, with_own_steps
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
     from ..planning.report import plan
@@ -84,8 +84,10 @@ def plan_command(args: argparse.Namespace) -> int:
             frame = 2 if encoder else args.prompt + 20
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
+    shape = find_shape(args.model)
+    options = with_own_steps(shape.steps, text_preset(args.preset), options)
     call = Call(
-        shape=find_shape(args.model),
+        shape=shape,
         reward=reward,
         config=APSConfig(text_preset(args.preset), **options),
         prompt=args.prompt,

@@ -31,6 +31,7 @@ from .text_model import TextModel
 __all__ = ["JOINED", "TEMPLATE", "load_smol", "merge", "pack", "read_lora"]
 
 LORA, SCALE = "lora.safetensors", "_scale"
+OWN = ("max_new_tokens", "context", "block_length", "steps")
 JOINED = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "out": ("self_attn.o_proj",),
@@ -144,7 +145,7 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
             )
     (mask_id, pad_id) = checkpoint.need("mask_token_id", "pad_token_id")
     settings = read_json(checkpoint.folder / "aps.json")
-    check_sizes(settings, ("max_new_tokens", "context", "block_length"), "aps.json")
+    check_sizes(settings, OWN, "aps.json")
     lora = read_lora(checkpoint.folder / LORA)
     model, tokenizer = smollm2(f"the model {checkpoint.name!r}")
     if kind is not None:
@@ -169,5 +170,6 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
         ),
         max_new_tokens=settings.get("max_new_tokens", 32),
         block_length=settings.get("block_length"),
+        steps=settings.get("steps"),
         context=settings.get("context", 512),
     )

@@ -42,6 +42,7 @@ class ModelShape:
         limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
+        steps: of a call that states none; None is the configuration's default.
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
@@ -67,6 +68,7 @@ class ModelShape:
     limit: int | None = None
     new_tokens: int = 128
     block_length: int | None = None
+    steps: int | None = None
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
@@ -203,11 +205,11 @@ def find_shape(name: str) -> ModelShape:
     if file.is_file():
         config = json.loads(file.read_text())
         shape = as_stored(from_config(config, name=path.name), config, file.parent)
-        own = file.parent / "aps.json"
-        settings = json.loads(own.read_text()) if own.is_file() else {}
+        beside = file.parent / "aps.json"
+        settings = json.loads(beside.read_text()) if beside.is_file() else {}
         tokens = settings.get("max_new_tokens", shape.new_tokens)
-        block = settings.get("block_length")
-        return replace(shape, limit=settings.get("context"), new_tokens=tokens, block_length=block)
+        own: dict[str, Any] = {name: settings.get(name) for name in ("block_length", "steps")}
+        return replace(shape, limit=settings.get("context"), new_tokens=tokens, **own)
     for preset, shape in PRESETS.items():
         if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):
             return shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 
 import pytest
@@ -23,6 +24,7 @@ from checkpoints import (
 from tiny import tiny_bert, word_tokenizer
 from worlds import noise_for
 
+from aps_text.core.config import APSConfig
 from aps_text.models import smol
 from aps_text.models.registry import load, wrap
 from aps_text.models.transformer import TransformerDenoiser
@@ -269,6 +271,22 @@ def test_a_model_may_have_a_block_length_of_its_own(folders):
     assert max(own[:4]) < min(own[4:8]) <= max(own[4:8]) < min(own[8:11])
     whole = order(block_length=12)
     assert max(whole[:4]) > min(whole[4:11])
+
+
+def test_a_model_may_have_a_number_of_steps_of_its_own(folders):
+    pipe = APSPipeline.from_pretrained(folders / "smol")
+    pipe.model = replace(pipe.model, steps=5)
+
+    def steps(**more):
+        if "config" not in more:
+            more["max_new_tokens"] = 12
+        return pipe(QUESTIONS[0], length, **more).config.sampler.steps
+
+    assert steps() == 5
+    assert steps(preset="fast") == 5
+    assert steps(steps=3) == 3
+    assert steps(config=APSConfig.make("fast", steps=7, max_new_tokens=12)) == 7
+    assert steps(preset="paper", inner_steps=1) == 32  # the preset's
 
 
 def test_verify_passes_a_causal_prompt(folders):
