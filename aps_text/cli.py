@@ -145,7 +145,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .core.config import APSConfig
-    from .core.presets import text_preset, with_own_steps
+    from .core.presets import text_preset
     from .methods.registry import make_method
     from .methods.unread import refuse_unread
     from .pipelines.text import METHODS, APSPipeline
@@ -167,7 +167,7 @@ def ask_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
-    config = APSConfig.make(preset, **with_own_steps(pipe.model.steps, preset, options))
+    config = APSConfig.for_model(pipe.model.settings, preset, **options)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

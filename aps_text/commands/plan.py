@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
-    from ..core.presets import text_preset, with_own_steps
+    from ..core.presets import text_preset
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
     from ..planning.report import plan
@@ -85,11 +85,10 @@ def plan_command(args: argparse.Namespace) -> int:
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
     shape = find_shape(args.model)
-    options = with_own_steps(shape.steps, text_preset(args.preset), options)
     call = Call(
         shape=shape,
         reward=reward,
-        config=APSConfig(text_preset(args.preset), **options),
+        config=APSConfig.for_model(dict(shape.settings), text_preset(args.preset), **options),
         prompt=args.prompt,
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,

@@ -179,6 +179,19 @@ class APSConfig:
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
         return made
 
+    @classmethod
+    def for_model(
+        cls, own: Mapping[str, Any], preset: str | None = None, **options: Any
+    ) -> APSConfig:
+        """`make` with a model's `own` settings: they stand before the preset's and behind the
+        options; those without effect beside the options are left out."""
+        mine = {
+            name: value for name, value in own.items() if name not in renamed(options, warn=False)
+        }
+        lost = cls(preset, **renamed(options, warn=False)).ineffective(mine)
+        kept = {name: value for name, value in mine.items() if name not in lost}
+        return cls.make(preset, **kept, **options)
+
     def ineffective(self, options: Mapping[str, Any]) -> dict[str, str]:
         """The given keywords that would have no effect in this configuration, with the reason.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
-from .names import renamed
-
 __all__ = ["IMAGE_PRESETS", "PRESETS", "TEXT_PRESETS", "find_preset", "image_preset", "text_preset"]
-__all__ += ["with_own_steps"]
 
 # A steered answer costs several times a plain one; a preset sets how much.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -54,12 +51,6 @@ IMAGE_PRESETS = {"restore": "the likeliest image", "posterior": "samples that va
 """Those of images, and what each seeks; the others are of texts."""
 
 TEXT_PRESETS = tuple(name for name in PRESETS if name not in IMAGE_PRESETS)
-
-
-def with_own_steps(steps: int | None, preset: Any, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with a model's own number of `steps` where neither they nor the preset say."""
-    stated = "steps" in renamed(options, warn=False) or "steps" in PRESETS[find_preset(preset)]
-    return dict(options) if stated or steps is None else {"steps": steps, **options}
 
 
 def find_preset(name: Any, among: Collection[str] = tuple(PRESETS)) -> str:

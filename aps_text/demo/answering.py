@@ -47,7 +47,7 @@ def answering(pipe: APSPipeline, asked: Asked) -> Iterator[list[Part]]:
         ValueError, TypeError: a bad question, settings or reward.
         RewardError: a reward failed.
     """
-    config, spec = asked.config(pipe.model.steps), asked.spec()
+    config, spec = asked.config(pipe.model.settings), asked.spec()
     parts = [Part("plain")] + ([Part("aps")] if asked.steers else [])
     yield parts
     for part in parts:

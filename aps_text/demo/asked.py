@@ -17,7 +17,7 @@ from aps_rewards import Reward, list_rewards
 from aps_rewards.specs import FILE_OPTIONS, split_options
 
 from ..core.config import APSConfig
-from ..core.presets import TEXT_PRESETS, with_own_steps
+from ..core.presets import TEXT_PRESETS
 from ..text.reward_operator.guidance import RewardSpec
 
 __all__ = ["FORMAT", "Asked", "as_asked", "compiled", "read_asked", "usable"]
@@ -51,11 +51,11 @@ class Asked:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
-    def config(self, steps: int | None = None) -> APSConfig:
-        """The settings of both answers; `steps` are the model's own."""
+    def config(self, own: Mapping[str, Any] | None = None) -> APSConfig:
+        """The settings of both answers; `own` are the model's."""
         beta = {} if self.beta is None else {"beta": self.beta}
-        settings = with_own_steps(steps, self.preset, self.settings)
-        return APSConfig.make(self.preset, seed=self.seed, **beta, **settings)
+        options = {"seed": self.seed, **beta, **self.settings}
+        return APSConfig.for_model(own or {}, self.preset, **options)
 
     def spec(self) -> RewardSpec:
         """The rewards as a pipeline takes them; None if there is none.

@@ -31,7 +31,7 @@ from .text_model import TextModel
 __all__ = ["JOINED", "TEMPLATE", "load_smol", "merge", "pack", "read_lora"]
 
 LORA, SCALE = "lora.safetensors", "_scale"
-OWN = ("max_new_tokens", "context", "block_length", "steps")
+OWN = ("max_new_tokens", "context", "block_length")
 JOINED = {
     "qkv": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
     "out": ("self_attn.o_proj",),
@@ -170,6 +170,6 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
         ),
         max_new_tokens=settings.get("max_new_tokens", 32),
         block_length=settings.get("block_length"),
-        steps=settings.get("steps"),
+        settings=settings.get("settings", {}),
         context=settings.get("context", 512),
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
@@ -28,7 +28,7 @@ class TextModel:
         fill_id: written after a stop token.
         max_new_tokens: default length of the canvas, in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
-        steps: of a call that states none; None is the configuration's default.
+        settings: of a call that does not state them (`APSConfig.for_model`).
         context: maximal number of tokens of prompt and canvas together.
         finish: post-processing of decoded text (capitals by rule, for lower-casing tokenizers).
         special_tokens_in_text: whether control tokens that users type are parsed.
@@ -45,7 +45,7 @@ class TextModel:
     finish: Callable[[str], str] = str
     special_tokens_in_text: bool = False
     block_length: int | None = None
-    steps: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def lock(self) -> RLock:

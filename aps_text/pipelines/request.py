@@ -9,7 +9,7 @@ import torch
 
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.presets import text_preset, with_own_steps
+from ..core.presets import text_preset
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
 from ..text.drafts import Draft, draft
@@ -68,7 +68,7 @@ def prepare(
         raise TypeError("pass either config=... or preset and options, not both")
     settings = config
     if settings is None:
-        settings = APSConfig.make(preset, **with_own_steps(model.steps, preset, options))
+        settings = APSConfig.for_model(model.settings, preset, **options)
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "

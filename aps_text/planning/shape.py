@@ -42,7 +42,7 @@ class ModelShape:
         limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
-        steps: of a call that states none; None is the configuration's default.
+        settings: of a call that does not state them (`APSConfig.for_model`), by name.
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
@@ -68,7 +68,7 @@ class ModelShape:
     limit: int | None = None
     new_tokens: int = 128
     block_length: int | None = None
-    steps: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
@@ -208,8 +208,13 @@ def find_shape(name: str) -> ModelShape:
         beside = file.parent / "aps.json"
         settings = json.loads(beside.read_text()) if beside.is_file() else {}
         tokens = settings.get("max_new_tokens", shape.new_tokens)
-        own: dict[str, Any] = {name: settings.get(name) for name in ("block_length", "steps")}
-        return replace(shape, limit=settings.get("context"), new_tokens=tokens, **own)
+        return replace(
+            shape,
+            limit=settings.get("context"),
+            new_tokens=tokens,
+            block_length=settings.get("block_length"),
+            settings=tuple(settings.get("settings", {}).items()),
+        )
     for preset, shape in PRESETS.items():
         if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):
             return shape

@@ -273,20 +273,24 @@ def test_a_model_may_have_a_block_length_of_its_own(folders):
     assert max(whole[:4]) > min(whole[4:11])
 
 
-def test_a_model_may_have_a_number_of_steps_of_its_own(folders):
+def test_a_model_may_have_settings_of_its_own(folders):
     pipe = APSPipeline.from_pretrained(folders / "smol")
-    pipe.model = replace(pipe.model, steps=5)
+    pipe.model = replace(pipe.model, settings={"steps": 5, "guidance_start": 0.25})
 
-    def steps(**more):
+    def found(**more):
         if "config" not in more:
             more["max_new_tokens"] = 12
-        return pipe(QUESTIONS[0], length, **more).config.sampler.steps
+        sampler = pipe(QUESTIONS[0], length, **more).config.sampler
+        return sampler.steps, sampler.guided_window.start
 
-    assert steps() == 5
-    assert steps(preset="fast") == 5
-    assert steps(steps=3) == 3
-    assert steps(config=APSConfig.make("fast", steps=7, max_new_tokens=12)) == 7
-    assert steps(preset="paper", inner_steps=1) == 32  # the preset's
+    assert found() == (5, 0.25)
+    assert found(preset="fast") == (5, 0.25)  # which states another start
+    assert found(steps=3) == (3, 0.25)
+    assert found(preset="fast", guidance_start=0.75) == (5, 0.75)
+    assert found(config=APSConfig.make("fast", steps=7, max_new_tokens=12)) == (7, 0.5)
+    # Where nothing steers, a start has no effect and is left out.
+    out = pipe.generate(QUESTIONS[0], pool_size=None, inner_steps=0, max_new_tokens=12)
+    assert out.config.sampler.steps == 5
 
 
 def test_verify_passes_a_causal_prompt(folders):
