@@ -88,7 +88,7 @@ def plan_command(args: argparse.Namespace) -> int:
     call = Call(
         shape=shape,
         reward=reward,
-        config=APSConfig.for_model(dict(shape.settings), text_preset(args.preset), **options),
+        config=APSConfig(text_preset(args.preset), **{**dict(shape.settings), **options}),
         prompt=args.prompt,
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
