@@ -463,13 +463,13 @@ def test_what_takes_long_is_said_on_a_terminal_and_in_a_file(tmp_path, terminal)
 
 
 def test_what_is_asked_and_loaded_is_named_and_a_judge_that_is_missing(tmp_path, monkeypatch):
-    from aps_eval import judge
+    from aps_text.models import smollm2
 
     path = lines(tmp_path / "asked [bold].jsonl", [{"q": "what is a dog ?", "a": "dog"}])
     task = {"task": str(path), "prompt": "{q}", "gold": "a", "tune_every": 0}
     task["metrics"] = ["f1", "nll"]
     values = tiny_values(tmp_path, tasks=[task], report=["eval_tiny:Length"], methods=["plain"])
-    monkeypatch.setattr(judge, "find_spec", lambda name: None)
+    monkeypatch.setattr(smollm2, "find_spec", lambda name: None)
     rows, said = run_tiny(read_grid(values), tmp_path / "out", page=False)
     said = said.splitlines()
     assert "asked [bold]: 1 items; measured: f1, nll" in said
