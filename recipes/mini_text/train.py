@@ -23,6 +23,7 @@ import torch
 from aps_eval.word_knowledge import Question
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from recipes.logs import log_to
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.generate import asked
 from recipes.mini_text.more_phrasings import MORE
@@ -172,12 +173,7 @@ def main() -> None:
     recipe = chosen(args)
     if args.device != "cpu" and recipe.workers > 1:
         raise ValueError(f"--workers {recipe.workers}: on {args.device} it is 1")
-    args.work.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(args.work / "train.log"),
-        logging.StreamHandler(),
-    ]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    log_to(args.work)
     keep_heap()
     torch.set_num_threads(1)
     torch.manual_seed(recipe.seed)

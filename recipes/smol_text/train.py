@@ -27,6 +27,7 @@ from safetensors.torch import save_file
 
 from aps_text.models.smol import pack
 from aps_text.models.smollm2 import smollm2
+from recipes.logs import log_to
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.subjects import split_of
 from recipes.mini_text.train import MOST, MiniTextData, balanced
@@ -241,12 +242,7 @@ def main() -> None:
     parser.add_argument("--save-steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(args.work / "train.log"),
-        logging.StreamHandler(),
-    ]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    log_to(args.work)
     keep_heap()
     torch.set_num_threads(1)
     data = smol_data(args.corpus, args.wordnet, args.seed, args.share)

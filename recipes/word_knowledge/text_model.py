@@ -25,6 +25,7 @@ import torch
 from aps_eval.word_knowledge import Question
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, PreTrainedTokenizerBase
 
+from recipes.logs import log_to
 from recipes.word_knowledge.decoding import decode
 from recipes.word_knowledge.masking import Batch, make_batches
 from recipes.word_knowledge.pruned_tokenizer import (
@@ -231,12 +232,7 @@ def main() -> None:
     add_options(parser, Recipe())
     args = parser.parse_args()
     recipe = chosen(args)
-    args.work.mkdir(parents=True, exist_ok=True)
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(args.work / "train.log"),
-        logging.StreamHandler(),
-    ]
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers)
+    log_to(args.work)
     keep_heap()
     torch.set_num_threads(args.threads)
     torch.manual_seed(recipe.seed)
