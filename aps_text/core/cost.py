@@ -20,7 +20,7 @@ from .codebook import Relaxed
 from .config import APSConfig
 from .noise import Noise
 from .operator import Combined, Gaussian, Guessing, Operator, OperatorSum, Scores, parts, start_ids
-from .protocols import Adapter, Denoiser, Where
+from .protocols import Adapter, Denoiser, Where, masks_unseen
 
 __all__ = ["Cost", "MeteredDenoiser", "MeteredOperator", "metered"]
 
@@ -70,6 +70,7 @@ class MeteredDenoiser:
     def __init__(self, inner: Denoiser, cost: Cost) -> None:
         self.inner, self.cost = inner, cost
         self.mask_id, self.vocab_size = inner.mask_id, inner.vocab_size
+        self.masks_unseen = masks_unseen(inner)
 
     def take(self, rows: Tensor) -> MeteredDenoiser:
         """See `Denoiser.take`."""

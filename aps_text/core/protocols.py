@@ -13,7 +13,7 @@ from torch import Tensor
 from .config import APSConfig
 from .noise import Noise
 
-__all__ = ["SUPPRESSED", "Adapter", "Denoiser", "Where"]
+__all__ = ["SUPPRESSED", "Adapter", "Denoiser", "Where", "masks_unseen"]
 
 SUPPRESSED = -1e9
 """The logit of a token that is never drawn; finite, so that differences are 0 and not nan."""
@@ -27,6 +27,9 @@ class Denoiser(Protocol):
 
     Logits are floating point and aligned: those at a position predict the token there, also for a
     model that predicts the next one. The mask token and untrained ids get the logit `SUPPRESSED`.
+
+    A denoiser may have a property `masks_unseen`: True says that masks change no logits but their
+    own, so that those behind all that is asked for may be left out (`masks_unseen` below).
     """
 
     @property
@@ -54,6 +57,11 @@ class Denoiser(Protocol):
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """A fresh phi of the kind `config.sampler.fit.phi` for these rows, equal to theta."""
         ...
+
+
+def masks_unseen(denoiser: Denoiser) -> bool:
+    """Whether the denoiser declares that masks change no logits but their own; see `Denoiser`."""
+    return bool(getattr(denoiser, "masks_unseen", False))
 
 
 class Adapter(Protocol):

@@ -25,7 +25,7 @@ from .codebook import Codebook
 from .config import APSConfig
 from .noise import Noise
 from .objective import kl_rows
-from .protocols import Denoiser, Where
+from .protocols import Denoiser, Where, masks_unseen
 from .remasking import anchor_scores, choose, confidence, margin, weakest_committed
 from .schedule import (
     Clock,
@@ -151,9 +151,17 @@ class Step:
     @torch.no_grad()
     def x_theta(self, denoiser: Denoiser) -> Tensor:
         """`log x_theta(z_t)` at `where`, `(N, K)`: one forward of a denoiser bound to the rows."""
-        trunk = denoiser.trunk(self.canvas.z)
+        trunk = denoiser.trunk(self._needed if masks_unseen(denoiser) else self.canvas.z)
         # One expression: a variable would keep the unbiased logits in memory.
         return self.bias(denoiser.logits(trunk, self.where)).log_softmax(-1)
+
+    @property
+    def _needed(self) -> Tensor:
+        """z_t, with the fill token instead of masks behind all tokens and all positions asked."""
+        masked, fill = self.canvas.z == self.mask_id, self.canvas.fill_id
+        kept = self.asked | (~masked & (self.canvas.z != fill))
+        behind = kept.flip(1).int().cumsum(1).flip(1) == 0
+        return self.canvas.z.masked_fill(masked & behind, fill)
 
     def draw(self, tilted: Tilted, codebook: Codebook | None = None) -> Tensor:
         """A candidate per masked position `(N,)`: from x_phi, or the quantised expectation.

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..core.canvas import positions_of
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.protocols import Adapter, Denoiser, Where
+from ..core.protocols import Adapter, Denoiser, Where, masks_unseen
 
 __all__ = ["DistinctRows"]
 
@@ -59,6 +59,11 @@ class DistinctRows:
     def vocab_size(self) -> int:
         """See `Denoiser`."""
         return self.inner.vocab_size
+
+    @property
+    def masks_unseen(self) -> bool:
+        """See `Denoiser`."""
+        return masks_unseen(self.inner)
 
     def take(self, rows: Tensor) -> DistinctRows:
         """See `Denoiser.take`."""

@@ -6,6 +6,8 @@ With R = 1 the tokens are independent, so neighbours that are both likely need n
 a reward judges answers that the model would not write. Every further step sees what the steps
 before it wrote. The first step takes the x_theta that is known already, so R steps cost at most
 R - 1 forwards of the denoiser for each answer. Answers that are equal so far share a forward.
+A canvas in blocks is filled from left to right: the R steps are divided among the blocks that have
+masks, as the schedule does it; with R below their number, several are written at once.
 
 Shapes: B rows, N masked positions of all rows together, n answers of each row, K tokens.
 """
@@ -17,6 +19,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.noise import inverted
 from ..core.operator import ZeroOperator
@@ -31,7 +34,7 @@ from .ancestral import base_config
 from .distinct import DistinctRows
 from .particles import rollout_noise, slots, take_ragged
 
-__all__ = ["draw_rollouts", "first_candidates", "rollout_config"]
+__all__ = ["draw_rollouts", "first_candidates", "rollout_config", "unwritten_blocks"]
 
 
 def rollout_config(config: APSConfig, steps: int) -> APSConfig:
@@ -52,8 +55,6 @@ def draw_rollouts(
 ) -> Tensor:
     """Tokens `(N, n)` at `step.where` of `count` answers per row; the fill token behind a stop.
 
-    Blocks are ignored: all masks of a row are open from the first step on.
-
     Args:
         denoiser: bound to the step's rows.
         step: with every masked position of its rows in `where`.
@@ -63,7 +64,7 @@ def draw_rollouts(
     (rows, cols), batch = step.where, len(step.canvas.z)
     owners = slots(batch, count, rows.device)
     noise = rollout_noise(step.noise, count, step.index, step.config.sampler.steps)
-    canvas = replace(step.canvas.take(owners), block=None)
+    canvas = unwritten_blocks(step.canvas, step.mask_id).take(owners)
     entries, _ = take_ragged(step.where, owners)
     first = Step.open(canvas, step.mask_id, config, noise, 0, everywhere=True)
     move = first.write(*first_candidates(first, log_theta, entries))
@@ -71,6 +72,18 @@ def draw_rollouts(
     for state in denoise(models, ZeroOperator(), move.canvas, config, noise, first=1):
         z = state.z
     return z.view(batch, count, -1)[rows, :, cols]
+
+
+def unwritten_blocks(canvas: Canvas, mask_id: int) -> Canvas:
+    """The canvas with written blocks made part of the row's first block that has masks, so that
+    they get no steps of a rollout."""
+    if canvas.block is None:
+        return canvas
+    masked = canvas.z == mask_id
+    waiting = torch.zeros_like(canvas.block).scatter_add(1, canvas.block, masked.long()) > 0
+    first = waiting.long().argmax(1, keepdim=True)
+    block = torch.where(waiting.gather(1, canvas.block), canvas.block, first)
+    return replace(canvas, block=block)
 
 
 def first_candidates(first: Step, log_theta: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.noise import Noise
-from ..core.protocols import SUPPRESSED, Adapter, Denoiser, Where
+from ..core.protocols import SUPPRESSED, Adapter, Denoiser, Where, masks_unseen
 
 __all__ = ["GuidedDenoiser", "guided_by_texts"]
 
@@ -57,6 +57,11 @@ class GuidedDenoiser:
     def vocab_size(self) -> int:
         """See `Denoiser`."""
         return self.conditional.vocab_size
+
+    @property
+    def masks_unseen(self) -> bool:
+        """See `Denoiser`."""
+        return masks_unseen(self.conditional) and masks_unseen(self.unconditional)
 
     def take(self, rows: Tensor) -> GuidedDenoiser:
         """See `Denoiser.take`."""

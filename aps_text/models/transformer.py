@@ -155,6 +155,11 @@ class TransformerDenoiser:
         """See `Denoiser`."""
         return self.parts.vocab_size
 
+    @property
+    def masks_unseen(self) -> bool:
+        """See `Denoiser`; with a suffix, whose positions would move, they are seen."""
+        return not (self.parts.attend_masks or self.parts.attend_fill) and self.suffix is None
+
     @outside_modes
     def take(self, rows: Tensor) -> TransformerDenoiser:
         """See `Denoiser.take`; drops the prompt columns that are padding in all remaining rows."""

@@ -19,7 +19,7 @@ from ..core.limits import check_fields, number
 from ..core.noise import Noise
 from ..core.settings import COUNT, LoRA, Phi
 from ..core.step import Step
-from ..methods.rollouts import rollout_config
+from ..methods.rollouts import rollout_config, unwritten_blocks
 from .shape import ModelShape
 
 __all__ = ["Call", "PlannedReward", "PlannedStep"]
@@ -32,12 +32,14 @@ class PlannedStep:
     Attributes:
         masks: masked positions before it.
         asked: positions at which logits are computed; of an unsteered step, those it can write.
+        columns: canvas positions up to the last of these.
         guided: whether the step is steered.
         again: whether an earlier step was steered.
     """
 
     masks: int
     asked: int
+    columns: int
     guided: bool
     again: bool
 
@@ -147,6 +149,10 @@ class Call:
         )
         return planned(alike, self.config.sampler.steers, self.tokens)
 
+    def positions_at(self, step: PlannedStep) -> int:
+        """S at a step: without the masks behind all that is asked for, where masks are unseen."""
+        return self.prompt + (step.columns if self.shape.masks_unseen else self.tokens)
+
     @property
     def number_bytes(self) -> int:
         """e, bytes of a number in the base's computation."""
@@ -181,12 +187,13 @@ class Call:
         if self.rollout == 1:
             return ()
         config = rollout_config(self.config, self.rollout)
-        config = config.replace(lora_layers=None, block_length=None)
+        config = config.replace(lora_layers=None, block_length=self.block_length)
         found: list[tuple[int, PlannedStep]] = []
         for step in self.steps:
             if step.guided:
                 fresh = self.pool - step.again  # one is kept from the step before
-                found += [(fresh, own) for own in planned(config, False, step.masks, known=True)]
+                own = planned(config, False, self.tokens, rollout_of=step.masks)
+                found += [(fresh, each) for each in own]
         return tuple(found)
 
     @property
@@ -219,16 +226,23 @@ class Call:
 
 @lru_cache(maxsize=64)
 def planned(
-    config: APSConfig, steers: bool, tokens: int, *, known: bool = False
+    config: APSConfig, steers: bool, tokens: int, *, rollout_of: int | None = None
 ) -> tuple[PlannedStep, ...]:
     """Every step that computes something, from the sampler's own `Step` on a canvas of one row.
 
-    The row is finished when it has no masks. A threshold, which may reveal more, is ignored. The
-    first step computes nothing if its x_theta is `known`.
+    The row is finished when it has no masks. A threshold, which may reveal more, is ignored.
+
+    Args:
+        rollout_of: the number of masks, the last ones, of a canvas that is completed by a rollout,
+            whose first step computes nothing since its x_theta is known; None is an open canvas.
     """
     mask, token, fill = range(3)
     block, row = config.call.block_length, torch.zeros(1, dtype=torch.long)
-    canvas = Canvas.open([tokens], mask_id=mask, fill_id=fill, block_length=block)
+    written = 0 if rollout_of is None else tokens - rollout_of
+    start = [token] * written + [mask] * (tokens - written)
+    canvas = Canvas.of([start], mask_id=mask, fill_id=fill, block_length=block)
+    if rollout_of is not None:
+        canvas = unwritten_blocks(canvas, mask)
     settings, noise, found = config.sampler, Noise(row, row), list[PlannedStep]()
     for index in range(settings.steps):
         masks = int((canvas.z == mask).sum())
@@ -240,7 +254,7 @@ def planned(
         if not len(cols):
             continue
         again = any(earlier.guided for earlier in found)
-        if index or not known:
-            found.append(PlannedStep(masks, len(cols), guided, again))
+        if index or rollout_of is None:
+            found.append(PlannedStep(masks, len(cols), int(cols.max()) + 1, guided, again))
         canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
     return tuple(found)

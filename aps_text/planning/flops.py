@@ -18,6 +18,8 @@
               at the first step only. At the others, and in rollouts, a layer of the trunk takes
               2 Q (its weights) + 4 Q S H d_h, where Q = S - (P - shift). Adapted layers save
               nothing
+    unseen    masks that are attended by nobody but themselves (smol): S ends with the last position
+              that is asked for
     LoRA      2 r (in + out) per linear layer and position, twice that backward
     head      2 N K d at these positions
 
@@ -126,12 +128,9 @@ def count_flops(call: Call) -> dict[str, float]:
     and backward), `without prompt` (trunk, replay and head of the unconditional logits),
     `recomputed` (checkpointing), `bridge` (probabilities times reward embeddings), `reward`.
     """
-    shape, reward, size, n = call.shape, call.reward, call.positions, call.layers
+    shape, reward, n = call.shape, call.reward, call.layers
     rank = call.lora.rank if call.lora else 0
     kept = call.kept_prompt
-    whole = operations(shape, size, size)[0]
-    later = operations(shape, size, size - kept, kept=kept)[0]
-    below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
     # If layers take different arguments, the upper ones (except the last) run once to record them.
     depth = shape.layers - (1 if shape.layout == "modernbert" else n)
     transform = 0 if shape.layout == "llama" else shape.hidden
@@ -140,7 +139,9 @@ def count_flops(call: Call) -> dict[str, float]:
     made = [(1, step, replays(call, step)) for step in call.steps]
     made += [(answers, step, (1, 0, 0)) for answers, step in call.rollouts]
     for number, (answers, step, (alone, under, ways)) in enumerate(made):
-        trunk = depth * (later if number else whole)
+        size, known = call.positions_at(step), kept if number else 0
+        trunk = depth * operations(shape, size, size - known, kept=known)[0]
+        below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
         last = operations(shape, size, step.asked, rank=rank, first=n == 1)
         ahead, back, lora, lora_back = map(sum, zip(*below, last, strict=True))
         head = 2.0 * step.asked * shape.hidden * (shape.vocab + transform)

@@ -8,6 +8,10 @@ A masked position is computed only if it predicts its successor (its successor i
 loss): the others change nothing. The positions that stay keep their places (`at`). As the prompt
 sees nothing behind it, its states are the same at every step.
 
+Decoded in blocks from left to right, a canvas has text, a block that is partly masked, and masks
+that nobody sees. `in_blocks` makes such rows: block diffusion (Arriola et al. 2025,
+https://arxiv.org/abs/2503.09573) with one noised block a row.
+
 Shapes: B rows, S positions that are kept.
 """
 
@@ -22,7 +26,7 @@ from torch import Tensor
 
 from recipes.word_knowledge.masking import Batch, TokenIds
 
-__all__ = ["Rows", "attention_bias", "compact"]
+__all__ = ["Rows", "attention_bias", "compact", "in_blocks"]
 
 
 @dataclass
@@ -49,6 +53,52 @@ class Rows:
         """The rows in up to `parts` groups of about equal size."""
         cut = zip(*(x.tensor_split(parts) for x in self._fields), strict=True)
         return [Rows(*f) for f in cut if len(f[0])]
+
+
+def in_blocks(
+    batch: Batch,
+    ids: TokenIds,
+    begin: Sequence[int],
+    generator: torch.Generator,
+    share: float = 1.0,
+    longest: int = 8,
+) -> Batch:
+    """The batch with a part of its rows masked as if they were decoded in blocks.
+
+    In such a row a block starts anywhere in the answer or at its stop token and has 1 to `longest`
+    positions, of which 1 to all are masked; what stands before it is visible and what stands behind
+    it is padding. All three numbers are uniform.
+
+    Args:
+        begin: the tokens with which the prompt ends; the first of them occurs nowhere behind.
+        share: the probability of a row to become one of these; the others stay as they are.
+        longest: a block's maximal length; blocks end with the stop token.
+    """
+    rows, width = batch.ids.shape
+    at = torch.arange(width).expand(rows, width)
+    start = (batch.ids == begin[0]).int().cumsum(1).argmax(1) + len(begin)
+    answer = at >= start[:, None]
+    stop = ((batch.target == ids.stop) & answer).int().argmax(1)
+    chosen = torch.rand(rows, generator=generator) < share
+    chosen &= stop > 0  # a short canvas may be cut before the stop token
+
+    def uniform(most: torch.Tensor) -> torch.Tensor:
+        return (torch.rand(rows, generator=generator) * most).long()
+
+    first = start + uniform(stop - start + 1)
+    end = torch.minimum(first + 1 + uniform(torch.full_like(stop, longest)), stop + 1)
+    block = (at >= first[:, None]) & (at < end[:, None])
+    rank = torch.rand(rows, width, generator=generator).masked_fill(~block, 2.0)
+    rank = rank.argsort(1).argsort(1)
+    hidden = rank < 1 + uniform(end - first)[:, None]
+    seen = torch.where(answer, batch.target, batch.ids).masked_fill(hidden, ids.mask)
+    seen = seen.masked_fill(at >= end[:, None], ids.pad)
+    pick = chosen[:, None]
+    return Batch(
+        torch.where(pick, seen, batch.ids),
+        batch.target,
+        torch.where(pick, hidden.float(), batch.weight),
+    )
 
 
 def compact(batch: Batch, ids: TokenIds, begin: Sequence[int]) -> Rows:

@@ -33,7 +33,7 @@ from recipes.mini_text.subjects import split_of
 from recipes.mini_text.train import MOST, MiniTextData, balanced
 from recipes.precision import half_precision
 from recipes.smol_text.network import LoraLlama
-from recipes.smol_text.rows import Rows, attention_bias, compact
+from recipes.smol_text.rows import Rows, attention_bias, compact, in_blocks
 from recipes.word_knowledge.masking import TokenIds, make_batches
 from recipes.word_knowledge.text_model import keep_heap
 from recipes.word_knowledge.wordnet_qa import build_data
@@ -161,17 +161,19 @@ class Run:
         number = 0
         for start in range(0, len(prompts), 1536):
             seed = (self.args.seed * 9973 + self.epoch) * 1_000_003 + start
+            coins = torch.Generator().manual_seed(seed + 7)
             for batch in make_batches(
                 prompts[start : start + 1536], answers[start : start + 1536],
                 canvas_length=CANVAS, budget=self.args.batch_tokens, ids=self.ids,
                 generator=torch.Generator().manual_seed(seed), full=0.2, tail=0.1, shorter=SHORTER,
             ):  # fmt: skip
+                batch = in_blocks(batch, self.ids, self.begin, coins, self.args.blocks)
                 if number >= self.position:
                     yield compact(batch, self.ids, self.begin).to(self.device)
                 number += 1
 
-    def held_out(self, corpus: Path, data: MiniTextData) -> list[Rows]:
-        """Rows of 160 answers about tuning subjects."""
+    def held_out(self, corpus: Path, data: MiniTextData, blocks: float = 0.0) -> list[Rows]:
+        """Rows of 160 answers about tuning subjects, with `blocks` as in `--blocks`."""
         rng = random.Random(5)
         held = [row for row in read_corpus(corpus) if split_of(row[1]) == "tune"]
         rng.shuffle(held)
@@ -181,6 +183,8 @@ class Run:
             prompts, answers, canvas_length=CANVAS, budget=2048, ids=self.ids,
             generator=torch.Generator().manual_seed(9), full=0.0, tail=0.0,
         )  # fmt: skip
+        coins = torch.Generator().manual_seed(10)
+        batches = [in_blocks(b, self.ids, self.begin, coins, blocks) for b in batches]
         return [compact(batch, self.ids, self.begin) for batch in batches]
 
     @torch.no_grad()
@@ -238,6 +242,7 @@ def main() -> None:
     parser.add_argument("--ema", type=float, default=0.99)
     parser.add_argument("--ahead", type=float, default=0.06, help="part of the steps")
     parser.add_argument("--batch-tokens", type=int, default=1536, help="masks included")
+    parser.add_argument("--blocks", type=float, default=0.75, help="rows decoded in blocks")
     parser.add_argument("--share", type=float, default=0.5, help="facts for each answer")
     parser.add_argument("--save-steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
@@ -251,7 +256,7 @@ def main() -> None:
         run.load(args.work)
         log.info("resumed at step %d", run.step)
     (args.work / "recipe.json").write_text(json.dumps(vars(args), default=str) + "\n")
-    held = run.held_out(args.corpus, data)
+    held = [run.held_out(args.corpus, data, blocks) for blocks in (0.0, 1.0)]
     mean, began, first = None, time.monotonic(), run.tokens
     while run.step < args.steps:
         for rows in run.batches(data):
@@ -263,7 +268,7 @@ def main() -> None:
                          run.step, run.epoch, mean, run.tokens / 1e6, rate)  # fmt: skip
             if run.step % args.save_steps == 0 or run.step >= args.steps:
                 run.save(args.work)
-                log.info("held-out loss %.4f", run.evaluate(held))
+                log.info("held-out loss %.4f, in blocks %.4f", *map(run.evaluate, held))
             if run.step >= args.steps:
                 return
         run.epoch, run.position = run.epoch + 1, 0

@@ -33,6 +33,7 @@ SHAPE = ModelShape(
     tied=True,
     shift=1,
     causal_prompt=True,
+    masks_unseen=True,
     quantisable=False,
     stored_bytes=4,
 )
@@ -89,6 +90,21 @@ def folder(tmp_path_factory):
         {"inner_steps": 2, "cfg_scale": 1.0},
         {"inner_steps": 1, "pool_size": 4, "pool_rollout": 3, "temperature": 50.0},
         {"inner_steps": 1, "lora_layers": None},
+        {"inner_steps": 0, "steps": 16, "block_length": 1},
+        {
+            "inner_steps": 0,
+            "pool_size": 4,
+            "pool_rollout": 16,
+            "block_length": 1,
+            "temperature": 50.0,
+        },
+        {
+            "inner_steps": 1,
+            "pool_size": 4,
+            "pool_rollout": 5,
+            "block_length": 2,
+            "temperature": 50.0,
+        },
     ],
 )
 def test_a_folder_of_smol_is_planned_as_a_call_of_it_costs(folder, settings):

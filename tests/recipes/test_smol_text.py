@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -13,13 +14,13 @@ from checkpoints import small_base, write_causal
 from aps_text.models.smol import merge, read_lora
 from recipes.smol_text import train
 from recipes.smol_text.network import LoraLlama
-from recipes.smol_text.rows import attention_bias, compact
+from recipes.smol_text.rows import attention_bias, compact, in_blocks
 from recipes.smol_text.train import Run
 from recipes.word_knowledge.masking import Batch, TokenIds
 
 SETTINGS = {
     "seed": 0, "device": "cpu", "rank": 4, "workers": 1, "learning_rate": 1e-2, "ema": 0.9,
-    "steps": 8, "ahead": 0.5, "batch_tokens": 200,
+    "steps": 8, "ahead": 0.5, "batch_tokens": 200, "blocks": 0.5,
 }  # fmt: skip
 
 
@@ -120,6 +121,42 @@ def test_looking_ahead_is_learnt_by_and_by(parts):
     for bias, weight in zip(biases, (1e-9, 0.25, 1.0), strict=True):
         torch.testing.assert_close(bias[later].exp(), torch.full_like(bias[later], weight))
         assert torch.equal(bias[~later], biases[2][~later])
+
+
+def test_rows_decoded_in_blocks_are_text_then_a_block_then_nothing(parts):
+    _, tokenizer, ids = parts
+    turn = tokenizer.convert_tokens_to_ids("<|im_start|>")
+    batch = batch_of(ids, turn, rows=400)
+    ends = torch.randint(2, 7, (400,), generator=torch.Generator().manual_seed(2))
+    start = (batch.target == turn).int().cumsum(1).argmax(1) + 3
+    for i, (a, n) in enumerate(zip(start.tolist(), ends.tolist(), strict=True)):
+        batch.target[i, a + n : a + 8] = ids.stop
+        batch.ids[i, a + n : a + 8] = ids.pad
+    g = torch.Generator().manual_seed(0)
+    rows = in_blocks(batch, ids, [turn, 3, 4], g, longest=3)
+    sizes, hidden_counts, begins = Counter(), Counter(), Counter()
+    for i, (a, n) in enumerate(zip(start.tolist(), ends.tolist(), strict=True)):
+        line, own = rows.ids[i].tolist(), batch.target[i].tolist()
+        hidden = [j for j, token in enumerate(line) if token == ids.mask]
+        end = line.index(ids.pad) if ids.pad in line else len(line)
+        assert line[:a] == batch.ids[i, :a].tolist()
+        assert all(line[j] == own[j] for j in range(a, end) if j not in hidden)
+        assert all(token == ids.pad for token in line[end:])
+        assert 1 <= len(hidden) <= 3
+        assert hidden[-1] - hidden[0] < 3
+        assert end <= a + n + 1  # nothing behind the stop token
+        assert rows.weight[i].nonzero().flatten().tolist() == hidden
+        assert torch.equal(rows.target[i], batch.target[i])
+        hidden_counts[len(hidden)] += 1
+        begins[hidden[0] - a] += 1
+        sizes[end - hidden[0]] += 1
+    assert set(hidden_counts) == set(sizes) == {1, 2, 3}
+    assert set(begins) >= set(range(6))
+    assert in_blocks(batch, ids, [turn, 3, 4], g, share=0.0).ids.equal(batch.ids)
+    some = in_blocks(batch, ids, [turn, 3, 4], g, share=0.5)
+    assert 120 < int((some.ids == batch.ids).all(1).sum()) < 280
+    short = compact(rows, ids, [turn, 3, 4])
+    assert int((short.weight > 0).sum()) == int((rows.weight > 0).sum())
 
 
 def run_of(base, **changes):
