@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
-from .presets import IMAGE_PRESETS, PRESETS, find_preset
+from .presets import IMAGE_PRESETS, PRESETS, find_preset, own_settings
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
 from .whole_files import write_whole
@@ -103,7 +103,8 @@ class APSConfig:
         guidance_start, guidance_end: steer during this part of the steps, in [0, 1]. None starts
             at 0.5 where answers of a pool are rollouts (a step in the second half is guided at
             least), at 0 elsewhere.
-        guidance_interval: of that part, steer the steps whose index is a multiple of this.
+        guidance_interval: of that part, steer the steps whose index is a multiple of this. With a
+            pool the steps between keep further tokens of the answer that was chosen.
 
     Remasking and decoding:
         remasking: `anchored` keeps the candidates with the highest TILTED probability; `standard`
@@ -183,14 +184,18 @@ class APSConfig:
     def for_model(
         cls, own: Mapping[str, Any], preset: str | None = None, **options: Any
     ) -> APSConfig:
-        """`make` with a model's `own` settings: they stand before the preset's and behind the
-        options; those without effect beside the options are left out."""
-        mine = {
-            name: value for name, value in own.items() if name not in renamed(options, warn=False)
-        }
-        lost = cls(preset, **renamed(options, warn=False)).ineffective(mine)
-        kept = {name: value for name, value in mine.items() if name not in lost}
+        """`make` with a model's `own` settings (`presets.own_settings`): they stand before the
+        preset's and behind the options; those without effect beside the options are left out."""
+        stated = renamed(options, warn=False)
+        kept = cls(preset, **stated).lacking(own_settings(own, preset), stated)
         return cls.make(preset, **kept, **options)
+
+    def lacking(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
+        """The `own` settings of a model that are not among the `stated` keywords and have an effect
+        beside this configuration."""
+        mine = {name: value for name, value in own.items() if name not in stated}
+        lost = self.ineffective(mine)
+        return {name: value for name, value in mine.items() if name not in lost}
 
     def ineffective(self, options: Mapping[str, Any]) -> dict[str, str]:
         """The given keywords that would have no effect in this configuration, with the reason.

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-__all__ = ["IMAGE_PRESETS", "PRESETS", "TEXT_PRESETS", "find_preset", "image_preset", "text_preset"]
+__all__ = [
+    "IMAGE_PRESETS",
+    "PRESETS",
+    "TEXT_PRESETS",
+    "find_preset",
+    "image_preset",
+    "own_settings",
+    "text_preset",
+]
 
 # A steered answer costs several times a plain one; a preset sets how much.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -60,6 +68,16 @@ def find_preset(name: Any, among: Collection[str] = tuple(PRESETS)) -> str:
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"preset is one of {', '.join(among)}; got {name!r}")
     return name
+
+
+def own_settings(own: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
+    """A model's own settings for a call with a preset (None: `balanced`).
+
+    Args:
+        own: keywords of `APSConfig`; under `presets`, by preset, those that replace them.
+    """
+    of_all = {name: value for name, value in own.items() if name != "presets"}
+    return {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
 
 
 def text_preset(name: Any) -> str:

@@ -94,6 +94,11 @@ class CandidatePool(Protocol):
         """One token per masked position `(N,)`, and the chosen answers' rewards by name, `(B,)`."""
         ...
 
+    def continued(self, tilted: Tilted, step: Step) -> Tensor | None:
+        """One token per position of `step.where` `(N,)`, of the answers chosen at the last guided
+        step; None before the first."""
+        ...
+
 
 def denoise(
     denoiser: Denoiser,
@@ -113,7 +118,8 @@ def denoise(
 
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
-        pool: chooses the guided steps' candidates; without one each token is drawn independently.
+        pool: chooses the guided steps' candidates, and continues the chosen answers at the steps
+            between (`guidance_interval`); without one each token is drawn independently.
         first, end: run only the steps `first` to `end - 1` of the call's grid; None is all steps.
     """
     full, mask_id = canvas, denoiser.mask_id
@@ -145,10 +151,13 @@ def denoise(
             log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
+            candidates = None
             if guided and pool is not None:
                 candidates, chosen = pool(denoiser, tilted, step)
                 tilted.rewards = {**tilted.rewards, **chosen}
-            else:
+            elif pool is not None and settings.guided_window.spans(index, settings.steps):
+                candidates = pool.continued(tilted, step)
+            if candidates is None:
                 candidates = step.draw(tilted, operator.codebook)
             scores = step.score(tilted, candidates, operator.codebook)
             again = None

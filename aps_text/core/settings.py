@@ -255,7 +255,11 @@ class Window:
 
     def has(self, index: int, steps: int) -> bool:
         """Whether step `index` of `steps` is guided; from the first one on if `start` is None."""
-        return (self.start or 0.0) <= index / steps < self.end and index % self.interval == 0
+        return self.spans(index, steps) and index % self.interval == 0
+
+    def spans(self, index: int, steps: int) -> bool:
+        """Whether step `index` of `steps` lies in the window, guided or between guided ones."""
+        return (self.start or 0.0) <= index / steps < self.end
 
 
 @dataclass(frozen=True, kw_only=True)

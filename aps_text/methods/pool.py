@@ -27,6 +27,9 @@ With draws from f' alone the chain would stall: over many positions p'/f' spans 
 answer that x_phi has moved away from would outweigh any reward. With the mixture no weight exceeds
 2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
 
+With `guidance_interval=m` only every m-th step makes a pool; at the steps between, further tokens
+of the answer chosen last are kept: m steps write what one step of m times the count would.
+
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
 token (with rollouts: the first one's). An answer with reward -inf is chosen only if all have -inf.
 Positions after an answer's stop token do not enter its weight. At temperature 0 nothing is drawn:
@@ -108,6 +111,16 @@ class AnswerPool:
             base = step.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
             picked = torch.where(on, picked, base)
         return picked, self._terms
+
+    def continued(self, tilted: Tilted, step: Step) -> Tensor | None:
+        """See `CandidatePool.continued`; behind an answer's stop token the base sampler's draw."""
+        if self._held is None:
+            return None
+        (rows, cols), canvas = step.where, step.canvas
+        ended = end_at_stop(self._held, canvas.editable, canvas.stop_ids, canvas.fill_id)
+        on = scored_positions(ended[:, None], canvas)[rows, 0, cols]
+        tokens = self._held[step.where]
+        return tokens if bool(on.all()) else torch.where(on, tokens, step.draw(tilted, None))
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class ModelShape:
         limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
-        settings: of a call that does not state them (`APSConfig.for_model`), by name.
+        settings: of a call that does not state them (`presets.own_settings`).
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).
@@ -69,7 +69,7 @@ class ModelShape:
     limit: int | None = None
     new_tokens: int = 128
     block_length: int | None = None
-    settings: tuple[tuple[str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     token_head: bool = True
     attention_bias: bool = False
     qk_norm: bool = False
@@ -215,7 +215,7 @@ def find_shape(name: str) -> ModelShape:
             limit=settings.get("context"),
             new_tokens=tokens,
             block_length=settings.get("block_length"),
-            settings=tuple(settings.get("settings", {}).items()),
+            settings=settings.get("settings", {}),
         )
     for preset, shape in PRESETS.items():
         if key == preset or re.fullmatch(_PUBLISHED.get(preset, preset), key):

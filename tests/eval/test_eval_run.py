@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,8 @@ from aps_eval.store import RowStore, read_rows
 from eval_fixtures import lines
 from eval_tiny import run_tiny, tiny_grid, tiny_pipe, tiny_values
 
+from aps_text import APSConfig
+
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory):
@@ -27,6 +30,31 @@ def first(tmp_path_factory):
     )
     rows, said = run_tiny(grid, folder / "out", command=["aps", "eval"])
     return folder, grid, rows, said
+
+
+def test_a_model_brings_settings_that_the_grid_does_not_state(tmp_path):
+    values = tiny_values(tmp_path, 2)
+    values["config"] = {"steps": 3, "max_new_tokens": 4, "adapter": "logits"}
+    values["methods"] = ["plain", {"method": "aps", "label": "pool", "config": {"inner_steps": 0}}]
+    presets = {"balanced": {"pool_size": 5}, "fast": {"pool_size": 6}}
+    own = {"steps": 9, "temperature": 0.5, "inner_steps": 7, "lora_rank": 2, "presets": presets}
+    pipe = tiny_pipe()
+    pipe.model = replace(pipe.model, settings=own)
+    found = {}
+    for preset in (None, "fast"):
+        grid = read_grid(values | ({} if preset is None else {"preset": preset}))
+        rows = evaluate(grid, tmp_path / f"out {preset}", pipe=pipe, page=False, fluency=False)
+        for row in rows:
+            config = APSConfig(**row.config).flat()
+            found[preset, row.label] = [
+                config.get(name) for name in ("steps", "temperature", "inner_steps", "pool_size")
+            ]
+    assert found == {
+        (None, "plain"): [3, 0.5, 7, 5],
+        (None, "pool"): [3, 0.5, 0, 5],
+        ("fast", "plain"): [3, 0.5, 7, 6],
+        ("fast", "pool"): [3, 0.5, 0, 6],
+    }
 
 
 def test_every_cell_answers_every_item_with_every_seed(first):

@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -268,8 +269,9 @@ def test_a_long_context_of_characters_of_several_tokens_each_is_cut_too():
 def test_a_long_context_loses_its_beginning_and_a_long_answer_is_refused():
     from aps_eval.lm_eval.adapter import PipelineLM
 
-    model = tiny_text_model()
+    model = replace(tiny_text_model(), settings={"steps": 3})
     lm = PipelineLM(APSPipeline(model))
+    assert lm.config.sampler.steps == 3  # the model's own settings
     prompt, ids = lm.contexts.fitting("dog " * 100 + "what is a cat ?", 10)
     assert prompt.endswith("what is a cat ?")
     assert len(ids) + 10 == model.context

@@ -288,6 +288,16 @@ def test_a_model_may_have_settings_of_its_own(folders):
     assert found(steps=3) == (3, 0.25)
     assert found(preset="fast", guidance_start=0.75) == (5, 0.75)
     assert found(config=APSConfig.make("fast", steps=7, max_new_tokens=12)) == (7, 0.5)
+    # Those of a preset are for calls with it, and stand before those of all calls.
+    many = {"fast": {"steps": 6, "pool_size": 3}, "balanced": {"pool_rollout": 7}}
+    own = {"steps": 5, "guidance_start": 0.25, "presets": many}
+    pipe.model = replace(pipe.model, settings=own)
+    assert found() == (5, 0.25)
+    assert found(preset="fast") == (6, 0.25)
+    sampler = pipe(QUESTIONS[0], length, max_new_tokens=12).config.sampler
+    assert (sampler.pool_size, sampler.pool_rollout) == (8, 7)
+    sampler = pipe(QUESTIONS[0], length, preset="fast", max_new_tokens=12).config.sampler
+    assert (sampler.pool_size, sampler.pool_rollout) == (3, 1)
     # Where nothing steers, a start has no effect and is left out.
     out = pipe.generate(QUESTIONS[0], pool_size=None, inner_steps=0, max_new_tokens=12)
     assert out.config.sampler.steps == 5

@@ -73,7 +73,8 @@ class PipelineLM(LM):
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
         self.pipe, self.method, self.reward, self.select = pipe, method, reward, select
-        self.config, self.samples = config or APSConfig(), samples
+        self.config = config or APSConfig.for_model(pipe.model.settings)
+        self.samples = samples
         self.seconds, self.cache_key = 0.0, cache_key
         self.contexts = Contexts(pipe.model)
         self._unread: set[str] = set()

@@ -121,9 +121,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from .adapter import PipelineLM
     from .caching import check_cached
 
-    config = APSConfig.make(text_preset(args.preset), **read_pairs(args.config, "a setting is"))
-    name, colon, options = args.method.partition(":")
-    method = make_method(METHODS, name, options.split(",") if colon else [])
+    preset, options = text_preset(args.preset), read_pairs(args.config, "a setting is")
+    APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
+    name, colon, fields = args.method.partition(":")
+    method = make_method(METHODS, name, fields.split(",") if colon else [])
     rewards = [(reward, weight) for _, weight, reward in load_rewards(args.reward or None)]
     if name != "plain" and not rewards:
         raise ValueError(f"method {name!r} steers by a reward and got none; use --reward")
@@ -142,8 +143,10 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(
                 f"lm-eval has no task {name!r}; give a folder of task files by --include-path"
             )
+    pipe = APSPipeline.from_pretrained(args.model, batch_size=args.batch_size)
+    config = APSConfig.for_model(pipe.model.settings, preset, **options)
     lm = PipelineLM(
-        APSPipeline.from_pretrained(args.model, batch_size=args.batch_size),
+        pipe,
         method=method,
         reward=rewards or None,
         config=config,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aps_text.core.config import SETTINGS
+from aps_text.core.presets import own_settings
 
 from ..rows import reward_label
 from ..task import Task
@@ -31,6 +32,7 @@ class Cell:
         family: cells of one family are joined by a line in charts.
         budget: the budget it was matched to, as shown in tables; empty unless there are several.
         config: with seed 0; each answer gets its own seed.
+        stated: the keywords of the configuration that the grid states.
         control: None, or the control that replaces the guiding rewards.
         controls: further controls to run this cell with.
         knob: the setting that matching may change: `options.NAME`, `config.NAME`, or None.
@@ -49,6 +51,14 @@ class Cell:
     controls: tuple[str, ...] = ()
     knob: str | None = None
     trials: tuple[Cell, ...] = ()
+    stated: frozenset[str] = frozenset()
+
+    def of_model(self, own: Mapping[str, Any]) -> Cell:
+        """The same cell, and its trials, with a model's `own` settings where the grid states
+        nothing else (as `APSConfig.for_model`)."""
+        mine = self.config.lacking(own_settings(own, self.config.preset), self.stated)
+        trials = tuple(trial.of_model(own) for trial in self.trials)
+        return replace(self, config=self.config.replace(**mine), trials=trials)
 
     def build(self) -> Method:
         """The method object."""

@@ -6,6 +6,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,6 +106,8 @@ def evaluate(
                         known.add(one["name"])
                         loading(one["name"])
                 answerer.loaded(specs)
+    own = answerer.pipe.model.settings
+    grid = replace(grid, cells=[cell.of_model(own) for cell in grid.cells])
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)

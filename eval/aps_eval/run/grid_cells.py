@@ -122,6 +122,7 @@ def _cell(
     values: Mapping[str, Any], task: Task, block: Mapping[str, Any], method: Mapping[str, Any]
 ) -> Cell:
     from aps_text.core.config import APSConfig
+    from aps_text.core.names import renamed
     from aps_text.core.presets import text_preset
 
     def in_units(found: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -162,6 +163,7 @@ def _cell(
         options=options,
         controls=_controls(values, method),
         knob=knob,
+        stated=frozenset(renamed(shared, warn=False)),
     )
     cell.build()
     if knob is not None:
