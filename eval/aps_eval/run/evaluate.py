@@ -106,8 +106,8 @@ def evaluate(
                         known.add(one["name"])
                         loading(one["name"])
                 answerer.loaded(specs)
-    own = answerer.pipe.model.settings
-    grid = replace(grid, cells=[cell.of_model(own) for cell in grid.cells])
+    settings = answerer.pipe.model.settings
+    grid = replace(grid, cells=[cell.of_model(settings) for cell in grid.cells])
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
