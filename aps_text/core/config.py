@@ -102,7 +102,7 @@ class APSConfig:
             beyond it stops optimising and is pulled back onto the bound. None is no bound.
         guidance_start, guidance_end: steer during this part of the steps, in [0, 1]. None starts
             at 0.5 where answers of a pool are rollouts (a step in the second half is guided at
-            least), at 0 elsewhere.
+            least) and the canvas is one block, at 0 elsewhere.
         guidance_interval: of that part, steer the steps whose index is a multiple of this. With a
             pool the steps between keep further tokens of the answer that was chosen.
 
@@ -196,6 +196,14 @@ class APSConfig:
         mine = {name: value for name, value in own.items() if name not in stated}
         lost = self.ineffective(mine)
         return {name: value for name, value in mine.items() if name not in lost}
+
+    def in_blocks(self, block_length: int | None, length: int) -> APSConfig:
+        """The configuration for canvases of `length` tokens in blocks: where no `guidance_start` is
+        given, all steps are steered, since the first blocks are finished before the second half of
+        the steps (and with them short answers). Without several blocks it stays as it is."""
+        if not self.sampler.steers or self.sampler.window.start is not None:
+            return self
+        return self.replace(guidance_start=0.0) if block_length and block_length < length else self
 
     def ineffective(self, options: Mapping[str, Any]) -> dict[str, str]:
         """The given keywords that would have no effect in this configuration, with the reason.

@@ -304,7 +304,8 @@ class SamplerSettings:
 
     @property
     def guided_window(self) -> Window:
-        """The window with its `start`: where none is given, the second half of the steps with
+        """The window with its `start`: where none is given (`APSConfig.in_blocks` gives one to
+        canvases in blocks), the second half of the steps with
         rollouts (answers drawn from an almost empty canvas cost most and say least), else all."""
         if self.window.start is not None:
             return self.window

@@ -75,6 +75,8 @@ def prepare(
             "APSConfig.from_json(...), or pass its fields as keywords"
         )
     text_preset(settings.preset)
+    length = settings.call.max_new_tokens or model.max_new_tokens
+    settings = settings.in_blocks(settings.call.block_length or model.block_length, length)
     items = prompt_items(prompts)
     request = Request(
         items,
@@ -83,7 +85,6 @@ def prepare(
         as_columns(columns, len(items)),
         as_starts(start, len(items)),
     )
-    length = settings.call.max_new_tokens or model.max_new_tokens
     least = settings.sampler.min_new_tokens
     if least >= length:
         raise ValueError(

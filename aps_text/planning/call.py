@@ -108,7 +108,7 @@ class Call:
                 f"bits={self.bits}: {shape.name} is put together in memory and takes no 8 or 4 "
                 f"bit; leave out --load-in-{self.bits}bit, or use --dtype bfloat16"
             )
-        settings = self.config.sampler
+        settings = self.opened.sampler
         if settings.steers and not any(step.guided for step in self.steps):
             window = settings.guided_window
             raise ValueError(
@@ -137,9 +137,14 @@ class Call:
         return self.prompt + self.tokens
 
     @property
+    def opened(self) -> APSConfig:
+        """The configuration as a pipeline takes it, for its blocks."""
+        return self.config.in_blocks(self.block_length, self.tokens)
+
+    @property
     def steps(self) -> tuple[PlannedStep, ...]:
         """The denoising steps of a row."""
-        start = self.config.sampler.guided_window.start
+        start = self.opened.sampler.guided_window.start
         alike = self.config.replace(
             inner_steps=0,
             pool_size=None,

@@ -303,6 +303,21 @@ def test_a_model_may_have_settings_of_its_own(folders):
     assert out.config.sampler.steps == 5
 
 
+def test_answers_in_blocks_are_steered_from_the_first_step_on(folders):
+    """Short ones are finished before the second half of the steps."""
+    pipe = APSPipeline.from_pretrained(folders / "smol")
+
+    def states(**more):
+        out = pipe(QUESTIONS[0], length, max_new_tokens=16, keep_trajectory=True, **more)
+        return [state.guided for state in out.trajectory[0]]
+
+    assert all(states(steps=8))  # blocks of its own length, 4
+    assert all(states(steps=8, block_length=2))
+    assert states(steps=8, block_length=16) == [False] * 4 + [True] * 4
+    assert states(steps=8, block_length=4, guidance_start=0.5) == [False] * 4 + [True] * 4
+    assert not any(states(steps=8, pool_size=None, inner_steps=0))
+
+
 def test_verify_passes_a_causal_prompt(folders):
     from aps_text.verification.suite import verify
 
