@@ -27,7 +27,7 @@ WORDS = {
     "temperature": "of the candidates' draw; 0 takes the likeliest",
     "top_p": "draw from the likeliest tokens of this probability",
     "top_k": "draw from this many tokens",
-    "guidance_start": "steer from this part of the steps on, 0 to 1; none: 0, or 0.5 (rollouts, no blocks)",
+    "guidance_start": "steer from this part on, 0 to 1; none: 0, or 0.5 (rollouts, no blocks)",
     "guidance_end": "steer up to this part of the steps, 0 to 1",
     "guidance_interval": "steer every Nth step",
     "alg": "what plain decoding keeps first",
