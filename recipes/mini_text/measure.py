@@ -153,11 +153,13 @@ def measure(
     prompts: Sequence[Prompt],
     judges: dict[str, Judge],
     steps: Sequence[int | None],
+    drawn_in: int = 16,
     **settings: Any,
 ) -> dict[str, Any]:
     """Measures of the teacher and of the model at each number of steps (None: one per position).
 
-    `settings` are those of decoding, for all of the model's runs.
+    `settings` are those of decoding, for all of the model's runs; `drawn_in` is the number of steps
+    of the samples whose variety is measured.
     """
     settings = {"seed": 0, "temperature": 0.0, **settings}
     questions = [p.question for p in prompts]
@@ -174,10 +176,16 @@ def measure(
             runs[name]["NLL beyond the teacher's"] = [
                 a - b for a, b in zip(runs[name][nll], runs["teacher"][nll], strict=True)
             ]
-    sampling = {**settings, "steps": 16, "temperature": 0.8, "seed": 1, "num_return_sequences": 8}
+    sampling = {
+        **settings,
+        "steps": drawn_in,
+        "temperature": 0.8,
+        "seed": 1,
+        "num_return_sequences": 8,
+    }
     drawn = pipe.generate(questions, **sampling).text
     groups = [drawn[i : i + 8] for i in range(0, len(drawn), 8)]
-    runs["T = 16, 0.8"] = judged(prompts, [group[0] for group in groups], judges)
+    runs[f"T = {drawn_in}, 0.8"] = judged(prompts, [group[0] for group in groups], judges)
     return {
         "prompts": len(prompts),
         "runs": {name: {k: mean(v) for k, v in run.items()} for name, run in runs.items()},
@@ -236,6 +244,7 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=120)
     parser.add_argument("--steps", type=int, nargs="*", default=[16], help="beside one a position")
     parser.add_argument("--block-length", type=int, help="decode in blocks of this length")
+    parser.add_argument("--drawn-in", type=int, default=16, help="steps of the varied samples")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     from aps_text import APSPipeline
@@ -246,7 +255,8 @@ def main() -> None:
     prompts = choose_prompts(read_corpus(args.corpus), categories, args.prompts, args.split)
     pipe = APSPipeline.from_pretrained(args.model, batch_size=32)
     blocks = {"block_length": args.block_length} if args.block_length else {}
-    results = measure(pipe, prompts, default_judges(), [*args.steps, None], **blocks)
+    steps = [*args.steps, None]
+    results = measure(pipe, prompts, default_judges(), steps, args.drawn_in, **blocks)
     print(json.dumps(results, indent=1) if args.json else report(results, prompts))
 
 
