@@ -26,8 +26,8 @@ def add_parser(subparsers: Any) -> None:
     add(
         "--grid",
         metavar="NAME|FILE",
-        help="small, methods, ablations, rewards or pools, or a YAML file (docs/evaluation.md); "
-        "flags go before it",
+        help="small, methods, ablations, rewards, pools, smol, or a YAML file "
+        "(docs/evaluation.md); flags go before it",
     )
     add(
         "--only",
