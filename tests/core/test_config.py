@@ -17,7 +17,7 @@ from aps_text import APSConfig
 from aps_text.core.config import SETTINGS
 from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
-from aps_text.core.presets import IMAGE_PRESETS, PRESETS
+from aps_text.core.presets import IMAGE_PRESETS, PRESETS, own_settings
 from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, records_of
 
 NUMBERS = {name: takes for name, takes in SETTINGS.items() if isinstance(takes, Number)}
@@ -548,3 +548,29 @@ def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     positive = "beta lora_alpha learning_rate likelihood_weight trust_region threshold top_p"
     positive += " gumbel_temperature reward_timeout"
     assert {name for name, takes in NUMBERS.items() if takes.above} == set(positive.split())
+
+
+def test_answers_in_blocks_are_steered_at_all_steps_unless_a_start_is_given():
+    config = APSConfig(steps=8)
+    assert config.in_blocks(4, 16).sampler.guided_window.start == 0.0
+    for block in (None, 16, 32):  # one block
+        assert config.in_blocks(block, 16) is config
+    stated = APSConfig(steps=8, guidance_start=0.25)
+    assert stated.in_blocks(4, 16) is stated
+    plain = APSConfig(inner_steps=0, pool_size=None)
+    assert plain.in_blocks(4, 16) is plain
+
+
+def test_a_models_own_settings_stand_between_the_preset_and_the_options():
+    own = {"steps": 9, "pool_size": 3, "presets": {"fast": {"pool_size": 5, "beta": 0.5}}}
+    assert own_settings(own, None) == own_settings(own, "balanced") == {"steps": 9, "pool_size": 3}
+    assert own_settings(own, "fast") == {"steps": 9, "pool_size": 5, "beta": 0.5}
+    with pytest.raises(ValueError, match=r"preset is one of .* got 'slow'"):
+        own_settings(own, "slow")
+    made = APSConfig.for_model(own, "fast", steps=4)
+    assert (made.steps, made.pool_size, made.beta, made.pool_rollout) == (4, 5, 0.5, 1)
+    # what the options leave without effect is left out
+    assert APSConfig.for_model(own, pool_size=None).pool_size is None
+    assert APSConfig.for_model({"pool_rollout": 7}, pool_size=None).flat() == (
+        APSConfig(pool_size=None).flat()
+    )
