@@ -12,6 +12,7 @@ embedding and the recipe (`recipes/smol_text`) are here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..core.config import APSConfig
+from ..core.presets import TEXT_PRESETS, own_settings, text_preset
 from .causal import wrap_causal
 from .checkpoint import Checkpoint, check_finite
 from .checkpoint_files import check_sizes, read_json
@@ -45,6 +48,17 @@ TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 """SmolLM2's chat template without the system message that it adds by itself."""
+
+
+def _check_settings(own: Any) -> None:
+    """Raise `ValueError` unless the settings of aps.json hold for every preset of texts."""
+    try:
+        if not isinstance(own, Mapping) or not isinstance(own.get("presets", {}), Mapping):
+            raise ValueError(f"settings and presets are mappings, got {own!r:.80}")
+        for preset in (*own.get("presets", {}), *TEXT_PRESETS):
+            APSConfig(text_preset(preset), **own_settings(own, preset))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"aps.json: settings: {error}") from error
 
 
 def pack(lora: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -146,6 +160,7 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
     (mask_id, pad_id) = checkpoint.need("mask_token_id", "pad_token_id")
     settings = read_json(checkpoint.folder / "aps.json")
     check_sizes(settings, OWN, "aps.json")
+    _check_settings(settings.get("settings", {}))
     lora = read_lora(checkpoint.folder / LORA)
     model, tokenizer = smollm2(f"the model {checkpoint.name!r}")
     if kind is not None:

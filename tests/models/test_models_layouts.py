@@ -240,6 +240,27 @@ def test_a_folder_of_smol_that_lacks_something_is_refused(folders, tmp_path, mis
 
 
 @pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"stepz": 3}, "stepz"),
+        ({"steps": 0}, "steps"),
+        ([3], r"mappings, got \[3\]"),
+        ({"presets": [3]}, "mappings"),
+        ({"presets": {"slow": {}}}, "preset is one of .* got 'slow'"),
+        ({"presets": {"restore": {}}}, "is for images"),
+        ({"presets": {"fast": {"pool_size": -1}}}, "pool_size"),
+    ],
+)
+def test_bad_settings_of_a_folder_are_told_when_it_is_loaded(folders, tmp_path, own, message):
+    folder = tmp_path / "changed"
+    shutil.copytree(folders / "smol", folder)
+    settings = json.loads((folder / "aps.json").read_text())
+    write(folder, "aps.json", {**settings, "settings": own})
+    with pytest.raises(ValueError, match=f"aps.json: settings: .*{message}"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
     "options", [{"load_in_8bit": True}, {"device_map": "auto"}, {"attn_implementation": "flex"}]
 )
 @pytest.mark.skipif(transformers.__version__ < "5", reason="transformers 4 wants bitsandbytes")
