@@ -167,6 +167,7 @@ def ask_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+    refuse_unread(method, options, preset, own=pipe.model.settings)
     config = APSConfig.for_model(pipe.model.settings, preset, **options)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}

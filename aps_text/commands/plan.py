@@ -54,7 +54,7 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
-    from ..core.presets import own_settings, text_preset
+    from ..core.presets import text_preset
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
     from ..planning.report import plan
@@ -85,10 +85,11 @@ def plan_command(args: argparse.Namespace) -> int:
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
     shape, preset = find_shape(args.model), text_preset(args.preset)
+    own = APSConfig(preset, **options).lacking(shape.settings, options)
     call = Call(
         shape=shape,
         reward=reward,
-        config=APSConfig(preset, **{**own_settings(shape.settings, preset), **options}),
+        config=APSConfig(preset, **own, **options),
         prompt=args.prompt,
         batch=args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,

@@ -187,12 +187,20 @@ class APSConfig:
         """`make` with a model's `own` settings (`presets.own_settings`): they stand before the
         preset's and behind the options; those without effect beside the options are left out."""
         stated = renamed(options, warn=False)
-        kept = cls(preset, **stated).lacking(own_settings(own, preset), stated)
+        kept = cls(preset, **stated).lacking(own, stated)
         return cls.make(preset, **kept, **options)
 
     def lacking(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
-        """The `own` settings of a model that are not among the `stated` keywords and have an effect
-        beside this configuration."""
+        """A model's `own` settings that are not among the `stated` keywords and have an effect
+        beside this configuration. Those for the preset are left out together where the stated
+        ones take from them all that steers (`pool_size=None` beside `inner_steps` 0)."""
+        mine = self._effective(own_settings(own, self.preset), stated)
+        if self.sampler.steers and not self.replace(**mine).sampler.steers:
+            return self._effective(own_settings({**own, "presets": {}}, self.preset), stated)
+        return mine
+
+    def _effective(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
+        """Those of `own` that are not `stated` and have an effect here."""
         mine = {name: value for name, value in own.items() if name not in stated}
         lost = self.ineffective(mine)
         return {name: value for name, value in mine.items() if name not in lost}

@@ -7,6 +7,7 @@ the same settings can go to several methods, plain decoding among them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..core.config import APSConfig
@@ -22,7 +23,12 @@ __all__ = ["refuse_unread", "unread"]
 
 
 def refuse_unread(
-    method: Method, options: dict[str, Any], preset: str | None = None, *, drafted: bool = False
+    method: Method,
+    options: dict[str, Any],
+    preset: str | None = None,
+    *,
+    own: Mapping[str, Any] | None = None,
+    drafted: bool = False,
 ) -> None:
     """Raise `ValueError` for an option that was passed but that this method ignores.
 
@@ -30,6 +36,7 @@ def refuse_unread(
 
     Args:
         options, preset: arguments of `APSConfig.make`.
+        own: the model's settings, as in `APSConfig.for_model`.
         drafted: the canvas starts from a draft, positions of which are masked at random.
 
     Raises:
@@ -37,7 +44,7 @@ def refuse_unread(
         TypeError: as `APSConfig.make`, or a method with only some attributes of `Declares`.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
-    config = APSConfig.make(preset, **options)
+    config = APSConfig.for_model(own or {}, preset, **options)
     reasons = unread(method, config, drafted=drafted)
     for name, reason in reasons.items():
         if name in options and options[name] != usual.get(name, DEFAULTS[name]):

@@ -284,7 +284,8 @@ class APSPipeline:
                 )
         runner = as_method(METHODS, method)
         check_reward(method, reward)
-        refuse_unread(runner, options, preset, drafted="init_text" in request.starts)
+        drafted, mine = "init_text" in request.starts, self.model.settings
+        refuse_unread(runner, options, preset, own=mine, drafted=drafted)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(
                 f"control={control!r} needs a method that steers, got 'plain'; leave it out"

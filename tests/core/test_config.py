@@ -574,3 +574,17 @@ def test_a_models_own_settings_stand_between_the_preset_and_the_options():
     assert APSConfig.for_model({"pool_rollout": 7}, pool_size=None).flat() == (
         APSConfig(pool_size=None).flat()
     )
+
+
+@pytest.mark.parametrize("size", [None, 1])
+def test_a_models_own_preset_is_left_out_where_nothing_of_it_would_steer(size):
+    pool = {"inner_steps": 0, "pool_size": 3, "pool_rollout": 9, "guidance_interval": 4}
+    own = {"steps": 9, "presets": {"balanced": pool}}
+    made = APSConfig.for_model(own, pool_size=size)
+    assert made.flat() == APSConfig(steps=9, pool_size=size).flat()
+    assert made.sampler.steers
+    # what is stated may say that nothing steers
+    assert not APSConfig.for_model(own, pool_size=size, inner_steps=0).sampler.steers
+    assert APSConfig.for_model(own, pool_size=2).flat() == (
+        APSConfig(**{**pool, "steps": 9, "pool_size": 2}).flat()
+    )

@@ -322,6 +322,10 @@ def test_a_model_may_have_settings_of_its_own(folders):
     # Where nothing steers, a start has no effect and is left out.
     out = pipe.generate(QUESTIONS[0], pool_size=None, inner_steps=0, max_new_tokens=12)
     assert out.config.sampler.steps == 5
+    # A window without a step beside the model's own settings is an error.
+    pipe.model = replace(pipe.model, settings={"steps": 5, "guidance_interval": 4})
+    with pytest.raises(ValueError, match=r"no step is steered: .*guidance_interval=4"):
+        pipe(QUESTIONS[0], length, guidance_start=0.25, guidance_end=0.75)
 
 
 def test_answers_in_blocks_are_steered_from_the_first_step_on(folders):
