@@ -147,7 +147,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from .core.config import APSConfig
     from .core.presets import text_preset
     from .methods.registry import make_method
-    from .methods.unread import refuse_unread
+    from .methods.unread import own_for, refuse_unread
     from .pipelines.text import METHODS, APSPipeline
     from .text.prompts import as_prompts
     from .text.reward_operator.guidance import load_rewards
@@ -167,8 +167,9 @@ def ask_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
-    refuse_unread(method, options, preset, own=pipe.model.settings)
-    config = APSConfig.for_model(pipe.model.settings, preset, **options)
+    own = own_for(method, pipe.model.settings)
+    refuse_unread(method, options, preset, own=own)
+    config = APSConfig.for_model(own, preset, **options)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

@@ -19,7 +19,24 @@ from ..core.settings import Ranked
 from .best_of_n import BestOf
 from .checks import WINDOW
 
-__all__ = ["refuse_unread", "unread"]
+__all__ = ["own_for", "refuse_unread", "unread"]
+
+POOL = ("inner_steps", "pool_size", "pool_rollout", *WINDOW)
+"""Keywords by which a model's own preset describes a pool."""
+
+
+def own_for(method: Method, own: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A model's `own` settings (as in `APSConfig.for_model`) as they are for this method: one that
+    steers without a pool takes nothing that a preset of the model says of its pool."""
+    used, read = in_force(method.method if isinstance(method, BestOf) else method, APSConfig())
+    steers = used.sampler.steers or any(name in read for name in WINDOW)
+    if used.sampler.pool_size is not None or not steers:
+        return own
+    kept = {
+        preset: {name: value for name, value in mine.items() if name not in POOL}
+        for preset, mine in own.get("presets", {}).items()
+    }
+    return {**own, "presets": kept}
 
 
 def refuse_unread(

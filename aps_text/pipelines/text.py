@@ -19,7 +19,7 @@ from ..core.sampler import Method
 from ..core.states import StepState
 from ..methods.ancestral import Ancestral
 from ..methods.registry import METHODS, as_method
-from ..methods.unread import refuse_unread
+from ..methods.unread import own_for, refuse_unread
 from ..models.registry import load, wrap
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
@@ -270,9 +270,12 @@ class APSPipeline:
     ) -> Stream:
         """The stream of a checked call with its rewards loaded; computes nothing."""
         check_choices(control, on_error)
+        runner = as_method(METHODS, method)
+        mine = own_for(runner, self.model.settings)
         with ordinary_surroundings(self.device), quiet_loading():
             request = prepare(
-                self.model, prompts, config, preset, options, seeds, columns, start, on_error
+                replace(self.model, settings=mine),
+                *(prompts, config, preset, options, seeds, columns, start, on_error),
             )
             with self._loading:
                 loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
@@ -282,10 +285,8 @@ class APSPipeline:
                     for name, _, one in rewards
                     if self._rewards.get(name) is one
                 )
-        runner = as_method(METHODS, method)
         check_reward(method, reward)
-        drafted, mine = "init_text" in request.starts, self.model.settings
-        refuse_unread(runner, options, preset, own=mine, drafted=drafted)
+        refuse_unread(runner, options, preset, own=mine, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(
                 f"control={control!r} needs a method that steers, got 'plain'; leave it out"

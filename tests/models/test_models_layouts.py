@@ -328,6 +328,24 @@ def test_a_model_may_have_settings_of_its_own(folders):
         pipe(QUESTIONS[0], length, guidance_start=0.25, guidance_end=0.75)
 
 
+@pytest.mark.parametrize("method", ["aps-logits", "entrgi", "aps-smc"])
+def test_a_method_without_a_pool_takes_nothing_of_a_models_own_pool(folders, method):
+    pipe = APSPipeline.from_pretrained(folders / "smol")
+    pool = {"inner_steps": 0, "pool_size": 2, "pool_rollout": 4, "guidance_interval": 4}
+    own = {"steps": 4, "presets": {"balanced": {**pool, "temperature": 0.5}}}
+    pipe.model = replace(pipe.model, settings=own)
+
+    def found(**more):
+        options = {"max_new_tokens": 8, **more}
+        config = pipe.stream(QUESTIONS[0], length, **options).request.config
+        return config.sampler.draw.temperature, config.sampler.window.interval, config.sampler.fit
+
+    assert found() == (0.5, 4, None)
+    assert found(method="plain") == (0.5, 4, None)
+    assert found(method=method) == (0.5, 1, APSConfig().sampler.fit)
+    assert found(method=method, guidance_interval=2)[1] == 2
+
+
 def test_answers_in_blocks_are_steered_from_the_first_step_on(folders):
     """Short ones are finished before the second half of the steps."""
     pipe = APSPipeline.from_pretrained(folders / "smol")

@@ -112,6 +112,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from aps_text.core.pairs import read_pairs
     from aps_text.core.presets import text_preset
     from aps_text.methods.registry import make_method
+    from aps_text.methods.unread import own_for
     from aps_text.pipelines.text import METHODS
     from aps_text.text.reward_operator.guidance import load_rewards
 
@@ -144,7 +145,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
                 f"lm-eval has no task {name!r}; give a folder of task files by --include-path"
             )
     pipe = APSPipeline.from_pretrained(args.model, batch_size=args.batch_size)
-    config = APSConfig.for_model(pipe.model.settings, preset, **options)
+    config = APSConfig.for_model(own_for(method, pipe.model.settings), preset, **options)
     lm = PipelineLM(
         pipe,
         method=method,
