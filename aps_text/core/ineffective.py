@@ -48,7 +48,8 @@ def ineffective_options(
         add("there is no pool of answers; use pool_size=2 or more", ["pool_rollout"])
     fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
     if not fits_lora and model.prefix_reuse is None:
-        add("no LoRA is fitted and no prefix kept; use adapter='lora'", ["lora_layers"])
+        mend = "inner_steps >= 1" if sampler.fit is None else "adapter='lora'"
+        add(f"no LoRA is fitted and no prefix kept; use {mend}", ["lora_layers"])
     if call.block_length and call.max_new_tokens and call.block_length > call.max_new_tokens:
         reason = f"max_new_tokens={call.max_new_tokens} fits into one block; use a shorter block"
         add(reason, ["block_length"])

@@ -576,6 +576,14 @@ def test_a_models_own_settings_stand_between_the_preset_and_the_options():
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "mend"), [({"inner_steps": 0}, "inner_steps >= 1"), ({"adapter": "logits"}, "lora")]
+)
+def test_layers_without_a_lora_are_told_what_is_missing(options, mend):
+    with pytest.raises(ValueError, match=f"lora_layers=3 has no use here: no LoRA .*{mend}"):
+        APSConfig.make(**options, lora_layers=3)
+
+
 @pytest.mark.parametrize("size", [None, 1])
 def test_a_models_own_preset_is_left_out_where_nothing_of_it_would_steer(size):
     pool = {"inner_steps": 0, "pool_size": 3, "pool_rollout": 9, "guidance_interval": 4}
