@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +18,8 @@ from ..text.prompts import Prompt, prompt_items, read_prompt
 from .inputs import Columns, as_columns, as_seeds, as_starts
 
 __all__ = ["Request", "prepare"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,17 @@ class Request:
         options = {name: values[prompt] for name, values in self.starts.items()}
         length = self.config.call.max_new_tokens or model.max_new_tokens
         return draft(model.vocabulary, length, noise, limit=model.context, **options)
+
+
+def _warn_of_crowded_blocks(block: int | None, length: int, steps: int) -> None:
+    """Tell of blocks that share a step: tokens written at once do not see each other."""
+    blocks = -(-length // block) if block else 1
+    if 1 < steps < blocks:
+        log.warning(
+            "%d blocks of block_length=%d in steps=%d: some steps write several, whose tokens do "
+            "not see each other; with steps=%d each has its own",
+            blocks, block, steps, blocks,
+        )  # fmt: skip
 
 
 def prepare(
@@ -76,7 +90,9 @@ def prepare(
         )
     text_preset(settings.preset)
     length = settings.call.max_new_tokens or model.max_new_tokens
-    settings = settings.in_blocks(settings.call.block_length or model.block_length, length)
+    block = settings.call.block_length or model.block_length
+    settings = settings.in_blocks(block, length)
+    _warn_of_crowded_blocks(block, length, settings.sampler.steps)
     items = prompt_items(prompts)
     request = Request(
         items,

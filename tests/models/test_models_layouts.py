@@ -361,6 +361,16 @@ def test_answers_in_blocks_are_steered_from_the_first_step_on(folders):
     assert not any(states(steps=8, pool_size=None, inner_steps=0))
 
 
+def test_blocks_that_share_a_step_are_told(folders, caplog):
+    pipe = APSPipeline.from_pretrained(folders / "smol")
+    for settings in ({"steps": 4}, {"steps": 16, "block_length": 1}, {"steps": 1}, {"steps": 3}):
+        pipe.generate(QUESTIONS[0], max_new_tokens=16, **settings)
+        told = [r.getMessage() for r in caplog.records if "blocks" in r.getMessage()]
+        assert len(told) == (settings["steps"] == 3)
+    assert "4 blocks of block_length=4 in steps=3" in told[0]
+    assert "with steps=4" in told[0]
+
+
 def test_verify_passes_a_causal_prompt(folders):
     from aps_text.verification.suite import verify
 
