@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from aps_eval.word_knowledge import Question, read_questions
 
+from aps_text.core.canvas import positions_of
 from recipes.word_knowledge.masking import TokenIds, canvas_of, cut_after_stop
 from recipes.word_knowledge.scoring import group_name, is_exact
 
@@ -48,7 +49,8 @@ def masked_nll(
     The first gold answer of each item; items whose answer does not fit the canvas are skipped.
     Everything after the first revealed stop token is cut, as in training and sampling.
     """
-    ids, model, tokenizer = TokenIds(), pipe.model.parts.model, pipe.model.tokenizer
+    model, tokenizer = pipe.model, pipe.model.tokenizer
+    ids = TokenIds(pad=model.fill_id, stop=model.stop_ids[0], mask=model.parts.mask_id)
     generator = torch.Generator().manual_seed(seed)
     rows = [(i, tokenizer(i.gold[0], add_special_tokens=False)["input_ids"]) for i in items]
     rows = [(i, answer) for i, answer in rows if len(answer) < CANVAS]
@@ -61,21 +63,16 @@ def masked_nll(
         hidden |= torch.arange(CANVAS) > stop_at[:, None]
         hidden[torch.arange(len(part)), stop_at // 2] |= ~hidden.gather(1, stop_at[:, None])[:, 0]
         z = cut_after_stop(canvas.masked_fill(hidden, ids.mask), ids)
-        prompts = [pipe.model.encode(item.question) for item, _ in part]
-        width = max(map(len, prompts)) + CANVAS
-        x = torch.full((len(part), width), ids.pad)
-        target, asked = x.clone(), torch.zeros_like(x, dtype=torch.bool)
         judged = (z == ids.mask) & (torch.arange(CANVAS) <= stop_at[:, None])
-        for n, prompt in enumerate(prompts):
-            end = len(prompt) + CANVAS
-            x[n, : len(prompt)] = torch.tensor(prompt)
-            x[n, len(prompt) : end] = z[n]
-            target[n, len(prompt) : end] = canvas[n]
-            asked[n, len(prompt) : end] = judged[n]
-        logits = model(x, attention_mask=(x != ids.pad).long()).logits
-        nll = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+        where = positions_of(judged)
+        denoiser = model.bind(
+            [model.encode(item.question) for item, _ in part], [CANVAS] * len(part), None
+        )
+        nll = F.cross_entropy(
+            denoiser.logits(denoiser.trunk(z), where), canvas[where], reduction="none"
+        )
         for n, (item, _) in enumerate(part):
-            values = nll[n][asked[n]].tolist()
+            values = nll[where[0] == n].tolist()
             found["all"] += values
             found.setdefault(item.stratum, []).extend(values)
     return {name: _interval(values) for name, values in sorted(found.items())}
@@ -128,7 +125,7 @@ def measure(
     results = {}
     for t in steps:
         for temperature in temperatures:
-            used = min(t, CANVAS)
+            used = min(t, pipe.model.max_new_tokens)
             questions = [item.question for item in items]
             output = pipe.generate(questions, steps=used, temperature=temperature, seed=0)
             name = f"T={t} temperature={temperature:g}"
