@@ -157,7 +157,7 @@ def ask_command(args: argparse.Namespace) -> int:
     options = settings_in(args)
     method = make_method(METHODS, args.method, args.method_option)
     preset = text_preset(args.preset)
-    refuse_unread(method, options, preset)
+    refuse_unread(method, options, preset, check_window=False)
     APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
     names = args.reward or ["answer-quality"]
     if args.html and not Path(args.html).absolute().parent.is_dir():

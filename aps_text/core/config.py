@@ -43,7 +43,7 @@ class APSConfig:
         threshold: also reveal every position whose score reaches this (Fast-dLLM, Wu et al. 2025);
             with steps = max_new_tokens it saves forwards where the model is sure. None is off.
         block_length: fill blocks of this many positions left to right, each in an equal share of
-            the steps (LLaDA's rule, docs/decoding.md); None is the model's own length (`smol`: 4),
+            the steps (LLaDA's rule, docs/decoding.md); None is the model's own length (`smol`: 1),
             or one block. A block as long as `max_new_tokens` is one block with any model.
         prefix_reuse: keep the prompt's keys and values below the adapted layers for this many
             steps: faster at long prompts, approximate between refreshes (docs/decoding.md). None
@@ -103,8 +103,7 @@ class APSConfig:
         guidance_start, guidance_end: steer during this part of the steps, in [0, 1]. None starts
             at 0.5 where answers of a pool are rollouts (a step in the second half is guided at
             least) and the canvas is one block, at 0 elsewhere.
-        guidance_interval: of that part, steer the steps whose index is a multiple of this. With a
-            pool the steps between keep further tokens of the answer that was chosen.
+        guidance_interval: of that part, steer the steps whose index is a multiple of this.
 
     Remasking and decoding:
         remasking: `anchored` keeps the candidates with the highest TILTED probability; `standard`
@@ -120,6 +119,8 @@ class APSConfig:
         pool_rollout: steps of the base sampler in which each fresh answer of the pool is drawn. 1
             draws its tokens independently; with more, tokens fit those before them, for one
             forward more each and answer (`methods.rollouts`).
+        pool_interval: a pool is made at the first guided step and at those whose index is a
+            multiple of this; the guided steps between go on with the answer that was chosen.
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         rank_by: whose probability standard remasking ranks by, `theta` (the prior) or `phi`
             (equivalent to anchored remasking).
@@ -192,12 +193,26 @@ class APSConfig:
 
     def lacking(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
         """A model's `own` settings that are not among the `stated` keywords and have an effect
-        beside this configuration. Those for the preset are left out together where the stated
-        ones take from them all that steers (`pool_size=None` beside `inner_steps` 0)."""
-        mine = self._effective(own_settings(own, self.preset), stated)
-        if self.sampler.steers and not self.replace(**mine).sampler.steers:
-            return self._effective(own_settings({**own, "presets": {}}, self.preset), stated)
-        return mine
+        beside this configuration. One that would leave a stated keyword without effect
+        (`inner_steps=0` beside `lora_rank=4`) is left out, and those for the preset together where
+        the stated ones take from them all that steers (`pool_size=None` beside `inner_steps=0`)."""
+        whole = self._effective(own_settings(own, self.preset), stated)
+        decoding = self._effective(own_settings({**own, "presets": {}}, self.preset), stated)
+        kept = self.flat().keys() & set(stated)
+
+        def fits(some: Mapping[str, Any]) -> bool:
+            made = self.replace(**some)
+            steers = made.sampler.steers or not self.sampler.steers
+            return steers and kept <= made.flat().keys()
+
+        if fits(whole):
+            return whole
+        if not self.sampler.steers or self.replace(**whole).sampler.steers:
+            for name in whole:
+                some = {key: value for key, value in whole.items() if key != name}
+                if fits(some):
+                    return some
+        return decoding
 
     def _effective(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
         """Those of `own` that are not `stated` and have an effect here."""

@@ -19,6 +19,9 @@ ORDERING = (
 """Keywords about when something is written, which one step alone has no use for."""
 
 
+POOL = ("pool_rollout", "pool_interval")
+
+
 def ineffective_options(
     sampler: SamplerSettings, call: CallSettings, model: ModelSettings
 ) -> dict[str, str]:
@@ -43,9 +46,9 @@ def ineffective_options(
         reason = "candidate='quantized' draws no candidates; use candidate='sample'"
         add(reason, names_of(Draw))
     if sampler.candidate == "quantized":
-        add("candidate='quantized' has no pool; use candidate='sample'", ["pool_rollout"])
+        add("candidate='quantized' has no pool; use candidate='sample'", POOL)
     elif sampler.pool_size is None:
-        add("there is no pool of answers; use pool_size=2 or more", ["pool_rollout"])
+        add("there is no pool of answers; use pool_size=2 or more", POOL)
     fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
     if not fits_lora and model.prefix_reuse is None:
         mend = "inner_steps >= 1" if sampler.fit is None else "adapter='lora'"

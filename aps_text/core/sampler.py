@@ -94,9 +94,8 @@ class CandidatePool(Protocol):
         """One token per masked position `(N,)`, and the chosen answers' rewards by name, `(B,)`."""
         ...
 
-    def continued(self, tilted: Tilted, step: Step) -> Tensor | None:
-        """One token per position of `step.where` `(N,)`, of the answers chosen at the last guided
-        step; None before the first."""
+    def continued(self, tilted: Tilted, step: Step) -> Tensor:
+        """One token per position of `step.where` `(N,)`, of the answers that were chosen last."""
         ...
 
 
@@ -118,8 +117,8 @@ def denoise(
 
     Args:
         tilt: makes x_phi at the guided steps; without one it is x_theta.
-        pool: chooses the guided steps' candidates, and continues the chosen answers at the steps
-            between (`guidance_interval`); without one each token is drawn independently.
+        pool: chooses the guided steps' candidates, or goes on with its choice (`pool_interval`);
+            without one each token is drawn independently.
         first, end: run only the steps `first` to `end - 1` of the call's grid; None is all steps.
     """
     full, mask_id = canvas, denoiser.mask_id
@@ -142,7 +141,9 @@ def denoise(
                 if part is not None:
                     part.take(keep)
         guided = (tilt is not None or pool is not None) and settings.is_guided(index)
-        step = Step.open(canvas, mask_id, config, noise, index, everywhere=guided)
+        chooses = guided and pool is not None and settings.chooses(index)
+        everywhere = guided and (tilt is not None or chooses)
+        step = Step.open(canvas, mask_id, config, noise, index, everywhere=everywhere)
         if not len(step.where[0]):
             continue
         if guided and tilt is not None:
@@ -151,13 +152,12 @@ def denoise(
             log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
-            candidates = None
-            if guided and pool is not None:
+            if chooses and pool is not None:
                 candidates, chosen = pool(denoiser, tilted, step)
                 tilted.rewards = {**tilted.rewards, **chosen}
-            elif pool is not None and settings.guided_window.spans(index, settings.steps):
+            elif guided and pool is not None:
                 candidates = pool.continued(tilted, step)
-            if candidates is None:
+            else:
                 candidates = step.draw(tilted, operator.codebook)
             scores = step.score(tilted, candidates, operator.codebook)
             again = None

@@ -7,6 +7,7 @@
             gradient  Gradient                   through a relaxation, a score function, or both
         pool_size     int | None                 None draws every token by itself
         pool_rollout  int                        steps in which an answer of the pool is drawn
+        pool_interval int                        guided steps from one choice to the next
         draw          Draw                       temperature, top-p, top-k
         window        Window                     the steps that are steered
     CallSettings      length, blocks, answers, seed: read where a call becomes a canvas
@@ -255,11 +256,13 @@ class Window:
 
     def has(self, index: int, steps: int) -> bool:
         """Whether step `index` of `steps` is guided; from the first one on if `start` is None."""
-        return self.spans(index, steps) and index % self.interval == 0
+        return (self.start or 0.0) <= index / steps < self.end and index % self.interval == 0
 
-    def spans(self, index: int, steps: int) -> bool:
-        """Whether step `index` of `steps` lies in the window, guided or between guided ones."""
-        return (self.start or 0.0) <= index / steps < self.end
+    def begins(self, index: int, steps: int, every: int) -> bool:
+        """Whether step `index` is the first that is guided, or guided and a multiple of `every`."""
+        if not self.has(index, steps):
+            return False
+        return index % every == 0 or not any(self.has(i, steps) for i in range(index))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +277,7 @@ class SamplerSettings:
     candidate: str = choice("sample", "quantized")
     pool_size: int | None = number(8, 1, COUNT, whole=True, optional=True)
     pool_rollout: int = number(4, 1, COUNT, whole=True)
+    pool_interval: int = number(1, 1, COUNT, whole=True)
     draw: Draw = Draw()
     fit: Fit | None = field(default=Fit())
     window: Window = Window()
@@ -316,6 +320,11 @@ class SamplerSettings:
     def is_guided(self, index: int) -> bool:
         """Whether step `index` is guided."""
         return self.steers and self.guided_window.has(index, self.steps)
+
+    def chooses(self, index: int) -> bool:
+        """Whether a pool is made at step `index`; the other guided steps go on with its choice."""
+        window = self.guided_window
+        return self.pool_size is not None and window.begins(index, self.steps, self.pool_interval)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,8 @@ With draws from f' alone the chain would stall: over many positions p'/f' spans 
 answer that x_phi has moved away from would outweigh any reward. With the mixture no weight exceeds
 2 exp(r / beta) (a defensive mixture, Hesterberg 1995).
 
-With `guidance_interval=m` only every m-th step makes a pool; at the steps between, further tokens
-of the answer chosen last are kept: m steps write what one step of m times the count would.
+With `pool_interval=m` only every m-th guided step makes a pool; at those between, further tokens of
+the answer chosen last are kept, ranked by the step's own distributions, for one forward a step.
 
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
 token (with rollouts: the first one's). An answer with reward -inf is chosen only if all have -inf.
@@ -112,15 +112,19 @@ class AnswerPool:
             picked = torch.where(on, picked, base)
         return picked, self._terms
 
-    def continued(self, tilted: Tilted, step: Step) -> Tensor | None:
-        """See `CandidatePool.continued`; behind an answer's stop token the base sampler's draw."""
+    def continued(self, tilted: Tilted, step: Step) -> Tensor:
+        """See `CandidatePool.continued`; behind an answer's stop token, and where a token was
+        masked again (`remask`), the step's own draw."""
         if self._held is None:
-            return None
+            return step.draw(tilted, self.operator.codebook)
         (rows, cols), canvas = step.where, step.canvas
         ended = end_at_stop(self._held, canvas.editable, canvas.stop_ids, canvas.fill_id)
         on = scored_positions(ended[:, None], canvas)[rows, 0, cols]
+        on &= canvas.written[step.where] < 0
         tokens = self._held[step.where]
-        return tokens if bool(on.all()) else torch.where(on, tokens, step.draw(tilted, None))
+        if bool(on.all()):
+            return tokens
+        return torch.where(on, tokens, step.draw(tilted, self.operator.codebook))
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the

@@ -21,7 +21,7 @@ from .checks import WINDOW
 
 __all__ = ["own_for", "refuse_unread", "unread"]
 
-POOL = ("inner_steps", "pool_size", "pool_rollout", *WINDOW)
+POOL = ("inner_steps", "pool_size", "pool_rollout", "pool_interval", *WINDOW)
 """Keywords by which a model's own preset describes a pool."""
 
 
@@ -46,6 +46,7 @@ def refuse_unread(
     *,
     own: Mapping[str, Any] | None = None,
     drafted: bool = False,
+    check_window: bool = True,
 ) -> None:
     """Raise `ValueError` for an option that was passed but that this method ignores.
 
@@ -55,6 +56,7 @@ def refuse_unread(
         options, preset: arguments of `APSConfig.make`.
         own: the model's settings, as in `APSConfig.for_model`.
         drafted: the canvas starts from a draft, positions of which are masked at random.
+        check_window: whether a step must lie in the window (unknown before a model is loaded).
 
     Raises:
         ValueError: an ignored option, or a guidance window without a step.
@@ -68,6 +70,8 @@ def refuse_unread(
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
     inner = method.method if isinstance(method, BestOf) else method
     sampler = in_force(inner, config)[0].sampler
+    if not check_window:
+        return
     if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
         window = sampler.guided_window
         raise ValueError(

@@ -90,9 +90,6 @@ def prepare(
         )
     text_preset(settings.preset)
     length = settings.call.max_new_tokens or model.max_new_tokens
-    block = settings.call.block_length or model.block_length
-    settings = settings.in_blocks(block, length)
-    _warn_of_crowded_blocks(block, length, settings.sampler.steps)
     items = prompt_items(prompts)
     request = Request(
         items,
@@ -101,6 +98,12 @@ def prepare(
         as_columns(columns, len(items)),
         as_starts(start, len(items)),
     )
+    block = settings.call.block_length or model.block_length
+    # A template's canvas has a length of its own, which no other prompt may see.
+    canvas = model.context if "template" in request.starts else length
+    settings = settings.in_blocks(block, canvas)
+    request = replace(request, config=settings)
+    _warn_of_crowded_blocks(block, length, settings.sampler.steps)
     least = settings.sampler.min_new_tokens
     if least >= length:
         raise ValueError(

@@ -34,6 +34,7 @@ class PlannedStep:
         asked: positions at which logits are computed; of an unsteered step, those it can write.
         columns: canvas positions up to the last of these.
         guided: whether the step is steered.
+        chooses: whether a steered step makes a pool, if there is one.
         again: whether an earlier step was steered.
     """
 
@@ -41,6 +42,7 @@ class PlannedStep:
     asked: int
     columns: int
     guided: bool
+    chooses: bool
     again: bool
 
 
@@ -152,7 +154,8 @@ class Call:
             guidance_start=start,
             block_length=self.block_length,
         )
-        return planned(alike, self.config.sampler.steers, self.tokens)
+        fits = self.config.sampler.fit is not None
+        return planned(alike, self.config.sampler.steers, self.tokens, fits=fits)
 
     def positions_at(self, step: PlannedStep) -> int:
         """S at a step: without the masks behind all that is asked for, where masks are unseen."""
@@ -195,7 +198,7 @@ class Call:
         config = config.replace(lora_layers=None, block_length=self.block_length)
         found: list[tuple[int, PlannedStep]] = []
         for step in self.steps:
-            if step.guided:
+            if step.chooses:
                 fresh = self.pool - step.again  # one is kept from the step before
                 own = planned(config, False, self.tokens, rollout_of=step.masks)
                 found += [(fresh, each) for each in own]
@@ -231,13 +234,19 @@ class Call:
 
 @lru_cache(maxsize=64)
 def planned(
-    config: APSConfig, steers: bool, tokens: int, *, rollout_of: int | None = None
+    config: APSConfig,
+    steers: bool,
+    tokens: int,
+    *,
+    fits: bool = False,
+    rollout_of: int | None = None,
 ) -> tuple[PlannedStep, ...]:
     """Every step that computes something, from the sampler's own `Step` on a canvas of one row.
 
     The row is finished when it has no masks. A threshold, which may reveal more, is ignored.
 
     Args:
+        fits: steered steps fit a phi, for which they need all masked positions, as a pool does.
         rollout_of: the number of masks, the last ones, of a canvas that is completed by a rollout,
             whose first step computes nothing since its x_theta is known; None is an open canvas.
     """
@@ -253,13 +262,16 @@ def planned(
         masks = int((canvas.z == mask).sum())
         if masks == 0:
             break
-        guided = steers and settings.guided_window.has(index, settings.steps)
-        step = Step.open(canvas, mask, config, noise, index, everywhere=guided)
+        window, every = settings.guided_window, settings.pool_interval
+        guided = steers and window.has(index, settings.steps)
+        chooses = guided and window.begins(index, settings.steps, every)
+        everywhere = guided and (fits or chooses)
+        step = Step.open(canvas, mask, config, noise, index, everywhere=everywhere)
         cols = step.where[1]
         if not len(cols):
             continue
         again = any(earlier.guided for earlier in found)
         if index or rollout_of is None:
-            found.append(PlannedStep(masks, len(cols), int(cols.max()) + 1, guided, again))
+            found.append(PlannedStep(masks, len(cols), int(cols.max()) + 1, guided, chooses, again))
         canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
     return tuple(found)

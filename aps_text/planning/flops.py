@@ -74,7 +74,8 @@ def count_passes(call: Call) -> Passes:
     alone, under, ways = map(sum, zip(*(replays(call, step) for step in call.steps), strict=True))
     scored = guided * call.inner_steps if call.reward else 0
     # All answers of a pool are new at the first step; later one is kept with its reward.
-    pooled = 1 + guided * (call.pool - 1) if call.reward and call.pool > 1 else 0
+    pools = sum(step.chooses for step in call.steps)
+    pooled = 1 + pools * (call.pool - 1) if call.reward and call.pool > 1 else 0
     rolled = sum(answers for answers, _ in call.rollouts)
     return Passes(
         trunk_forwards=rows * (steps + rolled),

@@ -105,7 +105,7 @@ def call_seconds(call: Call, gpus: Iterable[Gpu]) -> dict[str, float]:
         table = shape.vocab * reward.shape.hidden if passes.reward_backwards else 0
         # A row's samples are scored in one pass, and so is a step's pool.
         times = passes.guided * call.inner_steps + passes.reward_backwards / rows
-        times += passes.guided if call.pool > 1 else 0
+        times += sum(step.chooses for step in call.steps) if call.pool > 1 else 0
         moved = times * reward.dtype_bytes * float(reward.shape.parameters + table)
         work.append((flops["reward"] + flops["bridge"], moved, reward.dtype_bytes != 2))
     found = {}

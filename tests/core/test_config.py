@@ -480,7 +480,7 @@ def test_the_defaults_are_those_of_a_released_version():
         **{"steps": 16, "schedule": "linear", "reveal_rule": "exact", "remask": False},
         **{"remasking": "anchored", "alg": "maskgit_plus", "anchor_score": "token"},
         **{"alg_temp": None, "threshold": None, "candidate": "sample", "pool_size": 8},
-        "pool_rollout": 4,
+        **{"pool_rollout": 4, "pool_interval": 1},
         **{"temperature": 0.7, "top_p": 1.0, "top_k": None, "eos_penalty": 0.0},
         **{"min_new_tokens": 1, "guidance_start": None, "guidance_end": 1.0},
         **{"guidance_interval": 1, "beta": None, "inner_steps": 1, "adapter": "lora"},
@@ -521,6 +521,7 @@ def test_an_attribute_it_lacks_is_answered_with_what_there_is():
 def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     """By name, beside the specifications: the tests above read those."""
     whole = "steps inner_steps pool_size pool_rollout num_samples lora_rank lora_layers top_k"
+    whole += " pool_interval"
     whole += " min_new_tokens max_new_tokens block_length num_return_sequences seed"
     whole += " prefix_reuse guidance_interval"
     assert {name for name, takes in NUMBERS.items() if takes.whole} == set(whole.split())
@@ -543,7 +544,7 @@ def test_which_numbers_are_whole_may_be_none_and_where_they_begin():
     }
     least |= {"lora_layers": 1, "top_k": 1, "min_new_tokens": 0, "max_new_tokens": 1, "seed": 0}
     least |= {"block_length": 1, "num_return_sequences": 1, "prefix_reuse": 1}
-    least |= {"guidance_interval": 1}
+    least |= {"guidance_interval": 1, "pool_interval": 1}
     assert {name: takes.low for name, takes in NUMBERS.items() if takes.whole} == least
     positive = "beta lora_alpha learning_rate likelihood_weight trust_region threshold top_p"
     positive += " gumbel_temperature reward_timeout"

@@ -319,6 +319,21 @@ def test_a_model_may_have_settings_of_its_own(folders):
     assert (sampler.pool_size, sampler.pool_rollout) == (8, 7)
     sampler = pipe(QUESTIONS[0], length, preset="fast", max_new_tokens=12).config.sampler
     assert (sampler.pool_size, sampler.pool_rollout) == (3, 1)
+    # One that would leave what is stated without effect, or nothing to steer with, is left out.
+    own = {"steps": 5, "presets": {"balanced": {"inner_steps": 0, "pool_interval": 2}}}
+    pipe.model = replace(pipe.model, settings=own)
+
+    def sampler_of(**more):
+        return pipe(QUESTIONS[0], length, max_new_tokens=12, **more).config.sampler
+
+    assert sampler_of().fit is None
+    assert sampler_of().pool_interval == 2
+    assert sampler_of(lora_rank=4).fit.phi.rank == 4
+    assert sampler_of(lora_rank=4).pool_interval == 2
+    alone = sampler_of(pool_size=None)
+    assert alone.fit is not None
+    assert alone.steps == 5
+    pipe.model = replace(pipe.model, settings={"steps": 5, "guidance_start": 0.25})
     # Where nothing steers, a start has no effect and is left out.
     out = pipe.generate(QUESTIONS[0], pool_size=None, inner_steps=0, max_new_tokens=12)
     assert out.config.sampler.steps == 5
@@ -359,6 +374,17 @@ def test_answers_in_blocks_are_steered_from_the_first_step_on(folders):
     assert states(steps=8, block_length=16) == [False] * 4 + [True] * 4
     assert states(steps=8, block_length=4, guidance_start=0.5) == [False] * 4 + [True] * 4
     assert not any(states(steps=8, pool_size=None, inner_steps=0))
+    template = {"template": "what [MASK:20] is"}
+    assert all(states(steps=8, block_length=16, start=template))  # longer than max_new_tokens
+
+
+def test_a_window_is_looked_at_with_the_steps_of_the_model(folders):
+    pipe = APSPipeline.from_pretrained(folders / "smol")
+    pipe.model = replace(pipe.model, settings={"steps": 8})
+    pipe(QUESTIONS[0], length, max_new_tokens=8, guidance_start=0.87, inner_steps=0)  # the last
+    pipe.model = replace(pipe.model, settings={"steps": 4})
+    with pytest.raises(ValueError, match=r"none of the 4 steps lies in guidance_start=0\.87"):
+        pipe(QUESTIONS[0], length, max_new_tokens=8, guidance_start=0.87, inner_steps=0)
 
 
 def test_blocks_that_share_a_step_are_told(folders, caplog):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from zlib import crc32
 
@@ -158,3 +160,35 @@ def test_smol_is_neither_planned_nor_proposed_in_8_or_4_bit(bits, capsys):
     found = plan(Call(shape=find_shape("smol"), batch=4), "1GB")
     assert found.changes
     assert not any("bit" in change.what for change in found.changes)
+
+
+@pytest.mark.parametrize(
+    ("flags", "pool", "fits"),
+    [
+        ([], 5, False),
+        (["--preset", "fast"], 3, False),
+        (["--pool-size", "2"], 2, False),
+        (["--lora-rank", "2"], 5, True),
+        (["--pool-size", "none"], 1, True),
+    ],
+)
+def test_a_folders_own_settings_are_planned_by_preset(folder, tmp_path, capsys, flags, pool, fits):
+    root = tmp_path / "own"
+    shutil.copytree(folder, root)
+    aps = json.loads((root / "aps.json").read_text())
+    presets = {"balanced": {"inner_steps": 0, "pool_size": 5, "pool_interval": 2}}
+    presets["fast"] = {"pool_size": 3, "pool_rollout": 2, "guidance_start": 0.0}
+    aps["settings"] = {"steps": 4, "presets": presets}
+    (root / "aps.json").write_text(json.dumps(aps))
+    assert main(["plan", "--model", str(root), "--reward", "none", "--json", *flags]) == 0
+    told = json.loads(capsys.readouterr().out)
+    model = load(root)
+    options = {
+        flag[2:].replace("-", "_"): value
+        for flag, value in zip(flags[::2], flags[1::2], strict=True)
+    }
+    typed = {k: None if v == "none" else int(v) for k, v in options.items() if k != "preset"}
+    config = APSConfig.for_model(model.settings, options.get("preset"), **typed)
+    assert (config.sampler.pool_size or 1, config.sampler.fit is not None) == (pool, fits)
+    call = Call(shape=find_shape(str(root)), config=config)
+    assert told["passes"]["trunk_forwards"] == count_passes(call).trunk_forwards
