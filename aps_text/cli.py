@@ -165,8 +165,10 @@ def ask_command(args: argparse.Namespace) -> int:
     if args.html and Path(args.html).is_dir():
         raise ValueError(f"--html {args.html} is a folder; name a file in it")
     with waiting(f"loading {args.model} and {', '.join(names)}"):
-        rewards = [(reward, weight) for _, weight, reward in load_rewards(names)]
+        known: dict[str, Any] = {}
+        load_rewards(names, known)
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+        pipe.know(known)
     own = own_for(method, pipe.model.settings)
     refuse_unread(method, options, preset, own=own)
     config = APSConfig.for_model(own, preset, **options)
@@ -190,7 +192,7 @@ def ask_command(args: argparse.Namespace) -> int:
                 said(f"answering by {title}")
             outputs[title] = pipe(
                 args.questions,
-                rewards,
+                names,
                 select=args.select,
                 config=config,
                 **how,

@@ -96,6 +96,10 @@ class APSPipeline:
         """The model's tokenizer, a Hugging Face fast one."""
         return self.model.tokenizer
 
+    def know(self, rewards: Mapping[str, Any]) -> None:
+        """Take rewards that were loaded by name (`load_rewards`) for calls that name them."""
+        self._rewards.update(rewards)
+
     def __repr__(self) -> str:
         model = self.model
         return (

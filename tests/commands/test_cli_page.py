@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from html import unescape
 
 import pytest
 from rich.console import Console
@@ -42,6 +43,15 @@ def test_a_page_holds_the_plain_and_the_steered_answer(folder, tmp_path, capsys)
     answer = json.loads(shown.out)  # the notice is on stderr
     assert found[1]["rewards"] == pytest.approx(answer["rewards"])
     assert f"wrote {path}" in shown.err
+
+
+def test_the_code_of_a_page_names_the_rewards_as_they_were_given(folder, tmp_path):
+    path, named = tmp_path / "answer.html", "keywords:present=cat"
+    flags = ["--reward", "sentiment=0.5", named, "--html", str(path)]
+    assert main(["ask", "who?", "--model", folder, *SMALL, *flags]) == 0
+    code = unescape(path.read_text(encoding="utf-8"))
+    assert code.count("{'length': 1.0, 'sentiment': 0.5, 'keywords:present=cat': 1.0}") == 2
+    assert "Your own, not in this file" not in code
 
 
 def test_several_answers_are_numbered_pages(folder, tmp_path):
