@@ -166,7 +166,11 @@ def ask_command(args: argparse.Namespace) -> int:
         raise ValueError(f"--html {args.html} is a folder; name a file in it")
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         known: dict[str, Any] = {}
-        load_rewards(names, known)
+        # By name, for the code of a page; a file's is shown by its own name, not by its path.
+        rewards = [
+            (name if known.get(name) is reward and ".py:" not in name else reward, weight)
+            for name, weight, reward in load_rewards(names, known)
+        ]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
         pipe.know(known)
     own = own_for(method, pipe.model.settings)
@@ -192,7 +196,7 @@ def ask_command(args: argparse.Namespace) -> int:
                 said(f"answering by {title}")
             outputs[title] = pipe(
                 args.questions,
-                names,
+                rewards,
                 select=args.select,
                 config=config,
                 **how,
