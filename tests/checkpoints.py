@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -397,6 +399,17 @@ def write_smol(folder: Path, base: Path, *, seed=0):
     config = {**model.config.to_dict(), "model_type": "smol", "mask_token_id": mask}
     pad = tokenizer.convert_tokens_to_ids("<|beginoftext|>")  # not the tokenizer's own
     write(folder, "config.json", config | {"pad_token_id": pad})
+
+
+@contextmanager
+def smol_folder(root: Path):
+    """The folder of a tiny `smol` under `root`; `smollm2` gives its base."""
+    from aps_text.models import smol
+
+    write_smol(root / "model", root / "base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(smol, "smollm2", lambda what: small_base(root / "base"))
+        yield root / "model"
 
 
 def small_base(folder: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from aps_eval.run.flops import FlopCounter
-from checkpoints import QUESTIONS, small_base, write_dream, write_smol
+from checkpoints import QUESTIONS, smol_folder, write_dream
 
 from aps_text import APSConfig
 from aps_text.core import step as step_module
@@ -15,7 +15,6 @@ from aps_text.core.noise import Noise
 from aps_text.core.protocols import masks_unseen
 from aps_text.core.step import Step
 from aps_text.methods.distinct import DistinctRows
-from aps_text.models import smol
 from aps_text.models.guided import GuidedDenoiser
 from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
@@ -25,11 +24,8 @@ SETTINGS = {"max_new_tokens": 16, "steps": 16, "eos_penalty": 1e4}
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    root = tmp_path_factory.mktemp("smol")
-    write_smol(root / "model", root / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smol, "smollm2", lambda what: small_base(root / "base"))
-        yield load(root / "model")
+    with smol_folder(tmp_path_factory.mktemp("smol")) as folder:
+        yield load(folder)
 
 
 def bound(model, rows=2, guided=False):

@@ -9,12 +9,11 @@ from zlib import crc32
 
 import pytest
 from aps_eval.run.flops import FlopCounter
-from checkpoints import QUESTIONS, small_base, write_smol
+from checkpoints import QUESTIONS, smol_folder
 from measured import measure
 
 from aps_text import APSConfig
 from aps_text.cli import main
-from aps_text.models import smol
 from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
 from aps_text.planning.call import Call
@@ -76,12 +75,8 @@ def test_the_plan_is_what_a_real_run_takes(changes):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A tiny `smol`; `smollm2` gives its base."""
-    root = tmp_path_factory.mktemp("smol")
-    write_smol(root / "model", root / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(smol, "smollm2", lambda what: small_base(root / "base"))
-        yield root / "model"
+    with smol_folder(tmp_path_factory.mktemp("smol")) as found:
+        yield found
 
 
 @pytest.mark.parametrize(
