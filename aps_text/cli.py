@@ -16,6 +16,7 @@ from .commands import chat, demo, models, paint, plan, restore, verify
 from .commands import eval as evaluation
 from .commands import rewards as reward_commands
 from .commands.canvas import Canvas
+from .commands.command_parser import CommandParser
 from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
@@ -77,7 +78,7 @@ def _is_unread(descriptor: int) -> bool:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="aps", description="Steer masked diffusion models with rewards at test time."
     )
     parser.add_argument("--version", action="version", version=f"aps_text {__version__}")

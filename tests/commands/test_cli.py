@@ -173,3 +173,29 @@ def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "triton")
     at_the_end()
     assert frozen == ["all"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (
+            ["ask", "--reward", "sentiment", "Who is it?", "--select", "length", "--seed", "-1"],
+            "no QUESTION is left, --reward takes all words up to the next flag: 'sentiment', "
+            "'Who is it?'; put QUESTION before --reward, or -- between them",
+        ),
+        (["restore", "--truth", "a.png", "b.png"], "no IMAGE is left, --truth takes all words"),
+        (["ask", "--reward=sentiment"], "the following arguments are required: QUESTION"),
+        (["plan", "--batch", "4"], "the following arguments are required: --model"),
+    ],
+)
+def test_a_usage_error_names_the_flag_that_took_the_question(capsys, args, message):
+    with pytest.raises(SystemExit) as stopped:
+        main(args)
+    assert stopped.value.code == 2
+    assert f" error: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["who?", "--reward", "x"], ["--reward", "x", "--", "who?"]])
+def test_the_mends_of_that_error_are_understood(capsys, words):
+    assert main(["ask", *words]) == 2
+    assert "no reward 'x'" in capsys.readouterr().err
