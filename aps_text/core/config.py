@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
-from .presets import IMAGE_PRESETS, PRESETS, find_preset, own_settings
+from .own_settings import lacking
+from .presets import IMAGE_PRESETS, PRESETS, find_preset
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
 from .whole_files import write_whole
@@ -185,40 +186,11 @@ class APSConfig:
     def for_model(
         cls, own: Mapping[str, Any], preset: str | None = None, **options: Any
     ) -> APSConfig:
-        """`make` with a model's `own` settings (`presets.own_settings`): they stand before the
+        """`make` with a model's `own` settings (`core.own_settings`): they stand before the
         preset's and behind the options; those without effect beside the options are left out."""
         stated = renamed(options, warn=False)
-        kept = cls(preset, **stated).lacking(own, stated)
+        kept = lacking(cls(preset, **stated), own, stated)
         return cls.make(preset, **kept, **options)
-
-    def lacking(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
-        """A model's `own` settings that are not among the `stated` keywords and have an effect
-        beside this configuration. One that would leave a stated keyword without effect
-        (`inner_steps=0` beside `lora_rank=4`) is left out, and those for the preset together where
-        the stated ones take from them all that steers (`pool_size=None` beside `inner_steps=0`)."""
-        whole = self._effective(own_settings(own, self.preset), stated)
-        decoding = self._effective(own_settings({**own, "presets": {}}, self.preset), stated)
-        kept = self.flat().keys() & set(stated)
-
-        def fits(some: Mapping[str, Any]) -> bool:
-            made = self.replace(**some)
-            steers = made.sampler.steers or not self.sampler.steers
-            return steers and kept <= made.flat().keys()
-
-        if fits(whole):
-            return whole
-        if not self.sampler.steers or self.replace(**whole).sampler.steers:
-            for name in whole:
-                some = {key: value for key, value in whole.items() if key != name}
-                if fits(some):
-                    return some
-        return decoding
-
-    def _effective(self, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
-        """Those of `own` that are not `stated` and have an effect here."""
-        mine = {name: value for name, value in own.items() if name not in stated}
-        lost = self.ineffective(mine)
-        return {name: value for name, value in mine.items() if name not in lost}
 
     def in_blocks(self, block_length: int | None, length: int) -> APSConfig:
         """The configuration for canvases of `length` tokens in blocks: where no `guidance_start` is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 __all__ = [
@@ -11,7 +11,6 @@ __all__ = [
     "TEXT_PRESETS",
     "find_preset",
     "image_preset",
-    "own_settings",
     "text_preset",
 ]
 
@@ -68,16 +67,6 @@ def find_preset(name: Any, among: Collection[str] = tuple(PRESETS)) -> str:
     if not isinstance(name, str) or name not in PRESETS:
         raise ValueError(f"preset is one of {', '.join(among)}; got {name!r}")
     return name
-
-
-def own_settings(own: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
-    """A model's own settings for a call with a preset (None: `balanced`).
-
-    Args:
-        own: keywords of `APSConfig`; under `presets`, by preset, those that replace them.
-    """
-    of_all = {name: value for name, value in own.items() if name != "presets"}
-    return {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
 
 
 def text_preset(name: Any) -> str:

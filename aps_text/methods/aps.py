@@ -46,6 +46,8 @@ class APS:
     ) -> Iterator[StepState]:
         """See `Method.steps`; `phi` is the adapter to start from (for all rows), None a new one."""
         tilt = pool = None
+        if canvas.block is not None:
+            config = config.in_blocks(1, 1 + int(canvas.block.max()))
         if config.sampler.fit is not None:
             if phi is None:
                 phi = new_phi(denoiser, operator, config, noise)

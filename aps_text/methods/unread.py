@@ -13,6 +13,7 @@ from typing import Any
 from ..core.config import APSConfig
 from ..core.ineffective import ineffective_options
 from ..core.names import renamed
+from ..core.own_settings import without_pools
 from ..core.routing import DEFAULTS
 from ..core.sampler import Declares, Method
 from ..core.settings import Ranked
@@ -20,9 +21,6 @@ from .best_of_n import BestOf
 from .checks import WINDOW
 
 __all__ = ["own_for", "refuse_unread", "unread"]
-
-POOL = ("inner_steps", "pool_size", "pool_rollout", "pool_interval", *WINDOW)
-"""Keywords by which a model's own preset describes a pool."""
 
 
 def own_for(method: Method, own: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -32,11 +30,7 @@ def own_for(method: Method, own: Mapping[str, Any]) -> Mapping[str, Any]:
     steers = used.sampler.steers or any(name in read for name in WINDOW)
     if used.sampler.pool_size is not None or not steers:
         return own
-    kept = {
-        preset: {name: value for name, value in mine.items() if name not in POOL}
-        for preset, mine in own.get("presets", {}).items()
-    }
-    return {**own, "presets": kept}
+    return without_pools(own)
 
 
 def refuse_unread(

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from ..core.config import APSConfig
-from ..core.presets import TEXT_PRESETS, own_settings, text_preset
+from ..core.own_settings import own_settings
+from ..core.presets import TEXT_PRESETS, text_preset
 from .causal import wrap_causal
 from .checkpoint import Checkpoint, check_finite
 from .checkpoint_files import check_sizes, read_json

@@ -28,7 +28,7 @@ class TextModel:
         fill_id: written after a stop token.
         max_new_tokens: default length of the canvas, in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
-        settings: of a call that does not state them (`presets.own_settings`).
+        settings: of a call that does not state them (`core.own_settings`).
         context: maximal number of tokens of prompt and canvas together.
         finish: post-processing of decoded text (capitals by rule, for lower-casing tokenizers).
         special_tokens_in_text: whether control tokens that users type are parsed.

@@ -17,7 +17,8 @@ from aps_text import APSConfig
 from aps_text.core.config import SETTINGS
 from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
-from aps_text.core.presets import IMAGE_PRESETS, PRESETS, own_settings
+from aps_text.core.own_settings import own_settings
+from aps_text.core.presets import IMAGE_PRESETS, PRESETS
 from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, records_of
 
 NUMBERS = {name: takes for name, takes in SETTINGS.items() if isinstance(takes, Number)}

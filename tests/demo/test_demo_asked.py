@@ -32,6 +32,14 @@ def test_the_form_becomes_a_call():
     assert found.steers
 
 
+def test_a_models_own_settings_stand_behind_those_of_the_form():
+    own = {"steps": 6, "presets": {"fast": {"pool_size": 3}}}
+    assert asked(preset="fast").config(own) == APSConfig.make("fast", steps=6, pool_size=3)
+    assert asked(preset="balanced").config(own) == APSConfig.make("balanced", steps=6)
+    typed = asked(preset="fast", settings={"steps": 4})
+    assert typed.config(own) == APSConfig.make("fast", steps=4, pool_size=3)
+
+
 def test_a_reward_of_weight_0_does_not_steer():
     assert not asked(("length", 0, "")).steers
     assert not asked().steers

@@ -211,6 +211,38 @@ def test_a_local_task_runs_offline_steered_by_a_reward(folder, capsys, monkeypat
     assert not any("e" in answer for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ([], (5, 3, 0)),
+        (["--preset", "fast"], (5, 16, 0)),
+        (["--set", "steps=2"], (2, 3, 0)),
+        (["--method", "aps-logits", "--reward", "length"], (5, 8, 1)),  # it has no pool
+    ],
+)
+def test_the_command_takes_the_settings_of_the_model(folder, monkeypatch, more, found):
+    from aps_eval.lm_eval import command
+
+    pool = {"inner_steps": 0, "pool_size": 3}
+    own = {"steps": 5, "presets": {"balanced": pool}}
+    pipe = APSPipeline(replace(tiny_text_model(), settings=own))
+    monkeypatch.setattr(APSPipeline, "from_pretrained", lambda *_, **__: pipe)
+
+    class Met(Exception):
+        pass
+
+    def noted(lm, **_):
+        config = lm.config.flat()
+        raise Met(tuple(config[name] for name in ("steps", "pool_size", "inner_steps")))
+
+    monkeypatch.setattr("lm_eval.simple_evaluate", noted)
+    given = ["--method", "aps", "--reward", "length"] if "--method" not in more else []
+    asked = ["--tasks", "tiny_answer", "--include-path", str(folder), "--trust-code"]
+    with pytest.raises(Met) as met:
+        command.main([*asked, *given, *more])
+    assert met.value.args[0] == found
+
+
 @pytest.mark.slow
 def test_the_command_itself_runs_a_local_task_offline(folder, tmp_path):
     command = [sys.executable, "-m", "aps_text.cli", "eval", "--trust-code", "--lm-eval"]

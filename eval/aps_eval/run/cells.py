@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from aps_text.core.config import SETTINGS
+from aps_text.core.own_settings import lacking
 from aps_text.methods.unread import own_for
 
 from ..rows import reward_label
@@ -56,7 +57,7 @@ class Cell:
     def of_model(self, own: Mapping[str, Any]) -> Cell:
         """The same cell, and its trials, with a model's `own` settings where the grid states
         nothing else (as `APSConfig.for_model`)."""
-        mine = self.config.lacking(own_for(self.build(), own), self.stated)
+        mine = lacking(self.config, own_for(self.build(), own), self.stated)
         trials = tuple(trial.of_model(own) for trial in self.trials)
         return replace(self, config=self.config.replace(**mine), trials=trials)
 

@@ -1,0 +1,74 @@
+"""A model's own settings (`aps.json`): between a preset's and those a caller states.
+
+    {"steps": 32, "presets": {"balanced": {"inner_steps": 0, "pool_size": 8}}}
+
+Keywords of `APSConfig`; under `presets`, by preset, those that replace them. Later ones replace
+earlier ones: the preset's, the model's, the model's for that preset, the stated ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .presets import find_preset
+
+if TYPE_CHECKING:
+    from .config import APSConfig
+
+__all__ = ["lacking", "own_settings", "without_pools"]
+
+POOL = (
+    "inner_steps",
+    "pool_size",
+    "pool_rollout",
+    "pool_interval",
+    "guidance_start",
+    "guidance_end",
+    "guidance_interval",
+)
+"""The keywords by which a model describes the pool of a preset."""
+
+
+def own_settings(own: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
+    """A model's `own` settings for a call with a preset (None: `balanced`)."""
+    of_all = {name: value for name, value in own.items() if name != "presets"}
+    return {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
+
+
+def without_pools(own: Mapping[str, Any]) -> dict[str, Any]:
+    """`own` for a method that steers in its own way: without what it says of a preset's pool."""
+    kept = {
+        preset: {name: value for name, value in mine.items() if name not in POOL}
+        for preset, mine in own.get("presets", {}).items()
+    }
+    return {**own, "presets": kept}
+
+
+def lacking(config: APSConfig, own: Mapping[str, Any], stated: Collection[str]) -> dict[str, Any]:
+    """Those of a model's `own` settings that are not `stated` and have an effect beside `config`.
+
+    One that would leave a stated keyword without effect (`inner_steps=0` beside `lora_rank=4`) is
+    left out, and those for the preset together where the stated ones take from them all that
+    steers (`pool_size=None` beside `inner_steps=0`).
+    """
+    kept, steers = config.flat().keys() & set(stated), config.sampler.steers
+
+    def effective(mine: Mapping[str, Any]) -> dict[str, Any]:
+        mine = {name: value for name, value in mine.items() if name not in stated}
+        lost = config.ineffective(mine)
+        return {name: value for name, value in mine.items() if name not in lost}
+
+    def fits(mine: Mapping[str, Any]) -> bool:
+        made = config.replace(**mine)
+        return (made.sampler.steers or not steers) and kept <= made.flat().keys()
+
+    whole = effective(own_settings(own, config.preset))
+    if fits(whole):
+        return whole
+    if not steers or config.replace(**whole).sampler.steers:
+        for name in whole:
+            some = {key: value for key, value in whole.items() if key != name}
+            if fits(some):
+                return some
+    return effective(own_settings({**own, "presets": {}}, config.preset))
