@@ -146,6 +146,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from transformers.utils import logging
 
     from .core.config import APSConfig
+    from .core.own_settings import config_for
     from .core.presets import text_preset
     from .methods.registry import make_method
     from .methods.unread import own_for, refuse_unread
@@ -176,7 +177,7 @@ def ask_command(args: argparse.Namespace) -> int:
         pipe.know(known)
     own = own_for(method, pipe.model.settings)
     refuse_unread(method, options, preset, own=own)
-    config = APSConfig.for_model(own, preset, **options)
+    config = config_for(own, preset, **options)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

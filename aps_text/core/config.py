@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from .ineffective import ineffective_options
 from .names import RENAMED, hint, renamed
-from .own_settings import lacking
 from .presets import IMAGE_PRESETS, PRESETS, find_preset
 from .routing import DEFAULTS, SETTINGS, Options, flatten, records_of
 from .settings import CallSettings, ModelSettings, RewardSettings, SamplerSettings
@@ -181,16 +180,6 @@ class APSConfig:
         for name, reason in cls(preset).ineffective(options).items():
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
         return made
-
-    @classmethod
-    def for_model(
-        cls, own: Mapping[str, Any], preset: str | None = None, **options: Any
-    ) -> APSConfig:
-        """`make` with a model's `own` settings (`core.own_settings`): they stand before the
-        preset's and behind the options; those without effect beside the options are left out."""
-        stated = renamed(options, warn=False)
-        kept = lacking(cls(preset, **stated), own, stated)
-        return cls.make(preset, **kept, **options)
 
     def in_blocks(self, block_length: int | None, length: int) -> APSConfig:
         """The configuration for canvases of `length` tokens in blocks: where no `guidance_start` is

@@ -9,14 +9,13 @@ earlier ones: the preset's, the model's, the model's for that preset, the stated
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .config import APSConfig
+from .names import renamed
 from .presets import find_preset
 
-if TYPE_CHECKING:
-    from .config import APSConfig
-
-__all__ = ["lacking", "own_settings", "without_pools"]
+__all__ = ["config_for", "lacking", "own_settings", "without_pools"]
 
 POOL = (
     "inner_steps",
@@ -28,6 +27,18 @@ POOL = (
     "guidance_interval",
 )
 """The keywords by which a model describes the pool of a preset."""
+
+
+def config_for(own: Mapping[str, Any], preset: str | None = None, **options: Any) -> APSConfig:
+    """`APSConfig.make(preset, **options)` for a model with its `own` settings; those of them that
+    have no effect beside the options are left out.
+
+    Raises:
+        ValueError, TypeError: as `APSConfig.make`.
+    """
+    stated = renamed(options, warn=False)
+    kept = lacking(APSConfig(preset, **stated), own, stated)
+    return APSConfig.make(preset, **kept, **options)
 
 
 def own_settings(own: Mapping[str, Any], preset: str | None) -> dict[str, Any]:

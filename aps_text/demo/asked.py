@@ -17,6 +17,7 @@ from aps_rewards import Reward, list_rewards
 from aps_rewards.specs import FILE_OPTIONS, split_options
 
 from ..core.config import APSConfig
+from ..core.own_settings import config_for
 from ..core.presets import TEXT_PRESETS
 from ..text.reward_operator.guidance import RewardSpec
 
@@ -55,7 +56,7 @@ class Asked:
         """The settings of both answers; `own` are the model's."""
         beta = {} if self.beta is None else {"beta": self.beta}
         options = {"seed": self.seed, **beta, **self.settings}
-        return APSConfig.for_model(own or {}, self.preset, **options)
+        return config_for(own or {}, self.preset, **options)
 
     def spec(self) -> RewardSpec:
         """The rewards as a pipeline takes them; None if there is none.

@@ -13,7 +13,7 @@ from typing import Any
 from ..core.config import APSConfig
 from ..core.ineffective import ineffective_options
 from ..core.names import renamed
-from ..core.own_settings import without_pools
+from ..core.own_settings import config_for, without_pools
 from ..core.routing import DEFAULTS
 from ..core.sampler import Declares, Method
 from ..core.settings import Ranked
@@ -24,8 +24,8 @@ __all__ = ["own_for", "refuse_unread", "unread"]
 
 
 def own_for(method: Method, own: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A model's `own` settings (as in `APSConfig.for_model`) as they are for this method: one that
-    steers without a pool takes nothing that a preset of the model says of its pool."""
+    """A model's `own` settings (as in `config_for`) as they are for this method: one that steers
+    without a pool takes nothing that a preset of the model says of its pool."""
     used, read = in_force(method.method if isinstance(method, BestOf) else method, APSConfig())
     steers = used.sampler.steers or any(name in read for name in WINDOW)
     if used.sampler.pool_size is not None or not steers:
@@ -48,7 +48,7 @@ def refuse_unread(
 
     Args:
         options, preset: arguments of `APSConfig.make`.
-        own: the model's settings, as in `APSConfig.for_model`.
+        own: the model's settings, as in `config_for`.
         drafted: the canvas starts from a draft, positions of which are masked at random.
         check_window: whether a step must lie in the window (unknown before a model is loaded).
 
@@ -57,7 +57,7 @@ def refuse_unread(
         TypeError: as `APSConfig.make`, or a method with only some attributes of `Declares`.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
-    config = APSConfig.for_model(own or {}, preset, **options)
+    config = config_for(own or {}, preset, **options)
     reasons = unread(method, config, drafted=drafted)
     for name, reason in reasons.items():
         if name in options and options[name] != usual.get(name, DEFAULTS[name]):

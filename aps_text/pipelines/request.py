@@ -10,6 +10,7 @@ import torch
 
 from ..core.config import APSConfig
 from ..core.noise import Noise
+from ..core.own_settings import config_for
 from ..core.presets import text_preset
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
@@ -82,7 +83,7 @@ def prepare(
         raise TypeError("pass either config=... or preset and options, not both")
     settings = config
     if settings is None:
-        settings = APSConfig.for_model(model.settings, preset, **options)
+        settings = config_for(model.settings, preset, **options)
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "

@@ -17,7 +17,7 @@ from aps_text import APSConfig
 from aps_text.core.config import SETTINGS
 from aps_text.core.limits import Choice, Number, Switch, flat_name
 from aps_text.core.names import CALL, ELSEWHERE, RENAMED, THEIRS
-from aps_text.core.own_settings import own_settings
+from aps_text.core.own_settings import config_for, own_settings
 from aps_text.core.presets import IMAGE_PRESETS, PRESETS
 from aps_text.core.routing import DEFAULTS, RECORDS, Options, names_of, records_of
 
@@ -569,11 +569,11 @@ def test_a_models_own_settings_stand_between_the_preset_and_the_options():
     assert own_settings(own, "fast") == {"steps": 9, "pool_size": 5, "beta": 0.5}
     with pytest.raises(ValueError, match=r"preset is one of .* got 'slow'"):
         own_settings(own, "slow")
-    made = APSConfig.for_model(own, "fast", steps=4)
+    made = config_for(own, "fast", steps=4)
     assert (made.steps, made.pool_size, made.beta, made.pool_rollout) == (4, 5, 0.5, 1)
     # what the options leave without effect is left out
-    assert APSConfig.for_model(own, pool_size=None).pool_size is None
-    assert APSConfig.for_model({"pool_rollout": 7}, pool_size=None).flat() == (
+    assert config_for(own, pool_size=None).pool_size is None
+    assert config_for({"pool_rollout": 7}, pool_size=None).flat() == (
         APSConfig(pool_size=None).flat()
     )
 
@@ -590,11 +590,11 @@ def test_layers_without_a_lora_are_told_what_is_missing(options, mend):
 def test_a_models_own_preset_is_left_out_where_nothing_of_it_would_steer(size):
     pool = {"inner_steps": 0, "pool_size": 3, "pool_rollout": 9, "guidance_interval": 4}
     own = {"steps": 9, "presets": {"balanced": pool}}
-    made = APSConfig.for_model(own, pool_size=size)
+    made = config_for(own, pool_size=size)
     assert made.flat() == APSConfig(steps=9, pool_size=size).flat()
     assert made.sampler.steers
     # what is stated may say that nothing steers
-    assert not APSConfig.for_model(own, pool_size=size, inner_steps=0).sampler.steers
-    assert APSConfig.for_model(own, pool_size=2).flat() == (
+    assert not config_for(own, pool_size=size, inner_steps=0).sampler.steers
+    assert config_for(own, pool_size=2).flat() == (
         APSConfig(**{**pool, "steps": 9, "pool_size": 2}).flat()
     )

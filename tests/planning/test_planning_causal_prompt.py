@@ -14,6 +14,7 @@ from measured import measure
 
 from aps_text import APSConfig
 from aps_text.cli import main
+from aps_text.core.own_settings import config_for
 from aps_text.models.registry import load
 from aps_text.pipelines.text import APSPipeline
 from aps_text.planning.call import Call
@@ -183,7 +184,7 @@ def test_a_folders_own_settings_are_planned_by_preset(folder, tmp_path, capsys, 
         for flag, value in zip(flags[::2], flags[1::2], strict=True)
     }
     typed = {k: None if v == "none" else int(v) for k, v in options.items() if k != "preset"}
-    config = APSConfig.for_model(model.settings, options.get("preset"), **typed)
+    config = config_for(model.settings, options.get("preset"), **typed)
     assert (config.sampler.pool_size or 1, config.sampler.fit is not None) == (pool, fits)
     call = Call(shape=find_shape(str(root)), config=config)
     assert told["passes"]["trunk_forwards"] == count_passes(call).trunk_forwards

@@ -25,7 +25,10 @@ from lm_eval.api.model import LM
 
 from aps_text import APSPipeline
 from aps_text.core.config import APSConfig
+from aps_text.core.own_settings import config_for
 from aps_text.core.sampler import Method
+from aps_text.methods.registry import METHODS, as_method
+from aps_text.methods.unread import own_for
 from aps_text.text.reward_operator.guidance import RewardSpec
 
 from ..fingerprint import fingerprint
@@ -73,7 +76,9 @@ class PipelineLM(LM):
         if samples < 1:
             raise ValueError(f"samples must be at least 1, got {samples}")
         self.pipe, self.method, self.reward, self.select = pipe, method, reward, select
-        self.config = config or APSConfig.for_model(pipe.model.settings)
+        if config is None:
+            config = config_for(own_for(as_method(METHODS, method), pipe.model.settings))
+        self.config = config
         self.samples = samples
         self.seconds, self.cache_key = 0.0, cache_key
         self.contexts = Contexts(pipe.model)

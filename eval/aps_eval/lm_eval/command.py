@@ -109,6 +109,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
 
     from aps_text import APSPipeline
     from aps_text.core.config import APSConfig
+    from aps_text.core.own_settings import config_for
     from aps_text.core.pairs import read_pairs
     from aps_text.core.presets import text_preset
     from aps_text.methods.registry import make_method
@@ -145,7 +146,7 @@ def evaluate(args: argparse.Namespace) -> dict[str, Any]:
                 f"lm-eval has no task {name!r}; give a folder of task files by --include-path"
             )
     pipe = APSPipeline.from_pretrained(args.model, batch_size=args.batch_size)
-    config = APSConfig.for_model(own_for(method, pipe.model.settings), preset, **options)
+    config = config_for(own_for(method, pipe.model.settings), preset, **options)
     lm = PipelineLM(
         pipe,
         method=method,

@@ -56,7 +56,7 @@ class Cell:
 
     def of_model(self, own: Mapping[str, Any]) -> Cell:
         """The same cell, and its trials, with a model's `own` settings where the grid states
-        nothing else (as `APSConfig.for_model`)."""
+        nothing else (as `config_for`)."""
         mine = lacking(self.config, own_for(self.build(), own), self.stated)
         trials = tuple(trial.of_model(own) for trial in self.trials)
         return replace(self, config=self.config.replace(**mine), trials=trials)
