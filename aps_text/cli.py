@@ -209,9 +209,9 @@ def ask_command(args: argparse.Namespace) -> int:
     finally:
         if shown is not None:
             shown.close()
-    warnings = warnings_in(outputs[args.method], outputs["plain"])
+    warnings = warnings_in(outputs, args.method)
     if args.html:
-        write_pages(args.html, outputs[args.method], outputs["plain"])
+        write_pages(args.html, outputs, args.method)
     if args.json:
         found = outputs[args.method].as_dicts()
         if args.method != "plain":
@@ -230,20 +230,26 @@ def ask_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_pages(name: str, steered: APSOutput, plain: APSOutput) -> None:
+def write_pages(name: str, outputs: dict[str, APSOutput], method: str) -> None:
     """Write a page for each answer: `name`, or `name-1.html`, `name-2.html`, ... if several."""
-    path = Path(name)
+    path, steered, plain = Path(name), outputs[method], outputs["plain"]
+    shown = {title: outputs[title] for title in ("plain", method)}
     for index in range(len(steered)):
         one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
-        steered.to_html(one, index=index, beside=None if steered is plain else plain)
+        alone = {title: out.take([index]) for title, out in shown.items()}
+        notes = [f"warning: {warning}" for warning in warnings_in(alone, method)]
+        beside = None if steered is plain else plain
+        steered.to_html(one, index=index, beside=beside, notes=notes)
         print(on_terminal(f"aps: wrote {one}", sys.stderr), file=sys.stderr)
 
 
-def warnings_in(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """Warnings of the steered call, and of its comparison with the plain answers."""
-    from .pipelines.diagnosis import compare
+def warnings_in(outputs: dict[str, APSOutput], method: str) -> list[str]:
+    """Warnings of the steered call, of its comparison with the plain answers, and of cut ones."""
+    from .pipelines.comparison import compare, full_canvases
 
-    return [] if steered is plain else [*steered.warnings, *compare(steered, plain)]
+    steered, plain = outputs[method], outputs["plain"]
+    found = [] if method == "plain" else [*steered.warnings, *compare(steered, plain)]
+    return found + full_canvases(outputs)
 
 
 def show(outputs: dict[str, APSOutput]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
+from aps_rewards import describe
 from torch import Tensor
 
 from ..core.canvas import Canvas
@@ -28,7 +31,7 @@ from ..text.reward_operator.controls import controlled
 from ..text.reward_operator.guidance import ScoredRows, WeightedRewards, reward_operator
 from .request import Request
 
-__all__ = ["Batch", "FinalScores", "Roles", "bind"]
+__all__ = ["Batch", "FinalScores", "Roles", "best_values", "bind"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,25 @@ class Roles:
         guiding = [one for one in self.guide if one[1] != 0]
         silent = [one for one in self.guide if one[1] == 0]
         return [("guide", guiding), ("report", [*silent, *self.report]), ("select", self.select)]
+
+
+def best_values(guide: WeightedRewards) -> dict[str, float]:
+    """The best value that each guiding reward's range allows, by name, and that of their sum."""
+    best: dict[str, float] = {}
+    total = 0.0
+    for name, weight, reward in guide:
+        if weight != 0:
+            low, high = _range_of(reward)
+            best[name] = high if weight > 0 else low
+            total += weight * best[name]
+    return {**best, "total": total}
+
+
+def _range_of(reward: Any) -> tuple[float, float]:
+    try:
+        return describe(reward).range
+    except Exception:  # a user's object may raise anything, or hold anything under this name
+        return -math.inf, math.inf
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,16 @@
 """Warnings about steered calls: detects common mistakes from the numbers of a run.
 
-`warnings_of` inspects a finished call, of which `GuidanceMonitor` recorded the guiding rewards, and
-`compare` compares it with plain answers to the same prompts.
+`warnings_of` inspects a finished call, of which `GuidanceMonitor` recorded the guiding rewards;
+`comparison` compares it with plain answers to the same prompts.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-import torch
 from aps_rewards.installed import installed_names
 
 if TYPE_CHECKING:
@@ -20,9 +18,10 @@ if TYPE_CHECKING:
     from .guidance_monitor import GuidanceTrace
     from .output import APSOutput
 
-__all__ = ["compare", "repetition", "warnings_of"]
+__all__ = ["portion", "repetition", "warnings_of"]
 
 LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
+HARDLY = 0.05  # warn if a smaller fraction of the texts scored otherwise than the answer
 MUCH_REPETITION = 0.3  # warn if an answer repeats a larger fraction of its word pairs
 
 
@@ -47,9 +46,11 @@ def warnings_of(
         said, more = _unvaried_steps(name, output, traces, stats, certain)
         certain |= more
         found += said + _relaxed_only(name, output, traces)
+    for name in rewards.guide:
+        found += _hardly_varied(name, output, stats)
     if certain:
         found.append(
-            f"the model drew one text again and again for {_share(len(certain), len(traces))}, so "
+            f"the model drew one text again and again for {portion(len(certain), len(traces))}, so "
             "no reward could prefer another; a higher temperature draws others"
         )
     return found + _no_gradient(traces) + _little_mass(output) + _repetitive(output.text)
@@ -62,7 +63,7 @@ def _unsteered(traces: Sequence[GuidanceTrace]) -> list[str]:
         return []
     were = "was" if len(traces) == 1 else "were"
     return [
-        f"{_share(late, len(traces))} {were} finished before any step was steered; lower "
+        f"{portion(late, len(traces))} {were} finished before any step was steered; lower "
         "guidance_start, or take no more steps than tokens"
     ]
 
@@ -70,8 +71,8 @@ def _unsteered(traces: Sequence[GuidanceTrace]) -> list[str]:
 def _unvaried_texts(
     output: APSOutput, traces: Sequence[GuidanceTrace], stats: Mapping[str, BridgeStats]
 ) -> tuple[list[str], set[int]]:
-    """Rewards that judged no text, or all texts alike; and the answers (positions in `traces`) of
-    which the model drew one text only, which is not the reward's fault."""
+    """Rewards that judged no text, or all of a prompt alike; and the answers (positions in
+    `traces`) of which the model drew one text only, which is not the reward's fault."""
     found, certain = [], set[int]()
     for name, one in stats.items():
         if _never_applied(stats, name):
@@ -80,14 +81,16 @@ def _unvaried_texts(
                 f"counts as 0 and steers nothing; {_try(name)}"
             )
         known = any(not answer.varied.get(name, True) for answer in traces)  # `_unvaried_steps`
-        flat = not known and one.scored > len(output) and one.low == one.high
+        flat = not known and one.scored > len(output) and not any(map(one.varied, output.index))
         if not flat or name not in output.rewards.guide:
             continue
         if all(map(one.certain, output.index)):
             certain |= set(range(len(output)))
         else:
+            low, high = f"{one.low:g}", f"{one.high:g}"
+            alike = low if low == high else f"of a prompt alike ({low} to {high})"
             found.append(
-                f"reward {name!r} never varied: it scored all {one.scored} texts {one.low:g}, so "
+                f"reward {name!r} never varied: it scored all {one.scored} texts {alike}, so "
                 f"no answer could be preferred; {_try(name)}"
             )
     return found, certain
@@ -114,7 +117,7 @@ def _unvaried_steps(
     still = [i for i in still if i not in certain | more]
     if not still:
         return [], more
-    value, where = traces[still[0]].after[name], _share(len(still), len(rows))
+    value, where = traces[still[0]].after[name], portion(len(still), len(rows))
     first = " on the first of them" if len(still) > 1 else ""
     so = "it had no gradient there" if traces[still[0]].fitted else "none was preferred"
     said = (
@@ -122,6 +125,34 @@ def _unvaried_steps(
         f"it steered nothing; {_try(name)}"
     )
     return [said], more
+
+
+def _hardly_varied(name: str, output: APSOutput, stats: Mapping[str, BridgeStats]) -> list[str]:
+    """A black box that told hardly any texts apart: at least 19 of 20 of those it scored for a
+    prompt have the score of the answer, some have another, and the score is not the best of the
+    reward's range (an answer with the best needs no more telling apart).
+
+    Scores that agree to six digits are one. Where none differs, `_unvaried_steps` or
+    `_unvaried_texts` says so; a reward with a gradient sees more than texts.
+    """
+    texts, rewards = stats.get(name), output.rewards
+    if texts is None or texts.bridge is not None or name not in rewards:
+        return []
+    best, found = rewards.best.get(name), []
+    for i, score in enumerate(rewards[name]):
+        other, judged = texts.others(output.index[i], score)
+        if score != best and 0 < other <= HARDLY * judged:
+            found.append((i, other, judged))
+    if not found:
+        return []
+    i, other, judged = found[0]
+    first = " on the first of them" if len(found) > 1 else ""
+    return [
+        f"reward {name!r} hardly varied on {portion(len(found), len(output))}: it scored all but "
+        f"{other} of {judged} texts {rewards[name][i]:g}{first}, so hardly any was preferred and "
+        "it steered next to nothing; a larger pool_size or a higher temperature draws others, a "
+        "graded reward tells more apart"
+    ]
 
 
 def _relaxed_only(name: str, output: APSOutput, traces: Sequence[GuidanceTrace]) -> list[str]:
@@ -151,7 +182,7 @@ def _no_gradient(traces: Sequence[GuidanceTrace]) -> list[str]:
     if not idle:
         return []
     return [
-        f"no gradient reached the model on {_share(len(idle), len(traces))}: the rewards "
+        f"no gradient reached the model on {portion(len(idle), len(traces))}: the rewards "
         "changed from step to step, but not between the answers drawn at one step; raise "
         "num_samples, or use a reward that tells more answers apart"
     ]
@@ -175,47 +206,9 @@ def _repetitive(texts: Sequence[str]) -> list[str]:
         return []
     repeat, their = ("repeats", "its") if len(texts) == 1 else ("repeat", "their")
     return [
-        f"{_share(many, len(texts))} {repeat} more than {MUCH_REPETITION:.0%} of {their} "
+        f"{portion(many, len(texts))} {repeat} more than {MUCH_REPETITION:.0%} of {their} "
         "word pairs; a reward can be raised that way without a better answer"
     ]
-
-
-def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """Warnings if a higher reward goes with longer, shorter or more repetitive answers.
-
-    Args:
-        steered, plain: outputs for the same prompts.
-
-    Raises:
-        ValueError: the prompts differ.
-    """
-    if steered.prompts != plain.prompts:
-        raise ValueError(
-            f"the {len(steered)} steered and {len(plain)} plain answers have different prompts; "
-            "answer the same prompts in the same order"
-        )
-    if "total" not in steered.rewards or "total" not in plain.rewards or not len(plain):
-        return []
-    found: list[str] = []
-    pairs = zip(steered.rewards["total"], plain.rewards["total"], strict=True)
-    gain = [a - b for a, b in pairs]
-    if fmean(gain) <= 0:
-        return found
-    for what, measure in (("words", _words), ("repeated word pairs", repetition)):
-        one, two = [measure(t) for t in steered.text], [measure(t) for t in plain.text]
-        follows = _correlation(gain, [a - b for a, b in zip(one, two, strict=True)])
-        moved = fmean(one) - fmean(two)
-        if what == "words":  # by more than a fifth; by half if there are too few to correlate
-            much = abs(moved) > (0.5 if math.isnan(follows) else 0.2) * fmean(two)
-        else:
-            much = moved > 0.1
-        if much and (math.isnan(follows) or follows * moved > 0.5 * abs(moved)):
-            share = "" if math.isnan(follows) else f" (correlation with the gain {follows:+.2f})"
-            found.append(
-                f"the reward rose by {fmean(gain):.3g} while {what} went from {fmean(two):.3g} to "
-                f"{fmean(one):.3g} an answer{share}: that may be what was rewarded"
-            )
-    return found
 
 
 def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
@@ -231,10 +224,6 @@ def _try(name: str) -> str:
     return f"try it on answers that differ: {how}"
 
 
-def _words(text: str) -> float:
-    return float(len(text.split()))
-
-
 def repetition(text: str) -> float:
     """Fraction of an answer's word pairs that repeat an earlier one, in [0, 1]; 0 if below two."""
     words = text.lower().split()
@@ -247,14 +236,8 @@ def _is_rise(rise: float, values: Sequence[float]) -> bool:
     return rise > 0.05 * max(1e-12, max(map(abs, values)))
 
 
-def _correlation(one: Sequence[float], two: Sequence[float]) -> float:
-    """Pearson's correlation; NaN for fewer than five pairs or without variance."""
-    if len(one) < 5 or max(one) == min(one) or max(two) == min(two):
-        return math.nan
-    return float(torch.corrcoef(torch.tensor([one, two], dtype=torch.float64))[0, 1])
-
-
-def _share(part: int, whole: int) -> str:
+def portion(part: int, whole: int) -> str:
+    """`part` of `whole` answers in words: "the answer", "all 3 answers", "2 of 3 answers"."""
     if part == whole == 1:
         return "the answer"
     return f"all {whole} answers" if part == whole else f"{part} of {whole} answers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -103,6 +103,8 @@ class RewardReport(Column):
             averaged over sampled ones; NaN for an answer that was never guided.
         before: the same at the first guided step.
         bridges: a `BridgeReport` for each differentiable reward.
+        best: the best value that the range of each guiding reward allows, and that of `total`;
+            infinite where the range is open.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -111,6 +113,7 @@ class RewardReport(Column):
         self.relaxed: Column = {}
         self.before: Column = {}
         self.bridges: dict[str, BridgeReport] = {}
+        self.best: dict[str, float] = {}
 
     @property
     def guide(self) -> Column:
@@ -146,7 +149,7 @@ class RewardReport(Column):
     def take(self, rows: list[int]) -> RewardReport:
         """The report of some of the answers."""
         other = RewardReport({name: [values[i] for i in rows] for name, values in self.items()})
-        other._roles, other.bridges = self._roles, self.bridges
+        other._roles, other.bridges, other.best = self._roles, self.bridges, self.best
         other.relaxed = {k: [v[i] for i in rows] for k, v in self.relaxed.items()}
         other.before = {k: [v[i] for i in rows] for k, v in self.before.items()}
         return other
@@ -174,6 +177,7 @@ class APSOutput:
         warnings: problems with the steering, in plain text; see `diagnosis`.
         places: (batch, row) of each answer in `trajectory` and `adapters`.
         record: what the call was, for `to_html`.
+        cut_off: whether each answer filled its canvas without ending; see `text.decoding.cut_off`.
     """
 
     text: list[str]
@@ -189,6 +193,7 @@ class APSOutput:
     warnings: list[str] = field(default_factory=list)
     places: list[tuple[int, int]] = field(default_factory=list, repr=False)  # (batch, row)
     record: CallRecord | None = field(default=None, repr=False)
+    cut_off: list[bool] = field(default_factory=list)
 
     def __len__(self) -> int:
         """The number of answers."""
@@ -210,6 +215,7 @@ class APSOutput:
             self.warnings,
             [self.places[i] for i in rows],
             self.record,
+            [self.cut_off[i] for i in rows],
         )
 
     def save_adapter(self, index: int, folder: str | Path) -> None:
@@ -237,6 +243,7 @@ class APSOutput:
         *,
         index: int = 0,
         beside: APSOutput | None = None,
+        notes: Sequence[str] = (),
     ) -> str:
         """One answer as one HTML file that shows its steps and loads nothing.
 
@@ -249,6 +256,7 @@ class APSOutput:
             index: of the answer in this output.
             beside: another output, of the same prompts (plain answers, say), whose answer `index`
                 stands to the left.
+            notes: lines of text to show above the answers, e.g. warnings.
 
         Returns:
             The HTML.
@@ -278,6 +286,7 @@ class APSOutput:
             [out._side(index) for out in shown],
             about,
             repeated(self.prompts[index], calls),
+            notes,
         )
         if path is not None:
             write_whole(path, text)

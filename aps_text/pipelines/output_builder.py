@@ -14,10 +14,10 @@ from ..core.cost import Cost
 from ..core.settings import Fit
 from ..core.states import StepState
 from ..models.text_model import TextModel
-from ..text.decoding import answer_ids, decode_canvas, finished, token_pieces
+from ..text.decoding import answer_ids, cut_off, decode_canvas, finished, token_pieces
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
-from .batch import Batch, Roles
+from .batch import Batch, Roles, best_values
 from .diagnosis import warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, BridgeReport, Failure, RewardReport
@@ -59,6 +59,7 @@ class OutputBuilder:
         self.adapters: list[Any] = []
         self._answers = APSOutput([], [], [], RewardReport(), self.cost, request.config)
         self._answers.record = record
+        self._answers.rewards.best = best_values(roles.guide)
         self._batches = 0
         self._traces: list[GuidanceTrace] = []
         self._chosen: list[float] = []
@@ -73,10 +74,12 @@ class OutputBuilder:
         judged = batch.judge(z)
         stop_ids, drop = model.stop_ids, (model.fill_id,)
         texts = decode_canvas(model.tokenizer, z, stop_ids, drop)
-        out.text += [
+        texts = [
             finished(model.vocabulary, text, begun_answer(prompt))
             for text, prompt in zip(texts, batch.prompts, strict=True)
         ]
+        out.text += texts
+        out.cut_off += cut_off(batch.canvas, z, texts)
         out.token_ids += answer_ids(z, stop_ids, drop)
         out.prompts += batch.prompts
         out.index += [prompt for prompt, _ in rows]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 
+from ..core.canvas import Canvas, is_stop
 from .vocabulary import Vocabulary
 
-__all__ = ["answer_ids", "decode_canvas", "finished", "open_text", "token_pieces"]
+__all__ = ["answer_ids", "cut_off", "decode_canvas", "finished", "open_text", "token_pieces"]
+
+
+_ENDED = re.compile(r"[.!?…。！？؟।\])}>\"'”’»」]\s*$|^\s*$")
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:
@@ -45,6 +50,24 @@ def decode_canvas(
         tokenizer.decode(answer, skip_special_tokens=True).strip()
         for answer in answer_ids(ids, stop_ids, drop)
     ]
+
+
+def cut_off(canvas: Canvas, z: Tensor, texts: Sequence[str]) -> list[bool]:
+    """Whether each answer may have been cut off by the end of its canvas.
+
+    So it is if its last position was open and holds no stop token nor what follows one, and the
+    text does not end like a sentence: with . ! ? or an ellipsis (of any script), or with a closing
+    bracket or quotation mark.
+
+    Args:
+        canvas: the initial canvas of the B rows.
+        z: `(B, L)` the final ids.
+        texts: the B answers, as decoded.
+    """
+    last = (canvas.lengths - 1)[:, None]
+    ended = is_stop(z, canvas.stop_ids) | (z == canvas.fill_id) | ~canvas.editable
+    full = (~ended.gather(1, last)).squeeze(1).tolist()
+    return [one and not _ENDED.search(text) for one, text in zip(full, texts, strict=True)]
 
 
 def finished(vocabulary: Vocabulary, text: str, begun: str = "") -> str:

@@ -199,3 +199,26 @@ def test_a_usage_error_names_the_flag_that_took_the_question(capsys, args, messa
 def test_the_mends_of_that_error_are_understood(capsys, words):
     assert main(["ask", *words]) == 2
     assert "no reward 'x'" in capsys.readouterr().err
+
+
+def test_what_steering_did_not_raise_and_what_was_cut_is_said(folder, tmp_path, capsys):
+    (tmp_path / "flat.py").write_text(
+        "def flat(completions, **kw):\n    return [0.5 for _ in completions]"
+    )
+    page = tmp_path / "page.html"
+    flat = ["--reward", f"{tmp_path}/flat.py:flat", "--eos-penalty", "1000", "--html", str(page)]
+    assert ask(folder, "what is a violin?", *flat) == 0
+    shown = capsys.readouterr().out
+    unraised = (
+        "steering did not raise the reward (0.5, plain 0.5); try another seed, a larger pool_"
+    )
+    full = "the canvas of 6 tokens was full within a sentence: plain, aps; raise max_new_tokens"
+    assert f"warning: {unraised}" in shown
+    assert f"warning: {full}\n" in shown
+    assert f'<p class="soft">warning: {unraised}' in page.read_text(encoding="utf-8")
+    assert f'<p class="soft">warning: {full}</p>' in page.read_text(encoding="utf-8")
+    assert ask(folder, "what is a violin?", *flat[:4], "--json") == 0
+    assert full in json.loads(capsys.readouterr().out)["warnings"]
+    plain = ["--method", "plain", "--eos-penalty", "-1000", "--reward", "sentiment"]
+    assert ask(folder, "what is a violin?", *plain) == 0
+    assert "warning" not in capsys.readouterr().out

@@ -38,12 +38,15 @@ class Side:
     frames: Frames
 
 
-def page(prompt: str, sides: Sequence[Side], about: str, python: str) -> str:
+def page(
+    prompt: str, sides: Sequence[Side], about: str, python: str, notes: Sequence[str] = ()
+) -> str:
     """The page, a whole HTML document.
 
     Args:
         about: one line: model, settings, seed.
         python: the call that repeats the answers.
+        notes: lines shown above the answers.
     """
     script, style = _part("page.js"), _part("page.css")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -52,6 +55,7 @@ def page(prompt: str, sides: Sequence[Side], about: str, python: str) -> str:
         {"title": one.title, "rewards": finite(one.rewards), **one.frames.as_dict()}
         for one in sides
     ]
+    said = "".join(f'<p class="soft">{escape(note)}</p>\n' for note in notes)
     cards = "".join(_card(number, one) for number, one in enumerate(sides))
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -59,7 +63,7 @@ def page(prompt: str, sides: Sequence[Side], about: str, python: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(prompt[:80])}</title>\n<style>{style}</style></head>\n"
         f'<body><main><h1 dir="auto">{escape(prompt)}</h1><p class="soft">{escape(about)}</p>\n'
-        f'{CONTROLS}<div class="sides" id="sides">{cards}</div>\n'
+        f'{said}{CONTROLS}<div class="sides" id="sides">{cards}</div>\n'
         '<div class="panels" id="panels"></div>\n'
         f"<h2>The same seed again</h2><pre>{escape(python)}</pre>\n"
         f'</main><script type="application/json" id="data">{_json(data)}</script>\n'

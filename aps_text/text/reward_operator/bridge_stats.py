@@ -7,6 +7,7 @@ Sums stay on the device; only reading a property synchronises with it.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from torch import Tensor
 from .bridge import VocabularyBridge
 
 __all__ = ["BridgeStats"]
+
+DISTINCT = 32
 
 
 @dataclass
@@ -32,7 +35,8 @@ class BridgeStats:
         scored: answers scored as text, samples included.
         skipped: answers for which the reward returned None (it does not apply).
         low, high: the lowest and the highest score.
-        ranges: the lowest and the highest score of each prompt, by its number in the call.
+        scores: of each prompt, by its number in the call, how often each score was given, to six
+            digits; all beyond `DISTINCT` different ones count as one, NaN.
         same: of each prompt whose scored answers were all the same text, that text and their
             number; None once another was scored.
     """
@@ -46,7 +50,7 @@ class BridgeStats:
     skipped: int = 0
     low: float = math.inf
     high: float = -math.inf
-    ranges: dict[int, tuple[float, float]] = field(default_factory=dict)
+    scores: dict[int, Counter[float]] = field(default_factory=dict)
     same: dict[int, tuple[str, int] | None] = field(default_factory=dict)
 
     @property
@@ -80,8 +84,9 @@ class BridgeStats:
                 continue
             self.scored += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
-            low, high = self.ranges.get(prompt, (value, value))
-            self.ranges[prompt] = min(low, value), max(high, value)
+            counts = self.scores.setdefault(prompt, Counter())
+            score = _six_digits(value)
+            counts[score if score in counts or len(counts) < DISTINCT else math.nan] += 1
 
     def count_same(self, texts: Iterable[str], prompts: Iterable[int]) -> None:
         """Compare the texts that are scored with the earlier ones of their prompt."""
@@ -97,8 +102,12 @@ class BridgeStats:
 
     def varied(self, prompt: int) -> bool:
         """Whether two answers to this prompt had different scores."""
-        low, high = self.ranges.get(prompt, (0.0, 0.0))
-        return low < high
+        return len(self.scores.get(prompt, ())) > 1
+
+    def others(self, prompt: int, score: float) -> tuple[int, int]:
+        """How many answers to this prompt had another score than `score`, and how many any."""
+        counts = self.scores.get(prompt, Counter[float]())
+        return counts.total() - counts[_six_digits(score)], counts.total()
 
     def count_texts(self, target: Any, answers: list[list[int]], texts: list[str]) -> None:
         """Compare the generator's ids of each answer, mapped, with the tokens that the reward's
@@ -110,3 +119,7 @@ class BridgeStats:
             mapped = self.bridge.map[answer] if answer else self.bridge.map[:0]
             self.texts += 1
             self.changed += mapped.tolist() != list(own)
+
+
+def _six_digits(score: float) -> float:
+    return float(f"{score:.6g}")

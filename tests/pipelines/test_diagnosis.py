@@ -1,0 +1,84 @@
+"""Rewards that told hardly any texts apart; what else is warned of is in `test_steering`."""
+
+from __future__ import annotations
+
+import pytest
+from tiny import tiny_text_model
+
+from aps_text import APSPipeline
+from aps_text.pipelines.diagnosis import warnings_of
+from aps_text.pipelines.guidance_monitor import GuidanceTrace
+from aps_text.pipelines.output import APSOutput, RewardReport
+from aps_text.text.reward_operator.bridge_stats import DISTINCT, BridgeStats
+
+VARIED = GuidanceTrace({"r": 0.0}, {"r": 0.0}, {"r": True}, True, guided=9)
+
+
+def said(final, scores, best=None):
+    """The warnings of one answer of `final`, after these scores of texts; steps varied."""
+    rewards = RewardReport({"r": [final]})
+    rewards.assign("guide", ["r"])
+    rewards.relaxed["r"] = rewards.before["r"] = [0.0]
+    rewards.best = {} if best is None else {"r": best}
+    stats = BridgeStats()
+    stats.count_scores(scores, [4] * len(scores))
+    out = APSOutput(["a"], [[1]], ["q"], rewards, None, None, index=[4])
+    return warnings_of(out, [VARIED], {"r": stats})
+
+
+def test_a_reward_that_varied_once_is_named():
+    (one,) = said(0.0, [0.0] * 39 + [0.2])
+    assert one.startswith("reward 'r' hardly varied on the answer: it scored all but 1 of 40 texts")
+    assert said(0.0, [0.0] * 38 + [0.2, 0.3])
+    assert said(0.0, [0.0] * 37 + [0.2, 0.3, 0.4]) == []  # more than one of twenty
+
+
+def test_an_answer_that_was_picked_for_its_score_was_steered():
+    assert said(0.2, [0.0] * 39 + [0.2]) == []
+
+
+def test_an_answer_with_the_best_score_needs_no_others():
+    assert said(1.0, [1.0] * 39 + [0.0], best=1.0) == []
+    assert said(1.0, [1.0] * 39 + [0.0], best=2.0)
+
+
+def test_rounding_is_no_variation():
+    (one,) = said(0.3, [0.3] * 20 + [0.3 + 1e-9] * 20)
+    assert one.startswith("reward 'r' never varied: it scored all 40 texts 0.3, so")
+
+
+def test_scores_beyond_a_number_are_counted_together():
+    stats = BridgeStats()
+    stats.count_scores([i / 7 for i in range(DISTINCT + 10)], [0] * (DISTINCT + 10))
+    assert len(stats.scores[0]) == DISTINCT + 1
+    assert stats.others(0, 0.0) == (DISTINCT + 9, DISTINCT + 10)
+    assert stats.others(0, (DISTINCT + 1) / 7) == (DISTINCT + 10, DISTINCT + 10)
+    assert stats.others(1, 0.0) == (0, 0)
+
+
+@pytest.mark.parametrize("method", ["aps", "best-of-n", "fk", "svdd"])
+def test_prompts_whose_answers_score_alike_are_no_variation(method):
+    """Each prompt has a score of its own, so no answer to it could be preferred."""
+    pipe = APSPipeline(tiny_text_model())
+
+    def by_prompt(prompts, completions, **columns):
+        return [float(len(prompt)) for prompt in prompts]
+
+    out = pipe(["why ?", "who is it ?"], by_prompt, method=method, steps=4, max_new_tokens=8)
+    assert len([one for one in out.warnings if "'by_prompt' never varied" in one]) == 1
+    assert not [one for one in out.warnings if "hardly" in one]
+
+
+@pytest.mark.parametrize("method", ["aps", "fk", "svdd"])
+def test_one_score_of_a_whole_call_is_no_steering(method):
+    pipe, judged = APSPipeline(tiny_text_model()), []
+
+    def once(prompts, completions, **columns):
+        judged.extend(completions)
+        first = judged[:3]
+        return [1e-3 if text == first[-1] else 0.5 for text in completions]
+
+    options = {"steps": 8, "max_new_tokens": 16, "seed": 3, "method": method}
+    out = pipe("why ?", once, **options)
+    assert out.rewards["once"] == [0.5]
+    assert [one for one in out.warnings if one.startswith("reward 'once' hardly varied on the")]
