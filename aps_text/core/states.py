@@ -142,7 +142,7 @@ def refuse_nan(probs: Tensor, index: int) -> None:
         row = int(probs.isnan().any(-1).nonzero()[0])
         raise RuntimeError(
             f"the model's probabilities are NaN at step {index}, first in row {row} of "
-            "the batch; in float16 its numbers overflow (load with dtype=torch.bfloat16 or "
+            "the batch; in float16 its numbers overflow (load it with dtype bfloat16 or "
             "float32), else the weights or the learning_rate are bad"
         )
 

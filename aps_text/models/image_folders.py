@@ -59,7 +59,8 @@ def image_folder(name: str | Path, folder: Path | None = None) -> ImageFolder | 
         return ImageFolder(what, _loaded_by(given))
     part = lenient_json(folder / "config.json").get("_class_name")
     if part == "MAGVITv2":
-        use = f"MMaDA takes it: RestorationPipeline.from_pretrained(model, tokenizer={given!r})"
+        use = f"MMaDA takes it: RestorationPipeline.from_pretrained(model, tokenizer={given!r}), "
+        use += "aps restore --tokenizer"
         return ImageFolder("the image tokenizer MAGVIT-v2", use, tokenizer=True)
     known = lenient_json(folder / "transformer" / "config.json").get("_class_name")
     if known == "UVit2DModel" or lenient_json(folder / "vqvae" / "config.json"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -218,10 +219,12 @@ def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
 
 def _try(name: str) -> str:
     """Advice by the command line for an installed reward; others have no name that it knows."""
-    how = f'aps rewards try {name} "question" "answer"'
-    if name not in installed_names():
-        how = 'aps_rewards.call_reward(reward, ["question"], ["answer"])'
-    return f"try it on answers that differ: {how}"
+    if name.partition(":")[0] in installed_names():
+        how = f"aps rewards try {quote(name)}"
+    else:
+        call = 'aps_rewards.call_reward(reward, ["question"], ["answer"])'
+        how = f"{call} or, of a file, aps rewards try file.py:{name}"
+    return f'try it on answers that differ: {how} "question" "answer"'
 
 
 def repetition(text: str) -> float:

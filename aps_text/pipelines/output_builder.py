@@ -143,7 +143,7 @@ class OutputBuilder:
         if self.silent:
             out.warnings.append(
                 "every guiding reward has weight 0, so nothing steered; give one another weight, "
-                "or pass rewards that are only measured by report="
+                "or take method 'plain', which only measures"
             )
         failed = {failure.index for failure in out.failures}
         if failed or self.roles.select:

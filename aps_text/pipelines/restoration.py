@@ -330,7 +330,7 @@ class RestorationPipeline:
         if style is None and isinstance(call.method, GUIDED):
             raise ValueError(
                 f"{type(call.method).__name__} fits or chooses by what guides, and nothing does: "
-                "give a style, or leave the method out"
+                "give a style (aps paint --reference), or leave the method out"
             )
         operator: Operator = ZeroOperator() if style is None else bound_styles(self.model, style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)

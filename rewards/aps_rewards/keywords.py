@@ -60,8 +60,9 @@ class Keywords:
         for completion, yes, no in zip(completions, wanted, unwanted, strict=True):
             if not yes and not no:
                 raise ValueError(
-                    "reward 'keywords' has no words to look for: give present=[...] or "
-                    "absent=[...], or columns of these names with a list of words per prompt; "
+                    "reward 'keywords' has no words to look for: give the option present or "
+                    "absent, e.g. 'keywords:present=king,queen', or columns of these names with a "
+                    "list of words per prompt; "
                     f"got columns {sorted(columns) or 'none'}"
                 )
             found = words(last_text(completion))

@@ -219,9 +219,9 @@ def row_values(
         return [fixed] * count
     if name not in columns:
         raise ValueError(
-            f"reward {reward!r} needs {name!r}: give it when loading the reward, "
-            f"load_reward({reward!r}, {name}=...), or as a column with one value per prompt, "
-            f"columns={{{name!r}: [...]}}; got columns {sorted(columns) or 'none'}"
+            f"reward {reward!r} needs {name!r}: give it as an option, '{reward}:{name}=...', or as "
+            f"a column with one value per prompt, columns={{{name!r}: [...]}}; "
+            f"got columns {sorted(columns) or 'none'}"
         )
     values = list(columns[name])
     if len(values) != count:

@@ -81,6 +81,8 @@ def test_try_scores_answers(tmp_path, capsys):
         (["relevanse", "q", "a"], "Did you mean 'relevance'"),
         (["sentiment", "q", "a", "--column", "reference"], "--column is NAME=VALUE"),
         (["sentiment", "q", "a", "--option", "scale=1"], "no option 'scale'"),
+        (["exact-match", "q", "a"], "give it as an option, 'exact-match:reference=...', or as a"),
+        (["keywords", "q", "a"], "present or absent, e.g. 'keywords:present=king,queen', or"),
     ],
 )
 def test_try_errors(capsys, args, message):
@@ -88,6 +90,14 @@ def test_try_errors(capsys, args, message):
     shown = capsys.readouterr()
     assert shown.err.startswith("aps: ")
     assert message in shown.err
+
+
+@pytest.mark.parametrize(
+    ("spec", "score"), [("exact-match:reference=a king", 1), ("keywords:present=king,queen", 0.5)]
+)
+def test_the_options_that_an_error_proposes_are_understood(capsys, spec, score):
+    assert main(["rewards", "try", spec, "Who?", "a king"]) == 0
+    assert f"{score:.4f}  a king" in capsys.readouterr().out
 
 
 def test_ask_with_a_control_shows_a_third_answer(folder, capsys):
@@ -112,7 +122,9 @@ def test_ask_selects_and_warns(folder, tmp_path, capsys):
     question = ["ask", "what is a violin?", "--model", folder, *SMALL]
     question += ["--reward", f"{tmp_path}/flat.py:flat"]
     assert main(question) == 0
-    assert "warning: reward 'flat' never varied: it scored all" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "warning: reward 'flat' never varied: it scored all" in shown
+    assert 'or, of a file, aps rewards try file.py:flat "question" "answer"\n' in shown
     for method in ("best-of-n", "fk", "expectation"):
         assert main([*question, "--method", method]) == 0
         assert "warning: reward 'flat' never varied" in capsys.readouterr().out

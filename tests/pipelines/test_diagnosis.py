@@ -47,6 +47,24 @@ def test_rounding_is_no_variation():
     assert one.startswith("reward 'r' never varied: it scored all 40 texts 0.3, so")
 
 
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("length", "length"),
+        ("keywords:present=king,queen", "keywords:present=king,queen"),
+        ("keywords:present=old king", "'keywords:present=old king'"),
+    ],
+)
+def test_what_to_type_names_the_reward_with_its_options(name, typed):
+    rewards = RewardReport({name: [0.5]})
+    rewards.assign("guide", [name])
+    stats = BridgeStats()
+    stats.count_scores([0.5] * 4, [0] * 4)
+    out = APSOutput(["a"], [[1]], ["q"], rewards, None, None, index=[0])
+    (one,) = warnings_of(out, [], {name: stats})
+    assert one.endswith(f'differ: aps rewards try {typed} "question" "answer"')
+
+
 def test_scores_beyond_a_number_are_counted_together():
     stats = BridgeStats()
     stats.count_scores([i / 7 for i in range(DISTINCT + 10)], [0] * (DISTINCT + 10))

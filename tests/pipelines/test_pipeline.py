@@ -146,7 +146,8 @@ def test_weights_sum_and_weight_zero_only_reports(pipe):
     # A reward of weight 0 steers nothing.
     zero = pipe(QUESTIONS, [(length, 0.0)], prior="kl", **SMALL)
     assert zero.text == plain.text
-    assert [one for one in zero.warnings if "has weight 0, so nothing steered" in one]
+    (said,) = [one for one in zero.warnings if "has weight 0, so nothing steered" in one]
+    assert said.endswith("give one another weight, or take method 'plain', which only measures")
     both = pipe(QUESTIONS, [(length, 0.0), (many_vowels, 1.0)], **SMALL)
     for other in (plain, both, pipe.generate(QUESTIONS, reward=(length, 0), **SMALL)):
         assert not [one for one in other.warnings if "has weight 0" in one]

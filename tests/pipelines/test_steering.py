@@ -477,7 +477,7 @@ def test_little_mass_is_a_warning_and_the_bridge_is_reported(pipe):
     boxed = pipe(QUESTIONS, reward, bridge="rloo", **SMALL)
     assert boxed.rewards.bridges == {}
     assert boxed.cost.reward_backwards == 0
-    with pytest.raises(ValueError, match=r"no counterpart .*policy='restrict'"):
+    with pytest.raises(ValueError, match=r"no counterpart .*choose 'restrict'"):
         pipe(QUESTIONS, reward, bridge="error", **SMALL)
 
 

@@ -238,7 +238,7 @@ def test_policies_in_the_codebook(tokenizers):
 def test_the_error_policy_and_other_refusals(tokenizers, caplog):
     caplog.set_level("INFO")
     source, target = tokenizers["byte_bpe"], tokenizers["uncased"]
-    with pytest.raises(ValueError, match=r"\d+ generator tokens .*choose policy='restrict'"):
+    with pytest.raises(ValueError, match=r"\d+ generator tokens .*choose 'restrict'"):
         bridge(source, target, policy="error")
     assert bridge(target, target, policy="error").matched_share == 1
     assert "100.0% of the generator's text tokens matched, policy error" in caplog.text

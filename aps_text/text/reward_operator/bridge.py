@@ -101,13 +101,13 @@ class VocabularyBridge:
         if not self.matched.any():
             raise ValueError(
                 "the generator's and the reward's tokenizers share no piece "
-                f"({examples}, ...); use policy='rloo'"
+                f"({examples}, ...); use 'rloo', which steers without the bridge"
             )
         if self.policy == "error" and lost:
             raise ValueError(
                 f"{len(lost)} generator tokens have no counterpart in the reward's tokenizer "
-                f"({examples}{', ...' if len(lost) > 5 else ''}); choose policy='restrict', 'zero' "
-                "or 'unk', or 'rloo' to steer without the bridge"
+                f"({examples}{', ...' if len(lost) > 5 else ''}); choose 'restrict', 'zero' or "
+                "'unk', or 'rloo' to steer without the bridge"
             )
         if self.policy == "unk" and self.unk_id is None:
             raise ValueError("policy='unk' but the reward's tokenizer has no unknown token")
