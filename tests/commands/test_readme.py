@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from aps_rewards import call_reward, load_reward, parse_reward_spec
 from paths import ROOT
 
 ROOT = ROOT
@@ -34,3 +35,20 @@ def test_commands_name_what_exists():
         assert (ROOT / script).is_file(), script
     assert "make ask" in shell
     assert "make test" in shell
+
+
+def test_the_rewards_of_a_command_line_are_found(tmp_path, monkeypatch):
+    """Each `--reward` of the README loads; mine.py holds the function of the block before it."""
+    (function,) = (block for block in blocks("python") if "def short(" in block)
+    (tmp_path / "mine.py").write_text(function.split("\n\n\n")[0], encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    lines = [line for line in "\n".join(blocks("sh")).splitlines() if "--reward" in line]
+    asked = [line.split("--reward ")[1].split(" --")[0].split() for line in lines]
+    assert ["keywords:present=cold,snow", "mine.py:short=0.2"] in asked
+    for specs in asked:
+        for name, weight in map(parse_reward_spec, specs):
+            (score,) = call_reward(load_reward(name), ["Who?"], ["A king rules."])
+            assert -10 < weight * score < 10
+    name, weight = parse_reward_spec("keywords:present=cold,snow")
+    assert call_reward(load_reward(name), ["When?"], ["It is cold."]) == [0.5]
+    assert parse_reward_spec("mine.py:short=0.2") == ("mine.py:short", 0.2)
