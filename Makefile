@@ -2,7 +2,8 @@
 # make test [JOBS=8]                                  set up once, then run every test, in 2 processes
 # make eval                                           a small comparison, in results/eval
 # make wheel                                          build, check and try the wheel (.ci/wheel)
-# Several rewards: REWARD="relevance sentiment=0.3". Others: setup, lint, types, format, clean.
+# Several rewards: REWARD="relevance sentiment=0.3".
+# Others: setup, docs, lint, types, format, fuzz, clean.
 # PYTHON=python3.12 and VENV=folder are honoured.
 
 VENV ?= .venv
@@ -24,7 +25,7 @@ override export APS_VENV = $(value VENV)
 
 RUN := "$$APS_VENV/bin/python"
 
-.PHONY: ask docs fuzz mutants test eval lint types format wheel setup clean
+.PHONY: ask docs fuzz test eval lint types format wheel setup clean
 .DEFAULT_GOAL := test
 
 ask: setup
