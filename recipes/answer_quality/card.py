@@ -14,7 +14,8 @@ _START = {
   0.3.2, with the pieces its data uses. The guide starts from another encoder and tokenizer""",
 }
 _USE = {
-    "guide": "It guides, by gradient: `aps ask --reward answer-quality`.",
+    "guide": """It guides: `aps ask --reward answer-quality`. Its gradient at mixtures
+of words misleads, so `estimator="auto"` draws answers instead (docs/reward_cards.md).""",
     "report": "It only reports: it offers no gradient, and once it guides it measures nothing.",
 }
 

@@ -70,7 +70,7 @@ class Fluency:
     measures = "log-likelihood per token under the embedded text model"
     range = (float("-inf"), 0.0)
     differentiable = True
-    licence = "Apache-2.0 (mini_text; trained on WordNet)"
+    licence = "Apache-2.0 (mini_text; trained on WordNet and on sentences of SmolLM2)"
 
     @torch.inference_mode(False)  # its tensors become part of gradients
     def __init__(
