@@ -75,7 +75,7 @@ setup:
 	  echo "aps_text needs Python 3.11 or newer, and $$p is $$("$$p" --version 2>&1 || true)." >&2; \
 	  echo "Install one and name it: make PYTHON=python3.12 ..." >&2; exit 1; \
 	fi; \
-	echo "Setting up $$APS_VENV with $$python: a few minutes, once (about 3 GB)"; \
+	echo "Setting up $$APS_VENV with $$python: a few minutes, once (about 3 GB, 6 where torch brings the libraries of a GPU)"; \
 	"$$python" -m venv "$$APS_VENV"; \
 	set -- $(RUN) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt; \
 	echo "1 of 2: torch, transformers and the rest; pip says nothing until it is done"; \
