@@ -1,10 +1,10 @@
 """Preference pairs about open questions ("Write a happy sentence about a garden.").
 
-Chosen: a good answer of the teacher (`recipes/mini_text/data`). Rejected: a good answer about
-another subject (`other word`), the same answer with its subject exchanged (`exchanged`), a good
-answer about the same subject to a question of another tone or form (`other question`), or the
-answer with a fault of form. In a `graded` pair a well-formed wrong answer is chosen and a badly
-formed one rejected.
+Chosen: a good answer (`recipes/smol_text/data`). Rejected: an answer to the same question that a
+reader found poor (`poor`), a good answer about another subject (`other word`), the same answer with
+its subject exchanged (`exchanged`), a good answer about the same subject to a question of another
+tone or form (`other question`), or the answer with a fault of form. In a `graded` pair a
+well-formed wrong answer is chosen and a badly formed one rejected.
 
 A reward is trained on train subjects and measured on test subjects, in `triples`: right, wrong but
 well formed, badly formed. The guiding and the reporting reward use different phrasings and faults.
@@ -29,8 +29,8 @@ from recipes.word_knowledge.phrases import normalise
 
 __all__ = ["OpenPairs", "Triple", "accuracy"]
 
-SHARES = {"other word": 0.22, "exchanged": 0.12, "other question": 0.12, "form": 0.42,
-          "graded": 0.12}  # fmt: skip
+SHARES = {"poor": 0.28, "other word": 0.16, "exchanged": 0.10, "other question": 0.08,
+          "form": 0.28, "graded": 0.10}  # fmt: skip
 # Groups of kinds: an answer to one group, about the same subject, does not answer the other.
 FORM_OF = {
     **dict.fromkeys(("what", "simple", "mean", "meaning"), "definition"),
@@ -59,6 +59,7 @@ class OpenPairs:
         categories: of concrete nouns.
         which: `guide` or `report`.
         split: the subjects' split.
+        poor: as `rows`, answers that were read and found poor; without any, none are rejected.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class OpenPairs:
         categories: dict[str, str],
         which: str,
         split: str = "train",
+        poor: Sequence[tuple[str, str, str]] = (),
     ) -> None:
         self.which, self.categories = which, categories
         self.rows = sorted(row for row in rows if split_of(row[1]) == split)
@@ -75,6 +77,11 @@ class OpenPairs:
         for kind, subject, text in self.rows:
             self.by_kind[kind].append((subject, text))
             self.by_subject[subject].append((kind, text))
+        bad: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for kind, subject, text in sorted(poor):
+            bad[kind, subject].append(text)
+        self.poor = bad
+        self.judged = [row for row in self.rows if row[:2] in bad]
         self.words = sorted({w for _, _, text in self.rows for w in words(text) if len(w) > 2})
 
     def question(self, kind: str, subject: str, rng: random.Random) -> str:
@@ -129,11 +136,15 @@ class OpenPairs:
         rng = random.Random(f"{seed} {self.which}")
         made: list[Pair] = []
         while len(made) < count:
-            kind, subject, right = rng.choice(self.rows)
-            question = self.question(kind, subject, rng)
             how = rng.choices(list(SHARES), list(SHARES.values()))[0]
+            if how == "poor" and not self.judged:
+                continue
+            kind, subject, right = rng.choice(self.judged if how == "poor" else self.rows)
+            question = self.question(kind, subject, rng)
             chosen, rejected = right, None
-            if how == "form":
+            if how == "poor":
+                rejected = rng.choice(self.poor[kind, subject])
+            elif how == "form":
                 how, rejected = self.broken(question, right, rng)
             elif how == "graded":
                 base = self.other_word(kind, subject, rng)

