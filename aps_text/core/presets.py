@@ -74,8 +74,8 @@ def text_preset(name: Any) -> str:
     found = find_preset(name, TEXT_PRESETS)
     if found in IMAGE_PRESETS:
         raise ValueError(
-            f"preset={name!r} is for images (RestorationPipeline); text takes "
-            f"{' or '.join(map(repr, TEXT_PRESETS))}"
+            f"preset={name!r} is for images (RestorationPipeline, `aps restore`, `aps paint`); "
+            f"text takes {' or '.join(map(repr, TEXT_PRESETS))}"
         )
     return found
 

@@ -64,7 +64,7 @@ def test_show_draws_the_canvas_as_it_fills(folder, capsys):
         (["who?", "--reward", "sentiment", "--device", "abacus"], "no device 'abacus' here"),
         (["who?", "--beta", "-1"], "beta must be > 0 and <= 1e+09, got -1"),
         (["who?", "--preset", "slow"], "fast, balanced, paper; got 'slow'"),
-        (["who?", "--preset", "posterior"], "preset='posterior' is for images"),
+        (["who?", "--preset", "posterior"], "for images (RestorationPipeline, `aps restore`, `aps"),
         (["dog " * 70, "--reward", "sentiment"], "shorten the prompt"),
     ],
 )

@@ -397,7 +397,7 @@ def test_a_tilt_towards_codes_needs_codes():
         pipe("What is a dog?", reward=lambda prompts, completions, **_: [1.0], adapter="codes")
     with pytest.raises(ValueError, match=r"only a measurement of images makes; use tilt_start=0"):
         pipe("What is a dog?", reward="relevance", adapter="codes", tilt_start=1.0)
-    with pytest.raises(ValueError, match=r"is for images .RestorationPipeline."):
+    with pytest.raises(ValueError, match=r"RestorationPipeline, `aps restore`, `aps paint`.; text"):
         pipe("What is a dog?", reward="relevance", preset="restore")
     with pytest.raises(ValueError, match=r"preset='posterior' is for images"):
         pipe.generate("What is a dog?", config=APSConfig("posterior"))
