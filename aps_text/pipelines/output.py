@@ -1,4 +1,4 @@
-"""`APSOutput`, the result of a call, and its parts."""
+"""`APSOutput`, the result of a call, with its answers and its prompts without one."""
 
 from __future__ import annotations
 
@@ -13,36 +13,16 @@ from ..core.cost import Cost
 from ..core.states import StepState
 from ..core.whole_files import write_whole
 from ..text.visible import finite
-from .page.call import CallRecord, repeated
+from .page.call import CallRecord, Recorded, described, repeated
 from .page.frames import frames_of
 from .page.page import Side, page
+from .reward_report import BridgeReport, RewardReport
 
 if TYPE_CHECKING:
     from ..models.lora_files import FittedLora
     from ..text.prompts import Prompt
 
 __all__ = ["APSOutput", "Answer", "BridgeReport", "Failure", "RewardReport"]
-
-Column = dict[str, list[float]]
-
-
-@dataclass(frozen=True)
-class BridgeReport:
-    """How well the vocabulary bridge matched the generator's tokens to a differentiable reward's.
-
-    Attributes:
-        policy: for unmatched tokens.
-        vocabulary: fraction of the generator's text tokens that are matched, in [0, 1].
-        mass: fraction of the text PROBABILITY on matched tokens during the run, in [0, 1]; this is
-            the one that matters.
-        retokenised: fraction of the answers whose text the reward's tokenizer splits differently
-            from the bridge, so that relaxed score and text score are of other tokens, in [0, 1].
-    """
-
-    policy: str
-    vocabulary: float
-    mass: float
-    retokenised: float
 
 
 @dataclass(frozen=True)
@@ -87,72 +67,6 @@ def _asked(prompt: Prompt) -> str:
     if isinstance(prompt, str):
         return prompt
     return " | ".join(f"{message['role']}: {message['content']}" for message in prompt)
-
-
-class RewardReport(Column):
-    """Each reward's values on the final TEXTS by name, one per answer, and `total`.
-
-    A dict of all rewards; `total` is the weighted sum of the guiding ones. The attributes are dicts
-    by name, too.
-
-    Attributes:
-        guide: the rewards that guided (weight other than 0).
-        select: the rewards that selected among a prompt's answers.
-        report: the rewards that were only measured.
-        relaxed: the guiding rewards' values at the last guided step, of the relaxed answer or
-            averaged over sampled ones; NaN for an answer that was never guided.
-        before: the same at the first guided step.
-        bridges: a `BridgeReport` for each differentiable reward.
-        best: the best value that the range of each guiding reward allows, and that of `total`;
-            infinite where the range is open.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._roles: dict[str, list[str]] = {"guide": [], "select": [], "report": []}
-        self.relaxed: Column = {}
-        self.before: Column = {}
-        self.bridges: dict[str, BridgeReport] = {}
-        self.best: dict[str, float] = {}
-
-    @property
-    def guide(self) -> Column:
-        """The values of the guiding rewards."""
-        return self._of("guide")
-
-    @property
-    def select(self) -> Column:
-        """The values of the rewards that selected among a prompt's answers."""
-        return self._of("select")
-
-    @property
-    def report(self) -> Column:
-        """The values of the rewards that were only measured."""
-        return self._of("report")
-
-    @property
-    def gap(self) -> Column:
-        """Relaxed value minus the text's value, by name: the part of a gain that the text lacks."""
-        return {
-            name: [a - b for a, b in zip(values, self[name], strict=True)]
-            for name, values in self.relaxed.items()
-            if name in self
-        }
-
-    def _of(self, role: str) -> Column:
-        return {name: self[name] for name in self._roles[role] if name in self}
-
-    def assign(self, role: str, names: list[str]) -> None:
-        """Set the names of a role."""
-        self._roles[role] = list(dict.fromkeys([*self._roles[role], *names]))
-
-    def take(self, rows: list[int]) -> RewardReport:
-        """The report of some of the answers."""
-        other = RewardReport({name: [values[i] for i in rows] for name, values in self.items()})
-        other._roles, other.bridges, other.best = self._roles, self.bridges, self.best
-        other.relaxed = {k: [v[i] for i in rows] for k, v in self.relaxed.items()}
-        other.before = {k: [v[i] for i in rows] for k, v in self.before.items()}
-        return other
 
 
 @dataclass(repr=False)
@@ -275,16 +189,10 @@ class APSOutput:
                     f"{_asked(self.prompts[index])!r}"
                 )
         calls = [out._recorded(index) for out in reversed(shown)]
-        seeds = list(dict.fromkeys(seed for _, _, seed, _ in reversed(calls)))
-        about = f"{calls[0][0].model}, {self.config!r}, " + (
-            f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]}"
-        )
-        if beside is not None:
-            about += _unlike(beside, self)
         text = page(
             _asked(self.prompts[index]),
             [out._side(index) for out in shown],
-            about,
+            described(calls),
             repeated(self.prompts[index], calls),
             notes,
         )
@@ -292,8 +200,8 @@ class APSOutput:
             write_whole(path, text)
         return text
 
-    def _recorded(self, index: int) -> tuple[CallRecord, APSConfig, int, int]:
-        """Record, settings, seed and particle of an answer.
+    def _recorded(self, index: int) -> Recorded:
+        """How an answer was made.
 
         Raises:
             ValueError: the call kept no steps.
@@ -378,14 +286,3 @@ class APSOutput:
             }
             for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))
         ]
-
-
-def _unlike(left: APSOutput, right: APSOutput) -> str:
-    """What two outputs' models and settings differ in, for the line above a page's answers."""
-    sides = [
-        {"model": out.record.model if out.record else None, **out.config.flat()}
-        for out in (left, right)
-    ]
-    keys = [one for one in sides[0] if sides[0][one] != sides[1].get(one)]
-    said = [", ".join(f"{one}={side.get(one)!r}" for one in keys) for side in sides]
-    return f"; left: {said[0]}; right: {said[1]}" if keys else ""

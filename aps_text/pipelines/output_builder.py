@@ -20,9 +20,10 @@ from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles, best_values
 from .diagnosis import warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
-from .output import APSOutput, BridgeReport, Failure, RewardReport
+from .output import APSOutput, Failure
 from .page.call import CallRecord
 from .request import Request
+from .reward_report import BridgeReport, RewardReport
 
 __all__ = ["OutputBuilder"]
 

@@ -12,7 +12,7 @@ from ...core.sampler import Method
 from ...methods.registry import METHODS
 from ...text.prompts import Prompt
 
-__all__ = ["CallRecord", "name_of", "repeated"]
+__all__ = ["CallRecord", "Recorded", "described", "name_of", "repeated"]
 
 OWN = "method"  # what a page calls a method of the caller's own
 
@@ -54,6 +54,10 @@ class CallRecord:
     hidden_ids: frozenset[int]
     particles: dict[tuple[int, int], int] = field(default_factory=dict)
     pieces: dict[int, str] = field(default_factory=dict)
+
+
+Recorded = tuple[CallRecord, APSConfig, int, int]
+"""Record, settings, seed and particle of an answer."""
 
 
 def name_of(method: Method) -> tuple[str, str, tuple[str, ...]]:
@@ -107,17 +111,36 @@ def _kinds(value: Any) -> Iterable[type]:
         yield from _kinds(getattr(value, one.name))
 
 
-def repeated(
-    prompt: Prompt,
-    calls: list[tuple[CallRecord, APSConfig, int, int]],
-) -> str:
+def described(calls: list[Recorded]) -> str:
+    """The line above the answers: model, settings and seeds, and what differs on the left.
+
+    Args:
+        calls: of the answer, and of the one beside it (on the left) if any.
+    """
+    record, config, _, _ = calls[0]
+    seeds = list(dict.fromkeys(seed for _, _, seed, _ in reversed(calls)))
+    about = f"{record.model}, {config!r}, " + (
+        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]}"
+    )
+    return about if len(calls) == 1 else about + _unlike(calls[1], calls[0])
+
+
+def _unlike(left: Recorded, right: Recorded) -> str:
+    """What two answers' models and settings differ in."""
+    sides = [{"model": record.model, **config.flat()} for record, config, _, _ in (left, right)]
+    keys = [one for one in sides[0] if sides[0][one] != sides[1].get(one)]
+    said = [", ".join(f"{one}={side.get(one)!r}" for one in keys) for side in sides]
+    return f"; left: {said[0]}; right: {said[1]}" if keys else ""
+
+
+def repeated(prompt: Prompt, calls: list[Recorded]) -> str:
     """Python that answers `prompt` again, with the same draws, and writes the page.
 
     A model, a method and a reward that were given as objects, and arguments a page cannot hold
     (columns, starts), stand in it by name only; a comment says so.
 
     Args:
-        calls: `(record, config, seed, particle)` of the answer, and of the one beside it if any.
+        calls: of the answer, and of the one beside it if any.
     """
     loaded = calls[0][0].loaded
     imports = [f"from aps_text import APSConfig{', APSPipeline' if loaded else ''}"]
