@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, overload
@@ -69,6 +69,10 @@ def _asked(prompt: Prompt) -> str:
     return " | ".join(f"{message['role']}: {message['content']}" for message in prompt)
 
 
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(repr=False)
 class APSOutput:
     """Answers and their cost; lists are ordered by prompt, with `num_return_sequences` each.
@@ -115,21 +119,15 @@ class APSOutput:
 
     def take(self, rows: list[int]) -> APSOutput:
         """An output of some answers, in this order; trajectory and cost are of the whole call."""
-        return APSOutput(
-            [self.text[i] for i in rows],
-            [self.token_ids[i] for i in rows],
-            [self.prompts[i] for i in rows],
-            self.rewards.take(rows),
-            self.cost,
-            self.config,
-            self.trajectory,
-            self.adapters,
-            [self.index[i] for i in rows],
-            self.failures,
-            self.warnings,
-            [self.places[i] for i in rows],
-            self.record,
-            [self.cut_off[i] for i in rows],
+        return replace(
+            self,
+            text=[self.text[i] for i in rows],
+            token_ids=[self.token_ids[i] for i in rows],
+            prompts=[self.prompts[i] for i in rows],
+            rewards=self.rewards.take(rows),
+            index=[self.index[i] for i in rows],
+            places=[self.places[i] for i in rows],
+            cut_off=[self.cut_off[i] for i in rows],
         )
 
     def save_adapter(self, index: int, folder: str | Path) -> None:
@@ -253,11 +251,11 @@ class APSOutput:
             yield self[i]
 
     def __repr__(self) -> str:
-        parts = [f"{len(self)} answer{'' if len(self) == 1 else 's'}"]
+        parts = [_counted(len(self), "answer")]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         if self.warnings:
-            parts.append(f"{len(self.warnings)} warning{'' if len(self.warnings) == 1 else 's'}")
+            parts.append(_counted(len(self.warnings), "warning"))
         means = {name: fmean(values) for name, values in self.rewards.items() if values}
         parts += [f"{name} {mean:.3f}" for name, mean in means.items()]
         return f"APSOutput({', '.join([*parts, f'{self.cost.seconds:.1f} s'])})"
@@ -271,18 +269,17 @@ class APSOutput:
                 lines.append("  " + "  ".join(f"{k} {v:.3f}" for k, v in answer.rewards.items()))
         lines += [f"failed: {failure.error}" for failure in self.failures]
         lines += [f"warning: {warning}" for warning in self.warnings]
-        count = f"{len(self)} answer{'' if len(self) == 1 else 's'}"
-        return "\n".join([*lines, f"{count} in {self.cost.seconds:.1f} s"])
+        return "\n".join([*lines, f"{_counted(len(self), 'answer')} in {self.cost.seconds:.1f} s"])
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """One JSON-ready object per answer; `cost` is the whole call's."""
         return [
             {
-                "prompt": prompt,
-                "text": text,
-                "rewards": {name: values[i] for name, values in self.rewards.items()},
+                "prompt": answer.prompt,
+                "text": answer.text,
+                "rewards": answer.rewards,
                 "relaxed": finite({name: own[i] for name, own in self.rewards.relaxed.items()}),
                 "cost": self.cost.as_dict(),
             }
-            for i, (prompt, text) in enumerate(zip(self.prompts, self.text, strict=True))
+            for i, answer in enumerate(self)
         ]

@@ -88,8 +88,12 @@ class RewardReport(Column):
 
     def take(self, rows: list[int]) -> RewardReport:
         """The report of some of the answers."""
-        other = RewardReport({name: [values[i] for i in rows] for name, values in self.items()})
+        other = RewardReport(_taken(self, rows))
         other._roles, other.bridges, other.best = self._roles, self.bridges, self.best
-        other.relaxed = {k: [v[i] for i in rows] for k, v in self.relaxed.items()}
-        other.before = {k: [v[i] for i in rows] for k, v in self.before.items()}
+        other.relaxed, other.before = _taken(self.relaxed, rows), _taken(self.before, rows)
         return other
+
+
+def _taken(column: Column, rows: list[int]) -> Column:
+    """The values of some of the answers."""
+    return {name: [values[i] for i in rows] for name, values in column.items()}

@@ -118,10 +118,8 @@ def described(calls: list[Recorded]) -> str:
         calls: of the answer, and of the one beside it (on the left) if any.
     """
     record, config, _, _ = calls[0]
-    seeds = list(dict.fromkeys(seed for _, _, seed, _ in reversed(calls)))
-    about = f"{record.model}, {config!r}, " + (
-        f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} and {seeds[1]}"
-    )
+    seeds = list(dict.fromkeys(str(seed) for _, _, seed, _ in reversed(calls)))
+    about = f"{record.model}, {config!r}, seed{'s' * (len(seeds) > 1)} {' and '.join(seeds)}"
     return about if len(calls) == 1 else about + _unlike(calls[1], calls[0])
 
 
