@@ -158,6 +158,15 @@ class OpenPairs:
             made.append(Pair(question, chosen, rejected, how, kind, subject))
         return made
 
+    def read_pairs(self, seed: int) -> list[Pair]:
+        """Every good answer against every poor one to the same question."""
+        rng = random.Random(f"{seed} {self.which} read")
+        return [
+            Pair(self.question(kind, subject, rng), right, wrong, "poor", kind, subject)
+            for kind, subject, right in self.judged
+            for wrong in self.poor[kind, subject]
+        ]
+
     def triples(self, count: int, seed: int) -> list[Triple]:
         """`count` triples, alternating between kinds while these have any."""
         rng = random.Random(f"{seed} {self.which} triples")

@@ -219,8 +219,9 @@ def train(
 
 def open_sets(
     corpus: Path, wordnet: str | None, which: str, recipe: Recipe, seed: int
-) -> tuple[list[Triple], list[Pair], list[Pair]]:
-    """(triples of test subjects, training pairs of train subjects, pairs of tune subjects)."""
+) -> tuple[list[Triple], list[Pair], dict[str, list[Pair]]]:
+    """(triples of test subjects, training pairs of train subjects, sets to measure: made pairs of
+    tune subjects, and of test subjects good against poor answers as a reader found them)."""
     from recipes.mini_text.corpus import read_corpus
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -232,7 +233,8 @@ def open_sets(
         OpenPairs(rows, categories, which, split, poor) for split in ("train", "tune", "test")
     )
     pairs = train_on.pairs(recipe.open_pairs, seed)
-    return test.triples(300, seed), pairs, watch.pairs(1000, seed)
+    sets = {"open": watch.pairs(1000, seed), "read": test.read_pairs(seed)}
+    return test.triples(300, seed), pairs, {name: some for name, some in sets.items() if some}
 
 
 def main() -> None:
@@ -270,8 +272,8 @@ def main() -> None:
         sets["own answers"] = sampled_pairs(args.samples, {f.lemma for f in validation}, hidden)
     triples: list[Triple] = []
     if args.corpus is not None:
-        triples, more, sets["open"] = open_sets(args.corpus, args.wordnet, args.which, recipe, seed)
-        pairs += more
+        triples, more, found = open_sets(args.corpus, args.wordnet, args.which, recipe, seed)
+        pairs, sets = pairs + more, sets | found
     pairs = balanced(pairs + own * recipe.sample_passes, seed)
     log.info("%s, %d facts, %d pairs, %d own samples", recipe, len(facts), len(pairs), len(own))
     log.info("shortcuts %s", shortcuts(pairs))

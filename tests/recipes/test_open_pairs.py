@@ -65,6 +65,20 @@ def test_no_answer_is_both_good_and_poor(rows, poor):
     assert {split_of(subject) for _, subject, _ in poor} == {"train", "tune", "test"}
 
 
+def test_read_pairs_are_all_good_against_poor_answers_to_one_question(rows, poor):
+    good = [("what", "dog", "a"), ("what", "dog", "b"), ("sad", "dog", "c"), ("what", "cat", "d")]
+    bad = [("what", "dog", "x"), ("what", "dog", "y"), ("sad", "dog", "z"), ("why", "cat", "w")]
+    found = OpenPairs(good, {}, "guide", split_of("dog"), bad).read_pairs(0)
+    asked = {(p.type, p.lemma, p.chosen, p.rejected) for p in found if p.lemma == "dog"}
+    both = {("what", "dog", one, two) for one in "ab" for two in "xy"}
+    assert asked == both | {("sad", "dog", "c", "z")}
+    assert len(found) == 5
+    assert all("dog" in p.question for p in found)
+    held = OpenPairs(rows, {}, "guide", "test", poor).read_pairs(1)
+    assert len(held) > 200
+    assert {split_of(p.lemma) for p in held} == {"test"}
+
+
 def test_without_poor_answers_there_are_no_such_pairs(rows):
     kinds = {p.kind for p in OpenPairs(rows, {}, "guide").pairs(300, 3)}
     assert "poor" not in kinds
