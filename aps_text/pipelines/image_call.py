@@ -30,7 +30,7 @@ from .any_image_model import AnyImageModel, masked_canvas
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 
-__all__ = ["ImageCall"]
+__all__ = ["ImageCall", "refuse_unguided"]
 
 OF_TEXT = {
     **dict.fromkeys(
@@ -42,6 +42,11 @@ OF_TEXT = {
     **dict.fromkeys(("bridge", "reward_timeout"), "a measurement is no text reward"),
 }
 """Settings of text alone, and why they have no effect on images."""
+
+GUIDED = tuple(
+    kind for kind in IMAGE_METHODS.values() if isinstance(kind, type) and kind is not Ancestral
+)
+"""The methods that need something that guides."""
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +221,15 @@ def refuse_text(config: APSConfig) -> None:
     for name, value in config.flat().items():
         if name in OF_TEXT and all(value != one.get(name, DEFAULTS[name]) for one in usual):
             raise ValueError(f"config has {name}={value!r}, no use here: {OF_TEXT[name]}")
+
+
+def refuse_unguided(method: Method) -> None:
+    """Raise `ValueError` for a method that needs something that guides, where nothing does."""
+    if isinstance(method, GUIDED):
+        raise ValueError(
+            f"{type(method).__name__} fits or chooses by what guides, and nothing does: "
+            "give a style (aps paint --reference), or leave the method out"
+        )
 
 
 def settings_for(

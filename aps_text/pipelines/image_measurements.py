@@ -1,4 +1,4 @@
-"""Measurements bound to a model, and what they say of its images."""
+"""Measurements for a model: simulated, observed, bound to it; and what they say of its images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,64 @@ import torch
 from torch import Tensor
 
 from ..core.operator import Operator
+from ..images.degradation import Degradation, degraded
 from ..images.measurement import Measurement
 from ..images.measurement_files import unknown_part
 from .any_image_model import AnyImageModel
-from .image_inputs import check_function, check_pixels, check_size
+from .image_inputs import (
+    as_degradation,
+    as_images,
+    as_observed,
+    check_function,
+    check_pixels,
+    check_size,
+    refuse_drawn,
+    seen_of,
+)
 from .inputs import kind_of
 
-__all__ = ["bound_measurement", "bound_measurements", "chi2_of", "terms_of"]
+__all__ = [
+    "bound_measurement",
+    "bound_measurements",
+    "chi2_of",
+    "new_measurement",
+    "observed_measurement",
+    "terms_of",
+]
+
+
+def new_measurement(
+    model: AnyImageModel,
+    images: Tensor,
+    task: str | Degradation,
+    sigma: float,
+    seed: int,
+    model_sigma: float,
+) -> Measurement:
+    """See `RestorationPipeline.measure`."""
+    images = as_images(model, images)
+    degradation = as_degradation(model, task, seed)
+    check_function(model, degradation, images.device)
+    seen_of(degradation, degraded(degradation, images))
+    generator = torch.Generator().manual_seed(int(seed))
+    made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
+    return bound_measurement(model, made)
+
+
+def observed_measurement(
+    model: AnyImageModel,
+    y: Tensor,
+    task: str | Degradation,
+    sigma: float,
+    seed: int | None,
+    model_sigma: float,
+) -> Measurement:
+    """See `RestorationPipeline.observe`."""
+    if seed is None and isinstance(task, str):
+        refuse_drawn(task)
+    degradation = as_degradation(model, task, 0 if seed is None else seed)
+    y = as_observed(model, degradation, y, sigma)
+    return bound_measurement(model, Measurement(degradation, y, sigma, model_sigma=model_sigma))
 
 
 def bound_measurement(model: AnyImageModel, measurement: Measurement) -> Measurement:
@@ -61,8 +112,21 @@ def bound_measurements(
     return [bound_measurement(model, one) for one in several]
 
 
-def chi2_of(measured: Sequence[Measurement], rows: Tensor, images: Tensor) -> Tensor:
-    """`chi2` of images `(n, C, H, W)` over the entries of all measurements, `(n,)`."""
+@torch.no_grad()
+def chi2_of(measured: Sequence[Measurement], images: Tensor, batch_size: int) -> Tensor:
+    """`chi2` of images `(B, n, C, H, W)` over the entries of all measurements, `(B, n)`.
+
+    Args:
+        batch_size: maximal number of images in one pass.
+    """
+    count, samples = images.shape[:2]
+    rows = torch.arange(count).repeat_interleave(samples)
+    parts = zip(rows.split(batch_size), images.flatten(0, 1).split(batch_size), strict=True)
+    return torch.cat([_chi2(measured, row, part) for row, part in parts]).view(count, samples)
+
+
+def _chi2(measured: Sequence[Measurement], rows: Tensor, images: Tensor) -> Tensor:
+    """Of images `(n, C, H, W)` of these rows, `(n,)`."""
     each = [one.take(rows) for one in measured]
     if len(each) == 1:
         return each[0].chi2(images)

@@ -11,10 +11,9 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,53 +23,31 @@ from ..core.cost import Cost
 from ..core.operator import Operator, ZeroOperator, weighted_sum
 from ..core.sampler import Method
 from ..core.states import StepState
-from ..images.degradation import Degradation, degraded
+from ..images.degradation import Degradation
 from ..images.editing import paste
 from ..images.measurement import Measurement
 from ..images.style import Style
 from ..images.style_statistics import Statistic
-from ..methods.ancestral import Ancestral
-from ..methods.registry import IMAGE_METHODS
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
-from .image_call import ImageCall
+from .image_call import ImageCall, refuse_unguided
 from .image_edits import new_edit
-from .image_inputs import (
-    as_degradation,
-    as_images,
-    as_observed,
-    check_function,
-    refuse_drawn,
-    seen_of,
-)
 from .image_loading import load_any
-from .image_measurements import bound_measurement, bound_measurements, chi2_of, terms_of
+from .image_measurements import (
+    bound_measurement,
+    bound_measurements,
+    chi2_of,
+    new_measurement,
+    observed_measurement,
+    terms_of,
+)
 from .image_output import PaintOutput, RestorationOutput
 from .image_styles import bound_styles, new_style
 from .inputs import as_count, as_seeds, kind_of
 from .model_names import refuse_name
-from .surroundings import ordinary_surroundings
+from .surroundings import shielded
 
 __all__ = ["PaintOutput", "RestorationOutput", "RestorationPipeline"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-GUIDED = tuple(
-    kind for kind in IMAGE_METHODS.values() if isinstance(kind, type) and kind is not Ancestral
-)
-"""The methods that need something that guides."""
-
-
-def _shielded(method: Callable[P, R]) -> Callable[P, R]:
-    """A method of the pipeline that runs in `ordinary_surroundings`."""
-
-    @functools.wraps(method)
-    def shielded(*args: P.args, **how: P.kwargs) -> R:
-        with ordinary_surroundings(args[0].model.device):  # type: ignore[attr-defined]
-            return method(*args, **how)
-
-    return shielded
 
 
 class RestorationPipeline:
@@ -132,7 +109,7 @@ class RestorationPipeline:
         """(channels, height, width) of the images."""
         return self.model.size
 
-    @_shielded
+    @shielded
     def measure(
         self,
         images: Tensor,
@@ -154,15 +131,9 @@ class RestorationPipeline:
                 degradation that is another one at each call or measures nothing.
             TypeError: no tensor, or one of integers.
         """
-        images = as_images(self.model, images)
-        degradation = as_degradation(self.model, task, seed)
-        check_function(self.model, degradation, images.device)
-        seen_of(degradation, degraded(degradation, images))
-        generator = torch.Generator().manual_seed(int(seed))
-        made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
-        return self.bound(made)
+        return new_measurement(self.model, images, task, sigma, seed, model_sigma)
 
-    @_shielded
+    @shielded
     def observe(
         self,
         y: Tensor,
@@ -186,13 +157,9 @@ class RestorationPipeline:
                 unknown task, or one with random parts without their seed.
             TypeError: no tensor, or one of integers.
         """
-        if seed is None and isinstance(task, str):
-            refuse_drawn(task)
-        degradation = as_degradation(self.model, task, 0 if seed is None else seed)
-        y = as_observed(self.model, degradation, y, sigma)
-        return self.bound(Measurement(degradation, y, sigma, model_sigma=model_sigma))
+        return observed_measurement(self.model, y, task, sigma, seed, model_sigma)
 
-    @_shielded
+    @shielded
     def style(
         self,
         reference: Tensor,
@@ -225,7 +192,7 @@ class RestorationPipeline:
         """
         return bound_measurement(self.model, measurement)
 
-    @_shielded
+    @shielded
     def __call__(
         self,
         measurement: Measurement | Sequence[Measurement],
@@ -282,21 +249,17 @@ class RestorationPipeline:
             on_step=on_step,
             progress=progress,
         )
-        images = self._decoded(ids.flatten(0, 1))
-        with torch.no_grad():
-            rows = torch.arange(count).repeat_interleave(samples)
-            parts = zip(rows.split(self.batch_size), images.split(self.batch_size), strict=True)
-            chi2 = torch.cat([chi2_of(measured, row, image) for row, image in parts])
+        images = self._decoded(ids.flatten(0, 1)).unflatten(0, (count, samples))
         return RestorationOutput(
-            images.unflatten(0, (count, samples)),
+            images,
             ids,
-            chi2.view(count, samples),
+            chi2_of(measured, images, self.batch_size),
             measured[0],
             cost.stop(ids.device),
             tuple(measured[1:]),
         )
 
-    @_shielded
+    @shielded
     def paint(
         self,
         attributes: Condition | None = None,
@@ -327,11 +290,8 @@ class RestorationPipeline:
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual
         )
-        if style is None and isinstance(call.method, GUIDED):
-            raise ValueError(
-                f"{type(call.method).__name__} fits or chooses by what guides, and nothing does: "
-                "give a style (aps paint --reference), or leave the method out"
-            )
+        if style is None:
+            refuse_unguided(call.method)
         operator: Operator = ZeroOperator() if style is None else bound_styles(self.model, style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
         ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
@@ -340,7 +300,7 @@ class RestorationPipeline:
         opened = torch.ones(len(masked), dtype=torch.bool)
         return PaintOutput(drawn, drawn, ids, opened, scores, cost.stop(ids.device))
 
-    @_shielded
+    @shielded
     def edit(
         self,
         image: Tensor,

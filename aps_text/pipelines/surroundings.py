@@ -8,12 +8,17 @@ the process and not changed; the library makes no tensor that depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 
-__all__ = ["ordinary_surroundings"]
+__all__ = ["ordinary_surroundings", "shielded"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextmanager
@@ -36,3 +41,14 @@ def ordinary_surroundings(device: torch.device) -> Iterator[None]:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         yield
+
+
+def shielded(method: Callable[P, R]) -> Callable[P, R]:
+    """A method that runs in `ordinary_surroundings`, of an object with a `model` on a device."""
+
+    @wraps(method)
+    def inside(*args: P.args, **how: P.kwargs) -> R:
+        with ordinary_surroundings(args[0].model.device):  # type: ignore[attr-defined]
+            return method(*args, **how)
+
+    return inside
