@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from torch import Tensor
 
-from ..core.operator import Operator, weighted_sum
+from ..core.operator import Operator
 from ..images.style import Style
 from ..images.style_statistics import STATISTICS, Statistic, filter_features, make_statistic
 from .any_image_model import AnyImageModel
@@ -55,8 +57,7 @@ def bound_styles(
     several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     if not several:
         raise ValueError("style is an empty list; give None, or a Style of each reference")
-    each = [_style(model, style, where) for style in several]
-    return each[0] if len(each) == 1 else weighted_sum(*((1.0, style) for style in each))
+    return reduce(add, [_style(model, style, where) for style in several])
 
 
 def _style(model: AnyImageModel, style: Style, where: Tensor | None) -> Style:

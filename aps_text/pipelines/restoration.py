@@ -12,6 +12,8 @@ edited = pipe.edit(image, mask, {"class": "boot"})   # True in the mask: may cha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
-from ..core.operator import Operator, ZeroOperator, weighted_sum
+from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..images.degradation import Degradation
@@ -236,12 +238,9 @@ class RestorationPipeline:
         measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count, "measurement")
-        operator = (
-            measured[0] if len(measured) == 1 else weighted_sum(*((1.0, m) for m in measured))
-        )
         ids, cost = call.run(
             self.model,
-            operator,
+            reduce(add, measured),
             self.model.conditions(attributes, count),
             own,
             batch_size=self.batch_size,
