@@ -102,6 +102,8 @@ def test_several_measurements_of_the_same_images_are_all_explained(pipe):
     assert [one.sigma for one in found.others] == [0.02]
     plain = pipe([small, holes], method="plain", samples=2, seeds=[3, 4], steps=4)
     assert found.chi2.mean() < plain.chi2.mean()
+    for one in (small, holes):  # the other one guides, too
+        assert not torch.equal(pipe(one, samples=2, seeds=[3, 4], **FEW).ids, found.ids)
     alone = pipe(
         [small.take(torch.tensor([1])), holes.take(torch.tensor([1]))], samples=2, seeds=[4], **FEW
     )
