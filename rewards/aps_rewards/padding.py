@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["by_length", "check_length", "padded"]
+__all__ = ["by_length", "check_length", "packed", "padded"]
 
 
 def padded(
@@ -23,6 +23,29 @@ def padded(
     mask = at >= width - count if left else at < count
     shape = (len(rows), width)
     return torch.tensor(ids, dtype=torch.long, device=device).view(shape), mask.long()
+
+
+def packed(
+    live: Tensor, inputs: dict[str, Tensor], *, left: bool
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Rows with their live tokens adjacent and padding on one side, trimmed to the longest.
+
+    Args:
+        live: `(B, S)` bool, the tokens with attention 1, wherever they are.
+        inputs: ids `(B, S)` or embeddings `(B, S, d)` by name.
+        left: padding on the left; otherwise on the right.
+
+    Returns:
+        The attention mask `(B, S')`, int64, and the inputs.
+    """
+    width = max(1, int(live.sum(-1).max()))
+    order = (live if left else ~live).long().argsort(dim=-1, stable=True)
+    order = order[:, -width:] if left else order[:, :width]
+    moved = {}
+    for name, value in inputs.items():
+        index = order if value.ndim == 2 else order[..., None].expand(-1, -1, value.shape[-1])
+        moved[name] = value.gather(1, index)
+    return live.gather(1, order).long(), moved
 
 
 def check_length(attention_mask: Tensor, most: int, whose: str) -> None:

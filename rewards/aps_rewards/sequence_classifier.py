@@ -23,7 +23,14 @@ import torch
 from torch import Tensor
 
 from .classifier_loading import differentiable_tensors, load_classifier, of_classifier
-from .padding import by_length, check_length
+from .classifier_parts import (
+    label_column,
+    label_names,
+    length_limit,
+    token_embeddings,
+    word_ids,
+)
+from .padding import by_length, check_length, packed
 from .protocol import Prompt, last_text
 from .row_checks import Rows, rows_of
 from .templates import Template, TemplateSpec
@@ -133,7 +140,7 @@ class SequenceClassifier:
         differentiable_tensors(loaded)
         self.model: Any = loaded.eval().requires_grad_(False)
         self.tokenizer, self.extract, self.batch_size = tokenizer, extract, batch_size
-        self.label = _label(self.model.config, label) if extract is None else None
+        self.label = label_column(self.model.config, label) if extract is None else None
         if template == "auto":
             chat = bool(getattr(tokenizer, "chat_template", None))
             template = "chat" if chat else "pair" if self.label is None else "answer"
@@ -158,9 +165,9 @@ class SequenceClassifier:
                 f"{type(self.model).__name__} reads its first token, so padding_side='left' would "
                 "put padding there; use 'right'"
             )
-        self.max_length = max_length or _limit(self.model, tokenizer)
-        self._table = _table(self.model)
-        words = _words(tokenizer, len(self._table), name or title)
+        self.max_length = max_length or length_limit(self.model, tokenizer)
+        self._table = token_embeddings(self.model)
+        words = word_ids(tokenizer, len(self._table), name or title)
         pad_id = tokenizer.pad_token_id
         # Padding is masked, so any id works.
         self._pad_id = pad_id if pad_id is not None and pad_id < len(self._table) else 0
@@ -181,7 +188,7 @@ class SequenceClassifier:
             logger.warning("%s steers as a black box: %s", self.name, self._rows.why_not)
         what = "its score"
         if self.label is not None:
-            chosen = _names(self.model.config)[self.label]
+            chosen = label_names(self.model.config)[self.label]
             what = chosen if self._regression else f"log-probability of {chosen}"
         self.measures = measures or f"{title}: {what}"
         unbounded = self.label is None or self._regression
@@ -278,7 +285,7 @@ class SequenceClassifier:
                 for i in range(len(live))
             ]
             return torch.cat(each)
-        mask, inputs = _packed(live, inputs, left=self.padding_side == "left")
+        mask, inputs = packed(live, inputs, left=self.padding_side == "left")
         position = (mask.cumsum(-1) - 1).clamp_min(0)
         if self.template.second_from_answer:
             inputs["token_type_ids"] = (position >= begins[:, None]).long() * mask
@@ -305,105 +312,3 @@ class SequenceClassifier:
         if self.model.config.problem_type == "multi_label_classification":
             return torch.nn.functional.logsigmoid(logits[:, self.label])
         return logits.log_softmax(-1)[:, self.label]
-
-
-def _packed(
-    live: Tensor, inputs: dict[str, Tensor], *, left: bool
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Rows `(B, S')` with tokens of attention 1 adjacent and padding on one side, trimmed."""
-    width = max(1, int(live.sum(-1).max()))
-    order = (live if left else ~live).long().argsort(dim=-1, stable=True)
-    order = order[:, -width:] if left else order[:, :width]
-    moved = {}
-    for name, value in inputs.items():
-        index = order if value.ndim == 2 else order[..., None].expand(-1, -1, value.shape[-1])
-        moved[name] = value.gather(1, index)
-    return live.gather(1, order).long(), moved
-
-
-def _names(config: Any) -> dict[int, str]:
-    return {int(i): str(name) for i, name in config.id2label.items()}
-
-
-def _label(config: Any, label: str | int | None) -> int | None:
-    """The column of the logits to score; None if there is only one."""
-    names = _names(config)
-    if label is None:
-        if config.num_labels == 1:
-            return None
-        raise ValueError(
-            f"the model has {config.num_labels} labels ({', '.join(names.values())}); "
-            "choose one: label=..."
-        )
-    if isinstance(label, str):
-        found = [i for i, name in names.items() if name == label]
-        found = found or [i for i, name in names.items() if name.lower() == label.lower()]
-    else:
-        found = [i for i in names if label == i and not isinstance(label, bool)]
-    if len(found) > 1:
-        raise ValueError(
-            f"{len(found)} labels are called {label!r}; choose one by its number: "
-            f"{', '.join(map(str, found))}"
-        )
-    if not found:
-        raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
-    return found[0] if len(names) > 1 else None  # the softmax of one logit is always 1
-
-
-def _words(tokenizer: Any, rows: int, name: str) -> list[int]:
-    """Ids of ordinary tokens.
-
-    Raises:
-        ValueError: tokenizer and model do not belong together.
-    """
-    vocabulary = tokenizer.get_vocab()
-    special = set(tokenizer.all_special_ids)
-    words = [token_id for token_id in vocabulary.values() if token_id not in special]
-    if not words:
-        raise ValueError(
-            f"the tokenizer of {name!r} has only {len(vocabulary)} special tokens: its "
-            "files are missing. Give tokenizer=..., or save it beside the model"
-        )
-    beyond = [token_id for token_id in words if token_id >= rows]
-    if beyond:
-        raise ValueError(
-            f"the tokenizer of {name!r} has ids up to {max(beyond)} and the model {rows} "
-            "embeddings: they do not belong together; give tokenizer=... of this model"
-        )
-    return sorted(words)
-
-
-def _limit(model: Any, tokenizer: Any) -> int:
-    """The maximal number of tokens that model and tokenizer allow."""
-    positions = getattr(model.config, "max_position_embeddings", None) or 0
-    positions = positions if positions > 0 else 10**6  # XLNet says -1
-    for name, module in model.named_modules():
-        table = isinstance(module, torch.nn.Embedding) and name.endswith("position_embeddings")
-        if table and module.padding_idx is not None:  # positions start after the padding id
-            positions = min(positions, module.num_embeddings - module.padding_idx - 1)
-    return int(min(positions, tokenizer.model_max_length))
-
-
-def _table(model: Any) -> Tensor:
-    """The outputs of the embedding module for all ids; some modules scale their weight.
-
-    Raises:
-        ValueError: the model has no such module with a table.
-    """
-    try:
-        embeddings = model.get_input_embeddings()
-    except NotImplementedError:  # transformers finds none
-        embeddings = None
-    table = getattr(embeddings, "weight", None)
-    if not isinstance(table, Tensor) or table.ndim != 2:
-        raise ValueError(
-            f"{type(model).__name__} has no table of token embeddings (it reads characters or "
-            "bytes), and such models are no rewards here; give one of tokens, as BERT or Qwen"
-        )
-    weight = table.detach()
-    with torch.no_grad():
-        ids = torch.arange(len(weight), device=weight.device)
-        first = embeddings(ids[:64])
-        # I-BERT's module returns a scale, too; whether it takes embeddings is tried.
-        plain = not isinstance(first, Tensor) or torch.equal(first, weight[:64])
-        return weight if plain else embeddings(ids).detach()

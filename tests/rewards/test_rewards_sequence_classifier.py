@@ -6,8 +6,9 @@ from __future__ import annotations
 import pytest
 import torch
 from aps_rewards import RewardError, call_reward, describe, is_differentiable, load_reward
+from aps_rewards.classifier_parts import token_embeddings
 from aps_rewards.published import PUBLISHED
-from aps_rewards.sequence_classifier import SequenceClassifier, _table
+from aps_rewards.sequence_classifier import SequenceClassifier
 from test_bridge import byte_bpe
 from tiny import word_tokenizer
 from tokenizers import processors
@@ -532,7 +533,7 @@ def test_a_plain_table_is_not_copied(size):
         def get_input_embeddings(self):
             return self.table
 
-    assert _table(Plain()).data_ptr() == Plain.table.weight.data_ptr()
+    assert token_embeddings(Plain()).data_ptr() == Plain.table.weight.data_ptr()
 
 
 def test_a_classifier_in_training_mode_is_refused():
