@@ -23,13 +23,7 @@ import torch
 from torch import Tensor
 
 from .classifier_loading import differentiable_tensors, load_classifier, of_classifier
-from .classifier_parts import (
-    label_column,
-    label_names,
-    length_limit,
-    token_embeddings,
-    word_ids,
-)
+from .classifier_parts import label_column, label_names, length_limit, token_embeddings, word_ids
 from .padding import by_length, check_length, packed
 from .protocol import Prompt, last_text
 from .row_checks import Rows, rows_of
@@ -113,24 +107,21 @@ class SequenceClassifier:
             raise ValueError(f"max_length is a number of tokens from 1 on, got {max_length}")
         if extract is not None and label is not None:
             raise ValueError(f"extract gives the score itself, so label={label!r} is not read")
-        title = type(model).__name__
         loaded: Any = model
-        if not isinstance(model, str | Path):
-            known = of_classifier(model, tokenizer) if extract is None else None
-            if known is not None:
-                loaded, tokenizer = known
-            title = type(loaded).__name__
-        else:
+        if isinstance(model, str | Path):
             title = Path(model).name
-            found = {
+            hub = {
                 "trust_remote_code": trust_remote_code,
                 "local_files_only": local_files_only,
                 "revision": revision,
             }
-            loaded, tokenizer = load_classifier(
-                model, tokenizer, dtype, found, whole=extract is None
-            )
+            loaded, tokenizer = load_classifier(model, tokenizer, dtype, hub, whole=extract is None)
             dtype = None
+        else:
+            known = of_classifier(model, tokenizer) if extract is None else None
+            if known is not None:
+                loaded, tokenizer = known
+            title = type(loaded).__name__
         if tokenizer is None:
             raise ValueError("a loaded model also needs tokenizer=... of that model")
         if dtype is not None:
@@ -261,9 +252,7 @@ class SequenceClassifier:
         return self._scores(live, begins, inputs_embeds=embeds)
 
     def _tried(self, live: Tensor, **inputs: Tensor) -> Tensor:
-        return self._scores(
-            live, torch.zeros(len(live), dtype=torch.long, device=live.device), **inputs
-        )
+        return self._scores(live, live.new_zeros(len(live), dtype=torch.long), **inputs)
 
     def _scores(self, live: Tensor, begins: Tensor, **inputs: Tensor) -> Tensor:
         """Scores `(B,)` of rows given as ids or embeddings; the answers start at `begins (B,)`."""
@@ -301,10 +290,9 @@ class SequenceClassifier:
                 inputs["attention_mask"] = mask
             outputs = self.model(**inputs)
             if self.extract is not None:
-                found = self.extract(outputs, mask)
-                return found.to(torch.promote_types(found.dtype, torch.float32))
+                return _wide(self.extract(outputs, mask))
             logits = outputs.logits
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = _wide(logits)
         if self.label is None:
             return logits[:, 0]
         if self._regression:
@@ -312,3 +300,7 @@ class SequenceClassifier:
         if self.model.config.problem_type == "multi_label_classification":
             return torch.nn.functional.logsigmoid(logits[:, self.label])
         return logits.log_softmax(-1)[:, self.label]
+
+
+def _wide(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
