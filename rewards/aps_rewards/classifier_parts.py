@@ -1,13 +1,22 @@
-"""What a classifier and its tokenizer bring: labels, a limit of length, words, token embeddings."""
+"""What a classifier and its tokenizer bring: labels, head, length limit, words, embeddings."""
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["label_column", "label_names", "length_limit", "token_embeddings", "word_ids"]
+__all__ = [
+    "label_column",
+    "label_names",
+    "length_limit",
+    "reads_last_token",
+    "takes_mask",
+    "token_embeddings",
+    "word_ids",
+]
 
 
 def label_names(config: Any) -> dict[int, str]:
@@ -42,6 +51,19 @@ def label_column(config: Any, label: str | int | None) -> int | None:
     if not found:
         raise ValueError(f"no label {label!r}; the model has {', '.join(names.values())}")
     return found[0] if len(names) > 1 else None  # the softmax of one logit is always 1
+
+
+def reads_last_token(model: Any) -> bool:
+    """Whether the head is a linear map of the last token (`.score`)."""
+    score = getattr(model, "score", None)
+    score = getattr(score, "original_module", score)  # PEFT wraps a head that it trains
+    return isinstance(score, torch.nn.Linear)
+
+
+def takes_mask(model: Any) -> bool:
+    """Whether the forward takes an attention mask; that of transformers 4.57's FNet does not."""
+    named = inspect.signature(model.forward).parameters
+    return "attention_mask" in named or any(one.kind is one.VAR_KEYWORD for one in named.values())
 
 
 def word_ids(tokenizer: Any, rows: int, name: str) -> list[int]:

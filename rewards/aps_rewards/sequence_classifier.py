@@ -13,7 +13,6 @@ the stock forward, given embeddings, reads position -1, which is padding in righ
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,15 @@ import torch
 from torch import Tensor
 
 from .classifier_loading import differentiable_tensors, load_classifier, of_classifier
-from .classifier_parts import label_column, label_names, length_limit, token_embeddings, word_ids
+from .classifier_parts import (
+    label_column,
+    label_names,
+    length_limit,
+    reads_last_token,
+    takes_mask,
+    token_embeddings,
+    word_ids,
+)
 from .padding import by_length, check_length, packed
 from .protocol import Prompt, last_text
 from .row_checks import Rows, rows_of
@@ -139,14 +146,8 @@ class SequenceClassifier:
         if getattr(self.model.config, "type_vocab_size", 2) in (0, 1):
             # Whatever its tokenizer says: it has one segment at most.
             self.template.second_from_answer = False
-        score = getattr(self.model, "score", None)
-        score = getattr(score, "original_module", score)  # PEFT wraps a head that it trains
-        self._last_token = extract is None and isinstance(score, torch.nn.Linear)
-        named = inspect.signature(self.model.forward).parameters
-        # transformers 4.57's FNet takes no mask.
-        self._masked = "attention_mask" in named or any(
-            one.kind is one.VAR_KEYWORD for one in named.values()
-        )
+        self._last_token = extract is None and reads_last_token(self.model)
+        self._masked = takes_mask(self.model)
         movable = self._last_token or extract is not None
         self.padding_side = padding_side or ("left" if extract is not None else "right")
         if self.padding_side not in ("left", "right"):
