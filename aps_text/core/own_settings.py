@@ -1,13 +1,16 @@
 """A model's own settings (`aps.json`): between a preset's and those a caller states.
 
-    {"steps": 32, "presets": {"balanced": {"inner_steps": 0, "pool_size": 8}}}
+    {"canvas": 32, "steps": 32, "presets": {"balanced": {"inner_steps": 0, "pool_size": 8}}}
 
 Keywords of `APSConfig`; under `presets`, by preset, those that replace them. Later ones replace
-earlier ones: the preset's, the model's, the model's for that preset, the stated ones.
+earlier ones: the preset's, the model's, the model's for that preset, the stated ones. `canvas` is
+the number of tokens that `steps` and `pool_rollout` are for: with another `max_new_tokens` they
+change in proportion.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -29,6 +32,10 @@ POOL = (
 """The keywords by which a model describes the pool of a preset."""
 
 
+PER_CANVAS = {"steps", "pool_rollout"}
+"""The keywords that grow with the canvas."""
+
+
 def config_for(own: Mapping[str, Any], preset: str | None = None, **options: Any) -> APSConfig:
     """`APSConfig.make(preset, **options)` for a model with its `own` settings; those of them that
     have no effect beside the options are left out.
@@ -41,10 +48,20 @@ def config_for(own: Mapping[str, Any], preset: str | None = None, **options: Any
     return APSConfig.make(preset, **kept, **options)
 
 
-def own_settings(own: Mapping[str, Any], preset: str | None) -> dict[str, Any]:
-    """A model's `own` settings for a call with a preset (None: `balanced`)."""
-    of_all = {name: value for name, value in own.items() if name != "presets"}
-    return {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
+def own_settings(
+    own: Mapping[str, Any], preset: str | None, tokens: int | None = None
+) -> dict[str, Any]:
+    """A model's `own` settings for a call with a preset (None: `balanced`).
+
+    Args:
+        tokens: of the canvas; None is the model's own length.
+    """
+    of_all = {name: value for name, value in own.items() if name not in ("presets", "canvas")}
+    found = {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
+    if tokens is not None and "canvas" in own:
+        for name in PER_CANVAS & found.keys():
+            found[name] = math.ceil(found[name] * tokens / own["canvas"])
+    return found
 
 
 def without_pools(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +81,7 @@ def lacking(config: APSConfig, own: Mapping[str, Any], stated: Collection[str]) 
     steers (`pool_size=None` beside `inner_steps=0`).
     """
     kept, steers = config.flat().keys() & set(stated), config.sampler.steers
+    tokens = config.call.max_new_tokens
 
     def effective(mine: Mapping[str, Any]) -> dict[str, Any]:
         mine = {name: value for name, value in mine.items() if name not in stated}
@@ -74,7 +92,7 @@ def lacking(config: APSConfig, own: Mapping[str, Any], stated: Collection[str]) 
         made = config.replace(**mine)
         return (made.sampler.steers or not steers) and kept <= made.flat().keys()
 
-    whole = effective(own_settings(own, config.preset))
+    whole = effective(own_settings(own, config.preset, tokens))
     if fits(whole):
         return whole
     if not steers or config.replace(**whole).sampler.steers:
@@ -82,4 +100,4 @@ def lacking(config: APSConfig, own: Mapping[str, Any], stated: Collection[str]) 
             some = {key: value for key, value in whole.items() if key != name}
             if fits(some):
                 return some
-    return effective(own_settings({**own, "presets": {}}, config.preset))
+    return effective(own_settings({**own, "presets": {}}, config.preset, tokens))

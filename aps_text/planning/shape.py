@@ -42,7 +42,7 @@ class ModelShape:
         limit: maximal number of positions in use (of aps.json, or in training), if less.
         new_tokens: default length of an answer in tokens.
         block_length: of decoding in blocks, where the configuration has none; None is one block.
-        settings: of a call that does not state them (`presets.own_settings`).
+        settings: of a call that does not state them (`core.own_settings`).
         token_head: False for rewards, whose output is a number (or a mean vector).
         attention_bias: q, k and v have biases (Qwen2, BERT).
         qk_norm: heads are normalised before attention (Qwen3).

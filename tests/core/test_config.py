@@ -569,6 +569,15 @@ def test_a_models_own_settings_stand_between_the_preset_and_the_options():
     assert own_settings(own, "fast") == {"steps": 9, "pool_size": 5, "beta": 0.5}
     with pytest.raises(ValueError, match=r"preset is one of .* got 'slow'"):
         own_settings(own, "slow")
+    made = config_for({**own, "canvas": 6}, max_new_tokens=8)
+    assert (made.steps, made.pool_size, made.max_new_tokens) == (12, 3, 8)
+    made = config_for({"canvas": 4, "pool_rollout": 3}, max_new_tokens=2, pool_size=2)
+    assert made.pool_rollout == 2
+    made = config_for({**own, "canvas": 6}, max_new_tokens=8, steps=9)
+    assert made.steps == 9
+    assert config_for({**own, "canvas": 6}).steps == 9
+    made = config_for(own, max_new_tokens=8)
+    assert made.steps == 9
     made = config_for(own, "fast", steps=4)
     assert (made.steps, made.pool_size, made.beta, made.pool_rollout) == (4, 5, 0.5, 1)
     # what the options leave without effect is left out

@@ -244,6 +244,8 @@ def test_a_folder_of_smol_that_lacks_something_is_refused(folders, tmp_path, mis
     [
         ({"stepz": 3}, "stepz"),
         ({"steps": 0}, "steps"),
+        ({"steps": 4, "canvas": 0}, "canvas"),
+        ({"steps": 4, "canvas": "8"}, "canvas"),
         ([3], r"mappings, got \[3\]"),
         ({"presets": [3]}, "mappings"),
         ({"presets": {"slow": {}}}, "preset is one of .* got 'slow'"),
