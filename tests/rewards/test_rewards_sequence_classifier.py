@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 import torch
 from aps_rewards import RewardError, call_reward, describe, is_differentiable, load_reward
-from aps_rewards.classifier_parts import token_embeddings
 from aps_rewards.published import PUBLISHED
 from aps_rewards.sequence_classifier import SequenceClassifier
 from test_bridge import byte_bpe
@@ -523,17 +522,6 @@ def test_a_head_that_gives_another_number_of_scores_is_an_error(many):
     reward = SequenceClassifier(bert.model, bert.tokenizer, extract=wrong, template="pair")
     with pytest.raises(ValueError, match="zip"):
         reward(PROMPTS, ANSWERS)
-
-
-@pytest.mark.parametrize("size", [10, 64, 65, 200])
-def test_a_plain_table_is_not_copied(size):
-    class Plain:
-        table = torch.nn.Embedding(size, 2)
-
-        def get_input_embeddings(self):
-            return self.table
-
-    assert token_embeddings(Plain()).data_ptr() == Plain.table.weight.data_ptr()
 
 
 def test_a_classifier_in_training_mode_is_refused():
