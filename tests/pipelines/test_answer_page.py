@@ -296,6 +296,19 @@ def test_settings_that_differ_beside_are_said(pipe, pair):
     assert "; left: " not in steered.to_html(beside=steered)
 
 
+def test_the_seeds_are_said_the_left_one_first(pipe):
+    three, five = (
+        pipe.generate("why ?", seeds=[seed], keep_trajectory=True, **SMALL) for seed in (3, 5)
+    )
+    for page, said in (
+        (five.to_html(beside=three), ", seeds 3 and 5</p>"),
+        (three.to_html(beside=five), ", seeds 5 and 3</p>"),
+        (three.to_html(beside=three), ", seed 3</p>"),
+        (three.to_html(), ", seed 3</p>"),
+    ):
+        assert said in page
+
+
 def test_a_method_is_named_as_it_was_made():
     assert name_of(FKSteering()) == ("fk", "'fk'", ())
     name, code, imports = name_of(FKSteering(particles=2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from tiny import tiny_text_model
@@ -43,6 +45,28 @@ def test_answers_are_read_one_by_one(out):
     assert some.text == out.text[1:]
     with pytest.raises(IndexError, match="answer 3 of 3"):
         out[3]
+
+
+def test_what_is_taken_of_an_output_is_all_that_an_answer_has(out):
+    rows = [2, 0]
+    out = replace(out, cut_off=[True, False, False])
+    some = out.take(rows)
+    by_answer = {"text", "token_ids", "prompts", "index", "places", "cut_off"}
+    for name in (one.name for one in fields(out)):
+        whole, part = getattr(out, name), getattr(some, name)
+        if isinstance(whole, list) and len(whole) == len(out):
+            assert part == [whole[i] for i in rows] != whole[:2], name
+            by_answer.remove(name)
+        else:
+            assert part is whole or name == "rewards", name
+    assert by_answer == set()
+    for kept in ("guide", "relaxed", "before", "gap"):
+        whole, part = getattr(out.rewards, kept), getattr(some.rewards, kept)
+        assert set(whole) == set(part) == set(out.rewards) - {"total"}, kept
+        for name, values in whole.items():
+            assert repr(part[name]) == repr([values[i] for i in rows]), kept  # NaN is NaN
+    assert some.rewards["total"] == [out.rewards["total"][i] for i in rows]
+    assert some.rewards.best == out.rewards.best
 
 
 def test_an_output_prints_what_a_person_reads(pipe, out):
