@@ -213,11 +213,10 @@ def ask_command(args: argparse.Namespace) -> int:
     if args.html:
         write_pages(args.html, outputs, args.method)
     if args.json:
-        found = outputs[args.method].as_dicts()
+        found = [{**one, "warnings": warnings} for one in outputs[args.method].as_dicts()]
         if args.method != "plain":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
                 answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
-                answer["warnings"] = warnings
         if args.control:
             controls = outputs[args.control].as_dicts()
             for answer, control in zip(found, controls, strict=True):

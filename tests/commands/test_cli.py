@@ -219,6 +219,9 @@ def test_what_steering_did_not_raise_and_what_was_cut_is_said(folder, tmp_path, 
     assert f'<p class="soft">warning: {full}</p>' in page.read_text(encoding="utf-8")
     assert ask(folder, "what is a violin?", *flat[:4], "--json") == 0
     assert full in json.loads(capsys.readouterr().out)["warnings"]
+    assert ask(folder, "what is a violin?", *flat[:4], "--method", "plain", "--json") == 0
+    (alone,) = json.loads(capsys.readouterr().out)["warnings"]
+    assert alone == full.replace("plain, aps", "plain")
     plain = ["--method", "plain", "--eos-penalty", "-1000", "--reward", "sentiment"]
     assert ask(folder, "what is a violin?", *plain) == 0
     assert "warning" not in capsys.readouterr().out
