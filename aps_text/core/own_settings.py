@@ -55,12 +55,18 @@ def own_settings(
 
     Args:
         tokens: of the canvas; None is the model's own length.
+
+    Raises:
+        ValueError: `canvas` is no positive integer.
     """
+    canvas = own.get("canvas", 1)
+    if isinstance(canvas, bool) or not isinstance(canvas, int) or canvas < 1:
+        raise ValueError(f"canvas is a number of tokens, at least 1; got {canvas!r}")
     of_all = {name: value for name, value in own.items() if name not in ("presets", "canvas")}
     found = {**of_all, **own.get("presets", {}).get(find_preset(preset), {})}
     if tokens is not None and "canvas" in own:
         for name in PER_CANVAS & found.keys():
-            found[name] = math.ceil(found[name] * tokens / own["canvas"])
+            found[name] = math.ceil(found[name] * tokens / canvas)
     return found
 
 

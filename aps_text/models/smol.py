@@ -56,9 +56,6 @@ def _check_settings(own: Any) -> None:
     try:
         if not isinstance(own, Mapping) or not isinstance(own.get("presets", {}), Mapping):
             raise ValueError(f"settings and presets are mappings, got {own!r:.80}")
-        tokens = own.get("canvas", 1)
-        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
-            raise ValueError(f"canvas is a number of tokens, at least 1; got {tokens!r}")
         for preset in (*own.get("presets", {}), *TEXT_PRESETS):
             APSConfig(text_preset(preset), **own_settings(own, preset))
     except (TypeError, ValueError) as error:

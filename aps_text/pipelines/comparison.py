@@ -59,7 +59,8 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
 
 
 def unraised(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """A warning if steered answers have no higher `total` than the plain answers beside them.
+    """A warning if half of the steered answers or more have no higher `total` than the plain
+    answers beside them.
 
     Not said of answers whose `total` is the best that the guiding rewards' ranges allow, nor where
     nothing guided.
@@ -72,7 +73,7 @@ def unraised(steered: APSOutput, plain: APSOutput) -> list[str]:
     after, before = steered.rewards["total"], plain.rewards["total"]
     best = steered.rewards.best.get("total", math.inf) - 1e-6
     low = [i for i, value in enumerate(after) if value <= before[i] and value < best]
-    if not low:
+    if 2 * len(low) < len(after):  # of many answers some rise little by their draws alone
         return []
     where = "" if len(low) == len(after) else f" of {portion(len(low), len(after))}"
     values = f"{after[low[0]]:.3g}, plain {before[low[0]]:.3g}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -49,9 +50,14 @@ class Request:
         return draft(model.vocabulary, length, noise, limit=model.context, **options)
 
 
-def _warn_of_crowded_blocks(block: int | None, length: int, steps: int) -> None:
-    """Tell of blocks that share a step: tokens written at once do not see each other."""
-    blocks = -(-length // block) if block else 1
+def _warn_of_crowded_blocks(
+    block: int | None, rows: Iterable[Draft], mask_id: int, steps: int
+) -> None:
+    """Tell of open blocks that share a step: tokens written at once do not see each other."""
+    if not block:
+        return
+    open_at = ([i for i, token in enumerate(row.tokens) if token == mask_id] for row in rows)
+    blocks = max((len({i // block for i in at}) for at in open_at), default=0)
     if 1 < steps < blocks:
         log.warning(
             "%d blocks of block_length=%d in steps=%d: some steps write several, whose tokens do "
@@ -104,7 +110,6 @@ def prepare(
     canvas = model.context if "template" in request.starts else length
     settings = settings.in_blocks(block, canvas)
     request = replace(request, config=settings)
-    _warn_of_crowded_blocks(block, length, settings.sampler.steps)
     least = settings.sampler.min_new_tokens
     if least >= length:
         raise ValueError(
@@ -128,6 +133,8 @@ def prepare(
             errors[index] = error
     if all(isinstance(errors.get(index), TypeError) for index in range(len(items))):
         raise errors[0]
+    mask_id = model.parts.mask_id
+    _warn_of_crowded_blocks(block, drafts.values(), mask_id, settings.sampler.steps)
     if any(row.closed for row in drafts.values()):
         if not all(row.closed for row in drafts.values()):
             raise ValueError(

@@ -14,7 +14,7 @@ from .vocabulary import Vocabulary
 __all__ = ["answer_ids", "cut_off", "decode_canvas", "finished", "open_text", "token_pieces"]
 
 
-_ENDED = re.compile(r"[.!?…。！？؟।\])}>\"'”’»」]\s*$|^\s*$")
+_ENDED = re.compile(r"[.!?…。！？؟।\])}>\"'”’»」』】）*`]\s*$|^\s*$")
 
 
 def answer_ids(ids: Tensor, stop_ids: Iterable[int], drop: Iterable[int] = ()) -> list[list[int]]:

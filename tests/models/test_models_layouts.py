@@ -397,6 +397,15 @@ def test_blocks_that_share_a_step_are_told(folders, caplog):
         assert len(told) == (settings["steps"] == 3)
     assert "4 blocks of block_length=4 in steps=3" in told[0]
     assert "with steps=4" in told[0]
+    # What counts is what is open: of a template that may be more than max_new_tokens, of a canvas
+    # with a prefix it is less.
+    caplog.clear()
+    pipe.generate(QUESTIONS[0], start={"template": "[MASK:20]"}, max_new_tokens=16, steps=4)
+    assert "5 blocks of block_length=4 in steps=4" in caplog.text
+    caplog.clear()
+    begun = " ".join(["a"] * 12)
+    pipe.generate(QUESTIONS[0], start={"prefix": begun}, max_new_tokens=16, steps=3)
+    assert "blocks" not in caplog.text
 
 
 def test_verify_passes_a_causal_prompt(folders):

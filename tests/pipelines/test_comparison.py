@@ -35,6 +35,9 @@ def test_a_reward_that_steering_did_not_raise_is_said():
     assert unraised(answers([0.5]), answers([0.25])) == []
     (some,) = unraised(answers([1.0, 0.0, 0.5]), answers([0.0, 0.0, 0.75]))
     assert "the reward of 2 of 3 answers (0, plain 0 for the first of them)" in some
+    # Of many answers some do not rise by their draws alone.
+    assert unraised(answers([1.0, 1.0, 0.5]), answers([0.0, 0.0, 0.75])) == []
+    assert unraised(answers([1.0, 0.5]), answers([0.0, 0.75]))
     (every,) = unraised(answers([0.0, 0.0]), answers([0.0, 0.0]))
     assert "raise the reward (0, plain 0 for the first of them)" in every
 

@@ -33,6 +33,8 @@ def judged(rows, texts, given=None):
         ('{"name": "king"}', False),
         ("a king …", False),
         ("国王。", False),
+        ("**a king.**", False),
+        ("「国王」（王）", False),
         ("a 3.5", True),
         ("", False),
     ],
