@@ -308,9 +308,9 @@ class SamplerSettings:
 
     @property
     def guided_window(self) -> Window:
-        """The window with its `start`: where none is given (`APSConfig.in_blocks` gives one to
-        canvases in blocks), the second half of the steps with
-        rollouts (answers drawn from an almost empty canvas cost most and say least), else all."""
+        """The window with its `start`: where none is given, the second half of the steps with
+        rollouts (answers drawn from an almost empty canvas cost most and say least), else all. For
+        canvases in blocks `APSConfig.in_blocks` gives one."""
         if self.window.start is not None:
             return self.window
         late = replace(self.window, start=min(0.5, self.window.end))
