@@ -32,11 +32,14 @@ class CommandParser(argparse.ArgumentParser):
         positional = missing != message and not missing.startswith("-")
         flag, taken = max(self._taken(), key=lambda one: len(one[1]), default=("", []))
         if positional and taken:
-            first = missing.split(",")[0]
-            message = (
-                f"no {first} is left, {flag} takes all words up to the next flag: "
-                f"{', '.join(map(repr, taken))}; put {first} before {flag}, or -- between them"
-            )
+            first, words = missing.split(",")[0], ", ".join(map(repr, taken))
+            if "--" in self._words:
+                message = f"no {first} follows --, and {flag} took {words}; write it after --"
+            else:
+                message = (
+                    f"no {first} is left, {flag} takes all words up to the next flag: {words}; "
+                    f"put {first} before {flag}, or -- between them"
+                )
         super().error(message)
 
     def _taken(self) -> list[tuple[str, list[str]]]:

@@ -184,6 +184,11 @@ def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
             "'Who is it?'; put QUESTION before --reward, or -- between them",
         ),
         (["restore", "--truth", "a.png", "b.png"], "no IMAGE is left, --truth takes all words"),
+        (
+            ["ask", "--reward", "sentiment", "--"],
+            "no QUESTION follows --, and --reward took 'sentiment'; write it after --",
+        ),
+        (["restore", "--truth", "a.png", "--task", "sr4", "--"], "no IMAGE follows --, and --truth"),
         (["ask", "--reward=sentiment"], "the following arguments are required: QUESTION"),
         (["plan", "--batch", "4"], "the following arguments are required: --model"),
     ],
