@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+OF_OTHERS = ("text", "cut_off", "rewards", "cost")
+"""What `--json` says of the plain answer and of the control's beside the steered one."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
@@ -216,11 +219,11 @@ def ask_command(args: argparse.Namespace) -> int:
         found = [{**one, "warnings": warnings} for one in outputs[args.method].as_dicts()]
         if args.method != "plain":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
-                answer["plain"] = {key: plain[key] for key in ("text", "rewards", "cost")}
+                answer["plain"] = {key: plain[key] for key in OF_OTHERS}
         if args.control:
             controls = outputs[args.control].as_dicts()
             for answer, control in zip(found, controls, strict=True):
-                answer[args.control] = {key: control[key] for key in ("text", "rewards", "cost")}
+                answer[args.control] = {key: control[key] for key in OF_OTHERS}
         print(json_text(found[0] if len(found) == 1 else found))
     else:
         show(outputs)

@@ -46,8 +46,9 @@ def lines(stream: Stream) -> Iterator[str]:
     try:
         for state, texts in stream:
             yield json.dumps({"step": state.step + 1, "text": texts[0]}) + "\n"
-        answer = stream.output()[0]
-        yield json.dumps({"answer": answer.text, "rewards": answer.rewards}) + "\n"
+        out = stream.output()
+        found = {"answer": out[0].text, "cut_off": out.cut_off[0], "rewards": out[0].rewards}
+        yield json.dumps(found) + "\n"
     except RewardError as error:
         yield json.dumps({"error": str(error)}) + "\n"
 

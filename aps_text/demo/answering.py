@@ -80,6 +80,7 @@ def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any
             {
                 "title": part.title,
                 "text": answer["text"],
+                "cut_off": answer["cut_off"],
                 "rewards": finite(answer["rewards"]),
                 "cost": answer["cost"],
                 "token_ids": part.output.token_ids[0],

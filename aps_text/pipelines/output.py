@@ -272,11 +272,16 @@ class APSOutput:
         return "\n".join([*lines, f"{_counted(len(self), 'answer')} in {self.cost.seconds:.1f} s"])
 
     def as_dicts(self) -> list[dict[str, Any]]:
-        """One JSON-ready object per answer; `cost` is the whole call's."""
+        """One JSON-ready object per answer.
+
+        Its keys: `prompt`, `text`, `cut_off` and `rewards` of the answer; `relaxed`, the values of
+        `RewardReport.relaxed`; `cost`, that of the whole call.
+        """
         return [
             {
                 "prompt": answer.prompt,
                 "text": answer.text,
+                "cut_off": self.cut_off[i],
                 "rewards": answer.rewards,
                 "relaxed": finite({name: own[i] for name, own in self.rewards.relaxed.items()}),
                 "cost": self.cost.as_dict(),

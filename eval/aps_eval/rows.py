@@ -54,6 +54,8 @@ class Row:
         control: `zero`, `shuffled`, `flipped`, or None.
         seed: of the answer's draws.
         answer: its text; empty on failure.
+        cut_off: whether the answer filled its canvas without ending (`APSOutput.cut_off`); None on
+            failure, and in files from before it was kept.
         extracted: the answer found by the task's extraction, or None.
         tokens: strings that join to the decoded answer (before capitals by rule), one per token,
             without special ones; the tokenizer's own names of the tokens if that is impossible.
@@ -92,6 +94,7 @@ class Row:
     rewards: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     control: str | None = None
     answer: str = ""
+    cut_off: bool | None = None
     extracted: str | None = None
     tokens: list[str] = field(default_factory=list)
     committed: list[int] = field(default_factory=list)
@@ -155,6 +158,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "list": (list,),
     "dict": (dict,),
     "str | None": (str, type(None)),
+    "bool | None": (bool, type(None)),
 }
 
 

@@ -188,7 +188,7 @@ def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
             ["ask", "--reward", "sentiment", "--"],
             "no QUESTION follows --, and --reward took 'sentiment'; write it after --",
         ),
-        (["restore", "--truth", "a.png", "--task", "sr4", "--"], "no IMAGE follows --, and --truth"),
+        (["restore", "--truth", "a.png", "--json", "--"], "no IMAGE follows --, and --truth"),
         (["ask", "--reward=sentiment"], "the following arguments are required: QUESTION"),
         (["plan", "--batch", "4"], "the following arguments are required: --model"),
     ],
@@ -222,8 +222,14 @@ def test_what_steering_did_not_raise_and_what_was_cut_is_said(folder, tmp_path, 
     assert f"warning: {full}\n" in shown
     assert f'<p class="soft">warning: {unraised}' in page.read_text(encoding="utf-8")
     assert f'<p class="soft">warning: {full}</p>' in page.read_text(encoding="utf-8")
-    assert ask(folder, "what is a violin?", *flat[:4], "--json") == 0
-    assert full in json.loads(capsys.readouterr().out)["warnings"]
+    assert ask(folder, "what is a violin?", *flat[:4], "--control", "zero", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert full.replace("aps", "aps, zero") in found["warnings"]
+    assert [one["cut_off"] for one in (found, found["plain"], found["zero"])] == [True] * 3
+    ends = [*flat[:2], "--eos-penalty", "-1000", "--min-new-tokens", "0", "--json"]
+    assert ask(folder, "what is a violin?", *ends) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["cut_off"] for one in (found, found["plain"])] == [False] * 2
     assert ask(folder, "what is a violin?", *flat[:4], "--method", "plain", "--json") == 0
     (alone,) = json.loads(capsys.readouterr().out)["warnings"]
     assert alone == full.replace("plain, aps", "plain")

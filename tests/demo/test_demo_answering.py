@@ -88,6 +88,8 @@ def test_a_run_s_json_repeats_it(pipe):
     other = asked(seed=5)
     assert not same(record, as_json(pipe, other, finished(pipe, other)))
     assert [answer["title"] for answer in record["answers"]] == ["plain", "aps"]
+    said = [answer["cut_off"] for answer in record["answers"]]
+    assert said == [part.output.cut_off[0] for part in finished(pipe, one)]
     assert record["answers"][1]["frames"]
     with pytest.raises(ValueError, match="is not finished"):
         as_json(pipe, one, next(iter(answering(pipe, one))))

@@ -23,6 +23,7 @@ def test_a_row_survives_the_way_through_a_line():
     one = row(
         gold=["a", "b"],
         answer='é "quoted"\nsecond line\u2028third',
+        cut_off=True,
         tokens=["a", "b"],
         committed=[3, 0],
         steps=4,
@@ -123,6 +124,7 @@ def test_a_line_cut_anywhere_is_taken_off_and_made_again(tmp_path):
         (row("b").to_json().replace('"seed": 0, ', ""), "line 2 lacks the field 'seed'"),
         (row("b").to_json().replace('"seed": 0', '"seed": "0"'), "'seed' is '0', not int"),
         (row("b").to_json().replace('"seed"', '"sed"'), "unknown fields: sed"),
+        (row("b").to_json().replace('"cut_off": null', '"cut_off": 1'), "1, not bool | None"),
         (row("a").to_json(), "line 2: the key a... has an answer above"),
     ],
 )

@@ -89,6 +89,7 @@ def test_a_row_says_what_happened(first):
             **how,
         )
         assert row.answer == out.text[0]
+        assert row.cut_off is out.cut_off[0]
         assert (
             row.scores["guide"]["vowels"]
             == out.rewards["vowels"][0]

@@ -48,6 +48,7 @@ def ask(client, seed):
 def test_it_streams_the_steps_and_then_the_answer(client, pipe):
     *steps, last = ask(client, 3)
     want = pipe("what is a dog ?", "length", seed=3, **SMALL)
+    assert last.pop("cut_off") is want.cut_off[0]
     assert last == {"answer": want.text[0], "rewards": dict(want[0].rewards)}
     assert [line["step"] for line in steps] == sorted({line["step"] for line in steps})
     assert "_" in steps[0]["text"]

@@ -33,7 +33,8 @@ def test_one_question_one_answer(pipe):
     assert out.cost.seconds > 0
     assert out.cost.peak_memory_mb > 0
     record = json.loads(json.dumps(out.as_dicts()[0]))
-    assert {"text", "rewards", "cost"} <= record.keys()
+    assert record.keys() == {"prompt", "text", "cut_off", "rewards", "relaxed", "cost"}
+    assert record["cut_off"] is out.cut_off[0]
 
 
 def test_lists_generators_and_messages_give_the_same_answers(pipe):

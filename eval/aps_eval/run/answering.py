@@ -268,6 +268,7 @@ class Answerer:
             rows[index] = self.row(
                 units[index],
                 answer=texts[n],
+                cut_off=out.cut_off[at],
                 extracted=found[n],
                 metrics=metrics[n],
                 scores=_scores(out, at),
