@@ -23,6 +23,9 @@ __all__ = ["Request", "prepare"]
 
 log = logging.getLogger(__name__)
 
+ORDER = ("alg", "alg_temp", "threshold", "anchor_score", "remasking")
+"""Keywords that rank the positions a step may write."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -63,6 +66,21 @@ def _warn_of_crowded_blocks(
             "%d blocks of block_length=%d in steps=%d: some steps write several, whose tokens do "
             "not see each other; with steps=%d each has its own",
             blocks, block, steps, blocks,
+        )  # fmt: skip
+
+
+def _warn_of_no_order(block: int | None, settings: APSConfig) -> None:
+    """Tell of settings of the order, where a block of one token leaves none to choose."""
+    if block != 1 or settings.sampler.remask:
+        return
+    usual, values = APSConfig(settings.preset).flat(), settings.flat()
+    given = {name: values[name] for name in ORDER if name in values}
+    idle = [f"{name}={value!r}" for name, value in given.items() if value != usual.get(name)]
+    if idle:
+        log.warning(
+            "%s: without effect on answers written in blocks of one token, whose order is fixed; "
+            "with block_length=%d or more there is a choice",
+            ", ".join(idle), 2,
         )  # fmt: skip
 
 
@@ -134,6 +152,7 @@ def prepare(
     if all(isinstance(errors.get(index), TypeError) for index in range(len(items))):
         raise errors[0]
     mask_id = model.parts.mask_id
+    _warn_of_no_order(block, settings)
     _warn_of_crowded_blocks(block, drafts.values(), mask_id, settings.sampler.steps)
     if any(row.closed for row in drafts.values()):
         if not all(row.closed for row in drafts.values()):
