@@ -153,6 +153,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from .core.presets import text_preset
     from .methods.registry import make_method
     from .methods.unread import own_for, refuse_unread
+    from .pipelines.comparison import notices
     from .pipelines.text import METHODS, APSPipeline
     from .text.prompts import as_prompts
     from .text.reward_operator.guidance import load_rewards
@@ -212,7 +213,7 @@ def ask_command(args: argparse.Namespace) -> int:
     finally:
         if shown is not None:
             shown.close()
-    warnings = warnings_in(outputs, args.method)
+    warnings = notices(outputs, args.method)
     if args.html:
         write_pages(args.html, outputs, args.method)
     if args.json:
@@ -234,24 +235,17 @@ def ask_command(args: argparse.Namespace) -> int:
 
 def write_pages(name: str, outputs: dict[str, APSOutput], method: str) -> None:
     """Write a page for each answer: `name`, or `name-1.html`, `name-2.html`, ... if several."""
+    from .pipelines.comparison import notices
+
     path, steered, plain = Path(name), outputs[method], outputs["plain"]
     shown = {title: outputs[title] for title in ("plain", method)}
     for index in range(len(steered)):
         one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
         alone = {title: out.take([index]) for title, out in shown.items()}
-        notes = [f"warning: {warning}" for warning in warnings_in(alone, method)]
+        notes = [f"warning: {warning}" for warning in notices(alone, method)]
         beside = None if steered is plain else plain
         steered.to_html(one, index=index, beside=beside, notes=notes)
         print(on_terminal(f"aps: wrote {one}", sys.stderr), file=sys.stderr)
-
-
-def warnings_in(outputs: dict[str, APSOutput], method: str) -> list[str]:
-    """Warnings of the steered call, of its comparison with the plain answers, and of cut ones."""
-    from .pipelines.comparison import compare, full_canvases
-
-    steered, plain = outputs[method], outputs["plain"]
-    found = [] if method == "plain" else [*steered.warnings, *compare(steered, plain)]
-    return found + full_canvases(outputs)
 
 
 def show(outputs: dict[str, APSOutput]) -> None:

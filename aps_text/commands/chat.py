@@ -44,6 +44,11 @@ def add_parser(subparsers: Any) -> None:
         help="what to steer by (default: answer-quality); none answers plainly",
     )
     add("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
+    add(
+        "--no-compare",
+        action="store_true",
+        help="answer no question plainly as well, which tells whether the reward rose",
+    )
     add_settings(parser)
     add_loading(parser)
     parser.set_defaults(run=chat_command)
@@ -59,7 +64,7 @@ def chat_command(args: argparse.Namespace) -> int:
     names = args.reward or ["answer-quality"]
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
-        chat = Chat(pipe, names, args.preset, settings_in(args))
+        chat = Chat(pipe, names, args.preset, settings_in(args), compares=not args.no_compare)
     typed = sys.stdin.isatty()
     if typed:
         print(f"{args.model}, steered by {chat.rewards_shown}. /help lists commands.")
@@ -103,6 +108,7 @@ class Chat:
         rewards: names with weights; `none` alone answers plainly.
         preset: of the settings; None is the usual one.
         settings: keywords of `APSConfig`.
+        compares: answer plainly as well, which shows nothing but warnings: whether the reward rose.
 
     Raises:
         ValueError, TypeError, ImportError: a reward that does not load, a bad setting.
@@ -114,10 +120,12 @@ class Chat:
         rewards: list[str],
         preset: str | None = None,
         settings: dict[str, Any] | None = None,
+        compares: bool = True,
     ) -> None:
         from ..text.prompt_encoding import ChatEncoder
 
         self.pipe, self.preset, self.settings = pipe, preset, dict(settings or {})
+        self.compares = compares
         self.turns: list[dict[str, str]] = []
         self.remembers = isinstance(pipe.model.encode, ChatEncoder)
         self.rewards: list[str] = []
@@ -189,17 +197,20 @@ class Chat:
         print(f"reward {self.rewards_shown}; preset {self.preset or 'balanced'}; {settings}")
 
     def ask(self, question: str) -> None:
-        """Print the answer; on a terminal as it forms. The rewards and the seconds go to stderr."""
+        """Print the answer; on a terminal as it forms. Rewards, seconds (of this answer) and
+        warnings go to stderr."""
+        from ..pipelines.comparison import notices
         from .canvas import Canvas
 
         turn = {"role": "user", "content": question}
         prompt: Any = [*self.turns, turn] if self.remembers else question
         drawn = Canvas(self.pipe) if sys.stdout.isatty() else None
+        method = "plain" if self._spec is None else "aps"
         try:
             out = self.pipe(
                 [prompt],
                 self._spec,
-                method="plain" if self._spec is None else "aps",
+                method=method,
                 preset=self.preset,
                 on_step=drawn.step if drawn is not None else None,
                 progress=False,
@@ -211,13 +222,23 @@ class Chat:
         answer = out[0]
         print(on_terminal(answer.text, sys.stdout), flush=True)
         said = [f"{name} {value:.3f}" for name, value in answer.rewards.items() if name != "total"]
-        said += [f"{out.cost.seconds:.1f} s", *(f"warning: {one}" for one in out.warnings)]
-        print(on_terminal("  " + ", ".join(said), sys.stderr), file=sys.stderr, flush=True)
+        tell(", ".join([*said, f"{out.cost.seconds:.1f} s"]))
         if self.remembers:
             self.turns += [turn, {"role": "assistant", "content": answer.text}]
+        outputs = {method: out}
+        if self.compares and method != "plain":
+            how: dict[str, Any] = {"method": "plain", "config": out.config, "progress": False}
+            outputs = {"plain": self.pipe([prompt], self._spec, **how), **outputs}
+        for warning in notices(outputs, method):
+            tell(f"warning: {warning}")
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
         from ..core.config import APSConfig
         from ..core.presets import text_preset
 
         APSConfig.make(text_preset(preset), **settings)
+
+
+def tell(line: str) -> None:
+    """Print a line about an answer on stderr."""
+    print(on_terminal(f"  {line}", sys.stderr), file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import __version__
 from ..core.states import StepState
+from ..pipelines.comparison import notices
 from ..pipelines.output import APSOutput
 from ..pipelines.page.frames import Frames, frames_of
 from ..pipelines.text import APSPipeline
@@ -15,7 +16,7 @@ from ..text.decoding import token_pieces
 from ..text.visible import finite
 from .asked import FORMAT, Asked
 
-__all__ = ["Part", "answering", "as_json", "same"]
+__all__ = ["Part", "answering", "as_json", "same", "told"]
 
 
 @dataclass
@@ -84,7 +85,6 @@ def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any
                 "rewards": finite(answer["rewards"]),
                 "cost": answer["cost"],
                 "token_ids": part.output.token_ids[0],
-                "warnings": part.output.warnings,
                 **part.frames.as_dict(),
             }
         )
@@ -94,7 +94,14 @@ def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any
         "model": pipe.model.name,
         "asked": asked.as_dict(),
         "answers": found,
+        "warnings": told(parts),
     }
+
+
+def told(parts: list[Part]) -> list[str]:
+    """What is told beside finished answers (`pipelines.comparison.notices`); before, nothing."""
+    outputs = {part.title: part.output for part in parts if part.output is not None}
+    return notices(outputs, parts[-1].title) if parts and len(outputs) == len(parts) else []
 
 
 def same(earlier: dict[str, Any], later: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ..pipelines.page.page import cost_line
 from ..pipelines.page.replay import Shown, replay
-from .answering import Part
+from .answering import Part, told
 
 __all__ = ["STYLE", "canvas", "curve", "drawn", "escape", "framed", "problem", "remark"]
 
@@ -85,16 +85,21 @@ def escape(text: str) -> str:
     return html.escape(text).translate({36: "&#36;", 96: "&#96;", 123: "&#123;", 125: "&#125;"})
 
 
-def drawn(parts: Sequence[Part], note: str = "") -> str:
-    """Canvases side by side and the curves under them, as far as they are.
+def drawn(parts: list[Part], note: str = "") -> str:
+    """Canvases side by side, the warnings of finished answers and the curves under them, as far
+    as they are.
 
     Args:
         note: a line of text above them.
     """
     head = f'<p class="soft" role="status">{escape(note)}</p>' if note else ""
     cards = "".join(_card(number, part, len(parts)) for number, part in enumerate(parts))
+    warnings = "".join(
+        f'<p class="soft warning" role="status">{escape(f"warning: {one}")}</p>'
+        for one in told(parts)
+    )
     return (
-        f'<div class="aps">{head}{LEGEND}<div class="sides">{cards}</div>'
+        f'<div class="aps">{head}{LEGEND}<div class="sides">{cards}</div>{warnings}'
         f'<div class="sides curves">{_curves(parts)}</div></div>'
     )
 
@@ -132,14 +137,11 @@ def _card(number: int, part: Part, sides: int) -> str:
             for name, value in answer.rewards.items()
             if name != "total" or len(answer.rewards) > 2
         )
-        warnings = "".join(
-            f'<p class="soft">{escape(f"warning: {one}")}</p>' for one in part.output.warnings
-        )
         final = (
             f'<p class="answer"><span class="soft">answer</span> <span dir="auto">'
             f"{escape(answer.text) or '(empty)'}</span></p>"
             f'<p class="scores">{rewards}</p>'
-            f'<p class="soft">{escape(cost_line(part.output.cost.as_dict()))}</p>{warnings}'
+            f'<p class="soft">{escape(cost_line(part.output.cost.as_dict()))}</p>'
         )
     tone = number if sides > 1 else 1
     return (

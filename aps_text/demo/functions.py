@@ -16,7 +16,7 @@ from aps_rewards import RewardError
 
 from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text import APSPipeline
-from .answering import answering, as_json, same
+from .answering import answering, as_json, same, told
 from .asked import Asked, as_asked, read_asked, usable
 from .closing import Closing
 from .drawn import drawn, framed, problem
@@ -110,7 +110,8 @@ class Demo:
         plain, last = parts[0].output, parts[-1].output
         assert plain is not None
         assert last is not None
-        page = last.to_html(beside=None if last is plain else plain)
+        notes = [f"warning: {one}" for one in told(parts)]
+        page = last.to_html(beside=None if last is plain else plain, notes=notes)
         note = ""
         if earlier is not None:
             equal = same(earlier, record)

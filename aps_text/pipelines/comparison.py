@@ -16,7 +16,25 @@ from .diagnosis import portion, repetition
 if TYPE_CHECKING:
     from .output import APSOutput
 
-__all__ = ["compare", "full_canvases", "unraised"]
+__all__ = ["compare", "full_canvases", "notices", "unraised"]
+
+
+def notices(outputs: Mapping[str, APSOutput], method: str) -> list[str]:
+    """What is told beside answers to the same prompts, as `aps ask`, `aps chat` and `aps demo` do:
+    warnings of the steered call, of its comparison with the plain answers, and of cut-off ones.
+
+    Args:
+        outputs: by the method's name; without `plain` nothing is compared.
+        method: the one that steered; `plain` if none did.
+
+    Raises:
+        ValueError: the prompts differ.
+    """
+    found: list[str] = []
+    if method != "plain":
+        found += outputs[method].warnings
+        found += compare(outputs[method], outputs["plain"]) if "plain" in outputs else []
+    return found + full_canvases(outputs)
 
 
 def compare(steered: APSOutput, plain: APSOutput) -> list[str]:

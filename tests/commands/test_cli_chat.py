@@ -64,6 +64,34 @@ def test_a_real_process_reads_a_pipe(folder):
     assert len(done.stdout.splitlines()) == 1
 
 
+def test_a_chat_says_the_warnings_of_aps_ask(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "flat.py").write_text(
+        "def flat(completions, **kw):\n    return [0.5] * len(completions)"
+    )
+    options = ["--reward", f"{tmp_path}/flat.py:flat", "--eos-penalty", "1000", *FEW]
+    options += ["--model", folder]
+
+    def warned(stream):
+        return [line.strip() for line in stream.splitlines() if "warning: " in line]
+
+    assert main(["ask", "why ?", *options]) == 0
+    asked = warned(capsys.readouterr().out)
+    assert asked[-2].startswith("warning: steering did not raise the reward (0.5, plain 0.5); try")
+    full = "warning: the canvas of 6 tokens was full within a sentence: "
+    assert asked[-1] == f"{full}plain, aps; raise max_new_tokens"
+    assert any("'flat' never varied" in one for one in asked)
+
+    def chatted(*more):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("why ?\n"))
+        assert main(["chat", *options, *more]) == 0
+        return warned(capsys.readouterr().err)
+
+    assert chatted() == asked
+    alone = [*asked[:-2], f"{full}aps; raise max_new_tokens"]
+    assert chatted("--no-compare") == alone
+    assert chatted("--reward", "none") == [f"{full}plain; raise max_new_tokens"]
+
+
 def test_commands_change_what_steers(pipe, capsys):
     chat = Chat(pipe, ["length"], None, SETTINGS)
     steered, _, plain, _, weighted, _ = said(

@@ -14,6 +14,8 @@ from aps_text import APSPipeline
 from aps_text.demo.answering import answering, as_json, same
 from aps_text.demo.asked import as_asked, read_asked
 from aps_text.demo.drawn import canvas, curve, drawn, escape, framed, problem
+from aps_text.demo.functions import Demo
+from aps_text.pipelines.comparison import notices
 from aps_text.pipelines.page.replay import Shown
 from aps_text.pipelines.stream import Stream
 
@@ -129,6 +131,26 @@ def test_the_drawing_shows_tokens_anchors_rewards_and_cost(pipe):
     )
     assert "denoiser 5 forward" in read.text
     assert "polyline" in read.tags
+
+
+def test_the_drawing_says_the_warnings_of_aps_ask_at_the_end(pipe):
+    flat = "def flat(prompts, completions):\n    return [0.5] * len(completions)\n"
+    settings = {"steps": 5, "max_new_tokens": 8, "eos_penalty": 1000.0}
+    one = asked(weight=0, function=flat, trust_code=True, settings=settings)
+    for parts in answering(pipe, one):  # the same parts at every step
+        done = all(part.output is not None for part in parts)
+        assert ("warning" in Reader(drawn(parts)).text) == done
+    outputs = {part.title: part.output for part in parts}
+    want = notices(outputs, "aps")
+    assert want[-2].startswith("steering did not raise the reward (0.5, plain 0.5); try")
+    assert want[-1].startswith("the canvas of 8 tokens was full within a sentence: plain, aps;")
+    assert any("'flat' never varied" in said for said in want)
+    text = Reader(drawn(parts)).text
+    assert [text.count(f"warning: {said}") for said in want] == [1] * len(want)
+    assert as_json(pipe, one, parts)["warnings"] == want
+    *_, (page, frame, _, _) = Demo(pipe).answered(one, None)
+    assert all(f"warning: {escape(said)}" in page for said in want)
+    assert all(escape(escape(f"warning: {said}")) in frame for said in want)
 
 
 def test_the_drawing_has_the_kl_where_it_moved(pipe):
