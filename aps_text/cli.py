@@ -179,6 +179,7 @@ def ask_command(args: argparse.Namespace) -> int:
         ]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
         pipe.know(known)
+        pipe.shell = True
     own = own_for(method, pipe.model.settings)
     refuse_unread(method, options, preset, own=own)
     config = config_for(own, preset, **options)

@@ -64,6 +64,7 @@ def chat_command(args: argparse.Namespace) -> int:
     names = args.reward or ["answer-quality"]
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+        pipe.shell = True
         chat = Chat(pipe, names, args.preset, settings_in(args), compares=not args.no_compare)
     typed = sys.stdin.isatty()
     if typed:
@@ -173,6 +174,7 @@ class Chat:
 
         given = [] if names == ["none"] else list(names)
         found = load_rewards(given, self._loaded) if given else []
+        self.pipe.know(self._loaded)
         self._spec = [(one, weight) for _, weight, one in found] or None
         self.rewards = given
 

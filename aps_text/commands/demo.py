@@ -118,6 +118,7 @@ def demo_of(args: argparse.Namespace) -> Demo:
         from ..pipelines.text import APSPipeline
 
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
+        pipe.shell = True
         names = [args.image_model] if args.image_model else embedded_image_models()
         device = as_device(args.device) or "cpu"
         images = {

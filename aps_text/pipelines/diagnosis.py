@@ -10,16 +10,17 @@ import itertools
 from collections.abc import Mapping, Sequence
 from shlex import quote
 from statistics import fmean
+from types import MappingProxyType
 from typing import TYPE_CHECKING
-
-from aps_rewards.installed import installed_names
 
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats
     from .guidance_monitor import GuidanceTrace
     from .output import APSOutput
 
-__all__ = ["portion", "repetition", "warnings_of"]
+__all__ = ["how_to_try", "portion", "repetition", "warnings_of"]
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
 HARDLY = 0.05  # warn if a smaller fraction of the texts scored otherwise than the answer
@@ -31,6 +32,7 @@ def warnings_of(
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats] | None = None,
     steered: bool = False,
+    tries: Mapping[str, str] = NOTHING,
 ) -> list[str]:
     """Warnings about a steered call, in plain text.
 
@@ -38,13 +40,15 @@ def warnings_of(
         traces: one entry per answer of `output`.
         stats: statistics by the reward's name, for methods that choose among texts.
         steered: whether the method steers step by step (APS does).
+        tries: how to try a reward, by its name (`how_to_try`); Python for an object where there is
+            none.
     """
     stats, rewards = stats or {}, output.rewards
     found = _unsteered(traces) if steered else []
-    said, certain = _unvaried_texts(output, traces, stats)
+    said, certain = _unvaried_texts(output, traces, stats, tries)
     found += said
     for name in rewards.relaxed:
-        said, more = _unvaried_steps(name, output, traces, stats, certain)
+        said, more = _unvaried_steps(name, output, traces, stats, certain, tries)
         certain |= more
         found += said + _relaxed_only(name, output, traces)
     for name in rewards.guide:
@@ -70,7 +74,10 @@ def _unsteered(traces: Sequence[GuidanceTrace]) -> list[str]:
 
 
 def _unvaried_texts(
-    output: APSOutput, traces: Sequence[GuidanceTrace], stats: Mapping[str, BridgeStats]
+    output: APSOutput,
+    traces: Sequence[GuidanceTrace],
+    stats: Mapping[str, BridgeStats],
+    tries: Mapping[str, str],
 ) -> tuple[list[str], set[int]]:
     """Rewards that judged no text, or all of a prompt alike; and the answers (positions in
     `traces`) of which the model drew one text only, which is not the reward's fault."""
@@ -79,7 +86,7 @@ def _unvaried_texts(
         if _never_applied(stats, name):
             found.append(
                 f"reward {name!r} returned None for all {one.skipped} texts it was given, so it "
-                f"counts as 0 and steers nothing; {_try(name)}"
+                f"counts as 0 and steers nothing; {_try(name, tries)}"
             )
         known = any(not answer.varied.get(name, True) for answer in traces)  # `_unvaried_steps`
         flat = not known and one.scored > len(output) and not any(map(one.varied, output.index))
@@ -92,7 +99,7 @@ def _unvaried_texts(
             alike = low if low == high else f"of a prompt alike ({low} to {high})"
             found.append(
                 f"reward {name!r} never varied: it scored all {one.scored} texts {alike}, so "
-                f"no answer could be preferred; {_try(name)}"
+                f"no answer could be preferred; {_try(name, tries)}"
             )
     return found, certain
 
@@ -103,6 +110,7 @@ def _unvaried_steps(
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats],
     certain: set[int],
+    tries: Mapping[str, str],
 ) -> tuple[list[str], set[int]]:
     """The answers on which a reward had one value at every guided step; and those among them of
     which the model drew one text only. Answers in `certain` are left out of the warning."""
@@ -123,7 +131,7 @@ def _unvaried_steps(
     so = "it had no gradient there" if traces[still[0]].fitted else "none was preferred"
     said = (
         f"reward {name!r} never varied on {where} (always {value:g}{first}), so {so} and "
-        f"it steered nothing; {_try(name)}"
+        f"it steered nothing; {_try(name, tries)}"
     )
     return [said], more
 
@@ -217,14 +225,21 @@ def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
     return one is not None and bool(one.skipped) and not one.scored
 
 
-def _try(name: str) -> str:
-    """Advice by the command line for an installed reward; others have no name that it knows."""
-    if name.partition(":")[0] in installed_names():
-        how = f"aps rewards try {quote(name)}"
-    else:
-        call = 'aps_rewards.call_reward(reward, ["question"], ["answer"])'
-        how = f"{call} or, of a file, aps rewards try file.py:{name}"
-    return f'try it on answers that differ: {how} "question" "answer"'
+def how_to_try(spec: str | None, shell: bool = False) -> str:
+    """The Python, or the command, that scores an answer with a reward.
+
+    Args:
+        spec: what the reward was loaded by; None is an object, which has Python only.
+        shell: a command.
+    """
+    if shell and spec is not None:
+        return f'aps rewards try {quote(spec)} "question" "answer"'
+    reward = "reward" if spec is None else f"aps_rewards.load_reward({spec!r})"
+    return f'aps_rewards.call_reward({reward}, ["question"], ["answer"])'
+
+
+def _try(name: str, tries: Mapping[str, str]) -> str:
+    return f"try it on answers that differ: {tries.get(name) or how_to_try(None)}"
 
 
 def repetition(text: str) -> float:

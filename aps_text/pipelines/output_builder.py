@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..text.decoding import answer_ids, cut_off, decode_canvas, finished, token_
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles, best_values
-from .diagnosis import warnings_of
+from .diagnosis import NOTHING, warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, Failure
 from .page.call import CallRecord
@@ -39,6 +40,7 @@ class OutputBuilder:
         steered: whether the method steers step by step.
         silent: whether all guiding rewards have weight 0, which the output warns of.
         record: what the call was.
+        tries: see `diagnosis.warnings_of`.
     """
 
     def __init__(
@@ -50,10 +52,11 @@ class OutputBuilder:
         steered: bool,
         silent: bool,
         record: CallRecord,
+        tries: Mapping[str, str] = NOTHING,
     ) -> None:
         self.model, self.request, self.roles = model, request, roles
         self.guided, self.steered, self.silent = guided, steered, silent
-        self.record = record
+        self.record, self.tries = record, tries
         self.cost = Cost()
         self.stats: dict[str, BridgeStats] = {}
         self.trajectory: list[list[StepState]] = []
@@ -140,7 +143,7 @@ class OutputBuilder:
             for name, one in self.stats.items()
             if one.bridge is not None
         }
-        out.warnings = warnings_of(out, self._traces, self.stats, self.steered)
+        out.warnings = warnings_of(out, self._traces, self.stats, self.steered, self.tries)
         if self.silent:
             out.warnings.append(
                 "every guiding reward has weight 0, so nothing steered; give one another weight, "

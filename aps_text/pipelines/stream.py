@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..models.text_model import TextModel
 from ..text.decoding import open_text
 from ..text.prompts import begun_answer
 from .batch import Roles, bind
+from .diagnosis import NOTHING
 from .guidance_monitor import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
@@ -44,6 +45,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         by_name: (role, name) of the rewards that were given by name, not as objects.
         loaded: the name or folder that the model was loaded by; empty if it was given as an
             object.
+        tries: how to try a reward, by its name, for warnings (`diagnosis.how_to_try`).
 
     Attributes:
         rows: `(prompt, particle)` of each row of the current batch.
@@ -69,6 +71,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         warm_start: str | Path | None = None,
         by_name: frozenset[tuple[str, str]] = frozenset(),
         loaded: str = "",
+        tries: Mapping[str, str] = NOTHING,
     ) -> None:
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error
@@ -83,6 +86,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             steered=isinstance(method, APS) and control != "zero" and weighted,
             silent=bool(roles.guide) and not weighted and not isinstance(method, Ancestral),
             record=self._record(),
+            tries=tries,
         )
         for index, why in request.unanswerable.items():
             self._work.note(index, "", why)

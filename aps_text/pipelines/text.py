@@ -25,9 +25,10 @@ from ..models.text_model import TextModel
 from ..text.containers import kind_of
 from ..text.prompts import Prompt, prompt_items
 from ..text.reward_operator.controls import CONTROLS
-from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards
+from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards, specs_of
 from .batch import Roles
 from .calibration import normalised_in, observe
+from .diagnosis import how_to_try
 from .inputs import as_columns, as_count
 from .model_names import refuse_name
 from .output import APSOutput
@@ -47,6 +48,9 @@ class APSPipeline:
         tokenizer: the loaded model's tokenizer.
         batch_size: maximal number of rows (answers) in one pass, >= 1.
 
+    Attributes:
+        shell: whether warnings advise commands of `aps` and not Python, as its commands want it.
+
     Raises:
         TypeError: a name or a folder (says what loads it), or a model without its tokenizer.
     """
@@ -60,6 +64,7 @@ class APSPipeline:
                 raise TypeError("APSPipeline(model=...) also needs tokenizer=... of that model")
             model = wrap(model, tokenizer)
         self.model, self.batch_size = model, as_count("batch_size", batch_size)
+        self.shell = False
         self._rewards: dict[str, Any] = {}  # cache of rewards loaded by name
         self._loading = threading.Lock()
         self._source: tuple[str | Path, dict[str, Any]] | None = None
@@ -289,6 +294,9 @@ class APSPipeline:
                     for name, _, one in rewards
                     if self._rewards.get(name) is one
                 )
+                specs: dict[str, str] = {}
+                for rewards in loaded:
+                    specs |= specs_of(rewards, self._rewards)
         check_reward(method, reward)
         refuse_unread(runner, options, preset, own=mine, drafted="init_text" in request.starts)
         if control is not None and isinstance(runner, Ancestral):
@@ -310,6 +318,7 @@ class APSPipeline:
             warm_start=warm_start,
             by_name=by_name,
             loaded=self._loaded_by(),
+            tries={name: how_to_try(spec, self.shell) for name, spec in specs.items()},
         )
 
 

@@ -79,7 +79,8 @@ def test_a_chat_says_the_warnings_of_aps_ask(folder, tmp_path, monkeypatch, caps
     assert asked[-2].startswith("warning: steering did not raise the reward (0.5, plain 0.5); try")
     full = "warning: the canvas of 6 tokens was full within a sentence: "
     assert asked[-1] == f"{full}plain, aps; raise max_new_tokens"
-    assert any("'flat' never varied" in one for one in asked)
+    (flat,) = [one for one in asked if "'flat' never varied" in one]
+    assert flat.endswith(f'differ: aps rewards try {tmp_path}/flat.py:flat "question" "answer"')
 
     def chatted(*more):
         monkeypatch.setattr(sys, "stdin", io.StringIO("why ?\n"))

@@ -124,7 +124,8 @@ def test_ask_selects_and_warns(folder, tmp_path, capsys):
     assert main(question) == 0
     shown = capsys.readouterr().out
     assert "warning: reward 'flat' never varied: it scored all" in shown
-    assert 'or, of a file, aps rewards try file.py:flat "question" "answer"\n' in shown
+    assert f'differ: aps rewards try {tmp_path}/flat.py:flat "question" "answer"\n' in shown
+    assert "call_reward" not in shown
     for method in ("best-of-n", "fk", "expectation"):
         assert main([*question, "--method", method]) == 0
         assert "warning: reward 'flat' never varied" in capsys.readouterr().out

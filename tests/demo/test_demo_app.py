@@ -191,6 +191,10 @@ def test_it_is_local_and_not_shared_unless_told(monkeypatch, tmp_path):
     assert seen[0]["run_history"] is False
 
 
+def test_its_warnings_advise_commands(tmp_path):
+    assert demo_of(parsed("--model", write_tiny(tmp_path))).pipe.shell
+
+
 def test_a_page_that_closes_ends_its_runs_and_waits_for_the_step_they_are_at():
     closing, begun, go, ended = Closing(), threading.Event(), threading.Event(), []
 

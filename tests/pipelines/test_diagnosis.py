@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from aps_rewards import Clipped, WeightedSum
 from tiny import tiny_text_model
 
 from aps_text import APSPipeline
@@ -47,22 +48,58 @@ def test_rounding_is_no_variation():
     assert one.startswith("reward 'r' never varied: it scored all 40 texts 0.3, so")
 
 
+PYTHON = 'differ: aps_rewards.call_reward({}, ["question"], ["answer"])'
+LOADED = PYTHON.format("aps_rewards.load_reward({!r})")
+SHELL = 'differ: aps rewards try {} "question" "answer"'
+KING = "keywords:present=old king"
+
+
+def flat(prompts, completions, **columns):
+    return [0.5] * len(completions)
+
+
+def mixed():
+    return WeightedSum([(flat, 2.0)])
+
+
+def clipped():
+    return Clipped(flat, 0.0, 1.0)
+
+
 @pytest.mark.parametrize(
-    ("name", "typed"),
+    ("spec", "shell", "ends"),
     [
-        ("length", "length"),
-        ("keywords:present=king,queen", "keywords:present=king,queen"),
-        ("keywords:present=old king", "'keywords:present=old king'"),
+        (flat, False, PYTHON.format("reward")),
+        (flat, True, PYTHON.format("reward")),  # no shell knows an object
+        (f"{__file__}:flat", False, LOADED.format(f"{__file__}:flat")),
+        (f"{__file__}:flat", True, SHELL.format(f"{__file__}:flat")),
+        (f"{__file__}:mixed", True, SHELL.format(f"{__file__}:mixed")),
+        (f"{__file__}:clipped", True, SHELL.format(f"{__file__}:clipped")),
+        (KING, False, LOADED.format(KING)),
+        (KING, True, SHELL.format(f"'{KING}'")),
     ],
 )
-def test_what_to_type_names_the_reward_with_its_options(name, typed):
-    rewards = RewardReport({name: [0.5]})
-    rewards.assign("guide", [name])
-    stats = BridgeStats()
-    stats.count_scores([0.5] * 4, [0] * 4)
-    out = APSOutput(["a"], [[1]], ["q"], rewards, None, None, index=[0])
-    (one,) = warnings_of(out, [], {name: stats})
-    assert one.endswith(f'differ: aps rewards try {typed} "question" "answer"')
+def test_a_reward_is_tried_as_its_caller_named_it(spec, shell, ends):
+    """A Python caller gets Python, a shell's a command, never both."""
+    pipe = APSPipeline(tiny_text_model())
+    pipe.shell = shell
+    out = pipe("why ?", spec, steps=4, max_new_tokens=8)
+    advised = [one for one in out.warnings if "differ: " in one]  # of a composed one and its part
+    assert advised
+    assert all(one.endswith(ends) for one in advised)
+
+
+def test_a_reward_of_the_name_of_one_that_was_loaded_is_not_taken_for_it():
+    pipe = APSPipeline(tiny_text_model())
+    pipe("why ?", f"{__file__}:flat", steps=2, max_new_tokens=8)
+
+    def mine(prompts, completions, **columns):
+        return [0.5] * len(completions)
+
+    mine.__name__ = f"{__file__}:flat"
+    out = pipe("why ?", mine, steps=4, max_new_tokens=8)
+    (one,) = [said for said in out.warnings if "differ: " in said]
+    assert one.endswith(PYTHON.format("reward"))
 
 
 def test_scores_beyond_a_number_are_counted_together():

@@ -39,6 +39,7 @@ __all__ = [
     "beta_of",
     "load_rewards",
     "reward_operator",
+    "specs_of",
 ]
 
 RewardSpec = Any
@@ -195,6 +196,32 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
     if any(name == "total" for name, _, _ in found):
         raise ValueError("a reward cannot be named 'total', which is the weighted sum; rename it")
     return found
+
+
+def specs_of(rewards: WeightedRewards, loaded: Mapping[Any, Any]) -> dict[str, str]:
+    """What rewards were loaded by, for the names of theirs and of their parts; objects have none.
+
+    Args:
+        loaded: the cache that `load_rewards` filled.
+    """
+    known = {
+        id(part): spec
+        for spec, reward in loaded.items()
+        if isinstance(spec, str)
+        for _, _, part in _parts(spec, 1.0, reward)
+    }
+    return {
+        own: known[id(reward)]
+        for name, _, reward in rewards
+        if id(reward) in known
+        for own in (name, *_names_in(reward))
+    }
+
+
+def _names_in(reward: Any) -> list[str]:
+    """The names of a composed reward's parts."""
+    parts = reward.parts if isinstance(reward, Composed) else ()
+    return [name for part in parts for name in (reward_name(part), *_names_in(part))]
 
 
 def _built(given: Any, loaded: dict[Any, Any]) -> Any:
