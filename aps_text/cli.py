@@ -242,7 +242,7 @@ def write_pages(name: str, outputs: dict[str, APSOutput], method: str) -> None:
     shown = {title: outputs[title] for title in ("plain", method)}
     for index in range(len(steered)):
         one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
-        alone = {title: out.take([index]) for title, out in shown.items()}
+        alone = {title: out.alone(index) for title, out in shown.items()}
         notes = [f"warning: {warning}" for warning in notices(alone, method)]
         beside = None if steered is plain else plain
         steered.to_html(one, index=index, beside=beside, notes=notes)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from shlex import quote
 from statistics import fmean
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .guidance_monitor import GuidanceTrace
     from .output import APSOutput
 
-__all__ = ["how_to_try", "portion", "repetition", "warnings_of"]
+__all__ = ["how_to_try", "portion", "repetition", "warnings_alone", "warnings_of"]
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -33,6 +34,7 @@ def warnings_of(
     stats: Mapping[str, BridgeStats] | None = None,
     steered: bool = False,
     tries: Mapping[str, str] = NOTHING,
+    final: int | None = None,
 ) -> list[str]:
     """Warnings about a steered call, in plain text.
 
@@ -42,10 +44,12 @@ def warnings_of(
         steered: whether the method steers step by step (APS does).
         tries: how to try a reward, by its name (`how_to_try`); Python for an object where there is
             none.
+        final: how many final answers `stats` counted; None is those of `output`.
     """
+    final = len(output) if final is None else final
     stats, rewards = stats or {}, output.rewards
     found = _unsteered(traces) if steered else []
-    said, certain = _unvaried_texts(output, traces, stats, tries)
+    said, certain = _unvaried_texts(output, traces, stats, tries, final)
     found += said
     for name in rewards.relaxed:
         said, more = _unvaried_steps(name, output, traces, stats, certain, tries)
@@ -59,6 +63,23 @@ def warnings_of(
             "no reward could prefer another; a higher temperature draws others"
         )
     return found + _no_gradient(traces) + _little_mass(output) + _repetitive(output.text)
+
+
+def warnings_alone(
+    output: APSOutput,
+    traces: Sequence[GuidanceTrace],
+    stats: Mapping[str, BridgeStats],
+    steered: bool,
+    tries: Mapping[str, str] = NOTHING,
+) -> list[list[str]]:
+    """The warnings about each answer, as `warnings_of` a call of its prompt that returned this
+    answer; those about the whole call (bridges) are among them."""
+    final = Counter(output.index)
+    own = {i: {name: one.of(i) for name, one in stats.items()} for i in final}
+    return [
+        warnings_of(output.take([at]), [trace], own[prompt], steered, tries, final[prompt])
+        for at, (prompt, trace) in enumerate(zip(output.index, traces, strict=True))
+    ]
 
 
 def _unsteered(traces: Sequence[GuidanceTrace]) -> list[str]:
@@ -78,6 +99,7 @@ def _unvaried_texts(
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats],
     tries: Mapping[str, str],
+    final: int,
 ) -> tuple[list[str], set[int]]:
     """Rewards that judged no text, or all of a prompt alike; and the answers (positions in
     `traces`) of which the model drew one text only, which is not the reward's fault."""
@@ -89,7 +111,7 @@ def _unvaried_texts(
                 f"counts as 0 and steers nothing; {_try(name, tries)}"
             )
         known = any(not answer.varied.get(name, True) for answer in traces)  # `_unvaried_steps`
-        flat = not known and one.scored > len(output) and not any(map(one.varied, output.index))
+        flat = not known and one.scored > final and not any(map(one.varied, output.index))
         if not flat or name not in output.rewards.guide:
             continue
         if all(map(one.certain, output.index)):

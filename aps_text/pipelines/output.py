@@ -93,6 +93,8 @@ class APSOutput:
         index: the number in the call of each answer's prompt.
         failures: prompts without an answer (`on_error="keep"`).
         warnings: problems with the steering, in plain text; see `diagnosis`.
+        answer_warnings: of each answer, the warnings that concern it: those that it would have had
+            alone, and those about the whole call.
         places: (batch, row) of each answer in `trajectory` and `adapters`.
         record: what the call was, for `to_html`.
         cut_off: whether each answer filled its canvas without ending; see `text.decoding.cut_off`.
@@ -109,6 +111,7 @@ class APSOutput:
     index: list[int] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    answer_warnings: list[list[str]] = field(default_factory=list, repr=False)
     places: list[tuple[int, int]] = field(default_factory=list, repr=False)  # (batch, row)
     record: CallRecord | None = field(default=None, repr=False)
     cut_off: list[bool] = field(default_factory=list)
@@ -118,7 +121,8 @@ class APSOutput:
         return len(self.text)
 
     def take(self, rows: list[int]) -> APSOutput:
-        """An output of some answers, in this order; trajectory and cost are of the whole call."""
+        """An output of some answers, in this order; trajectory, warnings and cost are of the whole
+        call."""
         return replace(
             self,
             text=[self.text[i] for i in rows],
@@ -126,9 +130,20 @@ class APSOutput:
             prompts=[self.prompts[i] for i in rows],
             rewards=self.rewards.take(rows),
             index=[self.index[i] for i in rows],
+            answer_warnings=[list(self.answer_warnings[i]) for i in rows],
             places=[self.places[i] for i in rows],
             cut_off=[self.cut_off[i] for i in rows],
         )
+
+    def alone(self, index: int) -> APSOutput:
+        """An output of answer `index` only, with the warnings that concern it; cost and trajectory
+        are of the whole call."""
+        return replace(self.take([index]), warnings=list(self.answer_warnings[index]))
+
+    def warn(self, warning: str) -> None:
+        """Add a warning about the whole call, before those there are."""
+        for warnings in (self.warnings, *self.answer_warnings):
+            warnings.insert(0, warning)
 
     def save_adapter(self, index: int, folder: str | Path) -> None:
         """Write the phi of answer `index`, after its last update, in PEFT's format.

@@ -19,7 +19,7 @@ from ..text.decoding import answer_ids, cut_off, decode_canvas, finished, token_
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles, best_values
-from .diagnosis import NOTHING, warnings_of
+from .diagnosis import NOTHING, warnings_alone, warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, Failure
 from .page.call import CallRecord
@@ -84,6 +84,7 @@ class OutputBuilder:
         ]
         out.text += texts
         out.cut_off += cut_off(batch.canvas, z, texts)
+        out.answer_warnings += [[] for _ in texts]  # filled by `output`
         out.token_ids += answer_ids(z, stop_ids, drop)
         out.prompts += batch.prompts
         out.index += [prompt for prompt, _ in rows]
@@ -143,9 +144,10 @@ class OutputBuilder:
             for name, one in self.stats.items()
             if one.bridge is not None
         }
-        out.warnings = warnings_of(out, self._traces, self.stats, self.steered, self.tries)
+        known = self._traces, self.stats, self.steered, self.tries
+        out.warnings, out.answer_warnings = warnings_of(out, *known), warnings_alone(out, *known)
         if self.silent:
-            out.warnings.append(
+            out.warn(
                 "every guiding reward has weight 0, so nothing steered; give one another weight, "
                 "or take method 'plain', which only measures"
             )

@@ -133,9 +133,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         if not self._ended:
             copies = self.request.config.call.num_return_sequences
             asked = (len(self.request.prompts) - len(self.request.unanswerable)) * copies
-            out.warnings.insert(
-                0, f"the stream is not at its end: {self.finished} of {asked} answers are there"
-            )
+            out.warn(f"the stream is not at its end: {self.finished} of {asked} answers are there")
         return out
 
     def _step(self) -> tuple[StepState, list[Row]] | None:

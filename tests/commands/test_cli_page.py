@@ -62,6 +62,27 @@ def test_several_answers_are_numbered_pages(folder, tmp_path):
     assert [side["title"] for side in data(tmp_path / "a-2.html")] == ["plain"]
 
 
+def test_a_page_has_the_warnings_of_its_own_answer(folder, tmp_path, capsys):
+    (tmp_path / "half.py").write_text(
+        "def half(prompts, completions, **columns):\n"
+        "    pairs = zip(prompts, completions)\n"
+        "    return [0.5 if p == 'who?' else len(set(text)) / 40 for p, text in pairs]\n"
+    )
+    flags = [*SMALL[:-1], f"{tmp_path}/half.py:half", "--html", str(tmp_path / "a.html")]
+    flags += ["--steps", "6"]
+    assert main(["ask", "who?", "why?", "--model", folder, *flags]) == 0
+    assert "'half' never varied on 1 of 2 answers" in capsys.readouterr().out
+    who, why = (unescape((tmp_path / f"a-{n}.html").read_text("utf-8")) for n in (1, 2))
+    assert who.count("warning: reward 'half' never varied on the answer") == 1
+    assert "varied" not in why
+    assert not re.search("warning: [^<]* of 2 answers", who + why)
+    bare = [*SMALL[:-2], "--reward", "length=0", "--html", str(tmp_path / "b.html")]
+    assert main(["ask", "who?", "why?", "--model", folder, *bare]) == 0
+    for number in (1, 2):
+        page = (tmp_path / f"b-{number}.html").read_text("utf-8")
+        assert page.count("every guiding reward has weight 0") == 1
+
+
 def test_a_folder_that_is_not_there_is_named_before_anything_runs(folder, tmp_path, capsys):
     path = str(tmp_path / "no" / "a.html")
     assert main(["ask", "who?", "--model", folder, *SMALL, "--html", path]) == 2

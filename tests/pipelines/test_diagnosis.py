@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from aps_rewards import Clipped, WeightedSum
 from tiny import tiny_text_model
 
-from aps_text import APSPipeline
+from aps_text import APSConfig, APSPipeline
 from aps_text.pipelines.diagnosis import warnings_of
 from aps_text.pipelines.guidance_monitor import GuidanceTrace
 from aps_text.pipelines.output import APSOutput, RewardReport
@@ -100,6 +101,54 @@ def test_a_reward_of_the_name_of_one_that_was_loaded_is_not_taken_for_it():
     out = pipe("why ?", mine, steps=4, max_new_tokens=8)
     (one,) = [said for said in out.warnings if "differ: " in said]
     assert one.endswith(PYTHON.format("reward"))
+
+
+def by_question(prompts, completions, **columns):
+    """Flat, without an answer, or by the vowels, as the question asks for."""
+    values = {"flat ?": lambda text: 0.5, "none ?": lambda text: None}
+    other = lambda text: sum(letter in "aeiou" for letter in text) / 9  # noqa: E731
+    pairs = zip(prompts, completions, strict=True)
+    return [values.get(prompt, other)(text) for prompt, text in pairs]
+
+
+@pytest.mark.parametrize("method", ["aps", "best-of-n", "fk", "svdd", "plain"])
+@pytest.mark.parametrize("preset", ["fast", "balanced"])
+def test_the_warnings_of_an_answer_are_those_it_has_alone(method, preset):
+    pipe = APSPipeline(tiny_text_model(dtype=torch.float64))
+    options = {"method": method, "config": APSConfig(preset, steps=4, max_new_tokens=8)}
+    questions = ["flat ?", "why is it ?", "none ?", "who is it ?"]
+    together = pipe(questions, by_question, **options)
+    alone = [pipe(one, by_question, **options) for one in questions]
+    assert together.text == [one.text[0] for one in alone]
+    assert together.answer_warnings == [one.warnings for one in alone]
+    assert [one.answer_warnings for one in alone] == [[one.warnings] for one in alone]
+    if method != "plain":
+        assert any("'by_question' never varied" in one for one in together.answer_warnings[0])
+        assert any("None for all" in one for one in together.answer_warnings[2])
+    if method == "aps":
+        assert any(" of 4 answers" in one for one in together.warnings)
+
+
+def test_answers_of_one_question_share_what_was_drawn_for_it():
+    pipe, options = APSPipeline(tiny_text_model()), {"steps": 4, "max_new_tokens": 8}
+    options |= {"num_return_sequences": 3, "temperature": 1.0}
+    plain = pipe.generate(["why ?", "who ?"], reward=flat, **options)
+    assert not any("varied" in one for said in plain.answer_warnings for one in said)
+    out = pipe(["why ?", "who ?"], flat, select="length", **options)
+    assert len(out) == len(out.answer_warnings) == 2
+    assert all(any("'flat' never varied" in one for one in said) for said in out.answer_warnings)
+
+
+def test_what_is_said_of_the_call_is_said_of_each_answer():
+    pipe = APSPipeline(tiny_text_model())
+    stream = pipe.stream(["why ?", "who ?"], {flat: 0.0}, steps=4, max_new_tokens=8)
+    next(stream)
+    assert stream.output().answer_warnings == []
+    list(stream)
+    out = stream.output()
+    said = ["every guiding reward has weight 0, so nothing steered;"] * 3
+    assert [one[0][: len(said[0])] for one in (out.warnings, *out.answer_warnings)] == said
+    assert out.alone(1).warnings == out.answer_warnings[1]
 
 
 def test_scores_beyond_a_number_are_counted_together():

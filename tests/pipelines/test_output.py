@@ -49,9 +49,9 @@ def test_answers_are_read_one_by_one(out):
 
 def test_what_is_taken_of_an_output_is_all_that_an_answer_has(out):
     rows = [2, 0]
-    out = replace(out, cut_off=[True, False, False])
+    out = replace(out, cut_off=[True, False, False], answer_warnings=[["a"], ["b"], []])
     some = out.take(rows)
-    by_answer = {"text", "token_ids", "prompts", "index", "places", "cut_off"}
+    by_answer = {"text", "token_ids", "prompts", "index", "places", "cut_off", "answer_warnings"}
     for name in (one.name for one in fields(out)):
         whole, part = getattr(out, name), getattr(some, name)
         if isinstance(whole, list) and len(whole) == len(out):
@@ -67,6 +67,7 @@ def test_what_is_taken_of_an_output_is_all_that_an_answer_has(out):
             assert repr(part[name]) == repr([values[i] for i in rows]), kept  # NaN is NaN
     assert some.rewards["total"] == [out.rewards["total"][i] for i in rows]
     assert some.rewards.best == out.rewards.best
+    assert out.alone(1) == replace(out.take([1]), warnings=["b"])
 
 
 def test_an_output_prints_what_a_person_reads(pipe, out):

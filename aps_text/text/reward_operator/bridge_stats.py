@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -33,7 +33,8 @@ class BridgeStats:
         texts: answers compared with the reward's own tokenisation.
         changed: those of `texts` that it splits into other tokens than the bridge's.
         scored: answers scored as text, samples included.
-        skipped: answers for which the reward returned None (it does not apply).
+        skips: by the prompt's number, answers for which the reward returned None (it does not
+            apply).
         low, high: the lowest and the highest score.
         scores: of each prompt, by its number in the call, how often each score was given, to six
             digits; all beyond `DISTINCT` different ones count as one, NaN.
@@ -47,7 +48,7 @@ class BridgeStats:
     texts: int = 0
     changed: int = 0
     scored: int = 0
-    skipped: int = 0
+    skips: Counter[int] = field(default_factory=Counter)
     low: float = math.inf
     high: float = -math.inf
     scores: dict[int, Counter[float]] = field(default_factory=dict)
@@ -58,6 +59,25 @@ class BridgeStats:
         """Fraction of the text mass on matched tokens, in [0, 1]; 1 if nothing was counted."""
         text = float(self.text)
         return float(self.matched) / text if text > 0 else 1.0
+
+    @property
+    def skipped(self) -> int:
+        """Answers for which the reward returned None."""
+        return self.skips.total()
+
+    def of(self, prompt: int) -> BridgeStats:
+        """A copy with the scores of one prompt alone; what is counted of the bridge stays."""
+        counts = self.scores.get(prompt, Counter[float]())
+        known = [score for score in counts if not math.isnan(score)]
+        return replace(
+            self,
+            scored=counts.total(),
+            skips=Counter({prompt: self.skips[prompt]}),
+            low=min(known, default=math.inf),
+            high=max(known, default=-math.inf),
+            scores={prompt: counts.copy()},
+            same={prompt: self.same[prompt]} if prompt in self.same else {},
+        )
 
     @property
     def retokenised(self) -> float:
@@ -80,7 +100,7 @@ class BridgeStats:
         """Add scores of texts, each with its prompt's number; None counts as skipped."""
         for value, prompt in zip(values, prompts, strict=True):
             if value is None:
-                self.skipped += 1
+                self.skips[prompt] += 1
                 continue
             self.scored += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
