@@ -29,6 +29,7 @@ __all__ = [
     "check_out",
     "checked_call",
     "difference",
+    "is_given",
     "load_pipeline",
     "read_picture",
     "report",
@@ -87,13 +88,21 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
     add_loading(parser)
 
 
+def is_given(args: argparse.Namespace, flag: str) -> bool:
+    """Whether a flag was given: a number 0 is one, though it equals False."""
+    value = getattr(args, flag)
+    return value is not None and value is not False
+
+
 def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
     """The pipeline of `--model`, with the flags of loading that were given."""
     from ..models.placement import as_device
     from ..pipelines.restoration import RestorationPipeline
 
     given = {**loading_options(args), "size": args.size}
-    given = {name: value for name, value in given.items() if value not in (None, False)}
+    given = {
+        name: value for name, value in given.items() if value is not None and value is not False
+    }
     device = as_device(given.pop("device", None))
     return RestorationPipeline.from_pretrained(
         args.model,
@@ -271,7 +280,9 @@ def report(
         return
     for record in records:
         numbers = "  ".join(
-            f"{name} {value:.3g}" for name, value in record.items() if isinstance(value, float)
+            f"{name} {value:{'.1f' if name.startswith('log ') else '.3g'}}"
+            for name, value in record.items()
+            if isinstance(value, float)
         )
         line = f"{', '.join(record['files'])}  {numbers}".rstrip()
         print(on_terminal(line, sys.stdout))

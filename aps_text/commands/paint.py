@@ -10,6 +10,7 @@ from .image_files import (
     add_image_call,
     check_out,
     checked_call,
+    is_given,
     load_pipeline,
     read_picture,
     report,
@@ -110,7 +111,7 @@ def check_flags(args: argparse.Namespace) -> None:
     if (args.image is None) != (args.mask is None):
         raise ValueError("an edit takes both --image and --mask; got one of them")
     for flag in ("keep_sigma", "widen", "no_paste"):
-        if args.image is None and getattr(args, flag) not in (None, False):
+        if args.image is None and is_given(args, flag):
             raise ValueError(f"--{flag.replace('_', '-')} is of an edit: give --image and --mask")
     for flag in ("statistic", "style_sigma", "reference_mask"):
         if not args.reference and getattr(args, flag) is not None:

@@ -17,25 +17,21 @@ from .image_files import (
     checked_call,
     difference,
     load_pipeline,
-    read_picture,
     report,
     write_all,
 )
+from .restore_inputs import SIGMA, check_measured, is_saved, measured, names_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.classifier import AttributeClassifier
-    from ..images.degradation import Degradation
     from ..images.measurement import Measurement
     from ..pipelines.image_output import RestorationOutput
-    from ..pipelines.restoration import RestorationPipeline
 
 __all__ = ["add_parser", "restore_command"]
 
 log = logging.getLogger(__name__)
-
-SIGMA = 0.05
 
 WRONG, WORSE = 10.0, 3.0
 """A clean image is warned of if its chi2 is above `WRONG` and above `WORSE` times the mean chi2 of
@@ -104,109 +100,6 @@ def restore_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def is_saved(args: argparse.Namespace) -> bool:
-    """Whether the input is a saved measurement."""
-    return str(args.images[0]).lower().endswith(".safetensors")
-
-
-def check_measured(args: argparse.Namespace) -> None:
-    """Check the flags of a measurement, and the files of a saved one and of a mask.
-
-    Raises:
-        ValueError: flags that do not fit together, or see `check_task`.
-    """
-    from ..images.files import read_mask
-    from ..images.measurement_files import read_measurement
-
-    if args.truth and args.simulate:
-        raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
-    if is_saved(args):
-        check_saved(args)
-        check_truths(args, len(read_measurement(args.images[0]).y))
-        return
-    check_truths(args, len(args.images))
-    check_task(args)
-    if args.mask is None:
-        return
-    missing = read_mask(args.mask)
-    if not bool(missing.any()):
-        raise ValueError(
-            f"the mask {args.mask} is black everywhere, so that no pixel is missing; make those "
-            "that are missing white"
-        )
-    if bool(missing.all()):
-        raise ValueError(
-            f"the mask {args.mask} is white everywhere, so that no pixel is measured; make those "
-            "that are measured black"
-        )
-
-
-def measured(
-    args: argparse.Namespace, pipe: RestorationPipeline
-) -> tuple[Measurement, Tensor | None]:
-    """The measurement, and the clean images where they are known.
-
-    Raises:
-        ValueError: an image or a measurement of another size.
-    """
-    import torch
-
-    from ..images.measurement_files import read_measurement
-
-    clean = args.images if args.simulate else args.truth
-    truth = None
-    if clean:
-        what = f"an image of {pipe.model.name}"
-        truth = torch.cat([read_picture(path, pipe.size, what) for path in clean])
-        truth = truth.to(pipe.model.device)
-    if is_saved(args):
-        return bound_to(pipe, read_measurement(args.images[0]), args.images[0]), truth
-    task, seed = task_of(args, pipe), args.task_seed or 0
-    sigma = SIGMA if args.sigma is None else args.sigma
-    how: dict[str, Any] = {"sigma": sigma, "seed": seed, "model_sigma": args.model_sigma or 0.0}
-    if args.simulate and truth is not None:
-        return pipe.measure(truth, task, **how), truth
-    channels, high, wide = task(torch.zeros(1, *pipe.size)).shape[1:]
-    what = f"{args.task} of {pipe.model.name}"
-    mend = "resize it, or give a clean image with --simulate"
-    found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
-    return pipe.observe(torch.cat(found), task, **how), truth
-
-
-def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:
-    """The saved measurement with the pipeline's model; raises `ValueError` at another size or
-    range."""
-    try:
-        return pipe.bound(measurement)
-    except ValueError as error:
-        raise ValueError(
-            f"{file} is no measurement of images of {pipe.model.name}, which are (channels, "
-            f"height, width) = {pipe.size}: {error}; if it is of another model's, name the model "
-            "that it was made for with --model"
-        ) from error
-
-
-def check_saved(args: argparse.Namespace) -> None:
-    """Raise `ValueError` for flags, or further images, beside a saved measurement."""
-    for flag in ("simulate", "task", "mask", "task_seed", "sigma", "model_sigma"):
-        if getattr(args, flag) not in (None, False):
-            raise ValueError(
-                f"--{flag.replace('_', '-')} has no use with {args.images[0]}, which holds its "
-                "own; leave it out"
-            )
-    if len(args.images) > 1:
-        raise ValueError(f"one saved measurement at a time, got {len(args.images)} files")
-
-
-def check_truths(args: argparse.Namespace, count: int) -> None:
-    """Raise `ValueError` if `--truth` is given and has not one file for each of `count` images."""
-    if args.truth and len(args.truth) != count:
-        raise ValueError(
-            "--truth takes one clean image for each degraded one; got "
-            f"{len(args.truth)} for {count}"
-        )
-
-
 def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]) -> None:
     """Warn of clean images that explain what was measured far worse than the samples do."""
     for index, (theirs, ours) in enumerate(
@@ -221,56 +114,6 @@ def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]
                 theirs,
                 ours,
             )
-
-
-def task_of(args: argparse.Namespace, pipe: RestorationPipeline) -> Degradation:
-    """The degradation of `--task`, `--mask` and `--task-seed`."""
-    from ..images.degradations import Inpainting
-    from ..images.editing import as_mask
-    from ..images.files import read_mask
-    from ..images.tasks import make_task
-
-    if args.mask is not None:
-        return Inpainting(~as_mask(read_mask(args.mask), pipe.size[1:]))
-    return make_task(args.task, pipe.size[1:], args.task_seed or 0)
-
-
-def check_task(args: argparse.Namespace) -> None:
-    """Check `--task`, `--mask` and `--task-seed`.
-
-    Raises:
-        ValueError: no task, a random task of a degraded image, or a mask without inpainting.
-    """
-    from ..images.tasks import TASKS
-
-    if args.task not in (*TASKS, "inpainting"):
-        got = "none" if args.task is None else repr(args.task)
-        raise ValueError(f"--task is one of {', '.join(TASKS)}, inpainting; got {got}")
-    if (args.task == "inpainting") != (args.mask is not None):
-        raise ValueError(
-            f"--mask goes with --task inpainting; got --task {args.task} "
-            f"{'without' if args.mask is None else 'with'} --mask"
-        )
-    drawn = args.task in TASKS and TASKS[args.task].random
-    if drawn and not args.simulate and args.task_seed is None:
-        holes = "; a mask of your own goes with --task inpainting --mask FILE"
-        raise ValueError(
-            f"--task {args.task} draws a part at random, and a degraded image needs the very part "
-            f"that made it: give its --task-seed{holes if 'inpainting' in args.task else ''}"
-        )
-
-
-def names_of(paths: Sequence[str]) -> list[str]:
-    """The names of the files written for each image, from its own.
-
-    Raises:
-        ValueError: two images of one name.
-    """
-    names = [Path(path).stem for path in paths]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two images are called {name!r}, and would be written over; rename")
-    return names
 
 
 def columns_of(samples: int, known: bool) -> list[str]:

@@ -144,7 +144,8 @@ def _opened(path: str | Path, pixels: bool = True) -> Any:
     if wide or turned.mode.startswith(("I", "F")):
         raise ValueError(
             f"{path} has pixels of more than 8 bits (mode {turned.mode}), whose range is not "
-            "known; save it with 8 bits a channel"
+            "known; save it with 8 bits a channel, 16 bits divided by 257 (Pillow's convert "
+            "clips them)"
         )
     return turned.convert("RGB") if turned.mode == "LAB" else turned
 

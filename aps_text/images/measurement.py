@@ -32,6 +32,9 @@ __all__ = ["SIGMAS", "Decoder", "Measurement", "model_sigma_of"]
 SIGMAS = (1e-6, 1e6, True)
 """The standard deviations for which float32 holds a density and its gradient."""
 
+MODEL_SIGMAS = (0.0, SIGMAS[1], True)
+"""The tokenizer's errors that `Measurement` takes."""
+
 Decoder = Callable[[Tensor], Tensor]
 """Codes `(B, L, d)` to images `(B, C, H, W)` in [-1, 1], differentiable."""
 
@@ -64,7 +67,7 @@ class Measurement(Arithmetic):
 
     def __post_init__(self) -> None:
         check_number("sigma", self.sigma, SIGMAS)
-        check_number("model_sigma", self.model_sigma, (0, SIGMAS[1], True))
+        check_number("model_sigma", self.model_sigma, MODEL_SIGMAS)
         check_images(self.y)
         if not bool(self.y.isfinite().all()):
             raise ValueError(

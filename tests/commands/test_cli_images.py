@@ -127,6 +127,8 @@ def test_painting_by_class_and_by_style(folder, files, tmp_path, capsys):
     assert shown.count("painted-") == 2 * 4
     assert "operator 0 forward" in shown
     style = ["--reference", str(files / "one.png"), "--statistic", "histogram", "--samples", "2"]
+    assert main([*args, *style, "--style-sigma", "1e-4"]) == 0
+    assert re.search(r"log style -?\d{4,}\.\d\n", capsys.readouterr().out)
     assert main([*args, *style, "--style-sigma", "0.005", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["columns"] == ["reference", "painted-1", "painted-2"]
@@ -190,10 +192,14 @@ BAD = [
     ("restore", ("small.png", *SR, "--block-length", "2"), "block_length=2 has no use here"),
     ("restore", ("small.png", *SR, "--device", "abacus"), "no device 'abacus' here"),
     ("restore", ("x.safetensors", *SR), "--task has no use with "),
+    ("restore", ("x.safetensors", "--task-seed", "0"), "--task-seed has no use with "),
+    ("restore", ("x.safetensors", "--sigma", "0"), "--sigma has no use with "),
+    ("restore", ("small.png", *SR, "--size", "0"), "size: no option of "),
     ("restore", ("x.safetensors", "--simulate"), "--simulate has no use with "),
     ("restore", ("x.safetensors",), "no measurement at "),
     ("paint", ("--image", "one.png"), "takes both --image and --mask"),
     ("paint", ("--widen", "1"), "--widen is of an edit"),
+    ("paint", ("--widen", "0"), "--widen is of an edit"),
     ("paint", ("--statistic", "gram"), "--statistic is of a style: give --reference"),
     ("paint", ("--reference-mask", "mask.png"), "--reference-mask is of a style"),
     ("paint", ("--reference", "small.png"), "is 8 x 8 pixels, and an image of "),
@@ -316,6 +322,9 @@ def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
         (["restore", "small.png", "--task", "sr3"], "--task is one of sr2, sr4"),
         (["restore", "small.png", "--task", "box-inpainting"], "draws a part at random"),
         (["restore", "small.png", *SR, "--truth", "none.png"], "no image file at"),
+        (["restore", "small.png", *SR, "--sigma", "0"], "sigma must be >= 1e-06"),
+        (["restore", "small.png", *SR, "--model-sigma", "-1"], "model_sigma must be >= 0"),
+        (["restore", "small.png", *SR, "--simulate", "--task-seed", "-1"], "seed must be >= 0"),
         (["restore", "none.safetensors"], "no measurement at"),
         (["restore", "small.png", *SR, "--method", "none"], "method is one of aps, plain"),
         (["restore", "small.png", *SR, "--block-length", "8"], "block_length=8 has no use here"),
