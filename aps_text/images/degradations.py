@@ -118,7 +118,10 @@ class NonlinearBlur(Everywhere):
 
 @dataclass(frozen=True)
 class Inpainting:
-    """`m x`: pixels where the mask `(H, W)` bool is False are not measured (and read 0)."""
+    """`m x`: pixels where the mask `(H, W)` bool is False are not measured (and read 0).
+
+    `images.files.read_mask` and the mask of an edit are the other way round: True is missing.
+    """
 
     mask: Tensor
     name: ClassVar[str] = "inpainting"
@@ -126,7 +129,10 @@ class Inpainting:
 
     def __post_init__(self) -> None:
         if not isinstance(self.mask, Tensor):
-            raise TypeError(f"a mask is a tensor (H, W), got {type(self.mask).__name__}")
+            raise TypeError(
+                f"a mask is a tensor (H, W), got {type(self.mask).__name__}; of a file with white "
+                "holes it is ~images.files.read_mask(path)"
+            )
         if self.mask.ndim != 2:
             raise ValueError(f"a mask is (H, W), got {tuple(self.mask.shape)}")
         if self.mask.dtype != torch.bool:

@@ -92,6 +92,11 @@ def make_task(name: str, size: tuple[int, int], seed: int = 0) -> Degradation:
         TypeError: a seed that is no integer.
     """
     if name not in TASKS:
-        raise ValueError(f"task is one of {', '.join(TASKS)}; got {name!r}")
+        own = (
+            "; holes of your own are images.degradations.Inpainting(mask), True where measured"
+            if name == "inpainting"
+            else ""
+        )
+        raise ValueError(f"task is one of {', '.join(TASKS)}; got {name!r}{own}")
     check_number("seed", seed, SEEDS, whole=True)
     return TASKS[name](size, torch.Generator().manual_seed(int(seed)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ the largest value of a degradation of one's own), and standard deviations of the
 def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
     """The images, as a tensor a gradient may pass; raises where they are none of this model."""
     if not isinstance(images, Tensor):
-        raise TypeError(f"images are a tensor (B, C, H, W), got a {type(images).__name__}")
+        raise TypeError(f"images are a tensor (B, C, H, W), got {_named(images, model.size[0])}")
     if images.ndim != 4 or tuple(images.shape[1:]) != model.size or not len(images):
         raise ValueError(
             f"{model.name} restores images (B, {', '.join(map(str, model.size))}), got "
@@ -49,6 +50,7 @@ def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
         raise TypeError(f"images are floating in [-1, 1], got {images.dtype}")
     check_dense(images)
     images = images.detach()
+    check_finite(images, "images")
     low, high = float(images.min()), float(images.max())
     if not (low >= -1 - SLACK and high <= 1 + SLACK):
         raise ValueError(
@@ -60,6 +62,33 @@ def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
     warn_of_range(low, high)
     images = wide(images)
     return images.clone() if images.is_inference() else images
+
+
+def _named(given: object, channels: int) -> str:
+    """What was given in place of a tensor of images, and what makes one of it."""
+    kind = type(given).__name__
+    if isinstance(given, str | os.PathLike):
+        return f"a {kind}; images.files.read_image(path, {channels}) reads a file"
+    if type(given).__module__.startswith("PIL."):
+        return (
+            f"a {kind} of Pillow; images.files.read_image(path, {channels}) reads the file itself"
+        )
+    if kind == "ndarray":
+        return (
+            f"a {kind}; images.files.read_image(path, {channels}) reads a file, and "
+            "torch.from_numpy takes an array of this shape"
+        )
+    return f"a {kind}"
+
+
+def check_finite(images: Tensor, what: str) -> None:
+    """Raise `ValueError` for numbers that are NaN or infinite."""
+    odd = int((~images.isfinite()).count_nonzero())
+    if odd:
+        raise ValueError(
+            f"{what}: {odd} of {images.numel()} numbers are not finite (NaN or infinite); find "
+            "where they come from, e.g. a division by 0"
+        )
 
 
 def check_dense(images: Tensor) -> None:
@@ -89,7 +118,8 @@ def refuse_drawn(task: str) -> None:
     if task in TASKS and TASKS[task].random:
         raise ValueError(
             f"{task} draws a part at random, and a degraded image needs the very part that made "
-            "it: give its seed=, or the degradation itself, such as Inpainting(mask)"
+            "it: give its seed=, or the degradation itself, such as Inpainting(mask) of "
+            "images.degradations"
         )
 
 
@@ -144,7 +174,7 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
     """The degraded images `y`, 0 where nothing is measured; raises where this degradation cannot
     have made them of images."""
     if not isinstance(y, Tensor):
-        raise TypeError(f"a measurement is a tensor (B, C, H, W), got a {type(y).__name__}")
+        raise TypeError(f"a measurement is a tensor (B, C, H, W), got {_named(y, model.size[0])}")
     check_number("sigma", sigma, SIGMAS)
     check_dense(y)
     y = y.detach()
@@ -154,6 +184,7 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
     measured = y.flatten() if seen is None else y[seen.expand_as(y)]
     if seen is not None:
         y = torch.where(seen, y, torch.zeros_like(y))
+    check_finite(measured, "what was measured")
     check_pixels(measured, sigma, largest)
     if y.is_floating_point():
         warn_of_range(float(measured.min()), float(measured.max()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from test_image_model import write
 
 from aps_text import APSConfig
@@ -388,14 +390,37 @@ def test_images_of_another_range_or_kind_are_named(pipe):
     ):
         with pytest.raises(ValueError, match=said):
             pipe.measure(wrong, "sr2")
-    with pytest.raises(ValueError, match="got nan"):
-        pipe.measure(images * float("nan"), "sr2")
+    for odd in ("nan", "inf"):
+        holed = images.clone()
+        holed[0, 0, 0, 0] = float(odd)
+        of = holed.numel()
+        with pytest.raises(ValueError, match=f"images: 1 of {of} numbers are not finite .NaN or"):
+            pipe.measure(holed, "sr2")
+        with pytest.raises(ValueError, match=r"what was measured: 1 of .* are not finite"):
+            pipe.observe(holed, "jpeg")
+    unseen = torch.ones(pipe.size[1:], dtype=torch.bool)
+    unseen[0, 0] = False  # a pixel that is not measured may be anything
+    assert pipe.observe(holed, Inpainting(unseen)).y.isfinite().all()
+    with pytest.raises(ValueError, match=r"got 'inpainting'; holes of your own are .*Inpainting"):
+        pipe.observe(images, "inpainting")
     with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
         pipe.measure([[0.0]], "sr2")
     with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
         pipe.edit([[0.0]], torch.zeros(pipe.size[1:]))
     with pytest.raises(TypeError, match=r"a measurement is a tensor .* got a list"):
         pipe.observe([[0.0]], "sr2")
+    reads = r"; images\.files\.read_image\(path, 1\) reads "
+    for given, said in (
+        ("a.png", "str" + reads),
+        (Path("a.png"), "Path" + reads),
+        (images.numpy(), f"ndarray{reads}a file, and torch.from_numpy"),
+        (Image.new("L", (8, 8)), "Image of Pillow" + reads),
+    ):
+        for call in (pipe.measure, pipe.observe):
+            with pytest.raises(TypeError, match=f"got a .*{said}"):
+                call(given, "sr2")
+    with pytest.raises(TypeError, match=r"got str; of a file with white holes it is ~images"):
+        Inpainting("holes.png")
 
     with pytest.raises(TypeError, match=r"images are floating .* got torch.int64; use x.float"):
         pipe.measure(images.long(), "sr2")
