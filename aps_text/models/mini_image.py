@@ -31,6 +31,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
 from ..tensor_files import load_part
+from .attribute_names import meant, nearest
 from .guided import GuidedDenoiser
 from .lora import new_adapter
 from .parts import lock_of
@@ -65,20 +66,31 @@ class PriorConfig:
     def values(self, chosen: Mapping[str, str]) -> Tensor:
         """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
 
+        Case, spaces, hyphens and underscores of names and values do not matter.
+
         Raises:
-            ValueError: an unknown attribute or value.
+            ValueError: an unknown attribute or value, or an attribute given twice.
         """
-        unknown = sorted(chosen.keys() - self.attributes.keys(), key=str)
-        if unknown:
-            raise ValueError(
-                f"no attribute {unknown[0]!r}; this model knows {', '.join(self.attributes)}"
-            )
+        given: dict[str, str] = {}
+        for name, value in sorted(chosen.items(), key=str):
+            own = meant(name, self.attributes)
+            if own is None:
+                raise ValueError(
+                    f"no attribute {name!r}; this model knows {', '.join(self.attributes)}"
+                    + nearest(name, self.attributes)
+                )
+            if own in given:
+                raise ValueError(f"{own} is given twice: {given[own]!r} and {value!r}")
+            given[own] = value
         row = []
         for name, known in self.attributes.items():
-            value = chosen.get(name)
-            if value is not None and value not in known:
-                raise ValueError(f"{name}={value!r} is not one of {', '.join(known)}")
-            row.append(-1 if value is None else known.index(value))
+            value = given.get(name)
+            own = None if value is None else meant(value, known)
+            if value is not None and own is None:
+                raise ValueError(
+                    f"{name}={value!r} is not one of {', '.join(known)}" + nearest(value, known)
+                )
+            row.append(-1 if own is None else known.index(own))
         return torch.tensor([row])
 
 

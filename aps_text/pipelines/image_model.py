@@ -9,6 +9,7 @@ A folder holds per part a JSON file of its sizes and a file of its weights. Embe
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -202,6 +203,11 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
 
 def _mend(name: str | Path) -> str:
     """What to do about a name that is no image model."""
+    known = embedded_image_models()
+    near = [one for one in known if one == f"mini-{name}"]
+    near = near or difflib.get_close_matches(str(name), known, n=1, cutoff=0.8)
+    if near and not Path(name).exists():
+        return f"did you mean {near[0]!r}?"
     if isinstance(name, str) and name.count("/") == 1 and name[0] not in "./~":
         return (
             "a hub id, as of MMaDA, needs its image tokenizer too: tokenizer=, e.g. "

@@ -1,7 +1,7 @@
 """The masked image model as a denoiser of the core."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -135,6 +135,27 @@ def test_attributes_by_name():
         CONFIG.values({"colour": "red"})
     with pytest.raises(ValueError, match="kind='z' is not one of a, b, c"):
         CONFIG.values({"kind": "z"})
+
+
+def test_attributes_are_known_in_any_spelling_and_the_nearest_is_named():
+    known = {"hair colour": ("dark brown", "red"), "class": ("t-shirt", "shirt", "bag")}
+    config = replace(CONFIG, attributes=known)
+    for written in ("T-Shirt", "tshirt", "T shirt", "t_shirt", "t-shirt"):
+        assert config.values({"Class": written}).tolist() == [[-1, 0]]
+    assert config.values({"hair_colour": "Dark-Brown"}).tolist() == [[0, -1]]
+    for wrong, said in (
+        ({"hair color": "red"}, r"knows hair colour, class; did you mean 'hair colour'\?"),
+        ({"class": "bags"}, r"is not one of t-shirt, shirt, bag; did you mean 'bag'\?"),
+        ({"class": "violin"}, "is not one of t-shirt, shirt, bag$"),
+        ({"class": "bag", "Class": "shirt"}, "class is given twice: 'shirt' and 'bag'"),
+        ({"class": 3}, "class=3 is not one of"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            config.values(wrong)
+    two = replace(CONFIG, attributes={"kind": ("a b", "ab")})  # alike but for the space
+    assert two.values({"kind": "ab"}).tolist() == [[1]]
+    with pytest.raises(ValueError, match="kind='A B' is not one of"):
+        two.values({"kind": "A B"})
 
 
 @pytest.mark.parametrize(

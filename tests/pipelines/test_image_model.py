@@ -65,6 +65,14 @@ def test_attributes_may_be_a_tensor_of_all_rows(tmp_path):
         model.denoiser({"kind": "z"})
 
 
+@pytest.mark.parametrize("slip", ["mini-portrait", "portraits", "mini_portraits"])
+def test_a_slip_in_the_name_of_a_model_is_told_the_name(slip):
+    with pytest.raises(ValueError, match=r"did you mean 'mini-portraits'\?$"):
+        load_image_model(slip)
+    with pytest.raises(ValueError, match="train one with recipes/mini_image"):
+        load_image_model("mini-cars")
+
+
 def test_a_classifier_is_optional_and_may_be_another_s(tmp_path):
     alone = load_image_model(write(tmp_path / "garments-large", ("tokenizer", "prior")))
     assert alone.classifier is None
