@@ -1,4 +1,5 @@
-"""The parser of the command line: a missing argument's error names the flag that took its words."""
+"""The parser of the command line: errors that name the flag that took a missing argument's words,
+and the command that an unknown flag is of."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any, NoReturn
 __all__ = ["CommandParser"]
 
 MISSING = "the following arguments are required: "
+
+UNKNOWN = "unrecognized arguments: "
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -27,7 +30,22 @@ class CommandParser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Print usage and message, exit with 2; says so if a flag took what is missing."""
+        """Print usage and message, exit with 2.
+
+        It says so if a flag took what is missing, and of which command an unknown flag is; usage is
+        the chosen command's.
+        """
+        if message.startswith(UNKNOWN) and (chosen := self._chosen()):
+            name, commands = chosen
+            flag = message.removeprefix(UNKNOWN).split()[0].partition("=")[0]
+            owners = [
+                f"aps {other}"
+                for other, command in commands.items()
+                if flag in command._option_string_actions
+            ]
+            if owners:
+                message += f" ({flag} is of {', '.join(owners)}, not of aps {name})"
+            commands[name].error(message)
         missing = message.removeprefix(MISSING)
         positional = missing != message and not missing.startswith("-")
         flag, taken = max(self._taken(), key=lambda one: len(one[1]), default=("", []))
@@ -41,6 +59,14 @@ class CommandParser(argparse.ArgumentParser):
                     f"put {first} before {flag}, or -- between them"
                 )
         super().error(message)
+
+    def _chosen(self) -> tuple[str, dict[str, argparse.ArgumentParser]] | None:
+        """The command that the words name, and all there are; None in a command's own parser."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                name = next((word for word in self._words if word in action.choices), None)
+                return (name, dict(action.choices)) if name else None
+        return None
 
     def _taken(self) -> list[tuple[str, list[str]]]:
         """The flags that take several words, each with those it took."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
+import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,9 @@ SHOWN = 16
 
 IN_CALL = ("method", "samples", "progress", "preset")
 """Keywords of the pipeline's calls that are no settings."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+"""Suffixes of image files, which no new folder is given."""
 
 GAIN = 4
 """Differences are shown at four times their size: 1/4 of the range is white."""
@@ -82,7 +85,7 @@ def add_image_call(parser: argparse.ArgumentParser, out: str, method: str, sampl
         help="of the images of a model with texts (default: the model's own)",
     )
     add("--batch-size", type=int, default=16, metavar="N", help="samples in one pass (default: 16)")
-    add("--out", type=Path, default=Path(out), metavar="FOLDER", help=f"default: {out}")
+    add("--out", type=out_folder, default=Path(out), metavar="FOLDER", help=f"default: {out}")
     add("--json", action="store_true", help="for machines")
     add_settings(parser, IMAGE_HELP, IMAGE_PRESETS)
     add_loading(parser)
@@ -92,6 +95,13 @@ def is_given(args: argparse.Namespace, flag: str) -> bool:
     """Whether a flag was given: a number 0 is one, though it equals False."""
     value = getattr(args, flag)
     return value is not None and value is not False
+
+
+def out_folder(text: str) -> Path:
+    """The folder of `--out`; empty text would be the current one, and is an error of argparse."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; name a folder (the current one is .)")
+    return Path(text)
 
 
 def load_pipeline(args: argparse.Namespace) -> RestorationPipeline:
@@ -124,16 +134,26 @@ def check_out(
         read: the input files; None is none.
 
     Raises:
-        ValueError: the folder is a file or lies in one, or cannot be written to; an input file is
-            among those to be written, or a folder has the name of one.
+        ValueError: the folder is a file or lies in one, has the name of an image file, or cannot be
+            written to; an input file is among those to be written, or a folder has the name of one.
     """
     above = folder.absolute()
     while not above.exists() and above != above.parent:
         above = above.parent
     if not above.is_dir():
         raise ValueError(f"--out {folder}: {above} is no folder; name a folder")
-    if not os.access(above, os.W_OK):
-        raise ValueError(f"--out {folder}: {above} may not be written to; name another folder")
+    if above != folder.absolute() and folder.suffix.lower() in PICTURES:
+        raise ValueError(
+            f"--out {folder} is the name of an image file, and several files are written; name a "
+            "folder for them"
+        )
+    try:  # root may write anywhere by its rights, and not into /proc
+        with tempfile.TemporaryDirectory(dir=above):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--out {folder}: {above} cannot be written to ({error.strerror}); name another folder"
+        ) from error
 
     def is_written(name: str) -> bool:
         sample = re.fullmatch(r"(.*)-([1-9]\d*)\.png", name)

@@ -99,11 +99,18 @@ def paint_command(args: argparse.Namespace) -> int:
     )
     records = [
         {"files": [str(args.out / f"{name}.png")]}
-        | {f"log {term}": float(values[index]) for term, values in found.scores.items()}
+        | {named(term, len(styles)): float(values[index]) for term, values in found.scores.items()}
         for index, name in enumerate(names)
     ]
     report(args, records, [*shown, *names[:SHOWN]], found.cost)
     return 0
+
+
+def named(term: str, styles: int) -> str:
+    """A term of the scores in the report; of several styles `log style 1`, `log style 2`, ..., in
+    the order of the references."""
+    first = styles > 1 and term == "style"
+    return f"log {term.replace('_', ' ')}{' 1' if first else ''}"
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -191,7 +191,8 @@ def image_text(found: ImagePlan) -> str:
     """The plan of an image call as readable text."""
     call, shape = found.call, found.call.shape
     lines = [
-        f"{shape.name}: {many(shape.parameters)} parameters, {8 * call.number_bytes}-bit numbers "
+        f"{shape.name}: prior {many(shape.parameters)} and image tokenizer "
+        f"{many(shape.decoder.parameters)} parameters, {8 * call.number_bytes}-bit numbers "
         f"({shape.source})"
         + ("" if shape.mini else "; unverified: nobody has run the published weights"),
         f"{call.batch} x {call.side} x {call.side} pixels, {call.tokens} tokens of {shape.codes}, "

@@ -121,7 +121,8 @@ def columns_of(samples: int, known: bool) -> list[str]:
     shown = range(min(samples, SHOWN))
     columns = ["measurement", *(f"sample {draw + 1}" for draw in shown)]
     columns += ["mean"] if samples > 1 else []
-    columns = ["truth", *columns, f"error of the mean x {GAIN}"] if known else columns
+    error = "error of the mean" if samples > 1 else "error"
+    columns = ["truth", *columns, f"{error} x {GAIN}"] if known else columns
     return columns + ([f"spread x {GAIN}"] if samples > 1 else [])
 
 

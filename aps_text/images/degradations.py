@@ -151,8 +151,8 @@ class Inpainting:
         check_images(x)
         if x.shape[-2:] != self.mask.shape:
             raise ValueError(
-                f"the mask is {tuple(self.mask.shape)} and the image {tuple(x.shape[-2:])}; they "
-                "must have the same size"
+                f"the mask is {self.mask.shape[1]} x {self.mask.shape[0]} pixels and the image "
+                f"{x.shape[-1]} x {x.shape[-2]}; they must have the same size"
             )
         return torch.where(self.mask.to(x.device), x, torch.zeros_like(x))
 

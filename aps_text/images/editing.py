@@ -34,8 +34,9 @@ def as_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
         )
     flat = mask[0] if mask.ndim == 3 and mask.shape[0] == 1 else mask
     if tuple(flat.shape) != size:
+        sides = f"{flat.shape[1]} x {flat.shape[0]} pixels" if flat.ndim == 2 else tuple(mask.shape)
         raise ValueError(
-            f"the mask is {tuple(mask.shape)} and the image {size}; they must have the same size"
+            f"the mask is {sides} and the image {size[1]} x {size[0]}; they must have the same size"
         )
     if flat.dtype != torch.bool:
         if not bool(((flat == 0) | (flat == 1)).all()):

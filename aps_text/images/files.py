@@ -91,6 +91,10 @@ def read_mask(path: str | Path) -> Tensor:
     values = (read_image(path, 1)[0, 0] + 1) * 127.5
     values = values.round()
     if not bool(((values == 0) | (values == 255)).all()):
+        if float(values.max()) == 1:
+            raise ValueError(
+                f"the mask {path} has pixels of 0 and 1 alone, and white is 255; multiply it by 255"
+            )
         odd = values[(values != 0) & (values != 255)]
         raise ValueError(
             f"the mask {path} has grey pixels ({int(odd[0])}, e.g.); make every pixel black (0) "

@@ -25,6 +25,7 @@ __all__ = [
     "check_size",
     "refuse_drawn",
     "seen_of",
+    "warn_of_sigma",
 ]
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ SLACK = 1e-3
 OVERSHOOT, NOISE = 1.5, 10.0
 """The largest pixel that may be observed: what kernels with negative weights make of [-1, 1] (of
 the largest value of a degradation of one's own), and standard deviations of the noise."""
+
+LOUD = 1.0
+"""Noise of a larger standard deviation, half of the range [-1, 1], is warned of."""
 
 
 def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
@@ -199,6 +203,17 @@ def warn_of_range(low: float, high: float) -> None:
             "are from 0 to 1: 2 * x - 1",
             low,
             high,
+        )
+
+
+def warn_of_sigma(sigma: float) -> None:
+    """Warn of noise that hides the image: its scale may be that of pixels from 0 to 255."""
+    if sigma > LOUD:
+        log.warning(
+            "sigma=%.4g hides an image, whose pixels are in [-1, 1]; if it is of pixels from 0 to "
+            "255: sigma / 127.5 = %.3g",
+            sigma,
+            sigma / 127.5,
         )
 
 

@@ -23,6 +23,7 @@ from .image_inputs import (
     check_size,
     refuse_drawn,
     seen_of,
+    warn_of_sigma,
 )
 from .inputs import kind_of
 
@@ -51,6 +52,7 @@ def new_measurement(
     seen_of(degradation, degraded(degradation, images))
     generator = torch.Generator().manual_seed(int(seed))
     made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
+    warn_of_sigma(sigma)
     return bound_measurement(model, made)
 
 
@@ -67,6 +69,7 @@ def observed_measurement(
         refuse_drawn(task)
     degradation = as_degradation(model, task, 0 if seed is None else seed)
     y = as_observed(model, degradation, y, sigma)
+    warn_of_sigma(sigma)
     return bound_measurement(model, Measurement(degradation, y, sigma, model_sigma=model_sigma))
 
 

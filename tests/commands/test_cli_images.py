@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from test_image_model import write
 
 from aps_text.cli import main
-from aps_text.commands.restore import TASK_NAMES
+from aps_text.commands.restore import TASK_NAMES, columns_of
 from aps_text.images.degradations import Grayscale, SuperResolution
 from aps_text.images.files import read_image, write_image
 from aps_text.images.measurement import Measurement
@@ -143,7 +144,7 @@ def test_painting_by_class_and_by_style(folder, files, tmp_path, capsys):
     assert main([*args, *several]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["columns"] == ["reference 1", "reference 2", "painted-1", "painted-2"]
-    assert {"log style", "log style_2"} <= found["images"][0].keys()
+    assert {"log style 1", "log style 2"} <= found["images"][0].keys()
 
 
 def test_an_edit_keeps_the_pixels_outside_of_the_mask(folder, files, tmp_path, capsys):
@@ -353,6 +354,42 @@ def test_an_output_folder_is_judged_before_the_model_is_loaded(files, tmp_path, 
             assert run(command[0], "no-such-model", out, *args) == 2
             said = capsys.readouterr().err
             assert f"--out {out}: {tmp_path / 'file'} is no folder; name a folder" in said
+
+
+def test_an_output_folder_is_a_folder_s_name_that_can_be_written_to(tmp_path, capsys):
+    for out, said in (
+        (tmp_path / "x.png", "x.png is the name of an image file, and several files are written"),
+        ("/proc/none", "/proc cannot be written to (No such file or directory); name another"),
+    ):
+        if out == "/proc/none" and not Path("/proc/self").exists():
+            continue
+        assert run("paint", "no-such-model", out) == 2
+        assert said in capsys.readouterr().err
+        assert not Path(out).exists()
+    (tmp_path / "y.png").mkdir()  # a folder that is there is meant
+    assert run("paint", "no-such-model", tmp_path / "y.png") == 2
+    assert "no image model 'no-such-model'" in capsys.readouterr().err
+    assert not any((tmp_path / "y.png").iterdir())
+    with pytest.raises(SystemExit):
+        run("paint", "no-such-model", "")
+    assert "argument --out: is empty; name a folder" in capsys.readouterr().err
+
+
+def test_a_flag_of_another_command_is_told_whose_it_is(capsys):
+    for flag, said in (
+        ("--html=x.html", "arguments: --html=x.html (--html is of aps ask, not of aps restore)"),
+        ("--shine", "unrecognized arguments: --shine\n"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["restore", "a.png", flag])
+        shown = capsys.readouterr().err
+        assert shown.startswith("usage: aps restore ")
+        assert said in shown
+
+
+def test_one_sample_has_no_mean_whose_error_is_shown():
+    assert columns_of(1, True) == ["truth", "measurement", "sample 1", "error x 4"]
+    assert columns_of(2, True)[-2:] == ["error of the mean x 4", "spread x 4"]
 
 
 def test_a_folder_in_the_way_of_an_image_is_told_before_the_model_is_loaded(

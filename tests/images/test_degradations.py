@@ -357,7 +357,11 @@ BAD = [
     ),
     (lambda: HighDynamicRange()(torch.zeros(1, 1, 4, 4, dtype=torch.uint8)), TypeError, "127.5"),
     (lambda: HighDynamicRange()(torch.zeros(4, 4)), ValueError, r"images are \(B, 1 or 3, H, W\)"),
-    (lambda: Inpainting(torch.eye(4))(images(1, 1, (8, 8))), ValueError, "the mask is"),
+    (
+        lambda: Inpainting(torch.eye(4))(images(1, 1, (8, 8))),
+        ValueError,
+        "mask is 4 x 4 pixels and",
+    ),
     (
         lambda: Measurement(Grayscale(), images(1, 1, (4, 4)), 0.0),
         ValueError,

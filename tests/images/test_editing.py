@@ -60,7 +60,7 @@ BAD = [
     (lambda: as_mask("m.png", (4, 4)), TypeError, "mask is a tensor .* got str; read_mask"),
     (lambda: as_mask(torch.eye(4) / 2, (4, 4)), ValueError, r"only hold 0 \(keep\) and 1 .*0\.5"),
     (lambda: as_mask(255 * torch.eye(4).byte(), (4, 4)), ValueError, "between 0 and 255"),
-    (lambda: as_mask(torch.eye(4), (4, 5)), ValueError, r"\(4, 4\) and the image \(4, 5\)"),
+    (lambda: as_mask(torch.eye(4), (4, 5)), ValueError, "is 4 x 4 pixels and the image 5 x 4;"),
     (lambda: as_mask(torch.ones(3, 4, 4), (4, 4)), ValueError, "the same size"),
     (lambda: as_mask(torch.zeros(4, 4), (4, 4)), ValueError, r"is 0 \(keep\) everywhere"),
     (lambda: as_mask(torch.ones(4, 4), (4, 4)), ValueError, "everywhere, .* use paint"),

@@ -112,6 +112,12 @@ def test_one_of_several_frames_is_not_taken_silently(tmp_path, grey, suffix):
         read_image(path)
 
 
+def test_a_mask_of_0_and_1_is_told_that_white_is_255(tmp_path):
+    Image.frombytes("L", (2, 1), b"\0\1").save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"has pixels of 0 and 1 alone, .* multiply it by 255"):
+        read_mask(tmp_path / "a.png")
+
+
 def test_a_mask_with_transparent_pixels_is_refused(tmp_path):
     """White strokes on nothing would mark everything, and black ones all but themselves."""
     for stroke in ("white", "black"):

@@ -382,7 +382,7 @@ def test_modes_of_the_caller_change_no_image(pipe, measured, mode):
     pipe(again, **FEW)  # measured under the mode, restored outside of it
 
 
-def test_images_of_another_range_or_kind_are_named(pipe):
+def test_images_of_another_range_or_kind_are_named(pipe, caplog):
     images = torch.zeros(1, *pipe.size)
     for wrong, said in (
         (images + 127.5, "127.5 to 127.5; from 0 to 255"),
@@ -403,6 +403,10 @@ def test_images_of_another_range_or_kind_are_named(pipe):
     assert pipe.observe(holed, Inpainting(unseen)).y.isfinite().all()
     with pytest.raises(ValueError, match=r"got 'inpainting'; holes of your own are .*Inpainting"):
         pipe.observe(images, "inpainting")
+    caplog.clear()
+    for sigma, warned in ((1.0, 0), (13.0, 2)):
+        pipe.observe(pipe.measure(images, "jpeg", sigma=sigma).y, "jpeg", sigma=sigma)
+        assert caplog.text.count("0 to 255: sigma / 127.5 = 0.102") == warned
     with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
         pipe.measure([[0.0]], "sr2")
     with pytest.raises(TypeError, match=r"images are a tensor .* got a list"):
