@@ -63,10 +63,9 @@ class PriorConfig:
         if not self.heads or self.width % self.heads:
             raise ValueError(f"heads must divide width, got {self.heads} and {self.width}")
 
-    def values(self, chosen: Mapping[str, str]) -> Tensor:
-        """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
-
-        Case, spaces, hyphens and underscores of names and values do not matter.
+    def named(self, chosen: Mapping[str, str]) -> dict[str, str]:
+        """Attributes by name, spelt as the model does; case, spaces, hyphens and underscores of
+        names and values do not matter.
 
         Raises:
             ValueError: an unknown attribute or value, or an attribute given twice.
@@ -82,15 +81,30 @@ class PriorConfig:
             if own in given:
                 raise ValueError(f"{own} is given twice: {given[own]!r} and {value!r}")
             given[own] = value
-        row = []
-        for name, known in self.attributes.items():
-            value = given.get(name)
-            own = None if value is None else meant(value, known)
-            if value is not None and own is None:
+        found = {}
+        for name, value in given.items():
+            if value is None:  # withheld
+                continue
+            known = self.attributes[name]
+            own = meant(value, known)
+            if own is None:
                 raise ValueError(
                     f"{name}={value!r} is not one of {', '.join(known)}" + nearest(value, known)
                 )
-            row.append(-1 if own is None else known.index(own))
+            found[name] = own
+        return found
+
+    def values(self, chosen: Mapping[str, str]) -> Tensor:
+        """`(1, A)` int64 values of attributes by name; those not named are withheld (-1).
+
+        Raises:
+            ValueError: see `named`.
+        """
+        found = self.named(chosen)
+        row = [
+            known.index(found[name]) if name in found else -1
+            for name, known in self.attributes.items()
+        ]
         return torch.tensor([row])
 
 

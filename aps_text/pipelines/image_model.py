@@ -10,9 +10,10 @@ A folder holds per part a JSON file of its sizes and a file of its weights. Embe
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,14 @@ from torch import Tensor
 from ..core.protocols import Denoiser
 from ..images.classifier import AttributeClassifier, load_classifier
 from ..images.lfq import LFQTokenizer, load_tokenizer
+from ..models.combinations import Combinations, never_together, read_combinations
 from ..models.image_folders import EMBEDDED, image_folder, mini_folder
 from ..models.mini_image import ImageDenoiser, MaskedImageModel, load_prior
 from .any_image_model import Condition
 
 __all__ = ["ImageModel", "embedded_image_models", "load_image_model"]
+
+log = logging.getLogger(__name__)
 
 _SHARED = {"garments-large": "garments"}
 """For models without a classifier of their own, the model whose classifier is used."""
@@ -41,12 +45,15 @@ class ImageModel:
         name: as it was loaded.
         tokenizer, prior: of the same grid and bits.
         classifier: of the same images, or None.
+        combinations: of the attributes' values, see `models.combinations`; those that never
+            occurred are warned of. Empty: none are known.
     """
 
     name: str
     tokenizer: LFQTokenizer
     prior: MaskedImageModel
     classifier: AttributeClassifier | None = None
+    combinations: Combinations = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         tokens, prior = self.tokenizer.config, self.prior.config
@@ -128,8 +135,14 @@ class ImageModel:
                 )
             if not isinstance(one, Mapping):
                 raise TypeError(self._asked(one))
-            self.prior.config.values(one)
-            found.append(one)
+            own = self.prior.config.named(one)
+            if own not in found and (said := never_together(self.combinations, own)):
+                log.warning(
+                    "%s in what %s learnt from, so that some of these may not be drawn",
+                    said,
+                    self.name,
+                )
+            found.append(own)
         return found
 
     def _asked(self, given: object) -> str:
@@ -198,6 +211,7 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
         load_tokenizer(folder, device),
         load_prior(folder, device),
         load_classifier(judge, device) if has_judge else None,
+        read_combinations(folder),
     )
 
 

@@ -25,6 +25,7 @@ from aps_text.images.classifier import load_classifier
 from aps_text.images.lfq import load_tokenizer
 from aps_text.models.mini_image import load_prior
 from recipes.mini_image.card import card
+from recipes.mini_image.combinations import write_combinations
 from recipes.mini_image.images import Images
 from recipes.mini_image.measure import accuracy, cross_entropy, oracle, reconstruction, sample
 from recipes.mini_image.plans import SETS
@@ -126,6 +127,7 @@ def main() -> None:
         model = new_model(plan, part, dict(images.attributes))
         steps[part] = averaged_weights(model, checkpoint)
         write_part(model, part, args.out)
+    write_combinations(plan.images(args.data, "train"), args.out)
     judge = args.out if "classifier" in steps else args.judge
     results: dict[str, Any] = {
         "set": args.set,

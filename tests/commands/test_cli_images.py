@@ -367,7 +367,7 @@ def test_an_output_folder_is_a_folder_s_name_that_can_be_written_to(tmp_path, ca
         assert said in capsys.readouterr().err
         assert not Path(out).exists()
     (tmp_path / "y.png").mkdir()  # a folder that is there is meant
-    assert run("paint", "no-such-model", tmp_path / "y.png") == 2
+    assert main(["paint", "--model", "no-such-model", "--out", str(tmp_path / "y.png")]) == 2
     assert "no image model 'no-such-model'" in capsys.readouterr().err
     assert not any((tmp_path / "y.png").iterdir())
     with pytest.raises(SystemExit):

@@ -73,6 +73,24 @@ def test_a_slip_in_the_name_of_a_model_is_told_the_name(slip):
         load_image_model("mini-cars")
 
 
+def test_attributes_that_never_occur_together_are_warned_of(tmp_path, caplog):
+    folder = write(tmp_path / "m")
+    (folder / "combinations.json").write_text('{"kind": {"a": {}, "b": {"kind": []}}}')
+    model = load_image_model(folder)
+    assert model.conditions({"Kind": "A"}, 2) == [{"kind": "a"}] * 2
+    assert not caplog.text
+    whole = load_image_model("mini-portraits")
+    odd = {"Style": "open-peeps", "eyes": "sleep", "skin": "1"}
+    whole.conditions(odd, 3)
+    assert caplog.text.count("style=open-peeps, eyes=sleep never occurred together") == 1
+    assert "eyes=sleep is of style personas" in caplog.text
+    caplog.clear()
+    whole.conditions([{"style": "personas", "eyes": "sleep", "mask": "none"}, {}], 2)
+    assert not caplog.text
+    whole.conditions({"face": "calm", "nose": "wrinkles", "background": "blue"}, 1)
+    assert "face=calm, nose=wrinkles never occurred" in caplog.text
+
+
 def test_a_classifier_is_optional_and_may_be_another_s(tmp_path):
     alone = load_image_model(write(tmp_path / "garments-large", ("tokenizer", "prior")))
     assert alone.classifier is None
