@@ -1,15 +1,14 @@
-"""An animated picture of one answer: plain beside steered, tokens and anchors, the reward below.
+"""An animated picture of answers: plain beside steered, tokens and anchors, the reward below.
 
 python examples/steering_picture.py docs/assets/steering.gif    (needs Pillow)
 
-What it shows is not selected: seed 0, and the first question of README.md under "Start", with the
-settings of `aps ask` (preset `balanced`, the guide answer-quality with its own beta).
+What it shows is not selected: seed 0, and the three questions of README.md under "Start", with the
+settings of `aps ask --model smol --reward sentiment` (preset `balanced`).
 """
 
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -19,18 +18,18 @@ from aps_text.pipelines.output import APSOutput
 from aps_text.pipelines.page.frames import Frames, frames_of
 from aps_text.pipelines.page.replay import Shown, replay
 
-README = Path(__file__).parent.parent / "README.md"
-GUIDE = "answer-quality"
-WIDE, MARGIN, LINE = 860, 24, 34
+QUESTIONS = (
+    "Write a sentence about a lonely king.",
+    "Describe your favorite book in one sentence.",
+    "Write a short poem about generative AI",
+)
+GUIDE = "sentiment"
+WIDE, MARGIN, LINE, LINES = 860, 24, 34, 5
+FOOT = 90 + LINES * LINE  # of the answers
 PAGE, CARD, INK, SOFT, RULE = "#fbfbf9", "#ffffff", "#1c1f23", "#5c636b", "#d9dce0"
 OPEN, ANCHOR, TONES = "#e9ebee", "#0b7a43", ("#5f6670", "#0b62c4")
 EARLY, LATE = (215, 230, 250), (246, 185, 138)
 STEP_MS, END_MS = 420, 3500
-
-
-def first_question(readme: str) -> str:
-    """The question of the first `aps ask "..."` in a text."""
-    return re.findall(r'aps ask "([^"]+)"', readme)[0]
 
 
 def answers(pipe: APSPipeline, question: str, seed: int = 0, **settings) -> list[APSOutput]:
@@ -56,7 +55,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
 def frame(
     question: str, outs: list[APSOutput], sides: list[Frames], step: int, last: int
 ) -> Image.Image:
-    image = Image.new("RGB", (WIDE, 420), PAGE)
+    image = Image.new("RGB", (WIDE, FOOT + 232), PAGE)
     draw = ImageDraw.Draw(image)
     draw.text((MARGIN, 16), question, INK, font(22))
     said = f"step {step} of {last}"
@@ -64,13 +63,13 @@ def frame(
     half = (WIDE - 3 * MARGIN) // 2
     for number, (out, side) in enumerate(zip(outs, sides, strict=True)):
         left = MARGIN + number * (half + MARGIN)
-        draw.rounded_rectangle((left, 54, left + half, 216), 8, CARD, RULE)
+        draw.rounded_rectangle((left, 54, left + half, FOOT + 28), 8, CARD, RULE)
         title = ("plain", "steered (APS)")[number]
         draw.text((left + 14, 62), title, TONES[number], font(16))
         canvas(draw, replay(side, step), (left + 14, 90), half - 28, last)
         if step >= side.frames[-1]["s"]:
             value = out.rewards[GUIDE][0]
-            draw.text((left + 14, 188), f"{GUIDE} of the text: {value:.2f}", SOFT, font(15))
+            draw.text((left + 14, FOOT), f"{GUIDE} of the text: {value:.2f}", SOFT, font(15))
     curve(draw, outs, sides, step, last)
     return image
 
@@ -87,7 +86,7 @@ def canvas(
         x += 5 * (one.kind != "text" or one.text.startswith(" "))
         if x + width > at[0] + wide:
             x, y = at[0], y + LINE
-        if y > at[1] + 2 * LINE:
+        if y > at[1] + (LINES - 1) * LINE:
             return
         share = (one.wrote - 1) / max(last - 1, 1)
         tint = tuple(round(a + (b - a) * share) for a, b in zip(EARLY, LATE, strict=True))
@@ -105,7 +104,7 @@ def curve(
     draw: ImageDraw.ImageDraw, outs: list[APSOutput], sides: list[Frames], step: int, last: int
 ) -> None:
     """The guide at each step so far, and dashed lines: of the final texts."""
-    left, right, top, bottom = MARGIN + 44, WIDE - MARGIN - 8, 262, 380
+    left, right, top, bottom = MARGIN + 44, WIDE - MARGIN - 8, FOOT + 74, FOOT + 192
     found = [
         [(one["s"], one["r"][GUIDE]) for one in side.frames if GUIDE in one.get("r", {})]
         for side in sides
@@ -121,7 +120,7 @@ def curve(
         return left + share * (right - left), bottom - (value - low) / (high - low) * (bottom - top)
 
     text = f"{GUIDE} at each step; dashed: of the final text (grey plain, blue steered)"
-    draw.text((MARGIN, 230), text, SOFT, font(15))
+    draw.text((MARGIN, FOOT + 42), text, SOFT, font(15))
     for value in (low, (low + high) / 2, high):
         y = place(1, value)[1]
         draw.line((left, y, right, y), RULE)
@@ -141,23 +140,30 @@ def curve(
                 draw.line((x, y, x + 8, y), tone, 2)
 
 
-def write(frames: list[Image.Image], path: str | Path) -> None:
-    """A GIF that repeats; the last frame stands longer."""
-    small = [one.quantize(64, dither=Image.Dither.NONE) for one in frames]
-    times = [STEP_MS] * (len(small) - 1) + [END_MS]
+def write(films: list[list[Image.Image]], path: str | Path) -> None:
+    """A GIF of one film after the other that repeats; each one's last frame stands longer."""
+    sheet = Image.new("RGB", (WIDE * len(films), films[0][-1].height))
+    for number, film in enumerate(films):
+        sheet.paste(film[-1], (number * WIDE, 0))
+    colours = sheet.quantize(64)  # the same for all frames, so that little changes between them
+    none = Image.Dither.NONE
+    small = [one.quantize(palette=colours, dither=none) for film in films for one in film]
+    times = [time for film in films for time in [STEP_MS] * (len(film) - 1) + [END_MS]]
     small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the animated picture.")
     parser.add_argument("path", help="a .gif")
-    parser.add_argument("--model", default="mini")
+    parser.add_argument("--model", default="smol")
     args = parser.parse_args()
-    question = first_question(README.read_text(encoding="utf-8"))
-    outs = answers(APSPipeline.from_pretrained(args.model), question)
-    write(picture(question, outs), args.path)
-    for out in outs:
-        print(f"{out.text[0]}  {GUIDE} {out.rewards[GUIDE][0]:.3f}")
+    pipe, films = APSPipeline.from_pretrained(args.model), []
+    for question in QUESTIONS:
+        outs = answers(pipe, question)
+        films.append(picture(question, outs))
+        for out in outs:
+            print(f"{out.text[0]}  {GUIDE} {out.rewards[GUIDE][0]:.3f}")
+    write(films, args.path)
     print(f"{args.path}: {Path(args.path).stat().st_size / 1000:.0f} kB")
 
 

@@ -37,15 +37,16 @@ def test_a_frame_a_step_with_anchors_and_a_growing_curve(script, tmp_path, monke
     assert anchor not in colours(frames[0])
     assert all(anchor in colours(one) for one in frames[1:6])
     assert len({one.tobytes() for one in frames}) == 7
-    script.write(frames, tmp_path / "a.gif")
+    script.write([frames, frames[:2]], tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as found:
-        assert found.n_frames == 7
+        assert found.n_frames == 9
         assert found.info["loop"] == 0
 
 
-def test_the_question_is_the_first_of_the_readme(script):
+def test_the_questions_are_those_of_the_readme(script):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert script.first_question(text) == "Write a sentence about a lonely king."
+    places = [text.index(f"\n{question}\n  plain ") for question in script.QUESTIONS]
+    assert places == sorted(places)
 
 
 def test_the_picture_of_the_readme_is_an_animation_below_400_kb():
