@@ -31,7 +31,6 @@ __all__ = [
     "difference",
     "is_given",
     "load_pipeline",
-    "read_picture",
     "report",
     "write_all",
 ]
@@ -241,35 +240,6 @@ def call_options(args: argparse.Namespace, default: str) -> dict[str, Any]:
     }
 
 
-def read_picture(
-    path: str | Path, size: tuple[int, int, int], what: str, mend: str = "resize it"
-) -> Tensor:
-    """An image file of `size` (C, H, W) as `(1, C, H, W)` in [-1, 1].
-
-    Args:
-        what: of the image, for the message: `sr4 of mini-garments`.
-        mend: for an image of other sides.
-
-    Raises:
-        ValueError: other sides, or colours where grey is expected; names both sizes.
-    """
-    from ..images.files import read_image, sides_of
-
-    channels, high, wide = size
-    sides = sides_of(path)  # before the pixels of a large photograph take memory
-    image = read_image(path, 3) if sorted(sides) == sorted((high, wide)) else None
-    tall, broad = sides if image is None else image.shape[-2:]
-    if image is None or (tall, broad) != (high, wide):
-        raise ValueError(
-            f"{path} is {broad} x {tall} pixels, and {what} is {wide} x {high}; {mend}"
-        )
-    if channels == 3:
-        return image
-    if not bool((image == image[:, :1]).all()):
-        raise ValueError(f"{path} has colours, and {what} is grey; convert it to grey")
-    return image[:, :1]
-
-
 def difference(values: Tensor) -> Tensor:
     """Sizes of differences `(C, H, W)` in [0, 1] as an image in [-1, 1]; see `GAIN`."""
     return (GAIN * values.abs()).clamp(0, 1) * 2 - 1
@@ -283,6 +253,13 @@ def write_all(folder: Path, images: dict[str, Tensor], rows: Sequence[Sequence[T
     for name, image in images.items():
         write_image(image, folder / f"{name}.png")
     write_image(contact_sheet([[one.cpu() for one in row] for row in rows]), folder / "sheet.png")
+
+
+def shown_number(name: str, value: float) -> str:
+    """A number of a record as people read it: nats with a decimal, a missing share in percent."""
+    if name == "missing":
+        return f"{100 * value:.2g}% missing" if value < 0.995 else f"{100 * value:.4g}% missing"
+    return f"{name} {value:.1f}" if name.startswith("log ") else f"{name} {value:.3g}"
 
 
 def report(
@@ -300,9 +277,7 @@ def report(
         return
     for record in records:
         numbers = "  ".join(
-            f"{name} {value:{'.1f' if name.startswith('log ') else '.3g'}}"
-            for name, value in record.items()
-            if isinstance(value, float)
+            shown_number(name, value) for name, value in record.items() if isinstance(value, float)
         )
         line = f"{', '.join(record['files'])}  {numbers}".rstrip()
         print(on_terminal(line, sys.stdout))

@@ -12,6 +12,13 @@ __all__ = ["SUPPORTED", "Supported", "add_parser", "models_command"]
 SHOWN = 12
 """The most values of an attribute that are listed for people."""
 
+LOOKS = {
+    "mini-garments": "one garment, light on black, filling the picture",
+    "mini-garments-large": "one garment, light on black, filling the picture",
+    "mini-portraits": "a drawn head and shoulders, flat colours on a plain pale background",
+}
+"""What the images of the embedded models look like; others are not restored well."""
+
 
 @dataclass(frozen=True)
 class Supported:
@@ -190,7 +197,8 @@ def rows() -> list[dict[str, Any]]:
 
 
 def image_rows() -> list[dict[str, Any]]:
-    """A record of each embedded image model, with its `pixels` (C, H, W) and its `attributes`."""
+    """A record of each embedded image model, with its `pixels` (C, H, W), its `attributes` and what
+    its images look like (`looks`)."""
     from ..images.lfq import TokenizerConfig
     from ..models.image_folders import EMBEDDED
     from ..models.mini_image import PriorConfig
@@ -218,6 +226,8 @@ def image_rows() -> list[dict[str, Any]]:
         tokens, source = sizes.tokens, shape.source
         record = _record(model, name, tokens, tokens, numbers, {"float32": 4.0 * numbers}, source)
         record["pixels"] = [sizes.channels, sizes.size, sizes.size]
+        if name in LOOKS:
+            record["looks"] = LOOKS[name]
         record["attributes"] = {key: list(values) for key, values in prior.attributes.items()}
         found.append(record)
     return found
@@ -277,6 +287,8 @@ def models_command(args: argparse.Namespace) -> int:
             f"  images    {wide} x {high} pixels in {'grey' if channels == 1 else 'colour'}, "
             f"{row['context']} tokens, {row['parameters'] / 1e6:.1f} M parameters"
         )
+        if "looks" in row:
+            print(f"  shows     {row['looks']}")
         print(f"  knows     {'; '.join(map(_values, row['attributes'].items()))}")
         print(f"  needs     {row['needs']}")
     print("\nAll values of an attribute: aps models --json")

@@ -12,10 +12,10 @@ from .image_files import (
     checked_call,
     is_given,
     load_pipeline,
-    read_picture,
     report,
     write_all,
 )
+from .pictures import read_picture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
+import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..text.visible import on_terminal
 from .image_files import (
     GAIN,
     SHOWN,
@@ -21,21 +25,27 @@ from .image_files import (
     write_all,
 )
 from .restore_inputs import SIGMA, check_measured, is_saved, measured, names_of
+from .waiting import steps_said
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.classifier import AttributeClassifier
     from ..images.measurement import Measurement
+    from ..pipelines.any_image_model import Condition
     from ..pipelines.image_output import RestorationOutput
+    from ..pipelines.restoration import RestorationPipeline
 
 __all__ = ["add_parser", "restore_command"]
 
 log = logging.getLogger(__name__)
 
-WRONG, WORSE = 10.0, 3.0
-"""A clean image is warned of if its chi2 is above `WRONG` and above `WORSE` times the mean chi2 of
-the samples."""
+WRONG, DEVIATIONS = 2.0, 6.0
+"""A clean image is warned of if its chi2 is above `WRONG` and so many standard deviations,
+sqrt(2 / n) of n measured entries, above 1."""
+
+ROUNDING = 2 / 255
+"""A step of 8 bits: what a file may differ from the image it was written from."""
 
 TASK_NAMES = (
     *("sr2", "sr4", "gaussian-blur", "motion-blur", "random-inpainting", "box-inpainting", "hdr"),
@@ -65,6 +75,11 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         help="of the task's random parts and of the noise (default: 0)",
     )
+    add(
+        "--keep-known",
+        action="store_true",
+        help="of inpainting tasks: write the known pixels as they are measured, not the decoder's",
+    )
     add("--truth", nargs="+", default=[], metavar="FILE", help="the clean images, to compare with")
     add_image_call(parser, "restored", "default: aps", 1)
     parser.set_defaults(run=restore_command)
@@ -79,41 +94,104 @@ def restore_command(args: argparse.Namespace) -> int:
     condition, options = checked_call(args, "aps", pictures)
     pipe = load_pipeline(args)
     measurement, truth = measured(args, pipe)
-    found = pipe(measurement, condition, **options)
-    if args.truth and truth is not None:
-        warn_of_truths(found, truth, names)
     if len(names) != len(measurement.y):
         names = [f"{names[0]}-{index + 1}" for index in range(len(measurement.y))]
-    files, rows, records = {}, [], []
+    found = written(args, pipe, measurement, condition, options, names)
+    if args.truth and truth is not None:
+        warn_of_truths(found.measurement, truth, names)
+    rows, records = [], []
     for index, name in enumerate(names):
-        for draw, image in enumerate(found.images[index]):
-            files[f"{name}-{draw + 1}"] = image
         rows.append(row_of(found, index, truth))
         made = [f"{name}-{draw + 1}.png" for draw in range(found.images.shape[1])]
         records.append(
             {"image": name, "files": [str(args.out / file) for file in made]}
             | figures(found, index, truth, pipe.model.classifier)
         )
-    write_all(args.out, files, rows)
-    write_y(measurement, args.out)
+    write_all(args.out, {}, rows)
     report(args, records, columns_of(found.images.shape[1], truth is not None), found.cost)
     return 0
 
 
-def warn_of_truths(found: RestorationOutput, truth: Tensor, names: Sequence[str]) -> None:
-    """Warn of clean images that explain what was measured far worse than the samples do."""
-    for index, (theirs, ours) in enumerate(
-        zip(found.measurement.chi2(truth).tolist(), found.chi2.mean(1).tolist(), strict=True)
+def written(
+    args: argparse.Namespace,
+    pipe: RestorationPipeline,
+    measurement: Measurement,
+    condition: Condition,
+    options: dict[str, Any],
+    names: Sequence[str],
+) -> RestorationOutput:
+    """Restore; the measurement and each batch of samples are written when it is done."""
+    from ..images.files import write_image
+
+    done, count = 0, len(names) * args.samples
+
+    def keep(index: int, draw: int, image: Tensor) -> None:
+        nonlocal done
+        if not done:
+            args.out.mkdir(parents=True, exist_ok=True)
+            write_y(measurement, args.out)
+        if args.keep_known:
+            image = with_known(measurement, image[None, None], index)[0, 0]
+        write_image(image, args.out / f"{names[index]}-{draw + 1}.png")
+        done += 1
+
+    def title() -> str:
+        return f"restoring, {done} of {count} samples done"
+
+    on_step = None if args.json else steps_said(title)
+    try:
+        found = pipe(measurement, condition, on_sample=keep, on_step=on_step, **options)
+    except KeyboardInterrupt:
+        if done:
+            said = f"aps: {done} of {count} samples are in {args.out}, with the measurement"
+            print(on_terminal(said, sys.stderr), file=sys.stderr)
+        raise
+    return (
+        replace(found, images=with_known(measurement, found.images)) if args.keep_known else found
+    )
+
+
+def with_known(measurement: Measurement, images: Tensor, index: int | None = None) -> Tensor:
+    """Images `(B, n, C, H, W)` with the pixels of an inpainting's measurement in their places,
+    clipped; B is 1 with the `index` of an image."""
+    from ..images.editing import paste
+
+    known = measurement.degradation.observed(measurement.y)
+    y = measurement.y if index is None else measurement.y[index : index + 1]
+    return images if known is None else paste(images, y[:, None].clamp(-1, 1), ~known)
+
+
+def warn_of_truths(measurement: Measurement, truth: Tensor, names: Sequence[str]) -> None:
+    """Warn of clean images that do not explain what was measured."""
+    for index, (theirs, count) in enumerate(
+        zip(truth_chi2(measurement, truth).tolist(), measurement.counts().tolist(), strict=True)
     ):
-        if theirs > max(WRONG, WORSE * ours):
+        if theirs > max(WRONG, 1 + DEVIATIONS * math.sqrt(2 / count)):
             name = names[index] if len(names) == len(truth) else f"image {index + 1}"
             log.warning(
-                "%s: the chi2 of its --truth is %.3g, that of the samples %.3g: another image was "
-                "measured, or this one was degraded otherwise",
+                "%s: the chi2 of its --truth is %.3g, that of the image that was measured is about "
+                "1: this is another one, or was degraded otherwise (task, seed, mask, or a sigma "
+                "above %g)",
                 name,
                 theirs,
-                ours,
+                measurement.sigma,
             )
+
+
+def truth_chi2(measurement: Measurement, truth: Tensor) -> Tensor:
+    """chi2 of clean images `(B,)`, where files may have rounded and clipped what was measured."""
+    import torch
+
+    from ..images.degradation import degraded
+
+    y = measurement.y.to(truth)
+    made = degraded(measurement.degradation, truth)
+    made = made.clamp(min(-1.0, float(y.min())), max(1.0, float(y.max())))
+    gap, seen = y - made, measurement.degradation.observed(y)
+    if seen is not None:
+        gap = torch.where(seen, gap, torch.zeros_like(gap))
+    counts = measurement.counts().to(gap)
+    return gap.square().flatten(1).sum(1) / (counts * (measurement.sigma**2 + ROUNDING**2))
 
 
 def columns_of(samples: int, known: bool) -> list[str]:
@@ -142,12 +220,16 @@ def figures(
     truth: Tensor | None,
     judge: AttributeClassifier | None,
 ) -> dict[str, float]:
-    """Mean chi2 of the samples; with a truth also the metrics, and PSNR of the samples' mean."""
+    """Mean chi2 of the samples, and the share of pixels that are missing if some are; with a truth
+    also the metrics, and PSNR of the samples' mean."""
     import torch
 
     from ..images.metrics import perceptual, psnr, ssim
 
     record = {"chi2": float(found.chi2[index].mean())}
+    measured = int(found.measurement.counts()[index]) / found.measurement.y[index].numel()
+    if measured < 1:
+        record["missing"] = 1 - measured
     if truth is None:
         return record
     samples, clean = found.images[index], truth[index : index + 1]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .image_files import is_given, read_picture
+from .image_files import is_given
+from .pictures import read_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +34,7 @@ def check_measured(args: argparse.Namespace) -> None:
         ValueError: flags that do not fit together, a sigma out of range, or see `check_task`.
     """
     from ..core.limits import SEEDS, check_number
+    from ..images.degradations import Inpainting
     from ..images.files import read_mask
     from ..images.measurement import MODEL_SIGMAS, SIGMAS
     from ..images.measurement_files import read_measurement
@@ -41,10 +43,15 @@ def check_measured(args: argparse.Namespace) -> None:
         raise ValueError("--truth has no use with --simulate, whose images are the clean ones")
     if is_saved(args):
         check_saved(args)
-        check_truths(args, len(read_measurement(args.images[0]).y))
+        saved = read_measurement(args.images[0])
+        check_truths(args, len(saved.y))
+        if args.keep_known and not isinstance(saved.degradation, Inpainting):
+            refuse_known(saved.degradation.name)
         return
     check_truths(args, len(args.images))
     check_task(args)
+    if args.keep_known and "inpainting" not in args.task:
+        refuse_known(args.task)
     check_number("sigma", SIGMA if args.sigma is None else args.sigma, SIGMAS)
     check_number("model_sigma", args.model_sigma or 0.0, MODEL_SIGMAS)
     check_number("seed", args.task_seed or 0, SEEDS, whole=True)
@@ -90,9 +97,17 @@ def measured(
         return pipe.measure(truth, task, **how), truth
     channels, high, wide = task(torch.zeros(1, *pipe.size)).shape[1:]
     what = f"{args.task} of {pipe.model.name}"
-    mend = "resize it, or give a clean image with --simulate"
-    found = [read_picture(path, (channels, high, wide), what, mend) for path in args.images]
+    clean_sides = pipe.size[1:]
+    found = [read_picture(path, (channels, high, wide), what, clean_sides) for path in args.images]
     return pipe.observe(torch.cat(found), task, **how), truth
+
+
+def refuse_known(task: str) -> None:
+    """Raise `ValueError`: no pixel of this task's measurement is one of the image."""
+    raise ValueError(
+        f"--keep-known is of inpainting, where some pixels are known; {task} knows none as they "
+        "are; leave it out"
+    )
 
 
 def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:

@@ -23,7 +23,7 @@ def said(what: str) -> None:
         print(f"aps: {what} ...", file=sys.stderr, flush=True)
 
 
-def steps_said(title: str) -> Callable[[int, StepState], None] | None:
+def steps_said(title: str | Callable[[], str]) -> Callable[[int, StepState], None] | None:
     """An `on_step` that prints `aps: TITLE, step 4 of 16 ...` every few seconds; None on a
     terminal, which has a bar."""
     if sys.stderr.isatty():
@@ -34,7 +34,8 @@ def steps_said(title: str) -> Callable[[int, StepState], None] | None:
         nonlocal last
         if time.monotonic() - last >= BETWEEN:
             last = time.monotonic()
-            said(f"{title}, step {state.step + 1} of {state.steps}")
+            shown = title if isinstance(title, str) else title()
+            said(f"{shown}, step {state.step + 1} of {state.steps}")
 
     return step
 

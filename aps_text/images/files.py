@@ -60,10 +60,15 @@ def square(image: Tensor, size: int) -> Tensor:
     """The middle square of `(B, C, H, W)` in [-1, 1], resized to `(B, C, size, size)`.
 
     Raises:
-        TypeError: images of integers, or a size that is none.
+        TypeError: no tensor, images of integers, or a size that is none.
         ValueError: no images `(B, C, H, W)`, pixels of another range, or a size below 1.
     """
     check_number("size", size, (1, 2**15, True), whole=True)
+    if not isinstance(image, Tensor):
+        raise TypeError(
+            f"images are a tensor (B, C, H, W), got a {type(image).__name__}; read_image(path) "
+            "reads a file"
+        )
     if image.ndim != 4 or not image.numel():
         raise ValueError(f"images are (B, C, H, W), got {tuple(image.shape)}")
     check_range(image)

@@ -121,6 +121,7 @@ class ImageCall:
         batch_size: int,
         label: str,
         on_step: Callable[[int, StepState], None] | None = None,
+        on_batch: Callable[[Sequence[tuple[int, int]], Tensor], None] | None = None,
         progress: bool | None = None,
     ) -> tuple[Tensor, Cost]:
         """Token ids `(B, n, L)` of the samples of B images, and the cost.
@@ -133,6 +134,8 @@ class ImageCall:
             batch_size: maximal number of samples in one pass.
             label: of the progress bar.
             on_step, progress: see `RestorationPipeline`.
+            on_batch: called after each batch with the (image, draw) of its samples, and their
+                tokens `(n, L)`.
 
         Raises:
             TypeError: an `on_step` that cannot be called.
@@ -166,6 +169,8 @@ class ImageCall:
                     if on_step is not None:
                         on_step(state.step, state)
                 found.append(z)
+                if on_batch is not None:
+                    on_batch(part, z)
         ids = torch.cat(found).unflatten(0, (count, self.samples))
         warn_if_alike(ids, config)
         guides = not isinstance(self.method, Ancestral) and not isinstance(operator, ZeroOperator)

@@ -30,6 +30,8 @@ from ..images.editing import paste
 from ..images.measurement import Measurement
 from ..images.style import Style
 from ..images.style_statistics import Statistic
+from ..methods.aps import APS
+from ..methods.aps_smc import APSSMC
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
 from .image_call import ImageCall, refuse_unguided
@@ -42,6 +44,7 @@ from .image_measurements import (
     new_measurement,
     observed_measurement,
     terms_of,
+    warn_of_unexplained,
 )
 from .image_output import PaintOutput, RestorationOutput
 from .image_styles import bound_styles, new_style
@@ -206,6 +209,7 @@ class RestorationPipeline:
         config: APSConfig | None = None,
         preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
+        on_sample: Callable[[int, int, Tensor], None] | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> RestorationOutput:
@@ -228,8 +232,13 @@ class RestorationPipeline:
             preset: None or `restore` for the likeliest image, `posterior` for samples that vary
                 more nearly as the posterior does (docs/image_benchmarks.md has figures).
             on_step: called as `on_step(index, state)` after each denoising step of each batch.
+            on_sample: called as `on_sample(index, draw, image)` for each sample of a batch as soon
+                as the batch is done: the measurement's index, the number of the sample from 0, and
+                `(C, H, W)` in [-1, 1].
             progress: True shows a progress bar on stderr, False does not, None shows it on a
                 terminal only.
+
+        Samples of "aps" and "aps-smc" that do not explain what was measured are warned of.
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
@@ -238,6 +247,18 @@ class RestorationPipeline:
         measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count, "measurement")
+        if on_sample is not None and not callable(on_sample):
+            raise TypeError(
+                f"on_sample is called as on_sample(index, draw, image); got {kind_of(on_sample)}"
+            )
+        decoded = []
+
+        def keep(pairs: Sequence[tuple[int, int]], tokens: Tensor) -> None:
+            decoded.append(self._decoded(tokens))
+            if on_sample is not None:
+                for (index, draw), image in zip(pairs, decoded[-1], strict=True):
+                    on_sample(index, draw, image)
+
         ids, cost = call.run(
             self.model,
             reduce(add, measured),
@@ -246,13 +267,17 @@ class RestorationPipeline:
             batch_size=self.batch_size,
             label="restore",
             on_step=on_step,
+            on_batch=keep,
             progress=progress,
         )
-        images = self._decoded(ids.flatten(0, 1)).unflatten(0, (count, samples))
+        images = torch.cat(decoded).unflatten(0, (count, samples))
+        chi2 = chi2_of(measured, images, self.batch_size)
+        if isinstance(call.method, APS | APSSMC):  # the others may leave much unexplained
+            warn_of_unexplained(chi2, measured[0].sigma, self.model.name)
         return RestorationOutput(
             images,
             ids,
-            chi2_of(measured, images, self.batch_size),
+            chi2,
             measured[0],
             cost.stop(ids.device),
             tuple(measured[1:]),

@@ -12,13 +12,15 @@ import torch
 from test_image_model import write
 
 from aps_text.cli import main
-from aps_text.commands.restore import TASK_NAMES, columns_of
+from aps_text.commands.pictures import size_mend
+from aps_text.commands.restore import TASK_NAMES, columns_of, warn_of_truths
 from aps_text.images.degradations import Grayscale, SuperResolution
 from aps_text.images.files import read_image, write_image
 from aps_text.images.measurement import Measurement
 from aps_text.images.measurement_files import read_measurement, write_measurement
 from aps_text.images.metrics import psnr
-from aps_text.images.tasks import TASKS
+from aps_text.images.tasks import TASKS, make_task
+from aps_text.methods.aps import APS
 from aps_text.pipelines.image_model import embedded_image_models, load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
 
@@ -164,7 +166,11 @@ BAD = [
     ("restore", ("none.png", *SR), "no image file at"),
     ("restore", ("text.png", *SR), "text.png cannot be read as an image"),
     ("restore", ("one.png", *SR), "is 16 x 16 pixels, and sr2 of "),
-    ("restore", ("one.png", *SR), "is 8 x 8; resize it, or give a clean image with --simulate"),
+    (
+        "restore",
+        ("one.png", *SR),
+        "is 8 x 8; if it is clean, degrade it first with --simulate, or resize it to",
+    ),
     ("restore", ("small.png", *SR, "--simulate"), "is 8 x 8 pixels, and an image of "),
     ("restore", ("colour.png", *SR, "--simulate"), "colour.png has colours, and an image of "),
     ("restore", ("deep.png", *SR, "--simulate"), "more than 8 bits (mode I;16), whose range"),
@@ -198,6 +204,11 @@ BAD = [
     ("restore", ("small.png", *SR, "--size", "0"), "size: no option of "),
     ("restore", ("x.safetensors", "--simulate"), "--simulate has no use with "),
     ("restore", ("x.safetensors",), "no measurement at "),
+    (
+        "restore",
+        ("small.png", *SR, "--keep-known"),
+        "is of inpainting, where some pixels",
+    ),
     ("paint", ("--image", "one.png"), "takes both --image and --mask"),
     ("paint", ("--widen", "1"), "--widen is of an edit"),
     ("paint", ("--widen", "0"), "--widen is of an edit"),
@@ -299,6 +310,106 @@ def test_the_truth_of_another_image_is_warned_of(folder, files, tmp_path, caplog
         caplog.clear()
         assert run("restore", folder, tmp_path / "b", saved, "--truth", *truths) == 0
         assert caplog.text.count("of its --truth is ") == warned
+
+
+def test_the_truth_of_another_task_seed_is_warned_of(folder, files, tmp_path, caplog):
+    """The samples are as bad as the truth, so only the noise tells."""
+    clean, out = files / "one.png", tmp_path / "a"
+    task = ("--task", "random-inpainting", "--task-seed")
+    assert run("restore", folder, out, clean, *task, "0", "--simulate", "--sigma", "0.02") == 0
+    y = read_measurement(out / "measurement.safetensors").y
+    write_image(y[0].clamp(-1, 1), tmp_path / "y.png")
+    how = ("--sigma", "0.02", "--truth", clean)
+    for seed, warned in (("0", False), ("1", True)):
+        caplog.clear()
+        assert run("restore", folder, tmp_path / "b", tmp_path / "y.png", *task, seed, *how) == 0
+        assert ("y: the chi2 of its --truth is " in caplog.text) == warned
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("sigma", [1e-6, 0.01, 0.05])
+def test_the_truth_of_what_a_file_has_rounded_is_not_warned_of(task, sigma, caplog):
+    truth = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)).round() * 2 - 1
+    truth[2:] = torch.linspace(-1, 1, 32)
+    degradation = make_task(task, (32, 32))
+    noisy = Measurement.simulate(degradation, truth, sigma, torch.Generator().manual_seed(1))
+    file = Measurement(degradation, ((noisy.y.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1, sigma)
+    rounded = ((truth + 1) * 127.5).round() / 127.5 - 1
+    warn_of_truths(file, rounded, ["a"])
+    warn_of_truths(noisy, truth, ["a"])
+    assert not caplog.text
+    warn_of_truths(file, -rounded, ["a"])
+    assert caplog.text.count("of its --truth is ") == 4
+
+
+def test_the_known_pixels_are_kept_where_asked(folder, files, tmp_path, capsys):
+    holes = ("--task", "inpainting", "--mask", files / "mask.png")
+    assert run("restore", folder, tmp_path, files / "one.png", *holes) == 0
+    assert "  9.8% missing\n" in capsys.readouterr().out  # 25 of 256
+    drawn = read_image(tmp_path / "one-1.png", 1)
+    assert run("restore", folder, tmp_path, files / "one.png", *holes, "--keep-known") == 0
+    pasted, image = (read_image(p, 1) for p in (tmp_path / "one-1.png", files / "one.png"))
+    hole = read_image(files / "mask.png", 1) > 0
+    assert torch.equal(pasted[~hole], image[~hole])
+    assert torch.equal(pasted[hole], drawn[hole])
+    assert not torch.equal(drawn[~hole], image[~hole])
+    saved = tmp_path / "measurement.safetensors"
+    assert run("restore", folder, tmp_path / "b", saved, "--keep-known") == 0
+    again = read_image(tmp_path / "b" / "measurement-1.png", 1)
+    assert torch.equal(again, pasted)
+
+
+def test_what_was_drawn_before_a_stop_is_kept(folder, files, tmp_path, monkeypatch, capsys):
+    args = ("restore", folder, tmp_path, files / "one.png", "--task", "sr2", "--simulate")
+    more = ("--samples", "5", "--batch-size", "2")
+    assert run(*args, *more) == 0
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for path in tmp_path.iterdir():
+        path.unlink()
+    calls = iter(range(100))
+
+    def stopped(self, *a, **k):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return drawn(self, *a, **k)
+
+    drawn = APS.steps
+    monkeypatch.setattr(APS, "steps", stopped)
+    capsys.readouterr()
+    assert run(*args, *more) == 130
+    assert (
+        f"aps: 4 of 5 samples are in {tmp_path}, with the measurement\n" in capsys.readouterr().err
+    )
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    names = ["one-1.png", "one-2.png", "one-3.png", "one-4.png", "measurement.safetensors"]
+    assert left == {name: whole[name] for name in names}
+
+
+def test_progress_is_told_where_there_is_no_bar(folder, files, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("aps_text.commands.waiting.BETWEEN", 0)
+    args = ("restore", folder, tmp_path, files / "small.png", "--task", "sr2")
+    assert run(*args, "--samples", "2", "--batch-size", "1") == 0
+    said = capsys.readouterr().err
+    assert "aps: restoring, 0 of 2 samples done, step 1 of 4 ...\n" in said
+    assert "aps: restoring, 1 of 2 samples done, step 4 of 4 ...\n" in said
+    assert run(*args, "--json") == 0
+    assert "restoring" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sides", "wanted", "clean", "says"),
+    [
+        ((16, 16), (8, 8), (16, 16), "if it is clean, degrade it first with --simulate, or resize"),
+        ((9, 9), (8, 8), (16, 16), "resize it to 8 x 8 (images.files.square in Python), or give a"),
+        ((9, 9), (8, 8), (16, 16), "give a clean image of 16 x 16 with --simulate"),
+        ((9, 7), (16, 16), None, "crop it square and resize it to 16 x 16"),
+        ((64, 64), (32, 32), None, "the model that takes this size by --model (mini-portraits)"),
+        ((16, 16), (8, 8), (32, 32), "the model that takes this size by --model (mini-portraits)"),
+    ],
+)
+def test_an_image_of_another_size_is_told_what_to_do(sides, wanted, clean, says):
+    assert says in size_mend(sides, wanted, clean)
+    assert "give a clean" not in size_mend(sides, wanted, None)
 
 
 @pytest.mark.parametrize("command", ["restore", "paint"])

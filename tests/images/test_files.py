@@ -209,6 +209,7 @@ def test_a_square_is_the_middle_and_of_images_only():
         (image.byte(), 4, TypeError, "got torch.uint8"),
         (image[0], 4, ValueError, r"images are .B, C, H, W., got .1, 8, 4."),
         (image, 0, ValueError, "size must be >= 1"),
+        ("photo.png", 4, TypeError, r"got a str; read_image.path. reads"),
         (image, 4.5, TypeError, "size is an integer, got 4.5"),
     ):
         with pytest.raises(kind, match=said):

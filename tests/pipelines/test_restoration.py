@@ -87,6 +87,43 @@ def test_images_without_numbers_are_refused(pipe, make):
         pipe.measure(make(torch.ones(1, 1, 16, 16)), "sr4")
 
 
+def test_samples_that_do_not_explain_what_was_measured_are_warned_of(pipe, measured, caplog):
+    """A sigma that no tokens reach; the method that knows no measurement is not expected to."""
+    pipe(measured, **FEW)
+    assert "do not explain" not in caplog.text
+    strict = replace(measured, sigma=1e-4)
+    found = pipe(strict, **FEW)
+    assert (found.chi2 > 20).all()
+    assert caplog.text.count("the samples do not explain what was measured, chi2 is ") == 1
+    assert "(image 1), " in caplog.text
+    assert "sigma=0.0001 is too small" in caplog.text
+    caplog.clear()
+    pipe(strict, method="plain", steps=4)
+    pipe(strict, method="best-of-n", steps=4)
+    assert "do not explain" not in caplog.text
+
+
+def test_samples_are_handed_out_as_they_come(pipe, measured):
+    small, came = RestorationPipeline(pipe.model, batch_size=2), []
+
+    def on_step(index, state):
+        came.append("step")
+
+    def on_sample(index, draw, image):
+        came.append((index, draw, image))
+
+    found = small(measured, samples=2, on_step=on_step, on_sample=on_sample, **FEW)
+    assert [one if one == "step" else one[:2] for one in came] == [
+        *([*["step"] * 4, (0, 0), (0, 1)]),
+        *([*["step"] * 4, (1, 0), (1, 1)]),
+        *([*["step"] * 4, (2, 0), (2, 1)]),
+    ]
+    for index, draw, image in (one for one in came if one != "step"):
+        assert torch.equal(image, found.images[index, draw])
+    with pytest.raises(TypeError, match=r"called as on_sample.index, draw, image.; got"):
+        pipe(measured, on_sample=3, **FEW)
+
+
 def test_several_measurements_of_the_same_images_are_all_explained(pipe):
     clean = torch.linspace(-0.6, 0.6, 2 * 256).view(2, 1, 16, 16)
     small = pipe.measure(clean, "sr4", sigma=0.05)
