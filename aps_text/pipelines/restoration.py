@@ -251,7 +251,7 @@ class RestorationPipeline:
             raise TypeError(
                 f"on_sample is called as on_sample(index, draw, image); got {kind_of(on_sample)}"
             )
-        decoded = []
+        decoded: list[Tensor] = []
 
         def keep(pairs: Sequence[tuple[int, int]], tokens: Tensor) -> None:
             decoded.append(self._decoded(tokens))
