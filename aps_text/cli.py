@@ -153,6 +153,7 @@ def ask_command(args: argparse.Namespace) -> int:
     from .core.presets import text_preset
     from .methods.registry import make_method
     from .methods.unread import own_for, refuse_unread
+    from .pipelines.batch import Roles
     from .pipelines.comparison import notices
     from .pipelines.text import METHODS, APSPipeline
     from .text.prompts import as_prompts
@@ -163,7 +164,8 @@ def ask_command(args: argparse.Namespace) -> int:
     options = settings_in(args)
     method = make_method(METHODS, args.method, args.method_option)
     preset = text_preset(args.preset)
-    refuse_unread(method, options, preset, check_window=False)
+    shuffled = args.control == "shuffled"
+    refuse_unread(method, options, preset, shuffled=shuffled, check_window=False)
     APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
     names = args.reward or ["answer-quality"]
     if args.html and not Path(args.html).absolute().parent.is_dir():
@@ -173,16 +175,18 @@ def ask_command(args: argparse.Namespace) -> int:
     with waiting(f"loading {args.model} and {', '.join(names)}"):
         known: dict[str, Any] = {}
         # By name, for the code of a page; a file's is shown by its own name, not by its path.
+        loaded = load_rewards(names, known)
         rewards = [
             (name if known.get(name) is reward and ".py:" not in name else reward, weight)
-            for name, weight, reward in load_rewards(names, known)
+            for name, weight, reward in loaded
         ]
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
         pipe.know(known)
         pipe.shell = True
     own = own_for(method, pipe.model.settings)
-    refuse_unread(method, options, preset, own=own)
     config = config_for(own, preset, **options)
+    sampled = shuffled or Roles(loaded).are_sampled(config)
+    refuse_unread(method, options, preset, own=own, shuffled=shuffled, sampled=sampled)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"

@@ -16,7 +16,9 @@ from ..core.names import renamed
 from ..core.own_settings import config_for, without_pools
 from ..core.routing import DEFAULTS
 from ..core.sampler import Declares, Method
-from ..core.settings import Ranked
+from ..core.settings import LoRA, Ranked
+from .ancestral import Ancestral
+from .aps import APS
 from .best_of_n import BestOf
 from .checks import WINDOW
 
@@ -40,6 +42,8 @@ def refuse_unread(
     *,
     own: Mapping[str, Any] | None = None,
     drafted: bool = False,
+    shuffled: bool = False,
+    sampled: bool = True,
     check_window: bool = True,
 ) -> None:
     """Raise `ValueError` for an option that was passed but that this method ignores.
@@ -50,6 +54,9 @@ def refuse_unread(
         options, preset: arguments of `APSConfig.make`.
         own: the model's settings, as in `config_for`.
         drafted: the canvas starts from a draft, positions of which are masked at random.
+        shuffled: the control of this name permutes words by the seed.
+        sampled: whether a guiding reward has no gradient, so that one is estimated from samples;
+            True where this is not known.
         check_window: whether a step must lie in the window (unknown before a model is loaded).
 
     Raises:
@@ -58,7 +65,7 @@ def refuse_unread(
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
     config = config_for(own or {}, preset, **options)
-    reasons = unread(method, config, drafted=drafted)
+    reasons = unread(method, config, drafted=drafted, shuffled=shuffled, sampled=sampled)
     for name, reason in reasons.items():
         if name in options and options[name] != usual.get(name, DEFAULTS[name]):
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
@@ -75,8 +82,16 @@ def refuse_unread(
         )
 
 
-def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[str, str]:
-    """The keywords of `config` that have no effect under this method, each with the reason."""
+def unread(
+    method: Method,
+    config: APSConfig,
+    *,
+    drafted: bool = False,
+    shuffled: bool = False,
+    sampled: bool = True,
+) -> dict[str, str]:
+    """The keywords of `config` that have no effect under this method, each with the reason; the
+    other arguments are those of `refuse_unread`."""
     inner = method.method if isinstance(method, BestOf) else method
     name = getattr(inner, "name", type(inner).__name__)
     if inner is not method:
@@ -110,6 +125,20 @@ def unread(method: Method, config: APSConfig, *, drafted: bool = False) -> dict[
     if used.sampler.candidate == "quantized" and not draws_order(used):
         found["num_return_sequences"] = (
             "candidate='quantized' draws nothing, so all are identical; use candidate='sample'"
+        )
+    gradient = used.sampler.fit.gradient if used.sampler.fit else None
+    if gradient and gradient.relaxation and gradient.score and not sampled:
+        found["num_samples"] = (
+            "all that guides has a gradient, which estimator='auto' takes without drawing answers; "
+            "use estimator='rloo'"
+        )
+    known = type(inner) in (APS, Ancestral)  # others may draw what no setting says
+    if known and not (drafted or shuffled or draws(used, sampled)):
+        quantized = used.sampler.candidate == "quantized"
+        found["seed"] = "nothing is drawn with " + (
+            "candidate='quantized'; use candidate='sample'"
+            if quantized
+            else "temperature=0; use temperature > 0"
         )
     return found
 
@@ -153,6 +182,26 @@ def draws_order(config: APSConfig) -> bool:
     """Whether the positions to reveal are drawn at random."""
     order = config.sampler.order
     return not isinstance(order, Ranked) or order.alg_temp is not None
+
+
+def draws(config: APSConfig, sampled: bool = True) -> bool:
+    """Whether APS or the base sampler draws anything with these settings.
+
+    Args:
+        sampled: see `refuse_unread`.
+    """
+    sampler = config.sampler
+    tokens = sampler.candidate == "sample" and sampler.draw.temperature > 0
+    if tokens or draws_order(config) or sampler.pool_size is not None:
+        return True
+    if sampler.fit is None:
+        return False
+    relaxation, score = sampler.fit.gradient.relaxation, sampler.fit.gradient.score
+    heat = sampler.draw.temperature
+    if relaxation is not None and relaxation.draws and (relaxation.kind == "gumbel" or heat > 0):
+        return True
+    answers = score is not None and (sampled or relaxation is None)
+    return answers or isinstance(sampler.fit.phi, LoRA)  # whose start is drawn
 
 
 def is_greedy(config: APSConfig) -> bool:

@@ -28,7 +28,12 @@ from ..models.text_model import TextModel
 from ..text.prompts import Prompt
 from ..text.reward_operator.bridge_stats import BridgeStats
 from ..text.reward_operator.controls import controlled
-from ..text.reward_operator.guidance import ScoredRows, WeightedRewards, reward_operator
+from ..text.reward_operator.guidance import (
+    ScoredRows,
+    WeightedRewards,
+    is_sampled,
+    reward_operator,
+)
 from .request import Request
 
 __all__ = ["Batch", "FinalScores", "Roles", "best_values", "bind"]
@@ -41,6 +46,14 @@ class Roles:
     guide: WeightedRewards = field(default_factory=list)
     select: WeightedRewards = field(default_factory=list)
     report: WeightedRewards = field(default_factory=list)
+
+    def are_sampled(self, config: APSConfig) -> bool:
+        """Whether a guiding reward steers without a gradient of its own, or none guides."""
+        guiding = [(reward, name) for name, weight, reward in self.guide if weight != 0]
+        try:
+            return not guiding or any(is_sampled(*one, config) for one in guiding)
+        except Exception:  # a user's object may raise anything; binding it will report the error
+            return True
 
     def items(self) -> list[tuple[str, WeightedRewards]]:
         """The rewards of each role by its name; a guide of weight 0 is moved to `report`."""

@@ -251,6 +251,6 @@ def settings_for(
     if drawn:
         options = {"candidate": "sample", **options}
     made = APSConfig.make(preset, **options)
-    refuse_unread(method, options, preset)
+    refuse_unread(method, options, preset, sampled=False)  # what is measured has a gradient
     missing = {name: value for name, value in usual.items() if name not in options}
     return made.replace(**missing) if missing else made

@@ -298,7 +298,16 @@ class APSPipeline:
                 for rewards in loaded:
                     specs |= specs_of(rewards, self._rewards)
         check_reward(method, reward)
-        refuse_unread(runner, options, preset, own=mine, drafted="init_text" in request.starts)
+        roles, shuffled = Roles(*loaded), control == "shuffled"
+        refuse_unread(
+            runner,
+            options,
+            preset,
+            own=mine,
+            drafted="init_text" in request.starts,
+            shuffled=shuffled,
+            sampled=shuffled or roles.are_sampled(request.config),
+        )
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(
                 f"control={control!r} needs a method that steers, got 'plain'; leave it out"
@@ -309,7 +318,7 @@ class APSPipeline:
         return Stream(
             self.model,
             request,
-            Roles(*loaded),
+            roles,
             runner,
             batch_size=self.batch_size,
             control=control,

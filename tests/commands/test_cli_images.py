@@ -197,6 +197,7 @@ BAD = [
     ("restore", ("small.png", *SR, "--class", "bag"), "no attribute 'class'; this model knows"),
     ("restore", ("small.png", *SR, "--method", "magic"), "method is one of aps"),
     ("restore", ("small.png", *SR, "--block-length", "2"), "block_length=2 has no use here"),
+    ("restore", ("small.png", *SR, "--seed", "2"), "seed=2 has no use here"),
     ("restore", ("small.png", *SR, "--device", "abacus"), "no device 'abacus' here"),
     ("restore", ("x.safetensors", *SR), "--task has no use with "),
     ("restore", ("x.safetensors", "--task-seed", "0"), "--task-seed has no use with "),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from aps_rewards import Clipped, Threshold
 from test_complaints import OTHER, equal
+from test_reward_operator import TinyReward
 from tiny import tiny_text_model
 from worlds import TableDenoiser, enumerated_reward, joint_table, noise_for, open_canvas
 
@@ -48,12 +50,12 @@ METHODS = {
 OPTIONS = OTHER | {"inner_steps": 1, "candidate": "quantized", "alg": "topk_margin"}
 
 
-def fill(method, config):
+def fill(method, config, seeds=range(30), differentiable=True):
     """Thirty rows filled in a world that can be enumerated: tokens and their probabilities."""
     denoiser = TableDenoiser(joint_table(6, 3, 0, 30, sharp=2.0))
     canvas = open_canvas(30, 6, 3, block_length=config.block_length)
-    reward = enumerated_reward(6, 3, 1, differentiable=True)
-    for state in method.steps(denoiser, reward, canvas, config, noise_for(range(30))):
+    reward = enumerated_reward(6, 3, 1, differentiable=differentiable)
+    for state in method.steps(denoiser, reward, canvas, config, noise_for(seeds)):
         yield from (state.tilted, state.z)
 
 
@@ -70,13 +72,60 @@ def test_what_is_said_to_be_unread_changes_nothing_and_the_rest_does(name):
             same = equal(want, fill(method, config))
         except ValueError:
             continue  # refused already
-        if option in unread(method, config):
+        if option in unread(method, config, sampled=False):
             assert same, option
         elif same and not base.ineffective({option: value}):
             silent.append(option)
-    # Unsteered, `standard` is another name for what plain decoding does; and `num_samples` is of
-    # rewards without a gradient, this one has one.
-    assert set(silent) <= {"remasking", "num_samples"}
+    # Unsteered, `standard` is another name for what plain decoding does.
+    assert set(silent) <= {"remasking"}
+
+
+GREEDY = {"temperature": 0.0, "pool_size": None}
+QUANTIZED = {"candidate": "quantized", "pool_size": None}
+
+
+@pytest.mark.parametrize("method", [APS(), Ancestral()], ids=["aps", "plain"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        GREEDY,
+        QUANTIZED,
+        *(
+            {**base, **more}
+            for base in (GREEDY, QUANTIZED)
+            for more in (
+                {"relaxation": "quantized", "quantizer": "sample"},
+                {"relaxation": "quantized", "quantizer": "nearest"},
+                {"relaxation": "gumbel"},
+                {"estimator": "rloo"},
+                {"estimator": "relaxed"},
+                {"alg_temp": 0.5},
+                {"remasking": "random"},
+                {"alg": "origin"},
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_a_seed_is_said_to_be_unread_where_it_changes_nothing(method, options):
+    config = APSConfig(
+        **{"steps": 3, "inner_steps": 2, "adapter": "logits", "guidance_start": 0.0}, **options
+    )
+    same = equal(list(fill(method, config)), fill(method, config, range(30, 60)))
+    assert ("seed" in unread(method, config, sampled=False)) == same
+
+
+def test_a_seed_is_read_where_samples_a_draft_a_control_or_a_lora_draw_by_it():
+    config = APSConfig(steps=3, inner_steps=2, adapter="logits", **GREEDY)
+    one, other = (fill(APS(), config, seeds, False) for seeds in (range(30), range(30, 60)))
+    assert not equal(list(one), other)  # the samples of a black box
+    assert "seed" not in unread(APS(), config, sampled=True)
+    assert "seed" not in unread(APS(), config, sampled=False, drafted=True)
+    assert "seed" not in unread(APS(), config, sampled=False, shuffled=True)
+    assert "seed" not in unread(APS(), config.replace(adapter="lora"), sampled=False)
+    assert "seed" in unread(APS(), config, sampled=False)
+    assert "seed" not in unread(Silent(), config, sampled=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +168,31 @@ def vowels(prompts, completions, **columns):
         (SVDD(beta=0.0), {"beta": 0.5}, "beta=0.5 has no use here: SVDD does not read it"),
         ("entrgi", {"temperature": 0.3}, "temperature=0.3 .* EntRGi has 0.7 in its place"),
         (TwistedSMC(), {"alg": "topk_margin"}, "TwistedSMC has 'entropy' in its place"),
+        ("plain", {"temperature": 0, "seed": 3}, "seed=3 has no use here: nothing is drawn with t"),
     ],
 )
 def test_who_types_an_option_in_vain_is_told(pipe, method, options, message):
     with pytest.raises(ValueError, match=message):
         pipe("why ?", vowels, method=method, **options, **SMALL)
+
+
+def test_samples_that_are_never_drawn_are_told(pipe):
+    few = {"num_samples": 4, "inner_steps": 2, **SMALL}
+    for rewards in (TinyReward(), Clipped(TinyReward(), -9.0, 9.0), [(vowels, 0.0), TinyReward()]):
+        with pytest.raises(ValueError, match="num_samples=4 has no use here: all that guides has"):
+            pipe("why ?", rewards, **few)
+    seeded = {**GREEDY, "adapter": "logits", "seed": 3}
+    with pytest.raises(ValueError, match="seed=3 has no use here: nothing is drawn"):
+        pipe("why ?", TinyReward(), **seeded, **SMALL)
+    for read in ({"estimator": "rloo"}, {"bridge": "rloo"}, {"control": "shuffled"}):
+        assert pipe("why ?", TinyReward(), **few, **read).text
+        assert pipe("why ?", TinyReward(), **seeded, **read, **SMALL).text
+    asks = TinyReward()
+    asks.estimator = "rloo"
+    for rewards in (vowels, asks, Threshold(TinyReward(), 0.0), [vowels, TinyReward()]):
+        assert pipe("why ?", rewards, **few).text
+        assert pipe("why ?", rewards, **seeded, **SMALL).text
+    assert pipe("why ?", TinyReward(), config=APSConfig(**few, **GREEDY, seed=3)).text
 
 
 class Silent:
@@ -210,6 +279,8 @@ def test_warm_starts_and_controls_are_of_steering(pipe, tmp_path):
         (["--method", "plain", "--beta", "0.5"], "beta=0.5 has no use here"),
         (["--method", "plain", "--adapter", "logits"], "adapter='logits' has no use here"),
         (["--method", "entrgi", "--top-p", "0.5"], "EntRGi has 0.95 in its place"),
+        (["--reward", "relevance", "--num-samples", "4"], "num_samples=4 has no use here"),
+        (["--method", "plain", "--temperature", "0", "--seed", "3"], "seed=3 has no use here"),
     ],
 )
 def test_flags_in_vain_are_one_line(flags, message, capsys):

@@ -59,6 +59,15 @@ def test_it_explains_what_was_measured_better_than_the_prior(pipe, measured):
     assert "3 images, 1 sample" in repr(found)
 
 
+def test_a_seed_that_is_read_is_taken_and_one_that_is_not_changes_nothing(pipe, measured):
+    usual, other = (APSConfig("restore", seed=seed, **FEW) for seed in (0, 4))
+    assert torch.equal(pipe(measured, config=usual).ids, pipe(measured, config=other).ids)
+    for read in ({"samples": 2}, {"preset": "posterior"}, {"method": "plain"}, {"method": "sgdd"}):
+        few = {"steps": 4} if "method" in read else FEW
+        one, two = (pipe(measured, seed=seed, **read, **few).ids for seed in (3, 4))
+        assert not torch.equal(one, two), read
+
+
 def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
     whole = pipe(measured, samples=2, seeds=[5, 6, 7], **FEW)
     rows = torch.tensor([2, 0])
@@ -244,6 +253,8 @@ BAD = [
     (lambda p, m: p(m, method="plain", inner_steps=50), ValueError, "inner_steps=50 has no use"),
     (lambda p, m: p(m, num_return_sequences=3), ValueError, "num_return_sequences=3 .* samples="),
     (lambda p, m: p(m, max_new_tokens=3), ValueError, "max_new_tokens=3 has no use here"),
+    (lambda p, m: p(m, num_samples=4), ValueError, "num_samples=4 has no use here: all that"),
+    (lambda p, m: p(m, seed=4), ValueError, "seed=4 has no use here: nothing is drawn with cand"),
     (lambda p, m: p(m, block_length=2), ValueError, "block_length=2 has no use here"),
     (lambda p, m: p(m, seeds=[1.5] * 3), TypeError, "seed 0 is a whole number"),
     (lambda p, m: p(m, seeds=[2**64] * 3), ValueError, "seed 0"),

@@ -16,6 +16,7 @@ from aps_rewards import (
     Prompt,
     RewardError,
     WeightedSum,
+    is_differentiable,
     load_reward,
     parse_reward_spec,
     reward_name,
@@ -37,6 +38,7 @@ __all__ = [
     "ScoredRows",
     "WeightedRewards",
     "beta_of",
+    "is_sampled",
     "load_rewards",
     "reward_operator",
     "specs_of",
@@ -120,21 +122,36 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
         combine = _attributed_combination(name, reward)
         return Combined(inner, combine, name, reward.differentiable)
     vocabulary, config = rows.vocabulary, rows.config
-    asks = attributed(name, "estimator", lambda: getattr(reward, "estimator", "relaxed"))
-    gradient = (config.sampler.fit or Fit()).gradient
-    both = gradient.relaxation is not None and gradient.score is not None
-    sampled = both and asks == "rloo"
     return RewardOperator(
         reward,
         name,
         prompts=rows.prompts,
         vocabulary=vocabulary,
         columns={key: [values[i] for i in rows.owners] for key, values in rows.columns.items()},
-        policy="rloo" if sampled else config.reward.bridge,
+        policy=_policy(reward, name, config),
         timeout=config.reward.reward_timeout,
         index=rows.owners,
         stats=rows.stats.setdefault(name, BridgeStats()),
     )
+
+
+def _policy(reward: Any, name: str, config: APSConfig) -> str:
+    """The bridge's policy for a reward; `rloo` for one that asks for samples where it may."""
+    asks = attributed(name, "estimator", lambda: getattr(reward, "estimator", "relaxed"))
+    gradient = (config.sampler.fit or Fit()).gradient
+    both = gradient.relaxation is not None and gradient.score is not None
+    return "rloo" if both and asks == "rloo" else config.reward.bridge
+
+
+def is_sampled(reward: Any, name: str, config: APSConfig) -> bool:
+    """Whether a reward steers without a gradient of its own: a black box, or one that asks for
+    samples, or a bridge that does."""
+    if isinstance(reward, Operator):
+        return not reward.differentiable
+    if isinstance(reward, Composed):
+        summed = isinstance(reward, WeightedSum) or reward.differentiable
+        return not summed or any(is_sampled(p, reward_name(p), config) for p in reward.parts)
+    return _policy(reward, name, config) == "rloo" or not is_differentiable(reward)
 
 
 def _attributed_combination(
