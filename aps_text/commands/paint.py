@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .image_files import (
     SHOWN,
     add_image_call,
-    check_out,
     checked_call,
     is_given,
     load_pipeline,
     report,
     write_all,
 )
+from .out_folder import check_out
 from .pictures import read_picture
 
 if TYPE_CHECKING:

@@ -17,13 +17,13 @@ from .image_files import (
     GAIN,
     SHOWN,
     add_image_call,
-    check_out,
     checked_call,
     difference,
     load_pipeline,
     report,
     write_all,
 )
+from .out_folder import check_out
 from .restore_inputs import SIGMA, check_measured, is_saved, measured, names_of
 from .waiting import steps_said
 
@@ -129,7 +129,7 @@ def written(
         nonlocal done
         if not done:
             args.out.mkdir(parents=True, exist_ok=True)
-            write_y(measurement, args.out)
+            write_y(measurement, args.out, pipe.model.name)
         if args.keep_known:
             image = with_known(measurement, image[None, None], index)[0, 0]
         write_image(image, args.out / f"{names[index]}-{draw + 1}.png")
@@ -248,8 +248,11 @@ def figures(
     return record
 
 
-def write_y(measurement: Measurement, folder: Path) -> None:
-    """Save the measurement with all that is random in it."""
+def write_y(measurement: Measurement, folder: Path, model: str) -> None:
+    """Save the measurement with all that is random in it, and the model's name if it is one of the
+    embedded (a folder's is this machine's own)."""
     from ..images.measurement_files import write_measurement
+    from ..pipelines.image_model import embedded_image_models
 
-    write_measurement(measurement, folder / "measurement.safetensors")
+    name = model if model in embedded_image_models() else None
+    write_measurement(measurement, folder / "measurement.safetensors", name)

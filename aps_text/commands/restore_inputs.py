@@ -113,9 +113,17 @@ def refuse_known(task: str) -> None:
 def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:
     """The saved measurement with the pipeline's model; raises `ValueError` at another size or
     range."""
+    from ..images.measurement_files import model_of
+
     try:
         return pipe.bound(measurement)
     except ValueError as error:
+        own = model_of(file)
+        if own not in (None, pipe.model.name):
+            raise ValueError(
+                f"{file} was measured of images of {own}, not of {pipe.model.name}; give --model "
+                f"{own} ({error})"
+            ) from error
         raise ValueError(
             f"{file} is no measurement of images of {pipe.model.name}, which are (channels, "
             f"height, width) = {pipe.size}: {error}; if it is of another model's, name the model "

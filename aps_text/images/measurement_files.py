@@ -14,11 +14,14 @@ from .degradation import Degradation
 from .degradations import KINDS, Compose, degradation_from_state
 from .measurement import Decoder, Measurement
 
-__all__ = ["read_measurement", "unknown_part", "write_measurement"]
+__all__ = ["model_of", "read_measurement", "unknown_part", "write_measurement"]
 
 
-def write_measurement(measurement: Measurement, path: str | Path) -> None:
+def write_measurement(measurement: Measurement, path: str | Path, model: str | None = None) -> None:
     """Save `y`, both sigmas and the degradation (random parts included) as one safetensors file.
+
+    Args:
+        model: the name of the image model that it was made for, for `model_of`; None says none.
 
     Raises:
         ValueError: no such folder.
@@ -51,6 +54,8 @@ def write_measurement(measurement: Measurement, path: str | Path) -> None:
         "sigma": measurement.sigma,
         "model_sigma": measurement.model_sigma,
     }
+    if model is not None:
+        facts["model"] = model
     written = json.dumps(facts, default=float)  # numpy's numbers are none of json's
     write_whole(path, save(tensors, metadata={"measurement": written}))
 
@@ -94,6 +99,19 @@ def read_measurement(
         raise ValueError(
             f"{path} holds a measurement that cannot be read: {missing}{error}; write it again"
         ) from error
+
+
+def model_of(path: str | Path) -> str | None:
+    """The name of the image model that a saved measurement was made for; None if it says none."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            facts = json.loads((file.metadata() or {}).get("measurement", "{}"))
+    except (OSError, SafetensorError, ValueError, RecursionError):
+        return None
+    name = facts.get("model") if isinstance(facts, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def unknown_part(degradation: Degradation) -> Degradation | None:

@@ -13,11 +13,11 @@ from test_image_model import write
 
 from aps_text.cli import main
 from aps_text.commands.pictures import size_mend
-from aps_text.commands.restore import TASK_NAMES, columns_of, warn_of_truths
+from aps_text.commands.restore import TASK_NAMES, columns_of, warn_of_truths, write_y
 from aps_text.images.degradations import Grayscale, SuperResolution
 from aps_text.images.files import read_image, write_image
 from aps_text.images.measurement import Measurement
-from aps_text.images.measurement_files import read_measurement, write_measurement
+from aps_text.images.measurement_files import model_of, read_measurement, write_measurement
 from aps_text.images.metrics import psnr
 from aps_text.images.tasks import TASKS, make_task
 from aps_text.methods.aps import APS
@@ -255,6 +255,13 @@ def test_a_saved_measurement_of_another_model_names_the_mend(folder, tmp_path, c
     write_measurement(other, tmp_path / "m.safetensors")
     assert run("restore", folder, tmp_path / "o", tmp_path / "m.safetensors") == 2
     assert "name the model that it was made for with --model" in capsys.readouterr().err
+    for name, own in (("mini-portraits", "mini-portraits"), (str(tmp_path), None)):
+        write_y(other, tmp_path, name)  # a folder's path is not written down
+        assert model_of(tmp_path / "measurement.safetensors") == own
+    write_y(other, tmp_path, "mini-portraits")
+    saved = tmp_path / "measurement.safetensors"
+    assert run("restore", folder, tmp_path / "o", saved) == 2
+    assert f"not of {folder}; give --model mini-portraits (" in capsys.readouterr().err
 
 
 def test_a_saved_measurement_of_another_range_says_so(folder, tmp_path, capsys):
