@@ -10,9 +10,11 @@ import torch
 
 from aps_text.images.classifier import AttributeClassifier, ClassifierConfig, load_classifier
 from aps_text.images.lfq import LFQTokenizer, TokenizerConfig, load_tokenizer
+from aps_text.models.combinations import read_combinations
 from aps_text.models.mini_image import MaskedImageModel, PriorConfig, load_prior
 from recipes.mini_image.card import card
 from recipes.mini_image.classifier import classifier_loss, shifted
+from recipes.mini_image.combinations import write_combinations
 from recipes.mini_image.export import measure, write_part
 from recipes.mini_image.garments import garments
 from recipes.mini_image.images import Images
@@ -49,6 +51,18 @@ def tokenizer_run(steps=30):
     torch.manual_seed(0)
     recipe = Recipe(steps=steps, batch=8, learning_rate=3e-3, warmup=5)
     return Run(LFQTokenizer(TOKENIZER), tokenizer_loss(halves(), 8), recipe)
+
+
+def test_combinations_are_those_that_occur(tmp_path):
+    known = {"hat": ("cap", "fez", "none"), "style": ("flat", "round")}
+    values = torch.tensor([[2, 0], [0, 0], [2, 0], [-1, 1]])  # hats, of the first style alone
+    images = Images(torch.zeros(4, 1, 4, 4, dtype=torch.uint8), values, known)
+    write_combinations(images, tmp_path)
+    expected = {"style": {"flat": {"hat": ["cap", "none"]}, "round": {}}}
+    assert read_combinations(tmp_path) == expected
+    (tmp_path / "combinations.json").unlink()
+    write_combinations(halves(), tmp_path)  # without styles
+    assert read_combinations(tmp_path) == {}
 
 
 def test_a_resumed_run_is_bit_identical(tmp_path):
