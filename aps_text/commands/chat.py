@@ -227,12 +227,18 @@ class Chat:
         tell(", ".join([*said, f"{out.cost.seconds:.1f} s"]))
         if self.remembers:
             self.turns += [turn, {"role": "assistant", "content": answer.text}]
+        for warning in out.warnings:
+            tell(f"warning: {warning}")
         outputs = {method: out}
         if self.compares and method != "plain":
             how: dict[str, Any] = {"method": "plain", "config": out.config, "progress": False}
-            outputs = {"plain": self.pipe([prompt], self._spec, **how), **outputs}
-        for warning in notices(outputs, method):
-            tell(f"warning: {warning}")
+            try:
+                with waiting("answering plainly, to compare"):
+                    outputs = {"plain": self.pipe([prompt], self._spec, **how), **outputs}
+            except KeyboardInterrupt:
+                tell("(not compared)")
+        for notice in notices(outputs, method)[len(out.warnings) :]:
+            tell(f"warning: {notice}")
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
         from ..core.config import APSConfig

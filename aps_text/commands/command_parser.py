@@ -37,14 +37,18 @@ class CommandParser(argparse.ArgumentParser):
         """
         if message.startswith(UNKNOWN) and (chosen := self._chosen()):
             name, commands = chosen
-            flag = message.removeprefix(UNKNOWN).split()[0].partition("=")[0]
-            owners = [
-                f"aps {other}"
-                for other, command in commands.items()
-                if flag in command._option_string_actions
-            ]
-            if owners:
-                message += f" ({flag} is of {', '.join(owners)}, not of aps {name})"
+            for word in message.removeprefix(UNKNOWN).split():
+                flag = word.partition("=")[0]
+                owners = [
+                    other
+                    for other, command in commands.items()
+                    if flag.startswith("--") and flag in command._option_string_actions
+                ]
+                if name in owners:
+                    message += f" (write {flag} after aps {name})"
+                elif owners:
+                    those = ", ".join(f"aps {other}" for other in owners)
+                    message += f" ({flag} is of {those}, not of aps {name})"
             commands[name].error(message)
         missing = message.removeprefix(MISSING)
         positional = missing != message and not missing.startswith("-")

@@ -52,9 +52,9 @@ def check_measured(args: argparse.Namespace) -> None:
     check_task(args)
     if args.keep_known and "inpainting" not in args.task:
         refuse_known(args.task)
-    check_number("sigma", SIGMA if args.sigma is None else args.sigma, SIGMAS)
-    check_number("model_sigma", args.model_sigma or 0.0, MODEL_SIGMAS)
-    check_number("seed", args.task_seed or 0, SEEDS, whole=True)
+    check_number("--sigma", SIGMA if args.sigma is None else args.sigma, SIGMAS)
+    check_number("--model-sigma", args.model_sigma or 0.0, MODEL_SIGMAS)
+    check_number("--task-seed", args.task_seed or 0, SEEDS, whole=True)
     if args.mask is None:
         return
     missing = read_mask(args.mask)

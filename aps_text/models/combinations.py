@@ -33,7 +33,8 @@ def never_together(known: Combinations, chosen: Mapping[str, str]) -> str:
         chosen: attributes by name, as the model spells them.
     """
     for by, values in known.items():
-        others = {name: value for name, value in chosen.items() if name != by}
+        known_of = {name for seen in values.values() for name in seen}
+        others = {name: chosen[name] for name in chosen if name != by and name in known_of}
         with_each = {
             name: [kind for kind, seen in values.items() if value in seen.get(name, NOTHING)]
             for name, value in others.items()
@@ -41,6 +42,9 @@ def never_together(known: Combinations, chosen: Mapping[str, str]) -> str:
         asked = [chosen[by]] if by in chosen else list(values)
         if any(all(kind in fits for fits in with_each.values()) for kind in asked):
             continue
+        for name, fits in with_each.items():
+            if not fits:
+                return f"{name}={others[name]} never occurred"
         narrow = {name: fits for name, fits in with_each.items() if set(asked) - set(fits)}
         shown = {by: chosen[by]} if by in chosen else {}
         shown |= {name: others[name] for name in narrow}

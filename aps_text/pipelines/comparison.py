@@ -30,9 +30,8 @@ def notices(outputs: Mapping[str, APSOutput], method: str) -> list[str]:
     Raises:
         ValueError: the prompts differ.
     """
-    found: list[str] = []
+    found = list(outputs[method].warnings) if method in outputs else []
     if method != "plain":
-        found += outputs[method].warnings
         found += compare(outputs[method], outputs["plain"]) if "plain" in outputs else []
     return found + full_canvases(outputs)
 

@@ -39,10 +39,11 @@ __all__ = [
     "warn_of_unexplained",
 ]
 
-UNEXPLAINED = 20.0
-"""The mean chi2 of an image's samples of APS that is warned of: 17.8 at most in 500 restorations of
-garments and portraits by the right task (overexposed, sigma .05), tens to hundreds by a wrong one.
-"""
+UNEXPLAINED, USUAL = 20.0, 0.05
+"""The mean chi2 of an image's samples of APS that is warned of at sigma `USUAL` or above: 17.8 at
+most in 500 restorations of garments and portraits by the right task (overexposed), tens to hundreds
+by a wrong one. What a tokenizer cannot say stays as large where sigma is smaller, so the limit of
+the excess above 1 grows with 1 / sigma^2."""
 
 SHOWN = 8
 """Images whose chi2 a warning names."""
@@ -141,27 +142,31 @@ def chi2_of(measured: Sequence[Measurement], images: Tensor, batch_size: int) ->
     return torch.cat([_chi2(measured, row, part) for row, part in parts]).view(count, samples)
 
 
-def warn_of_unexplained(chi2: Tensor, sigma: float, model: str) -> None:
+def warn_of_unexplained(chi2: Tensor, measured: Sequence[Measurement], model: str) -> None:
     """Warn of images whose samples' `chi2 (B, n)` says that they are not what was measured.
 
     Args:
-        sigma: of the measurement.
+        measured: the measurements that `chi2` is over.
         model: its name.
     """
+    counts = torch.stack([one.counts() for one in measured]).double().cpu()  # (measurements, B)
+    scales = [max(one.sigma, one.model_sigma, USUAL) / one.sigma for one in measured]
+    excess = (UNEXPLAINED - 1) * torch.tensor(scales, dtype=torch.double).square()
+    limits = 1 + (counts * excess[:, None]).sum(0) / counts.sum(0).clamp_min(1)
     means = chi2.mean(1).tolist()
     bad = [
         f"{value:.3g}" + (f" (image {index + 1})" if len(means) > 1 else "")
-        for index, value in enumerate(means)
-        if not value <= UNEXPLAINED
+        for index, (value, limit) in enumerate(zip(means, limits.tolist(), strict=True))
+        if not value <= limit
     ]
     if bad:
         log.warning(
             "the samples do not explain what was measured, chi2 is %s and should be about 1: the "
-            "task, its seed or the mask is not what degraded this image, sigma=%g is too small for "
-            "its noise or for the tokenizer (model_sigma), or the image is unlike those of %s; "
-            "aps models says how they look",
+            "task, its seed or the mask is not what degraded this image, sigma=%s is too small for "
+            "its noise, the settings guide too little, or the image is unlike those that %s learnt "
+            "from",
             ", ".join(bad[:SHOWN]) + (f" and {len(bad) - SHOWN} more" if bad[SHOWN:] else ""),
-            sigma,
+            " and ".join(f"{sigma:g}" for sigma in dict.fromkeys(one.sigma for one in measured)),
             model,
         )
 

@@ -79,9 +79,9 @@ def _warn_of_no_order(block: int | None, settings: APSConfig) -> None:
     if idle:
         log.warning(
             "%s: without effect on answers written in blocks of one token, whose order is fixed; "
-            "with block_length=%d or more there is a choice",
-            ", ".join(idle), 2,
-        )  # fmt: skip
+            "with block_length=2 or more there is a choice",
+            ", ".join(idle),
+        )
 
 
 def prepare(

@@ -273,7 +273,7 @@ class RestorationPipeline:
         images = torch.cat(decoded).unflatten(0, (count, samples))
         chi2 = chi2_of(measured, images, self.batch_size)
         if isinstance(call.method, APS | APSSMC):  # the others may leave much unexplained
-            warn_of_unexplained(chi2, measured[0].sigma, self.model.name)
+            warn_of_unexplained(chi2, measured, self.model.name)
         return RestorationOutput(
             images,
             ids,

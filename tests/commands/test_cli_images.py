@@ -186,7 +186,7 @@ BAD = [
     (
         "restore",
         ("one.png", "--task", "motion-blur", "--simulate", "--task-seed", "-1"),
-        "seed must be >= 0",
+        "--task-seed must be >= 0",
     ),
     ("paint", ("--method", "aps"), "nothing does: give a style"),
     ("restore", ("one.png", "one.png", *SR, "--simulate"), "two images are called 'one'"),
@@ -443,8 +443,11 @@ def test_the_default_model_that_is_not_embedded_says_where_to_get_one(
         (["restore", "small.png", "--task", "box-inpainting"], "draws a part at random"),
         (["restore", "small.png", *SR, "--truth", "none.png"], "no image file at"),
         (["restore", "small.png", *SR, "--sigma", "0"], "sigma must be >= 1e-06"),
-        (["restore", "small.png", *SR, "--model-sigma", "-1"], "model_sigma must be >= 0"),
-        (["restore", "small.png", *SR, "--simulate", "--task-seed", "-1"], "seed must be >= 0"),
+        (["restore", "small.png", *SR, "--model-sigma", "-1"], "--model-sigma must be >= 0"),
+        (
+            ["restore", "small.png", *SR, "--simulate", "--task-seed", "-1"],
+            "--task-seed must be >= 0",
+        ),
         (["restore", "none.safetensors"], "no measurement at"),
         (["restore", "small.png", *SR, "--method", "none"], "method is one of aps, plain"),
         (["restore", "small.png", *SR, "--block-length", "8"], "block_length=8 has no use here"),

@@ -15,6 +15,7 @@ from aps_text.core.sampler import run
 from aps_text.images.classifier import AttributeClassifier, ClassifierConfig
 from aps_text.images.lfq import LFQTokenizer, TokenizerConfig
 from aps_text.methods.ancestral import Ancestral
+from aps_text.models.combinations import never_together
 from aps_text.models.mini_image import MaskedImageModel, PriorConfig
 from aps_text.pipelines.any_image_model import masked_canvas
 from aps_text.pipelines.image_model import ImageModel, embedded_image_models, load_image_model
@@ -75,7 +76,7 @@ def test_a_slip_in_the_name_of_a_model_is_told_the_name(slip):
 
 def test_attributes_that_never_occur_together_are_warned_of(tmp_path, caplog):
     folder = write(tmp_path / "m")
-    (folder / "combinations.json").write_text('{"kind": {"a": {}, "b": {"kind": []}}}')
+    (folder / "combinations.json").write_text('{"kind": {"a": {}, "b": {}}}')
     model = load_image_model(folder)
     assert model.conditions({"Kind": "A"}, 2) == [{"kind": "a"}] * 2
     assert not caplog.text
@@ -89,6 +90,10 @@ def test_attributes_that_never_occur_together_are_warned_of(tmp_path, caplog):
     assert not caplog.text
     whole.conditions({"face": "calm", "nose": "wrinkles", "background": "blue"}, 1)
     assert "face=calm, nose=wrinkles never occurred" in caplog.text
+    few = {"style": {"a": {"hair": ["red"]}, "b": {"hair": ["blue"]}}}
+    assert never_together(few, {"hat": "yes", "hair": "red"}) == ""
+    assert never_together(few, {"hair": "green"}) == "hair=green never occurred"
+    assert never_together(few, {"style": "b", "hair": "red"}).startswith("style=b, hair=red never")
 
 
 def test_a_classifier_is_optional_and_may_be_another_s(tmp_path):

@@ -97,18 +97,22 @@ def test_images_without_numbers_are_refused(pipe, make):
 
 
 def test_samples_that_do_not_explain_what_was_measured_are_warned_of(pipe, measured, caplog):
-    """A sigma that no tokens reach; the method that knows no measurement is not expected to."""
-    pipe(replace(measured, sigma=0.05), **FEW)
-    assert "do not explain" not in caplog.text
-    strict = replace(measured, sigma=1e-4)
-    found = pipe(strict, **FEW)
+    """Not what the tokenizer cannot say at a small sigma, nor what `model_sigma` allows for."""
+    wrong = replace(measured, sigma=0.05, y=-measured.y.sign())
+    found = pipe(wrong, **FEW)
     assert (found.chi2 > 20).all()
     assert caplog.text.count("the samples do not explain what was measured, chi2 is ") == 1
     assert "(image 1), " in caplog.text
-    assert "sigma=0.0001 is too small" in caplog.text
+    assert "sigma=0.05 is too small" in caplog.text
     caplog.clear()
-    pipe(strict, method="plain", steps=4)
-    pipe(strict, method="best-of-n", steps=4)
+    pipe([wrong, replace(wrong, sigma=0.1)], **FEW)
+    assert "sigma=0.05 and 0.1 is too small" in caplog.text
+    caplog.clear()
+    pipe(replace(measured, sigma=0.05), **FEW)
+    assert (pipe(replace(measured, sigma=1e-4), **FEW).chi2 > 20).all()
+    pipe(replace(wrong, model_sigma=1.0), **FEW)
+    pipe(wrong, method="plain", steps=4)
+    pipe(wrong, method="best-of-n", steps=4)
     assert "do not explain" not in caplog.text
 
 
