@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
 
 from aps_text import RestorationPipeline
 from aps_text.images.files import contact_sheet, write_image
@@ -57,6 +58,24 @@ def restored_sheet(
     return rows
 
 
+def name_rows(path: Path, tasks: list[str]) -> None:
+    """Write the names of the rows beside a sheet."""
+    names = ["the truth"]
+    for task in tasks:
+        names += [f"{task}: measured", "without a model", "APS"]
+    with Image.open(path) as opened:
+        sheet = opened.convert("RGB")
+    font = ImageFont.load_default(15)
+    margin = 20 + int(max(map(font.getlength, names)))
+    named = Image.new("RGB", (margin + sheet.width, sheet.height), "#ffffff")
+    named.paste(sheet, (margin, 0))
+    draw = ImageDraw.Draw(named)
+    for row, name in enumerate(names):
+        middle = (row + 0.5) * sheet.height / len(names)
+        draw.text((margin - 10, middle), name, "#1c1f23", font, anchor="rm")
+    named.save(path)
+
+
 def draw_sheet(
     about: str, first: Callable[[Path], torch.Tensor], model: str, out: str, zoom: int
 ) -> None:
@@ -73,6 +92,7 @@ def draw_sheet(
     pipe = RestorationPipeline.from_pretrained(args.model)
     rows = restored_sheet(pipe, first(args.data), args.task, args.sigma, args.seed)
     write_image(contact_sheet([list(row) for row in rows], zoom=zoom), args.out)
+    name_rows(args.out, args.task)
 
 
 def main() -> None:

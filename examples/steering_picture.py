@@ -24,7 +24,7 @@ QUESTIONS = (
     "Write a short poem about generative AI",
 )
 GUIDE = "sentiment"
-WIDE, MARGIN, LINE, LINES = 860, 24, 34, 5
+WIDE, MARGIN, LINE, LINES = 860, 24, 34, 6
 FOOT = 90 + LINES * LINE  # of the answers
 PAGE, CARD, INK, SOFT, RULE = "#fbfbf9", "#ffffff", "#1c1f23", "#5c636b", "#d9dce0"
 OPEN, ANCHOR, TONES = "#e9ebee", "#0b7a43", ("#5f6670", "#0b62c4")
@@ -64,7 +64,8 @@ def frame(
     for number, (out, side) in enumerate(zip(outs, sides, strict=True)):
         left = MARGIN + number * (half + MARGIN)
         draw.rounded_rectangle((left, 54, left + half, FOOT + 28), 8, CARD, RULE)
-        title = ("plain", "steered (APS)")[number]
+        passes = round(out.cost.denoiser_forwards)
+        title = f"{('plain', 'steered (APS)')[number]}, {passes} passes of the model"
         draw.text((left + 14, 62), title, TONES[number], font(16))
         canvas(draw, replay(side, step), (left + 14, 90), half - 28, last)
         if step >= side.frames[-1]["s"]:
@@ -83,8 +84,8 @@ def canvas(
         text = one.text.strip()
         width = 26 if one.kind == "open" else 14 if one.kind == "end" else 0
         width = width or int(draw.textlength(text, font(18))) + 8
-        x += 5 * (one.kind != "text" or one.text.startswith(" "))
-        if x + width > at[0] + wide:
+        x += 5 * (x > at[0] and (one.kind != "text" or one.text.startswith(" ")))
+        if x + width > at[0] + wide and (text or one.kind != "text"):
             x, y = at[0], y + LINE
         if y > at[1] + (LINES - 1) * LINE:
             return
@@ -98,6 +99,8 @@ def canvas(
         elif one.kind == "text":
             draw.text((x + 4, y + 2), text, ink, font(18))
         x += width + 1
+        if one.kind == "text" and "\n" in one.text:
+            x, y = at[0], y + LINE
 
 
 def curve(
@@ -119,12 +122,14 @@ def curve(
         share = (at - 1) / max(last - 1, 1)
         return left + share * (right - left), bottom - (value - low) / (high - low) * (bottom - top)
 
-    text = f"{GUIDE} at each step; dashed: of the final text (grey plain, blue steered)"
+    text = (
+        f"{GUIDE} of each step's whole answer; dashed: of the final text (grey plain, blue steered)"
+    )
     draw.text((MARGIN, FOOT + 42), text, SOFT, font(15))
     for value in (low, (low + high) / 2, high):
         y = place(1, value)[1]
         draw.line((left, y, right, y), RULE)
-        said = f"{value:.1f}"
+        said = f"{value:.2f}"
         draw.text((left - 8 - draw.textlength(said, font(13)), y - 9), said, SOFT, font(13))
     for at in sorted({1, (last + 1) // 2, last}):
         draw.text((place(at, low)[0] - 4, bottom + 8), str(at), SOFT, font(13))
@@ -147,8 +152,10 @@ def write(films: list[list[Image.Image]], path: str | Path) -> None:
         sheet.paste(film[-1], (number * WIDE, 0))
     colours = sheet.quantize(64)  # the same for all frames, so that little changes between them
     none = Image.Dither.NONE
-    small = [one.quantize(palette=colours, dither=none) for film in films for one in film]
+    frames = [films[-1][-1], *(one for film in films for one in film)]  # first what previews show
+    small = [one.quantize(palette=colours, dither=none) for one in frames]
     times = [time for film in films for time in [STEP_MS] * (len(film) - 1) + [END_MS]]
+    times.insert(0, STEP_MS)
     small[0].save(path, save_all=True, append_images=small[1:], duration=times, loop=0)
 
 

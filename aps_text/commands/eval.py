@@ -135,7 +135,7 @@ def eval_command(args: argparse.Namespace) -> int:
     rows = evaluate(
         read_grid(grid_values(args), trust_code=args.trust_code),
         args.out,
-        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=typed(sys.argv),
         strata=args.strata,
         fluency=not args.no_fluency,
         count_flops=args.count_flops,
@@ -285,3 +285,11 @@ def _json(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def typed(argv: Sequence[str]) -> list[str]:
+    """The command line as one may type it again, whichever way this process was started."""
+    program = Path(argv[0])
+    if program.name != "__main__.py":
+        return [program.name, *argv[1:]]
+    return ["aps", *([] if program.parent.name == "aps_text" else ["eval"]), *argv[1:]]

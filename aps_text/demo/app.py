@@ -94,7 +94,7 @@ def _ask_tab(gr: Any, demo: Demo) -> None:
         elem_id="question",
     )
     names = [("(none)", ""), *((name, name) for name in demo.rewards)]
-    usual = "answer-quality" if "answer-quality" in demo.rewards else ""
+    usual = "sentiment" if "sentiment" in demo.rewards else ""
     with gr.Row():
         first = [
             gr.Dropdown(names, value=usual, label="Reward", scale=2, min_width=180),

@@ -196,7 +196,7 @@ def _curves(parts: Sequence[Part]) -> str:
             for number, part in enumerate(parts)
             if part.output is not None and name in part.output.rewards
         }
-        note = "at each step; dashed: of the final text"
+        note = "of each step's whole answer; dashed: of the final text"
         panels.append(_panel(name, note, curve(name, curves, levels, steps)))
     if any(value for line in kl.values() for _, value in line):
         note = "x_phi from the base model, nats per open token"
@@ -239,12 +239,12 @@ def curve(
     def y(value: float) -> float:
         return top + (most - value) / (most - least) * (high - top - bottom)
 
-    parts = []
+    parts, decimals = [], max(0, math.ceil(1 - math.log10(most - least)))
     for value in (least, (least + most) / 2, most):
         parts.append(
             f'<line class="axis" x1="{left}" x2="{wide - right}" y1="{y(value):.1f}" '
             f'y2="{y(value):.1f}"/><text x="{left - 6}" y="{y(value) + 4:.1f}" '
-            f'text-anchor="end">{value:.2g}</text>'
+            f'text-anchor="end">{value:.{decimals}f}</text>'
         )
     for step in sorted({1, math.ceil(steps / 2), steps} - {0}):
         parts.append(f'<text x="{x(step):.1f}" y="{high - 6}" text-anchor="middle">{step}</text>')

@@ -236,3 +236,12 @@ def test_what_steering_did_not_raise_and_what_was_cut_is_said(folder, tmp_path, 
     plain = ["--method", "plain", "--eos-penalty", "-1000", "--reward", "sentiment"]
     assert ask(folder, "what is a violin?", *plain) == 0
     assert "warning" not in capsys.readouterr().out
+
+
+def test_the_command_of_a_report_can_be_typed_again():
+    from aps_text.commands.eval import typed
+
+    wanted = ["aps", "eval", "--limit", "2"]
+    assert typed(["/bin/aps", "eval", "--limit", "2"]) == wanted
+    assert typed(["/x/aps_text/__main__.py", "eval", "--limit", "2"]) == wanted
+    assert typed(["/x/aps_eval/__main__.py", "--limit", "2"]) == wanted

@@ -209,4 +209,6 @@ def test_a_curve_of_one_point_or_flat_is_drawn():
     assert "<circle" in html
     assert "level" not in html
     assert "nan" not in curve("a", {0: [(1, 2.0), (2, 2.0)]}, {0: 2.0}, 2)
+    near = curve("a", {0: [(1, -2.95), (2, -2.89)]}, {}, 2)
+    assert [f">{value}<" in near for value in ("-2.950", "-2.920", "-2.890")] == [True] * 3
     assert escape("{$`}") == "&#123;&#36;&#96;&#125;"

@@ -331,7 +331,7 @@ def test_a_stopped_run_stops_computing_and_so_does_one_that_is_left(served, brow
 @needs_browser
 def test_two_users_at_once_get_their_own_answers(served, browser, demo):
     def wanted(question):
-        typed = [question, "balanced", "", 0, "", "", "answer-quality", 1.0, ""]
+        typed = [question, "balanced", "", 0, "", "", "sentiment", 1.0, ""]
         run = list(demo.run(*typed, *["", 1.0, ""] * (ROWS - 1)))[-1][3]
         return [answer["text"] for answer in run["answers"]]
 

@@ -54,7 +54,12 @@ def test_the_sheet_and_the_figures(example, data, tmp_path, monkeypatch, capsys)
     example.main()
     said = capsys.readouterr().out
     assert [line.split()[0] for line in said.splitlines()] == ["sr4", "random-inpainting"]
-    assert read_image(tmp_path / "s.png").shape == (1, 3, 7 * 66 + 2, 10 * 66 + 2)
+    found = read_image(tmp_path / "s.png")
+    assert found.shape[:3] == (1, 3, 7 * 66 + 2)
+    margin = found.shape[3] - 10 * 66 - 2
+    assert bool((found[0, :, :, :5] > 0.9).all())  # no name is cut
+    names = (found[0, :, :, :margin] < 0.9).any(0).any(1)  # the lines of pixels with ink
+    assert all(names[row * 66 : (row + 1) * 66].any() for row in range(7))
 
 
 def test_the_first_portraits_of_each_design_are_taken(monkeypatch, tmp_path):

@@ -39,7 +39,7 @@ def test_a_frame_a_step_with_anchors_and_a_growing_curve(script, tmp_path, monke
     assert len({one.tobytes() for one in frames}) == 7
     script.write([frames, frames[:2]], tmp_path / "a.gif")
     with Image.open(tmp_path / "a.gif") as found:
-        assert found.n_frames == 9
+        assert found.n_frames == 10
         assert found.info["loop"] == 0
 
 

@@ -84,8 +84,6 @@
     if (text !== undefined) made.textContent = text;
     return made;
   }
-  const short = (value) => (Math.abs(value) >= 100 || value === 0
-    ? value.toFixed(0) : value.toPrecision(2).replace(/(\.\d*?)0+(e|$)/, "$1$2").replace(/\.$/, ""));
 
   // A panel: the curve of a measure over the steps for each side, and the final text's value.
   function panel(title, note, read, final) {
@@ -104,9 +102,11 @@
     const x = (step) => L + (last > 1 ? (step - 1) / (last - 1) : 0) * (W - L - R);
     const y = (value) => T + (1 - (value - low) / (high - low)) * (H - T - B);
     const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title });
+    const decimals = Math.max(0, Math.ceil(1 - Math.log10(high - low))); // that tell them apart
     for (const value of [low, (low + high) / 2, high]) {
       svg.append(shape("line", { class: "axis", x1: L, x2: W - R, y1: y(value), y2: y(value) }));
-      svg.append(shape("text", { x: L - 6, y: y(value) + 4, "text-anchor": "end" }, short(value)));
+      svg.append(shape("text", { x: L - 6, y: y(value) + 4, "text-anchor": "end" },
+        value.toFixed(decimals)));
     }
     for (const step of new Set([1, Math.ceil(last / 2), last])) {
       svg.append(shape("text", { x: x(step), y: H - 6, "text-anchor": "middle" }, String(step)));
@@ -149,7 +149,7 @@
   }
 
   const names = new Set(sides.flatMap((side) => side.frames.flatMap((f) => Object.keys(f.r || {}))));
-  const movers = [...names].map((name) => panel(name, "at each step; dashed: of the final text",
+  const movers = [...names].map((name) => panel(name, "of each step's whole answer; dashed: of the final text",
     (frame) => (frame.r ? frame.r[name] : undefined),
     (side) => (typeof side.rewards[name] === "number" ? side.rewards[name] : null)));
   movers.push(panel("KL", "x_phi from the base model, nats per open token",
