@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from aps_rewards import describe
+from aps_rewards.errors import attribute_of
 from torch import Tensor
 
 from ..core.canvas import Canvas
@@ -48,12 +49,13 @@ class Roles:
     report: WeightedRewards = field(default_factory=list)
 
     def are_sampled(self, config: APSConfig) -> bool:
-        """Whether a guiding reward steers without a gradient of its own, or none guides."""
+        """Whether a guiding reward steers without a gradient of its own, or none guides.
+
+        Raises:
+            RewardError, TypeError: see `is_sampled`.
+        """
         guiding = [(reward, name) for name, weight, reward in self.guide if weight != 0]
-        try:
-            return not guiding or any(is_sampled(*one, config) for one in guiding)
-        except Exception:  # a user's object may raise anything; binding it will report the error
-            return True
+        return not guiding or any(is_sampled(*one, config) for one in guiding)
 
     def items(self) -> list[tuple[str, WeightedRewards]]:
         """The rewards of each role by its name; a guide of weight 0 is moved to `report`."""
@@ -63,22 +65,30 @@ class Roles:
 
 
 def best_values(guide: WeightedRewards) -> dict[str, float]:
-    """The best value that each guiding reward's range allows, by name, and that of their sum."""
+    """The best value that each guiding reward's range allows, by name, and that of their sum.
+
+    Raises:
+        RewardError: a `range` is a property that raises.
+    """
     best: dict[str, float] = {}
     total = 0.0
     for name, weight, reward in guide:
         if weight != 0:
-            low, high = _range_of(reward)
+            low, high = _range_of(reward, name)
             best[name] = high if weight > 0 else low
             total += weight * best[name]
     return {**best, "total": total}
 
 
-def _range_of(reward: Any) -> tuple[float, float]:
+def _range_of(reward: Any, name: str) -> tuple[float, float]:
+    while isinstance(reward, functools.partial):
+        reward = reward.func
+    found = attribute_of(reward, name, "range", None)
     try:
-        return describe(reward).range
-    except Exception:  # a user's object may raise anything, or hold anything under this name
+        low, high = map(float, found)
+    except Exception:  # a user's object may hold anything under this name, which is then no range
         return -math.inf, math.inf
+    return low, high
 
 
 @dataclass(frozen=True)

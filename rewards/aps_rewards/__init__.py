@@ -10,8 +10,9 @@ TRL's `GRPOTrainer` runs unchanged.
 
 from __future__ import annotations
 
-from .calling import RewardCall, RewardError, call_reward
+from .calling import RewardCall, call_reward
 from .composition import Clipped, Composed, Minimum, Normalised, Threshold, WeightedSum
+from .errors import RewardError
 from .loading import InstalledReward, list_rewards, load_reward
 from .protocol import (
     DifferentiableReward,

@@ -19,12 +19,13 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
+from .errors import RewardError
 from .guard import PASSED_ON, copied, described
 from .protocol import Prompt, Reward, last_text, reward_name
 from .trainer import trainer_arguments
 from .waiting import RewardTimeout, start
 
-__all__ = ["LARGEST", "RewardCall", "RewardError", "call_reward", "failure", "quoted"]
+__all__ = ["LARGEST", "RewardCall", "call_reward", "failure", "quoted"]
 
 LARGEST = 3.4e38  # scores are summed in float32
 
@@ -32,38 +33,6 @@ _Columns = dict[str, list[Any]]
 
 _ALMOST = {"prompts", "completions", "prompt", "completion"}
 """Parameters of a reward for one row, or of one that takes no names (`/`)."""
-
-
-class RewardError(RuntimeError):
-    """A reward raised, hung, or returned something that is not one finite number per row.
-
-    Attributes:
-        reward: its name.
-        index: row of the prompt on which it failed; None if it failed on the batch as a whole.
-        partial: the answers finished before (an `APSOutput`), if a pipeline raised the error.
-    """
-
-    def __init__(
-        self, reward: str, what: str, index: int | None = None, row: str = "", more: str = ""
-    ) -> None:
-        """The message is `reward NAME WHAT prompt INDEX (ROW)MORE`, or without the prompt."""
-        super().__init__(reward, what, index, row, more)
-        self.reward, self.index = reward, index
-        self._what, self._row, self._more = what, row, more
-        self.partial: Any = None
-
-    def __str__(self) -> str:
-        where = f" prompt {self.index} ({self._row})" if self._row else ""
-        at = f" (prompt {self.index})" if self.index is not None and not self._row else ""
-        return f"reward {self.reward!r} {self._what}{where}{self._more}{at}"
-
-    def at(self, rows: Sequence[int]) -> RewardError:
-        """The same error with its index i replaced by `rows[i]`, the row in the whole batch."""
-        known = self.index is not None and 0 <= self.index < len(rows)
-        index = rows[self.index] if known and self.index is not None else None
-        moved = RewardError(self.reward, self._what, index, self._row, self._more)
-        moved.partial, moved.__cause__ = self.partial, self.__cause__
-        return moved
 
 
 def call_reward(

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
 
+from .errors import attribute_of
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -164,24 +166,20 @@ def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
 
     Raises:
         TypeError: it has `differentiable = True` but not all of `DifferentiableReward`.
+        RewardError: one of these attributes is a property that raises.
     """
-    if is_composed(reward) or not getattr(reward, "differentiable", False):
+    name = reward_name(reward)
+    if is_composed(reward) or not attribute_of(reward, name, "differentiable", False):
         return False
     parts = ("tokenizer", "embedding_table", "frame", "score_embeds")
-    missing = [part for part in parts if not _has(reward, part)]
+    absent = object()
+    missing = [part for part in parts if attribute_of(reward, name, part, absent) is absent]
     if missing:
         raise TypeError(
-            f"reward {reward_name(reward)!r} says differentiable=True but has no "
+            f"reward {name!r} says differentiable=True but has no "
             f"{', '.join(missing)}; add what is missing or set differentiable = False"
         )
     return True
-
-
-def _has(reward: Reward, attribute: str) -> bool:
-    try:
-        return hasattr(reward, attribute)
-    except Exception:  # a property that raises
-        return False
 
 
 def is_composed(reward: Reward) -> bool:

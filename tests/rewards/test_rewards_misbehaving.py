@@ -164,8 +164,29 @@ def test_a_part_of_the_embedding_side_that_fails_is_the_rewards_failure(pipe, pa
         assert [failure.index for failure in kept.failures] == [0, 1, 2, 3]
     else:
         armed.append(True)
-        with pytest.raises(TypeError, match="says differentiable=True but has no tokenizer"):
+        with pytest.raises(RewardError, match="'tiny' raised in tokenizer: Unprintable"):
             pipe(QUESTIONS, reward, on_error="keep", **SMALL)
+
+
+@pytest.mark.parametrize("kind", [OSError, AttributeError])
+@pytest.mark.parametrize(
+    "part", ["differentiable", "tokenizer", "estimator", "steering_beta", "range"]
+)
+def test_a_property_that_raises_at_its_first_reading_only_is_named(pipe, part, kind):
+    failures = []
+
+    def read(self):
+        if failures:
+            raise failures.pop()
+        return vars(self).get(part, getattr(TinyReward, part, None))
+
+    # A property of a name that objects hold, too: a data descriptor comes first.
+    own = property(read, lambda self, value: vars(self).update({part: value}))
+    reward = type("Once", (TinyReward,), {part: own})()
+    failures.append(kind("busy"))
+    with pytest.raises(RewardError, match=f"'tiny' raised in {part}: {kind.__name__}: busy"):
+        pipe(QUESTIONS[0], reward, **SMALL)
+    assert pipe(QUESTIONS[0], reward, **SMALL).text
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit, GeneratorExit])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from aps_rewards import load_reward
+from aps_rewards import RewardError, load_reward
 from tiny import tiny_text_model
 
 from aps_text import APSConfig, APSPipeline
@@ -36,11 +36,15 @@ class Raises:
         ([(0.0, scaled(0.3))], BETA),
         ([], BETA),
         *([([(1.0, scaled(bad))], BETA) for bad in (None, 0, -1.0, "1", True, float("nan"))]),
-        ([(1.0, Raises())], BETA),
     ],
 )
 def test_several_rewards_have_the_mean_by_weight(rewards, beta):
     assert beta_of([("r", weight, one) for weight, one in rewards]) == pytest.approx(beta)
+
+
+def test_a_reward_that_raises_where_it_would_declare_one_is_named():
+    with pytest.raises(RewardError, match="'r' raised in steering_beta: OSError: steering_beta"):
+        beta_of([("r", 1.0, Raises())])
 
 
 def test_the_call_takes_the_rewards_beta_unless_one_is_typed():

@@ -22,6 +22,7 @@ from aps_rewards import (
     reward_name,
 )
 from aps_rewards.calling import LARGEST
+from aps_rewards.errors import attribute_of
 from aps_rewards.guard import described
 from torch import Tensor
 
@@ -81,18 +82,20 @@ def beta_of(rewards: WeightedRewards) -> float:
     Of one reward it is its `steering_beta`, whatever the weight (so a weight of 2 steers twice as
     hard); of several, the mean of theirs, weighted by |weight|. A reward that declares none counts
     with `BETA`.
+
+    Raises:
+        RewardError: its `steering_beta` is a property that raises.
     """
     total = sum(abs(weight) for _, weight, _ in rewards)
     if total == 0:
         return BETA
-    return sum(abs(weight) * _declared_beta(reward) for _, weight, reward in rewards) / total
+    return (
+        sum(abs(weight) * _declared_beta(reward, name) for name, weight, reward in rewards) / total
+    )
 
 
-def _declared_beta(reward: Any) -> float:
-    try:
-        found = getattr(reward, "steering_beta", None)
-    except Exception:  # a user's object may raise anything; binding it will report the error
-        return BETA
+def _declared_beta(reward: Any, name: str) -> float:
+    found = attribute_of(reward, name, "steering_beta", None)
     if isinstance(found, bool) or not isinstance(found, Real):
         return BETA
     beta = float(found)
@@ -137,7 +140,7 @@ def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
 
 def _policy(reward: Any, name: str, config: APSConfig) -> str:
     """The bridge's policy for a reward; `rloo` for one that asks for samples where it may."""
-    asks = attributed(name, "estimator", lambda: getattr(reward, "estimator", "relaxed"))
+    asks = attribute_of(reward, name, "estimator", "relaxed")
     gradient = (config.sampler.fit or Fit()).gradient
     both = gradient.relaxation is not None and gradient.score is not None
     return "rloo" if both and asks == "rloo" else config.reward.bridge
@@ -145,7 +148,11 @@ def _policy(reward: Any, name: str, config: APSConfig) -> str:
 
 def is_sampled(reward: Any, name: str, config: APSConfig) -> bool:
     """Whether a reward steers without a gradient of its own: a black box, or one that asks for
-    samples, or a bridge that does."""
+    samples, or a bridge that does.
+
+    Raises:
+        RewardError, TypeError: see `is_differentiable`.
+    """
     if isinstance(reward, Operator):
         return not reward.differentiable
     if isinstance(reward, Composed):
