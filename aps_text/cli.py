@@ -21,6 +21,7 @@ from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
 from .commands.waiting import said, steps_said, waiting
+from .commands.warned_once import warned_once
 from .text.visible import json_text, on_terminal
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-OF_OTHERS = ("text", "cut_off", "rewards", "cost")
+COMPARED_FIELDS = ("text", "cut_off", "rewards", "cost")
 """What `--json` says of the plain answer and of the control's beside the steered one."""
 
 
@@ -151,8 +152,10 @@ def ask_command(args: argparse.Namespace) -> int:
     from .core.config import APSConfig
     from .core.own_settings import config_for
     from .core.presets import text_preset
+    from .methods.ancestral import base_config
+    from .methods.draws import Draws
     from .methods.registry import make_method
-    from .methods.unread import own_for, refuse_unread
+    from .methods.unread import own_for, refuse_unread, refuse_unsteered
     from .pipelines.batch import Roles
     from .pipelines.comparison import notices
     from .pipelines.text import METHODS, APSPipeline
@@ -165,7 +168,8 @@ def ask_command(args: argparse.Namespace) -> int:
     method = make_method(METHODS, args.method, args.method_option)
     preset = text_preset(args.preset)
     shuffled = args.control == "shuffled"
-    refuse_unread(method, options, preset, shuffled=shuffled, check_window=False)
+    steers = args.method != "plain"  # the plain answer beside is drawn by the same seed
+    refuse_unread(method, options, preset, draws=Draws(control=shuffled, beside=steers))
     APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
     names = args.reward or ["answer-quality"]
     if args.html and not Path(args.html).absolute().parent.is_dir():
@@ -185,8 +189,14 @@ def ask_command(args: argparse.Namespace) -> int:
         pipe.shell = True
     own = own_for(method, pipe.model.settings)
     config = config_for(own, preset, **options)
-    sampled = shuffled or Roles(loaded).are_sampled(config)
-    refuse_unread(method, options, preset, own=own, shuffled=shuffled, sampled=sampled)
+    draws = Draws(
+        control=shuffled,
+        samples=shuffled or Roles(loaded).are_sampled(config),
+        beside=steers and bool(Draws().sources(base_config(config))),
+    )
+    refuse_unread(method, options, preset, own=own, draws=draws)
+    if options:
+        refuse_unsteered(method, config)
     shown = Canvas(pipe) if args.show and not args.json else None
     outputs = {}
     plainly = method if args.method == "plain" else "plain"
@@ -200,21 +210,23 @@ def ask_command(args: argparse.Namespace) -> int:
     if args.control:
         runs[args.control] = {"method": method, "control": args.control}
     try:
-        for title, how in runs.items():
-            if shown is not None:
-                shown.title(title)
-            else:
-                said(f"answering by {title}")
-            outputs[title] = pipe(
-                args.questions,
-                rewards,
-                select=args.select,
-                config=config,
-                **how,
-                on_step=shown.step if shown is not None else steps_said(f"answering by {title}"),
-                keep_trajectory=bool(args.html),
-                progress=False if shown is not None else None,
-            )
+        with warned_once():
+            for title, how in runs.items():
+                if shown is not None:
+                    shown.title(title)
+                else:
+                    said(f"answering by {title}")
+                on_step = steps_said(f"answering by {title}") if shown is None else shown.step
+                outputs[title] = pipe(
+                    args.questions,
+                    rewards,
+                    select=args.select,
+                    config=config,
+                    **how,
+                    on_step=on_step,
+                    keep_trajectory=bool(args.html),
+                    progress=False if shown is not None else None,
+                )
     finally:
         if shown is not None:
             shown.close()
@@ -225,11 +237,11 @@ def ask_command(args: argparse.Namespace) -> int:
         found = [{**one, "warnings": warnings} for one in outputs[args.method].as_dicts()]
         if args.method != "plain":
             for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
-                answer["plain"] = {key: plain[key] for key in OF_OTHERS}
+                answer["plain"] = {key: plain[key] for key in COMPARED_FIELDS}
         if args.control:
             controls = outputs[args.control].as_dicts()
             for answer, control in zip(found, controls, strict=True):
-                answer[args.control] = {key: control[key] for key in OF_OTHERS}
+                answer[args.control] = {key: control[key] for key in COMPARED_FIELDS}
         print(json_text(found[0] if len(found) == 1 else found))
     else:
         show(outputs)

@@ -13,6 +13,7 @@ from ..text.visible import on_terminal
 from .loading import add_loading, loading_options
 from .settings import TEXT_HELP, add_settings, settings_in
 from .waiting import waiting
+from .warned_once import warned_once
 
 if TYPE_CHECKING:
     from ..pipelines.text import APSPipeline
@@ -70,15 +71,16 @@ def chat_command(args: argparse.Namespace) -> int:
     if typed:
         print(f"{args.model}, steered by {chat.rewards_shown}. /help lists commands.")
     failed = False
-    for line in lines(typed):
-        try:
-            if not chat.take(line):
-                break
-        except KeyboardInterrupt:
-            print("(stopped)", file=sys.stderr)
-        except ERRORS as error:
-            failed = True
-            print(on_terminal(f"aps: {error}", sys.stderr), file=sys.stderr)
+    with warned_once():
+        for line in lines(typed):
+            try:
+                if not chat.take(line):
+                    break
+            except KeyboardInterrupt:
+                print("(stopped)", file=sys.stderr)
+            except ERRORS as error:
+                failed = True
+                print(on_terminal(f"aps: {error}", sys.stderr), file=sys.stderr)
     return 1 if failed and not typed else 0
 
 

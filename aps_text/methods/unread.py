@@ -16,19 +16,21 @@ from ..core.names import renamed
 from ..core.own_settings import config_for, without_pools
 from ..core.routing import DEFAULTS
 from ..core.sampler import Declares, Method
-from ..core.settings import LoRA, Ranked
 from .ancestral import Ancestral
 from .aps import APS
 from .best_of_n import BestOf
 from .checks import WINDOW
+from .draws import Draws
 
-__all__ = ["own_for", "refuse_unread", "unread"]
+__all__ = ["own_for", "refuse_unread", "refuse_unsteered", "unread"]
+
+UNKNOWN = Draws()
 
 
 def own_for(method: Method, own: Mapping[str, Any]) -> Mapping[str, Any]:
     """A model's `own` settings (as in `config_for`) as they are for this method: one that steers
     without a pool takes nothing that a preset of the model says of its pool."""
-    used, read = in_force(method.method if isinstance(method, BestOf) else method, APSConfig())
+    used, read = in_force(inner_of(method), APSConfig())
     steers = used.sampler.steers or any(name in read for name in WINDOW)
     if used.sampler.pool_size is not None or not steers:
         return own
@@ -41,10 +43,7 @@ def refuse_unread(
     preset: str | None = None,
     *,
     own: Mapping[str, Any] | None = None,
-    drafted: bool = False,
-    shuffled: bool = False,
-    sampled: bool = True,
-    check_window: bool = True,
+    draws: Draws = UNKNOWN,
 ) -> None:
     """Raise `ValueError` for an option that was passed but that this method ignores.
 
@@ -53,27 +52,23 @@ def refuse_unread(
     Args:
         options, preset: arguments of `APSConfig.make`.
         own: the model's settings, as in `config_for`.
-        drafted: the canvas starts from a draft, positions of which are masked at random.
-        shuffled: the control of this name permutes words by the seed.
-        sampled: whether a guiding reward has no gradient, so that one is estimated from samples;
-            True where this is not known.
-        check_window: whether a step must lie in the window (unknown before a model is loaded).
+        draws: what the call draws that its settings do not say.
 
     Raises:
-        ValueError: an ignored option, or a guidance window without a step.
+        ValueError: an ignored option.
         TypeError: as `APSConfig.make`, or a method with only some attributes of `Declares`.
     """
     usual, options = APSConfig(preset).flat(), renamed(options, warn=False)
     config = config_for(own or {}, preset, **options)
-    reasons = unread(method, config, drafted=drafted, shuffled=shuffled, sampled=sampled)
-    for name, reason in reasons.items():
+    for name, reason in unread(method, config, draws).items():
         if name in options and options[name] != usual.get(name, DEFAULTS[name]):
             raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
-    inner = method.method if isinstance(method, BestOf) else method
-    sampler = in_force(inner, config)[0].sampler
-    if not check_window:
-        return
-    if options and sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
+
+
+def refuse_unsteered(method: Method, config: APSConfig) -> None:
+    """Raise `ValueError` for a method that steers, if no step lies in the guidance window."""
+    sampler = in_force(inner_of(method), config)[0].sampler
+    if sampler.steers and not any(map(sampler.is_guided, range(sampler.steps))):
         window = sampler.guided_window
         raise ValueError(
             f"no step is steered: none of the {sampler.steps} steps lies in guidance_start="
@@ -82,17 +77,10 @@ def refuse_unread(
         )
 
 
-def unread(
-    method: Method,
-    config: APSConfig,
-    *,
-    drafted: bool = False,
-    shuffled: bool = False,
-    sampled: bool = True,
-) -> dict[str, str]:
-    """The keywords of `config` that have no effect under this method, each with the reason; the
-    other arguments are those of `refuse_unread`."""
-    inner = method.method if isinstance(method, BestOf) else method
+def unread(method: Method, config: APSConfig, draws: Draws = UNKNOWN) -> dict[str, str]:
+    """The keywords of `config` that have no effect under this method, each with the reason; for
+    `draws` see `refuse_unread`."""
+    inner = inner_of(method)
     name = getattr(inner, "name", type(inner).__name__)
     if inner is not method:
         name = f"best-of-n draws by {name}, which"
@@ -114,27 +102,39 @@ def unread(
     if isinstance(method, BestOf) and "pool_size" in found:
         mend = "to draw another number: BestOf(samples=...), --method-option samples=..."
         found["pool_size"] = f"best-of-n draws {method.samples} whole answers, no pool; {mend}"
-    told = declared(inner)
-    selects = told is not None and told.selects  # x_phi is only a proposal of its draws
-    certain = used.sampler.draw.temperature == 0 and not draws_order(used)
-    if (is_greedy(used) or (selects and certain)) and not drafted:
-        mend = "temperature=0 draws nothing, so all are identical; use temperature > 0"
-        found["num_return_sequences"] = mend
-        if selects or isinstance(method, BestOf):
-            found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
-    if used.sampler.candidate == "quantized" and not draws_order(used):
-        found["num_return_sequences"] = (
-            "candidate='quantized' draws nothing, so all are identical; use candidate='sample'"
-        )
     gradient = used.sampler.fit.gradient if used.sampler.fit else None
-    if gradient and gradient.relaxation and gradient.score and not sampled:
+    if gradient and gradient.relaxation and gradient.score and not draws.samples:
         found["num_samples"] = (
             "all that guides has a gradient, which estimator='auto' takes without drawing answers; "
             "use estimator='rloo'"
         )
+    return found | undrawn(method, used, draws)
+
+
+def undrawn(method: Method, used: APSConfig, draws: Draws) -> dict[str, str]:
+    """The keywords without effect where nothing is drawn, each with the reason.
+
+    Args:
+        used: the settings in force.
+    """
+    inner, sources = inner_of(method), draws.sources(used)
+    declares = declared(inner)
+    selects = declares is not None and declares.selects
     known = type(inner) in (APS, Ancestral)  # others may draw what no setting says
-    if known and not (drafted or shuffled or draws(used, sampled)):
-        quantized = used.sampler.candidate == "quantized"
+    # Of a method that selects, x_phi is only the proposal of its draws.
+    alike = not sources - {"pool", "fit"} if selects else not sources
+    quantized = used.sampler.candidate == "quantized"
+    mend = (
+        "candidate='quantized' draws nothing, so all are identical; use candidate='sample'"
+        if quantized
+        else "temperature=0 draws nothing, so all are identical; use temperature > 0"
+    )
+    found = {}
+    if alike and (known or selects or not used.sampler.steers):
+        found["num_return_sequences"] = mend
+        if (selects or isinstance(method, BestOf)) and not quantized:
+            found["temperature"] = f"{type(method).__name__} chooses among draws, and {mend}"
+    if known and not (sources or draws.control or draws.beside):
         found["seed"] = "nothing is drawn with " + (
             "candidate='quantized'; use candidate='sample'"
             if quantized
@@ -143,13 +143,18 @@ def unread(
     return found
 
 
+def inner_of(method: Method) -> Method:
+    """The method that `BestOf` draws by, or the method itself."""
+    return method.method if isinstance(method, BestOf) else method
+
+
 def in_force(method: Method, config: APSConfig) -> tuple[APSConfig, tuple[str, ...]]:
     """The settings a method runs the loop with, and the other keywords it reads of `config`.
 
     A method that declares nothing runs with `config`.
     """
-    told = declared(method)
-    return (config, ()) if told is None else (told.settings(config), told.reads)
+    declares = declared(method)
+    return (config, ()) if declares is None else (declares.settings(config), declares.reads)
 
 
 def declared(method: Method) -> Declares | None:
@@ -176,36 +181,3 @@ def declared(method: Method) -> Declares | None:
             "method declares all three (see core.sampler.Declares), or none if it reads everything"
         )
     return None
-
-
-def draws_order(config: APSConfig) -> bool:
-    """Whether the positions to reveal are drawn at random."""
-    order = config.sampler.order
-    return not isinstance(order, Ranked) or order.alg_temp is not None
-
-
-def draws(config: APSConfig, sampled: bool = True) -> bool:
-    """Whether APS or the base sampler draws anything with these settings.
-
-    Args:
-        sampled: see `refuse_unread`.
-    """
-    sampler = config.sampler
-    tokens = sampler.candidate == "sample" and sampler.draw.temperature > 0
-    if tokens or draws_order(config) or sampler.pool_size is not None:
-        return True
-    if sampler.fit is None:
-        return False
-    relaxation, score = sampler.fit.gradient.relaxation, sampler.fit.gradient.score
-    heat = sampler.draw.temperature
-    if relaxation is not None and relaxation.draws and (relaxation.kind == "gumbel" or heat > 0):
-        return True
-    answers = score is not None and (sampled or relaxation is None)
-    return answers or isinstance(sampler.fit.phi, LoRA)  # whose start is drawn
-
-
-def is_greedy(config: APSConfig) -> bool:
-    """Whether all answers to one prompt are identical, because the loop draws nothing."""
-    settings = config.sampler
-    drawn = settings.draw.temperature > 0 or draws_order(config)
-    return not settings.steers and settings.candidate == "sample" and not drawn

@@ -23,14 +23,15 @@ from ..core.settings import LoRA
 from ..core.states import StepState
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
+from ..methods.draws import Draws
 from ..methods.registry import IMAGE_METHODS, as_method
-from ..methods.unread import refuse_unread
+from ..methods.unread import refuse_unread, refuse_unsteered
 from ..models.checkpoint_files import machine_memory
 from .any_image_model import AnyImageModel, masked_canvas
 from .inputs import as_count, kind_of
 from .progress import progress_bar
 
-__all__ = ["ImageCall", "refuse_unguided"]
+__all__ = ["Callbacks", "ImageCall", "check_on_sample", "refuse_unguided"]
 
 OF_TEXT = {
     **dict.fromkeys(
@@ -50,7 +51,16 @@ GUIDED = tuple(
 
 log = logging.getLogger(__name__)
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """How a caller follows the samples of one image; see `RestorationPipeline.paint`."""
+
+    on_step: Callable[[int, StepState], None] | None
+    on_sample: Callable[[int, Tensor], None] | None
+    progress: bool | None
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class ImageCall:
         options: dict[str, Any],
         *,
         sampled: bool = False,
-        usual: Mapping[str, Any] = NOTHING,
+        usual: Mapping[str, Any] = NO_SETTINGS,
     ) -> ImageCall:
         """Check a call.
 
@@ -182,6 +192,12 @@ class ImageCall:
         return ids, cost
 
 
+def check_on_sample(on_sample: object, arguments: str) -> None:
+    """Raise `TypeError` for an `on_sample` that cannot be called with the `arguments`."""
+    if on_sample is not None and not callable(on_sample):
+        raise TypeError(f"on_sample is called as on_sample({arguments}); got {kind_of(on_sample)}")
+
+
 def warn_if_alike(ids: Tensor, config: APSConfig) -> None:
     """Warn of samples that temperature 0 made identical, whose spread says nothing."""
     if (
@@ -241,7 +257,7 @@ def settings_for(
     method: Method,
     options: dict[str, Any],
     drawn: bool,
-    usual: Mapping[str, Any] = NOTHING,
+    usual: Mapping[str, Any] = NO_SETTINGS,
     preset: str = "restore",
 ) -> APSConfig:
     """The settings of a preset of images with `options`; raises for one without effect."""
@@ -251,6 +267,8 @@ def settings_for(
     if drawn:
         options = {"candidate": "sample", **options}
     made = APSConfig.make(preset, **options)
-    refuse_unread(method, options, preset, sampled=False)  # what is measured has a gradient
+    # What is measured has a gradient.
+    refuse_unread(method, options, preset, draws=Draws(samples=False))
+    refuse_unsteered(method, made)
     missing = {name: value for name, value in usual.items() if name not in options}
     return made.replace(**missing) if missing else made

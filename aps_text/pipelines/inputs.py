@@ -24,7 +24,7 @@ from ..text.containers import (
 )
 from ..text.prompts import checked_text
 
-__all__ = ["Columns", "as_columns", "as_count", "as_seeds", "as_starts"]
+__all__ = ["Columns", "as_columns", "as_count", "as_seeds", "as_starts", "refuse_seeds"]
 
 Columns = dict[str, list[Any]]
 
@@ -108,6 +108,15 @@ def as_seeds(seeds: Any, default: int, prompts: int, of: str = "prompt") -> list
         found.append(operator.index(seed))
         check_number(name, found[-1], SEEDS, whole=True)
     return found
+
+
+def refuse_seeds(seeds: Any, options: Mapping[str, Any], of: str = "prompt") -> None:
+    """Raise `ValueError` for `seeds` beside a `seed` that they leave without effect."""
+    if seeds is not None and "seed" in options:
+        raise ValueError(
+            f"seed={options['seed']!r} has no use beside seeds, which holds one per {of}; give one "
+            "of the two"
+        )
 
 
 def as_starts(start: Any, prompts: int) -> Columns:

@@ -13,6 +13,8 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.own_settings import config_for
 from ..core.presets import text_preset
+from ..core.routing import names_of
+from ..core.settings import Ranked
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
 from ..text.drafts import Draft, draft
@@ -23,7 +25,7 @@ __all__ = ["Request", "prepare"]
 
 log = logging.getLogger(__name__)
 
-ORDER = ("alg", "alg_temp", "threshold", "anchor_score", "remasking")
+ORDER = (*names_of(Ranked), "remasking", "rank_by")
 """Keywords that rank the positions a step may write."""
 
 

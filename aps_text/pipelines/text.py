@@ -18,8 +18,9 @@ from ..core.config import APSConfig
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..methods.ancestral import Ancestral
+from ..methods.draws import Draws
 from ..methods.registry import METHODS, as_method
-from ..methods.unread import own_for, refuse_unread
+from ..methods.unread import own_for, refuse_unread, refuse_unsteered
 from ..models.registry import load, wrap
 from ..models.text_model import TextModel
 from ..text.containers import kind_of
@@ -29,7 +30,7 @@ from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards, s
 from .batch import Roles
 from .calibration import normalised_in, observe
 from .diagnosis import how_to_try
-from .inputs import as_columns, as_count
+from .inputs import as_columns, as_count, refuse_seeds
 from .model_names import refuse_name
 from .output import APSOutput
 from .progress import shown
@@ -165,8 +166,8 @@ class APSPipeline:
                 are answered as if that prompt had not been given, and it is listed in
                 `output.failures`. An invalid prompt (empty, too long, not text) is treated alike.
             config: settings; or `preset` and single `options` (`APSConfig` keywords).
-            seeds: one per prompt; default: the setting `seed` for each. A prompt and its seed
-                determine its answer, whatever the batch.
+            seeds: one per prompt, in place of the setting `seed` for each. A prompt and its seed
+                determine its answer, whatever the batch. Not refused where nothing is drawn.
             columns: dataset columns for the rewards, by name, one value per prompt in order, e.g.
                 `{"reference": df["gold"]}`; or a table (DataFrame, `Dataset`), or a mapping per
                 prompt.
@@ -279,6 +280,9 @@ class APSPipeline:
     ) -> Stream:
         """The stream of a checked call with its rewards loaded; computes nothing."""
         check_choices(control, on_error)
+        shuffled = control == "shuffled"
+        if not shuffled:  # by `seed`, of the whole call
+            refuse_seeds(seeds, options)
         runner = as_method(METHODS, method)
         mine = own_for(runner, self.model.settings)
         with ordinary_surroundings(self.device), quiet_loading():
@@ -298,16 +302,15 @@ class APSPipeline:
                 for rewards in loaded:
                     specs |= specs_of(rewards, self._rewards)
         check_reward(method, reward)
-        roles, shuffled = Roles(*loaded), control == "shuffled"
-        refuse_unread(
-            runner,
-            options,
-            preset,
-            own=mine,
-            drafted="init_text" in request.starts,
-            shuffled=shuffled,
-            sampled=shuffled or roles.are_sampled(request.config),
+        roles = Roles(*loaded)
+        draws = Draws(
+            draft="init_text" in request.starts,
+            control=shuffled,
+            samples=shuffled or roles.are_sampled(request.config),
         )
+        refuse_unread(runner, options, preset, own=mine, draws=draws)
+        if options:
+            refuse_unsteered(runner, request.config)
         if control is not None and isinstance(runner, Ancestral):
             raise ValueError(
                 f"control={control!r} needs a method that steers, got 'plain'; leave it out"

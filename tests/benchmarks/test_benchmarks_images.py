@@ -18,12 +18,13 @@ from image_pictures import pictures
 from image_regression import trained
 from test_image_model import write
 
+from aps_text import APSConfig
 from aps_text.images.degradations import HighDynamicRange, Inpainting, SuperResolution
 from aps_text.images.masks import box_mask
 from aps_text.images.measurement import Measurement
 from aps_text.images.metrics import psnr
 from aps_text.methods.registry import IMAGE_METHODS, build_method
-from aps_text.methods.unread import refuse_unread
+from aps_text.methods.unread import refuse_unread, refuse_unsteered
 from aps_text.pipelines.image_call import ImageCall
 from aps_text.pipelines.image_model import load_image_model
 from aps_text.pipelines.restoration import RestorationPipeline
@@ -155,7 +156,9 @@ def test_every_trial_is_of_settings_that_its_method_reads(one):
         assert one.value(one.knob) >= 1
     for trial in trials if one.method in IMAGE_METHODS else ():
         method = build_method(IMAGE_METHODS, trial.method, trial.options)
-        refuse_unread(method, {"candidate": "sample", **trial.config}, "restore")
+        options = {"candidate": "sample", **trial.config}
+        refuse_unread(method, options, "restore")
+        refuse_unsteered(method, APSConfig.make("restore", **options))
 
 
 def measurement(degradation, x) -> Measurement:

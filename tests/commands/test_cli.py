@@ -48,6 +48,17 @@ def test_json_is_an_object_for_one_question_and_a_list_for_several(folder, capsy
     assert [answer["prompt"] for answer in several] == ["why?", "who?"]
 
 
+def test_settings_without_effect_are_warned_of_once_for_all_answers(folder, capsys, caplog):
+    more = ["--reward", "sentiment", "--control", "zero", "--block-length", "1", "--steps", "2"]
+    for _ in range(2):  # and again in another call
+        caplog.clear()
+        flags = ["--model", folder, *SMALL, *more, "--alg", "entropy"]
+        assert main(["ask", "who?", *flags]) == 0
+        said = [record.getMessage() for record in caplog.records]
+        assert sum("alg='entropy': without effect" in one for one in said) == 1
+        assert sum("6 blocks of block_length=1 in steps=2" in one for one in said) == 1
+
+
 def test_show_draws_the_canvas_as_it_fills(folder, capsys):
     assert ask(folder, "who?", "--reward", "sentiment", "--show") == 0
     lines = capsys.readouterr().out.splitlines()

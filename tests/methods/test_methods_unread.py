@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from aps_rewards import Clipped, Threshold
@@ -16,6 +18,7 @@ from aps_text.methods.ancestral import Ancestral
 from aps_text.methods.aps import APS
 from aps_text.methods.aps_smc import APSSMC
 from aps_text.methods.best_of_n import BestOf
+from aps_text.methods.draws import Draws
 from aps_text.methods.entrgi import EntRGi
 from aps_text.methods.ets import ETS
 from aps_text.methods.fk_steering import FKSteering
@@ -50,12 +53,13 @@ METHODS = {
 OPTIONS = OTHER | {"inner_steps": 1, "candidate": "quantized", "alg": "topk_margin"}
 
 
-def fill(method, config, seeds=range(30), differentiable=True):
+def fill(method, config, seeds=range(30), differentiable=True, answer=0):
     """Thirty rows filled in a world that can be enumerated: tokens and their probabilities."""
     denoiser = TableDenoiser(joint_table(6, 3, 0, 30, sharp=2.0))
     canvas = open_canvas(30, 6, 3, block_length=config.block_length)
     reward = enumerated_reward(6, 3, 1, differentiable=differentiable)
-    for state in method.steps(denoiser, reward, canvas, config, noise_for(seeds)):
+    noise = noise_for(seeds, torch.full((30,), answer))
+    for state in method.steps(denoiser, reward, canvas, config, noise):
         yield from (state.tilted, state.z)
 
 
@@ -72,7 +76,7 @@ def test_what_is_said_to_be_unread_changes_nothing_and_the_rest_does(name):
             same = equal(want, fill(method, config))
         except ValueError:
             continue  # refused already
-        if option in unread(method, config, sampled=False):
+        if option in unread(method, config, Draws(samples=False)):
             assert same, option
         elif same and not base.ineffective({option: value}):
             silent.append(option)
@@ -82,6 +86,7 @@ def test_what_is_said_to_be_unread_changes_nothing_and_the_rest_does(name):
 
 GREEDY = {"temperature": 0.0, "pool_size": None}
 QUANTIZED = {"candidate": "quantized", "pool_size": None}
+FIXED = {"adapter": "logits", "estimator": "relaxed", "inner_steps": 1}
 
 
 @pytest.mark.parametrize("method", [APS(), Ancestral()], ids=["aps", "plain"])
@@ -108,24 +113,27 @@ QUANTIZED = {"candidate": "quantized", "pool_size": None}
     ],
     ids=str,
 )
-def test_a_seed_is_said_to_be_unread_where_it_changes_nothing(method, options):
+def test_a_seed_and_more_answers_are_said_to_be_unread_where_they_change_nothing(method, options):
     config = APSConfig(
         **{"steps": 3, "inner_steps": 2, "adapter": "logits", "guidance_start": 0.0}, **options
     )
-    same = equal(list(fill(method, config)), fill(method, config, range(30, 60)))
-    assert ("seed" in unread(method, config, sampled=False)) == same
+    first, vain = list(fill(method, config)), unread(method, config, Draws(samples=False))
+    assert ("seed" in vain) == equal(first, fill(method, config, range(30, 60)))
+    assert ("num_return_sequences" in vain) == equal(first, fill(method, config, answer=1))
 
 
 def test_a_seed_is_read_where_samples_a_draft_a_control_or_a_lora_draw_by_it():
     config = APSConfig(steps=3, inner_steps=2, adapter="logits", **GREEDY)
     one, other = (fill(APS(), config, seeds, False) for seeds in (range(30), range(30, 60)))
     assert not equal(list(one), other)  # the samples of a black box
-    assert "seed" not in unread(APS(), config, sampled=True)
-    assert "seed" not in unread(APS(), config, sampled=False, drafted=True)
-    assert "seed" not in unread(APS(), config, sampled=False, shuffled=True)
-    assert "seed" not in unread(APS(), config.replace(adapter="lora"), sampled=False)
-    assert "seed" in unread(APS(), config, sampled=False)
-    assert "seed" not in unread(Silent(), config, sampled=False)
+    fixed = Draws(samples=False)
+    assert "seed" not in unread(APS(), config)
+    assert "seed" not in unread(APS(), config, Draws(samples=False, draft=True))
+    assert "seed" not in unread(APS(), config, Draws(samples=False, control=True))
+    assert "seed" not in unread(APS(), config, Draws(samples=False, beside=True))
+    assert "seed" not in unread(APS(), config.replace(adapter="lora"), fixed)
+    assert "seed" in unread(APS(), config, fixed)
+    assert "seed" not in unread(Silent(), config, fixed)
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +155,13 @@ def vowels(prompts, completions, **columns):
         ("plain", {"preset": "paper", "trust_region": 1.0}, "trust_region=1.0 has no use here"),
         (
             "aps",
-            {"candidate": "quantized", "num_return_sequences": 2},
+            {"num_return_sequences": 2, "candidate": "quantized", **FIXED},
             "num_return_sequences=2 .* draws nothing, so all are identical",
+        ),
+        (
+            "aps",
+            {"num_return_sequences": 2, "temperature": 0, "pool_size": None, **FIXED},
+            "num_return_sequences=2 .* temperature=0 draws nothing, so all are identical",
         ),
         (
             "plain",
@@ -286,3 +299,16 @@ def test_warm_starts_and_controls_are_of_steering(pipe, tmp_path):
 def test_flags_in_vain_are_one_line(flags, message, capsys):
     assert main(["ask", "why?", *flags]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_seed_that_only_the_plain_answer_draws_by_is_taken_by_ask(capsys):
+    flags = ["--candidate", "quantized", "--adapter", "logits", "--estimator", "relaxed"]
+    flags += ["--reward", "relevance", "--inner-steps", "1", "--steps", "2", "--json"]
+    flags += ["--max-new-tokens", "8"]
+    texts = []
+    for seed in (3, 4):
+        assert main(["ask", "what is a violin?", "--seed", str(seed), *flags]) == 0
+        answer = json.loads(capsys.readouterr().out)
+        texts.append((answer["text"], answer["plain"]["text"]))
+    assert texts[0][0] == texts[1][0]
+    assert texts[0][1] != texts[1][1]

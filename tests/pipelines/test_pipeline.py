@@ -93,6 +93,10 @@ def test_a_prompts_own_seed_decides(pipe):
     b = pipe.generate(QUESTIONS[1::-1], seeds=[6, 5], **options).text
     assert a == b[::-1]
     assert pipe.generate(QUESTIONS[0], seed=5, **options).text == a[:1]
+    with pytest.raises(ValueError, match="seed=4 has no use beside seeds, which holds one per pr"):
+        pipe.generate(QUESTIONS[:2], seeds=[5, 6], seed=4, **options)
+    control = {"control": "shuffled", "seed": 4}  # which reads the seed
+    assert pipe(QUESTIONS[0], many_vowels, seeds=[5], **control, **options).text
     assert pipe.generate(QUESTIONS[0], seed=7, **options).text != a[:1]
 
 
