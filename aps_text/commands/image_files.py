@@ -30,7 +30,7 @@ __all__ = [
     "is_given",
     "load_pipeline",
     "report",
-    "write_all",
+    "write_sheet",
 ]
 
 SHOWN = 16
@@ -181,13 +181,10 @@ def difference(values: Tensor) -> Tensor:
     return (GAIN * values.abs()).clamp(0, 1) * 2 - 1
 
 
-def write_all(folder: Path, images: dict[str, Tensor], rows: Sequence[Sequence[Tensor]]) -> None:
-    """Write images `(C, H, W)` as `<name>.png`, and `rows` of images as `sheet.png`."""
+def write_sheet(folder: Path, rows: Sequence[Sequence[Tensor]]) -> None:
+    """Write `rows` of images `(C, H, W)` as `sheet.png`."""
     from ..images.files import contact_sheet, write_image
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in images.items():
-        write_image(image, folder / f"{name}.png")
     write_image(contact_sheet([[one.cpu() for one in row] for row in rows]), folder / "sheet.png")
 
 

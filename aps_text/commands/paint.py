@@ -12,10 +12,12 @@ from .image_files import (
     is_given,
     load_pipeline,
     report,
-    write_all,
+    write_sheet,
 )
 from .out_folder import check_out
 from .pictures import read_picture
+from .sample_files import SampleFiles
+from .waiting import steps_said
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,16 +89,16 @@ def paint_command(args: argparse.Namespace) -> int:
         )
         shown["reference" if len(args.reference) == 1 else f"reference {number + 1}"] = reference[0]
     style = styles or None
-    if args.image is None:
-        found = pipe.paint(condition, style=style, **options)
-    else:
-        found = edited(args, pipe, condition, {"style": style, **options}, shown)
+    files = SampleFiles(args.out, args.samples, "editing" if args.image else "painting")
+    options["on_sample"] = lambda draw, image: files.write(f"{kind}-{draw + 1}", image)
+    options["on_step"] = None if args.json else steps_said(files.progress)
+    with files.told_when_stopped():
+        if args.image is None:
+            found = pipe.paint(condition, style=style, **options)
+        else:
+            found = edited(args, pipe, condition, {"style": style, **options}, shown)
     names = [f"{kind}-{n + 1}" for n in range(len(found.images))]
-    write_all(
-        args.out,
-        dict(zip(names, found.images, strict=True)),
-        [[*shown.values(), *found.images[:SHOWN]]],
-    )
+    write_sheet(args.out, [[*shown.values(), *found.images[:SHOWN]]])
     records = [
         {"files": [str(args.out / f"{name}.png")]}
         | {named(term, len(styles)): float(values[index]) for term, values in found.scores.items()}

@@ -44,18 +44,23 @@ def read_picture(
 def size_mend(
     sides: tuple[int, int], wanted: tuple[int, int], clean: tuple[int, int] | None
 ) -> str:
-    """What to do with an image of other sides (height, width) than wanted; see `read_picture`."""
+    """What to do with an image of other sides (height, width) than wanted; see `read_picture`.
+
+    A degraded image is not to be resized or cropped, which would degrade it otherwise.
+    """
+    mends = []
     if sides == clean:
-        mends = ["if it is clean, degrade it first with --simulate"]
+        mends.append("if it is clean, degrade it first with --simulate")
     elif others := models_of(sides, wanted, wanted if clean is None else clean):
-        mends = [f"name the model that takes this size by --model ({', '.join(others)})"]
-    else:
-        mends = []
-    fit = "resize it" if sides[0] == sides[1] else "crop it square and resize it"
-    mends.append(f"{fit} to {wanted[1]} x {wanted[0]} (images.files.square in Python)")
-    if clean is not None and clean not in (wanted, sides):
+        mends.append(f"name the model that takes this size by --model ({', '.join(others)})")
+    if clean is None:
+        fit = "resize it" if sides[0] == sides[1] else "crop it square and resize it"
+        mends.append(f"{fit} to {wanted[1]} x {wanted[0]} (images.files.square in Python)")
+    elif sides != clean:
         mends.append(f"give a clean image of {clean[1]} x {clean[0]} with --simulate")
-    return ", or ".join(mends)
+    found = ", or ".join(mends)
+    degraded = "; to resize or crop a degraded image would change how it is degraded"
+    return found if clean is None else found + degraded
 
 
 def models_of(sides: tuple[int, int], wanted: tuple[int, int], clean: tuple[int, int]) -> list[str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..text.visible import on_terminal
 from .image_files import (
     GAIN,
     SHOWN,
@@ -21,10 +19,11 @@ from .image_files import (
     difference,
     load_pipeline,
     report,
-    write_all,
+    write_sheet,
 )
 from .out_folder import check_out
 from .restore_inputs import SIGMA, check_measured, is_saved, measured, names_of
+from .sample_files import SampleFiles
 from .waiting import steps_said
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ __all__ = ["add_parser", "restore_command"]
 
 log = logging.getLogger(__name__)
 
-WRONG, DEVIATIONS = 2.0, 6.0
-"""A clean image is warned of if its chi2 is above `WRONG` and so many standard deviations,
+CHI2_LIMIT, DEVIATIONS = 2.0, 6.0
+"""A clean image is warned of if its chi2 is above `CHI2_LIMIT` and so many standard deviations,
 sqrt(2 / n) of n measured entries, above 1."""
 
 ROUNDING = 2 / 255
@@ -105,9 +104,9 @@ def restore_command(args: argparse.Namespace) -> int:
         made = [f"{name}-{draw + 1}.png" for draw in range(found.images.shape[1])]
         records.append(
             {"image": name, "files": [str(args.out / file) for file in made]}
-            | figures(found, index, truth, pipe.model.classifier)
+            | figures(found, index, truth, pipe.model.classifier, args.keep_known)
         )
-    write_all(args.out, {}, rows)
+    write_sheet(args.out, rows)
     report(args, records, columns_of(found.images.shape[1], truth is not None), found.cost)
     return 0
 
@@ -121,31 +120,23 @@ def written(
     names: Sequence[str],
 ) -> RestorationOutput:
     """Restore; the measurement and each batch of samples are written when it is done."""
-    from ..images.files import write_image
-
-    done, count = 0, len(names) * args.samples
+    name = pipe.model.name
+    files = SampleFiles(
+        args.out,
+        len(names) * args.samples,
+        "restoring",
+        first=lambda: write_y(measurement, args.out, name),
+        beside=", with the measurement",
+    )
 
     def keep(index: int, draw: int, image: Tensor) -> None:
-        nonlocal done
-        if not done:
-            args.out.mkdir(parents=True, exist_ok=True)
-            write_y(measurement, args.out, pipe.model.name)
         if args.keep_known:
             image = with_known(measurement, image[None, None], index)[0, 0]
-        write_image(image, args.out / f"{names[index]}-{draw + 1}.png")
-        done += 1
+        files.write(f"{names[index]}-{draw + 1}", image)
 
-    def title() -> str:
-        return f"restoring, {done} of {count} samples done"
-
-    on_step = None if args.json else steps_said(title)
-    try:
+    on_step = None if args.json else steps_said(files.progress)
+    with files.told_when_stopped():
         found = pipe(measurement, condition, on_sample=keep, on_step=on_step, **options)
-    except KeyboardInterrupt:
-        if done:
-            said = f"aps: {done} of {count} samples are in {args.out}, with the measurement"
-            print(on_terminal(said, sys.stderr), file=sys.stderr)
-        raise
     return (
         replace(found, images=with_known(measurement, found.images)) if args.keep_known else found
     )
@@ -163,10 +154,10 @@ def with_known(measurement: Measurement, images: Tensor, index: int | None = Non
 
 def warn_of_truths(measurement: Measurement, truth: Tensor, names: Sequence[str]) -> None:
     """Warn of clean images that do not explain what was measured."""
-    for index, (theirs, count) in enumerate(
-        zip(truth_chi2(measurement, truth).tolist(), measurement.counts().tolist(), strict=True)
-    ):
-        if theirs > max(WRONG, 1 + DEVIATIONS * math.sqrt(2 / count)):
+    found = measurement.chi2(truth, rounding=ROUNDING).tolist()
+    counts = measurement.counts().tolist()
+    for index, (theirs, count) in enumerate(zip(found, counts, strict=True)):
+        if theirs > max(CHI2_LIMIT, 1 + DEVIATIONS * math.sqrt(2 / count)):
             name = names[index] if len(names) == len(truth) else f"image {index + 1}"
             log.warning(
                 "%s: the chi2 of its --truth is %.3g, that of the image that was measured is about "
@@ -176,22 +167,6 @@ def warn_of_truths(measurement: Measurement, truth: Tensor, names: Sequence[str]
                 theirs,
                 measurement.sigma,
             )
-
-
-def truth_chi2(measurement: Measurement, truth: Tensor) -> Tensor:
-    """chi2 of clean images `(B,)`, where files may have rounded and clipped what was measured."""
-    import torch
-
-    from ..images.degradation import degraded
-
-    y = measurement.y.to(truth)
-    made = degraded(measurement.degradation, truth)
-    made = made.clamp(min(-1.0, float(y.min())), max(1.0, float(y.max())))
-    gap, seen = y - made, measurement.degradation.observed(y)
-    if seen is not None:
-        gap = torch.where(seen, gap, torch.zeros_like(gap))
-    counts = measurement.counts().to(gap)
-    return gap.square().flatten(1).sum(1) / (counts * (measurement.sigma**2 + ROUNDING**2))
 
 
 def columns_of(samples: int, known: bool) -> list[str]:
@@ -219,14 +194,20 @@ def figures(
     index: int,
     truth: Tensor | None,
     judge: AttributeClassifier | None,
+    pasted: bool,
 ) -> dict[str, float]:
     """Mean chi2 of the samples, and the share of pixels that are missing if some are; with a truth
-    also the metrics, and PSNR of the samples' mean."""
+    also the metrics, and PSNR of the samples' mean.
+
+    Args:
+        pasted: the images have the known pixels in their places; chi2 is of those before.
+    """
     import torch
 
     from ..images.metrics import perceptual, psnr, ssim
 
-    record = {"chi2": float(found.chi2[index].mean())}
+    name = "chi2 before pasting" if pasted else "chi2"
+    record = {name: float(found.chi2[index].mean())}
     measured = int(found.measurement.counts()[index]) / found.measurement.y[index].numel()
     if measured < 1:
         record["missing"] = 1 - measured

@@ -111,13 +111,17 @@ def refuse_known(task: str) -> None:
 
 
 def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> Measurement:
-    """The saved measurement with the pipeline's model; raises `ValueError` at another size or
-    range."""
+    """The saved measurement with the pipeline's model.
+
+    Raises:
+        ValueError: it is of images of another size, or its pixels are none of an image.
+    """
     from ..images.measurement_files import model_of
+    from ..pipelines.image_inputs import SizeError
 
     try:
         return pipe.bound(measurement)
-    except ValueError as error:
+    except SizeError as error:
         own = model_of(file)
         if own not in (None, pipe.model.name):
             raise ValueError(
@@ -129,6 +133,8 @@ def bound_to(pipe: RestorationPipeline, measurement: Measurement, file: str) -> 
             f"height, width) = {pipe.size}: {error}; if it is of another model's, name the model "
             "that it was made for with --model"
         ) from error
+    except ValueError as error:  # whatever the model is
+        raise ValueError(f"{file}: {error}") from error
 
 
 def check_saved(args: argparse.Namespace) -> None:

@@ -115,8 +115,13 @@ class Measurement(Arithmetic):
         """See `Operator.take`."""
         return replace(self, y=self.y[rows.to(self.y.device)])
 
-    def residual(self, images: Tensor) -> Tensor:
-        """`y - A(x)`, in the shape of `y`; 0 where nothing is measured."""
+    def residual(self, images: Tensor, *, clipped: bool = False) -> Tensor:
+        """`y - A(x)`, in the shape of `y`; 0 where nothing is measured.
+
+        Args:
+            clipped: A(x) is clipped to [-1, 1], as a file would, or to the range of y if that is
+                wider.
+        """
         y = self.y.to(images)
         made = degraded(self.degradation, images)
         if made.shape != y.shape:
@@ -124,6 +129,8 @@ class Measurement(Arithmetic):
                 f"{self.degradation.name} of images {tuple(images.shape)} is {tuple(made.shape)}, "
                 f"and what was measured is {tuple(y.shape)}"
             )
+        if clipped:
+            made = made.clamp(min(-1.0, float(y.min())), max(1.0, float(y.max())))
         gap = y - made
         observed = self.degradation.observed(gap)
         return gap if observed is None else torch.where(observed, gap, torch.zeros_like(gap))
@@ -147,13 +154,17 @@ class Measurement(Arithmetic):
         constant = math.log(self.scale) + 0.5 * math.log(2 * math.pi)
         return -self.counts().double() * constant, self.scale
 
-    def chi2(self, images: Tensor) -> Tensor:
-        """`|y - A(x)|^2 / (m sigma^2)`, `(B,)`: about 1 for the true image.
+    def chi2(self, images: Tensor, *, rounding: float = 0.0) -> Tensor:
+        """`|y - A(x)|^2 / (m (sigma^2 + rounding^2))`, `(B,)`: about 1 for the true image.
 
         `model_sigma` is not used, so that values are comparable whatever it is.
+
+        Args:
+            rounding: > 0 where files rounded and clipped y or the images: what a pixel may differ
+                by; A(x) is clipped as well, see `residual`.
         """
-        squares = self.residual(images).square().flatten(1).sum(1)
-        return squares / (self.counts().to(squares) * self.sigma**2)
+        squares = self.residual(images, clipped=rounding > 0).square().flatten(1).sum(1)
+        return squares / (self.counts().to(squares) * (self.sigma**2 + rounding**2))
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
         """See `Operator.log_prob`."""

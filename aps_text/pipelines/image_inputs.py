@@ -17,6 +17,7 @@ from .any_image_model import AnyImageModel
 from .inputs import kind_of
 
 __all__ = [
+    "SizeError",
     "as_degradation",
     "as_images",
     "as_observed",
@@ -37,8 +38,12 @@ OVERSHOOT, NOISE = 1.5, 10.0
 """The largest pixel that may be observed: what kernels with negative weights make of [-1, 1] (of
 the largest value of a degradation of one's own), and standard deviations of the noise."""
 
-LOUD = 1.0
+LARGE_SIGMA = 1.0
 """Noise of a larger standard deviation, half of the range [-1, 1], is warned of."""
+
+
+class SizeError(ValueError):
+    """What was measured is not of the size that this model's images have when degraded."""
 
 
 def as_images(model: AnyImageModel, images: Tensor) -> Tensor:
@@ -208,7 +213,7 @@ def warn_of_range(low: float, high: float) -> None:
 
 def warn_of_sigma(sigma: float) -> None:
     """Warn of noise that hides the image: its scale may be that of pixels from 0 to 255."""
-    if sigma > LOUD:
+    if sigma > LARGE_SIGMA:
         log.warning(
             "sigma=%.4g hides an image, whose pixels are in [-1, 1]; if it is of pixels from 0 to "
             "255: sigma / 127.5 = %.3g",
@@ -218,11 +223,14 @@ def warn_of_sigma(sigma: float) -> None:
 
 
 def check_size(model: AnyImageModel, degradation: Degradation, y: Tensor) -> None:
-    """Raise `ValueError` unless `y` has the shape of degraded images of this model."""
+    """Raise `SizeError` unless `y` has the shape of degraded images of this model."""
     clean = torch.zeros(1, *model.size, device=y.device)
-    expected = tuple(degraded(degradation, clean).shape[1:])
+    try:
+        expected = tuple(degraded(degradation, clean).shape[1:])
+    except ValueError as error:  # of a mask, or a hole, of another size
+        raise SizeError(str(error)) from error
     if y.ndim != 4 or tuple(y.shape[1:]) != expected or not len(y):
-        raise ValueError(
+        raise SizeError(
             f"{degradation.name} of images {model.size} is (B, {', '.join(map(str, expected))})"
             f", got {tuple(y.shape)}; simulate a measurement of clean images with `measure`"
         )

@@ -66,8 +66,7 @@ def new_measurement(
     seen_of(degradation, degraded(degradation, images))
     generator = torch.Generator().manual_seed(int(seed))
     made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
-    warn_of_sigma(sigma)
-    return bound_measurement(model, made)
+    return _newly_bound(model, made)
 
 
 def observed_measurement(
@@ -83,8 +82,13 @@ def observed_measurement(
         refuse_drawn(task)
     degradation = as_degradation(model, task, 0 if seed is None else seed)
     y = as_observed(model, degradation, y, sigma)
-    warn_of_sigma(sigma)
-    return bound_measurement(model, Measurement(degradation, y, sigma, model_sigma=model_sigma))
+    return _newly_bound(model, Measurement(degradation, y, sigma, model_sigma=model_sigma))
+
+
+def _newly_bound(model: AnyImageModel, made: Measurement) -> Measurement:
+    """A new measurement, bound; a large sigma is warned of."""
+    warn_of_sigma(made.sigma)
+    return bound_measurement(model, made)
 
 
 def bound_measurement(model: AnyImageModel, measurement: Measurement) -> Measurement:

@@ -218,8 +218,8 @@ def load_image_model(name: str | Path, device: str | torch.device = "cpu") -> Im
 def _mend(name: str | Path) -> str:
     """What to do about a name that is no image model."""
     known = embedded_image_models()
-    near = [one for one in known if one == f"mini-{name}"]
-    near = near or difflib.get_close_matches(str(name), known, n=1, cutoff=0.8)
+    guesses = (difflib.get_close_matches(one, known, 1, 0.8) for one in (f"{name}", f"mini-{name}"))
+    near = next(filter(None, guesses), [])
     if near and not Path(name).exists():
         return f"did you mean {near[0]!r}?"
     if isinstance(name, str) and name.count("/") == 1 and name[0] not in "./~":

@@ -34,7 +34,7 @@ from ..methods.aps import APS
 from ..methods.aps_smc import APSSMC
 from ..models.placement import as_device
 from .any_image_model import AnyImageModel, Condition
-from .image_call import ImageCall, refuse_unguided
+from .image_call import Callbacks, ImageCall, check_on_sample, refuse_unguided
 from .image_edits import new_edit
 from .image_loading import load_any
 from .image_measurements import (
@@ -48,7 +48,7 @@ from .image_measurements import (
 )
 from .image_output import PaintOutput, RestorationOutput
 from .image_styles import bound_styles, new_style
-from .inputs import as_count, as_seeds, kind_of
+from .inputs import as_count, as_seeds, kind_of, refuse_seeds
 from .model_names import refuse_name
 from .surroundings import shielded
 
@@ -224,9 +224,9 @@ class RestorationPipeline:
             samples: n >= 1 per measurement, each with its own draws. With n > 1 or a method other
                 than "aps" the default becomes `candidate="sample"`: quantised expectations of
                 several samples would be identical.
-            seeds: one per measurement; default: the setting `seed` for each. A measurement and its
-                seed determine its images, whatever the batch, but for rounding where something
-                guides.
+            seeds: one per measurement, in place of the setting `seed` for each. A measurement and
+                its seed determine its images, whatever the batch, but for rounding where something
+                guides. Not refused where nothing is drawn.
             config: settings; or a `preset` and single `options` (`APSConfig`'s keywords) on top.
                 `cfg_scale` guides towards the attributes.
             preset: None or `restore` for the likeliest image, `posterior` for samples that vary
@@ -243,14 +243,12 @@ class RestorationPipeline:
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
+        refuse_seeds(seeds, options, "measurement")
         call = ImageCall.of(method, samples, config, preset, options, usual=self.model.usual)
         measured = bound_measurements(self.model, measurement)
         count = len(measured[0].y)
         own = as_seeds(seeds, call.config.call.seed, count, "measurement")
-        if on_sample is not None and not callable(on_sample):
-            raise TypeError(
-                f"on_sample is called as on_sample(index, draw, image); got {kind_of(on_sample)}"
-            )
+        check_on_sample(on_sample, "index, draw, image")
         decoded: list[Tensor] = []
 
         def keep(pairs: Sequence[tuple[int, int]], tokens: Tensor) -> None:
@@ -294,6 +292,7 @@ class RestorationPipeline:
         config: APSConfig | None = None,
         preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
+        on_sample: Callable[[int, Tensor], None] | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> PaintOutput:
@@ -306,10 +305,13 @@ class RestorationPipeline:
             method: None is "aps" with a style and "plain" without.
             samples, config, preset, on_step, progress, options: see the call. Candidates are drawn
                 (`candidate="sample"`) unless told otherwise.
+            on_sample: called as `on_sample(draw, image)` for each sample of a batch as soon as the
+                batch is done: the number of the sample from 0, and `(C, H, W)` in [-1, 1].
 
         Raises:
             TypeError, ValueError: naming the value and the mend.
         """
+        check_on_sample(on_sample, "draw, image")
         method = ("plain" if style is None else "aps") if method is None else method
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual
@@ -318,8 +320,8 @@ class RestorationPipeline:
             refuse_unguided(call.method)
         operator: Operator = ZeroOperator() if style is None else bound_styles(self.model, style)
         masked = torch.full((self.model.tokens,), self.model.mask_id)
-        ids, cost = self._painted(call, operator, attributes, masked, "paint", on_step, progress)
-        drawn = self._decoded(ids)
+        follow = Callbacks(on_step, on_sample, progress)
+        ids, drawn, cost = self._painted(call, operator, attributes, masked, "paint", follow)
         scores = {} if style is None else terms_of(operator, ids)
         opened = torch.ones(len(masked), dtype=torch.bool)
         return PaintOutput(drawn, drawn, ids, opened, scores, cost.stop(ids.device))
@@ -340,6 +342,7 @@ class RestorationPipeline:
         config: APSConfig | None = None,
         preset: str | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
+        on_sample: Callable[[int, Tensor], None] | None = None,
         progress: bool | None = None,
         **options: Any,
     ) -> PaintOutput:
@@ -361,20 +364,30 @@ class RestorationPipeline:
                 it `images` is `drawn`.
             method, samples, config, preset, on_step, progress, options: see the call. Candidates
                 are drawn (`candidate="sample"`) unless told otherwise.
+            on_sample: see `paint`; an image of `images`.
 
         Raises:
             TypeError, ValueError: a mask of other values or of another size, one that marks no
                 pixel or all, and what the call raises.
         """
+        check_on_sample(on_sample, "draw, image")
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual
         )
         edit = new_edit(self.model, image, mask, style, keep_sigma, widen)
-        ids, cost = self._painted(
-            call, edit.operator, attributes, edit.canvas, "edit", on_step, progress
+
+        def whole(drawn: Tensor) -> Tensor:
+            return paste(drawn, edit.image, edit.inside) if pasted else drawn
+
+        def finish(draw: int, drawn: Tensor) -> None:
+            if on_sample is not None:
+                on_sample(draw, whole(drawn[None])[0])
+
+        follow = Callbacks(on_step, finish, progress)
+        ids, drawn, cost = self._painted(
+            call, edit.operator, attributes, edit.canvas, "edit", follow
         )
-        drawn = self._decoded(ids)
-        images = paste(drawn, edit.image, edit.inside) if pasted else drawn
+        images = whole(drawn)
         scores = terms_of(edit.operator, ids)
         return PaintOutput(images, drawn, ids, edit.opened, scores, cost.stop(ids.device))
 
@@ -385,10 +398,18 @@ class RestorationPipeline:
         attributes: Condition | None,
         start: Tensor,
         label: str,
-        on_step: Callable[[int, StepState], None] | None,
-        progress: bool | None,
-    ) -> tuple[Tensor, Cost]:
-        """Tokens `(n, L)` of the samples that start from the canvas `start (L,)`, and the cost."""
+        follow: Callbacks,
+    ) -> tuple[Tensor, Tensor, Cost]:
+        """Tokens `(n, L)` of the samples that start from the canvas `start (L,)`, their images as
+        they are decoded, and the cost."""
+        decoded: list[Tensor] = []
+
+        def keep(pairs: Sequence[tuple[int, int]], tokens: Tensor) -> None:
+            decoded.append(self._decoded(tokens))
+            if follow.on_sample is not None:
+                for (_, draw), image in zip(pairs, decoded[-1], strict=True):
+                    follow.on_sample(draw, image)
+
         ids, cost = call.run(
             self.model,
             operator,
@@ -397,10 +418,11 @@ class RestorationPipeline:
             given=start[None].to(self.model.device),
             batch_size=self.batch_size,
             label=label,
-            on_step=on_step,
-            progress=progress,
+            on_step=follow.on_step,
+            on_batch=keep,
+            progress=follow.progress,
         )
-        return ids[0], cost
+        return ids[0], torch.cat(decoded), cost
 
     @torch.no_grad()
     def _decoded(self, ids: Tensor) -> Tensor:

@@ -169,7 +169,7 @@ BAD = [
     (
         "restore",
         ("one.png", *SR),
-        "is 8 x 8; if it is clean, degrade it first with --simulate, or resize it to",
+        "is 8 x 8; if it is clean, degrade it first with --simulate; to resize or crop a",
     ),
     ("restore", ("small.png", *SR, "--simulate"), "is 8 x 8 pixels, and an image of "),
     ("restore", ("colour.png", *SR, "--simulate"), "colour.png has colours, and an image of "),
@@ -269,7 +269,10 @@ def test_a_saved_measurement_of_another_range_says_so(folder, tmp_path, capsys):
     other = Measurement(degradation, torch.full((1, 1, 8, 8), 200.0), 0.05)
     write_measurement(other, tmp_path / "m.safetensors")
     assert run("restore", folder, tmp_path / "o", tmp_path / "m.safetensors") == 2
-    assert "got up to 200; from 0 to 255: x / 127.5 - 1" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith(f"aps: {tmp_path / 'm.safetensors'}: pixels are in [-1, 1]")
+    assert "got up to 200; from 0 to 255: x / 127.5 - 1" in error
+    assert "--model" not in error  # no model would take it
 
 
 @pytest.mark.parametrize(("command", "args", "says"), BAD, ids=range(len(BAD)))
@@ -353,9 +356,12 @@ def test_the_truth_of_what_a_file_has_rounded_is_not_warned_of(task, sigma, capl
 def test_the_known_pixels_are_kept_where_asked(folder, files, tmp_path, capsys):
     holes = ("--task", "inpainting", "--mask", files / "mask.png")
     assert run("restore", folder, tmp_path, files / "one.png", *holes) == 0
-    assert "  9.8% missing\n" in capsys.readouterr().out  # 25 of 256
+    said = capsys.readouterr().out
+    assert "  9.8% missing\n" in said  # 25 of 256
+    chi2 = re.search(r"  chi2 (\S+)  ", said)[1]
     drawn = read_image(tmp_path / "one-1.png", 1)
     assert run("restore", folder, tmp_path, files / "one.png", *holes, "--keep-known") == 0
+    assert f"  chi2 before pasting {chi2}  9.8% missing\n" in capsys.readouterr().out
     pasted, image = (read_image(p, 1) for p in (tmp_path / "one-1.png", files / "one.png"))
     hole = read_image(files / "mask.png", 1) > 0
     assert torch.equal(pasted[~hole], image[~hole])
@@ -393,6 +399,36 @@ def test_what_was_drawn_before_a_stop_is_kept(folder, files, tmp_path, monkeypat
     assert left == {name: whole[name] for name in names}
 
 
+@pytest.mark.parametrize("edit", [False, True])
+def test_what_was_painted_before_a_stop_is_kept(folder, files, tmp_path, monkeypatch, capsys, edit):
+    more = ["--samples", "5", "--batch-size", "2", "--steps", "4", "--reference"]
+    more += [str(files / "two.png")]
+    kind, begun = "painted", "painting"
+    if edit:
+        kind, begun = "edited", "editing"
+        more += ["--image", str(files / "one.png"), "--mask", str(files / "mask.png")]
+    args = ["paint", "--model", str(folder), "--out", str(tmp_path), *more]
+    monkeypatch.setattr("aps_text.commands.waiting.BETWEEN", 0)
+    assert main(args) == 0
+    assert f"aps: {begun}, 4 of 5 samples done, step 4 of 4 ...\n" in capsys.readouterr().err
+    whole = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert whole.keys() == {*(f"{kind}-{n}.png" for n in range(1, 6)), "sheet.png"}
+    for path in tmp_path.iterdir():
+        path.unlink()
+    calls, drawn = iter(range(100)), APS.steps
+
+    def stopped(self, *a, **k):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return drawn(self, *a, **k)
+
+    monkeypatch.setattr(APS, "steps", stopped)
+    assert main(args) == 130
+    assert f"aps: 4 of 5 samples are in {tmp_path}\n" in capsys.readouterr().err
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert left == {name: whole[name] for name in (f"{kind}-{n}.png" for n in range(1, 5))}
+
+
 def test_progress_is_told_where_there_is_no_bar(folder, files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("aps_text.commands.waiting.BETWEEN", 0)
     args = ("restore", folder, tmp_path, files / "small.png", "--task", "sr2")
@@ -407,9 +443,10 @@ def test_progress_is_told_where_there_is_no_bar(folder, files, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("sides", "wanted", "clean", "says"),
     [
-        ((16, 16), (8, 8), (16, 16), "if it is clean, degrade it first with --simulate, or resize"),
-        ((9, 9), (8, 8), (16, 16), "resize it to 8 x 8 (images.files.square in Python), or give a"),
-        ((9, 9), (8, 8), (16, 16), "give a clean image of 16 x 16 with --simulate"),
+        ((16, 16), (8, 8), (16, 16), "if it is clean, degrade it first with --simulate; to resize"),
+        ((9, 9), (8, 8), (16, 16), "give a clean image of 16 x 16 with --simulate; to resize or"),
+        ((9, 9), (16, 16), (16, 16), "give a clean image of 16 x 16 with --simulate; to resize"),
+        ((9, 9), (16, 16), None, "resize it to 16 x 16 (images.files.square in Python)"),
         ((9, 7), (16, 16), None, "crop it square and resize it to 16 x 16"),
         ((64, 64), (32, 32), None, "the model that takes this size by --model (mini-portraits)"),
         ((16, 16), (8, 8), (32, 32), "the model that takes this size by --model (mini-portraits)"),
@@ -418,6 +455,8 @@ def test_progress_is_told_where_there_is_no_bar(folder, files, tmp_path, monkeyp
 def test_an_image_of_another_size_is_told_what_to_do(sides, wanted, clean, says):
     assert says in size_mend(sides, wanted, clean)
     assert "give a clean" not in size_mend(sides, wanted, None)
+    if clean is not None:
+        assert "resize it" not in size_mend(sides, wanted, clean)
 
 
 @pytest.mark.parametrize("command", ["restore", "paint"])
@@ -479,22 +518,25 @@ def test_an_output_folder_is_judged_before_the_model_is_loaded(files, tmp_path, 
 
 
 def test_an_output_folder_is_a_folder_s_name_that_can_be_written_to(tmp_path, capsys):
-    for out, said in (
-        (tmp_path / "x.png", "x.png is the name of an image file, and several files are written"),
-        ("/proc/none", "/proc cannot be written to (No such file or directory); name another"),
-    ):
-        if out == "/proc/none" and not Path("/proc/self").exists():
-            continue
-        assert run("paint", "no-such-model", out) == 2
-        assert said in capsys.readouterr().err
-        assert not Path(out).exists()
-    (tmp_path / "y.png").mkdir()  # a folder that is there is meant
+    assert run("paint", "no-such-model", tmp_path / "x.png") == 2
+    said = "x.png is the name of an image file, and several files are written"
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "x.png").exists()
+    (tmp_path / "y.png").mkdir()  # a folder that is there may have such a name
     assert main(["paint", "--model", "no-such-model", "--out", str(tmp_path / "y.png")]) == 2
     assert "no image model 'no-such-model'" in capsys.readouterr().err
     assert not any((tmp_path / "y.png").iterdir())
     with pytest.raises(SystemExit):
         run("paint", "no-such-model", "")
     assert "argument --out: is empty; name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc, where root cannot write")
+def test_an_output_folder_that_even_root_cannot_write_to_is_refused(capsys):
+    assert run("paint", "no-such-model", "/proc/none") == 2
+    said = "/proc cannot be written to (No such file or directory); name another"
+    assert said in capsys.readouterr().err
+    assert not Path("/proc/none").exists()
 
 
 def test_a_flag_of_another_command_is_told_whose_it_is(capsys):

@@ -66,7 +66,7 @@ def test_attributes_may_be_a_tensor_of_all_rows(tmp_path):
         model.denoiser({"kind": "z"})
 
 
-@pytest.mark.parametrize("slip", ["mini-portrait", "portraits", "mini_portraits"])
+@pytest.mark.parametrize("slip", ["mini-portrait", "portraits", "portrait", "mini_portraits"])
 def test_a_slip_in_the_name_of_a_model_is_told_the_name(slip):
     with pytest.raises(ValueError, match=r"did you mean 'mini-portraits'\?$"):
         load_image_model(slip)

@@ -137,6 +137,26 @@ def test_samples_are_handed_out_as_they_come(pipe, measured):
         pipe(measured, on_sample=3, **FEW)
 
 
+def test_painted_and_edited_samples_are_handed_out_as_they_come(pipe):
+    small, image = RestorationPipeline(pipe.model, batch_size=2), torch.zeros(1, 1, 16, 16)
+    mask, came = torch.zeros(16, 16), []
+    mask[4:8, 4:8] = 1
+    how = {"samples": 3, "steps": 4, "on_sample": lambda draw, image: came.append((draw, image))}
+    calls = (
+        lambda: small.paint(**how),
+        lambda: small.edit(image, mask, **how),
+        lambda: small.edit(image, mask, pasted=False, **how),
+    )
+    for call in calls:
+        came.clear()
+        found = call()
+        assert [draw for draw, _ in came] == [0, 1, 2]
+        assert torch.equal(torch.stack([one for _, one in came]), found.images)
+    for call in (small.paint, lambda **bad: small.edit(image, mask, **bad)):
+        with pytest.raises(TypeError, match=r"called as on_sample.draw, image.; got"):
+            call(on_sample=3, steps=4)
+
+
 def test_several_measurements_of_the_same_images_are_all_explained(pipe):
     clean = torch.linspace(-0.6, 0.6, 2 * 256).view(2, 1, 16, 16)
     small = pipe.measure(clean, "sr4", sigma=0.05)
@@ -253,6 +273,11 @@ BAD = [
     (lambda p, m: p(m, {"size": "a"}), ValueError, "no attribute 'size'"),
     (lambda p, m: p(m, [{}]), ValueError, "attributes has 1 mappings for 3 measurements"),
     (lambda p, m: p(m, seeds=[1]), ValueError, "seeds has 1 values for 3"),
+    (
+        lambda p, m: p(m, seeds=[1] * 3, seed=2, samples=2),
+        ValueError,
+        "seed=2 has no use beside seeds, which holds one per measurement",
+    ),
     (lambda p, m: p(m, adapter="logits", tilt_keep=0.5), ValueError, "use adapter='codes'"),
     (lambda p, m: p(m, method="plain", inner_steps=50), ValueError, "inner_steps=50 has no use"),
     (lambda p, m: p(m, num_return_sequences=3), ValueError, "num_return_sequences=3 .* samples="),
