@@ -12,7 +12,7 @@ from ..core.config import APSConfig
 from ..core.cost import Cost
 from ..core.states import StepState
 from ..core.whole_files import write_whole
-from ..text.visible import finite
+from .answer_rows import Answer, Failure, asked, counted, json_rows, text_rows
 from .page.call import CallRecord, Recorded, described, repeated
 from .page.frames import frames_of
 from .page.page import Side, page
@@ -23,54 +23,6 @@ if TYPE_CHECKING:
     from ..text.prompts import Prompt
 
 __all__ = ["APSOutput", "Answer", "BridgeReport", "Failure", "RewardReport"]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A prompt without an answer, because a reward failed or it is invalid (`on_error="keep"`).
-
-    Attributes:
-        index: of the prompt in the call.
-        prompt: as it was given.
-        reward: name of the reward that failed; "" if the prompt is invalid.
-        error: the error's message.
-    """
-
-    index: int
-    prompt: Prompt
-    reward: str
-    error: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One answer of an output.
-
-    Attributes:
-        text: the answer; also the result of `str`.
-        prompt: the prompt.
-        rewards: the answer's rewards by name.
-        index: of the prompt in the call.
-    """
-
-    text: str
-    prompt: Prompt
-    rewards: dict[str, float]
-    index: int
-
-    def __str__(self) -> str:
-        return self.text
-
-
-def _asked(prompt: Prompt) -> str:
-    """A prompt on a single line."""
-    if isinstance(prompt, str):
-        return prompt
-    return " | ".join(f"{message['role']}: {message['content']}" for message in prompt)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(repr=False)
@@ -198,12 +150,12 @@ class APSOutput:
                 raise ValueError(f"no answer {index}: the output has {len(out)}")
             if out.prompts[index] != self.prompts[index]:
                 raise ValueError(
-                    f"beside answers another prompt: {_asked(out.prompts[index])!r}, not "
-                    f"{_asked(self.prompts[index])!r}"
+                    f"beside answers another prompt: {asked(out.prompts[index])!r}, not "
+                    f"{asked(self.prompts[index])!r}"
                 )
         calls = [out._recorded(index) for out in reversed(shown)]
         text = page(
-            _asked(self.prompts[index]),
+            asked(self.prompts[index]),
             [out._side(index) for out in shown],
             described(calls),
             repeated(self.prompts[index], calls),
@@ -266,25 +218,19 @@ class APSOutput:
             yield self[i]
 
     def __repr__(self) -> str:
-        parts = [_counted(len(self), "answer")]
+        parts = [counted(len(self), "answer")]
         if self.failures:
             parts.append(f"{len(self.failures)} failed")
         if self.warnings:
-            parts.append(_counted(len(self.warnings), "warning"))
+            parts.append(counted(len(self.warnings), "warning"))
         means = {name: fmean(values) for name, values in self.rewards.items() if values}
         parts += [f"{name} {mean:.3f}" for name, mean in means.items()]
         return f"APSOutput({', '.join([*parts, f'{self.cost.seconds:.1f} s'])})"
 
     def __str__(self) -> str:
         """Prompts, answers and rewards as text, then failures, warnings and the cost."""
-        lines: list[str] = []
-        for answer in self:
-            lines += [_asked(answer.prompt), f"  {answer.text}"]
-            if answer.rewards:
-                lines.append("  " + "  ".join(f"{k} {v:.3f}" for k, v in answer.rewards.items()))
-        lines += [f"failed: {failure.error}" for failure in self.failures]
-        lines += [f"warning: {warning}" for warning in self.warnings]
-        return "\n".join([*lines, f"{_counted(len(self), 'answer')} in {self.cost.seconds:.1f} s"])
+        lines = text_rows(self, self.failures, self.warnings)
+        return "\n".join([*lines, f"{counted(len(self), 'answer')} in {self.cost.seconds:.1f} s"])
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """One JSON-ready object per answer.
@@ -292,14 +238,4 @@ class APSOutput:
         Its keys: `prompt`, `text`, `cut_off` and `rewards` of the answer; `relaxed`, the values of
         `RewardReport.relaxed`; `cost`, that of the whole call.
         """
-        return [
-            {
-                "prompt": answer.prompt,
-                "text": answer.text,
-                "cut_off": self.cut_off[i],
-                "rewards": answer.rewards,
-                "relaxed": finite({name: own[i] for name, own in self.rewards.relaxed.items()}),
-                "cost": self.cost.as_dict(),
-            }
-            for i, answer in enumerate(self)
-        ]
+        return json_rows(self, self.cut_off, self.rewards.relaxed, self.cost)
