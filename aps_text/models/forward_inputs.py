@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .call_hooks import CallHook, attached
 from .parts import ModelParts
 
-__all__ = ["Call", "ForwardInputs", "keys_of", "layer_calls"]
+__all__ = ["Call", "ForwardInputs", "inputs_of", "keys_of", "layer_calls", "left_padded"]
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -37,6 +37,48 @@ class ForwardInputs:
     mask: Tensor | None
     positions: Tensor
     known: Call | None = None
+
+
+def left_padded(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """The ids of prompts `(B, P)`, padded on the left, and bool, True where not padding."""
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), pad_id)
+    real = torch.zeros_like(ids, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        start = width - len(prompt)
+        ids[row, start:] = torch.tensor(prompt, dtype=torch.long)
+        real[row, start:] = True
+    return ids, real
+
+
+def inputs_of(
+    parts: ModelParts,
+    prompt: Tensor,
+    shown: Tensor,
+    real: Tensor,
+    hidden: Tensor | None = None,
+    behind: int = 0,
+    causal: int = 0,
+) -> ForwardInputs:
+    """Mask and positions of a forward of prompts, canvases and what stands behind them.
+
+    Args:
+        prompt: `(B, P)` bool, True where not padding.
+        shown: `(B, P)` bool, the positions of the prompt that others attend to.
+        real: `(B, W)` bool, the positions of each canvas.
+        hidden: `(B, W)` bool, canvas positions that only they themselves attend to; None is none.
+        behind: tokens behind each canvas, R.
+        causal: so many columns of the prompt attend to nothing behind themselves.
+    """
+    width = int(real.any(0).nonzero().max()) + 1
+    suffix = real.new_ones(len(real), behind)
+    mask = torch.cat([prompt, real[:, :width], suffix], 1)
+    positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + parts.first_position
+    if hidden is not None:
+        mask = keys_of(mask & torch.cat([shown, ~hidden[:, :width], suffix], 1), causal)
+    elif causal:
+        mask = keys_of(mask, causal)
+    return ForwardInputs(width, parts.attention(mask), positions)
 
 
 def keys_of(shown: Tensor, causal: int) -> Tensor:

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KEYS", "QUERIES", "Block", "Keys", "first_of", "gathered", "recorded"]
+__all__ = ["KEYS", "QUERIES", "Block", "Keys", "by_row", "first_of", "gathered", "recorded"]
 __all__ += ["run_after", "run_at", "takes_cache"]
 
 Keys = tuple[Tensor, Tensor]
@@ -135,6 +135,23 @@ def gathered(value: Any, index: Tensor) -> Any:
     if axis == 1:
         return value[rows, index]
     return value.transpose(1, 2)[rows, index].transpose(1, 2)
+
+
+def by_row(rows: Tensor, index: Tensor, batch: int) -> tuple[Tensor, Tensor | None]:
+    """Positions `(N,)` that are ordered by row, as `(B, Q)`; rows that have fewer are filled by 0.
+
+    Returns:
+        The positions, and the column `(N,)` of each in them; None where every row has Q, so that
+        they lie in their order.
+    """
+    if batch == 1 and len(index):
+        return index[None], None
+    count = rows.bincount(minlength=batch)
+    most = max(1, int(count.max()))
+    if most * len(count) == len(rows):  # the same number in every row
+        return index.view(-1, most), None
+    slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
+    return index.new_zeros(len(count), most).index_put((rows, slot), index), slot
 
 
 def run_at(

@@ -16,48 +16,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
 from .call_hooks import sweep
-from .forward_inputs import ForwardInputs, keys_of, layer_calls
+from .forward_inputs import ForwardInputs, inputs_of, layer_calls, left_padded
 from .frozen import refuse_training
 from .lora import new_adapter
 from .modes import ordinary, outside_modes
-from .partial_forward import Block, first_of, gathered, run_at
+from .partial_forward import Block, by_row, first_of
 from .parts import ModelParts
 from .prefix import Prefix
+from .upper_layers import TrunkState, replayed
 
 __all__ = ["TransformerDenoiser"]
 
 MASK = "attention_mask"
-
-
-@dataclass
-class TrunkState:
-    """The input of layer N-n, and the arguments of the layers from there on.
-
-    Attributes:
-        hidden: `(B, S, d)`, the input of layer N-n.
-        args, kwargs: the other arguments of these layers.
-        offset: columns of the prompt, P.
-        own: keyword arguments per layer if they differ; None if `kwargs` serves all.
-    """
-
-    hidden: Tensor
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    offset: int
-    own: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,13 +106,7 @@ class TransformerDenoiser:
                 f"{len(prompts)} prompts and suffixes of lengths {[len(s) for s in suffixes]}; "
                 "give one for each prompt, all of one length"
             )
-        width = max(map(len, prompts))
-        ids = torch.full((len(prompts), width), parts.pad_id)
-        real = torch.zeros_like(ids, dtype=torch.bool)
-        for row, prompt in enumerate(prompts):
-            start = width - len(prompt)
-            ids[row, start:] = torch.tensor(prompt, dtype=torch.long)
-            real[row, start:] = True
+        ids, real = left_padded(prompts, parts.pad_id)
         device = parts.device
         with parts.lock:
             sweep(parts.model.modules())
@@ -207,21 +182,11 @@ class TransformerDenoiser:
         return self._inputs(self._within)
 
     def _inputs(self, real: Tensor, hidden: Tensor | None = None) -> ForwardInputs:
-        """Mask and positions for prompts, the canvas positions `real (B, W)` and suffixes.
-
-        `hidden (B, W)` are canvas positions that only they themselves attend to.
-        """
-        width = int(real.any(0).nonzero().max()) + 1
-        behind = [] if self.suffix is None else [torch.ones_like(self.suffix, dtype=torch.bool)]
-        mask = torch.cat([self.prompt_mask, real[:, :width], *behind], 1)
-        positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + self.parts.first_position
+        """See `inputs_of`."""
+        shown = self.prompt != self.parts.mask_id
+        behind = 0 if self.suffix is None else self.suffix.shape[1]
         causal = self._ahead if self.parts.causal_prompt else 0
-        if hidden is not None:
-            shown = [self.prompt != self.parts.mask_id, ~hidden[:, :width], *behind]
-            mask = keys_of(mask & torch.cat(shown, 1), causal)
-        elif causal:
-            mask = keys_of(mask, causal)
-        return ForwardInputs(width, self.attention(mask), positions)
+        return inputs_of(self.parts, self.prompt_mask, shown, real, hidden, behind, causal)
 
     @property
     def _ahead(self) -> int:
@@ -270,29 +235,15 @@ class TransformerDenoiser:
             hidden = first_of(layer(hidden, *args, **kwargs))
         return hidden
 
-    def attention(self, mask: Tensor) -> Tensor | None:
-        """The model's attention mask, from the bool of real `(B, S)` or of keys `(B, S, S)`."""
-        return self.parts.attention(mask)
-
     @outside_modes
     def logits(self, state: TrunkState, where: Where, phi: Any = None) -> Tensor:
         """See `Denoiser.logits`; float32 (or float64), suppressed ids at `SUPPRESSED`."""
         rows, cols = (ordinary(index) for index in where)
-        index = cols + (state.offset - self.parts.shift)
-        slot = None
-        if len(self.prompt) == 1 and len(cols):
-            index = index[None]
-        else:
-            count = rows.bincount(minlength=len(self.prompt))
-            most = max(1, int(count.max()))
-            if most * len(count) == len(rows):  # the same number in every row
-                index = index.view(-1, most)
-            else:
-                slot = torch.arange(len(rows), device=rows.device) - (count.cumsum(0) - count)[rows]
-                index = index.new_zeros(len(count), most).index_put((rows, slot), index)
+        index, slot = by_row(rows, cols + (state.offset - self.parts.shift), len(self.prompt))
         # With an empty prompt, a shift would lead to the column before the row's first.
         with self.parts.lock:
-            hidden = self._replayed(state, phi, index.maximum(self._starts[:, None]))
+            at = index.maximum(self._starts[:, None])
+            hidden = replayed(self.parts, self._layers[self.split :], self._last, state, phi, at)
         if slot is None:
             picked = hidden.flatten(0, 1)
         else:
@@ -303,48 +254,8 @@ class TransformerDenoiser:
             logits = logits.index_fill_(-1, self._suppressed.to(logits.device), SUPPRESSED)
         return logits
 
-    def _replayed(self, state: TrunkState, phi: Any, index: Tensor) -> Tensor:
-        """The last block's output under phi at positions `index (B, Q)`: `(B, Q, d)`."""
-        layers = self._layers[self.split :]
-        keywords = state.own or [state.kwargs] * len(layers)
-        everywhere = self.parts.compiled and phi is None
-
-        def run(hidden: Tensor, number: int) -> Tensor:
-            layer, kwargs = layers[number], keywords[number]
-            if number + 1 < len(layers):
-                return first_of(layer(hidden, *state.args, **kwargs))
-            if everywhere:  # run_at has varying widths, which would be compiled again
-                return gathered(first_of(layer(hidden, *state.args, **kwargs)), index)
-            return run_at(layer, hidden, state.args, kwargs, index, self._last)
-
-        hidden = state.hidden
-        if phi is not None and self.parts.checkpointing and torch.is_grad_enabled():
-            leaf = phi.open()
-
-            def adapted(hidden: Tensor, number: int) -> Tensor:
-                with self._eager(), phi.hooked(leaf):
-                    return run(hidden, number)
-
-            for number in range(len(layers)):
-                hidden = checkpoint(adapted, hidden, number, use_reentrant=False)
-            return hidden
-        with nullcontext() if phi is None else self._eager(), _attached(phi):
-            for number in range(len(layers)):
-                hidden = run(hidden, number)
-        return hidden
-
-    def _eager(self) -> AbstractContextManager[Any]:
-        """Context that disables compiled code, which ignores the hooks of phi."""
-        if not self.parts.compiled:
-            return nullcontext()
-        return torch.compiler.set_stance("force_eager")
-
     def new_adapter(self, config: APSConfig, noise: Noise) -> Adapter:
         """See `Denoiser.new_adapter`: LoRA on the linear layers above the trunk, or logits."""
         path = self.parts.layers_path
         own = {f"{path}.{i}": self._layers[i] for i in range(self.split, len(self._layers))}
         return new_adapter(config, noise, own, len(self.prompt))
-
-
-def _attached(phi: Any) -> AbstractContextManager[Any]:
-    return nullcontext() if phi is None else phi.attached()
