@@ -85,10 +85,10 @@ def run(path: Path) -> tuple[list[Printed], str]:
             continue
         line = text.count("\n", 0, block.start()) + 1
         printed = _python(code, path.name, names, line) if language == "python" else _sh(code)
-        told = follower is not None and follower[1] == "text" and language == "python"
-        told = told and not text[block.end() : follower.start()].strip()
-        done.append(Printed(code, follower[2] if told else None, printed))
-        if told:
+        shows_output = follower is not None and follower[1] == "text" and language == "python"
+        shows_output = shows_output and not text[block.end() : follower.start()].strip()
+        done.append(Printed(code, follower[2] if shows_output else None, printed))
+        if shows_output:
             parts += [text[end : follower.start(2)], printed.rstrip() + "\n"]
             end = follower.end(2)
     return done, "".join([*parts, text[end:]])

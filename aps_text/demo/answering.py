@@ -16,7 +16,7 @@ from ..text.decoding import token_pieces
 from ..text.visible import finite
 from .asked import FORMAT, Asked
 
-__all__ = ["Part", "answering", "as_json", "same", "told"]
+__all__ = ["Part", "answering", "as_json", "notices_of", "same"]
 
 
 @dataclass
@@ -94,12 +94,12 @@ def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any
         "model": pipe.model.name,
         "asked": asked.as_dict(),
         "answers": found,
-        "warnings": told(parts),
+        "warnings": notices_of(parts),
     }
 
 
-def told(parts: list[Part]) -> list[str]:
-    """What is told beside finished answers (`pipelines.comparison.notices`); before, nothing."""
+def notices_of(parts: list[Part]) -> list[str]:
+    """`pipelines.comparison.notices` of finished answers; before they are, none."""
     outputs = {part.title: part.output for part in parts if part.output is not None}
     return notices(outputs, parts[-1].title) if parts and len(outputs) == len(parts) else []
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ..pipelines.page.page import cost_line
 from ..pipelines.page.replay import Shown, replay
-from .answering import Part, told
+from .answering import Part, notices_of
 
 __all__ = ["STYLE", "canvas", "curve", "drawn", "escape", "framed", "problem", "remark"]
 
@@ -96,7 +96,7 @@ def drawn(parts: list[Part], note: str = "") -> str:
     cards = "".join(_card(number, part, len(parts)) for number, part in enumerate(parts))
     warnings = "".join(
         f'<p class="soft warning" role="status">{escape(f"warning: {one}")}</p>'
-        for one in told(parts)
+        for one in notices_of(parts)
     )
     return (
         f'<div class="aps">{head}{LEGEND}<div class="sides">{cards}</div>{warnings}'

@@ -16,7 +16,7 @@ from aps_rewards import RewardError
 
 from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text import APSPipeline
-from .answering import answering, as_json, same, told
+from .answering import answering, as_json, notices_of, same
 from .asked import Asked, as_asked, read_asked, usable
 from .closing import Closing
 from .drawn import drawn, framed, problem
@@ -110,7 +110,7 @@ class Demo:
         plain, last = parts[0].output, parts[-1].output
         assert plain is not None
         assert last is not None
-        notes = [f"warning: {one}" for one in told(parts)]
+        notes = [f"warning: {one}" for one in notices_of(parts)]
         page = last.to_html(beside=None if last is plain else plain, notes=notes)
         note = ""
         if earlier is not None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["meant", "nearest"]
+__all__ = ["known_name", "nearest"]
 
 
-def meant(given: object, known: Iterable[str]) -> str | None:
+def known_name(given: object, known: Iterable[str]) -> str | None:
     """The name in `known` that `given` is, whatever its case, spaces, hyphens and underscores; None
     if there is none, or several."""
     names = list(known)

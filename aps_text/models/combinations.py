@@ -16,7 +16,7 @@ __all__ = ["Combinations", "never_together", "read_combinations"]
 
 Combinations = Mapping[str, Mapping[str, Mapping[str, Sequence[str]]]]
 
-NOTHING = ("none",)
+ABSENT = ("none",)
 """The values of an attribute that a design does not have."""
 
 
@@ -36,7 +36,7 @@ def never_together(known: Combinations, chosen: Mapping[str, str]) -> str:
         known_of = {name for seen in values.values() for name in seen}
         others = {name: chosen[name] for name in chosen if name != by and name in known_of}
         with_each = {
-            name: [kind for kind, seen in values.items() if value in seen.get(name, NOTHING)]
+            name: [kind for kind, seen in values.items() if value in seen.get(name, ABSENT)]
             for name, value in others.items()
         }
         asked = [chosen[by]] if by in chosen else list(values)

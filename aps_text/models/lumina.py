@@ -53,7 +53,7 @@ IDS = {"newline": 126084, "boi": 126349, "eoi": 126350, "boa": 126354, "eoa": 12
 MASK = 126336
 FIRST, CODES = 126356, 8192
 SYSTEM = "Generate an image according to the text prompt."
-NOTHING = "<uncondition>"
+UNCONDITIONAL = "<uncondition>"
 log = logging.getLogger(__name__)
 
 PIXELS = 512
@@ -141,7 +141,7 @@ class LuminaPrior:
                 f"the text holds {(found + tags)[0]!r}, which {self.text.name} reads as a control "
                 "token; leave it out"
             )
-        said = text or NOTHING
+        said = text or UNCONDITIONAL
         ids = token_ids(tokenizer, f"<system>{SYSTEM}</system><user>{said}</user>")
         return [*ids, IDS["boa"], IDS["boi"]]
 

@@ -31,7 +31,7 @@ from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import Adapter, Denoiser, Where
 from ..tensor_files import load_part
-from .attribute_names import meant, nearest
+from .attribute_names import known_name, nearest
 from .guided import GuidedDenoiser
 from .lora import new_adapter
 from .parts import lock_of
@@ -72,7 +72,7 @@ class PriorConfig:
         """
         given: dict[str, str] = {}
         for name, value in sorted(chosen.items(), key=str):
-            own = meant(name, self.attributes)
+            own = known_name(name, self.attributes)
             if own is None:
                 raise ValueError(
                     f"no attribute {name!r}; this model knows {', '.join(self.attributes)}"
@@ -86,7 +86,7 @@ class PriorConfig:
             if value is None:  # withheld
                 continue
             known = self.attributes[name]
-            own = meant(value, known)
+            own = known_name(value, known)
             if own is None:
                 raise ValueError(
                     f"{name}={value!r} is not one of {', '.join(known)}" + nearest(value, known)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["how_to_try", "portion", "repetition", "warnings_alone", "warnings_of"]
 
-NOTHING: Mapping[str, str] = MappingProxyType({})
+NO_TRIES: Mapping[str, str] = MappingProxyType({})
 
 LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
 HARDLY = 0.05  # warn if a smaller fraction of the texts scored otherwise than the answer
@@ -33,7 +33,7 @@ def warnings_of(
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats] | None = None,
     steered: bool = False,
-    tries: Mapping[str, str] = NOTHING,
+    tries: Mapping[str, str] = NO_TRIES,
     final: int | None = None,
 ) -> list[str]:
     """Warnings about a steered call, in plain text.
@@ -70,7 +70,7 @@ def warnings_alone(
     traces: Sequence[GuidanceTrace],
     stats: Mapping[str, BridgeStats],
     steered: bool,
-    tries: Mapping[str, str] = NOTHING,
+    tries: Mapping[str, str] = NO_TRIES,
 ) -> list[list[str]]:
     """The warnings about each answer, as `warnings_of` a call of its prompt that returned this
     answer; those about the whole call (bridges) are among them."""

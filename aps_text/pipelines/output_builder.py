@@ -19,7 +19,7 @@ from ..text.decoding import answer_ids, cut_off, decode_canvas, finished, token_
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles, best_values
-from .diagnosis import NOTHING, warnings_alone, warnings_of
+from .diagnosis import NO_TRIES, warnings_alone, warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, Failure
 from .page.call import CallRecord
@@ -52,7 +52,7 @@ class OutputBuilder:
         steered: bool,
         silent: bool,
         record: CallRecord,
-        tries: Mapping[str, str] = NOTHING,
+        tries: Mapping[str, str] = NO_TRIES,
     ) -> None:
         self.model, self.request, self.roles = model, request, roles
         self.guided, self.steered, self.silent = guided, steered, silent

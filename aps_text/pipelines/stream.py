@@ -19,7 +19,7 @@ from ..models.text_model import TextModel
 from ..text.decoding import open_text
 from ..text.prompts import begun_answer
 from .batch import Roles, bind
-from .diagnosis import NOTHING
+from .diagnosis import NO_TRIES
 from .guidance_monitor import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
@@ -71,7 +71,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         warm_start: str | Path | None = None,
         by_name: frozenset[tuple[str, str]] = frozenset(),
         loaded: str = "",
-        tries: Mapping[str, str] = NOTHING,
+        tries: Mapping[str, str] = NO_TRIES,
     ) -> None:
         self.model, self.request, self.roles, self.method = model, request, roles, method
         self.batch_size, self.control, self.on_error = batch_size, control, on_error

@@ -19,7 +19,7 @@ from .vocabulary import Vocabulary
 __all__ = ["Draft", "draft"]
 
 _SPAN = re.compile(r"\[MASK(?::(\d{1,9}))?\]")
-_MEANT = re.compile(r"\[\s*mask\b[^\[\]]{0,20}\]", re.I)
+_SPAN_LIKE = re.compile(r"\[\s*mask\b[^\[\]]{0,20}\]", re.I)
 """What is meant as a span, well written or not."""
 
 
@@ -106,11 +106,11 @@ def draft(
 
 def _of_template(vocabulary: Vocabulary, template: str, limit: int | None) -> Draft:
     """The canvas of a template: its text is given, its spans are open."""
-    for meant in _MEANT.finditer(template):
-        span = _SPAN.fullmatch(meant[0])
+    for written in _SPAN_LIKE.finditer(template):
+        span = _SPAN.fullmatch(written[0])
         if span is None or int(span[1] or 1) < 1:
             raise ValueError(
-                f"the template has {meant[0]!r}, which is no span; write [MASK], or [MASK:n] "
+                f"the template has {written[0]!r}, which is no span; write [MASK], or [MASK:n] "
                 "with a whole number n from 1 on"
             )
     # Texts and sizes of spans alternate; behind the last text there is none.

@@ -3,7 +3,7 @@
 before a number or a letter   not 5, rather than (A), less than 5      `DENIED`
 before a number               over 5, above five, > 5                  `number_denied`
 before a word                 cannot say yes, it is wrong to say no    `negated`
-behind any answer             (A) is wrong, 5 cannot be                `WRONG`
+behind any answer             (A) is wrong, 5 cannot be                `REFUTED`
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 from .numeral import NEAR
 
-__all__ = ["DENIED", "NEGATED", "WRONG", "denied", "negated", "number_denied"]
+__all__ = ["DENIED", "NEGATED", "REFUTED", "denied", "negated", "number_denied"]
 
 DENIED = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|rather than|instead of|nowhere near|far from"
@@ -24,7 +24,7 @@ DENIED = re.compile(
     re.I,
 )
 """What denies an answer directly behind it (not 5, rather than exactly 5, less than 5)."""
-WRONG = re.compile(
+REFUTED = re.compile(
     r"[)\]\"'}]*\s+(?:(?:is|are|was|were|would be|seems|looks|must be"
     r"|turns? out(?: to be)?|proves?(?: to be)?)\s+"
     r"(?:(?:also|both|all|clearly|obviously|simply|just|definitely|certainly|a|the)\s+)*"
@@ -61,7 +61,7 @@ def denied(text: str, found: re.Match[str]) -> bool:
     """Whether "not", "never", "rather than", ... is directly before a match or inside its lead, or
     "is wrong", "is not", ... directly behind it."""
     first = next((i for i in range(1, len(found.groups()) + 1) if found[i]), 0)
-    if WRONG.match(text, found.end(first)):
+    if REFUTED.match(text, found.end(first)):
         return True
     before = text[max(0, found.start(first) - NEAR) : found.start(first)]
     if re.search(r"[.!?;]\s+\W*$", before):

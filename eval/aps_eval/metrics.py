@@ -48,11 +48,11 @@ def same_answer(one: str, other: str) -> bool:
     """
     forms = normalise_answer(one), normalise_answer(other)
     if all(forms):
-        return forms[0] == forms[1] and _meant(one) == _meant(other)
+        return forms[0] == forms[1] and _normal_form(one) == _normal_form(other)
     return one.strip().lower() == other.strip().lower()
 
 
-def _meant(text: str) -> tuple[list[Fraction | None], str, bool]:
+def _normal_form(text: str) -> tuple[list[Fraction | None], str, bool]:
     found = [as_number(numeral.text or "") for numeral in numerals(normal_text(text))]
     signs = "".join(c for c in text if c in "+#<>=") if not found else ""
     last = re.search(r"\s(a|an|the)\W*$", text, re.I)

@@ -73,10 +73,10 @@ def _chosen(text: str, choices: Sequence[str], *, first: bool) -> str | None:
     for one in range(len(every) - 1):
         between = text[every[one][0].end() : every[one + 1][0].start()]
         no[one + 1] = no[one + 1] or _DENIES_BOTH.search(between[-BEHIND:]) is not None
-    meant = [at for at, denial in enumerate(no) if not denial]
-    if not meant:
+    affirmed = [at for at, denial in enumerate(no) if not denial]
+    if not affirmed:
         return None
-    at = meant[0 if first else -1]
+    at = affirmed[0 if first else -1]
     for one, other in ((at - 1, at), (at, at + 1)):
         if one < 0 or other == len(every) or every[one][1].lower() == every[other][1].lower():
             continue

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .answer_leads import BEHIND, LEAD, asserted, clause
 from .asides import conditional, said_once, supposed, without_references
-from .denials import WRONG
+from .denials import REFUTED
 from .normal_text import normal_text
 from .number_groups import Statement, spoken_statement, statements
 from .number_words import NUMBER_WORDS
@@ -55,18 +55,18 @@ def number(answer: str, choices: Sequence[str] = ()) -> str | None:
                 continue
             if found := _stated(said):
                 return found[0]
-    every = [one for one in statements(text) if not one.denied and not WRONG.match(text, one.end)]
-    meant = [
+    every = [one for one in statements(text) if not one.denied and not REFUTED.match(text, one.end)]
+    affirmed = [
         one
         for one in every
         if (one.text is not None or one.undecided) and not _only_supposed(text, one)
     ]
-    if not meant:
+    if not affirmed:
         return None
-    last = meant[-1]
-    if last.expression and len(meant) > 1:  # 5 = 2 + 3
-        between = text[meant[-2].end : last.start]
-        return meant[-2].text if re.fullmatch(r"\s*[=≈]\s*[-+]?", between) else None
+    last = affirmed[-1]
+    if last.expression and len(affirmed) > 1:  # 5 = 2 + 3
+        between = text[affirmed[-2].end : last.start]
+        return affirmed[-2].text if re.fullmatch(r"\s*[=≈]\s*[-+]?", between) else None
     return last.text
 
 
@@ -165,7 +165,7 @@ def _stated(text: str) -> tuple[str | None] | None:
     ):
         stated = spoken_statement(text)
         return None if stated is None else (stated.text,)
-    own = [one for one in statements(text) if not one.denied and not WRONG.match(text, one.end)]
+    own = [one for one in statements(text) if not one.denied and not REFUTED.match(text, one.end)]
     if not own:
         return None
     between = text[own[0].end : own[1].start] if len(own) > 1 else None

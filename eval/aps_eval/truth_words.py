@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from .answer_leads import LEAD, asserted, questions
 from .asides import HEDGE, supposed
-from .denials import NEGATED, WRONG, negated
+from .denials import NEGATED, REFUTED, negated
 from .joined_answers import ALSO
 from .normal_text import normal_text
 
@@ -91,15 +91,15 @@ def _one_of(
     text: str, found: Sequence[re.Match[str]], any_word: str, words: Mapping[str, str]
 ) -> str | None:
     """The last word found that is not negated; None if it is one of two ("true/false")."""
-    meant = [
+    affirmed = [
         one
         for one in found
         if not negated(text, one.start(1))
         and not supposed(text, one.start(1))
-        and not WRONG.match(text, one.end(1))
+        and not REFUTED.match(text, one.end(1))
     ]
-    if not meant:
+    if not affirmed:
         return None
     both = rf"(?<!\w){any_word}\W{{0,9}}?{HEDGE}?{ALSO}(?:not\b\s*|also\s*|\W){{0,9}}{any_word}"
-    pair = any(m.start() <= meant[-1].start(1) < m.end() for m in re.finditer(both, text))
-    return None if pair else words[meant[-1][1]]
+    pair = any(m.start() <= affirmed[-1].start(1) < m.end() for m in re.finditer(both, text))
+    return None if pair else words[affirmed[-1][1]]

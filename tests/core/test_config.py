@@ -140,15 +140,15 @@ def test_a_configuration_does_not_change():
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "nearest"),
     [
         *(("temprature", "temperature"), ("topp", "top_p"), ("innersteps", "inner_steps")),
         *(("Steps", "steps"), ("--lora-rank", "lora_rank"), ("rewrads", "reward")),
         *THEIRS.items(),
     ],
 )
-def test_an_unknown_option_suggests_the_right_one(typed, meant):
-    with pytest.raises(TypeError, match=f"'{typed}'; did you mean '{meant}'"):
+def test_an_unknown_option_suggests_the_right_one(typed, nearest):
+    with pytest.raises(TypeError, match=f"'{typed}'; did you mean '{nearest}'"):
         APSConfig(**{typed: 1})
 
 

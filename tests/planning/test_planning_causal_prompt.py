@@ -177,7 +177,7 @@ def test_a_folders_own_settings_are_planned_by_preset(folder, tmp_path, capsys, 
     aps["settings"] = {"steps": 4, "presets": presets}
     (root / "aps.json").write_text(json.dumps(aps))
     assert main(["plan", "--model", str(root), "--reward", "none", "--json", *flags]) == 0
-    told = json.loads(capsys.readouterr().out)
+    planned = json.loads(capsys.readouterr().out)
     model = load(root)
     options = {
         flag[2:].replace("-", "_"): value
@@ -187,4 +187,4 @@ def test_a_folders_own_settings_are_planned_by_preset(folder, tmp_path, capsys, 
     config = config_for(model.settings, options.get("preset"), **typed)
     assert (config.sampler.pool_size or 1, config.sampler.fit is not None) == (pool, fits)
     call = Call(shape=find_shape(str(root)), config=config)
-    assert told["passes"]["trunk_forwards"] == count_passes(call).trunk_forwards
+    assert planned["passes"]["trunk_forwards"] == count_passes(call).trunk_forwards

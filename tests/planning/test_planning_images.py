@@ -406,18 +406,18 @@ def test_images_that_fit_one_slice_are_not_computed_again():
 
 
 def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
-    def told(folder):
+    def error_of(folder):
         assert main(["plan", "--model", str(folder), "--image", "64"]) == 2
         return capsys.readouterr().err
 
-    assert "is no folder of an image model; planned are folders of MMaDA" in told(tmp_path)
-    assert "is the image tokenizer MAGVIT-v2; planned are" in told(write_magvit(tmp_path / "t"))
+    assert "is no folder of an image model; planned are folders of MMaDA" in error_of(tmp_path)
+    assert "is the image tokenizer MAGVIT-v2; planned are" in error_of(write_magvit(tmp_path / "t"))
     parallel = write_mmada(tmp_path / "a", architectures=["LLaDAForMultiModalGeneration"])
-    assert "is MMaDA-Parallel-A, which is not supported: it draws an image" in told(parallel)
+    assert "is MMaDA-Parallel-A, which is not supported: it draws an image" in error_of(parallel)
     other = write_mmada(tmp_path / "b", codebook_size=4096)
-    assert "has 4096 image tokens, and MAGVIT-v2 as published 8192; name its" in told(other)
+    assert "has 4096 image tokens, and MAGVIT-v2 as published 8192; name its" in error_of(other)
     lumina = write_lumina(tmp_path / "lumina", size=TEXT_SIZE + 7)
-    assert "ends with its image tokens, 126356 .. 134547" in told(lumina)
+    assert "ends with its image tokens, 126356 .. 134547" in error_of(lumina)
     for number, (break_it, says) in enumerate(
         (
             (lambda f: (f / "vqvae/config.json").unlink(), "config.json is not there"),
@@ -437,7 +437,7 @@ def test_a_folder_that_cannot_be_planned_says_what_it_lacks(tmp_path, capsys):
     ):
         folder = write_amused(tmp_path / str(number))
         break_it(folder)
-        assert says in told(folder)
+        assert says in error_of(folder)
 
 
 def test_a_folder_is_not_planned_by_its_name(tmp_path):

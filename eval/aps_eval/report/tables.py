@@ -22,9 +22,9 @@ from .summary import COSTS, Entry, title_of
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["LOUD", "records", "show", "show_matching", "show_trials", "write_csv", "write_json"]
+__all__ = ["GUIDED", "records", "show", "show_matching", "show_trials", "write_csv", "write_json"]
 
-LOUD = "!! GUIDED BY IT !!"
+GUIDED = "!! GUIDED BY IT !!"
 
 
 def records(entries: Sequence[Entry]) -> list[dict[str, Any]]:
@@ -81,13 +81,13 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
         lines = [
             ["", "method", "prompts", "mean [95%]", f"minus {against}" * bool(against), "won", ""]
         ]
-        loud = [False]
+        mark = [False]
         names = list(dict.fromkeys(one.value for one in own))
         for name in [name for name in names if name in values] if values else _usual(names):
             for n, one in enumerate(one for one in own if one.value == name):
                 lines.append([name if n == 0 else "", *_line(one)])
-                loud.append(one.guided_by_it)
-        for text, red in zip(_aligned(lines), loud, strict=True):
+                mark.append(one.guided_by_it)
+        for text, red in zip(_aligned(lines), mark, strict=True):
             console.print(text, style="red" if red else None, soft_wrap=True, markup=False)
         console.print()
     if any(one.difference for one in entries):
@@ -96,7 +96,9 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
             "Holm's adjustment over tasks (5%); won: share of prompts, ties half"
         )
     if any(one.guided_by_it for one in entries):
-        console.print(f"[red]{LOUD}[/red] this reward guided or selected: its report is no judge's")
+        console.print(
+            f"[red]{GUIDED}[/red] this reward guided or selected: its report is no judge's"
+        )
 
 
 def show_matching(matched: Sequence[Mapping[str, Any]], console: Console) -> None:
@@ -165,12 +167,12 @@ def _line(one: Entry) -> list[str]:
     mean = _number(one.mean) + _interval(one.low, one.high)
     line = [title_of(one), f"{one.prompts}{failed}", mean]
     gap = one.difference
-    loud = LOUD if one.guided_by_it else ""
+    mark = GUIDED if one.guided_by_it else ""
     if gap is None:
-        return [*line, "", "", loud]
+        return [*line, "", "", mark]
     if one.value in COSTS:
-        return [*line, f"{gap.mean:+.3g}", "", loud]
-    verdict = " ".join(filter(None, [gap.verdict, loud]))
+        return [*line, f"{gap.mean:+.3g}", "", mark]
+    verdict = " ".join(filter(None, [gap.verdict, mark]))
     return [*line, f"{gap.mean:+.3f}{_interval(gap.low, gap.high)}", f"{gap.wins:.2f}", verdict]
 
 
