@@ -25,7 +25,7 @@ __all__ = ["Request", "prepare"]
 
 log = logging.getLogger(__name__)
 
-ORDER = (*names_of(Ranked), "remasking", "rank_by")
+ORDER = (*names_of(Ranked), "remasking")
 """Keywords that rank the positions a step may write."""
 
 
