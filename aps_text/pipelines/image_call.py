@@ -113,7 +113,8 @@ class ImageCall:
             raise TypeError(f"config is an APSConfig, got {kind_of(settings)}")
         if config is not None:
             refuse_text(config)
-        if count > 1 and settings.sampler.candidate == "quantized":
+        quantized = settings.sampler.candidate == "quantized"
+        if count > 1 and quantized and not Draws(samples=False).sources(settings):
             raise ValueError(
                 f"candidate='quantized' makes {count} identical images; use "
                 "candidate='sample' or samples=1"

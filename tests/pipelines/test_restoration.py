@@ -68,6 +68,12 @@ def test_a_seed_that_is_read_is_taken_and_one_that_is_not_changes_nothing(pipe, 
         assert not torch.equal(one, two), read
 
 
+def test_quantised_samples_are_taken_where_something_else_is_drawn(pipe, measured):
+    for drawn in ({"alg_temp": 1.0}, {"relaxation": "gumbel"}):
+        ids = pipe(measured, samples=2, candidate="quantized", **drawn, **FEW).ids
+        assert not torch.equal(ids[:, 0], ids[:, 1]), drawn
+
+
 def test_a_measurement_and_its_seed_decide_its_images(pipe, measured):
     whole = pipe(measured, samples=2, seeds=[5, 6, 7], **FEW)
     rows = torch.tensor([2, 0])
