@@ -207,7 +207,7 @@ def run(
     for state in states:
         z = state.z
         if on_step is not None:
-            on_step(state.step, state)
+            on_step(state.step, state.copy())
         if keep_trajectory:
             trajectory.append(state)
     return Result(z, cost.stop(z.device), trajectory)

@@ -131,9 +131,15 @@ class StepState:
 
     def take(self, rows: Tensor) -> StepState:
         """The state of other rows, `(B',)`."""
+        return self._changed(lambda values: values[rows])
+
+    def copy(self) -> StepState:
+        """A state with tensors of its own, for callbacks, which may write on them."""
+        return self._changed(lambda values: values.clone())
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> StepState:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
-        taken = {name: each_tensor(value, lambda t: t[rows]) for name, value in values.items()}
-        return StepState(**taken)
+        return StepState(**{name: each_tensor(value, change) for name, value in values.items()})
 
 
 def refuse_nan(probs: Tensor, index: int) -> None:

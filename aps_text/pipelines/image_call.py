@@ -178,7 +178,7 @@ class ImageCall:
                     share = (state.step + 1) / state.steps
                     bar.update((first + len(part) * share) * config.sampler.steps - bar.n)
                     if on_step is not None:
-                        on_step(state.step, state)
+                        on_step(state.step, state.copy())
                 found.append(z)
                 if on_batch is not None:
                     on_batch(part, z)

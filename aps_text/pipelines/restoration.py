@@ -255,7 +255,7 @@ class RestorationPipeline:
             decoded.append(self._decoded(tokens))
             if on_sample is not None:
                 for (index, draw), image in zip(pairs, decoded[-1], strict=True):
-                    on_sample(index, draw, image)
+                    on_sample(index, draw, image.clone())
 
         ids, cost = call.run(
             self.model,

@@ -203,7 +203,7 @@ class APSPipeline:
         )
         for state in shown(stream, method if isinstance(method, str) else "aps_text", progress):
             if on_step is not None:
-                on_step(state.step, state)
+                on_step(state.step, state.copy())
         return stream.output()
 
     def stream(
