@@ -43,6 +43,20 @@ def statistics_of(statistic: Statistic, images: Tensor, where: Tensor | None) ->
     return made
 
 
+@torch.no_grad()
+def check_each_alone(statistic: Statistic, references: Tensor, within: Tensor | None) -> None:
+    """Raise `ValueError` for a statistic of an image that depends on the others of its batch."""
+    images = torch.cat([references, 0.2 - 0.5 * references])
+    together = statistics_of(statistic, images, within)
+    alone = torch.cat([statistics_of(statistic, one[None], within) for one in images])
+    if not torch.allclose(together, alone, atol=1e-3, equal_nan=True):
+        raise ValueError(
+            f"{statistic!r} of an image is another one beside other images: a mean, a largest "
+            "value or a norm is taken over the whole batch; take it of each image, x.mean((2, 3)) "
+            "e.g."
+        )
+
+
 @dataclass(frozen=True)
 class Style(Arithmetic):
     """Statistics of B reference images, which B images shall have; see the module.
@@ -99,12 +113,11 @@ class Style(Arithmetic):
             options: the remaining attributes of the class.
         """
         check_images(references)
-        if within is not None and (
-            within.dtype != torch.bool or within.shape != references.shape[-2:]
-        ):
+        sides = tuple(references.shape[-2:])
+        if within is not None and (within.dtype != torch.bool or within.shape != sides):
             raise ValueError(
-                f"within is bool like the references, {tuple(references.shape[-2:])}; got "
-                f"{tuple(within.shape)} {within.dtype}"
+                "within, the mask of the references, is bool and of their height and width "
+                f"{sides}; got {tuple(within.shape)} {within.dtype}"
             )
         if within is not None and not bool(within.any()):
             raise ValueError(
@@ -119,6 +132,7 @@ class Style(Arithmetic):
                 f"{statistic!r} of the same images is another one at each call; draw its random "
                 "parts once, when it is made"
             )
+        check_each_alone(statistic, references, within)
         if sigma is None and not hasattr(statistic, "sigma"):
             raise ValueError(f"{statistic!r} has no usual sigma; give one by sigma=")
         scale, options = statistic.sigma if sigma is None else sigma, dict(options)

@@ -36,7 +36,7 @@ def new_style(
     if isinstance(statistic, str):
         judge = model.classifier
         statistic = make_statistic(statistic, judge.features if judge else filter_features)
-    elif not callable(statistic):
+    elif isinstance(statistic, type) or not callable(statistic):
         raise TypeError(
             f"statistic is one of {', '.join(STATISTICS)}, or a Statistic; got {kind_of(statistic)}"
         )
@@ -53,7 +53,8 @@ def new_style(
 def bound_styles(
     model: AnyImageModel, given: Style | Sequence[Style], where: Tensor | None = None
 ) -> Operator:
-    """The sum of styles, each of one reference, with this model's tokenizer, in `where`."""
+    """The sum of styles, each of one reference, with this model's tokenizer; within `where`, of a
+    style with pixels of its own in those of both."""
     several: list[Any] = list(given) if isinstance(given, list | tuple) else [given]
     if not several:
         raise ValueError("style is an empty list; give None, or a Style of each reference")
@@ -76,6 +77,18 @@ def _style(model: AnyImageModel, style: Style, where: Tensor | None) -> Style:
             f"{model.name} have {model.size[0]}; take it from a reference of this model"
         )
     tokenizer = model.tokenizer
+    if where is not None and style.where is not None:
+        if style.where.shape != where.shape:
+            raise ValueError(
+                f"the style counts in pixels of {tuple(style.where.shape)} and the image is "
+                f"{tuple(where.shape)}; give Style.inside a mask of the image's size"
+            )
+        where = where & style.where.to(where.device)
+        if not bool(where.any()):
+            raise ValueError(
+                "the style counts in pixels (Style.inside) that the edit's mask keeps, so that it "
+                "would guide nothing; mark some that may change"
+            )
     return replace(
         style,
         target=style.target.to(model.device),

@@ -213,7 +213,7 @@ BAD = [
     (
         lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.ones(8, 4).bool()),
         ValueError,
-        r"within is bool like the references, \(8, 8\); got \(8, 4\)",
+        r"mask of the references, is bool and of their height and width \(8, 8\); got \(8, 4\)",
     ),
     (
         lambda: Style.of(Histogram(), images(1, 1, (8, 8)), within=torch.zeros(8, 8).bool()),
@@ -256,6 +256,8 @@ def test_a_statistic_of_ones_own_may_write_on_the_images_it_is_given():
         (lambda x, where: x.numpy(), TypeError, r"is a tensor .B, m., got ndarray"),
         (lambda x, where: x.mean((2, 3)) * torch.rand(()), ValueError, "another one at each call"),
         (lambda x, where: x.mean((2, 3)) / 0, ValueError, "of which 0 are finite"),
+        (lambda x, where: (x - x.mean()).mean((2, 3)), ValueError, "another one beside other imag"),
+        (lambda x, where: x.mean((2, 3)) / x.abs().max(), ValueError, "take it of each image"),
     ],
 )
 def test_a_statistic_that_is_none_is_refused_of_its_reference(statistic, kind, says):

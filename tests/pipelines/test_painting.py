@@ -195,6 +195,19 @@ def test_a_style_counts_inside_of_an_edit_only(pipe, pictures):
     )
 
 
+def test_a_style_of_some_pixels_counts_in_those_of_them_that_may_change(pipe, pictures):
+    image, mask = pictures[:1], MASKS[2]
+    half = mask & (torch.arange(16) < 4)
+    assert bool(half.any())
+    assert not torch.equal(half, mask)
+    style = pipe.style(-image, Histogram(), sigma=0.03)
+    found = pipe.edit(image, mask, style=style.inside(half | ~mask), samples=2, **FEW)
+    score = style.inside(half).take(torch.zeros(2, dtype=torch.long)).log_prob_ids(found.ids).total
+    assert torch.allclose(found.scores["style"], score, rtol=1e-4)
+    with pytest.raises(ValueError, match="that the edit's mask keeps, so that it would guide noth"):
+        pipe.edit(image, mask, style=style.inside(~mask), **FEW)
+
+
 def test_a_seed_and_a_draw_decide_a_picture(pipe, pictures):
     few = pipe.paint({"kind": "a"}, samples=2, steps=4, seed=3)
     many = RestorationPipeline(pipe.model, batch_size=2).paint(
@@ -241,6 +254,12 @@ BAD = [
     (lambda p, i: p.edit(i, MASKS[0], {"kind": "z"}), ValueError, "kind='z' is not one of a, b"),
     (lambda p, i: p.edit(i, MASKS[0], samples=0), ValueError, "samples must be at least 1"),
     (lambda p, i: p.edit(i, MASKS[0], style="mood"), TypeError, "pipe.style"),
+    (lambda p, i: p.style(i, Histogram), TypeError, "or a Statistic; got"),
+    (
+        lambda p, i: p.edit(i, MASKS[0], style=p.style(i).inside(torch.ones(8, 8).bool())),
+        ValueError,
+        r"counts in pixels of \(8, 8\) and the image is \(16, 16\)",
+    ),
     (lambda p, i: p.paint(method="magic"), ValueError, "method is one of aps"),
     (lambda p, i: p.paint(inner_steps=50), ValueError, "inner_steps=50 has no use here"),
     (lambda p, i: p.paint(num_return_sequences=2), ValueError, "use samples="),
