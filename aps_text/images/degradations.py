@@ -27,7 +27,7 @@ from torch import Tensor
 
 from ..core.limits import check_number
 from .degradation import Degradation, Everywhere, check_images, filled, rough_image
-from .kernels import check_kernel, convolve
+from .kernels import check_kernel, convolve, own_copy
 
 __all__ = [
     "Blur",
@@ -80,6 +80,7 @@ class Blur(Everywhere):
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
+        object.__setattr__(self, "kernel", own_copy(self.kernel))
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`."""
@@ -102,6 +103,7 @@ class NonlinearBlur(Everywhere):
 
     def __post_init__(self) -> None:
         check_kernel(self.kernel)
+        object.__setattr__(self, "kernel", own_copy(self.kernel))
         check_number("gamma", self.gamma, (0, 1e3, False))
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -142,9 +144,9 @@ class Inpainting:
                     "a mask may only hold 0 (unknown) and 1 (measured), got values between "
                     f"{float(values.min()):g} and {float(values.max()):g}; threshold it first"
                 )
-            object.__setattr__(self, "mask", self.mask.bool())
         if not bool(self.mask.any()):
             raise ValueError("the mask is 0 (unknown) everywhere; set measured pixels to 1")
+        object.__setattr__(self, "mask", own_copy(self.mask.bool()))
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`."""
@@ -292,6 +294,7 @@ class Compose:
                 raise TypeError(
                     f"a composition is of degradations, got {part!r}; make_task makes one by name"
                 )
+        object.__setattr__(self, "parts", tuple(self.parts))
 
     @property
     def linear(self) -> bool:

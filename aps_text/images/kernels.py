@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["check_kernel", "convolve", "gaussian_kernel", "motion_kernel"]
+__all__ = ["check_kernel", "convolve", "gaussian_kernel", "motion_kernel", "own_copy"]
 
 
 def convolve(x: Tensor, kernel: Tensor) -> Tensor:
@@ -73,3 +73,10 @@ def motion_kernel(size: int, generator: torch.Generator, intensity: float = 0.5)
             )
             kernel.index_put_((low[:, 0] + down, low[:, 1] + right), share, accumulate=True)
     return (kernel / kernel.sum()).float()
+
+
+def own_copy(part: Tensor) -> Tensor:
+    """A copy of a kernel or a mask, which later changes of the original do not reach; an ordinary
+    tensor, also of one made in inference mode."""
+    with torch.inference_mode(False):
+        return part.clone()

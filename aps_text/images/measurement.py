@@ -132,7 +132,7 @@ class Measurement(Arithmetic):
         if clipped:
             made = made.clamp(min(-1.0, float(y.min())), max(1.0, float(y.max())))
         gap = y - made
-        observed = self.degradation.observed(gap)
+        observed = self.degradation.observed(y)  # which may depend on y
         return gap if observed is None else torch.where(observed, gap, torch.zeros_like(gap))
 
     def counts(self) -> Tensor:
@@ -178,11 +178,15 @@ class Measurement(Arithmetic):
         """A rough image `(B, *shape)` in [-1, 1], made without a model; see `rough_image`.
 
         Raises:
-            ValueError: the degradation's own `guess` is of another shape, or not finite.
+            TypeError: the degradation's own `guess` is no tensor, or one of integers.
+            ValueError: it is of another shape, or not finite.
         """
         made = rough_image(self.degradation, self.y, shape)
         if made is None:
             return None
+        if not isinstance(made, Tensor) or not made.is_floating_point():
+            kind = made.dtype if isinstance(made, Tensor) else type(made).__name__
+            raise TypeError(f"{self.degradation.name}.guess(y, {shape}) is floating, got {kind}")
         if made.shape != (len(self.y), *shape) or not bool(made.isfinite().all()):
             raise ValueError(
                 f"{self.degradation.name}.guess(y, {shape}) is finite images "

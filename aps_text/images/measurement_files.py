@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..core.codebook import Codebook
@@ -41,7 +42,7 @@ def write_measurement(measurement: Measurement, path: str | Path, model: str | N
 
     def plain(value: Any, name: str) -> Any:
         if isinstance(value, Tensor):
-            tensors[name] = value.contiguous().cpu()
+            tensors[name] = value.detach().clone(memory_format=torch.contiguous_format).cpu()
             return {"tensor": name}
         if isinstance(value, dict):
             return {key: plain(inner, f"{name}.{key}") for key, inner in value.items()}
@@ -116,6 +117,6 @@ def model_of(path: str | Path) -> str | None:
 
 def unknown_part(degradation: Degradation) -> Degradation | None:
     """The degradation, or part of it, that is none of ours; None if all are."""
-    if isinstance(degradation, Compose):
+    if type(degradation) is Compose:
         return next((own for own in map(unknown_part, degradation.parts) if own is not None), None)
-    return None if isinstance(degradation, KINDS) else degradation
+    return None if type(degradation) in KINDS else degradation  # a subclass may compute otherwise

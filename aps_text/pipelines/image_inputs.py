@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ __all__ = [
     "as_degradation",
     "as_images",
     "as_observed",
+    "check_each_alone",
     "check_function",
     "check_pixels",
     "check_size",
@@ -157,6 +159,33 @@ def check_function(model: AnyImageModel, degradation: Degradation, device: torch
     return float(one.abs().max())
 
 
+@torch.no_grad()
+def check_each_alone(model: AnyImageModel, degradation: Degradation) -> None:
+    """Raise `ValueError` for a degradation whose `A(x)` depends on the other images of its batch,
+    or not on the image itself."""
+    count = math.prod(model.size)
+    ramp = torch.linspace(-1, 1, count, dtype=torch.float32).view(1, *model.size)
+    signs = torch.randn(
+        1, *model.size, generator=torch.Generator().manual_seed(0), dtype=torch.float32
+    ).sign()
+    probes = torch.cat([0.3 * ramp, 0.2 + 0.6 * signs, 0.1 - 0.9 * ramp]).to(model.device)
+    together = degraded(degradation, probes).float().flatten(1)
+    alone = torch.cat([degraded(degradation, one[None]) for one in probes]).float().flatten(1)
+    # One image may differ by the rounding of another kernel, enlarged where A itself rounds.
+    differs = ((together - alone).abs() > 1e-3).any(1)
+    if int(differs.sum()) > 1:
+        raise ValueError(
+            f"{degradation.name} of an image is another one beside other images: a mean, a largest "
+            "value or a norm is taken over the whole batch; take it of each image, "
+            "x.amax((1, 2, 3), keepdim=True) e.g."
+        )
+    if bool((together == together[:1]).all()):
+        raise ValueError(
+            f"{degradation.name} of different images is the same, so that it measures nothing of "
+            "them"
+        )
+
+
 def check_pixels(y: Tensor, sigma: float, largest: float) -> None:
     """Raise `ValueError` for a measured entry that no degradation whose values are up to `largest`
     makes, such as one from 0 to 255."""
@@ -169,12 +198,25 @@ def check_pixels(y: Tensor, sigma: float, largest: float) -> None:
 
 
 def seen_of(degradation: Degradation, y: Tensor) -> Tensor | None:
-    """Which entries of `y` are measured; raises `ValueError` unless they are some, and bool."""
-    seen = degradation.observed(y)
-    if seen is not None and (seen.dtype != torch.bool or not bool(seen.any())):
+    """Which entries of `y` are measured.
+
+    Raises:
+        TypeError: no tensor, and not None.
+        ValueError: none, no bool, or of a shape that does not fit `y`.
+    """
+    seen: Any = degradation.observed(y)
+    if seen is None:
+        return None
+    what = f"{degradation.name}.observed(y) is bool and True where y is measured"
+    if not isinstance(seen, Tensor):
+        raise TypeError(f"{what}, a tensor, or None for all; got {kind_of(seen)}")
+    if seen.dtype != torch.bool or not bool(seen.any()):
+        raise ValueError(f"{what}; got {int(seen.count_nonzero())} entries of {seen.dtype}")
+    sides = zip(reversed(seen.shape), reversed(y.shape), strict=False)
+    if seen.ndim > y.ndim or any(side not in (1, of) for side, of in sides):
         raise ValueError(
-            f"{degradation.name}.observed(y) is bool and True where y is measured; got "
-            f"{int(seen.count_nonzero())} entries of {seen.dtype}"
+            f"{what}, in its shape {tuple(y.shape)} or one that expands to it, such as "
+            f"{tuple(y.shape[2:])}; got {tuple(seen.shape)}"
         )
     return seen
 
@@ -186,7 +228,9 @@ def as_observed(model: AnyImageModel, degradation: Degradation, y: Tensor, sigma
         raise TypeError(f"a measurement is a tensor (B, C, H, W), got {_named(y, model.size[0])}")
     check_number("sigma", sigma, SIGMAS)
     check_dense(y)
-    y = y.detach()
+    if y.dtype == torch.bool or y.is_complex():
+        raise TypeError(f"images are floating in [-1, 1], got {y.dtype}")
+    y = y.detach().clone()  # what is written into the caller's tensor later does not reach it
     check_size(model, degradation, y)
     largest = check_function(model, degradation, y.device)
     seen = seen_of(degradation, y)

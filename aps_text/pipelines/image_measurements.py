@@ -19,6 +19,7 @@ from .image_inputs import (
     as_degradation,
     as_images,
     as_observed,
+    check_each_alone,
     check_function,
     check_pixels,
     check_size,
@@ -65,7 +66,8 @@ def new_measurement(
     check_function(model, degradation, images.device)
     seen_of(degradation, degraded(degradation, images))
     generator = torch.Generator().manual_seed(int(seed))
-    made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
+    with torch.no_grad():  # a degradation with weights, a network, would leave a graph on y
+        made = Measurement.simulate(degradation, images, sigma, generator, model_sigma=model_sigma)
     return _newly_bound(model, made)
 
 
@@ -96,7 +98,11 @@ def bound_measurement(model: AnyImageModel, measurement: Measurement) -> Measure
     of another range than our degradations make."""
     tokenizer, y = model.tokenizer, measurement.y.to(model.device)
     check_size(model, measurement.degradation, y)
-    if len(y) and unknown_part(measurement.degradation) is None:
+    own = unknown_part(measurement.degradation) is not None
+    if own and measurement.decode is None:  # not bound before
+        check_function(model, measurement.degradation, model.device)
+        check_each_alone(model, measurement.degradation)
+    if len(y) and not own:
         seen = measurement.degradation.observed(y)
         measured = y if seen is None else y[seen.expand_as(y)]
         largest = check_function(model, measurement.degradation, model.device)

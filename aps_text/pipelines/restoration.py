@@ -408,7 +408,7 @@ class RestorationPipeline:
             decoded.append(self._decoded(tokens))
             if follow.on_sample is not None:
                 for (_, draw), image in zip(pairs, decoded[-1], strict=True):
-                    follow.on_sample(draw, image)
+                    follow.on_sample(draw, image.clone())
 
         ids, cost = call.run(
             self.model,

@@ -163,6 +163,29 @@ def test_painted_and_edited_samples_are_handed_out_as_they_come(pipe):
             call(on_sample=3, steps=4)
 
 
+def test_callbacks_may_write_on_what_they_are_given(pipe, measured):
+    plain = pipe(measured, **FEW)
+
+    def step(index, state):
+        for values in (state.z, state.written, state.candidates, state.revealed, state.tilted):
+            values.zero_()
+
+    def sample(index, draw, image):
+        image.mul_(0.5).add_(0.5)
+
+    found = pipe(measured, on_step=step, on_sample=sample, **FEW)
+    assert torch.equal(found.images, plain.images)
+    assert torch.equal(found.chi2, plain.chi2)
+    painted = pipe.paint(steps=4, on_sample=lambda draw, image: image.zero_())
+    assert torch.equal(painted.images, pipe.paint(steps=4).images)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.complex64, torch.uint8])
+def test_what_is_observed_is_floating(pipe, measured, dtype):
+    with pytest.raises(TypeError, match=f"images are floating in .* got {dtype}"):
+        pipe.observe((measured.y > 0).to(dtype), "hdr")
+
+
 def test_several_measurements_of_the_same_images_are_all_explained(pipe):
     clean = torch.linspace(-0.6, 0.6, 2 * 256).view(2, 1, 16, 16)
     small = pipe.measure(clean, "sr4", sigma=0.05)
