@@ -50,7 +50,8 @@ class Row:
         model, fingerprint: its name, and a hash of its weights (`aps_eval.fingerprint`).
         rewards: by role (`guide`, `select`, `report`), a list of
             `{"name": str, "weight": float, "options": {...}}`. Plain decoding has the guide it is
-            compared under; it only measures it.
+            compared under; it only measures it. One that was reported after the run
+            (`aps_eval.judging`) has `judged`, the names of its values, and is no part of the key.
         control: `zero`, `shuffled`, `flipped`, or None.
         seed: of the answer's draws.
         answer: its text; empty on failure.
@@ -72,6 +73,9 @@ class Row:
             (peak_memory_mb is that of the whole batch), and `flops` if counted.
         rules: version of the rules that read `extracted` and `metrics` from the answer
             (`aps_eval.extraction.RULES`); 0 in files from before there were versions.
+        judged: each value that was measured after the run, in that order: `value` (`report:NAME` or
+            a metric), `fingerprint` and `version` of what measured it, `at` (UTC), and `was`, the
+            value that it replaced, if there was one.
         error: the error's message, or None. A failed row has no answer, metrics or scores.
     """
 
@@ -104,7 +108,16 @@ class Row:
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     rules: int = 0
+    judged: list[dict[str, Any]] = field(default_factory=list)
     error: str | None = None
+
+    def follows(self, old: Row) -> bool:
+        """Whether this line may stand below `old`, of the same key: another try of a failure, or
+        the same answer read by newer rules or judged once more, with nothing of `old` lost."""
+        if old.error is not None:
+            return True
+        mine, before = (self.rules, len(self.judged)), (old.rules, len(old.judged))
+        return mine != before and mine[0] >= before[0] and mine[1] >= before[1]
 
     @property
     def guide(self) -> str:

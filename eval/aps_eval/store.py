@@ -4,14 +4,15 @@ A batch of rows is one write at the end of `rows.jsonl`, under a lock, and is fl
 the next batch starts. Several processes may share the file. When it is opened, a last line without
 a line break (its process died while writing) is removed; a broken line elsewhere is an error with
 its line number. A key is written once, except that a failure may be followed by another try, and an
-answer by the same one that newer rules have read (`Row.rules`).
+answer by the same one that newer rules have read (`Row.rules`) or that was judged again
+(`Row.judged`); the last line counts.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -68,34 +69,56 @@ class RowStore:
             self._catch_up(file)
 
     def append(self, rows: Iterable[Row]) -> int:
-        """Write rows whose key has no answer yet, or one read by older rules; returns how many.
+        """Write rows whose key has no answer yet, or that follow it (`Row.follows`).
+
+        Returns:
+            How many were written.
 
         Raises:
             OSError: the file cannot be written, and then has none of these rows.
         """
         with self._locked() as file:
             self._catch_up(file)
-            new = {
-                row.key: row
-                for row in rows
-                if not self.done(row.key, retry=True) or self.outdated(row.key, row.rules)
-            }
-            if not new:
-                return 0
-            data = "".join(row.to_json() + "\n" for row in new.values()).encode()
-            try:
-                left = memoryview(data)
-                while left:
-                    left = left[os.write(file, left) :]
-                os.fsync(file)
-            except OSError as error:
-                os.ftruncate(file, self._read)
-                what = f"write {len(new)} rows; the {len(self._rows)} before them are safe"
-                raise explained(error, self.path, what) from error
-            self._read += len(data)
-            self._lines += len(new)
-            self._rows |= new
-            return len(new)
+            return self._write(file, rows)
+
+    def amend(self, changes: Mapping[str, Callable[[Row], Row]]) -> int:
+        """Write rows again as a change makes them of what stands in the file now, by key.
+
+        A change that gives its row back, or one that does not follow it, writes nothing.
+
+        Returns:
+            How many were written.
+
+        Raises:
+            KeyError: there is no row of a key.
+            OSError: as `append`.
+        """
+        with self._locked() as file:
+            self._catch_up(file)
+            return self._write(file, [change(self._rows[key]) for key, change in changes.items()])
+
+    def _write(self, file: int, rows: Iterable[Row]) -> int:
+        new = {
+            row.key: row
+            for row in rows
+            if (old := self._rows.get(row.key)) is None or row.follows(old)
+        }
+        if not new:
+            return 0
+        data = "".join(row.to_json() + "\n" for row in new.values()).encode()
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(file, left) :]
+            os.fsync(file)
+        except OSError as error:
+            os.ftruncate(file, self._read)
+            what = f"write {len(new)} rows; the {len(self._rows)} before them are safe"
+            raise explained(error, self.path, what) from error
+        self._read += len(data)
+        self._lines += len(new)
+        self._rows |= new
+        return len(new)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -120,7 +143,7 @@ class RowStore:
         for row in parse(whole + end, str(self.path), self._lines):
             old = self._rows.get(row.key)
             self._lines += 1
-            if old is not None and old.error is None and row.rules <= old.rules:
+            if old is not None and not row.follows(old):
                 raise BrokenRow(
                     f"{self.path} line {self._lines}: the key {row.key[:12]}... has an answer "
                     "above; remove one of the two lines"

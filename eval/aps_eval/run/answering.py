@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..extraction import RULES, extract
 from ..fingerprint import fingerprint
 from ..items import Item
 from ..measures import KL, NOT_FOUND, measure
+from ..rereading import read_again
 from ..reward_content import with_content
 from ..rows import ROLES, Row, digest, row_key
 from .cells import Cell
@@ -224,16 +225,11 @@ class Answerer:
     def measured_again(self, unit: Unit, row: Row) -> Row:
         """A unit's row, its answer read and measured by the rules of today; nothing is generated.
 
-        What is not measured from the text alone (fluency, KL, rewards, cost) stays as it is.
+        See `aps_eval.rereading`; an item that is invalid today is a failure.
         """
         if unit.item.problem:
-            return self.row(unit, error=unit.item.problem)
-        task, item = unit.cell.task, unit.item
-        found = extract(task.extract, row.answer, item.choices)
-        metrics = {**row.metrics, **measure(task.metrics, [row.answer], [found], [item])[0]}
-        if task.extract != "text":
-            metrics[NOT_FOUND] = float(found is None)
-        return replace(row, extracted=found, metrics=metrics, rules=RULES)
+            return self.row(unit, error=unit.item.problem, judged=row.judged)
+        return read_again(row, unit.cell.task, unit.item)
 
     def _measured(
         self, units: Sequence[Unit], out: APSOutput, cost: Mapping[str, float]
