@@ -78,6 +78,8 @@ def _head(rows: Sequence[Row], about: Mapping[str, Any], baseline: str) -> str:
     facts = [f"model {models}", f"{len(rows)} answers", f"seeds {seeds}"]
     facts += ["TUNING prompts, which settings are chosen on"] * (rows[0].split == "tune")
     facts += [str(about[name]) for name in ("device", "started") if name in about]
+    late = [f"{one['value']} ({one['last'][:10]})" for one in about.get("judged") or ()]
+    facts += [f"judged after the run: {', '.join(late)}"] * bool(late)
     ours = {row.family for row in rows if row.budget}
     same = " at the same budget" if baseline in ours else ""
     return (

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import locked, write_whole
 from ..items import Item
-from ..report.summary import summarise
-from ..report.tables import show, show_matching, write_csv, write_json
-from ..report.winner import winner
+from ..report.tables import show_matching
 from ..rows import Row
 from ..store import RowStore
 from ..task import Task
 from .answering import Answerer
 from .cells import Grid, with_controls
+from .outputs import write_outputs
 from .processes import Workers, workers
 from .progress import Answers, waiting
+from .run_log import began, note
 from .runner import planned, run, shown
 from .settling import cells_at_equal_cost, with_trials_chosen
 
@@ -36,7 +32,6 @@ __all__ = ["evaluate"]
 
 LARGE = 200
 """A run at matched cost on a task with more items than this needs an explicit limit."""
-PACKAGES = ("aps-text", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
 
 
 def evaluate(
@@ -115,7 +110,7 @@ def evaluate(
     about = _about(grid, command, answerer, me)
     about |= {"tuning": trials, "matching": [one.as_dict() for one in matched]}
     if me.first:
-        _note(folder / "run.json", about)
+        note(folder / "run.json", about)
         if matched:
             show_matching(about["matching"], console)
     start = time.perf_counter()
@@ -130,18 +125,16 @@ def evaluate(
     if me.first:
         new = list({row.key: row for row in rows if row.key not in before}.values())
         _said(rows, new, time.perf_counter() - start, me, console)
-        with waiting(console, "comparing"):
-            entries = summarise(rows, baseline, strata=strata, split=grid.split)
-        show(entries, console)
-        for block in dict.fromkeys((one.task, one.guide) for one in entries if not one.stratum):
-            own = [e for e in entries if (e.task, e.guide) == block and not e.stratum]
-            console.print(f"{block[0]}: {winner(own)}", markup=False, soft_wrap=True)
-        seeds = ", ".join(map(str, grid.seeds))
-        console.print(f"seeds {seeds}; rows in {folder / 'rows.jsonl'}", markup=False)
-        write_csv(entries, folder / "summary.csv")
-        write_json(entries, about, folder / "summary.json")
-        if page:
-            _page(rows, folder, about, baseline, grid.split, console)
+        write_outputs(
+            rows,
+            about,
+            folder,
+            console,
+            baseline=baseline,
+            strata=strata,
+            split=grid.split,
+            page=page,
+        )
     return rows
 
 
@@ -205,18 +198,10 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) 
     import torch
 
     model = answerer.pipe.model
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
     device = model.parts.device
     cuda = torch.device(device).type == "cuda"
     return {
-        "command": list(command),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": versions,
+        **began(command),
         "device": torch.cuda.get_device_name(device) if cuda else f"CPU {platform.machine()}",
         "threads": torch.get_num_threads(),
         "processes": me.size,
@@ -225,22 +210,6 @@ def _about(grid: Grid, command: Sequence[str], answerer: Answerer, me: Workers) 
         "seeds": grid.seeds,
         "grid": grid.values,
     }
-
-
-def _note(path: Path, about: dict[str, Any]) -> None:
-    """Append this run to the list in `run.json`."""
-    with locked(path):
-        runs = []
-        if path.is_file():
-            try:
-                runs = json.loads(path.read_text(encoding="utf-8"))
-                if not isinstance(runs, list):
-                    raise ValueError("no list")
-            except ValueError:  # a damaged log of runs must not stop this one
-                runs = []
-                path.replace(path.with_name("run.json.broken"))
-        text = json.dumps([*runs, about], indent=1, ensure_ascii=False, default=str)
-        write_whole(path, text + "\n")
 
 
 def _said(
@@ -261,18 +230,3 @@ def _said(
         console.print(f"{len(errors)} FAILED", style="red", end="")
         said = f" of {len(own)} of {task}, the first: {errors[0]}"
         console.print(said, markup=False, soft_wrap=True)
-
-
-def _page(
-    rows: Sequence[Row],
-    folder: Path,
-    about: dict[str, Any],
-    baseline: str,
-    split: str,
-    console: Console,
-) -> None:
-    from ..report.page import write_page
-
-    with waiting(console, "drawing the page"):
-        write_page(rows, folder / "report.html", about, baseline=baseline, split=split)
-    console.print(f"page {folder / 'report.html'}", markup=False)
