@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .commands import chat, demo, models, paint, plan, restore, verify
+from .commands import chat, demo, judge, models, paint, plan, restore, verify
 from .commands import eval as evaluation
 from .commands import rewards as reward_commands
 from .commands.canvas import Canvas
@@ -134,7 +134,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_settings(ask)
     add_loading(ask)
     ask.set_defaults(run=ask_command)
-    for command in (chat, demo, restore, paint, plan, models, reward_commands, verify, evaluation):
+    for command in (
+        *(chat, demo, restore, paint, plan, models, reward_commands, verify, evaluation),
+        judge,
+    ):
         command.add_parser(commands)
     return parser
 

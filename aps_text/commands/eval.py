@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
         help="what guides; each --reward is one block of the grid, the file's where it has it",
     )
     add("--select", nargs="+", metavar="NAME[=WEIGHT]", help="picks among several sequences")
-    add("--report", nargs="+", metavar="NAME", help="only measured")
+    add("--report", nargs="+", metavar="NAME", help="only measured (later: aps judge)")
     add(
         "--method",
         dest="methods",

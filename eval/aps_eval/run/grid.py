@@ -22,7 +22,7 @@ can be given by name.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from .cells import Cell, Grid, Match, Tuning
 from .grid_cells import blocks_of, cell_of, known, listed, mapping, stands_under
 from .trials import check_trials
 
-__all__ = ["find_grid", "grid_names", "read_grid"]
+__all__ = ["find_grid", "grid_names", "load_tasks", "read_grid"]
 
 KEYS = (
     *("model", "model_options", "tasks", "limit", "offset", "seeds", "batch_size", "preset"),
@@ -82,7 +82,7 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         if not trust_code:
             check_file(values, path)
     known(values, KEYS, "a grid")
-    tasks = [_task(one, trust_code) for one in listed(values.get("tasks")) or ["word-knowledge"]]
+    tasks = [_task(one, trust_code) for one in _listed_tasks(values)]
     methods = [mapping(one, "method") for one in listed(values.get("methods")) or ["plain", "aps"]]
     cells: list[Cell] = []
     for task in tasks:
@@ -140,6 +140,25 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         baseline=str(values.get("baseline") or "plain"),
         tuning=Tuning(**tuning),
     )
+
+
+def load_tasks(values: Mapping[str, Any]) -> Iterator[tuple[str, Task | Exception]]:
+    """The tasks of a grid's mapping, or why one cannot be loaded, by what it is called.
+
+    Rewards that a task file names are loaded by nobody here, so they may be code.
+    """
+    for one in _listed_tasks(values):
+        name = str(mapping(one, "task")["task"])
+        try:
+            task = _task(one, trust_code=True)
+        except (ValueError, TypeError, OSError) as error:
+            yield Path(name).stem, error
+        else:
+            yield task.name, task
+
+
+def _listed_tasks(values: Mapping[str, Any]) -> list[Any]:
+    return listed(values.get("tasks")) or ["word-knowledge"]
 
 
 def _check_whole(name: str, number: Any, least: int) -> None:

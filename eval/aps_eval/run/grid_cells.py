@@ -23,7 +23,7 @@ from ..rows import ROLES
 from ..task import Task
 from .cells import Cell
 
-__all__ = ["blocks_of", "cell_of", "known", "listed", "mapping", "stands_under"]
+__all__ = ["blocks_of", "cell_of", "known", "listed", "mapping", "reward_spec", "stands_under"]
 
 KNOBS: dict[str, str | None] = {
     "plain": None,
@@ -55,7 +55,7 @@ def blocks_of(values: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
         if unit is not None and not (_is_number(unit) and unit > 0):
             raise ValueError(f"a reward block's unit is a number above 0, got {unit!r}")
         roles = {role: listed(block.get(role) or values.get(role)) for role in ROLES}
-        specs = {role: [_reward_spec(one) for one in ones] for role, ones in roles.items()}
+        specs = {role: [reward_spec(one) for one in ones] for role, ones in roles.items()}
         config = dict(block.get("config") or {})
         blocks.append({"rewards": specs, "config": config, "unit": unit})
     return blocks
@@ -95,7 +95,7 @@ def cell_of(
     return replace(first, family=first.label, trials=tuple(found))
 
 
-def _reward_spec(one: Any) -> dict[str, Any]:
+def reward_spec(one: Any) -> dict[str, Any]:
     """A reward in a grid (`relevance`, `sentiment=0.3` or a mapping) as a dict with the keys
     `name`, `weight` and `options`."""
     from aps_rewards import parse_reward_spec
