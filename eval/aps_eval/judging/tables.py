@@ -105,8 +105,8 @@ def _by_label(
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for one in entries:
         if not one["stratum"]:
-            group = one["task"], one["guide"], one["label"], one["control"]
-            groups.setdefault(group, []).append(one)
+            names = tuple(str(one[name]) for name in ("task", "guide", "label", "control"))
+            groups.setdefault(names, []).append(one)
     for group, values in groups.items():
         some = own.get(group) or _shared(group, values[0], about, own)
         means = {
