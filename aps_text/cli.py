@@ -8,6 +8,7 @@ import gc
 import os
 import select
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -215,18 +216,21 @@ def ask_command(args: argparse.Namespace) -> int:
     try:
         with warned_once():
             for title, how in runs.items():
-                if shown is not None:
-                    shown.title(title)
-                else:
+                lines = steps_said(f"answering by {title}") if shown is None else None
+                on_pass = None if lines is None else lines.passed
+                if shown is None:
                     said(f"answering by {title}")
-                on_step = steps_said(f"answering by {title}") if shown is None else shown.step
+                else:
+                    shown.title(title)
+                    on_pass = shown.passed
                 outputs[title] = pipe(
                     args.questions,
                     rewards,
                     select=args.select,
                     config=config,
                     **how,
-                    on_step=on_step,
+                    on_step=shown.step if shown is not None else lines,
+                    on_pass=on_pass,
                     keep_trajectory=bool(args.html),
                     progress=False if shown is not None else None,
                 )
@@ -247,9 +251,7 @@ def ask_command(args: argparse.Namespace) -> int:
                 answer[args.control] = {key: control[key] for key in COMPARED_FIELDS}
         print(json_text(found[0] if len(found) == 1 else found))
     else:
-        show(outputs)
-        for warning in warnings:
-            print(on_terminal(f"warning: {warning}", sys.stdout))
+        show(outputs, warnings)
     return 0
 
 
@@ -268,8 +270,8 @@ def write_pages(name: str, outputs: dict[str, APSOutput], method: str) -> None:
         print(on_terminal(f"aps: wrote {one}", sys.stderr), file=sys.stderr)
 
 
-def show(outputs: dict[str, APSOutput]) -> None:
-    """Print answers, rewards and cost."""
+def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
+    """Print answers, rewards, cost and warnings."""
     from rich.text import Text
 
     from .text.text_console import TextConsole
@@ -277,26 +279,26 @@ def show(outputs: dict[str, APSOutput]) -> None:
     console = TextConsole(highlight=False)
     first = next(iter(outputs.values()))
     for index, prompt in enumerate(first.prompts):
-        console.print(Text(str(prompt), style="bold"), soft_wrap=True)
+        console.hanging("", Text(str(prompt), style="bold"))
         for method, output in outputs.items():
             terms = "  ".join(
                 f"{name} {values[index]:.3f}"
                 for name, values in output.rewards.items()
                 if name != "total" or len(output.rewards) > 2
             )
-            answer = Text(output.text[index], style="green")
-            console.print(Text(f"  {method:<8}"), answer, soft_wrap=True)
-            console.print(Text(f"           {terms}", style="dim"), soft_wrap=True)
+            head = f"  {method:<8} "
+            console.hanging(head, Text(output.text[index], style="green"))
+            console.hanging(" " * len(head), Text(terms, style="dim"))
     for method, output in outputs.items():
         cost = output.cost
-        console.print(
-            f"{method}: {cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
+        spent = (
+            f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
             f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
             f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB"
-            + ("" if method == "plain" else f", beta {output.config.sampler.beta:g}"),
-            style="dim",
-            soft_wrap=True,
-        )
+        ) + ("" if method == "plain" else f", beta {output.config.sampler.beta:g}")
+        console.hanging("", Text(f"{method}: {spent}", style="dim"))
+    for warning in warnings:
+        console.hanging("", Text(f"warning: {warning}"))
 
 
 if __name__ == "__main__":

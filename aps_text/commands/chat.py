@@ -7,9 +7,9 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from ..text.visible import on_terminal
+from ..text.visible import on_terminal, visible
 from .loading import add_loading, loading_options
 from .settings import TEXT_HELP, add_settings, settings_in
 from .waiting import waiting
@@ -208,7 +208,7 @@ class Chat:
 
         turn = {"role": "user", "content": question}
         prompt: Any = [*self.turns, turn] if self.remembers else question
-        drawn = Canvas(self.pipe) if sys.stdout.isatty() else None
+        drawn = Canvas(self.pipe, transient=True) if sys.stdout.isatty() else None
         method = "plain" if self._spec is None else "aps"
         try:
             out = self.pipe(
@@ -217,6 +217,7 @@ class Chat:
                 method=method,
                 preset=self.preset,
                 on_step=drawn.step if drawn is not None else None,
+                on_pass=drawn.passed if drawn is not None else None,
                 progress=False,
                 **self.settings,
             )
@@ -224,7 +225,7 @@ class Chat:
             if drawn is not None:
                 drawn.close()
         answer = out[0]
-        print(on_terminal(answer.text, sys.stdout), flush=True)
+        write(answer.text, sys.stdout)
         said = [f"{name} {value:.3f}" for name, value in answer.rewards.items() if name != "total"]
         tell(", ".join([*said, f"{out.cost.seconds:.1f} s"]))
         if self.remembers:
@@ -251,4 +252,17 @@ class Chat:
 
 def tell(line: str) -> None:
     """Print a line about an answer on stderr."""
-    print(on_terminal(f"  {line}", sys.stderr), file=sys.stderr, flush=True)
+    write(line, sys.stderr, "  ")
+
+
+def write(text: str, file: TextIO, head: str = "") -> None:
+    """Print a text behind a head; on a terminal it is wrapped between words."""
+    if not file.isatty():
+        print(f"{head}{text}", file=file, flush=True)
+        return
+    from rich.text import Text
+
+    from ..text.text_console import TextConsole
+
+    TextConsole(file=file).hanging(head, Text(visible(text)))
+    file.flush()

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..core.states import StepState
+    from ..pipelines.step_progress import StepProgress
 
-__all__ = ["importing", "said", "steps_said", "waiting"]
+__all__ = ["StepLines", "importing", "said", "steps_said", "waiting"]
 
 BETWEEN = 5.0
-"""Seconds between two lines of `steps_said`."""
+"""Seconds between two lines of `StepLines`."""
 
 
 def said(what: str) -> None:
@@ -23,21 +24,31 @@ def said(what: str) -> None:
         print(f"aps: {what} ...", file=sys.stderr, flush=True)
 
 
-def steps_said(title: str | Callable[[], str]) -> Callable[[int, StepState], None] | None:
-    """An `on_step` that prints `aps: TITLE, step 4 of 16 ...` every few seconds; None on a
-    terminal, which has a bar."""
-    if sys.stderr.isatty():
-        return None
-    last = time.monotonic()
+class StepLines:
+    """An `on_step` that prints `aps: TITLE, step 4 of 16 ...` every few seconds; its method
+    `passed` is an `on_pass` that does so within a step that compares answers."""
 
-    def step(number: int, state: StepState) -> None:
-        nonlocal last
-        if time.monotonic() - last >= BETWEEN:
-            last = time.monotonic()
-            shown = title if isinstance(title, str) else title()
-            said(f"{shown}, step {state.step + 1} of {state.steps}")
+    def __init__(self, title: str | Callable[[], str]) -> None:
+        self.title, self._last = title, time.monotonic()
 
-    return step
+    def __call__(self, number: int, state: StepState) -> None:
+        """After a step."""
+        self._say(f"step {state.step + 1} of {state.steps}")
+
+    def passed(self, progress: StepProgress) -> None:
+        """As a pass of the denoiser begins."""
+        if progress.answers:
+            self._say(str(progress))
+
+    def _say(self, what: str) -> None:
+        if time.monotonic() - self._last >= BETWEEN:
+            self._last = time.monotonic()
+            said(f"{self.title if isinstance(self.title, str) else self.title()}, {what}")
+
+
+def steps_said(title: str | Callable[[], str]) -> StepLines | None:
+    """The lines of a call's steps on stderr; None on a terminal, which has a bar."""
+    return None if sys.stderr.isatty() else StepLines(title)
 
 
 @contextmanager

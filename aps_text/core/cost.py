@@ -65,19 +65,27 @@ class Cost:
 
 
 class MeteredDenoiser:
-    """A denoiser that counts."""
+    """A denoiser that counts.
 
-    def __init__(self, inner: Denoiser, cost: Cost) -> None:
-        self.inner, self.cost = inner, cost
+    Args:
+        on_pass: called as each pass begins.
+    """
+
+    def __init__(
+        self, inner: Denoiser, cost: Cost, on_pass: Callable[[], None] | None = None
+    ) -> None:
+        self.inner, self.cost, self.on_pass = inner, cost, on_pass
         self.mask_id, self.vocab_size = inner.mask_id, inner.vocab_size
         self.masks_unseen = masks_unseen(inner)
 
     def take(self, rows: Tensor) -> MeteredDenoiser:
         """See `Denoiser.take`."""
-        return MeteredDenoiser(self.inner.take(rows), self.cost)
+        return MeteredDenoiser(self.inner.take(rows), self.cost, self.on_pass)
 
     def trunk(self, z: Tensor) -> Any:
         """See `Denoiser.trunk`."""
+        if self.on_pass is not None:
+            self.on_pass()
         self.cost.trunk_forwards += len(z)
         return self.inner.trunk(z)
 

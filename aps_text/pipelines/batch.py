@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,7 @@ class Batch:
         Raises:
             ValueError: `warm_start` for a method or settings without LoRA.
         """
-        inner = method.method if isinstance(method, BestOf) else method
-        if isinstance(inner, APS) and not self.guided:  # nothing to choose answers by: no pool
+        if isinstance(_inner(method), APS) and not self.guided:  # no pool: nothing to choose by
             start = config.sampler.guided_window.start
             config = config.replace(pool_size=None, guidance_start=start)
         bound = self.denoiser, self.operator, self.canvas, config, self.noise
@@ -166,6 +165,22 @@ class Batch:
                 )
             phi = phi.load(warm_start)
         return method.steps(*bound, phi), phi
+
+    def pool(self, method: Method, config: APSConfig) -> Callable[[int], tuple[int, int]]:
+        """Of a step's index: how many whole answers the step compares, and the most passes of the
+        denoiser that it takes for them; `(0, 0)` where it compares none.
+
+        At temperature 0 it is `(0, 0)`: all drafts are the same answer.
+        """
+        sampler = config.sampler
+        size = sampler.pool_size
+        draws = isinstance(_inner(method), APS) and self.guided and sampler.draw.temperature > 0
+        if not draws or size is None:
+            return lambda index: (0, 0)
+        if self.canvas.block is not None:
+            sampler = config.in_blocks(1, 1 + int(self.canvas.block.max())).sampler
+        found = size, sampler.pool_rollout
+        return lambda index: found if sampler.chooses(index) else (0, 0)
 
     def judge(self, z: Tensor) -> FinalScores:
         """Every reward's scores of the final canvases `(B, L)`; all are started, then awaited."""
@@ -201,6 +216,7 @@ def bind(
     cost: Cost,
     control: str | None = None,
     stats: dict[str, BridgeStats] | None = None,
+    on_pass: Callable[[], None] | None = None,
 ) -> Batch:
     """Bind (prompt, particle) pairs to a model and its rewards.
 
@@ -208,6 +224,7 @@ def bind(
         control: None, or the control that replaces the guiding rewards
             (`text.reward_operator.controls`).
         stats: of the call's earlier batches, to be continued; see `ScoredRows.stats`.
+        on_pass: called as each pass of the denoiser begins.
     """
     config, device = request.config, model.parts.device
     owners = [prompt for prompt, _ in rows]
@@ -240,7 +257,7 @@ def bind(
     return Batch(
         prompts,
         owners,
-        _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost),
+        _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost, on_pass),
         metered(steering, cost),
         not isinstance(guiding(steering), ZeroOperator),
         judges,
@@ -250,17 +267,29 @@ def bind(
     )
 
 
+def _inner(method: Method) -> Method:
+    """The method that draws: of best-of-n, the one that it draws by."""
+    return method.method if isinstance(method, BestOf) else method
+
+
 def _denoiser(
-    model: TextModel, prompts: list[Prompt], lengths: list[int], config: APSConfig, cost: Cost
+    model: TextModel,
+    prompts: list[Prompt],
+    lengths: list[int],
+    config: APSConfig,
+    cost: Cost,
+    on_pass: Callable[[], None] | None,
 ) -> Denoiser:
     """The model bound to these prompts and metered, with classifier-free guidance if set."""
 
-    def bound(encoded: list[list[int]]) -> MeteredDenoiser:
+    def bound(
+        encoded: list[list[int]], on_pass: Callable[[], None] | None = None
+    ) -> MeteredDenoiser:
         denoiser = model.bind(encoded, lengths, config.model.lora_layers, config.model.prefix_reuse)
-        return MeteredDenoiser(denoiser, cost)
+        return MeteredDenoiser(denoiser, cost, on_pass)
 
     encoded = [model.encode(prompt) for prompt in prompts]
     if config.model.cfg_scale == 0:
-        return bound(encoded)
+        return bound(encoded, on_pass)
     without = bound([[model.parts.mask_id] * len(ids) for ids in encoded])
-    return GuidedDenoiser(bound(encoded), without, config.model.cfg_scale)
+    return GuidedDenoiser(bound(encoded, on_pass), without, config.model.cfg_scale)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from ..core.states import StepState
+from .step_progress import StepProgress
 from .stream import Stream
 
 __all__ = ["progress_bar", "shown"]
@@ -44,13 +46,27 @@ def progress_bar(total: int, name: str, progress: bool | None) -> Any:
 
 
 def shown(stream: Stream, name: str, progress: bool | None) -> Iterator[StepState]:
-    """The stream's steps, shown by a progress bar; see `progress_bar` for `name`, `progress`."""
+    """The stream's steps, shown by a progress bar; see `progress_bar` for `name`, `progress`.
+
+    Within a step that compares answers the bar says which pass it is at. The stream's own
+    `on_pass` is called as well.
+    """
     request = stream.request
     steps = request.config.sampler.steps
     answers = (len(request.prompts) - len(request.unanswerable)) * (
         request.config.call.num_return_sequences
     )
+    begun, own = time.monotonic(), stream.on_pass
     with progress_bar(answers * steps, name, progress) as bar:
+
+        def passed(at: StepProgress) -> None:
+            if own is not None:
+                own(at)
+            if at.answers and time.monotonic() - begun >= DELAY:
+                bar.set_postfix_str(at.what)
+
+        if not bar.disable:
+            stream.on_pass = passed
         for state in stream.states:
             done = stream.finished
             if not bar.disable:

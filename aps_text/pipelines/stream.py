@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from .output import APSOutput
 from .output_builder import OutputBuilder, Row
 from .page.call import CallRecord, name_of
 from .request import Request
+from .step_progress import StepProgress
 from .surroundings import ordinary_surroundings
 
 __all__ = ["Stream"]
@@ -51,6 +53,8 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         rows: `(prompt, particle)` of each row of the current batch.
         states: iterator over the remaining steps, without texts.
         finished: number of answers in finished batches.
+        on_pass: called, if not None, as each pass of the denoiser begins: a step that compares
+            whole answers takes many. What it raises ends the stream.
 
     Raises:
         RewardError: from the iteration, with the batches finished before it in `partial`, unless
@@ -91,6 +95,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         for index, why in request.unanswerable.items():
             self._work.note(index, "", why)
         self.rows: list[Row] = []
+        self.on_pass: Callable[[StepProgress], None] | None = None
         self._steps = self._run()
         self._turn = threading.RLock()
         self._ended = False
@@ -199,9 +204,21 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
 
     def _batch(self) -> Iterator[StepState]:
         work, config = self._work, self.request.config
+        steps = config.sampler.steps
+        at = StepProgress(0, steps, 0)
+
+        def passed() -> None:
+            nonlocal at
+            if self.on_pass is not None:
+                at = replace(at, passes=at.passes + 1)
+                self.on_pass(at)
+
         batch = bind(
-            self.model, self.request, self.rows, self.roles, work.cost, self.control, work.stats
+            *(self.model, self.request, self.rows, self.roles, work.cost),
+            *(self.control, work.stats, passed),
         )
+        pool = batch.pool(self.method, config)
+        at = StepProgress(0, steps, 0, *pool(0))
         states, phi = batch.start(self.method, config, self.warm_start)
         monitor = GuidanceMonitor(batch.canvas.z, self.model.parts.mask_id)
         z, kept = batch.canvas.z, []
@@ -211,6 +228,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             if self.keep_trajectory:
                 kept.append(state)
             yield state
+            at = StepProgress(state.step + 1, state.steps, 0, *pool(state.step + 1))
         work.add(batch, z, self.rows, monitor)
         if self.keep_trajectory:
             work.trajectory.append(kept)

@@ -35,6 +35,7 @@ from .model_names import refuse_name
 from .output import APSOutput
 from .progress import shown
 from .request import prepare
+from .step_progress import StepProgress
 from .stream import Stream
 from .surroundings import ordinary_surroundings
 
@@ -144,6 +145,7 @@ class APSPipeline:
         columns: Mapping[str, Sequence[Any]] | None = None,
         start: Mapping[str, Any] | None = None,
         on_step: Callable[[int, StepState], None] | None = None,
+        on_pass: Callable[[StepProgress], None] | None = None,
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
         progress: bool | None = None,
@@ -174,6 +176,8 @@ class APSPipeline:
             start: the initial canvas: `prefix`, `suffix`, `template`, `init_text`, `init_strength`
                 (see `text.drafts`), each a value for all prompts or a list with one per prompt.
             on_step: called as `on_step(step, state)` after each denoising step of each batch.
+            on_pass: called as `on_pass(progress)` (a `step_progress.StepProgress`) as each pass of
+                the denoiser begins: a step that compares whole answers takes many.
             keep_trajectory: keep every step state in the output.
             warm_start: folder of a saved adapter that every prompt starts from (`adapter="lora"`).
             progress: show a progress bar on stderr; None shows it on a terminal only.
@@ -184,6 +188,8 @@ class APSPipeline:
         """
         if on_step is not None and not callable(on_step):
             raise TypeError(f"on_step is called as on_step(step, state); got {kind_of(on_step)}")
+        if on_pass is not None and not callable(on_pass):
+            raise TypeError(f"on_pass is called as on_pass(progress); got {kind_of(on_pass)}")
         stream = self._open(
             prompts,
             reward,
@@ -201,6 +207,7 @@ class APSPipeline:
             warm_start=warm_start,
             **options,
         )
+        stream.on_pass = on_pass
         for state in shown(stream, method if isinstance(method, str) else "aps_text", progress):
             if on_step is not None:
                 on_step(state.step, state.copy())
@@ -211,7 +218,8 @@ class APSPipeline:
     ) -> Stream:
         """The same call step by step: iterate over `(state, texts)`, then take `.output()`.
 
-        Takes `__call__`'s arguments except `on_step`; without a reward the method is `plain`.
+        Takes `__call__`'s arguments except `on_step` and `on_pass`; without a reward the method is
+        `plain`.
         Arguments are checked immediately, the computation happens during the iteration.
         """
         return self._open(

@@ -127,8 +127,72 @@ def test_the_steps_of_a_long_call_are_lines_on_stderr_where_no_bar_moves(
     json.loads(shown.out)
     for title in ("plain", "aps"):
         lines = [one for one in shown.err.splitlines() if f"answering by {title}, step" in one]
+        lines = [one for one in lines if ": comparing " not in one]
         assert lines[0] == f"aps: answering by {title}, step 1 of {len(lines)} ..."
         assert lines[-1] == f"aps: answering by {title}, step {len(lines)} of {len(lines)} ..."
+
+
+def test_a_step_that_compares_answers_is_lines_on_stderr_too(folder, capsys, monkeypatch):
+    monkeypatch.setattr(commands_waiting, "BETWEEN", 0.0)
+    pool = ["--guidance-start", "0", "--pool-size", "3", "--pool-rollout", "4"]
+    assert ask(folder, "who?", "--reward", "length", "--temperature", "1", "--json", *pool) == 0
+    shown = capsys.readouterr()
+    json.loads(shown.out)
+    said = [one for one in shown.err.splitlines() if "comparing" in one]
+    first = "aps: answering by aps, step 1 of "
+    assert said[0].startswith(first)
+    assert said[0].endswith(": comparing 3 answers ...")
+    assert said[1].endswith(": comparing 3 answers, pass 2 of at most 4 ...")
+    assert not any("by plain" in one for one in said)
+
+
+def test_the_canvas_on_a_terminal_says_what_a_step_is_at_and_a_transient_one_goes():
+    import io
+
+    from tiny import tiny_text_model
+
+    from aps_text import APSPipeline
+    from aps_text.cli import Canvas
+    from aps_text.text.text_console import TextConsole
+
+    pipe = APSPipeline(tiny_text_model())
+    how = {"guidance_start": 0.0, "pool_size": 3, "pool_rollout": 4, "temperature": 1.0}
+    for transient in (False, True):
+        screen, shown = io.StringIO(), Canvas(pipe, transient)
+        shown.console = TextConsole(file=screen, force_terminal=True, width=100)
+        hears = {"on_step": shown.step, "on_pass": shown.passed}
+        pipe("why?", "length", **hears, **how, steps=4, max_new_tokens=8)
+        shown.close()
+        drawn = screen.getvalue()
+        assert drawn.index("step 1 of 4: comparing 3 answers") < drawn.index("step  1")
+        assert "comparing 3 answers, pass 2 of at most 4" in drawn
+        last = drawn[drawn.rindex("step  4") :]
+        assert "comparing" not in last
+        assert ("\x1b[1A\x1b[2K" in last) == transient
+
+
+def test_a_verse_has_its_lines_below_each_other_and_no_word_is_broken(monkeypatch, capsys):
+    import io
+
+    from rich.text import Text
+
+    from aps_text.text.text_console import TextConsole
+
+    verse = "the king who was so lonely\nhad a friend"
+    file = io.StringIO()
+    TextConsole(file=file, width=30).hanging("  aps      ", Text(verse))
+    assert file.getvalue().splitlines() == [
+        "  aps      the king who was so lonely",  # a file has the text's own breaks
+        "           had a friend",
+    ]
+    monkeypatch.setenv("NO_COLOR", "1")
+    file = io.StringIO()
+    TextConsole(file=file, width=31, force_terminal=True).hanging("  aps      ", Text(verse))
+    assert [line.rstrip() for line in file.getvalue().splitlines()] == [
+        "  aps      the king who was so",
+        "           lonely",
+        "           had a friend",
+    ]
 
 
 def test_aps_alone_prints_its_help(capsys):

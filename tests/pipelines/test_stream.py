@@ -186,3 +186,48 @@ def test_an_output_taken_early_keeps_its_cost(pipe):
     list(stream.states)
     assert stream.output().cost.trunk_forwards > before["trunk_forwards"]
     assert early.cost.as_dict() == before
+
+
+def test_a_step_that_compares_answers_says_which_pass_it_is_at(pipe):
+    asked = {**SMALL, "temperature": 1.0, "steps": 8, "max_new_tokens": 8, "inner_steps": 0}
+    asked |= {"guidance_start": 0.0, "pool_size": 3, "pool_rollout": 4, "pool_interval": 2}
+    seen = []
+    out = pipe(QUESTIONS[:2], vowels, **asked, on_pass=seen.append)
+    assert out.text == pipe(QUESTIONS[:2], vowels, **asked).text
+    by_step = {step: [one for one in seen if one.step == step] for step in range(8)}
+    for step, found in by_step.items():
+        assert [one.passes for one in found] == list(range(1, len(found) + 1))
+        assert {one.steps for one in found} <= {8}
+        compares = step % 2 == 0
+        assert {(one.answers, one.most) for one in found} <= {(3, 4) if compares else (0, 0)}
+        assert len(found) <= (4 if compares else 1)
+    assert len(by_step[0]) == 4
+    said = [str(one) for one in by_step[0]]
+    assert said[0] == "step 1 of 8: comparing 3 answers"
+    assert said[2] == "step 1 of 8: comparing 3 answers, pass 3 of at most 4"
+    assert str(by_step[1][0]) == "step 2 of 8: pass 1"
+
+
+@pytest.mark.parametrize(
+    ("how", "reward"),
+    [({"method": "plain"}, vowels), ({"temperature": 0.0}, vowels), ({}, {"vowels": 0.0})],
+)
+def test_a_step_that_compares_none_does_not_say_so(pipe, how, reward):
+    seen, reward = [], reward if callable(reward) else [(vowels, 0.0)]
+    pipe(QUESTIONS[0], reward, **{"temperature": 1.0, **SMALL, **how}, on_pass=seen.append)
+    assert seen
+    assert {one.answers for one in seen} == {0}
+
+
+def test_what_hears_of_passes_can_end_the_call(pipe):
+    class Enough(Exception):
+        pass
+
+    def leave(progress):
+        if progress.step == 1:
+            raise Enough
+
+    with pytest.raises(Enough):
+        pipe(QUESTIONS[0], vowels, **SMALL, on_pass=leave)
+    with pytest.raises(TypeError, match=r"on_pass is called as on_pass\(progress\); got"):
+        pipe(QUESTIONS[0], vowels, **SMALL, on_pass=3)
