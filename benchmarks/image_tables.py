@@ -69,4 +69,4 @@ def table(task: str, lines: Mapping[str, list[Row]]) -> str:
 def said(gap: Difference) -> str:
     """A difference with its interval, bold where it is shown."""
     text = f"{gap.mean:+.2f} [{gap.low:+.2f}, {gap.high:+.2f}]"
-    return text if gap.verdict == "no difference shown" else f"**{text}**"
+    return f"**{text}**" if gap.verdict in ("better", "worse") else text

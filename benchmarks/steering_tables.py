@@ -83,7 +83,7 @@ def cells(run: Run, guide: str, label: str, names: Sequence[str]) -> Iterator[st
         elif name not in gaps:
             yield f"{one['mean']:.3f}"
         else:
-            bold = name in judged and gaps[name].verdict != "no difference shown"
+            bold = name in judged and gaps[name].verdict in ("better", "worse")
             yield f"{one['mean']:.3f} ({shown(gaps[name], bold)})"
 
 

@@ -11,7 +11,7 @@ from html import escape
 from html.parser import HTMLParser
 
 import pytest
-from aps_eval.report import curves, examples, page_tables
+from aps_eval.report import curves, examples, page_tables, panels
 from aps_eval.report import page as report_page
 from aps_eval.report.curves import Point, Series, chart, number, ticks
 from aps_eval.report.page import write_page
@@ -304,7 +304,10 @@ MIXED = [(-1.0) ** i for i in range(12)]
             {"plain": UP, "aps": ZERO, "fk": UP},
             r"^Nobody won .* of fk \(.*\); aps \(.*\) is worse\.$",
         ),
-        ({"plain": ZERO[:5], "aps": UP[:5]}, "^Nobody won by"),  # five prompts show nothing
+        (
+            {"plain": ZERO[:5], "aps": UP[:5]},
+            r"^Nobody won by .*: 5 prompts are too few to .*; minus plain: aps \(\+1\.200\)\.$",
+        ),
         ({"aps": UP}, "^Nobody won by .*: there is no baseline"),
     ],
 )
@@ -312,6 +315,45 @@ def test_it_says_who_won_by_the_verdict(values, said, tmp_path):
     entries = block(**values)
     assert re.search(said, winner(entries))
     assert winner(entries).count(". ") == 0  # one sentence
+
+
+def test_two_prompts_are_examples_and_no_result(tmp_path):
+    rows = [*answers("plain", [0.0, 0.1]), *answers("aps", [1.0, 0.9])]
+    write_page(rows, tmp_path / "two.html")
+    _, text = read(tmp_path / "two.html")
+    assert "2 prompts are too few to tell" in text
+    assert "too few prompts; wins 100%" in text
+    assert not re.search(r"\d \[[-+]?\d", text)  # no interval anywhere
+    assert "no difference shown;" not in text
+
+
+def test_seconds_of_a_batch_are_not_taken_for_an_answers_own(tmp_path):
+    rows = [*answers("plain", UP), *answers("aps", MIXED)]
+    aps = [
+        replace(row, cost={"seconds": 0.25 if at < 8 else 0.5 + at})
+        for at, row in enumerate(rows[12:])
+    ]
+    write_page([*rows[:12], *aps], tmp_path / "b.html", shown=12)
+    _, text = read(tmp_path / "b.html")
+    assert text.count("0.25 s, as each of 8 answered together") == 8
+    assert "11.5 s" in text
+    assert "11.5 s," not in text
+    assert "seconds per prompt: an equal share of its batch's" in text
+    costs = [one for one in summarise([*rows[:12], *aps]) if one.value == "seconds"]
+    assert [(one.low, one.high) for one in costs] == [(None, None)] * 2
+
+
+def test_an_answer_that_ended_keeps_its_value_in_the_mean_over_steps():
+    held = panels._held([[None, 1.0, None, 3.0], [0.0, 1.0], [None, None, None, None, 8.0]])
+    assert held == {0: [0.0], 1: [1.0, 1.0], 3: [3.0, 1.0], 4: [3.0, 1.0, 8.0]}
+    rows = answers("aps", [0.0, 0.0])
+    rows = [
+        replace(row, curve={"r": curve})
+        for row, curve in zip(rows, ([1.0, 1.0, 1.0], [5.0]), strict=True)
+    ]
+    drawn = panels.over_steps(rows, families_of(rows))
+    (line,) = re.findall(r'<polyline[^>]*points="([^"]*)"', drawn)
+    assert len({point.split(",")[1] for point in line.split()}) == 1  # it stays at 3
 
 
 def test_the_page_and_the_terminal_say_who_won(run):

@@ -52,12 +52,24 @@ def test_the_interval_covers_as_often_as_it_says():
 
 
 def test_equal_answers_are_no_difference():
-    same = {"a": 1.0, "b": 2.0}
+    same = {str(at): float(at) for at in range(6)}
     found = difference(same, same)
     assert (found.mean, found.low, found.high, found.wins, found.p) == (0, 0, 0, 0.5, 1.0)
     assert found.verdict == "no difference shown"
     assert difference({"a": 1.0}, {"b": 1.0}) is None
     assert difference({"a": 2.0, "c": 9.0}, {"a": 1.0, "b": 1.0}).prompts == 1
+
+
+def test_fewer_prompts_than_six_have_no_verdict_and_no_interval():
+    for count, verdict in ((5, "too few prompts"), (6, "better")):
+        two = {str(at): 0.1 * at for at in range(count)}
+        found = difference({item: value + 1 for item, value in two.items()}, two)
+        assert found.verdict == verdict
+        assert (found.interval == "") == (count == 5)
+        rows = answers("plain", two.values()) + answers("aps", [1 + v for v in two.values()])
+        entries = {(one.label, one.value): one for one in summarise(rows)}
+        assert (entries["aps", "f1"].low is None) == (count == 5)
+        assert entries["aps", "seconds"].low is None  # a share of a batch's
 
 
 def test_holm():
@@ -177,7 +189,7 @@ def test_the_sign_flip_test_counts_the_sums_at_least_as_far_from_0(gaps, p):
 def test_no_line_of_the_terminals_tables_is_broken():
     """A file that the output goes to is 80 columns wide to rich."""
     name = "a task [bold] with a very long name"
-    rows = answers("plain", [0.0, 1.0], task=name) + answers("aps", [1.0, 1.0], task=name)
+    rows = answers("plain", [0.0, 1.0] * 3, task=name) + answers("aps", [1.0] * 6, task=name)
     rows = [replace(one, rewards={"guide": [{"name": "r" * 40, "weight": 1.0}]}) for one in rows]
     console = Console(file=io.StringIO(), width=30)
     show(summarise(rows), console)
@@ -185,10 +197,15 @@ def test_no_line_of_the_terminals_tables_is_broken():
     assert said[0] == f"{name}, guided by {'r' * 40}"
     one = next(line for line in said if line.startswith("f1"))
     other = said[said.index(one) + 1]
-    assert one.split() == ["f1", "plain", "2", "0.500", "[0.000,", "1.000]"]
-    assert other.split()[:5] == ["aps", "2", "1.000", "[1.000,", "1.000]"]
+    assert one.split() == ["f1", "plain", "6", "0.500", "[0.167,", "0.833]"]
+    assert other.split()[:5] == ["aps", "6", "1.000", "[1.000,", "1.000]"]
     assert other.split()[-4:] == ["0.75", "no", "difference", "shown"]
-    assert other.index("2") == one.index("2")  # columns stand under each other
+    assert other.index("6") == one.index("6")  # columns stand under each other
+    file, few = io.StringIO(), [row for row in rows if int(row.item) < 2]
+    show(summarise(few), Console(file=file, width=30))
+    assert "[" not in file.getvalue().split("\n", 1)[1].split("Differences")[0].replace("[95%]", "")
+    assert file.getvalue().count("too few prompts") == 3  # f1, the guide's and the report's
+    assert "Fewer than 6 prompts say nothing about others" in " ".join(file.getvalue().split())
 
 
 def test_up_to_its_limit_the_test_is_exact():

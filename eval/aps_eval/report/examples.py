@@ -5,6 +5,7 @@ The prompts are evenly spaced in a block, not chosen by their answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
@@ -30,6 +31,7 @@ def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> tuple[st
     """HTML of `count` evenly spaced prompts with the answers of `labels`, and their number."""
     seed = min(row.seed for row in rows)
     shown = {(r.item, r.label): r for r in rows if r.seed == seed and not r.control}
+    together = Counter((row.label, row.cost.get("seconds")) for row in rows)
     items = [
         item
         for item in dict.fromkeys(row.item for row in rows)
@@ -42,14 +44,19 @@ def examples(rows: Sequence[Row], labels: Sequence[str], count: int) -> tuple[st
         own = [shown[item, label] for label in labels if (item, label) in shown]
         golds = " or ".join(map(escape, dict.fromkeys(own[0].gold)))
         gold = f'<p class="soft">expected: {golds}</p>' if golds else ""
-        cards = "".join(map(answer, own))
+        cards = "".join(answer(row, together[row.label, row.cost.get("seconds")]) for row in own)
         asked = f'<h3 dir="auto">{escape(own[0].question)}</h3>'
         parts.append(f"{asked}{gold}<div class='examples'>{cards}</div>")
     return "".join(parts), count
 
 
-def answer(row: Row) -> str:
-    """One answer as a card."""
+def answer(row: Row, together: int = 1) -> str:
+    """One answer as a card.
+
+    Args:
+        together: number of answers with the very same seconds: they were made in one batch, and
+            these are its seconds divided by their number.
+    """
     head = f"<header>{escape(row.label)}</header>"
     if row.error is not None:
         text = f'<b class="loud-word">failed</b>: {escape(row.error)}'
@@ -70,6 +77,7 @@ def answer(row: Row) -> str:
         if name != "total" and value is not None
     )
     seconds = row.cost.get("seconds")
-    cost = f"; {number(seconds)} s" if seconds is not None else ""
+    share = f", as each of {together} answered together" if together > 1 else ""
+    cost = f"; {number(seconds)} s{share}" if seconds is not None else ""
     body = f'<div class="text" dir="auto">{text}</div><div class="scores">{scores}{cost}</div>'
     return f'<div class="answer">{head}{body}</div>'

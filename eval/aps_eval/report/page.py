@@ -20,6 +20,7 @@ from .curves import legend
 from .examples import compared, examples
 from .page_tables import failures, matching, values
 from .panels import against_cost, families_of, over_steps
+from .statistics import FEWEST
 from .style import STYLE
 from .summary import COSTS, Entry, summarise, title_of
 from .winner import winner
@@ -87,7 +88,8 @@ def _head(rows: Sequence[Row], about: Mapping[str, Any], baseline: str) -> str:
         f'<p class="soft">Differences are to {escape(baseline)}{same}, paired over prompts, with '
         "95% bootstrap intervals; "
         '"better" and "worse" hold after Holm\'s adjustment over tasks (5%), anything else is '
-        '"no difference shown".</p>'
+        f'"no difference shown". Of fewer than {FEWEST} prompts there is no interval and no '
+        "verdict.</p>"
     )
 
 

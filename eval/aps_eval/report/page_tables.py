@@ -20,12 +20,18 @@ def values(entries: Sequence[Entry], names: Sequence[str]) -> str:
     methods = list(dict.fromkeys(title_of(one) for one in entries))
     head = "".join(_method(method, entries) for method in methods)
     body = "".join(
-        f"<tr><td><b>{escape(name)}</b></td>"
+        f"<tr><td><b>{escape(name)}</b>{_about(name)}</td>"
         + "".join(_cell(cells.get((method, name))) for method in methods)
         + "</tr>"
         for name in names
     )
     return f'<div class="wide"><table><tr><th>value</th>{head}</tr>{body}</table></div>'
+
+
+def _about(name: str) -> str:
+    """What a name does not say."""
+    said = '<span class="gap">per prompt: an equal share of its batch\'s</span>'
+    return said if name in COSTS else ""
 
 
 def _method(title: str, entries: Sequence[Entry]) -> str:
@@ -48,7 +54,7 @@ def _cell(one: Entry | None) -> str:
     elif gap is not None:
         kind = gap.verdict if gap.verdict in ("better", "worse") else ""
         text += (
-            f'<span class="gap">{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]</span>'
+            f'<span class="gap">{gap.mean:+.3f}{gap.interval}</span>'
             f'<span class="gap {kind}">{gap.verdict}; wins {gap.wins:.0%}</span>'
         )
     if one.guided_by_it:

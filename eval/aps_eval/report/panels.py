@@ -14,6 +14,9 @@ from .summary import Entry, title_of
 
 __all__ = ["against_cost", "families_of", "over_steps"]
 
+Curve = Sequence[float | None]
+"""A reward at each step; None where the step was not guided or the answer had ended."""
+
 FULL = ("f1", "exact", "numeric", "accuracy", "solved", "nll")
 """Metrics that get a chart."""
 
@@ -63,15 +66,17 @@ def families_of(rows: Sequence[Row]) -> dict[str, tuple[str, int]]:
 def over_steps(rows: Sequence[Row], families: Mapping[str, tuple[str, int]]) -> str:
     """A chart for each guiding reward: its mean over answers at each guided step.
 
-    Lines of one family have the same colour and different dashes.
+    An answer that has ended keeps the value of its last step, so that a line does not jump as the
+    others go on. Lines of one family have the same colour and different dashes.
     """
-    found: dict[str, dict[str, dict[int, list[float]]]] = {}
+    curves: dict[str, dict[str, list[Curve]]] = {}
     for row in rows:
         for name, curve in row.curve.items():
-            steps = found.setdefault(name, {}).setdefault(title_of(row), defaultdict(list))
-            for step, value in enumerate(curve):
-                if value is not None:
-                    steps[step].append(value)
+            curves.setdefault(name, {}).setdefault(title_of(row), []).append(curve)
+    found = {
+        name: {title: _held(own) for title, own in methods.items()}
+        for name, methods in curves.items()
+    }
     figures = []
     for name, methods in found.items():
         series: list[Series] = []
@@ -84,10 +89,25 @@ def over_steps(rows: Sequence[Row], families: Mapping[str, tuple[str, int]]) -> 
         if drawn:
             caption = (
                 f'{escape(name)} over steps <span class="soft">as the method saw it (relaxed, or '
-                "the mean of drawn answers); answers that ended are left out</span>"
+                "the mean of drawn answers); an answer that ended keeps its last value</span>"
             )
             figures.append(
                 f'<figure class="narrow"><figcaption>{caption}</figcaption>{drawn}{lines(series)}'
                 "</figure>"
             )
     return "".join(figures)
+
+
+def _held(curves: Sequence[Curve]) -> dict[int, list[float]]:
+    """The values of each step at which one of the answers has one; an answer without one there has
+    that of its step before, from its first on."""
+    steps = sorted({at for curve in curves for at, value in enumerate(curve) if value is not None})
+    found: dict[int, list[float]] = {step: [] for step in steps}
+    for curve in curves:
+        last: float | None = None
+        for step in steps:
+            value = curve[step] if step < len(curve) else None
+            last = last if value is None else value
+            if last is not None:
+                found[step].append(last)
+    return found

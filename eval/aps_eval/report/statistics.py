@@ -13,7 +13,8 @@ signs, p = (1 + count) / (1 + draws). Ties do not count: three prompts won and s
 p = 1/4. With fewer than six prompts that differ, p cannot be below 0.05.
 
 Over the tasks of one comparison p is adjusted by Holm's method (1979). A difference is `better` or
-`worse` if its interval excludes 0 and its adjusted p is below 0.05, else `no difference shown`.
+`worse` if its interval excludes 0 and its adjusted p is below 0.05, else `no difference shown`; of
+fewer than six prompts it is `too few prompts`, and no interval of them is shown.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ import numpy as np
 
 from ..rows import Row
 
-__all__ = ["Difference", "Interval", "by_prompt", "difference", "holm", "mean_interval"]
+__all__ = ["FEWEST", "Difference", "Interval", "by_prompt", "difference", "holm", "mean_interval"]
 
 DRAWS = 10_000
 LEVEL = 0.05
 EXACT = 14
 """The maximal number of differing prompts for which all signs are enumerated."""
+
+FEWEST = 6
+"""Prompts below which nothing is said about others: the sign-flip p cannot be below 0.05, and the
+resamples of a bootstrap interval are too alike."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,15 @@ class Difference:
     higher_is_better: bool = True
 
     @property
+    def interval(self) -> str:
+        """`[low, high]`; empty for too few prompts."""
+        return "" if self.prompts < FEWEST else f" [{self.low:+.3f}, {self.high:+.3f}]"
+
+    @property
     def verdict(self) -> str:
-        """`better`, `worse` or `no difference shown`."""
+        """`better`, `worse`, `no difference shown` or `too few prompts`."""
+        if self.prompts < FEWEST:
+            return "too few prompts"
         if self.low <= 0 <= self.high or self.p_holm >= LEVEL:
             return "no difference shown"
         return "better" if (self.mean > 0) == self.higher_is_better else "worse"

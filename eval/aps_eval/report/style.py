@@ -31,7 +31,12 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px
   padding: 10px 12px; white-space: pre-wrap; overflow-wrap: anywhere; margin: 8px 0; }
 .loud { border: 2px solid var(--loud); border-radius: 6px; padding: 8px 12px; margin: 12px 0; }
 .loud b, b.loud-word { color: var(--loud); }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; /* with a shadow at the side to which the table goes on */
+  background: right / 2rem 100% no-repeat local
+    linear-gradient(to left, var(--page) 40%, transparent),
+    right / .6rem 100% no-repeat scroll
+    linear-gradient(to left, rgb(128 128 128 / .5), transparent); }
+.wide table { background: none; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums;
   background: var(--card); }
 th, td { border: 1px solid var(--line); padding: 5px 8px; text-align: left; vertical-align: top; }

@@ -2,7 +2,9 @@
 
 The name of a value is a metric (`f1`), a reward on the final text (`guide:NAME`, `select:NAME`,
 `report:NAME`, `guide:total`; with the suffix ` top` the best of a prompt's seeds), or a cost
-(`seconds`, `flops`). Values of a whole set of answers (`distinct_2 of all`) have no interval.
+(`seconds`, `flops`). Values of a whole set of answers (`distinct_2 of all`) have no interval, nor
+have costs, of which each answer has an equal share of its batch's, nor values of fewer prompts than
+`FEWEST`.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Any
 from ..measures import LOWER_IS_BETTER
 from ..metrics import distinct_n
 from ..rows import Row
-from .statistics import Difference, by_prompt, difference, holm, mean_interval
+from .statistics import FEWEST, Difference, by_prompt, difference, holm, mean_interval
 
 __all__ = ["Entry", "summarise", "title_of"]
 
@@ -31,8 +33,8 @@ class Entry:
         task, stratum, guide, label, control: of the method; stratum is empty for the whole task.
         value: name of the value.
         prompts, seeds, failed: number of prompts with the value, of seeds, and of failed rows.
-        mean, low, high: over prompts, with the 95% interval; low and high are None for values of a
-            whole set.
+        mean, low, high: over prompts, with the 95% interval; low and high are None where there is
+            no interval.
         against: the baseline's label; empty for the baseline itself.
         family, budget: as in `Row`.
         difference: to the baseline, paired.
@@ -135,13 +137,14 @@ def _entries(rows: Sequence[Row], stratum: str, baseline: str) -> list[Entry]:
                 same = () if name in COSTS else _alike(own, groups[base])
                 gap = difference(column, values[base][name], higher_is_better=better, same=same)
             more: dict[str, Any] = {**common, "prompts": len(column)}
+            bounded = len(column) >= FEWEST and name not in COSTS
             entries.append(
                 Entry(
                     **more,
                     value=name,
                     mean=interval.mean,
-                    low=interval.low,
-                    high=interval.high,
+                    low=interval.low if bounded else None,
+                    high=interval.high if bounded else None,
                     against=base[2] if gap is not None else "",
                     difference=gap,
                     guided_by_it=name.removesuffix(" top") in loud,

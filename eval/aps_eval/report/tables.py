@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import write_whole
 from ..measures import LOWER_IS_BETTER
+from .statistics import FEWEST
 from .summary import COSTS, Entry, title_of
 
 if TYPE_CHECKING:
@@ -94,6 +95,10 @@ def show(entries: Sequence[Entry], console: Console, values: Sequence[str] | Non
         console.print(
             "Differences are paired over prompts, with 95% intervals; better and worse after "
             "Holm's adjustment over tasks (5%); won: share of prompts, ties half"
+        )
+    if any(one.prompts < FEWEST for one in entries):
+        console.print(
+            f"Fewer than {FEWEST} prompts say nothing about others: no interval, no verdict"
         )
     if any(one.guided_by_it for one in entries):
         console.print(
@@ -173,7 +178,8 @@ def _line(one: Entry) -> list[str]:
     if one.value in COSTS:
         return [*line, f"{gap.mean:+.3g}", "", mark]
     verdict = " ".join(filter(None, [gap.verdict, mark]))
-    return [*line, f"{gap.mean:+.3f}{_interval(gap.low, gap.high)}", f"{gap.wins:.2f}", verdict]
+    interval = _interval(gap.low, gap.high) if gap.interval else ""
+    return [*line, f"{gap.mean:+.3f}{interval}", f"{gap.wins:.2f}", verdict]
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .statistics import FEWEST
 from .summary import Entry
 
 __all__ = ["judged_by", "winner"]
@@ -42,10 +43,17 @@ def winner(entries: Sequence[Entry]) -> str:
     tested = [one for one in own if one.difference is not None]
     if not tested:
         return f"Nobody won by {by}: there is no baseline beside it to compare with."
+    most = max(one.difference.prompts for one in tested if one.difference)
+    if most < FEWEST:
+        are = "prompts are" if most > 1 else "prompt is"
+        return (
+            f"Nobody won by {by}: {most} {are} too few to tell (an interval needs {FEWEST}); "
+            f"minus {_and(list(dict.fromkeys(one.against for one in tested)))}: {_named(tested)}."
+        )
     verdicts = {one.label: one.difference.verdict for one in tested if one.difference}
     better = [one for one in tested if verdicts[one.label] == "better"]
     worse = [one for one in tested if verdicts[one.label] == "worse"]
-    even = [one for one in tested if verdicts[one.label] == "no difference shown"]
+    even = [one for one in tested if one not in better and one not in worse]
     against = _and(list(dict.fromkeys(one.against for one in tested)))
     if len(better) == 1:
         (best,) = better
@@ -73,7 +81,7 @@ def _named(entries: Sequence[Entry]) -> str:
 
 def _gap(one: Entry) -> str:
     gap = one.difference
-    return f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" if gap is not None else ""
+    return f"{gap.mean:+.3f}{gap.interval}" if gap is not None else ""
 
 
 def _and(names: Sequence[str]) -> str:
