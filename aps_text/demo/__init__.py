@@ -1,1 +1,1 @@
-"""`aps demo`: a page to ask on, whose server is this process. Only `app` knows Gradio."""
+"""`aps demo`: a page to ask on, whose server is this process. Only `app` imports Gradio."""

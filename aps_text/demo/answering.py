@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,12 +14,18 @@ from ..core.states import StepState
 from ..pipelines.comparison import notices
 from ..pipelines.output import APSOutput
 from ..pipelines.page.frames import Frames, frames_of
+from ..pipelines.step_progress import StepProgress
+from ..pipelines.stream import Stream
 from ..pipelines.text import APSPipeline
 from ..text.decoding import token_pieces
 from ..text.visible import finite
 from .asked import FORMAT, Asked
+from .stepwise import stepwise
 
-__all__ = ["Part", "answering", "as_json", "notices_of", "same"]
+__all__ = ["BETWEEN", "Part", "answering", "as_json", "notices_of", "same"]
+
+BETWEEN = 0.5
+"""Seconds without a step after which the page says what the step is at."""
 
 
 @dataclass
@@ -25,46 +34,79 @@ class Part:
 
     Attributes:
         title: `plain` or `aps`.
+        by: what steers it; empty for the plain answer.
         steps: of the run; 0 before it began.
+        at: what the step under way is at, where it takes long; else None.
         states: the steps taken.
         frames: of these steps; None before the first.
         output: the answer, when it is finished.
     """
 
     title: str
+    by: str = ""
     steps: int = 0
+    at: StepProgress | None = None
     states: list[StepState] = field(default_factory=list)
     frames: Frames | None = None
     output: APSOutput | None = None
 
 
-def answering(pipe: APSPipeline, asked: Asked) -> Iterator[list[Part]]:
+def answering(
+    pipe: APSPipeline, asked: Asked, between: float = math.inf
+) -> Generator[list[Part], None, None]:
     """Yields both parts after each step, and when an answer is finished.
 
-    The plain answer comes first: each has the seconds it took. Nothing is computed beyond the step
-    that is read. Without a reward that has a weight there is only the plain part.
+    The plain answer comes first: each has the seconds it took. Nothing is computed beyond what is
+    read. Without a reward that has a weight there is only the plain part.
+
+    Args:
+        between: yield within a step, too, when so many seconds have passed and it compares answers.
 
     Raises:
         ValueError, TypeError: a bad question, settings or reward.
         RewardError: a reward failed.
     """
     config, spec = asked.config(pipe.model.settings), asked.spec()
-    parts = [Part("plain")] + ([Part("aps")] if asked.steers else [])
+    parts = [Part("plain")] + ([Part("aps", asked.by)] if asked.steers else [])
     yield parts
     for part in parts:
         stream = pipe.stream(
             asked.question, spec, method=part.title, config=config, keep_trajectory=True
         )
         pieces: dict[int, str] = {}
-        for state, _ in stream:
-            part.states.append(state)
-            part.steps = state.steps
-            seen = {*state.z.unique().tolist(), *state.candidates.unique().tolist()}
-            pieces |= token_pieces(pipe.tokenizer, sorted(seen - pieces.keys()))
-            part.frames = frames_of(part.states, 0, replace(stream.record, pieces=pieces))
-            yield parts
+        with closing(stepwise(_events(stream, between))) as events:
+            for found in events:
+                if isinstance(found, StepProgress):
+                    part.at, part.steps = found, found.steps
+                else:
+                    part.at, part.steps = None, found.steps
+                    part.states.append(found)
+                    seen = {*found.z.unique().tolist(), *found.candidates.unique().tolist()}
+                    pieces |= token_pieces(pipe.tokenizer, sorted(seen - pieces.keys()))
+                    part.frames = frames_of(part.states, 0, replace(stream.record, pieces=pieces))
+                yield parts
         part.output = stream.output()
         yield parts
+
+
+def _events(stream: Stream, between: float) -> Callable[[Callable[[Any], None]], None]:
+    """A call that tells a stream's steps, and from time to time what a step is at."""
+
+    def call(tell: Callable[[Any], None]) -> None:
+        last = time.monotonic()
+
+        def passed(at: StepProgress) -> None:
+            nonlocal last
+            if at.answers and time.monotonic() - last >= between:
+                tell(at)
+                last = time.monotonic()
+
+        stream.on_pass = passed
+        for state in stream.states:
+            tell(state)
+            last = time.monotonic()
+
+    return call
 
 
 def as_json(pipe: APSPipeline, asked: Asked, parts: list[Part]) -> dict[str, Any]:

@@ -19,9 +19,10 @@ from aps_rewards.specs import FILE_OPTIONS, split_options
 from ..core.config import APSConfig
 from ..core.own_settings import config_for
 from ..core.presets import TEXT_PRESETS
+from ..pipelines.page.call import steered_by
 from ..text.reward_operator.guidance import RewardSpec
 
-__all__ = ["FORMAT", "Asked", "as_asked", "compiled", "read_asked", "usable"]
+__all__ = ["FORMAT", "Asked", "Usable", "as_asked", "compiled", "read_asked", "usable"]
 
 FORMAT = "aps_text run 1"
 OF_THE_SERVER = FILE_OPTIONS | {"device", "dtype", "batch_size"}
@@ -74,14 +75,39 @@ class Asked:
         weights = [weight for _, weight in self.rewards]
         return any([*weights, self.function_weight if self.function else 0.0])
 
+    @property
+    def by(self) -> str:
+        """What steers, with the weights, in words: `2 x length and your function`."""
+        own = {"your function": self.function_weight} if self.function else {}
+        return steered_by({**dict(self.rewards), **own})
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {**asdict(self), "rewards": [list(one) for one in self.rewards]}
 
 
-def usable() -> dict[str, str]:
-    """Installed rewards that load, by name, with what each measures."""
-    return {one.name: one.info.measures for one in list_rewards() if one.info is not None}
+@dataclass(frozen=True)
+class Usable:
+    """An installed reward that loads.
+
+    Attributes:
+        measures: what it measures, in a line.
+        options: names of those of its options that a page may give.
+    """
+
+    measures: str
+    options: tuple[str, ...] = ()
+
+
+def usable() -> dict[str, Usable]:
+    """Installed rewards that load, by name."""
+    return {
+        one.name: Usable(
+            one.info.measures, tuple(name for name in one.options if name not in OF_THE_SERVER)
+        )
+        for one in list_rewards()
+        if one.info is not None
+    }
 
 
 def as_asked(
@@ -117,7 +143,9 @@ def as_asked(
         if not name:
             continue
         if not isinstance(name, str) or name not in allowed:
-            raise ValueError(f"{name!r} is no installed reward; aps rewards lists them")
+            raise ValueError(
+                f"{name!r} is no installed reward; the list at the end of the page has them"
+            )
         given = str(options or "").strip()
         spec = f"{name}:{given}" if given else str(name)
         read, named = split_options(spec)

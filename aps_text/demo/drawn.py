@@ -13,65 +13,18 @@ from collections.abc import Mapping, Sequence
 from ..pipelines.page.page import cost_line
 from ..pipelines.page.replay import Shown, replay
 from .answering import Part, notices_of
+from .page_words import for_the_page
 
-__all__ = ["STYLE", "canvas", "curve", "drawn", "escape", "framed", "problem", "remark"]
-
-LIGHT = """--ink: #1c1f23; --soft: #5c636b; --line: #d9dce0; --card: #ffffff; --early: #d7e6fa;
- --late: #f6b98a; --anchor: #0b7a43; --on: #ffffff; --open: #e9ebee; --s0: #5f6670; --s1: #0b62c4;
- --bad: #a3231c;"""
-DARK = """--ink: #e7e9ec; --soft: #a2abb5; --line: #383e46; --card: #1d2126; --early: #1f3a5f;
- --late: #8a4a17; --anchor: #6fd39b; --on: #0d1a12; --open: #2c3138; --s0: #aab2bc; --s1: #6fb1ff;
- --bad: #ff9b94;"""
-STYLE = (
-    f".aps {{ {LIGHT} color: var(--ink); }} .dark .aps {{ {DARK} }}"
-    """
-.aps h3 { font-size: 14px; margin: 0 0 6px; font-weight: 600; color: var(--ink); }
-.aps .soft { color: var(--soft); font-size: 13px; margin: 6px 0; }
-.aps .bad { color: var(--bad); border: 1px solid var(--bad); border-radius: 8px; padding: 10px 12px;
-  white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
-.aps .sides { display: grid; gap: 14px; margin: 10px 0;
-  grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
-.aps .curves { grid-template-columns: repeat(auto-fill, minmax(min(300px, 100%), 1fr)); }
-.aps h3 .soft { font-weight: 400; } .aps .links a { margin-right: 14px; }
-.aps .card { background: var(--card); border: 1px solid var(--line); border-radius: 8px;
-  padding: 12px 14px; min-width: 0; }
-.aps .canvas { font-size: 17px; line-height: 1.75; margin: 0 0 8px; overflow-wrap: anywhere;
-  min-height: 5.2em; color: var(--ink); }
-.aps .token { border-radius: 4px; padding: 1px 2px; unicode-bidi: isolate;
-  background: color-mix(in srgb, var(--late) calc(var(--t, 0) * 100%), var(--early)); }
-.aps .token.given { background: none; color: var(--soft); }
-.aps .token.end { font-size: 11px; vertical-align: 2px; }
-.aps .token.open { background: var(--open); display: inline-block; width: 1.9em; height: 1.05em;
-  vertical-align: -2px; }
-.aps .token.anchor { background: var(--anchor); color: var(--on); font-weight: 600; }
-.aps .answer { border-top: 1px solid var(--line); padding-top: 8px; margin: 0; color: var(--ink);
-  white-space: pre-line; overflow-wrap: anywhere; }
-.aps .scores { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: 13px; margin: 6px 0;
-  font-variant-numeric: tabular-nums; overflow-wrap: anywhere; color: var(--ink); }
-.aps .legend { display: flex; flex-wrap: wrap; gap: 4px 18px; }
-.aps .legend i { font-style: normal; } .aps .legend .open { width: 1.6em; }
-.aps .scale { display: inline-block; width: 90px; height: 11px; border-radius: 3px; margin: 0 4px;
-  vertical-align: -1px; background: linear-gradient(to right, var(--early), var(--late)); }
-.aps svg { display: block; width: 100%; height: auto; margin-top: 6px; }
-.aps svg text { fill: var(--soft); font: 11px system-ui, "DejaVu Sans", sans-serif; }
-.aps .axis { stroke: var(--line); } .aps .curve { fill: none; stroke-width: 2; }
-.aps .level { stroke-width: 1.4; stroke-dasharray: 5 4; }
-.aps svg .s0 { stroke: var(--s0); } .aps svg .s1 { stroke: var(--s1); }
-.aps .key { display: inline-block; width: 18px; border-top: 3px solid; margin-right: 6px;
-  vertical-align: 4px; } .aps .key.s0 { border-color: var(--s0); }
-.aps .key.s1 { border-color: var(--s1); }
-.aps iframe { width: 100%; height: 780px; border: 1px solid var(--line); border-radius: 8px;
-  color-scheme: light; } .dark .aps iframe { color-scheme: dark; }
-.aps table { border-collapse: collapse; width: 100%; font-size: 13px; }
-.aps td, .aps th { border-bottom: 1px solid var(--line); padding: 4px 12px 4px 0; text-align: left;
-  vertical-align: top; overflow-wrap: anywhere; color: var(--ink); }
-.aps .pictures { display: flex; flex-wrap: wrap; gap: 14px; margin: 10px 0; }
-.aps .pictures figure { margin: 0; width: min(168px, 36vw); }
-.aps .pictures img { width: 100%;
-  image-rendering: pixelated; border: 1px solid var(--line); border-radius: 6px; display: block; }
-.aps .pictures figcaption { font-size: 12.5px; color: var(--soft); margin-top: 4px; }
-"""
-)
+__all__ = [
+    "STARTING",
+    "canvas",
+    "curve",
+    "drawn",
+    "escape",
+    "framed",
+    "problem",
+    "remark",
+]
 
 LEGEND = (
     '<p class="legend soft"><span><i class="token open"></i> open</span>'
@@ -93,9 +46,12 @@ def drawn(parts: list[Part], note: str = "") -> str:
         note: a line of text above them.
     """
     head = f'<p class="soft" role="status">{escape(note)}</p>' if note else ""
-    cards = "".join(_card(number, part, len(parts)) for number, part in enumerate(parts))
+    now = next((part for part in parts if part.output is None), None)
+    cards = "".join(
+        _card(number, part, len(parts), part is now) for number, part in enumerate(parts)
+    )
     warnings = "".join(
-        f'<p class="soft warning" role="status">{escape(f"warning: {one}")}</p>'
+        f'<p class="warning" role="status">{escape(f"warning: {for_the_page(one)}")}</p>'
         for one in notices_of(parts)
     )
     return (
@@ -106,12 +62,16 @@ def drawn(parts: list[Part], note: str = "") -> str:
 
 def problem(message: str) -> str:
     """What went wrong, in words."""
-    return f'<div class="aps"><p class="bad" role="alert">{escape(message)}</p></div>'
+    said = escape(for_the_page(message))
+    return f'<div class="aps"><p class="bad" role="alert">{said}</p></div>'
 
 
 def remark(message: str) -> str:
     """A line about what happened."""
     return f'<div class="aps"><p class="soft" role="status">{escape(message)}</p></div>'
+
+
+STARTING = remark("starting ...")
 
 
 def framed(page: str) -> str:
@@ -122,12 +82,17 @@ def framed(page: str) -> str:
     )
 
 
-def _card(number: int, part: Part, sides: int) -> str:
-    begun = part.frames is not None
+def _card(number: int, part: Part, sides: int, now: bool) -> str:
+    """A side; `now`: it is the one that is being computed."""
     step = part.states[-1].step + 1 if part.states else 0
-    state = f"step {step} of {part.steps}" if begun else "waiting"
+    state = "starting ..." if now else "waits for the other"
+    if part.at is not None:
+        state = str(part.at)
+    elif part.frames is not None:
+        state = f"step {step} of {part.steps}"
     if part.output is not None:
         state = "finished"
+    by = f"steered by {part.by}" if part.by else "the model alone"
     body = canvas(replay(part.frames, step), part.steps) if part.frames is not None else ""
     final = ""
     if part.output is not None:
@@ -146,8 +111,9 @@ def _card(number: int, part: Part, sides: int) -> str:
     tone = number if sides > 1 else 1
     return (
         f'<section class="card" data-side="{escape(part.title)}">'
-        f'<h3><i class="key s{tone}"></i>{escape(part.title)} <span class="soft">{state}</span>'
-        f'</h3><p class="canvas" dir="auto">{body}</p>{final}</section>'
+        f'<h3><i class="key s{tone}"></i>{escape(part.title)} <span class="soft">'
+        f'{escape(by)}; <span role="status">{state}</span></span></h3>'
+        f'<p class="canvas" dir="auto">{body}</p>{final}</section>'
     )
 
 
@@ -169,10 +135,13 @@ def canvas(tokens: Sequence[Shown], steps: int) -> str:
             style = f' style="--t: {min(share, 1.0):.3f}"'
             if one.chance is not None:
                 title += f", probability {one.chance[0]:g} (base model {one.chance[1]:g})"
-        gap = ("<br>" if "\n" in text else " ") if text[:1].isspace() and found else ""
+        space = text[: len(text) - len(text.lstrip())]
+        broken = "\n" in space and bool(text.strip())
+        gap = ("<br>" if broken else " ") if (broken or space[:1] == " ") and found else ""
+        after = "<br>" if "\n" in text and not broken else ""
         found.append(
             f'{gap}<span class="{classes}" data-at="{one.at}" title="{escape(title)}"{style}>'
-            f"{escape(words)}</span>"
+            f"{escape(words)}</span>{after}"
         )
     return "".join(found)
 
@@ -199,7 +168,7 @@ def _curves(parts: Sequence[Part]) -> str:
         note = "of each step's whole answer; dashed: of the final text"
         panels.append(_panel(name, note, curve(name, curves, levels, steps)))
     if any(value for line in kl.values() for _, value in line):
-        note = "x_phi from the base model, nats per open token"
+        note = "how far steering moved the step's draws from the model's own, nats per open token"
         panels.append(_panel("KL", note, curve("KL", kl, {}, steps, low=0.0)))
     return "".join(panels)
 
@@ -225,11 +194,12 @@ def curve(
         levels: a dashed line for each side, of the final text's value; infinite ones are left out.
         low: the lower end; None is the least value.
     """
-    wide, high, left, right, top, bottom = 420, 150, 44, 12, 10, 24
+    wide, high, left, right, top, bottom = 420, 170, 56, 14, 12, 28
     ends = {tone: value for tone, value in levels.items() if math.isfinite(value)}
     values = [value for line in curves.values() for _, value in line] + list(ends.values())
     least, most = min(values) if low is None else low, max(values)
-    if most - least < 1e-3 * max(1.0, abs(most)):  # flat, but for rounding
+    flat = most - least < 1e-3 * max(1.0, abs(most))  # but for rounding
+    if flat:
         least, most = least - 0.5, most + 0.5
 
     def x(step: int) -> float:
@@ -239,8 +209,8 @@ def curve(
     def y(value: float) -> float:
         return top + (most - value) / (most - least) * (high - top - bottom)
 
-    parts, decimals = [], max(0, math.ceil(1 - math.log10(most - least)))
-    for value in (least, (least + most) / 2, most):
+    parts, decimals = [], max(0, math.ceil(1 - math.log10(most - least))) + 2 * flat
+    for value in ((least + most) / 2,) if flat else (least, (least + most) / 2, most):
         parts.append(
             f'<line class="axis" x1="{left}" x2="{wide - right}" y1="{y(value):.1f}" '
             f'y2="{y(value):.1f}"/><text x="{left - 6}" y="{y(value) + 4:.1f}" '

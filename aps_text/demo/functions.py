@@ -16,7 +16,7 @@ from aps_rewards import RewardError
 
 from ..pipelines.restoration import RestorationPipeline
 from ..pipelines.text import APSPipeline
-from .answering import answering, as_json, notices_of, same
+from .answering import BETWEEN, answering, as_json, notices_of, same
 from .asked import Asked, as_asked, read_asked, usable
 from .closing import Closing
 from .drawn import drawn, framed, problem
@@ -36,6 +36,7 @@ class Demo:
         images: restore images, by name; empty shows why there is nothing to restore with.
         trust_code: whether a user's function may be run.
         settings: keywords of `APSConfig` below those a user gives.
+        between: seconds without a step after which the page says what the step is at.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class Demo:
         *,
         trust_code: bool = False,
         settings: dict[str, Any] | None = None,
+        between: float = BETWEEN,
     ) -> None:
         self.pipe, self.images, self.trust_code = pipe, dict(images), trust_code
-        self.settings = settings or {}
+        self.settings, self.between = settings or {}, between
         self.rewards = usable()
         self.closing = Closing()
 
@@ -101,7 +103,7 @@ class Demo:
         """The steps of a run, and then what is kept of it."""
         try:
             parts = []
-            for parts in answering(self.pipe, asked):
+            for parts in answering(self.pipe, asked, self.between):
                 yield drawn(parts), "", "", earlier
         except FAILURES as error:
             yield problem(str(error)), "", "", earlier

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from ..images.tasks import TASKS
 from ..pipelines.image_output import RestorationOutput
 from ..pipelines.restoration import RestorationPipeline
 from .drawn import escape
+from .stepwise import stepwise
 
 __all__ = ["GAIN", "MISSING", "Restored", "example", "fitted", "pictures", "restoring"]
 
@@ -79,15 +79,19 @@ def restoring(
     found = Restored(truth, measurement.y)
     yield found
 
-    def call(on_step: Callable[[int, StepState], None]) -> None:
+    def call(tell: Callable[[tuple[int, StepState]], None]) -> None:
+        def on_step(step: int, state: StepState) -> None:
+            tell((step, state))
+
         found.output = pipe(
             measurement, samples=samples, seeds=[seed], on_step=on_step, progress=False, **options
         )
 
-    for step, state in _stepwise(call):
-        found.step, found.steps = step + 1, state.steps
-        found.now = _proposed(pipe, state)
-        yield found
+    with closing(stepwise(call)) as events:
+        for step, state in events:
+            found.step, found.steps = step + 1, state.steps
+            found.now = _proposed(pipe, state)
+            yield found
     yield found
 
 
@@ -97,51 +101,6 @@ def _proposed(pipe: RestorationPipeline, state: StepState) -> Tensor:
     model = pipe.model
     ids = torch.where(state.z[:1] == model.mask_id, state.candidates[:1], state.z[:1])
     return model.tokenizer.decode_ids(ids.clamp(0, model.mask_id - 1))[0].clamp(-1, 1)
-
-
-class _Left(BaseException):
-    """Nobody reads any further."""
-
-
-def _stepwise(
-    call: Callable[[Callable[[int, StepState], None]], None],
-) -> Iterator[tuple[int, StepState]]:
-    """The steps of a call that tells them to a function, in a thread that waits for its reader.
-
-    The thread computes the next step only when it is asked for, and ends when the reader leaves.
-    """
-    steps: Queue[Any] = Queue()
-    turn = threading.Semaphore(0)
-    left = threading.Event()
-
-    def told(step: int, state: StepState) -> None:
-        steps.put((step, state))
-        turn.acquire()
-        if left.is_set():
-            raise _Left
-
-    def work() -> None:
-        try:
-            call(told)
-        except _Left:
-            pass
-        except BaseException as error:
-            steps.put(error)
-        finally:
-            steps.put(None)
-
-    thread = threading.Thread(target=work, name="aps-demo-restore", daemon=True)
-    thread.start()
-    try:
-        while (found := steps.get()) is not None:
-            if isinstance(found, BaseException):
-                raise found
-            yield found
-            turn.release()
-    finally:
-        left.set()
-        turn.release()
-        thread.join()
 
 
 def example(pipe: RestorationPipeline, seed: int) -> Tensor:
@@ -169,6 +128,10 @@ def fitted(path: str | Path, size: tuple[int, int, int]) -> Tensor:
 def pictures(found: Restored) -> str:
     """The HTML of a restoration: clean, measured, samples, their mean and spread, and figures."""
     shown: dict[str, Tensor] = {"clean": found.truth[0], "measured": found.y[0]}
+    if found.y.shape[1] == found.truth.shape[1] and found.y.shape != found.truth.shape:
+        plain = enlarged(found.y, found.truth.shape[-2:])
+        quality = float(psnr(plain, found.truth))
+        shown[f"enlarged without a model, PSNR {quality:.1f} dB"] = plain[0]
     said = f"step {found.step} of {found.steps}" if found.steps else "begun"
     if found.now is not None and found.output is None:
         shown["sample 1, as proposed now"] = found.now
@@ -185,8 +148,9 @@ def pictures(found: Restored) -> str:
             shown[f"spread of the samples x {GAIN}"] = spread
         cost = output.cost
         said = (
-            f"chi2 {float(output.chi2.mean()):.2f} (1 is the noise's own), {cost.seconds:.1f} s, "
-            f"denoiser {cost.denoiser_forwards} forward, {cost.denoiser_backwards} backward"
+            f"misfit chi2 {float(output.chi2.mean()):.2f} (1: the samples miss the measurement by "
+            f"its noise alone); PSNR: likeness to the clean image; {cost.seconds:.1f} s; denoiser "
+            f"{cost.denoiser_forwards} forward, {cost.denoiser_backwards} backward"
         )
     figures = "".join(
         f'<figure><img alt="{escape(name)}" src="{_png(image)}">'
@@ -197,6 +161,12 @@ def pictures(found: Restored) -> str:
         f'<div class="aps"><p class="soft" role="status">{escape(said)}</p>'
         f'<div class="pictures">{figures}</div></div>'
     )
+
+
+def enlarged(y: Tensor, size: Sequence[int]) -> Tensor:
+    """Images `(B, C, H, W)` in [-1, 1] at another size `(H', W')`, by bicubic interpolation."""
+    found = torch.nn.functional.interpolate(y, tuple(size), mode="bicubic", align_corners=False)
+    return found.clamp(-1, 1)
 
 
 def _png(image: Tensor) -> str:

@@ -13,7 +13,7 @@ from ..core.cost import Cost
 from ..core.states import StepState
 from ..core.whole_files import write_whole
 from .answer_rows import Answer, Failure, asked, counted, json_rows, text_rows
-from .page.call import CallRecord, Recorded, described, repeated
+from .page.call import CallRecord, Recorded, described, repeated, steered_by
 from .page.frames import frames_of
 from .page.page import Side, page
 from .reward_report import BridgeReport, RewardReport
@@ -184,8 +184,11 @@ class APSOutput:
         record, _, _, _ = self._recorded(index)
         batch, row = self.places[index]
         title = record.method + (f", control {record.control}" if record.control else "")
+        said = steered_by(record.weights.get("guide", {}))
+        by = f"steered by {said}" if said and record.method != "plain" else "the model alone"
         return Side(
             title=title,
+            by="" if record.control else by,
             text=self.text[index],
             rewards=self[index].rewards,
             cost=self.cost.as_dict(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
@@ -15,6 +17,7 @@ from aps_text.demo.answering import answering, as_json, same
 from aps_text.demo.asked import as_asked, read_asked
 from aps_text.demo.drawn import canvas, curve, drawn, escape, framed, problem
 from aps_text.demo.functions import Demo
+from aps_text.demo.page_words import for_the_page
 from aps_text.pipelines.comparison import notices
 from aps_text.pipelines.page.replay import Shown
 from aps_text.pipelines.stream import Stream
@@ -62,6 +65,46 @@ def test_each_step_is_shown_and_none_is_computed_ahead(pipe, monkeypatch):
     assert [3, 0] in seen
     assert sum(seen[-1]) == 7
     assert len(computed) == 8  # seven steps, and the end of the plain answer
+
+
+def test_within_a_step_that_compares_answers_the_page_says_where_it_is(pipe):
+    settings = {"steps": 4, "max_new_tokens": 8, "temperature": 1.0, "inner_steps": 0}
+    settings |= {"guidance_start": 0.0, "pool_size": 3, "pool_rollout": 4, "pool_interval": 2}
+    one, said, steps = asked(settings=settings), [], 0
+    for parts in answering(pipe, one, between=0.0):
+        steps += 1
+        text = Reader(drawn(parts)).text
+        if parts[1].at is not None:
+            said.append(str(parts[1].at))
+            assert text.count(said[-1]) == 1
+        else:
+            assert "comparing" not in text
+    assert said[:2] == [
+        "step 1 of 4: comparing 3 answers",
+        "step 1 of 4: comparing 3 answers, pass 2 of at most 4",
+    ]
+    assert any(one.startswith("step 3 of 4: comparing 3 answers, pass 2") for one in said)
+    assert not any(one.startswith("step 2") for one in said)
+    want = pipe(one.question, one.spec(), config=one.config())
+    assert parts[1].output.token_ids == want.token_ids
+    assert len(list(answering(pipe, one))) == steps - len(said)
+
+
+def test_who_leaves_within_a_step_ends_it(pipe):
+    settings = {"steps": 4, "max_new_tokens": 8, "temperature": 1.0, "inner_steps": 0}
+    settings |= {"guidance_start": 0.0, "pool_size": 3, "pool_rollout": 8}
+    run = answering(pipe, asked(settings=settings), between=0.0)
+    for parts in run:
+        if parts[1].at is not None and parts[1].at.passes == 3:
+            break
+    passes, bind = [], pipe.model.parts.model.register_forward_pre_hook
+    hook = bind(lambda *_: passes.append(1))
+    try:
+        run.close()
+        assert passes == []
+        assert not [one for one in threading.enumerate() if one.name == "aps-demo"]
+    finally:
+        hook.remove()
 
 
 def test_without_a_weight_there_is_only_the_plain_answer(pipe):
@@ -146,10 +189,10 @@ def test_the_drawing_says_the_warnings_of_aps_ask_at_the_end(pipe):
     assert want[-1].startswith("the canvas of 8 tokens was full within a sentence: plain, aps;")
     assert any("'flat' never varied" in said for said in want)
     text = Reader(drawn(parts)).text
-    assert [text.count(f"warning: {said}") for said in want] == [1] * len(want)
+    assert [text.count(f"warning: {for_the_page(said)}") for said in want] == [1] * len(want)
     assert as_json(pipe, one, parts)["warnings"] == want
     *_, (page, frame, _, _) = Demo(pipe).answered(one, None)
-    assert all(f"warning: {escape(said)}" in page for said in want)
+    assert all(f"warning: {escape(for_the_page(said))}" in page for said in want)
     assert all(escape(escape(f"warning: {said}")) in frame for said in want)
 
 
@@ -165,6 +208,20 @@ def test_the_drawing_has_the_kl_where_it_moved(pipe):
         if len(set(moved)) == 2:
             break
     assert True in moved
+
+
+def test_each_side_says_what_steers_it_and_what_it_waits_for(pipe):
+    run = answering(pipe, asked(weight=2.0))
+    text = Reader(drawn(next(run))).text
+    assert "plain the model alone; starting ..." in text
+    assert "aps steered by 2 x length:low=2:high=4; waits for the other" in text
+    assert "step 1 of 5" in Reader(drawn(next(run))).text
+    function = (
+        "def odd(prompts, completions):\n    return [len(text) / 9 for text in completions]\n"
+    )
+    both = asked(function=function, trust_code=True)
+    assert both.by == "length:low=2:high=4 and your function"
+    assert asked(weight=0).by == ""
 
 
 def test_everything_typed_is_text(pipe):
@@ -204,10 +261,22 @@ def test_a_token_says_when_it_was_committed_and_how_likely_it_was():
     assert "--t: 0.000" in canvas([Shown(0, "text", " one", 1)], 1)
 
 
+def test_a_line_ends_with_its_sign():
+    def line(*texts):
+        html = canvas([Shown(at, "text", text, 1) for at, text in enumerate(texts)], 1)
+        return re.sub(r"<span[^>]*>|</span>", "", html)
+
+    assert line(" king", "\n", "A", " friend") == "king⏎<br>A friend"
+    assert line(" king", ",\n", "A") == "king,<br>A"
+    assert line(" king", "\nA") == "king<br>A"
+
+
 def test_a_curve_of_one_point_or_flat_is_drawn():
     html = curve("a", {1: [(1, 2.0)]}, {1: float("inf")}, 1)
     assert "<circle" in html
     assert "level" not in html
+    flat = curve("a", {0: [(1, 2.0), (2, 2.0)]}, {0: 2.0}, 2)
+    assert re.findall(r'text-anchor="end">([^<]*)<', flat) == ["2.000"]  # no made-up range
     assert "nan" not in curve("a", {0: [(1, 2.0), (2, 2.0)]}, {0: 2.0}, 2)
     near = curve("a", {0: [(1, -2.95), (2, -2.89)]}, {}, 2)
     assert [f">{value}<" in near for value in ("-2.950", "-2.920", "-2.890")] == [True] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import re
 import socket
 import threading
@@ -45,7 +46,7 @@ def images(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def demo(images):
-    return Demo(APSPipeline(tiny_text_model()), {"m": images}, settings=SMALL)
+    return Demo(APSPipeline(tiny_text_model()), {"m": images}, settings=SMALL, between=math.inf)
 
 
 def form(question="what is a dog ?", *, reward="length", weight=1.0, seed=0, steps="4", own=()):
@@ -96,7 +97,7 @@ def test_a_function_is_a_reward_only_with_trust(images):
     assert set(run["answers"][1]["rewards"]) == {"mine", "total"}
     wary = Demo(pipe, {"m": images}, settings=SMALL)
     assert "--trust-code" in list(wary.again(run))[-1][0]
-    fields = [len(page_of(one).fns[0].inputs) for one in (trusting, wary)]
+    fields = [max(len(fn.inputs) for fn in page_of(one).fns.values()) for one in (trusting, wary)]
     assert fields == [6 + 3 * ROWS + 2, 6 + 3 * ROWS]
 
 
@@ -123,7 +124,8 @@ def test_an_upload_is_degraded_and_restored(images, demo, tmp_path):
     assert shown[1:-1]
     assert "step 1 of" in shown[1]
     read = Reader(shown[-1])
-    assert read.tags.count("img") == 2 + 3 + 2
+    assert read.tags.count("img") == 3 + 3 + 2
+    assert re.search(r"enlarged without a model, PSNR \d", read.text)
     assert "spread of the samples" in read.text
     assert re.search(r"chi2 \d", read.text)
     assert (
@@ -232,6 +234,10 @@ def test_code_is_never_taken_from_a_page_others_can_open(more, capsys):
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 READY = "document.querySelector('#run') && document.querySelector('#question textarea')"
 DONE = "document.querySelectorAll('#links a').length === 2"
+FRAME_FITS = """new Promise((done) => {
+  const frame = document.querySelector('#page iframe'), high = frame.offsetHeight;
+  setTimeout(() => done(frame.offsetHeight === high && high < 6000), 100);
+})"""
 UNDER_ARROWS = """[...document.querySelectorAll('input[role=combobox]')].filter(box => {
   const style = getComputedStyle(box), ink = document.createElement('canvas').getContext('2d');
   ink.font = style.font;
@@ -239,6 +245,7 @@ UNDER_ARROWS = """[...document.querySelectorAll('input[role=combobox]')].filter(
   const arrow = box.parentElement.querySelector('svg').getBoundingClientRect();
   return arrow.width && end + ink.measureText(box.value).width > arrow.x;
 }).map(box => box.value)"""
+CAN = "document.querySelector('#{}')?.disabled === false"
 SHOWN = "document.querySelector('#shown').innerText"
 
 
@@ -298,8 +305,10 @@ def test_a_browser_sees_tokens_appear_and_text_stays_text(served, browser, slowl
     assert len(counts) > 4
     assert browser.js("document.querySelectorAll('#shown img, #links img').length") == 0
     assert browser.js("document.querySelectorAll('#shown [data-side]').length") == 2
+    browser.wait(CAN.format("again"))
     click(browser, "#replay button")
-    browser.wait("document.querySelector('#page iframe')")
+    browser.wait("document.querySelector('#page iframe')?.style.height")  # as the page told it
+    assert browser.js(FRAME_FITS)
     frame = browser.js("document.querySelector('#page iframe').srcdoc")
     assert MARKUP in Reader(frame).text
     assert browser.js("document.querySelector('#page iframe').sandbox.value") == "allow-scripts"
@@ -308,6 +317,60 @@ def test_a_browser_sees_tokens_appear_and_text_stays_text(served, browser, slowl
     click(browser, "#again")
     browser.wait(f"{SHOWN}.includes('token for token')")
     assert browser.errors == []
+
+
+@needs_browser
+def test_on_a_phone_run_shows_its_result_and_only_what_can_be_pressed_is_pressed(
+    served, browser, slowly
+):
+    def can():
+        return [browser.js(CAN.format(one)) for one in ("run", "stop", "again", "shared")]
+
+    browser.look(width=390, height=844)
+    browser.visit(served, READY)
+    assert can() == [True, False, False, True]
+    assert browser.js("document.querySelector('#replay')") is None
+    type_in(browser, "#question textarea", " ")
+    click(browser, "#run")
+    browser.wait("document.querySelector('#shown [role=alert]')")
+    browser.wait(CAN.format("run"))
+    assert can() == [True, False, False, True]
+    type_in(browser, "#question textarea", "what is a dog ?")
+    browser.js("scrollTo(0, 0)")
+    click(browser, "#run")
+    browser.wait("document.querySelector('#shown [data-side]')")
+    assert browser.js("document.querySelector('#shown [role=alert]')") is None
+    assert can() == [False, True, False, False]
+    browser.wait(
+        "document.querySelector('#shown .canvas').getBoundingClientRect().top < innerHeight"
+    )
+    browser.wait("document.querySelector('#stop').getBoundingClientRect().top >= 0")
+    click(browser, "#run")
+    browser.wait(DONE)
+    assert len(slowly) <= 2 * (8 + 1)  # of one run: two answers
+    browser.wait(CAN.format("again"))
+    assert can() == [True, False, True, True]
+    click(browser, "#again")
+    browser.wait(CAN.format("stop"))
+    browser.wait("document.querySelectorAll('#shown .token.anchor').length > 1")
+    click(browser, "#stop")
+    browser.wait(CAN.format("run"))
+    assert can() == [True, False, True, True]
+    assert "Stopped" in browser.js("document.querySelector('#links').innerText")
+
+
+@needs_browser
+def test_the_tab_of_images_stops_and_can_be_pressed_again(served, browser):
+    browser.look(width=390, height=844)
+    browser.visit(served, READY)
+    browser.js("[...document.querySelectorAll('[role=tab]')].at(-1).click()")
+    browser.wait("document.querySelector('#restore')?.offsetHeight")
+    assert not browser.js(CAN.format("image-stop"))
+    click(browser, "#restore")
+    browser.wait("document.querySelectorAll('#restored img').length > 5")
+    browser.wait(CAN.format("restore"))
+    assert not browser.js(CAN.format("image-stop"))
+    assert browser.js("document.querySelector('#restored').getBoundingClientRect().top") < 844
 
 
 @needs_browser

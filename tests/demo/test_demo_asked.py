@@ -128,5 +128,6 @@ def test_the_last_function_of_a_text_is_the_reward():
 
 def test_the_installed_rewards_say_what_they_measure():
     found = usable()
-    assert found["length"]
-    assert all(isinstance(what, str) and what for what in found.values())
+    assert all(isinstance(one.measures, str) and one.measures for one in found.values())
+    assert found["keywords"].options[0] == "present"
+    assert "weights" not in found["answer-quality"].options  # of the server

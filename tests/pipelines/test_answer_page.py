@@ -15,7 +15,9 @@ from tiny import tiny_text_model
 from aps_text import APSPipeline
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.pipelines.page.call import name_of
-from aps_text.pipelines.page.frames import END, HIDDEN, OPEN, frames_of
+from aps_text.pipelines.page.frames import END, HIDDEN, OPEN, Frames, frames_of
+from aps_text.pipelines.page.page import Side
+from aps_text.pipelines.page.page import page as page_of
 from aps_text.pipelines.page.replay import replay
 from aps_text.text.decoding import token_pieces
 
@@ -296,6 +298,22 @@ def test_settings_that_differ_beside_are_said(pipe, pair):
     assert "; left: " not in steered.to_html(beside=steered)
 
 
+def test_above_the_answers_stands_no_python_and_each_side_says_what_steers_it(pipe):
+    how = {"keep_trajectory": True, "preset": "fast", **SMALL}
+    steered = pipe("why ?", [(vowels, 2.0)], beta=0.05576923, **how)
+    plain = pipe.generate("why ?", reward=vowels, **how)
+    html = steered.to_html(beside=plain)
+    head, code = html.split("<pre>")
+    assert "APSConfig" not in head
+    assert all(one in head for one in (", preset fast, ", ", max_new_tokens 10, ", ", steps 6, "))
+    assert ", beta 0.0558, " in head
+    assert "beta=0.05576923" in code
+    assert '<h2>plain <span class="soft">the model alone</span></h2>' in head
+    assert '<h2>aps <span class="soft">steered by 2 x vowels</span></h2>' in head
+    control = pipe("why ?", vowels, control="zero", keep_trajectory=True, **SMALL)
+    assert '<h2>aps, control zero <span class="soft"></span></h2>' in control.to_html()
+
+
 def test_the_seeds_are_said_the_left_one_first(pipe):
     three, five = (
         pipe.generate("why ?", seeds=[seed], keep_trajectory=True, **SMALL) for seed in (3, 5)
@@ -356,6 +374,45 @@ def test_a_browser_shows_the_tokens_of_each_step(pipe, pair, browser, tmp_path):
             seen += sum(kept for _, _, kept in want)
     assert seen > 5
     assert browser.js("document.querySelectorAll('img').length") == 0
+    assert browser.errors == []
+
+
+def by_hand(title, text, pieces, reward):
+    """A side whose tokens are all written at step 1; its reward is the same at steps 1 and 2."""
+    count = len(pieces)
+    changed = [value for at in range(count) for value in (at, at + 3, 1)]
+    steps = [{"s": step, "z": [], "a": [], "c": [], "r": {"r": reward}} for step in (1, 2)]
+    steps[0]["z"] = changed
+    return Side(
+        title, text, {"r": reward}, COST, 1, Frames([0] * count, ["", "", "", *pieces], steps)
+    )
+
+
+COST = {
+    f"{part}_{way}": 1 for part in ("denoiser", "reward") for way in ("forwards", "backwards")
+} | {"seconds": 1.0}
+
+
+@needs_browser
+def test_a_line_ends_with_its_sign_rules_are_level_and_a_flat_curve_has_one_line(browser, tmp_path):
+    verse = by_hand("plain", "the king\nA friend", [" king", "\n", "A", ",\n", "friend"], 0.5)
+    long = by_hand("aps", "the king had a friend " * 12, [" king"] * 60, 0.5)
+    (tmp_path / "v.html").write_text(page_of("why ?", [verse, long], "mini", "pipe"), "utf-8")
+    browser.look()
+    browser.open(tmp_path / "v.html", "#step=2")
+    shown = browser.js("document.getElementById('canvas0').textContent")
+    assert shown == "king⏎\nA,\nfriend"
+    tops = "[...document.querySelectorAll('.final')].map(one => one.getBoundingClientRect().top)"
+    assert len(set(browser.js(tops))) == 1
+    ticks = (
+        "[...document.querySelectorAll('#panels text[text-anchor=end]')].map(t => t.textContent)"
+    )
+    assert browser.js(ticks) == ["0.500"]
+    wide = "document.querySelector('figure').offsetWidth"
+    assert 500 < browser.js(wide) <= 560  # alone, it has the room
+    size = "document.querySelector('svg text').getBoundingClientRect().height"
+    browser.look(width=390, height=844)
+    assert browser.js(size) >= 12  # pixels of a line
     assert browser.errors == []
 
 

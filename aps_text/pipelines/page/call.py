@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
-from ...core.config import APSConfig
+from ...core.config import DEFAULTS, APSConfig
 from ...core.sampler import Method
 from ...methods.registry import METHODS
 from ...text.prompts import Prompt
 
-__all__ = ["CallRecord", "Recorded", "described", "name_of", "repeated"]
+__all__ = ["CallRecord", "Recorded", "described", "name_of", "repeated", "steered_by"]
 
 OWN = "method"  # what a page calls a method of the caller's own
 
@@ -111,6 +111,16 @@ def _kinds(value: Any) -> Iterable[type]:
         yield from _kinds(getattr(value, one.name))
 
 
+def steered_by(weights: Mapping[str, float]) -> str:
+    """Rewards with their weights in words, `2 x length and mine`; empty if none has a weight."""
+    said = [
+        name if weight == 1 else f"{weight:g} x {name}"
+        for name, weight in weights.items()
+        if weight
+    ]
+    return " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
+
+
 def described(calls: list[Recorded]) -> str:
     """The line above the answers: model, settings and seeds, and what differs on the left.
 
@@ -119,7 +129,14 @@ def described(calls: list[Recorded]) -> str:
     """
     record, config, _, _ = calls[0]
     seeds = list(dict.fromkeys(str(seed) for _, _, seed, _ in reversed(calls)))
-    about = f"{record.model}, {config!r}, seed{'s' * (len(seeds) > 1)} {' and '.join(seeds)}"
+    usual = APSConfig(config.preset).flat()
+    own = [
+        f"{name} {f'{value:.3g}' if isinstance(value, float) else value}"
+        for name, value in config.flat().items()
+        if value != usual.get(name, DEFAULTS[name])
+    ]
+    said = f"seed{'s' * (len(seeds) > 1)} {' and '.join(seeds)}"
+    about = ", ".join([record.model, f"preset {config.preset}", *own, said])
     return about if len(calls) == 1 else about + _unlike(calls[1], calls[0])
 
 

@@ -70,9 +70,11 @@
         }
         if (state.anchor.has(place)) token.classList.add("anchor");
       }
-      if (/^\s/.test(text) && parts.length) parts.push(text.includes("\n") ? "\n" : " ");
+      const broken = text.trim() && /^\s*\n/.test(text); // a line break before the word
+      if (parts.length && (broken || text.startsWith(" "))) parts.push(broken ? "\n" : " ");
       token.textContent = text.trim() || (piece === 0 ? "" : text.includes("\n") ? "⏎" : "");
       parts.push(token);
+      if (text.includes("\n") && !broken) parts.push("\n");
     });
     $("canvas" + number).replaceChildren(...parts);
   }
@@ -87,7 +89,7 @@
 
   // A panel: the curve of a measure over the steps for each side, and the final text's value.
   function panel(title, note, read, final) {
-    const W = 420, H = 150, L = 44, R = 12, T = 10, B = 24;
+    const W = 420, H = 170, L = 56, R = 14, T = 12, B = 28;
     const curves = sides.map((side) => side.frames.map((frame) => [frame.s, read(frame)])
       .filter(([, value]) => typeof value === "number"));
     const ends = sides.map(final);
@@ -98,12 +100,15 @@
       if (high === 0) return null; // nothing was fitted
       low = 0;
     }
-    if (high - low < 1e-3 * Math.max(1, Math.abs(high))) { low -= 0.5; high += 0.5; } // flat
+    const flat = high - low < 1e-3 * Math.max(1, Math.abs(high));
+    if (flat) { low -= 0.5; high += 0.5; }
     const x = (step) => L + (last > 1 ? (step - 1) / (last - 1) : 0) * (W - L - R);
     const y = (value) => T + (1 - (value - low) / (high - low)) * (H - T - B);
     const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": title });
-    const decimals = Math.max(0, Math.ceil(1 - Math.log10(high - low))); // that tell them apart
-    for (const value of [low, (low + high) / 2, high]) {
+    const middle = (low + high) / 2;
+    // Decimals that tell them apart; a flat curve has one line.
+    const decimals = Math.max(0, Math.ceil(1 - Math.log10(high - low))) + (flat ? 2 : 0);
+    for (const value of flat ? [middle] : [low, middle, high]) {
       svg.append(shape("line", { class: "axis", x1: L, x2: W - R, y1: y(value), y2: y(value) }));
       svg.append(shape("text", { x: L - 6, y: y(value) + 4, "text-anchor": "end" },
         value.toFixed(decimals)));
@@ -152,7 +157,7 @@
   const movers = [...names].map((name) => panel(name, "of each step's whole answer; dashed: of the final text",
     (frame) => (frame.r ? frame.r[name] : undefined),
     (side) => (typeof side.rewards[name] === "number" ? side.rewards[name] : null)));
-  movers.push(panel("KL", "x_phi from the base model, nats per open token",
+  movers.push(panel("KL", "how far steering moved the step's draws from the model's own, nats per open token",
     (frame) => frame.k, () => null));
   const moving = movers.filter(Boolean);
   if (moving.length && sides.length > 1) {
@@ -229,6 +234,13 @@
     const asked = /^#step=(\d+)$/.exec(location.hash);
     if (asked) { pause(); show(Number(asked[1])); }
     return Boolean(asked);
+  }
+
+  // Inside of a page that knows its height it needs no scroll bar of its own.
+  if (parent !== window) {
+    new ResizeObserver(() => {
+      parent.postMessage({ apsHeight: Math.ceil(document.body.getBoundingClientRect().height) }, "*");
+    }).observe(document.body);
   }
 
   $("controls").hidden = false;

@@ -28,6 +28,7 @@ class Side:
         cost: counts and seconds of the whole call, as `Cost.as_dict`.
         answers: number of answers in that call.
         frames: the answer's steps.
+        by: what steered it, in words.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Side:
     cost: Mapping[str, Any]
     answers: int
     frames: Frames
+    by: str = ""
 
 
 def page(
@@ -97,7 +99,8 @@ def _card(number: int, side: Side) -> str:
     if side.answers > 1:
         facts += f" (the whole call of {side.answers} answers)"
     return (
-        f'<section class="card" aria-label="{escape(side.title)}"><h2>{escape(side.title)}</h2>'
+        f'<section class="card" aria-label="{escape(side.title)}"><h2>{escape(side.title)} '
+        f'<span class="soft">{escape(side.by)}</span></h2>'
         f'<p class="canvas" id="canvas{number}" dir="auto"></p>'
         f'<p class="final"><span class="soft">answer</span> '
         f'<span dir="auto">{escape(side.text) or "(empty)"}</span></p>'
