@@ -101,6 +101,15 @@ class Canvas:
         """`(B,)` int64 positions of each row, padding not counted."""
         return (self.editable | (self.z != self.fill_id)).sum(-1)
 
+    def reading_blocks(self, mask_id: int) -> Tensor | None:
+        """`(B, L)` int64, `block` with a single one in rows that hold text behind a mask, which
+        all of the row is to see; None without blocks."""
+        if self.block is None:
+            return None
+        masked = self.z == mask_id
+        behind = (masked.cumsum(1) > 0) & ~masked & (self.editable | (self.z != self.fill_id))
+        return self.block.masked_fill(behind.any(1, keepdim=True), 0)
+
     def take(self, rows: Tensor) -> Canvas:
         """The canvas of other rows, `(B',)` int64."""
         return replace(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from .routing import names_of
-from .settings import CallSettings, Draw, LoRA, ModelSettings, Ranked, SamplerSettings
+from .settings import CallSettings, Draw, ModelSettings, Ranked, SamplerSettings
 
 __all__ = ["ineffective_options"]
 
@@ -49,8 +49,7 @@ def ineffective_options(
         add("candidate='quantized' has no pool; use candidate='sample'", POOL)
     elif sampler.pool_size is None:
         add("there is no pool of answers; use pool_size=2 or more", POOL)
-    fits_lora = sampler.fit is not None and isinstance(sampler.fit.phi, LoRA)
-    if not fits_lora and model.prefix_reuse is None:
+    if not sampler.fits_lora and model.prefix_reuse is None:
         mend = "inner_steps >= 1" if sampler.fit is None else "adapter='lora'"
         add(f"no LoRA is fitted and no prefix kept; use {mend}", ["lora_layers"])
     if call.block_length and call.max_new_tokens and call.block_length > call.max_new_tokens:

@@ -302,6 +302,11 @@ class SamplerSettings:
         return self.fit is not None or self.pool_size is not None
 
     @property
+    def fits_lora(self) -> bool:
+        """Whether a LoRA of the model's upper layers is fitted."""
+        return self.fit is not None and isinstance(self.fit.phi, LoRA)
+
+    @property
     def rolls_out(self) -> bool:
         """Whether the pool's answers are rollouts of several steps."""
         return self.pool_size is not None and self.pool_rollout > 1

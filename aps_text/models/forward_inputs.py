@@ -59,6 +59,8 @@ def inputs_of(
     hidden: Tensor | None = None,
     behind: int = 0,
     causal: int = 0,
+    needed: Tensor | None = None,
+    blocks: Tensor | None = None,
 ) -> ForwardInputs:
     """Mask and positions of a forward of prompts, canvases and what stands behind them.
 
@@ -69,8 +71,13 @@ def inputs_of(
         hidden: `(B, W)` bool, canvas positions that only they themselves attend to; None is none.
         behind: tokens behind each canvas, R.
         causal: so many columns of the prompt attend to nothing behind themselves.
+        needed: `(B, W)` bool, the canvas positions whose states have a use; None is all real ones.
+        blocks: `(B, P + W)` int64; a position attends to none of a later block. Only with `hidden`
+            or `causal`.
     """
-    width = int(real.any(0).nonzero().max()) + 1
+    columns = (real if needed is None else needed).any(0).nonzero()
+    width = int(columns.max()) + 1 if len(columns) else 0
+    width = max(width, 0 if prompt.shape[1] else 1)
     suffix = real.new_ones(len(real), behind)
     mask = torch.cat([prompt, real[:, :width], suffix], 1)
     positions = (mask.long().cumsum(-1) - 1).clamp_min(0) + parts.first_position
@@ -78,6 +85,9 @@ def inputs_of(
         mask = keys_of(mask & torch.cat([shown, ~hidden[:, :width], suffix], 1), causal)
     elif causal:
         mask = keys_of(mask, causal)
+    if blocks is not None:
+        blocks = blocks[:, : mask.shape[-1]]
+        mask = mask & (blocks[:, None, :] <= blocks[:, :, None])
     return ForwardInputs(width, parts.attention(mask), positions)
 
 

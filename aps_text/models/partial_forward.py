@@ -3,6 +3,7 @@
     run_at(layer, hidden, ..., index)      (B, S, d) -> (B, Q, d)    at positions index (B, Q)
     recorded(layer, hidden, ..., width)    (B, S, d) -> (B, S, d)    returns the first keys, too
     run_after(layer, hidden, ..., known)   (B, C, d) -> (B, C, d)    after positions with known keys
+    extended(layer, hidden, ..., known)    (B, C, d) -> (B, C, d)    returns these and its own keys
 
 Between its projections and its attention a stock block calls `cache.update(k, v, layer_index, ...)`
 of the cache it is given and attends to the keys and values returned. We pass a replacement cache
@@ -23,8 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["KEYS", "QUERIES", "Block", "Keys", "by_row", "first_of", "gathered", "recorded"]
-__all__ += ["run_after", "run_at", "takes_cache"]
+__all__ = ["KEYS", "QUERIES", "Block", "Keys", "by_row", "extended", "first_of", "gathered"]
+__all__ += ["recorded", "run_after", "run_at", "takes_cache"]
 
 Keys = tuple[Tensor, Tensor]
 CACHES = ("cache", "past_key_values")
@@ -225,8 +226,32 @@ def run_after(
 
     `args` and `kwargs` are already those of these positions (`gathered`).
     """
+    return extended(layer, hidden, args, kwargs, known)[0]
+
+
+def extended(
+    layer: nn.Module,
+    hidden: Tensor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    known: Keys | None,
+) -> tuple[Tensor, Keys]:
+    """`run_after`, and the keys and values that it attended to, `known` (None: none) first.
+
+    Raises:
+        ValueError: a block that does not use a cache.
+    """
+    found: list[Keys] = []
 
     def joined(keys: Tensor, values: Tensor) -> Keys:
-        return torch.cat([known[0], keys], 2), torch.cat([known[1], values], 2)
+        if known is not None:
+            keys, values = torch.cat([known[0], keys], 2), torch.cat([known[1], values], 2)
+        found.append((keys, values))
+        return keys, values
 
-    return first_of(layer(hidden, *args, **_with_cache(kwargs, _Cache(joined))))
+    output = first_of(layer(hidden, *args, **_with_cache(kwargs, _Cache(joined))))
+    if not found:
+        raise ValueError(
+            f"states of the text are kept in a cache of keys, and {type(layer).__name__} takes none"
+        )
+    return output, found[0]

@@ -62,6 +62,10 @@ class ModelParts:
         attend_masks: whether masked positions are attended by others than themselves.
         causal_prompt: whether the prompt is read by the rule of a causal model, but for the `shift`
             columns that predict the canvas. Its states are then the same at every step.
+        block_causal: whether text attends to nothing behind its block, where a canvas is written
+            in blocks from left to right; the prompt then to nothing of the canvas. The states of
+            finished blocks are then kept (`text_states`). Only without `attend_fill` and
+            `attend_masks`.
         shift: 1 if the prediction for position i is the head's output at i - 1 (Dream), else 0.
         attention: maps the `(B, S)` bool of real positions, or the `(B, S, S)` bool of the keys of
             each query, to the model's attention mask.
@@ -85,6 +89,7 @@ class ModelParts:
     attend_fill: bool = False
     attend_masks: bool = True
     causal_prompt: bool = False
+    block_causal: bool = False
     shift: int = 0
     attention: Callable[[Tensor], Tensor | None] = padding_mask
     options: Mapping[str, Any] = field(default_factory=dict)

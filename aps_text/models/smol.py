@@ -4,6 +4,7 @@
     x_theta(z)_i = softmax(head(h_{i-1}))         Dream's shift
     query i attends to key j                      if z_j is no mask, or j = i
     query i of the prompt, but its last token     only if j <= i
+    a canvas in blocks: query i                   only if j's block is not behind i's
 
 So a mask tells nothing but where it is, and all that the causal model knows of a prompt and of
 what stands left of a mask is kept. The base is in a package (`smollm2`); the LoRA, the mask's
@@ -182,6 +183,7 @@ def load_smol(checkpoint: Checkpoint) -> TextModel:
             attend_fill=False,
             attend_masks=False,
             causal_prompt=True,
+            block_causal=True,
             suppressed=tuple(sorted({*found.parts.suppressed, *controls})),
         ),
         max_new_tokens=settings.get("max_new_tokens", 32),

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import Any
 
+from torch import Tensor
+
 from ..text.prompts import Prompt
 from ..text.vocabulary import Vocabulary
 from .parts import ModelParts
@@ -75,6 +77,9 @@ class TextModel:
         lengths: Sequence[int],
         adapted_layers: int | None,
         prefix_reuse: int | None = None,
+        blocks: Tensor | None = None,
     ) -> TransformerDenoiser:
         """A denoiser for these prompts (token ids) and canvas lengths; see its `bind`."""
-        return TransformerDenoiser.bind(self.parts, prompts, lengths, adapted_layers, prefix_reuse)
+        return TransformerDenoiser.bind(
+            self.parts, prompts, lengths, adapted_layers, prefix_reuse, blocks=blocks
+        )

@@ -34,6 +34,7 @@ from .modes import ordinary, outside_modes
 from .partial_forward import Block, by_row, first_of
 from .parts import ModelParts
 from .prefix import Prefix
+from .text_states import UNSETTLED, TextStates, settled_columns
 from .upper_layers import TrunkState, replayed
 
 __all__ = ["TransformerDenoiser"]
@@ -52,6 +53,11 @@ class TransformerDenoiser:
         split: number of layers in the trunk, N - n.
         prefix: states of the prompts kept between steps; None recomputes them at every step.
         suffix: `(B, R)` ids that follow the canvas of each row; None if nothing does.
+        blocks: `(B, W)` the block of each canvas position, if text attends to nothing behind its
+            block; None lets it attend to the whole canvas.
+        texts: states of text kept between forwards; None recomputes them.
+        owner: `(B,)` the bound row that each row was taken from.
+        dropped: columns of padding that were dropped since.
     """
 
     parts: ModelParts
@@ -61,6 +67,10 @@ class TransformerDenoiser:
     split: int
     prefix: Prefix | None = None
     suffix: Tensor | None = None
+    blocks: Tensor | None = None
+    texts: TextStates | None = None
+    owner: Tensor | None = None
+    dropped: int = 0
 
     @classmethod
     @outside_modes
@@ -72,13 +82,15 @@ class TransformerDenoiser:
         adapted_layers: int | None = None,
         prefix_reuse: int | None = None,
         suffixes: Sequence[Sequence[int]] = (),
+        blocks: Tensor | None = None,
     ) -> TransformerDenoiser:
         """Bind prompts (token ids) and canvas lengths, one of each per row.
 
         With `prefix_reuse` the denoiser serves one run (see `Prefix`). A causal prompt is kept for
         good whatever `prefix_reuse` is, as nothing behind it changes its states, and serves any
         number of runs. `suffixes` are token ids that stand behind the canvases, one of the same
-        length per row (the end of an image).
+        length per row (the end of an image). `blocks (B, W)` int64, ascending from 0 in each row,
+        are read by block-causal models only: a row of a single block is attended as a whole.
 
         Raises:
             ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
@@ -99,8 +111,11 @@ class TransformerDenoiser:
             raise ValueError(
                 f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
             )
+        block_causal = parts.block_causal and blocks is not None and not suffixes
+        texts = None
         if parts.causal_prompt and top < depth and not parts.compiled:
-            prefix_reuse = sys.maxsize
+            prefix_reuse = None if block_causal else sys.maxsize
+            texts = TextStates() if block_causal else None
         if suffixes and (len(suffixes) != len(prompts) or len(set(map(len, suffixes))) > 1):
             raise ValueError(
                 f"{len(prompts)} prompts and suffixes of lengths {[len(s) for s in suffixes]}; "
@@ -118,6 +133,9 @@ class TransformerDenoiser:
             depth - top,
             None if prefix_reuse is None else Prefix(prefix_reuse),
             torch.tensor([list(s) for s in suffixes], device=device) if suffixes else None,
+            blocks.to(device) if blocks is not None and block_causal else None,
+            texts,
+            torch.arange(len(prompts), device=device),
         )
 
     @property
@@ -138,7 +156,8 @@ class TransformerDenoiser:
     @outside_modes
     def take(self, rows: Tensor) -> TransformerDenoiser:
         """See `Denoiser.take`; drops the prompt columns that are padding in all remaining rows."""
-        if self.parts.causal_prompt and self.prefix is not None and self.prefix.hidden is None:
+        unread = self.prefix is not None and self.prefix.hidden is None
+        if self.parts.causal_prompt and (unread or (self.texts and self.texts.prompts is None)):
             # Any canvas will do: filled here, the prompts' states serve all that is taken.
             z = self.prompt.new_full((len(self.prompt), int(self.lengths.max())), self.parts.pad_id)
             z[:, 0] = self.mask_id
@@ -152,6 +171,9 @@ class TransformerDenoiser:
             lengths=self.lengths[rows],
             prefix=self.prefix and self.prefix.take(rows, first),
             suffix=None if self.suffix is None else self.suffix[rows],
+            blocks=None if self.blocks is None else self.blocks[rows],
+            owner=None if self.owner is None else self.owner[rows],
+            dropped=self.dropped + first,
         )
 
     @cached_property
@@ -181,17 +203,51 @@ class TransformerDenoiser:
     def _whole(self) -> ForwardInputs:
         return self._inputs(self._within)
 
-    def _inputs(self, real: Tensor, hidden: Tensor | None = None) -> ForwardInputs:
+    def _inputs(
+        self, real: Tensor, hidden: Tensor | None = None, needed: Tensor | None = None
+    ) -> ForwardInputs:
         """See `inputs_of`."""
         shown = self.prompt != self.parts.mask_id
         behind = 0 if self.suffix is None else self.suffix.shape[1]
         causal = self._ahead if self.parts.causal_prompt else 0
-        return inputs_of(self.parts, self.prompt_mask, shown, real, hidden, behind, causal)
+        blocks = None if self.blocks is None else self._blocks_of(self.blocks.shape[1])
+        return inputs_of(
+            self.parts, self.prompt_mask, shown, real, hidden, behind, causal, needed, blocks
+        )
 
     @property
     def _ahead(self) -> int:
         """The columns of the prompt that predict nothing of the canvas."""
         return max(0, self.prompt.shape[1] - self.parts.shift)
+
+    @cached_property
+    def _one_by_one(self) -> bool:
+        """Whether every block is of one position."""
+        return self.blocks is not None and bool((self.blocks.diff(dim=1) > 0).all())
+
+    def _unseen(self, seen: Tensor, real: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """The masks of `seen (B, W)`, if none but themselves attend to them, and what has a use.
+
+        In blocks of one token a mask, whose output predicts the next position, has none but before
+        another mask.
+        """
+        if self.parts.attend_masks:
+            return None, None
+        masks = seen == self.mask_id
+        if not self.parts.shift or not self._one_by_one:
+            return masks, None
+        asked = torch.zeros_like(masks)
+        asked[:, :-1] = masks[:, 1:]
+        return masks, real & (~masks | asked)
+
+    def _blocks_of(self, width: int) -> Tensor:
+        """`(B, P + W)` the block of every column: -1 of the prompt's, but for those that predict a
+        canvas of a single block, which they attend to."""
+        if self.blocks is None:
+            raise RuntimeError("no blocks are bound")
+        before = torch.full_like(self.prompt, -1)
+        before[:, self._ahead :] = torch.where(self.blocks.amax(1) > 0, -1, 0)[:, None]
+        return torch.cat([before, self.blocks[:, :width]], 1)
 
     @outside_modes
     @torch.no_grad()
@@ -203,7 +259,7 @@ class TransformerDenoiser:
             inputs = self._whole
         else:
             real = within if parts.attend_fill else within & (seen != parts.pad_id)
-            inputs = self._inputs(real, None if parts.attend_masks else seen == parts.mask_id)
+            inputs = self._inputs(real, *self._unseen(seen, real))
         behind = [] if self.suffix is None else [self.suffix]
         ids = torch.cat([self.prompt, z[:, : inputs.width], *behind], 1)
         with self.parts.lock:
@@ -223,12 +279,23 @@ class TransformerDenoiser:
             inputs.known = tuple(args), kwargs
         else:
             hidden = self.parts.embed(ids)
-        hidden = self._through(hidden, *inputs.known)
+        hidden = self._through(hidden, *inputs.known, ids)
         return TrunkState(hidden, *inputs.known, self.prompt.shape[1])
 
-    def _through(self, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        """The embeddings `hidden (B, S, d)` through the layers of the trunk."""
+    def _through(
+        self, hidden: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], ids: Tensor
+    ) -> Tensor:
+        """The embeddings `hidden (B, S, d)` of `ids (B, S)` through the layers of the trunk."""
         trunk = self._layers[: self.split]
+        if self.texts is not None and self.owner is not None:
+            blocks = self._blocks_of(ids.shape[1] - self.prompt.shape[1])
+            canvas = ids.clone()
+            canvas[:, : self.prompt.shape[1]] = self.parts.pad_id  # a prompt may hold the mask
+            settled = settled_columns(canvas == self.mask_id, blocks)
+            known = torch.where(settled, ids, UNSETTLED)
+            return self.texts.through(
+                trunk, hidden, args, kwargs, self.owner, known, blocks, self.dropped
+            )
         if self.prefix is not None:
             return self.prefix.through(trunk, hidden, args, kwargs, self._ahead)
         for layer in trunk:

@@ -257,7 +257,9 @@ def bind(
     return Batch(
         prompts,
         owners,
-        _denoiser(model, prompts, [len(row.tokens) for row in drafts], config, cost, on_pass),
+        _denoiser(
+            model, prompts, canvas, [len(row.tokens) for row in drafts], config, cost, on_pass
+        ),
         metered(steering, cost),
         not isinstance(guiding(steering), ZeroOperator),
         judges,
@@ -275,17 +277,22 @@ def _inner(method: Method) -> Method:
 def _denoiser(
     model: TextModel,
     prompts: list[Prompt],
+    canvas: Canvas,
     lengths: list[int],
     config: APSConfig,
     cost: Cost,
     on_pass: Callable[[], None] | None,
 ) -> Denoiser:
     """The model bound to these prompts and metered, with classifier-free guidance if set."""
+    layers, reuse = config.model.lora_layers, config.model.prefix_reuse
+    blocks = canvas.reading_blocks(model.parts.mask_id) if model.parts.block_causal else None
+    if blocks is not None and bool(blocks.any()) and not config.sampler.fits_lora:
+        layers = 1  # all else is the trunk, whose states are kept
 
     def bound(
         encoded: list[list[int]], on_pass: Callable[[], None] | None = None
     ) -> MeteredDenoiser:
-        denoiser = model.bind(encoded, lengths, config.model.lora_layers, config.model.prefix_reuse)
+        denoiser = model.bind(encoded, lengths, layers, reuse, blocks)
         return MeteredDenoiser(denoiser, cost, on_pass)
 
     encoded = [model.encode(prompt) for prompt in prompts]

@@ -19,7 +19,6 @@ from ..core.operator import Operator, ZeroOperator
 from ..core.presets import IMAGE_PRESETS, PRESETS, image_preset
 from ..core.routing import DEFAULTS
 from ..core.sampler import Method
-from ..core.settings import LoRA
 from ..core.states import StepState
 from ..methods.ancestral import Ancestral
 from ..methods.aps import APS
@@ -155,8 +154,7 @@ class ImageCall:
         if on_step is not None and not callable(on_step):
             raise TypeError(f"on_step is called as on_step(index, state); got {kind_of(on_step)}")
         device, config, count = model.device, self.config, len(conditions)
-        fit = config.sampler.fit
-        layers = config.model.lora_layers if fit and isinstance(fit.phi, LoRA) else 0
+        layers = config.model.lora_layers if config.sampler.fits_lora else 0
         check_room(model, count, self.samples)
         cost, found = Cost(), []
         pairs = [(row, draw) for row in range(count) for draw in range(self.samples)]

@@ -33,6 +33,7 @@ class PlannedStep:
         masks: masked positions before it.
         asked: positions at which logits are computed; of an unsteered step, those it can write.
         columns: canvas positions up to the last of these.
+        settled: canvas positions in blocks that had no masks at the forward before it.
         guided: whether the step is steered.
         chooses: whether a steered step makes a pool, if there is one.
         again: whether an earlier step was steered.
@@ -41,6 +42,7 @@ class PlannedStep:
     masks: int
     asked: int
     columns: int
+    settled: int
     guided: bool
     chooses: bool
     again: bool
@@ -158,8 +160,12 @@ class Call:
         return planned(alike, self.config.sampler.steers, self.tokens, fits=fits)
 
     def positions_at(self, step: PlannedStep) -> int:
-        """S at a step: without the masks behind all that is asked for, where masks are unseen."""
-        return self.prompt + (step.columns if self.shape.masks_unseen else self.tokens)
+        """S at a step: without the masks behind all that is asked for, where masks are unseen, and
+        in blocks of one token, with a shift, without the last of these."""
+        if not self.shape.masks_unseen:
+            return self.positions
+        without = self.shape.shift if self.keeps_text and self.block_length == 1 else 0
+        return max(self.prompt + step.columns - without, 1)
 
     @property
     def number_bytes(self) -> int:
@@ -170,6 +176,8 @@ class Call:
     def layers(self) -> int:
         """n, the number of adapted layers."""
         wanted = self.config.model.lora_layers
+        if self.reads_blocks and not self.config.sampler.fits_lora:
+            wanted = 1
         return self.shape.layers if wanted is None else wanted
 
     @property
@@ -177,7 +185,23 @@ class Call:
         """P', columns of the prompt whose states in the trunk are computed once and kept."""
         if not self.shape.causal_prompt or self.layers == self.shape.layers:
             return 0
-        return max(0, self.prompt - self.shape.shift)
+        return max(0, self.prompt - (0 if self.keeps_text else self.shape.shift))
+
+    @property
+    def reads_blocks(self) -> bool:
+        """Whether text attends to nothing behind its block."""
+        block = self.block_length or self.tokens
+        return self.shape.block_causal and block < self.tokens
+
+    @property
+    def keeps_text(self) -> bool:
+        """Whether the states of finished blocks are kept in the trunk, beside the prompt's."""
+        return self.reads_blocks and self.layers < self.shape.layers
+
+    def kept_at(self, step: PlannedStep) -> int:
+        """Columns whose states are known at a step other than the first, at least."""
+        known = self.kept_prompt + (step.settled if self.keeps_text else 0)
+        return min(known, self.positions_at(step) - 1)
 
     @property
     def pool(self) -> int:
@@ -258,6 +282,7 @@ def planned(
     if rollout_of is not None:
         canvas = unwritten_blocks(canvas, mask)
     settings, noise, found = config.sampler, Noise(row, row), list[PlannedStep]()
+    block, settled = block or tokens, written // (block or tokens) * (block or tokens)
     for index in range(settings.steps):
         masks = int((canvas.z == mask).sum())
         if masks == 0:
@@ -272,6 +297,8 @@ def planned(
             continue
         again = any(earlier.guided for earlier in found)
         if index or rollout_of is None:
-            found.append(PlannedStep(masks, len(cols), int(cols.max()) + 1, guided, chooses, again))
+            columns = int(cols.max()) + 1
+            found.append(PlannedStep(masks, len(cols), columns, settled, guided, chooses, again))
+            settled = (tokens - masks) // block * block
         canvas = step.write(torch.full_like(cols, token), -cols).canvas  # from left to right
     return tuple(found)

@@ -15,11 +15,13 @@
               are recomputed. Q is S; in the last layer it is N, the masked positions, which fall
               from L to 0 (not in ModernBERT, which takes no cache of keys)
     kept      a causal prompt of P (smol): its P - shift first positions are computed in the trunk
-              at the first step only. At the others, and in rollouts, a layer of the trunk takes
-              2 Q (its weights) + 4 Q S H d_h, where Q = S - (P - shift). Adapted layers save
-              nothing
+              at the first step only, and on a canvas in blocks the whole prompt and the blocks that
+              had no masks at the forward before (of a row that goes on from another one of its
+              pool more may be known). At the other steps, and in rollouts, a layer of the trunk
+              takes 2 Q (its weights) + 4 Q S H d_h, where Q is S less what is kept. Adapted layers
+              save nothing
     unseen    masks that are attended by nobody but themselves (smol): S ends with the last position
-              that is asked for
+              that is asked for, in blocks of one token before it
     LoRA      2 r (in + out) per linear layer and position, twice that backward
     head      2 N K d at these positions
 
@@ -131,7 +133,6 @@ def count_flops(call: Call) -> dict[str, float]:
     """
     shape, reward, n = call.shape, call.reward, call.layers
     rank = call.lora.rank if call.lora else 0
-    kept = call.kept_prompt
     # If layers take different arguments, the upper ones (except the last) run once to record them.
     depth = shape.layers - (1 if shape.layout == "modernbert" else n)
     transform = 0 if shape.layout == "llama" else shape.hidden
@@ -140,7 +141,7 @@ def count_flops(call: Call) -> dict[str, float]:
     made = [(1, step, replays(call, step)) for step in call.steps]
     made += [(answers, step, (1, 0, 0)) for answers, step in call.rollouts]
     for number, (answers, step, (alone, under, ways)) in enumerate(made):
-        size, known = call.positions_at(step), kept if number else 0
+        size, known = call.positions_at(step), call.kept_at(step) if number else 0
         trunk = depth * operations(shape, size, size - known, kept=known)[0]
         below = [operations(shape, size, size, rank=rank, first=k == 0) for k in range(n - 1)]
         last = operations(shape, size, step.asked, rank=rank, first=n == 1)

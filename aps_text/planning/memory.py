@@ -119,10 +119,12 @@ def takes_mask(call: Call) -> bool:
 
 
 def prompt_bytes(call: Call) -> float:
-    """Bytes of what a row keeps of a causal prompt: the trunk's keys and values, and its output."""
+    """Bytes of what a row keeps of a causal prompt, and of its text where that is kept (while a
+    forward runs, of the canvas before it, too): the trunk's keys and values, and its output."""
     shape, trunk = call.shape, call.shape.layers - call.layers
     numbers = 2 * trunk * shape.kv_width + shape.hidden
-    return float(call.kept_prompt * numbers * call.number_bytes)
+    columns = 2 * call.positions if call.keeps_text else call.kept_prompt
+    return float(columns * numbers * call.number_bytes)
 
 
 def replay_saved(call: Call, masks: int, *, recomputing: bool = False) -> float:

@@ -49,6 +49,7 @@ class ModelShape:
         shift: 1 if the prediction for i is the head's output at i - 1 (Dream).
         causal_prompt: attention always takes a mask, and the trunk's states of the prompt, but for
             its last `shift` positions, are computed once per run and kept (smol).
+        block_causal: of a canvas in blocks the states of finished ones are kept, too (smol).
         masks_unseen: masks are attended by nobody but themselves (smol).
         quantisable: whether the model can be loaded in 8 and 4 bit.
         stored_bytes: bytes of a number if the model is loaded without a dtype.
@@ -75,6 +76,7 @@ class ModelShape:
     qk_norm: bool = False
     shift: int = 0
     causal_prompt: bool = False
+    block_causal: bool = False
     masks_unseen: bool = False
     quantisable: bool = True
     stored_bytes: int = 2
@@ -129,7 +131,10 @@ _KINDS: dict[str, dict[str, Any]] = {
     "dream": {"attention_bias": True, "shift": 1},
     "llada": {},
     "mmada": {},
-    "smol": {"shift": 1, "causal_prompt": True, "masks_unseen": True, "quantisable": False},
+    "smol": {
+        **{"shift": 1, "causal_prompt": True, "block_causal": True},
+        **{"masks_unseen": True, "quantisable": False},
+    },
     "llama": {},
     "qwen2": {"attention_bias": True},
     "qwen3": {"qk_norm": True},

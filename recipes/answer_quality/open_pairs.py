@@ -1,7 +1,8 @@
 """Preference pairs about open questions ("Write a happy sentence about a garden.").
 
 Chosen: a good answer (`recipes/smol_text/data`). Rejected: an answer to the same question that a
-reader found poor (`poor`), a good answer about another subject (`other word`), the same answer with
+reader found poor (`poor`), one that `smol` itself gave and a reader marked lower than the chosen
+one, its own too (`own`), a good answer about another subject (`other word`), the same answer with
 its subject exchanged (`exchanged`), a good answer about the same subject to a question of another
 tone or form (`other question`), or the answer with a fault of form. In a `graded` pair a
 well-formed wrong answer is chosen and a badly formed one rejected.
@@ -12,10 +13,13 @@ well formed, badly formed. The guiding and the reporting reward use different ph
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aps_eval.subjects import inflections, named, words
@@ -27,9 +31,9 @@ from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of
 from recipes.word_knowledge.phrases import normalise
 
-__all__ = ["OpenPairs", "Triple", "accuracy"]
+__all__ = ["MARKS", "OpenPairs", "Triple", "accuracy", "read_own"]
 
-SHARES = {"poor": 0.28, "other word": 0.16, "exchanged": 0.10, "other question": 0.08,
+SHARES = {"poor": 0.28, "own": 0.25, "other word": 0.16, "exchanged": 0.10, "other question": 0.08,
           "form": 0.28, "graded": 0.10}  # fmt: skip
 # Groups of kinds: an answer to one group, about the same subject, does not answer the other.
 FORM_OF = {
@@ -37,6 +41,8 @@ FORM_OF = {
     **dict.fromkeys(("sentence", "word", "about", "pair"), "sentence"),
     **{kind: kind for kind in ("happy", "sad", "use", "where", "why", "advice", "poem")},
 }
+MARKS = {"S": 2, "H": 1, "N": 0}
+"""A reader's marks of the model's own answers: sense, half, nonsense."""
 PHRASINGS = {"guide": slice(0, None, 2), "report": slice(1, None, 2)}
 
 
@@ -60,6 +66,7 @@ class OpenPairs:
         which: `guide` or `report`.
         split: the subjects' split.
         poor: as `rows`, answers that were read and found poor; without any, none are rejected.
+        own: (kind, subject, answer, mark) of the model's own answers, each mark one of `MARKS`.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class OpenPairs:
         which: str,
         split: str = "train",
         poor: Sequence[tuple[str, str, str]] = (),
+        own: Sequence[tuple[str, str, str, str]] = (),
     ) -> None:
         self.which, self.categories = which, categories
         self.rows = sorted(row for row in rows if split_of(row[1]) == split)
@@ -82,6 +90,13 @@ class OpenPairs:
             bad[kind, subject].append(text)
         self.poor = bad
         self.judged = [row for row in self.rows if row[:2] in bad]
+        self.marked: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        for kind, subject, text, mark in own:
+            if split_of(subject) == split:
+                self.marked[kind, subject][text] = MARKS[mark]
+        self.compared = sorted(
+            asked for asked, found in self.marked.items() if len(set(found.values())) > 1
+        )
         self.words = sorted({w for _, _, text in self.rows for w in words(text) if len(w) > 2})
 
     def question(self, kind: str, subject: str, rng: random.Random) -> str:
@@ -137,7 +152,9 @@ class OpenPairs:
         made: list[Pair] = []
         while len(made) < count:
             how = rng.choices(list(SHARES), list(SHARES.values()))[0]
-            if how == "poor" and not self.judged:
+            if how == "own" and self.compared:
+                made.append(rng.choice(self._own_pairs(*rng.choice(self.compared), rng)))
+            if how == "own" or (how == "poor" and not self.judged):
                 continue
             kind, subject, right = rng.choice(self.judged if how == "poor" else self.rows)
             question = self.question(kind, subject, rng)
@@ -157,6 +174,21 @@ class OpenPairs:
                 continue
             made.append(Pair(question, chosen, rejected, how, kind, subject))
         return made
+
+    def _own_pairs(self, kind: str, subject: str, rng: random.Random) -> list[Pair]:
+        """The model's own answers of unlike marks to one question, the better one chosen."""
+        question, marked = self.question(kind, subject, rng), self.marked[kind, subject]
+        return [
+            Pair(question, better, worse, "own", kind, subject)
+            for better, high in sorted(marked.items())
+            for worse, low in sorted(marked.items())
+            if high > low
+        ]
+
+    def own_pairs(self, seed: int) -> list[Pair]:
+        """All pairs of the model's own answers of unlike marks to one question."""
+        rng = random.Random(f"{seed} {self.which} own")
+        return [pair for asked in self.compared for pair in self._own_pairs(*asked, rng)]
 
     def read_pairs(self, seed: int) -> list[Pair]:
         """Every good answer against every poor one to the same question."""
@@ -184,6 +216,15 @@ class OpenPairs:
             if len(made) == count:
                 break
         return made
+
+
+def read_own(folder: Path) -> list[tuple[str, str, str, str]]:
+    """(kind, subject, answer, mark) of `own.jsonl.gz`; none if the folder has no such file."""
+    file = folder / "own.jsonl.gz"
+    if not file.exists():
+        return []
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [tuple(json.loads(line)) for line in lines]
 
 
 def accuracy(

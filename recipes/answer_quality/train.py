@@ -27,7 +27,7 @@ from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallba
 from recipes.answer_quality.card import card
 from recipes.answer_quality.measure import held_out_sets, measure
 from recipes.answer_quality.model import export, starting_model
-from recipes.answer_quality.open_pairs import OpenPairs, Triple, accuracy
+from recipes.answer_quality.open_pairs import OpenPairs, Triple, accuracy, read_own
 from recipes.answer_quality.pairs import (
     Pair,
     PairMaker,
@@ -221,7 +221,8 @@ def open_sets(
     corpus: Path, wordnet: str | None, which: str, recipe: Recipe, seed: int
 ) -> tuple[list[Triple], list[Pair], dict[str, list[Pair]]]:
     """(triples of test subjects, training pairs of train subjects, sets to measure: made pairs of
-    tune subjects, and of test subjects good against poor answers as a reader found them)."""
+    tune subjects, the model's own answers to questions about them as a reader marked them, and of
+    test subjects good against poor answers as a reader found them)."""
     from recipes.mini_text.corpus import read_corpus
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -229,11 +230,16 @@ def open_sets(
     rows = read_corpus(corpus)
     poor = read_corpus(corpus, "poor") if (corpus / "poor.jsonl.gz").exists() else []
     categories = {s.word: s.category for s in subjects(read_wordnet(find_wordnet(wordnet)))}
+    own = read_own(corpus)
     train_on, watch, test = (
-        OpenPairs(rows, categories, which, split, poor) for split in ("train", "tune", "test")
+        OpenPairs(rows, categories, which, split, poor, own) for split in ("train", "tune", "test")
     )
     pairs = train_on.pairs(recipe.open_pairs, seed)
-    sets = {"open": watch.pairs(1000, seed), "read": test.read_pairs(seed)}
+    sets = {
+        "open": watch.pairs(1000, seed),
+        "own": watch.own_pairs(seed),
+        "read": test.read_pairs(seed),
+    }
     return test.triples(300, seed), pairs, {name: some for name, some in sets.items() if some}
 
 

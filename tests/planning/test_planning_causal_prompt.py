@@ -123,7 +123,11 @@ def test_a_folder_of_smol_is_planned_as_a_call_of_it_costs(folder, settings):
     passes = count_passes(call)
     assert call.block_length == settings.get("block_length", 4)
     assert output.cost.trunk_forwards == passes.trunk_forwards + passes.unconditional
-    assert sum(count_flops(call).values()) == pytest.approx(counter.total, rel=1e-9)
+    planned = sum(count_flops(call).values())
+    if call.keeps_text and call.pool > 1:  # an answer of the pool may be known to further columns
+        assert 0.85 * planned < counter.total <= planned * (1 + 1e-9)
+    else:
+        assert planned == pytest.approx(counter.total, rel=1e-9)
 
 
 def untied(prompts, completions, **columns):
