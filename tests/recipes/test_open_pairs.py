@@ -8,7 +8,7 @@ import pytest
 from aps_eval.subjects import named
 
 from recipes.answer_quality.faults import FAULTS
-from recipes.answer_quality.open_pairs import FORM_OF, SHARES, OpenPairs, accuracy
+from recipes.answer_quality.open_pairs import FORM_OF, MARKS, SHARES, OpenPairs, accuracy, read_own
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
@@ -25,9 +25,14 @@ def poor():
     return read_corpus(DATA, "poor")
 
 
+@pytest.fixture(scope="module")
+def own():
+    return read_own(DATA)
+
+
 @pytest.fixture(scope="module", params=["guide", "report"])
-def maker(request, rows, poor):
-    return OpenPairs(rows, {}, request.param, "train", poor)
+def maker(request, rows, poor, own):
+    return OpenPairs(rows, {}, request.param, "train", poor, own)
 
 
 def test_pairs_are_a_function_of_the_seed_and_of_their_split(maker):
@@ -38,7 +43,8 @@ def test_pairs_are_a_function_of_the_seed_and_of_their_split(maker):
     assert set(kinds) == set(SHARES) - {"form"} | {f.__name__ for f in FAULTS[maker.which]}
 
 
-def test_what_is_rejected_is_wrong(maker, poor):
+def test_what_is_rejected_is_wrong(maker, poor, own):
+    marks = {(kind, subject, text): MARKS[mark] for kind, subject, text, mark in own}
     good = {(kind, subject): set() for kind, subject, _ in maker.rows}
     for kind, subject, text in maker.rows:
         good[kind, subject].add(text)
@@ -47,6 +53,10 @@ def test_what_is_rejected_is_wrong(maker, poor):
         bad.setdefault((kind, subject), set()).add(text)
     for p in maker.pairs(600, 4):
         assert p.chosen != p.rejected
+        if p.kind == "own":
+            better, worse = (marks[p.type, p.lemma, text] for text in (p.chosen, p.rejected))
+            assert better > worse
+            continue
         assert p.rejected not in good[p.type, p.lemma]
         if p.kind != "graded":
             assert p.chosen in good[p.type, p.lemma]
@@ -79,9 +89,23 @@ def test_read_pairs_are_all_good_against_poor_answers_to_one_question(rows, poor
     assert {split_of(p.lemma) for p in held} == {"test"}
 
 
+def test_own_answers_are_compared_with_each_other_by_their_marks(own, tmp_path):
+    some = [
+        *[("what", "dog", "a", "S"), ("what", "dog", "b", "N"), ("what", "dog", "c", "H")],
+        *[("sad", "dog", "d", "H"), ("sad", "dog", "e", "H"), ("what", "violin", "f", "S")],
+    ]
+    made = OpenPairs([], {}, "guide", split_of("dog"), own=some).own_pairs(0)
+    found = {(p.type, p.chosen, p.rejected) for p in made if p.lemma == "dog"}
+    assert found == {("what", "a", "b"), ("what", "a", "c"), ("what", "c", "b")}
+    assert {mark for *_, mark in own} == set(MARKS)
+    assert {split_of(subject) for _, subject, *_ in own} == {"train", "tune"}
+    assert len({row[:3] for row in own}) == len(own)  # one mark an answer
+    assert read_own(tmp_path) == []
+
+
 def test_without_poor_answers_there_are_no_such_pairs(rows):
     kinds = {p.kind for p in OpenPairs(rows, {}, "guide").pairs(300, 3)}
-    assert "poor" not in kinds
+    assert not {"poor", "own"} & set(kinds)
     assert "other word" in kinds
 
 
