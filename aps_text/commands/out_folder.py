@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable
@@ -21,8 +22,16 @@ def out_folder(text: str) -> Path:
     return Path(text)
 
 
+LONGEST = 255
+"""Bytes of a file's name, on the usual file systems."""
+
+
 def check_out(
-    folder: Path, names: Collection[str], samples: int, read: Iterable[str | None]
+    folder: Path,
+    names: Collection[str],
+    samples: int,
+    read: Iterable[str | None],
+    beside: Collection[str] = (),
 ) -> None:
     """Check, before anything is loaded, that the output can be written and replaces no input.
 
@@ -30,10 +39,12 @@ def check_out(
         folder: of the output; it may not be there yet.
         names, samples: sheet.png and, of each name, `NAME-1.png`, `NAME-2.png`, ... are written.
         read: the input files; None is none.
+        beside: names of further files that are written, over inputs as well.
 
     Raises:
         ValueError: the folder is a file or lies in one, has the name of an image file, or cannot be
-            written to; an input file is among those to be written, or a folder has the name of one.
+            written to; an input file is among those to be written, or a folder has the name of one;
+            a name is too long for a file.
     """
     above = folder.absolute()
     while not above.exists() and above != above.parent:
@@ -58,16 +69,22 @@ def check_out(
         own = sample is not None and sample[1] in names and int(sample[2]) <= samples
         return own or name == "sheet.png"
 
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.is_dir() and is_written(entry.name):
+    for name in names:
+        last = f"{name}-{samples}.png"
+        if len(os.fsencode(last)) > LONGEST:
             raise ValueError(
-                f"--out {folder}: {entry.name} in it is a folder, and an image of that name is "
+                f"{last} is to be written, and a file's name has at most {LONGEST} bytes; rename "
+                "the image"
+            )
+    inputs = {Path(name).resolve(): name for name in read if name}
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.is_dir() and (is_written(entry.name) or entry.name in beside):
+            raise ValueError(
+                f"--out {folder}: {entry.name} in it is a folder, and a file of that name is "
                 "written; name another folder"
             )
-    for name in read:
-        path = Path(name or "")
-        if is_written(path.name) and path.resolve().parent == folder.resolve():
+        if is_written(entry.name) and entry.resolve() in inputs:  # of a link, what it points to
             raise ValueError(
-                f"{name} would be written over: it lies in --out {folder}, where a file of its "
-                "name is written; name another folder"
+                f"{inputs[entry.resolve()]} would be written over: it is {entry.name} in --out "
+                f"{folder}, where a file of that name is written; name another folder"
             )

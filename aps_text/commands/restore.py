@@ -46,6 +46,9 @@ sqrt(2 / n) of n measured entries, above 1."""
 ROUNDING = 2 / 255
 """A step of 8 bits: what a file may differ from the image it was written from."""
 
+SAVED = "measurement.safetensors"
+"""The file of `--out` that holds the measurement."""
+
 TASK_NAMES = (
     *("sr2", "sr4", "gaussian-blur", "motion-blur", "random-inpainting", "box-inpainting", "hdr"),
     *("nonlinear-blur", "jpeg", "grayscale", "inpainting"),
@@ -86,15 +89,14 @@ def add_parser(subparsers: Any) -> None:
 
 def restore_command(args: argparse.Namespace) -> int:
     """Read or simulate the measurement, restore it, write the images and print what they reach."""
-    names = names_of(args.images)
-    check_out(args.out, names, args.samples, (*args.images, *args.truth, args.mask))
+    names = names_of(args)
+    read = (*args.images, *args.truth, args.mask)
+    check_out(args.out, names, args.samples, read, [SAVED])
     check_measured(args)
     pictures = [*([] if is_saved(args) else args.images), *args.truth]
     condition, options = checked_call(args, "aps", pictures)
     pipe = load_pipeline(args)
     measurement, truth = measured(args, pipe)
-    if len(names) != len(measurement.y):
-        names = [f"{names[0]}-{index + 1}" for index in range(len(measurement.y))]
     found = written(args, pipe, measurement, condition, options, names)
     if args.truth and truth is not None:
         warn_of_truths(found.measurement, truth, names)
@@ -236,4 +238,4 @@ def write_y(measurement: Measurement, folder: Path, model: str) -> None:
     from ..pipelines.image_model import embedded_image_models
 
     name = model if model in embedded_image_models() else None
-    write_measurement(measurement, folder / "measurement.safetensors", name)
+    write_measurement(measurement, folder / SAVED, name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +173,8 @@ def check_task(args: argparse.Namespace) -> None:
     """Check `--task`, `--mask` and `--task-seed`.
 
     Raises:
-        ValueError: no task, a random task of a degraded image, or a mask without inpainting.
+        ValueError: no task, a random task of a degraded image, a seed of nothing, or a mask without
+            inpainting.
     """
     from ..images.tasks import TASKS
 
@@ -193,15 +193,26 @@ def check_task(args: argparse.Namespace) -> None:
             f"--task {args.task} draws a part at random, and a degraded image needs the very part "
             f"that made it: give its --task-seed{holes if 'inpainting' in args.task else ''}"
         )
+    if not drawn and not args.simulate and args.task_seed is not None:
+        raise ValueError(
+            f"--task-seed {args.task_seed} has no use: --task {args.task} draws nothing, and "
+            "without --simulate there is no noise to draw; leave it out"
+        )
 
 
-def names_of(paths: Sequence[str]) -> list[str]:
-    """The names of the files written for each image, from its own.
+def names_of(args: argparse.Namespace) -> list[str]:
+    """The names of the files written for each image, from its own; of several images of a saved
+    measurement from its file's.
 
     Raises:
-        ValueError: two images of one name.
+        ValueError: two images of one name, or see `read_measurement`.
     """
-    names = [Path(path).stem for path in paths]
+    from ..images.measurement_files import read_measurement
+
+    names = [Path(path).stem for path in args.images]
+    if is_saved(args) and len(names) == 1 and Path(args.images[0]).is_file():
+        count = len(read_measurement(args.images[0]).y)
+        return names if count == 1 else [f"{names[0]}-{index + 1}" for index in range(count)]
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"two images are called {name!r}, and would be written over; rename")

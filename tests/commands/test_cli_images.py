@@ -201,6 +201,16 @@ BAD = [
     ("restore", ("small.png", *SR, "--device", "abacus"), "no device 'abacus' here"),
     ("restore", ("x.safetensors", *SR), "--task has no use with "),
     ("restore", ("x.safetensors", "--task-seed", "0"), "--task-seed has no use with "),
+    (
+        "restore",
+        ("small.png", "--task", "sr2", "--task-seed", "7"),
+        "--task-seed 7 has no use: --task sr2 draws nothing, and without --simulate",
+    ),
+    (
+        "restore",
+        ("one.png", "--task", "inpainting", "--mask", "mask.png", "--task-seed", "0"),
+        "--task-seed 0 has no use: --task inpainting draws nothing",
+    ),
     ("restore", ("x.safetensors", "--sigma", "0"), "--sigma has no use with "),
     ("restore", ("small.png", *SR, "--size", "0"), "size: no option of "),
     ("restore", ("x.safetensors", "--simulate"), "--simulate has no use with "),
@@ -563,10 +573,14 @@ def test_a_folder_in_the_way_of_an_image_is_told_before_the_model_is_loaded(
     for name, command in (
         ("one-1.png", ["restore", str(files / "one.png"), "--task", "sr2", "--simulate"]),
         ("sheet.png", ["paint", "--samples", "1"]),
+        (
+            "measurement.safetensors",
+            ["restore", str(files / "one.png"), "--task", "sr2", "--simulate"],
+        ),
     ):
         (tmp_path / name).mkdir()
         assert main([*command, *args]) == 2
-        assert f"{name} in it is a folder, and an image of that name" in capsys.readouterr().err
+        assert f"{name} in it is a folder, and a file of that name" in capsys.readouterr().err
         (tmp_path / name).rmdir()
 
 
@@ -593,6 +607,37 @@ def test_no_input_is_written_over(folder, files, tmp_path, capsys):
     assert run("restore", folder, tmp_path, again) == 0  # the same file once more
     upper = shutil.copy(again, tmp_path / "Y.SAFETENSORS")
     assert run("restore", folder, tmp_path, upper) == 0
+
+
+def test_no_input_is_written_over_through_a_link(folder, files, tmp_path, capsys):
+    """A link in the output folder is followed, and what it points to replaced."""
+    photo = shutil.copy(files / "one.png", tmp_path / "photo.png")
+    before, out = (tmp_path / "photo.png").read_bytes(), tmp_path / "out"
+    out.mkdir()
+    (out / "sheet.png").symlink_to(photo)
+    for given in (photo, out / "sheet.png"):
+        assert run("restore", folder, out, given, "--task", "sr2", "--simulate") == 2
+        assert f"{given} would be written over: it is sheet.png in" in capsys.readouterr().err
+    assert (tmp_path / "photo.png").read_bytes() == before
+
+
+def test_the_files_of_a_saved_measurement_of_several_images_are_those_judged(
+    folder, files, tmp_path, capsys
+):
+    pipe = RestorationPipeline(load_image_model(folder))
+    clean = torch.cat([read_image(files / "one.png", 1)] * 2)
+    write_measurement(pipe.measure(clean, "sr2"), tmp_path / "y.safetensors")
+    shutil.copy(files / "one.png", tmp_path / "y-2-1.png")
+    truth = ("--truth", files / "one.png", tmp_path / "y-2-1.png")
+    assert run("restore", folder, tmp_path, tmp_path / "y.safetensors", *truth) == 2
+    assert "y-2-1.png would be written over" in capsys.readouterr().err
+
+
+def test_a_name_that_is_too_long_for_what_is_written_is_told_at_once(files, tmp_path, capsys):
+    long = shutil.copy(files / "one.png", tmp_path / ("\u00e4" * 124 + ".png"))
+    given = ["restore", str(long), "--task", "sr2", "--simulate", "--samples", "100"]
+    assert main([*given, "--model", "no-such-model", "--out", str(tmp_path / "o")]) == 2
+    assert "-100.png is to be written, and a file's name has at most 255" in capsys.readouterr().err
 
 
 def test_the_pixels_of_an_image_of_another_size_are_not_read(folder, files, tmp_path, monkeypatch):
