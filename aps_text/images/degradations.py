@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any, ClassVar
 
 import torch
@@ -51,8 +52,10 @@ class SuperResolution(Everywhere):
     linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.factor, bool) or not isinstance(self.factor, int) or self.factor < 2:
+        whole = isinstance(self.factor, Integral) and not isinstance(self.factor, bool)
+        if not whole or self.factor < 2:
             raise ValueError(f"factor is a whole number of at least 2, got {self.factor!r}")
+        object.__setattr__(self, "factor", int(self.factor))
 
     def __call__(self, x: Tensor) -> Tensor:
         """See `Degradation.__call__`."""
@@ -241,10 +244,11 @@ class JpegLike(Everywhere):
     linear: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if isinstance(self.quality, bool) or not isinstance(self.quality, int):
+        if isinstance(self.quality, bool) or not isinstance(self.quality, Integral):
             raise TypeError(f"quality is a whole number, got {self.quality!r}")
         if not 1 <= self.quality <= 100:
             raise ValueError(f"quality must be in [1, 100], got {self.quality}")
+        object.__setattr__(self, "quality", int(self.quality))
 
     @property
     def table(self) -> Tensor:

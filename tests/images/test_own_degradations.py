@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from aps_text.images.degradations import (
     Blur,
     Compose,
     Inpainting,
+    JpegLike,
     NonlinearBlur,
     SuperResolution,
 )
@@ -239,6 +241,13 @@ def test_a_degradation_derived_from_ours_is_not_saved_as_ours(pipe, tmp_path):
         measured = pipe.measure(pictures(pipe), own)
         with pytest.raises(TypeError, match="are saved, got Negative"):
             write_measurement(measured, tmp_path / "m.safetensors")
+
+
+def test_whole_numbers_of_numpy_are_taken_and_saved(pipe, tmp_path):
+    for own in (SuperResolution(np.int64(2)), JpegLike(np.int32(30))):
+        measured = pipe.measure(pictures(pipe), own)
+        write_measurement(measured, tmp_path / "m.safetensors")
+        assert read_measurement(tmp_path / "m.safetensors").degradation == own
 
 
 def test_one_kernel_used_twice_is_saved(pipe, tmp_path):
