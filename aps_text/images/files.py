@@ -173,7 +173,7 @@ def _has_alpha(image: Any) -> bool:
 
 def pixels_of(image: Tensor) -> Tensor:
     """`(C, H, W)` in [-1, 1], clipped, as `(H, W, C)` uint8."""
-    return ((image.detach().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu()
+    return ((image.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu()
 
 
 def write_image(image: Tensor, path: str | Path) -> None:

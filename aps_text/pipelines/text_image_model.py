@@ -38,6 +38,9 @@ PIXELS = 2**18
 """Pixels whose activations the decoder holds at a time: about 5 GB with a gradient, one image of
 512 x 512; see `SlicedTokenizer.decode`."""
 
+UNLIKE_LISTS = (bytes, bytearray, set, frozenset)
+"""Collections that are no texts, one for each image: sets have no order."""
+
 log = logging.getLogger(__name__)
 
 
@@ -152,10 +155,12 @@ class TextImageModel:
         """
         if given is None or isinstance(given, Mapping | str):
             each: Sequence[Condition] = [given or ""] * count
-        elif isinstance(given, Collection) and not isinstance(given, bytes | bytearray):
+        elif isinstance(given, Collection) and not isinstance(given, UNLIKE_LISTS):
             each = given
         else:
-            raise TypeError(f"a text that describes the image is a str, got {given!r}")
+            raise TypeError(
+                f"a text that describes the image is a str, got {given!r}; several are a list"
+            )
         if len(each) != count:
             raise ValueError(
                 f"{len(each)} texts for {count} images; give one for all, or one for each"

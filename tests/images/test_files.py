@@ -214,3 +214,12 @@ def test_a_square_is_the_middle_and_of_images_only():
     ):
         with pytest.raises(kind, match=said):
             square(wrong, size)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_images_of_16_bits_are_written_as_in_32(tmp_path, dtype):
+    """Added to 1, a number of 16 bits loses a bit or two, which are grey levels."""
+    image = (torch.rand(1, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1).to(dtype)
+    for name, one in (("a.png", image), ("b.png", image.float())):
+        write_image(one, tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
