@@ -71,7 +71,9 @@ def remark(message: str) -> str:
     return f'<div class="aps"><p class="soft" role="status">{escape(message)}</p></div>'
 
 
-STARTING = remark("starting ...")
+STARTING = (
+    '<div class="aps starting"><p class="soft" role="status">starting ...</p></div>'  # and its room
+)
 
 
 def framed(page: str) -> str:

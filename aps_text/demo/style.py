@@ -19,6 +19,7 @@ STYLE = (
   white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
 .aps .warning { color: var(--ink); font-size: 15px; margin: 8px 0; padding: 2px 0 2px 10px;
   border-left: 4px solid var(--warn); overflow-wrap: anywhere; }
+.aps.starting { min-height: 85vh; } /* so that the page can be scrolled to it */
 .aps .sides { display: grid; gap: 14px; margin: 10px 0;
   grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
 .aps .curves { grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
@@ -45,7 +46,7 @@ STYLE = (
 .aps .legend i { font-style: normal; } .aps .legend .open { width: 1.6em; }
 .aps .scale { display: inline-block; width: 90px; height: 11px; border-radius: 3px; margin: 0 4px;
   vertical-align: -1px; background: linear-gradient(to right, var(--early), var(--late)); }
-.aps svg { display: block; width: 100%; height: auto; margin-top: 6px; }
+.aps svg { display: block; width: 100%; max-width: 460px; height: auto; margin-top: 6px; }
 .aps svg text { fill: var(--soft); font: 14px system-ui, "DejaVu Sans", sans-serif; }
 .aps .axis { stroke: var(--line); } .aps .curve { fill: none; stroke-width: 2; }
 .aps .level { stroke-width: 1.4; stroke-dasharray: 5 4; }
@@ -56,8 +57,9 @@ STYLE = (
 .aps iframe { width: 100%; height: 1200px; border: 1px solid var(--line); border-radius: 8px;
   color-scheme: light; } .dark .aps iframe { color-scheme: dark; }
 .aps table { border-collapse: collapse; width: 100%; font-size: 13px; }
-.aps td, .aps th { border-bottom: 1px solid var(--line); padding: 6px 14px !important;
-  text-align: left; vertical-align: top; overflow-wrap: anywhere; color: var(--ink); }
+.aps td, .aps th { border: 0 !important; border-bottom: 1px solid var(--line) !important;
+  padding: 6px 14px !important; text-align: left; vertical-align: top; overflow-wrap: anywhere;
+  color: var(--ink); }
 .aps .pictures { display: flex; flex-wrap: wrap; gap: 14px; margin: 10px 0; }
 .aps .pictures figure { margin: 0; width: min(168px, 36vw); }
 .aps .pictures img { width: 100%;

@@ -345,6 +345,7 @@ def test_on_a_phone_run_shows_its_result_and_only_what_can_be_pressed_is_pressed
         "document.querySelector('#shown .canvas').getBoundingClientRect().top < innerHeight"
     )
     browser.wait("document.querySelector('#stop').getBoundingClientRect().top >= 0")
+    browser.wait("document.querySelector('#stop').getBoundingClientRect().top < innerHeight / 3")
     click(browser, "#run")
     browser.wait(DONE)
     assert len(slowly) <= 2 * (8 + 1)  # of one run: two answers
