@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..core.config import APSConfig
 from ..core.cost import Cost
+from ..core.limits import Switch
 from ..core.operator import Operator, ZeroOperator
 from ..core.sampler import Method
 from ..core.states import StepState
@@ -370,6 +371,7 @@ class RestorationPipeline:
             TypeError, ValueError: a mask of other values or of another size, one that marks no
                 pixel or all, and what the call raises.
         """
+        Switch().check("pasted", pasted)
         check_on_sample(on_sample, "draw, image")
         call = ImageCall.of(
             method, samples, config, preset, options, sampled=True, usual=self.model.usual

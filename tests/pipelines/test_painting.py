@@ -254,6 +254,7 @@ BAD = [
     (lambda p, i: p.edit(i, MASKS[0], {"kind": "z"}), ValueError, "kind='z' is not one of a, b"),
     (lambda p, i: p.edit(i, MASKS[0], samples=0), ValueError, "samples must be at least 1"),
     (lambda p, i: p.edit(i, MASKS[0], style="mood"), TypeError, "pipe.style"),
+    (lambda p, i: p.edit(i, MASKS[0], pasted="no"), TypeError, "pasted is True or False, got 'no'"),
     (lambda p, i: p.style(i, Histogram), TypeError, "or a Statistic; got"),
     (
         lambda p, i: p.edit(i, MASKS[0], style=p.style(i).inside(torch.ones(8, 8).bool())),
