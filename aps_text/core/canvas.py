@@ -103,12 +103,16 @@ class Canvas:
 
     def reading_blocks(self, mask_id: int) -> Tensor | None:
         """`(B, L)` int64, `block` with a single one in rows that hold text behind a mask, which
-        all of the row is to see; None without blocks."""
+        all of the row is to see, and in rows that end within their first block, as they would have
+        alone; None without blocks."""
         if self.block is None:
             return None
+        own = self.editable | (self.z != self.fill_id)
         masked = self.z == mask_id
-        behind = (masked.cumsum(1) > 0) & ~masked & (self.editable | (self.z != self.fill_id))
-        return self.block.masked_fill(behind.any(1, keepdim=True), 0)
+        behind = (masked.cumsum(1) > 0) & ~masked & own
+        several = (self.block > 0) & own
+        whole = behind.any(1) | ~several.any(1)
+        return self.block.masked_fill(whole[:, None], 0)
 
     def take(self, rows: Tensor) -> Canvas:
         """The canvas of other rows, `(B',)` int64."""

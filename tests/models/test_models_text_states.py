@@ -111,6 +111,8 @@ def test_a_row_that_holds_text_behind_a_mask_is_read_as_a_whole(model):
     canvas = Canvas.of(rows, mask_id=mask, fill_id=fill, block_length=2)
     blocks = canvas.reading_blocks(mask)
     assert blocks.tolist() == [[0, 0, 1, 1, 2, 2, 3, 3, 4], [0] * 9, [0, 0, 1, 1, 2, 2, 3, 3, 4]]
+    short = Canvas.of([[mask] * 2, [mask] * 3], mask_id=mask, fill_id=fill, block_length=2)
+    assert short.reading_blocks(mask).tolist() == [[0, 0, 0], [0, 0, 1]]
     assert Canvas.of(rows, mask_id=mask, fill_id=fill).reading_blocks(mask) is None
     z = text.clone()
     z[:, 6:] = mask
@@ -196,6 +198,18 @@ def test_what_is_kept_changes_no_answer(folder, monkeypatch, block_length, setti
         text_states.TextStates, "_beginning", lambda self, owner, *rest: (None, owner, 0)
     )
     assert answers(QUESTIONS) == found
+
+
+@pytest.mark.parametrize("block_length", [2, 4])
+def test_an_answer_within_its_first_block_is_that_of_its_prompt_alone(folder, block_length):
+    """Beside longer canvases, which have further blocks, it is read as a whole all the same."""
+    pipe = APSPipeline(load(folder, dtype=torch.float64))
+    spans = ["[MASK:2]", "A cat is [MASK:5]", "The [MASK:2]"]
+    call = {"method": "plain", "temperature": 0.9, "steps": 7, "block_length": block_length}
+    together = pipe(QUESTIONS, start={"template": spans}, seeds=range(3), **call).token_ids
+    for seed, (question, span) in enumerate(zip(QUESTIONS, spans, strict=True)):
+        alone = pipe([question], start={"template": span}, seeds=[seed], **call).token_ids
+        assert alone == together[seed : seed + 1]
 
 
 def brief(prompts, completions, **columns):
