@@ -56,7 +56,7 @@ STYLE = (
 .aps .key.s1 { border-color: var(--s1); }
 .aps iframe { width: 100%; height: 1200px; border: 1px solid var(--line); border-radius: 8px;
   color-scheme: light; } .dark .aps iframe { color-scheme: dark; }
-.aps table { border-collapse: collapse; width: 100%; font-size: 13px; }
+.aps table { border: 0 !important; border-collapse: collapse; width: 100%; font-size: 13px; }
 .aps td, .aps th { border: 0 !important; border-bottom: 1px solid var(--line) !important;
   padding: 6px 14px !important; text-align: left; vertical-align: top; overflow-wrap: anywhere;
   color: var(--ink); }
