@@ -22,7 +22,7 @@ from .best_of_n import BestOf
 from .checks import WINDOW
 from .draws import Draws
 
-__all__ = ["own_for", "refuse_unread", "refuse_unsteered", "unread"]
+__all__ = ["inner_of", "own_for", "refuse_unread", "refuse_unsteered", "unread"]
 
 UNKNOWN = Draws()
 

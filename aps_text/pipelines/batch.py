@@ -22,7 +22,7 @@ from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import Method
 from ..core.states import StepState
 from ..methods.aps import APS, new_phi
-from ..methods.best_of_n import BestOf
+from ..methods.unread import inner_of
 from ..models.guided import GuidedDenoiser
 from ..models.lora import LoraAdapter
 from ..models.text_model import TextModel
@@ -142,7 +142,7 @@ class Batch:
         Raises:
             ValueError: `warm_start` for a method or settings without LoRA.
         """
-        if isinstance(_inner(method), APS) and not self.guided:  # no pool: nothing to choose by
+        if isinstance(inner_of(method), APS) and not self.guided:  # no pool: nothing to choose by
             start = config.sampler.guided_window.start
             config = config.replace(pool_size=None, guidance_start=start)
         bound = self.denoiser, self.operator, self.canvas, config, self.noise
@@ -174,7 +174,7 @@ class Batch:
         """
         sampler = config.sampler
         size = sampler.pool_size
-        draws = isinstance(_inner(method), APS) and self.guided and sampler.draw.temperature > 0
+        draws = isinstance(inner_of(method), APS) and self.guided and sampler.draw.temperature > 0
         if not draws or size is None:
             return lambda index: (0, 0)
         if self.canvas.block is not None:
@@ -267,11 +267,6 @@ def bind(
         canvas,
         noise,
     )
-
-
-def _inner(method: Method) -> Method:
-    """The method that draws: of best-of-n, the one that it draws by."""
-    return method.method if isinstance(method, BestOf) else method
 
 
 def _denoiser(

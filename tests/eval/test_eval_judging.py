@@ -546,6 +546,18 @@ def test_a_metric_that_was_added_is_measured_by_newer_rules_too(made, late, tmp_
     assert all(row.metrics["whole"] in (0, 1) and len(row.judged) == 2 for row in rows)
 
 
+def test_what_a_value_was_is_as_it_was_stored_and_not_as_read_again(late):
+    old = [
+        dataclasses.replace(row, rules=0, metrics={**row.metrics, "words": -1.0, "f1": -2.0})
+        for row in read_rows(late / "rows.jsonl")
+    ]
+    (late / "rows.jsonl").write_text("".join(row.to_json() + "\n" for row in old))
+    judge(late, metrics=["words", "f1"], again=True)
+    for row in read_rows(late / "rows.jsonl"):
+        assert [one["was"] for one in row.judged] == [-1.0, -2.0]
+        assert row.metrics["words"] == len(row.answer.split())
+
+
 def test_a_line_follows_only_what_it_keeps(late):
     row = read_rows(late / "rows.jsonl")[0]
     judged = dataclasses.replace(row, judged=[{"value": "whole"}])

@@ -36,6 +36,7 @@ def amended(
     """
 
     def change(row: Row) -> Row:
+        stored = row.metrics  # before they are read again
         for one in verdicts:
             standing = one.judge.standing(row)
             if standing is not None and not again:
@@ -46,7 +47,7 @@ def amended(
                 name, value = one.judge.title, one.values[one.judge.title]
                 if name in MEASURES and row.rules < RULES:
                     row = read_again(row, *asked)
-                records = [_record(one.judge, name, at, row.metrics)]
+                records = [_record(one.judge, name, at, stored)]
                 metrics = {**row.metrics, name: value}
                 row = replace(row, metrics=metrics, judged=[*row.judged, *records])
         return row
