@@ -162,6 +162,7 @@ class Row:
             wanted = _KINDS[str(one.type).partition("[")[0]]
             if not isinstance(values[name], wanted):
                 raise BrokenRow(f"{where}: {name!r} is {values[name]!r}, not {one.type}")
+        _check_inside(values, where)
         return cls(**values)
 
 
@@ -173,6 +174,28 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "str | None": (str, type(None)),
     "bool | None": (bool, type(None)),
 }
+
+
+def _check_inside(values: Mapping[str, Any], where: str) -> None:
+    """Raise `BrokenRow` unless rewards, scores, metrics and judgements are what is read of them."""
+    for name, one in values.get("metrics", {}).items():
+        if one is not None and not isinstance(one, (int, float)):
+            raise BrokenRow(f"{where}: the metric {name!r} is {one!r:.60}, not a number")
+    for role, found in values.get("scores", {}).items():
+        if not isinstance(found, dict):
+            raise BrokenRow(f"{where}: the scores of {role!r} are {found!r:.60}, not a dict")
+    lists = [(f"rewards of {role!r}", one) for role, one in values.get("rewards", {}).items()]
+    wanted = {"name", "weight", "options"}
+    for what, found, fields in [
+        *((what, one, wanted) for what, one in lists),
+        ("judged", values.get("judged", []), {"value", "fingerprint", "version", "at"}),
+    ]:
+        if not isinstance(found, list) or not all(
+            isinstance(one, dict) and fields <= one.keys() for one in found
+        ):
+            raise BrokenRow(
+                f"{where}: {what} is {found!r:.60}, not a list of dicts with {sorted(fields)}"
+            )
 
 
 def reward_label(specs: list[dict[str, Any]]) -> str:

@@ -513,6 +513,25 @@ def test_tables_of_other_rows_are_left(late):
     assert "summary.json is damaged, so the tables are not" in judge(late, [VOWELS])[1]
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [{"entries": 5}, {"entries": [5]}, {"entries": [{}]}, {"shown": 5}, {"shown": [5]}],
+)
+def test_a_damaged_summary_is_told_of_and_the_answers_are_judged(late, damage):
+    found = json.loads((late / "summary.json").read_text())
+    (late / "summary.json").write_text(json.dumps({**found, **damage}))
+    tally, said = judge(late, [LETTERS])
+    assert tally.written == 24
+    assert "summary.json is damaged, so the tables are not written again" in said
+
+
+def test_a_log_of_runs_with_other_entries_is_no_log(late):
+    path = late / "run.json"
+    path.write_text(json.dumps([1, *json.loads(path.read_text())]))
+    with pytest.raises(ValueError, match=r"not named in run\.json; type the run's own command"):
+        judge(late, [LETTERS])
+
+
 @pytest.mark.parametrize("shown", [True, False])
 def test_answers_that_two_budgets_share_stand_at_both(tmp_path, shown):
     match = {"unit": "flops", "budget": [1, 2]}  # both too little for more than one

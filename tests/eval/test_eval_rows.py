@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import multiprocessing
 import resource
@@ -191,3 +192,21 @@ def test_rows_are_frozen_and_their_fields_documented():
         row().seed = 1  # type: ignore[misc]
     for one in dataclasses.fields(Row):
         assert one.name in (Row.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("rewards", {"guide": ["x"]}, "rewards of 'guide' is .* not a list of dicts"),
+        ("rewards", {"report": [{"name": "x"}]}, "rewards of 'report' is .* not a list of dicts"),
+        ("scores", {"report": [1]}, "the scores of 'report' are .* not a dict"),
+        ("judged", [1], r"judged is \[1\], not a list of dicts"),
+        ("metrics", {"f1": "x"}, "the metric 'f1' is 'x', not a number"),
+    ],
+)
+def test_a_row_that_is_damaged_inside_is_named(field, value, message):
+    names = ("key", "task", "item", "question", "method", "label", "model", "fingerprint")
+    line = {**dict.fromkeys(names, "a"), "seed": 0}
+    Row.from_json(json.dumps(line))
+    with pytest.raises(BrokenRow, match=f"line 3: {message}"):
+        Row.from_json(json.dumps({**line, field: value}), "line 3")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..report.summary import values_of
 from ..rows import Row
-from ..run.outputs import rows_shown, write_outputs
+from ..run.outputs import DIGITS, rows_shown, write_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -80,15 +80,20 @@ def read_summary(folder: Path, rows: Sequence[Row]) -> Summary | str:
         found = json.loads(path.read_text(encoding="utf-8"))
         entries, cells = found.pop("entries"), found.pop("shown", None)
         about = {**found, "grid": dict(found["grid"]), "seeds": list(found["seeds"])}
+        strata = any(one["stratum"] for one in entries)
+        known = {row.key[:DIGITS] for row in rows}
+        gone = any(key not in known for cell in cells or () for key in cell["keys"])
+        if cells is None:
+            shown = _by_label(entries, about, rows)
+        else:
+            shown = [] if gone else rows_shown(cells, rows)
     except (ValueError, KeyError, TypeError, AttributeError):
         return f"{path} is damaged, so the tables are not written again; {MEND}"
-    try:
-        shown = _by_label(entries, about, rows) if cells is None else rows_shown(cells, rows)
-    except KeyError:
+    if gone:
         return f"rows that {path} is of are gone, so the tables are not written again; {MEND}"
     if not shown:
         return f"which rows {path} is of is not known, so the tables are not written again; {MEND}"
-    return Summary(about, shown, any(one["stratum"] for one in entries))
+    return Summary(about, shown, strata)
 
 
 def _by_label(

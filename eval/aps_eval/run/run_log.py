@@ -49,4 +49,5 @@ def noted(path: Path) -> list[dict[str, Any]]:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return []
-    return entries if isinstance(entries, list) else []
+    whole = isinstance(entries, list) and all(isinstance(one, dict) for one in entries)
+    return entries if whole else []
