@@ -579,7 +579,8 @@ def test_what_a_value_was_is_as_it_was_stored_and_not_as_read_again(late):
 
 def test_a_line_follows_only_what_it_keeps(late):
     row = read_rows(late / "rows.jsonl")[0]
-    judged = dataclasses.replace(row, judged=[{"value": "whole"}])
+    record = {"value": "whole", "at": "now", "fingerprint": "f", "version": "0"}
+    judged = dataclasses.replace(row, judged=[record])
     newer = dataclasses.replace(row, rules=row.rules + 1)
     assert judged.follows(row)
     assert newer.follows(row)
