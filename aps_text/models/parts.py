@@ -99,6 +99,15 @@ class ModelParts:
     checkpointing: bool = False
     compiled: bool = False
 
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a block-causal model that attends to masks or to what follows."""
+        if self.block_causal and (self.attend_fill or self.attend_masks or not self.causal_prompt):
+            raise ValueError(
+                "block_causal=True needs causal_prompt=True, attend_masks=False and "
+                f"attend_fill=False; got {self.causal_prompt}, {self.attend_masks} and "
+                f"{self.attend_fill}"
+            )
+
     @property
     def layers(self) -> nn.ModuleList:
         """The transformer blocks, in order."""

@@ -94,8 +94,8 @@ class TransformerDenoiser:
 
         Raises:
             ValueError: more adapted layers than the model has, `prefix_reuse` without a trunk or
-                with compiled layers, suffixes of another number or of unequal lengths, a network
-                in training mode.
+                with compiled layers, suffixes of another number or of unequal lengths, blocks that
+                do not ascend from 0, a network in training mode.
         """
         refuse_training(parts.model)
         depth = len(parts.layers)
@@ -112,6 +112,10 @@ class TransformerDenoiser:
                 f"prefix_reuse={prefix_reuse} and compile exclude each other; use one of them"
             )
         block_causal = parts.block_causal and blocks is not None and not suffixes
+        if blocks is not None and (
+            bool((blocks[:, :1] != 0).any()) or bool((blocks.diff(dim=1) < 0).any())
+        ):
+            raise ValueError(f"blocks ascend from 0 in each row; got {blocks.tolist()!r:.200}")
         texts = None
         if parts.causal_prompt and top < depth and not parts.compiled:
             prefix_reuse = None if block_causal else sys.maxsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 import torch
@@ -210,6 +211,15 @@ def test_an_answer_within_its_first_block_is_that_of_its_prompt_alone(folder, bl
     for seed, (question, span) in enumerate(zip(QUESTIONS, spans, strict=True)):
         alone = pipe([question], start={"template": span}, seeds=[seed], **call).token_ids
         assert alone == together[seed : seed + 1]
+
+
+def test_blocks_ascend_and_a_block_causal_model_sees_no_masks(model):
+    for wrong in ([1, 1, 2], [0, 2, 1]):
+        with pytest.raises(ValueError, match=r"ascend from 0 in each row; got \[\["):
+            model.bind([[1, 2]], [3], 1, blocks=torch.tensor([wrong]))
+    for name, value in (("attend_masks", True), ("attend_fill", True), ("causal_prompt", False)):
+        with pytest.raises(ValueError, match="block_causal=True needs causal_prompt=True"):
+            replace(model.parts, **{name: value})
 
 
 def brief(prompts, completions, **columns):
