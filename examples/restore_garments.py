@@ -59,21 +59,26 @@ def restored_sheet(
 
 
 def name_rows(path: Path, tasks: list[str]) -> None:
-    """Write the names of the rows beside a sheet."""
+    """Write the names of the rows beside a sheet, and set its tasks apart."""
     names = ["the truth"]
     for task in tasks:
-        names += [f"{task}: measured", "without a model", "APS"]
+        names += [f"{task}: measured", f"{task}: without a model", f"{task}: APS"]
     with Image.open(path) as opened:
         sheet = opened.convert("RGB")
-    font = ImageFont.load_default(15)
-    margin = 20 + int(max(map(font.getlength, names)))
-    named = Image.new("RGB", (margin + sheet.width, sheet.height), "#ffffff")
-    named.paste(sheet, (margin, 0))
+    scale = max(1.0, sheet.width / 640)
+    font = ImageFont.load_default(15 * scale)
+    margin = round(20 * scale + max(map(font.getlength, names)))
+    gap, height = round(10 * scale), sheet.height / len(names)
+    size = margin + sheet.width, sheet.height + gap * len(tasks)
+    named = Image.new("RGB", size, "#ffffff")
     draw = ImageDraw.Draw(named)
     for row, name in enumerate(names):
-        middle = (row + 0.5) * sheet.height / len(names)
-        draw.text((margin - 10, middle), name, "#1c1f23", font, anchor="rm")
-    named.save(path)
+        top, end = round(row * height), round((row + 1) * height)
+        below = gap * ((row + 2) // 3)
+        named.paste(sheet.crop((0, top, sheet.width, end)), (margin, top + below))
+        middle = (top + end) / 2 + below
+        draw.text((margin - 10 * scale, middle), name, "#1c1f23", font, anchor="rm")
+    named.save(path, optimize=True)
 
 
 def draw_sheet(
