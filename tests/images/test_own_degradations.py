@@ -155,6 +155,15 @@ def test_its_values_may_be_of_another_range(pipe):
     assert pipe.observe(pipe.measure(pictures(pipe).sign(), slopes).y, slopes).y.abs().max() > 1.5
 
 
+def test_rounding_of_large_values_is_no_other_image(pipe):
+    """What another kernel rounds in a batch is relative to the values."""
+    kernel = 1 + 2e-6
+    large = calling(lambda x: 1e5 * x * (kernel if len(x) > 1 else 1))
+    assert float(pipe.measure(pictures(pipe, 2), large, sigma=10).y.abs().max()) > 1e4
+    with pytest.raises(ValueError, match="beside other images"):
+        pipe.measure(pictures(pipe, 2), calling(lambda x: 1e5 * (x - x.mean())), sigma=10)
+
+
 @pytest.mark.parametrize(
     ("guess", "says"),
     [
