@@ -70,7 +70,8 @@ class TextStates:
             layers: the trunk's.
             args, kwargs: of every layer, for all S columns.
             owner: `(B,)` the row of the bound model that each row is taken from.
-            ids, blocks: `(B, S)` of the columns; ids are `UNSETTLED` where not settled.
+            ids: `(B, S)`, `UNSETTLED` where not settled.
+            blocks: `(B, S + 1)`, of the next column, too; `(B, S)` where the canvas ends.
             first: columns of the bound model that were dropped left of these.
 
         Returns:
@@ -106,8 +107,10 @@ class TextStates:
         no source where nothing is known."""
         best: tuple[_Kept | None, Tensor, int] = None, owner, 0
         # A block is known as a whole or not at all: its columns attend to each other.
-        starts = (blocks[:, None, :] < blocks[:, :, None]).sum(-1)
-        starts = torch.cat([starts, starts.new_full((len(ids), 1), ids.shape[1])], 1)
+        size = ids.shape[1]
+        starts = (blocks[:, None, :size] < blocks[:, :, None]).sum(-1)
+        if blocks.shape[1] == size:
+            starts = torch.cat([starts, starts.new_full((len(ids), 1), size)], 1)
         for kept in (self.latest, self.prompts):
             if kept is None or kept.first > first:
                 continue

@@ -292,10 +292,11 @@ class TransformerDenoiser:
         """The embeddings `hidden (B, S, d)` of `ids (B, S)` through the layers of the trunk."""
         trunk = self._layers[: self.split]
         if self.texts is not None and self.owner is not None:
-            blocks = self._blocks_of(ids.shape[1] - self.prompt.shape[1])
+            size = ids.shape[1]
+            blocks = self._blocks_of(size + 1 - self.prompt.shape[1])
             canvas = ids.clone()
             canvas[:, : self.prompt.shape[1]] = self.parts.pad_id  # a prompt may hold the mask
-            settled = settled_columns(canvas == self.mask_id, blocks)
+            settled = settled_columns(canvas == self.mask_id, blocks[:, :size])
             known = torch.where(settled, ids, UNSETTLED)
             return self.texts.through(
                 trunk, hidden, args, kwargs, self.owner, known, blocks, self.dropped

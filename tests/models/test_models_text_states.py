@@ -162,6 +162,18 @@ def test_a_block_is_known_as_a_whole_or_not_at_all(model):
     assert [columns for _, columns in found if columns < WIDTH] == [6, 6]
 
 
+def test_a_block_that_became_shorter_is_not_known(model):
+    """What stood behind has been attended to, though its columns are no longer computed."""
+    blocks = (torch.arange(WIDTH) // 4).expand(1, -1)
+    denoiser, text = bound(model, blocks, rows=1), words(model, 1, 6)
+    z = text.clone()
+    z[:, 6:] = model.parts.mask_id
+    denoiser.trunk(z)
+    z[:, 2:] = model.fill_id
+    want = bound(model, blocks, rows=1).trunk(z).hidden
+    torch.testing.assert_close(denoiser.trunk(z).hidden, want, rtol=1e-9, atol=1e-9)
+
+
 def test_settled_columns_lie_in_blocks_before_the_first_mask():
     blocks = torch.tensor([[0, 0, 1, 1, 2, 2], [0, 1, 2, 3, 4, 5], [0, 0, 0, 0, 0, 0]])
     masked = torch.zeros(3, 6, dtype=torch.bool)
