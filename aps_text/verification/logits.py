@@ -22,6 +22,7 @@ from .report import Check
 __all__ = [
     "QUESTIONS",
     "Sample",
+    "check_blocks",
     "check_directions",
     "check_left_padding",
     "check_pad_keys",
@@ -194,3 +195,33 @@ def check_left_padding(model: TextModel, sample: Sample) -> Check:
     together = sample.logits(model)
     alone = torch.cat([sample.row(index).logits(model) for index in range(len(sample.prompts))])
     return _verdict("left padding", model, together, alone, f"{len(sample.prompts)} uneven rows")
+
+
+@torch.no_grad()
+def check_blocks(model: TextModel, sample: Sample) -> Check:
+    """Check of a block-causal model that text is read by block, and computed once.
+
+    The logits of a half-written canvas must be those that a row has alone, computed anew, with
+    other text behind its block; and neither move when the states of what stood there before are
+    kept.
+    """
+    rows, width = sample.z.shape
+    text = torch.where(sample.z == model.parts.mask_id, sample.z.roll(1, 1), sample.z)
+    text[:, 0] = sample.z[0, 1]
+    half, at = width // 2, torch.arange(width, device=text.device)
+    begun, ended = (text.masked_fill(at >= end, model.parts.mask_id) for end in (half, half + 1))
+    blocks = at.expand(rows, width)
+
+    def logits(pick: list[int], *canvases: Tensor) -> Tensor:
+        """Of the last canvas at its first mask, the same bound model having read the others."""
+        prompts = [sample.prompts[row] for row in pick]
+        denoiser = model.bind(prompts, [width] * len(pick), 1, blocks=blocks[pick])
+        trunks = [denoiser.trunk(z[pick]) for z in canvases]
+        place = torch.full((len(pick),), half + 1, device=text.device)
+        return denoiser.logits(trunks[-1], (torch.arange(len(pick), device=text.device), place))
+
+    behind = text.clone()
+    behind[:, half + 1] = model.parts.mask_id
+    kept = logits(list(range(rows)), begun, ended)
+    alone = torch.cat([logits([row], behind) for row in range(rows)])
+    return _verdict("blocks", model, kept, alone, f"{rows} rows, text kept and computed anew")

@@ -9,7 +9,14 @@ from typing import Any
 from ..models.text_model import TextModel
 from .adapting import Fitting, check_base, check_steering, fingerprint, measure
 from .answers import check_answers, check_batch
-from .logits import Sample, check_directions, check_left_padding, check_pad_keys, check_shift
+from .logits import (
+    Sample,
+    check_blocks,
+    check_directions,
+    check_left_padding,
+    check_pad_keys,
+    check_shift,
+)
 from .report import Check, Report, about
 from .tokens import check_ids, check_suppressed
 
@@ -59,6 +66,7 @@ def verify(
         "directions": lambda: check_directions(model, sample),
         "padded keys": lambda: check_pad_keys(model, sample),
         "left padding": lambda: check_left_padding(model, sample),
+        **({"blocks": lambda: check_blocks(model, sample)} if model.parts.block_causal else {}),
         "batch": lambda: check_batch(model, tokens),
         "answers": lambda: check_answers(model, tokens),
         "lora start": lambda: Fitting(model, sample).check_start(),

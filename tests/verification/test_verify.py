@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from checkpoints import write_dream, write_llada
+from checkpoints import smol_folder, write_dream, write_llada
 from tiny import tiny_text_model
 from torch import nn
 
 from aps_text.cli import main
 from aps_text.models.registry import load
-from aps_text.verification.logits import PLAIN, tolerance
+from aps_text.models.text_states import TextStates
+from aps_text.verification.logits import PLAIN, Sample, check_blocks, tolerance
 from aps_text.verification.suite import verify
 
 LINES = ["ids", "suppressed", "shift", "directions", "padded keys", "left padding", "batch"]
@@ -175,6 +176,24 @@ def test_each_line_fails_where_its_one_thing_is_broken(model, folder, damage, ex
     found = {check.name: check.figure for check in report.checks if check.status == "FAIL"}
     assert set(found) == expected, found
     assert not report.passed
+
+
+def test_reading_by_block_is_checked_of_models_that_do(tmp_path, monkeypatch):
+    with smol_folder(tmp_path) as folder:
+        model = load(folder, dtype=torch.float64)
+    report = verify(model, tokens=8)
+    assert not lines(report, "FAIL"), report.as_dict()
+    assert [check.name for check in report.checks] == [*LINES[:6], "blocks", *LINES[6:]]
+    sample = Sample.of(model, 8)
+    assert check_blocks(changed(model, block_causal=False), sample).status == "FAIL"
+    beginning = TextStates._beginning
+
+    def of_another_row(*args):
+        source, rows, width = beginning(*args)
+        return source, rows.flip(0), width
+
+    monkeypatch.setattr(TextStates, "_beginning", of_another_row)
+    assert check_blocks(model, sample).status == "FAIL"
 
 
 def test_a_model_that_raises_is_a_report_and_no_crash(model, folder):
