@@ -71,6 +71,13 @@ class TextModel:
             special_tokens_in_text=self.special_tokens_in_text,
         )
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing of this model, and why."""
+        if not self.parts.causal_prompt:
+            return {}
+        return {"prefix_reuse": f"{self.name} keeps the states of its prompt for good"}
+
     def bind(
         self,
         prompts: Sequence[Sequence[int]],

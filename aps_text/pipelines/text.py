@@ -317,6 +317,9 @@ class APSPipeline:
             samples=shuffled or roles.are_sampled(request.config),
         )
         refuse_unread(runner, options, preset, own=mine, draws=draws)
+        for name, reason in self.model.without_effect.items():
+            if options.get(name) is not None:
+                raise ValueError(f"{name}={options[name]!r} has no use here: {reason}")
         if options:
             refuse_unsteered(runner, request.config)
         if control is not None and isinstance(runner, Ancestral):
