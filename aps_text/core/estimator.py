@@ -45,7 +45,12 @@ class Likelihood:
 
 
 def estimate(
-    operator: Operator, log_phi: Tensor, step: Step, inner: int, gradient: Gradient | None = None
+    operator: Operator,
+    log_phi: Tensor,
+    step: Step,
+    inner: int,
+    gradient: Gradient | None = None,
+    probs: Tensor | None = None,
 ) -> Likelihood:
     """Estimate the likelihood part of the loss, per operator of a sum.
 
@@ -54,6 +59,7 @@ def estimate(
         log_phi: `(N, K)` normalised, on the graph of the logits.
         inner: index of the optimiser step, a coordinate of the counted noise.
         gradient: which estimators to use; None reads the step's settings.
+        probs: `(N, K)` `exp(log_phi)` where it is known, on the graph of the same logits.
 
     Raises:
         ValueError: `estimator="relaxed"` with an operator that is a black box.
@@ -75,7 +81,8 @@ def estimate(
     zero = log_phi.new_zeros(len(step.canvas.z))
     found = Likelihood(zero, zero, torch.zeros_like(zero, dtype=torch.bool))
     if through and gradient.relaxation is not None:
-        found = _add(found, _relaxed(through, log_phi, step, inner, gradient.relaxation))
+        each = log_phi.exp() if probs is None else probs
+        found = _add(found, _relaxed(through, log_phi, each, step, inner, gradient.relaxation))
     if scored and gradient.score is not None:
         found = _add(found, _sampled(scored, log_phi, step, inner, gradient.score))
     return found
@@ -93,6 +100,7 @@ def _add(one: Likelihood, two: Likelihood) -> Likelihood:
 def _relaxed(
     weighted: Sequence[tuple[float, Operator]],
     log_phi: Tensor,
+    probs: Tensor,
     step: Step,
     inner: int,
     relaxation: Relaxation,
@@ -105,13 +113,13 @@ def _relaxed(
         hard = (log_hard + gumbel).argmax(-1)
     elif relaxation.quantizer == "sample":
         draw = step.config.sampler.draw
-        probs = sampling_probs(log_hard, draw.temperature, draw.top_p, draw.top_k)
-        hard = step.noise.categorical(probs, *where, step.index, stream)
+        law = sampling_probs(log_hard, draw.temperature, draw.top_p, draw.top_k)
+        hard = step.noise.categorical(law, *where, step.index, stream)
     else:
         hard = log_hard.argmax(-1)
     relaxed = relax(
         step,
-        log_phi.exp(),
+        probs,
         hard,
         relaxation=relaxation.kind,
         quantizer=relaxation.quantizer or "sample",

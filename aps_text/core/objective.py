@@ -11,10 +11,46 @@ distribution is normalised by softmax. Shapes: log-probabilities `(N, K)` over N
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-__all__ = ["kl_rows", "likelihood_weight", "prior_term", "sum_rows", "trust_region"]
+__all__ = [
+    "kl_rows",
+    "likelihood_weight",
+    "log_softmax_and_probs",
+    "prior_term",
+    "sum_rows",
+    "trust_region",
+]
+
+
+class _LogSoftmaxAndProbs(torch.autograd.Function):
+    """One exponential forward and none backward; the stock pair takes two and one."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> tuple[Tensor, Tensor]:
+        log_probs = logits.log_softmax(-1)
+        probs = log_probs.exp()
+        ctx.save_for_backward(probs)
+        ctx.set_materialize_grads(False)
+        return log_probs, probs
+
+    @staticmethod
+    def backward(ctx: Any, by_log: Tensor | None, by_probs: Tensor | None) -> Tensor | None:
+        (probs,) = ctx.saved_tensors
+        grad = None if by_probs is None else probs * by_probs
+        if grad is not None and by_log is not None:
+            grad += by_log
+        elif by_log is not None:
+            grad = by_log.clone()
+        return None if grad is None else grad.addcmul_(probs, grad.sum(-1, keepdim=True), value=-1)
+
+
+def log_softmax_and_probs(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """`log x` and `x`, both `(N, K)` and on the graph of the logits."""
+    return _LogSoftmaxAndProbs.apply(logits)
 
 
 def sum_rows(values: Tensor, rows: Tensor, batch: int) -> Tensor:
@@ -23,7 +59,12 @@ def sum_rows(values: Tensor, rows: Tensor, batch: int) -> Tensor:
 
 
 def prior_term(
-    kind: str, log_phi: Tensor, log_theta: Tensor, rows: Tensor, fraction: Tensor
+    kind: str,
+    log_phi: Tensor,
+    log_theta: Tensor,
+    rows: Tensor,
+    fraction: Tensor,
+    probs: Tensor | None = None,
 ) -> Tensor:
     """The prior's part of the loss, `(B,)`, >= 0.
 
@@ -32,9 +73,13 @@ def prior_term(
         log_phi, log_theta: `(N, K)` normalised log-probabilities; gradient flows into `log_phi`.
         rows: `(N,)` row of each position.
         fraction: `(B,)` c, the share of the row's masks revealed at this step.
+        probs: `(N, K)` `exp(log_phi)` where it is known, on the graph of the same logits.
     """
     if kind == "overlap":
         each = -(log_phi + log_theta).logsumexp(-1)
+    elif kind == "kl" and probs is not None:
+        # sum_k x[k] d log x[k] = 0, so the gradient comes through x alone.
+        each = (probs * (log_phi.detach() - log_theta)).sum(-1)
     elif kind == "kl":
         each = (log_phi.exp() * (log_phi - log_theta)).sum(-1)
     elif kind == "none":

@@ -20,7 +20,14 @@ from ..core.canvas import Canvas
 from ..core.config import APSConfig
 from ..core.estimator import estimate
 from ..core.noise import Noise
-from ..core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, trust_region
+from ..core.objective import (
+    kl_rows,
+    likelihood_weight,
+    log_softmax_and_probs,
+    prior_term,
+    sum_rows,
+    trust_region,
+)
 from ..core.operator import Guessing, Operator
 from ..core.protocols import Adapter, Denoiser
 from ..core.sampler import denoise
@@ -119,11 +126,11 @@ class PosteriorTilt:
             leaf = bias(logits.detach()).requires_grad_()
             fraction = fraction.to(leaf)
             with torch.enable_grad():
-                log_leaf = leaf.log_softmax(-1)
+                log_leaf, probs = log_softmax_and_probs(leaf)
                 log_phi = log_leaf.detach()
                 if log_theta is None:
                     log_theta = log_phi
-                prior = prior_term(fit.prior, log_leaf, log_theta, where[0], fraction)
+                prior = prior_term(fit.prior, log_leaf, log_theta, where[0], fraction, probs)
                 if fit.trust_region is not None:
                     if fit.prior == "kl":  # the prior term is c times the summed KL
                         gap = prior.detach() / (fraction * masked_count(where[0], fraction))
@@ -132,13 +139,13 @@ class PosteriorTilt:
                     going = going & (gap < fit.trust_region)
                     if not bool(going.any()):
                         break
-                found = estimate(self.operator, log_leaf, step, inner, fit.gradient)
+                found = estimate(self.operator, log_leaf, step, inner, fit.gradient, probs)
                 weight = likelihood_weight(fit.likelihood_weight, fraction, step.canvas.lengths)
                 total = prior - weight * found.surrogate / self.beta
                 if not total.requires_grad:
                     break  # no prior and no guiding reward
                 (grad,) = torch.autograd.grad(total.sum(), leaf)
-            norm = sum_rows(grad.square().sum(-1), where[0], batch).sqrt()
+            norm = sum_rows(torch.linalg.vector_norm(grad, dim=-1).square(), where[0], batch).sqrt()
             likelihood = (weight * found.value / self.beta).detach()
             loss = {"prior": prior.detach(), "likelihood": likelihood}
             rewards = {name: value.detach().to(leaf) for name, value in found.terms.items()}

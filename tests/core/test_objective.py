@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aps_text.core.objective import kl_rows, likelihood_weight, prior_term, sum_rows, trust_region
+from aps_text.core.objective import (
+    kl_rows,
+    likelihood_weight,
+    log_softmax_and_probs,
+    prior_term,
+    sum_rows,
+    trust_region,
+)
 
 ROWS = torch.tensor([0, 0, 0, 1, 3, 3])
 BATCH, SIZE = 4, 5  # row 2 has no masks
@@ -66,6 +73,39 @@ def test_suppressed_ids_add_nothing():
         torch.testing.assert_close(
             prior_term(kind, *wide, ROWS, share), prior_term(kind, phi, theta, ROWS, share)
         )
+
+
+def test_log_probabilities_and_probabilities_of_one_softmax():
+    logits = 3 * log_probs(0)
+    ways = {"log": (1, 0), "probs": (0, 1), "both": (1, 1), "neither": (0, 0)}
+    weights = log_probs(2), log_probs(3).exp()
+    for name, use in ways.items():
+        grads = []
+        for pair in (log_softmax_and_probs, lambda x: (x.log_softmax(-1), x.softmax(-1))):
+            leaf = logits.clone().requires_grad_()
+            found = pair(leaf)
+            assert torch.equal(found[0], logits.log_softmax(-1))
+            torch.testing.assert_close(found[1], logits.softmax(-1))
+            used = [w * f for w, f, u in zip(weights, found, use, strict=True) if u]
+            total = sum((u.square().sum() for u in used), 0 * leaf.sum())
+            grads.append(torch.autograd.grad(total, leaf)[0])
+        torch.testing.assert_close(*grads, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize("kind", ["overlap", "kl", "none"])
+def test_prior_terms_of_known_probabilities_are_the_same(kind):
+    share = torch.tensor([0.25, 1.0, 0.5, 0.1], dtype=torch.float64)
+    values, grads = [], []
+    for known in (False, True):
+        leaf = log_probs(0, 2.0).requires_grad_()
+        log_phi, probs = log_softmax_and_probs(leaf)
+        more = (probs,) if known else ()
+        found = prior_term(kind, log_phi, log_probs(1), ROWS, share, *more)
+        values.append(found.detach())
+        grads.append(torch.autograd.grad(found.sum() + 0 * leaf.sum(), leaf)[0])
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*grads)
+    assert (grads[0].norm() > 0.1) == (kind != "none")
 
 
 def test_an_unknown_prior_is_an_error():
