@@ -23,7 +23,7 @@ from aps_text.core.canvas import Canvas
 from aps_text.core.codebook import Relaxed, VectorCodebook
 from aps_text.core.cost import Cost
 from aps_text.core.noise import Noise
-from aps_text.core.operator import Arithmetic, Scores, ZeroOperator
+from aps_text.core.operator import Arithmetic, Scores
 from aps_text.core.protocols import Denoiser
 from aps_text.core.sampler import run
 from aps_text.methods.ancestral import Ancestral
@@ -34,7 +34,7 @@ from aps_text.models.masked_lm import masked_lm_layout
 from aps_text.models.parts import ModelParts, padding_mask
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.planning.call import Call
-from aps_text.planning.rehearsal import DTYPES, Moments
+from aps_text.planning.rehearsal import DTYPES, Faint, Moments
 from aps_text.planning.shape import ModelShape
 
 __all__ = ["Measured", "Setting", "measure", "random_model"]
@@ -162,7 +162,7 @@ class Setting:
             masks = [[mask] * len(prompt) for prompt in prompts]
             without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
             self.bound = GuidedDenoiser(self.denoiser, without, scale)
-        self.operator = ZeroOperator() if reward is None else _MeanReward(call, reward, device)
+        self.operator = Faint() if reward is None else _MeanReward(call, reward, device)
         block = call.block_length
         self.canvas = Canvas.open(
             lengths,
