@@ -26,8 +26,9 @@ from torch import Tensor, nn
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.protocols import SUPPRESSED, Adapter, Where
+from .bound_columns import BoundColumns
 from .call_hooks import sweep
-from .forward_inputs import ForwardInputs, inputs_of, layer_calls, left_padded
+from .forward_inputs import ForwardInputs, layer_calls, left_padded
 from .frozen import refuse_training
 from .lora import new_adapter
 from .modes import ordinary, outside_modes
@@ -43,31 +44,19 @@ MASK = "attention_mask"
 
 
 @dataclass(frozen=True)
-class TransformerDenoiser:
+class TransformerDenoiser(BoundColumns):
     """`x_theta` with B prompts bound; build with `bind`.
 
     Attributes:
-        parts: the model's parts.
-        prompt, prompt_mask: `(B, P)` ids, left-padded, and bool, True where not padding.
-        lengths: `(B,)` canvas positions of each row; the rest is padding.
         split: number of layers in the trunk, N - n.
         prefix: states of the prompts kept between steps; None recomputes them at every step.
-        suffix: `(B, R)` ids that follow the canvas of each row; None if nothing does.
-        blocks: `(B, W)` the block of each canvas position, if text attends to nothing behind its
-            block; None lets it attend to the whole canvas.
         texts: states of text kept between forwards; None recomputes them.
         owner: `(B,)` the bound row that each row was taken from.
         dropped: columns of padding that were dropped since.
     """
 
-    parts: ModelParts
-    prompt: Tensor
-    prompt_mask: Tensor
-    lengths: Tensor
-    split: int
+    split: int = 0
     prefix: Prefix | None = None
-    suffix: Tensor | None = None
-    blocks: Tensor | None = None
     texts: TextStates | None = None
     owner: Tensor | None = None
     dropped: int = 0
@@ -134,12 +123,12 @@ class TransformerDenoiser:
             ids.to(device),
             real.to(device),
             torch.tensor(list(lengths), device=device),
-            depth - top,
-            None if prefix_reuse is None else Prefix(prefix_reuse),
-            torch.tensor([list(s) for s in suffixes], device=device) if suffixes else None,
-            blocks.to(device) if blocks is not None and block_causal else None,
-            texts,
-            torch.arange(len(prompts), device=device),
+            suffix=torch.tensor([list(s) for s in suffixes], device=device) if suffixes else None,
+            blocks=blocks.to(device) if blocks is not None and block_causal else None,
+            split=depth - top,
+            prefix=None if prefix_reuse is None else Prefix(prefix_reuse),
+            texts=texts,
+            owner=torch.arange(len(prompts), device=device),
         )
 
     @property
@@ -189,81 +178,20 @@ class TransformerDenoiser:
         return Block.of(self._layers[-1])
 
     @cached_property
-    def _within(self) -> Tensor:
-        """`(B, W)` bool: the canvas positions of each row, W those of the longest."""
-        columns = torch.arange(int(self.lengths.max()), device=self.lengths.device)
-        return columns < self.lengths[:, None]
-
-    @cached_property
-    def _starts(self) -> Tensor:
-        """`(B,)` the column at which each row's prompt begins."""
-        return self.prompt.shape[1] - self.prompt_mask.sum(-1)
-
-    @cached_property
     def _suppressed(self) -> Tensor:
         return torch.tensor(self.parts.suppressed, device=self.prompt.device)
-
-    @cached_property
-    def _whole(self) -> ForwardInputs:
-        return self._inputs(self._within)
-
-    def _inputs(
-        self, real: Tensor, hidden: Tensor | None = None, needed: Tensor | None = None
-    ) -> ForwardInputs:
-        """See `inputs_of`."""
-        shown = self.prompt != self.parts.mask_id
-        behind = 0 if self.suffix is None else self.suffix.shape[1]
-        causal = self._ahead if self.parts.causal_prompt else 0
-        blocks = None if self.blocks is None else self._blocks_of(self.blocks.shape[1])
-        return inputs_of(
-            self.parts, self.prompt_mask, shown, real, hidden, behind, causal, needed, blocks
-        )
-
-    @property
-    def _ahead(self) -> int:
-        """The columns of the prompt that predict nothing of the canvas."""
-        return max(0, self.prompt.shape[1] - self.parts.shift)
-
-    @cached_property
-    def _one_by_one(self) -> bool:
-        """Whether every block is of one position."""
-        return self.blocks is not None and bool((self.blocks.diff(dim=1) > 0).all())
-
-    def _unseen(self, seen: Tensor, real: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The masks of `seen (B, W)`, if none but themselves attend to them, and what has a use.
-
-        In blocks of one token a mask, whose output predicts the next position, has none but before
-        another mask.
-        """
-        if self.parts.attend_masks:
-            return None, None
-        masks = seen == self.mask_id
-        if not self.parts.shift or not self._one_by_one:
-            return masks, None
-        asked = torch.zeros_like(masks)
-        asked[:, :-1] = masks[:, 1:]
-        return masks, real & (~masks | asked)
-
-    def _blocks_of(self, width: int) -> Tensor:
-        """`(B, P + W)` the block of every column: -1 of the prompt's, but for those that predict a
-        canvas of a single block, which they attend to."""
-        if self.blocks is None:
-            raise RuntimeError("no blocks are bound")
-        before = torch.full_like(self.prompt, -1)
-        before[:, self._ahead :] = torch.where(self.blocks.amax(1) > 0, -1, 0)[:, None]
-        return torch.cat([before, self.blocks[:, :width]], 1)
 
     @outside_modes
     @torch.no_grad()
     def trunk(self, z: Tensor) -> TrunkState:
         """See `Denoiser.trunk`; trailing columns that no row attends to are not computed."""
-        parts, within = self.parts, self._within
+        parts, within = self.parts, self.within
         seen = z[:, : within.shape[1]]
         if parts.attend_fill and parts.attend_masks:  # the mask does not depend on the tokens
-            inputs = self._whole
+            inputs = self.whole
         else:
             real = within if parts.attend_fill else within & (seen != parts.pad_id)
-            inputs = self._inputs(real, *self._unseen(seen, real))
+            inputs = self.inputs(real, *self.unseen(seen, real))
         behind = [] if self.suffix is None else [self.suffix]
         ids = torch.cat([self.prompt, z[:, : inputs.width], *behind], 1)
         with self.parts.lock:
@@ -293,7 +221,7 @@ class TransformerDenoiser:
         trunk = self._layers[: self.split]
         if self.texts is not None and self.owner is not None:
             size = ids.shape[1]
-            blocks = self._blocks_of(size + 1 - self.prompt.shape[1])
+            blocks = self.blocks_of(size + 1 - self.prompt.shape[1])
             canvas = ids.clone()
             canvas[:, : self.prompt.shape[1]] = self.parts.pad_id  # a prompt may hold the mask
             settled = settled_columns(canvas == self.mask_id, blocks[:, :size])
@@ -302,7 +230,7 @@ class TransformerDenoiser:
                 trunk, hidden, args, kwargs, self.owner, known, blocks, self.dropped
             )
         if self.prefix is not None:
-            return self.prefix.through(trunk, hidden, args, kwargs, self._ahead)
+            return self.prefix.through(trunk, hidden, args, kwargs, self.ahead)
         for layer in trunk:
             hidden = first_of(layer(hidden, *args, **kwargs))
         return hidden
@@ -314,7 +242,7 @@ class TransformerDenoiser:
         index, slot = by_row(rows, cols + (state.offset - self.parts.shift), len(self.prompt))
         # With an empty prompt, a shift would lead to the column before the row's first.
         with self.parts.lock:
-            at = index.maximum(self._starts[:, None])
+            at = index.maximum(self.starts[:, None])
             hidden = replayed(self.parts, self._layers[self.split :], self._last, state, phi, at)
         if slot is None:
             picked = hidden.flatten(0, 1)
