@@ -206,6 +206,7 @@ class Chat:
         from ..pipelines.comparison import notices
         from .canvas import Canvas
 
+        self.reward(self.rewards)  # a file of a reward may have changed
         turn = {"role": "user", "content": question}
         prompt: Any = [*self.turns, turn] if self.remembers else question
         drawn = Canvas(self.pipe, transient=True) if sys.stdout.isatty() else None

@@ -14,7 +14,6 @@ import contextlib
 import difflib
 import functools
 import importlib
-import importlib.util
 import inspect
 import os
 import re
@@ -26,6 +25,7 @@ from .guard import described, undisturbed
 from .installed import installed, installed_names, the_only
 from .paths import typed_path
 from .protocol import Reward, RewardInfo, describe, reward_name
+from .reward_file import file_module
 from .specs import TypedOption, split_spec
 
 __all__ = ["InstalledReward", "list_rewards", "load_reward"]
@@ -57,8 +57,8 @@ def list_rewards() -> list[InstalledReward]:
         try:
             loaded = the_only(name, points).load()
             info = describe(loaded)
-        except Exception as error:
-            problem = f"{type(error).__name__}: {error}"
+        except (Exception, SystemExit) as error:
+            problem = described(error)
             found.append(InstalledReward(name, point.value, None, problem))
         else:
             found.append(InstalledReward(name, point.value, info, options=_options_of(loaded)))
@@ -91,7 +91,14 @@ def load_reward(spec: str | Reward, **options: Any) -> Reward:
                 )
             options[name] = TypedOption(value)
     with undisturbed(), _gradients_possible():
-        found = _found(spec, options)
+        try:
+            found = _found(spec, options)
+        except (ValueError, TypeError, ImportError, OSError, RuntimeError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise ImportError(
+                f"reward {described(spec)} does not load: {described(error)}"
+            ) from error
     if not callable(found):
         raise TypeError(
             f"reward {described(spec)} made {described(found)}, which cannot be called with "
@@ -116,15 +123,16 @@ def _found(spec: str | Reward, options: dict[str, Any]) -> Reward:
         point = the_only(spec, points)
         try:
             found = point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            said = error if isinstance(error, ImportError) else described(error)
             raise ImportError(
-                f"reward {spec!r} is installed ({point.value}) but does not import: {error}"
+                f"reward {spec!r} is installed ({point.value}) but does not import: {said}"
             ) from error
         return _built(found, options)
     place, colon, attribute = spec.rpartition(":")
     if not (colon and place and attribute):
         return _model(spec, options)
-    module = _from_file(place) if place.endswith(".py") else _from_package(place, spec)
+    module = file_module(place) if place.endswith(".py") else _from_package(place, spec)
     found = module
     try:
         for part in attribute.split("."):
@@ -247,12 +255,38 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
         if option not in known and not catches_all:
             have = f"it has {', '.join(known)}" if known else "it has none"
             raise TypeError(f"reward {reward_name(found)!r} has no option {option!r}; {have}")
+    if is_class:
+        _check_needed(found, parameters, options, call)
     kinds = {p.name: str(p.annotation) for p in parameters if p.annotation is not p.empty}
     options = {
         name: value.read(kinds.get(name, "")) if isinstance(value, TypedOption) else value
         for name, value in options.items()
     }
     return found(**options) if is_class else functools.partial(found, **options)
+
+
+def _check_needed(
+    found: Any, parameters: list[inspect.Parameter], options: dict[str, Any], call: bool
+) -> None:
+    """Refuse a class or factory without the options that it needs.
+
+    Raises:
+        TypeError: its required parameters without a value.
+    """
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in kinds]
+    lacking = [name for name in needed if name not in options]
+    if not lacking:
+        return
+    name, lacks = reward_name(found), ", ".join(lacking)
+    mend = "give " + ":".join(["NAME", *(f"{one}=VALUE" for one in lacking)])
+    if not call:
+        raise TypeError(f"reward {name!r} needs {lacks}; {mend}")
+    raise TypeError(
+        f"reward {name!r} has no parameter for answers, so it is called with its options to make "
+        f"a reward, and lacks {lacks}; a reward itself is def reward(prompts, completions, "
+        f"**kwargs), which returns a number per completion; for one that makes a reward, {mend}"
+    )
 
 
 def _options_of(found: Any) -> tuple[str, ...]:
@@ -263,18 +297,6 @@ def _options_of(found: Any) -> tuple[str, ...]:
         return ()
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return tuple(name for name in named if name not in _ANSWERS)
-
-
-def _from_file(place: str) -> Any:
-    path = typed_path(place)
-    if not path.is_file():
-        raise ValueError(f"no reward file {place!r} (looked in {path.absolute().parent})")
-    spec = importlib.util.spec_from_file_location(f"_aps_reward_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{place!r} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def _from_package(place: str, spec: str) -> Any:

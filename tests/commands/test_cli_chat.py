@@ -154,3 +154,25 @@ def test_a_model_of_single_questions_sees_each_alone(pipe, capsys):
     chat = Chat(pipe, ["none"], None, SETTINGS)
     assert len(set(said(chat, capsys, "who ?", "who ?", "who ?"))) == 1
     assert chat.turns == []
+
+
+def test_a_changed_reward_file_is_read_again(pipe, tmp_path):
+    file = tmp_path / "ed.py"
+    code = "def f(prompts, completions, **kwargs): return [{}.0] * len(completions)\n"
+    file.write_text(code.format(1))
+    chat = Chat(pipe, [f"{file}:f"], "fast", SETTINGS)
+    assert pipe.generate("who ?", reward=f"{file}:f", **SETTINGS).rewards["total"] == [1]
+    file.write_text(code.format(2))
+    assert pipe.generate("who ?", reward=f"{file}:f", **SETTINGS).rewards["total"] == [2]
+    chat.take("who ?")
+    [(reward, _)] = chat._spec
+    assert reward([], ["a"]) == [2]
+
+
+def test_a_broken_reward_file_fails_its_line_only(folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "ne.py").write_text("x = missing\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"/reward {tmp_path}/ne.py:f\nwho ?\n"))
+    assert main(["chat", "--model", folder, "--reward", "none", *FEW]) == 1
+    shown = capsys.readouterr()
+    assert "ne.py' does not load: NameError" in shown.err
+    assert len(shown.out.splitlines()) == 1

@@ -24,6 +24,7 @@ from aps_rewards import (
 from aps_rewards.calling import LARGEST
 from aps_rewards.errors import attribute_of
 from aps_rewards.guard import described
+from aps_rewards.reward_file import file_state
 from torch import Tensor
 
 from ...core.config import APSConfig
@@ -183,7 +184,8 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
     A `aps_rewards.WeightedSum` is split into its parts, so that each uses its own estimator.
 
     Args:
-        loaded: cache of rewards loaded by name or built from a model, kept between calls.
+        loaded: cache of rewards loaded by name or built from a model, kept between calls. A reward
+            of a file is loaded again where the file has changed.
 
     Raises:
         ValueError, TypeError: an empty specification, a weight that is not a finite number, a
@@ -210,8 +212,8 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
         if isinstance(reward, str):
             reward, named = parse_reward_spec(reward)
             weight = named if weight is None else weight
-        if isinstance(reward, str) and reward not in loaded:
-            loaded[reward] = load_reward(reward)
+        if isinstance(reward, str):
+            _load(reward, loaded)
         built = loaded[reward] if isinstance(reward, str) else reward
         if not isinstance(built, str | Operator):
             built = _built(built, loaded)
@@ -220,6 +222,14 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
     if any(name == "total" for name, _, _ in found):
         raise ValueError("a reward cannot be named 'total', which is the weighted sum; rename it")
     return found
+
+
+def _load(name: str, loaded: dict[Any, Any]) -> None:
+    """Load a reward into the cache, unless it is there and its file is as it was then."""
+    state = file_state(name)
+    if name not in loaded or loaded.get(("file", name)) != state:
+        loaded[name] = load_reward(name)
+        loaded["file", name] = state
 
 
 def specs_of(rewards: WeightedRewards, loaded: Mapping[Any, Any]) -> dict[str, str]:
