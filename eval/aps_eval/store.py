@@ -2,8 +2,8 @@
 
 A batch of rows is one write at the end of `rows.jsonl`, under a lock, and is flushed to disk before
 the next batch starts. Several processes may share the file. When it is opened, a last line without
-a line break (its process died while writing) is removed; a broken line elsewhere is an error with
-its line number. A key is written once, except that a failure may be followed by another try, and an
+a line break (its process died while writing) is removed if it is a row's; a broken line elsewhere
+is an error with its line number. A key is written once, except that a failure may be followed by another try, and an
 answer by the same one that newer rules have read (`Row.rules`) or that was judged again
 (`Row.judged`); the last line counts.
 """
@@ -138,8 +138,6 @@ class RowStore:
             )
         data = os.pread(file, size - self._read, self._read)
         whole, end, torn = data.rpartition(b"\n")
-        if torn:
-            os.ftruncate(file, size - len(torn))
         for row in parse(whole + end, str(self.path), self._lines):
             old = self._rows.get(row.key)
             self._lines += 1
@@ -150,6 +148,19 @@ class RowStore:
                 )
             self._rows[row.key] = row
         self._read += len(whole) + len(end)
+        if torn and not (self._rows or _begins_a_row(torn)):
+            raise BrokenRow(
+                f"{self.path} is no file of rows, and is left as it is: it is {torn[:60]!r} without "
+                "a line break; name another folder"
+            )
+        if torn:
+            os.ftruncate(file, self._read)
+
+
+def _begins_a_row(torn: bytes) -> bool:
+    """Whether an incomplete line is the beginning of one that `Row.to_json` writes."""
+    begin = b'{"key": "'
+    return torn.startswith(begin) or begin.startswith(torn)
 
 
 def parse(data: bytes, name: str, before: int = 0) -> Iterator[Row]:

@@ -288,12 +288,18 @@ def _check_template(prompt: str) -> None:
     """Raise `ValueError` unless it is text with plain `{field}`s: no attributes or formats."""
     if not isinstance(prompt, str):
         raise ValueError(f"prompt is a text with {{field}}s, got {prompt!r:.60}")
-    for _, name, form, conversion in string.Formatter().parse(prompt):
+    parts = list(string.Formatter().parse(prompt))
+    for _, name, form, conversion in parts:
         if name is not None and (not name.strip() or form or conversion):
             raise ValueError(
                 f"prompt: {{{name}{'!' if conversion else ''}{conversion or ''}"
                 f"{':' if form else ''}{form:.40}}} is no {{field}}; write a brace itself twice"
             )
+    if all(name is None for _, name, _, _ in parts):
+        raise ValueError(
+            f"prompt: {prompt!r:.60} has no {{field}}, so every question would be the same; name a "
+            'field of the records in it: "{question}"'
+        )
 
 
 def _is_wanted(value: Any, wanted: Any) -> bool:

@@ -340,7 +340,8 @@ def test_a_task_that_has_changed_is_no_longer_what_was_asked(late, made, tmp_pat
     try:
         file.write_text(text.replace("what is a cat", "what was a cat"))
         with pytest.raises(
-            ValueError, match="6 answers are to task 'asked', which has no item '1'"
+            ValueError,
+            match="6 answers are to task 'asked', which has no item that asks 'what is a cat",
         ):
             judge(late, [LETTERS])
         file.unlink()

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import multiprocessing
+import re
 import resource
 
 import pytest
@@ -210,3 +211,20 @@ def test_a_row_that_is_damaged_inside_is_named(field, value, message):
     Row.from_json(json.dumps(line))
     with pytest.raises(BrokenRow, match=f"line 3: {message}"):
         Row.from_json(json.dumps({**line, field: value}), "line 3")
+
+
+@pytest.mark.parametrize("text", ["3,4\n5,6", "notes of mine", '{"answer": 5}'])
+def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path, text):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(text)
+    with pytest.raises(BrokenRow, match=re.escape(str(path))):
+        RowStore(path)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40, -1])
+def test_the_first_row_may_be_cut_off(tmp_path, cut):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(row().to_json()[:cut])
+    assert len(RowStore(path)) == 0
+    assert path.read_text() == ""

@@ -3,7 +3,8 @@
 A row has its question and gold answers, and not its prompt as messages, its choices, or the columns
 of rewards; these are read from the task again. An item is surely a row's if the row's key comes out
 of the two (`aps_eval.rows.row_key`). Where no item's does, as after a change of the library or of a
-reward's file, the one of the same name, question and gold answers is taken, and counted.
+reward's file, one of the same question and gold answers is taken, the one of the same id first, and
+counted. The id alone says nothing: it may be a number, which changes with the records before it.
 """
 
 from __future__ import annotations
@@ -54,12 +55,9 @@ def find_items(
     contents: dict[str, Any] = {}
     lost: dict[str, list[Row]] = {}
     for row in rows:
-        likely = [
-            one
-            for one in known.get((row.task, row.item), [])
-            if one.item.question == row.question and one.item.gold == row.gold
-        ]
-        sure = [one for one in likely if _is_of(row, one, contents)]
+        alike = known.get(_asked(row.task, row.question, row.gold), [])
+        sure = [one for one in alike if _is_of(row, one, contents)]
+        likely = [one for one in alike if one.item.id == row.item] or alike
         if not sure and len({str((one.item.content(), one.task.columns)) for one in likely}) > 1:
             likely = []
         if not likely:
@@ -70,9 +68,9 @@ def find_items(
     for task, own in lost.items():
         why = problems.get(task) or (
             "is not named in run.json; type the run's own command again, which notes it there"
-            if not any(name == task for name, _ in known)
-            else f"has no item {own[0].item!r} that asks {own[0].question!r:.80} now; bring its "
-            "file back as it was"
+            if not any(name == task for name, *_ in known)
+            else f"has no item that asks {own[0].question!r:.80} now (it was {own[0].item!r}); "
+            "bring its file back as it was"
         )
         raise ValueError(f"{len(own)} answers are to task {task!r}, which {why}")
     return found
@@ -83,12 +81,12 @@ def _items(
     runs: Sequence[Mapping[str, Any]],
     data: str | Path | None,
     problems: dict[str, str],
-) -> dict[tuple[str, str], list[Asked]]:
-    """The items of the runs' tasks by task and name; why a task has none goes to `problems`."""
+) -> dict[tuple[str, ...], list[Asked]]:
+    """The items of the runs' tasks by `_asked`; why a task has none goes to `problems`."""
     splits: dict[str, set[str]] = {}
     for row in rows:
         splits.setdefault(row.task, set()).add(row.split)
-    known: dict[tuple[str, str], list[Asked]] = {}
+    known: dict[tuple[str, ...], list[Asked]] = {}
     for task, folder in _tasks(runs, problems):
         for split in sorted(splits.get(task.name, ())):
             try:
@@ -97,8 +95,14 @@ def _items(
                 problems[task.name] = f"cannot be read: {error}"
                 continue
             for item in items:
-                known.setdefault((task.name, item.id), []).append(Asked(task, item))
+                asked = _asked(task.name, item.question, item.gold)
+                known.setdefault(asked, []).append(Asked(task, item))
     return known
+
+
+def _asked(task: str, question: str, gold: Sequence[str]) -> tuple[str, ...]:
+    """What a row says of its item: the task's name, the question and the gold answers."""
+    return task, question, *gold
 
 
 def _tasks(

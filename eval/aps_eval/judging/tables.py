@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..report.summary import values_of
 from ..rows import Row
-from ..run.outputs import DIGITS, rows_shown, write_outputs
+from ..run.outputs import DIGITS, LABELS, rows_shown, write_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,9 +49,10 @@ class Summary:
             values: names of the values to print.
         """
         now = {row.key: row for row in rows}
+        places = (*LABELS, "item", "stratum")
         shown = [
-            replace(now[o.key], label=o.label, family=o.family, budget=o.budget, split=o.split)
-            for o in self.shown
+            replace(now[row.key], **{name: getattr(row, name) for name in places})
+            for row in self.shown
         ]
         grid = self.about["grid"]
         write_outputs(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..items import Item
 from ..report.tables import show_matching
-from ..rows import Row
+from ..rows import Row, digest
 from ..store import RowStore
 from ..task import Task
 from .answering import Answerer
@@ -106,6 +106,8 @@ def evaluate(
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
+    if me.first:
+        _say_equal(items, console)
     store = RowStore(folder / "rows.jsonl")
     about = _about(grid, command, answerer, me)
     about |= {"tuning": trials, "matching": [one.as_dict() for one in matched]}
@@ -172,6 +174,19 @@ def _described(task: Task, count: int, split: str) -> str:
     measures = ", ".join(task.metrics) + (why if task.usual_metrics and task.gold else "")
     kind = "items" if split == "test" else "TUNING items"
     return f"{task.name}: {count} {kind}{tuning}; measured: {measures}"
+
+
+def _say_equal(items: Mapping[str, Sequence[Item]], console: Console) -> None:
+    """Print how many items of a task repeat another one; these share its row."""
+    for name, own in items.items():
+        valid = [item for item in own if not item.problem]
+        repeated = len(valid) - len({digest(item.content()) for item in valid})
+        if repeated:
+            console.print(
+                f"{name}: {repeated} of {len(own)} items repeat another one (its prompt, gold "
+                "answers, choices and columns); equal items are answered and counted once",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
 
 
 def _pipeline(grid: Grid, me: Workers) -> APSPipeline:

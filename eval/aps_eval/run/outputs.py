@@ -1,8 +1,9 @@
 """What a run leaves beside its rows: `summary.csv`, `summary.json` and `report.html`.
 
 `summary.json` also says which rows it is of, since a folder may hold rows of other settings and a
-row may stand under several labels: a list of `{label, family, budget, split, keys}`, a key by its
-first 16 digits.
+row may stand under several labels: a list of `{label, family, budget, split, keys, items, strata}`,
+a key by its first 16 digits. Its item's id and stratum are those of the task at that run, since the
+row may be from before records were added or labelled anew (`aps_eval.run.runner.shown`).
 """
 
 from __future__ import annotations
@@ -78,19 +79,32 @@ def rows_shown(cells: Iterable[Mapping[str, Any]], rows: Iterable[Row]) -> list[
         KeyError: one is not among `rows`.
     """
     known = {row.key[:DIGITS]: row for row in rows}
-    return [
-        replace(known[key], **{name: cell[name] for name in LABELS})
-        for cell in cells
-        for key in cell["keys"]
-    ]
+    found = []
+    for cell in cells:
+        own = [known[key] for key in cell["keys"]]
+        labels = {name: cell[name] for name in LABELS}
+        items = cell.get("items", [row.item for row in own])  # not in older files
+        strata = cell.get("strata", [row.stratum for row in own])
+        found += [
+            replace(row, **labels, item=item, stratum=stratum)
+            for row, item, stratum in zip(own, items, strata, strict=True)
+        ]
+    return found
 
 
 def _cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The inverse of `rows_shown`."""
     found = []
-    for labels, own in groupby(rows, lambda row: [getattr(row, name) for name in LABELS]):
-        keys = [row.key[:DIGITS] for row in own]
-        found.append({**dict(zip(LABELS, labels, strict=True)), "keys": keys})
+    for labels, group in groupby(rows, lambda row: [getattr(row, name) for name in LABELS]):
+        own = list(group)
+        found.append(
+            {
+                **dict(zip(LABELS, labels, strict=True)),
+                "keys": [row.key[:DIGITS] for row in own],
+                "items": [row.item for row in own],
+                "strata": [row.stratum for row in own],
+            }
+        )
     return found
 
 

@@ -102,18 +102,26 @@ def run(
 
 
 def shown(plan: Sequence[Sequence[Unit]], store: RowStore) -> list[Row]:
-    """The existing rows of a plan, with the labels of the plan's cells.
+    """The existing rows of a plan, with the labels of the plan's cells and the items' own places.
 
-    Two cells with equal settings share their answers, which are made once and shown for both.
+    Two cells with equal settings share their answers, which are made once and shown for both. An
+    item's id and stratum are those of the task as it is now: neither is in a row's key, and an
+    item's id may be its number, which changes with the records before it.
     """
     found = []
     for units in plan:
-        for unit in {unit.key: unit for unit in units}.values():
-            row, cell = store.get(unit.key), unit.cell
+        for unit in _first_of_each(units):
+            row, cell, item = store.get(unit.key), unit.cell, unit.item
             if row is not None:
                 row = replace(row, label=cell.label, family=cell.family, budget=cell.budget)
-                found.append(replace(row, split=unit.split))
+                found.append(replace(row, split=unit.split, item=item.id, stratum=item.stratum))
     return found
+
+
+def _first_of_each(units: Sequence[Unit]) -> list[Unit]:
+    """The units without those whose key occurred before: of equal items the first."""
+    first = {unit.key: unit for unit in reversed(units)}
+    return [unit for unit in units if first[unit.key] is unit]
 
 
 def _read_again(
