@@ -3,9 +3,9 @@
 A batch of rows is one write at the end of `rows.jsonl`, under a lock, and is flushed to disk before
 the next batch starts. Several processes may share the file. When it is opened, a last line without
 a line break (its process died while writing) is removed if it is a row's; a broken line elsewhere
-is an error with its line number. A key is written once, except that a failure may be followed by another try, and an
-answer by the same one that newer rules have read (`Row.rules`) or that was judged again
-(`Row.judged`); the last line counts.
+is an error with its line number. A key is written once, except that a failure may be followed by
+another try, and an answer by the same one that newer rules have read (`Row.rules`) or that was
+judged again (`Row.judged`); the last line counts.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class RowStore:
         self._read += len(whole) + len(end)
         if torn and not (self._rows or _begins_a_row(torn)):
             raise BrokenRow(
-                f"{self.path} is no file of rows, and is left as it is: it is {torn[:60]!r} without "
-                "a line break; name another folder"
+                f"{self.path} is no file of rows, and is left as it is: its one line, which has no "
+                f"line break, is {torn[:60]!r}; name another folder"
             )
         if torn:
             os.ftruncate(file, self._read)
