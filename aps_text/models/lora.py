@@ -208,9 +208,10 @@ class LoraAdapter:
         """The same rows, all starting from a saved phi.
 
         Raises:
-            ValueError: the file lacks one of this adapter's maps or has another rank.
+            ValueError: the file lacks one of this adapter's maps or has more, another rank or another
+                scale.
         """
-        maps = read_maps(folder, self.shapes, self.rank)
+        maps = read_maps(folder, self.shapes, self.rank, self.alpha)
         start = maps.to(self.start).expand_as(self.start).clone()
         return LoraAdapter(
             self.modules,

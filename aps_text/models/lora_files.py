@@ -5,6 +5,7 @@ A row's maps are one flat tensor `(P,)`: A `(r, in)`, then B `(out, r)`, of ever
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from aps_rewards.links import check_links
 from torch import Tensor
 
 from ..core.whole_files import write_together
+from .checkpoint_files import read_json
+from .peft_folder import ADAPTER, check_numbers
 
 __all__ = ["FittedLora", "read_maps"]
 
@@ -79,11 +82,16 @@ class FittedLora:
         )
 
 
-def read_maps(folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: int) -> Tensor:
+def read_maps(
+    folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: int, alpha: float
+) -> Tensor:
     """The maps `(P,)` that `FittedLora.save` or PEFT wrote, for modules of these (in, out) shapes.
 
+    They are read whole or not at all, and at the scale they were saved with.
+
     Raises:
-        ValueError: no file, or one that lacks a map or has another rank.
+        ValueError: no file, or one that lacks a map, has more of them, another rank or another
+            scale than `alpha / rank`.
     """
     from safetensors.torch import load_file
 
@@ -95,14 +103,43 @@ def read_maps(folder: str | Path, shapes: Mapping[str, tuple[int, int]], rank: i
         )
     tensors, blocks = load_file(path), []
     for key, shape in _layout(shapes, rank):
-        if key not in tensors or tensors[key].shape != shape:
-            found = tuple(tensors[key].shape) if key in tensors else "nothing"
+        found = tensors.pop(key, None)
+        if found is None or found.shape != shape:
             raise ValueError(
-                f"{path}: {key} should be {shape}, found {found}; "
+                f"{path}: {key} should be {shape}, found "
+                f"{'nothing' if found is None else tuple(found.shape)}; "
                 "use the lora_rank and lora_layers it was saved with"
             )
-        blocks.append(tensors[key].flatten())
+        blocks.append(found.flatten())
+    if tensors:
+        raise ValueError(
+            f"{path} has {len(tensors)} tensors more than this adapter, e.g. {min(tensors)}; use "
+            "the lora_layers it was saved with (lora_layers=None takes all layers)"
+        )
+    _check_scale(Path(folder), rank, alpha)
     return torch.cat(blocks)
+
+
+def _check_scale(folder: Path, rank: int, alpha: float) -> None:
+    """Refuse maps that were saved with another scale than `alpha / rank`.
+
+    Raises:
+        ValueError: no such configuration, or the scale it states is another.
+    """
+    stated = read_json(folder / ADAPTER)
+    check_numbers(folder, stated)
+    saved = stated.get("lora_alpha", 8)
+    if stated.get("alpha_pattern"):
+        raise ValueError(
+            f"{folder / ADAPTER} has a scale for some maps of their own (alpha_pattern), and a "
+            "warm start has one for all; train it without"
+        )
+    own = saved / math.sqrt(rank) * rank if stated.get("use_rslora") else saved
+    if not math.isclose(own, alpha, rel_tol=1e-6):
+        raise ValueError(
+            f"{folder / ADAPTER} scales its maps as lora_alpha={own:g} does, and this call has "
+            f"lora_alpha={alpha:g}; pass lora_alpha={own:g}"
+        )
 
 
 def _layout(

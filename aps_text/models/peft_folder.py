@@ -19,7 +19,7 @@ from torch import nn
 
 from .checkpoint_files import read_header, read_json
 
-__all__ = ["ADAPTER", "base_of", "with_adapter"]
+__all__ = ["ADAPTER", "base_of", "check_numbers", "with_adapter"]
 
 ADAPTER = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -73,7 +73,7 @@ def with_adapter(
             f"{folder} is a {stated.get('peft_type')!r} adapter and only LORA is read; merge it "
             "into its base with PEFT and load the result"
         )
-    _check_numbers(folder, stated)
+    check_numbers(folder, stated)
     try:
         config: Any = LoraConfig.from_pretrained(str(folder))
         state = {}
@@ -107,7 +107,7 @@ def with_adapter(
     return merged
 
 
-def _check_numbers(folder: Path, stated: Mapping[str, Any]) -> None:
+def check_numbers(folder: Path, stated: Mapping[str, Any]) -> None:
     """Refuse tensors that are not floating point, and a scale that is not a positive number."""
     for name, header in read_header(folder / WEIGHTS).items():
         if not header.floating:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from tiny import tiny_text_model
@@ -258,6 +260,33 @@ def test_a_warm_start_of_another_rank_is_refused(model, tmp_path):
         other.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="row=3 is not below the adapter's number of rows, 1"):
         other.save(tmp_path, row=3)
+
+
+def test_a_warm_start_takes_the_whole_adapter_at_its_own_scale(model, tmp_path):
+    config = settings().replace(lora_layers=2, lora_alpha=16.0)
+
+    def fresh(**options):
+        own = config.replace(**options)
+        return bound(model, [0], own)[0].new_adapter(own, noise_for([0]))
+
+    fresh().save(tmp_path)
+    assert fresh().load(tmp_path).warm
+    with pytest.raises(ValueError, match=r"tensors more than this adapter, e\.g\. .*lora_layers"):
+        fresh(lora_layers=1).load(tmp_path)
+    with pytest.raises(ValueError, match=r"as lora_alpha=16 does.*has lora_alpha=64; pass lora_a"):
+        fresh(lora_alpha=64.0).load(tmp_path)
+    facts = json.loads((tmp_path / "adapter_config.json").read_text())
+    stated = {**facts, "use_rslora": True}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match="has lora_alpha=16; pass"):
+        fresh().load(tmp_path)
+    stated = {**facts, "alpha_pattern": {"query": 3}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match="alpha_pattern"):
+        fresh().load(tmp_path)
+    (tmp_path / "adapter_config.json").unlink()
+    with pytest.raises(ValueError, match=r"adapter_config\.json is not there"):
+        fresh().load(tmp_path)
 
 
 def test_low_precision_bases_keep_lora_in_float32():

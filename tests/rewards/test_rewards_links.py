@@ -127,7 +127,7 @@ LOADERS = {
     "image": load_image_model,
     "diffusers": load_diffusers_image_model,
     "tokenizer": lambda folder: load_magvit(folder, 16),
-    "maps": lambda folder: read_maps(folder, {}, 1),
+    "maps": lambda folder: read_maps(folder, {}, 1, 1),
     "image plan": lambda folder: image_shape_in(folder, None),
     "plan": lambda folder: find_shape(str(folder)),
 }
