@@ -208,8 +208,8 @@ class LoraAdapter:
         """The same rows, all starting from a saved phi.
 
         Raises:
-            ValueError: the file lacks one of this adapter's maps or has more, another rank or another
-                scale.
+            ValueError: the file lacks a map of this adapter's or has more, or its rank or scale is
+                another.
         """
         maps = read_maps(folder, self.shapes, self.rank, self.alpha)
         start = maps.to(self.start).expand_as(self.start).clone()

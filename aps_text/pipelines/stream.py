@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 
 from aps_rewards import RewardError
 
@@ -25,6 +26,7 @@ from .guidance_monitor import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
 from .page.call import CallRecord, name_of
+from .page.weights import names_by_id, weights_by_name
 from .request import Request
 from .step_progress import StepProgress
 from .surroundings import ordinary_surroundings
@@ -44,7 +46,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         method: the sampling method.
         batch_size: maximal number of rows in one pass.
         control, on_error, keep_trajectory, warm_start: as in `APSPipeline`.
-        by_name: (role, name) of the rewards that were given by name, not as objects.
+        by_name: what the rewards were loaded by that were given by name, not as objects, by `id`.
         loaded: the name or folder that the model was loaded by; empty if it was given as an
             object.
         tries: how to try a reward, by its name, for warnings (`diagnosis.how_to_try`).
@@ -73,7 +75,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         on_error: str = "raise",
         keep_trajectory: bool = False,
         warm_start: str | Path | None = None,
-        by_name: frozenset[tuple[str, str]] = frozenset(),
+        by_name: Mapping[int, str] = MappingProxyType({}),
         loaded: str = "",
         tries: Mapping[str, str] = NO_TRIES,
     ) -> None:
@@ -178,6 +180,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         name, expression, imports = name_of(self.method)
         given = self.roles
         roles = {"guide": given.guide, "select": given.select, "report": given.report}
+        names = names_by_id((one for _, one in given.items()), self.by_name)
         others = {
             "columns": bool(request.columns),
             "start": bool(request.starts),
@@ -189,11 +192,13 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
             method=name,
             expression=expression,
             imports=imports,
-            weights={
-                role: {name: weight for name, weight, _ in rewards}
+            weights={role: weights_by_name(one, names) for role, one in roles.items()},
+            by_name=frozenset(
+                (role, self.by_name[id(reward)])
                 for role, rewards in roles.items()
-            },
-            by_name=self.by_name,
+                for _, _, reward in rewards
+                if id(reward) in self.by_name
+            ),
             control=self.control,
             seeds=request.seeds,
             others=tuple(name for name, there in others.items() if there),

@@ -300,12 +300,12 @@ class APSPipeline:
             )
             with self._loading:
                 loaded = [load_rewards(one, self._rewards) for one in (reward, select, report)]
-                by_name = frozenset(
-                    (role, name)
-                    for role, rewards in zip(("guide", "select", "report"), loaded, strict=True)
+                by_name = {
+                    id(one): name
+                    for rewards in loaded
                     for name, _, one in rewards
                     if self._rewards.get(name) is one
-                )
+                }
                 specs: dict[str, str] = {}
                 for rewards in loaded:
                     specs |= specs_of(rewards, self._rewards)

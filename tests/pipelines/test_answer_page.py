@@ -251,6 +251,33 @@ def test_a_reward_of_the_callers_own_is_not_taken_for_an_installed_one(pipe, mon
     assert "not in this file: length\n" in code
 
 
+def test_rewards_of_one_name_keep_their_own_weights(pipe, monkeypatch):
+    monkeypatch.setattr(pipe, "_source", ("tiny", {}))
+
+    def named(value):
+        def f(prompts, completions, **columns):
+            return [value * len(text) for text in completions]
+
+        return f
+
+    def shown(reward, **options):
+        html = pipe("why ?", reward, keep_trajectory=True, **options, **SMALL).to_html()
+        return html, Reader(html).data["pre"]
+
+    html, code = shown([("length", 1.0), ("length", 2.0)])
+    assert "steered by 3 x length" in html
+    assert "pipe(prompt, {'length': 3.0}" in code
+    html, code = shown([(named(1.0), 1.0), (named(2.0), 3.0)])
+    assert "steered by f and 3 x f_2" in html
+    assert "not in this file: f, f_2\n" in code
+    assert "pipe(prompt, {f: 1.0, f_2: 3.0}" in code
+    own = named(1.0)
+    own.__name__ = "length"
+    html, code = shown([("length", 2.0), own], report=own)
+    assert "steered by 2 x length and length_2" in html
+    assert "pipe(prompt, {'length': 2.0, length_2: 1.0}, report={length_2: 1.0}" in code
+
+
 class My(FKSteering):
     """A method with a setting that is no field."""
 

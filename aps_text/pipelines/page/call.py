@@ -28,7 +28,7 @@ class CallRecord:
         expression: Python for the argument `method`; a name in quotation marks, or an object;
             `method` where no Python makes it.
         imports: `from` lines that `expression` needs.
-        weights: the rewards' weights by role (`guide`, `select`, `report`) and name.
+        weights: the rewards' weights by role (`guide`, `select`, `report`) and name; see `weights`.
         by_name: (role, name) of the rewards that were given by name; the others are objects of the
             caller.
         control: of the call.
