@@ -163,7 +163,7 @@ def test_errors_name_the_mend(tmp_path, folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "share"), [("answer-quality", 0.8), ("answer-quality-report", 0.65)]
+    ("name", "share"), [("answer-quality", 0.8), ("answer-quality-report", 0.6)]
 )
 def test_the_shipped_weights_tell_right_from_wrong_on_words_they_never_saw(name, share):
     """A bundled gold answer against that of another word, stratum C, same type of question."""
@@ -172,9 +172,9 @@ def test_the_shipped_weights_tell_right_from_wrong_on_words_they_never_saw(name,
         (one.question, one.gold[0], other.gold[0].replace(other.lemma, one.lemma))
         for one, other in itertools.pairwise(items)
         if one.type == other.type and one.lemma != other.lemma
-    ][::3]
+    ]
     pairs = [(q, right, wrong) for q, right, wrong in pairs if right != wrong]
-    assert len(pairs) >= 50
+    assert len(pairs) >= 250
     questions, right, wrong = (list(column) for column in zip(*pairs, strict=True))
     reward = load_reward(name)
     won = [a > b for a, b in zip(reward(questions, right), reward(questions, wrong), strict=True)]
