@@ -8,7 +8,6 @@ import gc
 import os
 import select
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,13 @@ from . import __version__
 from .commands import chat, demo, judge, models, paint, plan, restore, verify
 from .commands import eval as evaluation
 from .commands import rewards as reward_commands
+from .commands.answers import json_rows, show, write_pages
 from .commands.canvas import Canvas
 from .commands.command_parser import CommandParser
 from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
+from .commands.streams import open_streams
 from .commands.waiting import said, steps_said, waiting
 from .commands.warned_once import warned_once
 from .text.visible import json_text, on_terminal
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMPARED_FIELDS = ("text", "cut_off", "rewards", "cost")
-"""What `--json` says of the plain answer and of the control's beside the steered one."""
-
 
 def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
     atexit.register(skip_last_collection)
+    if not open_streams():
+        print("aps: standard output is closed; give it a place, e.g. > FILE", file=sys.stderr)
+        return 2
     args = build_parser().parse_args(argv)
     try:
         status = int(args.run(args))
@@ -151,6 +152,7 @@ def help_command(parser: argparse.ArgumentParser) -> int:
 
 def ask_command(args: argparse.Namespace) -> int:
     """`aps ask`: the plain answer and the steered one, the rewards of both, and the cost."""
+    from aps_rewards import RewardError
     from transformers.utils import logging
 
     from .core.config import APSConfig
@@ -176,6 +178,8 @@ def ask_command(args: argparse.Namespace) -> int:
     refuse_unread(method, options, preset, draws=Draws(control=shuffled, beside=steers))
     APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
     names = args.reward or ["answer-quality"]
+    if args.html is not None and not args.html.strip():
+        raise ValueError(f"--html is the name of the file to write, got {args.html!r}")
     if args.html and not Path(args.html).absolute().parent.is_dir():
         raise ValueError(f"--html {args.html}: there is no such folder; make it first")
     if args.html and Path(args.html).is_dir():
@@ -202,7 +206,7 @@ def ask_command(args: argparse.Namespace) -> int:
     if options:
         refuse_unsteered(method, config)
     shown = Canvas(pipe) if args.show and not args.json else None
-    outputs = {}
+    outputs: dict[str, APSOutput] = {}
     plainly = method if args.method == "plain" else "plain"
     runs: dict[str, dict[str, Any]] = {"plain": {"method": plainly}}
     if args.method != "plain":
@@ -213,6 +217,7 @@ def ask_command(args: argparse.Namespace) -> int:
         )
     if args.control:
         runs[args.control] = {"method": method, "control": args.control}
+    failed: RewardError | None = None
     try:
         with warned_once():
             for title, how in runs.items():
@@ -234,71 +239,28 @@ def ask_command(args: argparse.Namespace) -> int:
                     keep_trajectory=bool(args.html),
                     progress=False if shown is not None else None,
                 )
+    except RewardError as error:  # what is done is shown before it
+        failed, outputs[title] = error, error.partial
     finally:
         if shown is not None:
             shown.close()
-    warnings = notices(outputs, args.method)
-    if args.html:
-        write_pages(args.html, outputs, args.method)
-    if args.json:
-        found = [{**one, "warnings": warnings} for one in outputs[args.method].as_dicts()]
-        if args.method != "plain":
-            for answer, plain in zip(found, outputs["plain"].as_dicts(), strict=True):
-                answer["plain"] = {key: plain[key] for key in COMPARED_FIELDS}
-        if args.control:
-            controls = outputs[args.control].as_dicts()
-            for answer, control in zip(found, controls, strict=True):
-                answer[args.control] = {key: control[key] for key in COMPARED_FIELDS}
-        print(json_text(found[0] if len(found) == 1 else found))
+    if failed is None:
+        warnings = notices(outputs, args.method)
     else:
+        outputs = {title: out for title, out in outputs.items() if out is not None and len(out)}
+        warnings = [text for out in outputs.values() for text in out.warnings]
+    if args.json and outputs:
+        found = json_rows(outputs, args.method, args.control, warnings)
+        print(json_text(found[0] if len(found) == 1 and failed is None else found))
+    elif outputs:
         show(outputs, warnings)
+    if failed is not None:
+        sys.stdout.flush()
+        raise failed
+    if args.html:
+        sys.stdout.flush()
+        write_pages(args.html, outputs, args.method)
     return 0
-
-
-def write_pages(name: str, outputs: dict[str, APSOutput], method: str) -> None:
-    """Write a page for each answer: `name`, or `name-1.html`, `name-2.html`, ... if several."""
-    from .pipelines.comparison import notices
-
-    path, steered, plain = Path(name), outputs[method], outputs["plain"]
-    shown = {title: outputs[title] for title in ("plain", method)}
-    for index in range(len(steered)):
-        one = path.with_stem(f"{path.stem}-{index + 1}") if len(steered) > 1 else path
-        alone = {title: out.alone(index) for title, out in shown.items()}
-        notes = [f"warning: {warning}" for warning in notices(alone, method)]
-        beside = None if steered is plain else plain
-        steered.to_html(one, index=index, beside=beside, notes=notes)
-        print(on_terminal(f"aps: wrote {one}", sys.stderr), file=sys.stderr)
-
-
-def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
-    """Print answers, rewards, cost and warnings."""
-    from rich.text import Text
-
-    from .text.text_console import TextConsole
-
-    console = TextConsole(highlight=False)
-    first = next(iter(outputs.values()))
-    for index, prompt in enumerate(first.prompts):
-        console.hanging("", Text(str(prompt), style="bold"))
-        for method, output in outputs.items():
-            terms = "  ".join(
-                f"{name} {values[index]:.3f}"
-                for name, values in output.rewards.items()
-                if name != "total" or len(output.rewards) > 2
-            )
-            head = f"  {method:<8} "
-            console.hanging(head, Text(output.text[index], style="green"))
-            console.hanging(" " * len(head), Text(terms, style="dim"))
-    for method, output in outputs.items():
-        cost = output.cost
-        spent = (
-            f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
-            f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
-            f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB"
-        ) + ("" if method == "plain" else f", beta {output.config.sampler.beta:g}")
-        console.hanging("", Text(f"{method}: {spent}", style="dim"))
-    for warning in warnings:
-        console.hanging("", Text(f"warning: {warning}"))
 
 
 if __name__ == "__main__":
