@@ -186,7 +186,7 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
     if args.methods is not None:
         values["methods"] = [_method(text) for text in args.methods]
     if args.config is not None:
-        own = read_pairs(args.config, "--set takes")
+        own = _with_none(read_pairs(args.config, "--set takes"))
         if "seed" in own:
             if args.seeds is not None:
                 raise ValueError(f"--set seed={own['seed']} and --seeds: give one of them")
@@ -206,11 +206,13 @@ def grid_values(args: argparse.Namespace) -> dict[str, Any]:
 def _file_values(args: argparse.Namespace) -> dict[str, Any]:
     """What stands in the grid's file, checked as far as flags leave it."""
     from aps_eval.run.grid import find_grid
+    from aps_eval.run.grid_shape import check_shape
     from aps_eval.trust import check_file
     from aps_eval.yaml_files import read_yaml
 
     path = find_grid(args.grid)
     values = read_yaml(path, "a grid's keys")
+    check_shape(values, str(path))
     if not args.trust_code:
         replaced = [key for key in ("select", "report", "tasks") if getattr(args, key)]
         left = {key: one for key, one in values.items() if key not in replaced}
@@ -277,7 +279,20 @@ def _method(text: str) -> dict[str, Any]:
     own = options_of(METHODS, name) if name in METHODS else []
     config = {key: one for key, one in pairs.items() if key not in own and key in SETTINGS}
     options = {key: one for key, one in pairs.items() if key not in config}
-    return {"method": name, "options": options, **({"config": config} if config else {})}
+    found = {"method": name, "options": options}
+    return {**found, "config": _with_none(config)} if config else found
+
+
+def _with_none(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings with None for `none` where they may be None, as `aps ask` reads them."""
+    from aps_text.core.config import SETTINGS
+
+    return {
+        name: None
+        if str(value).lower() == "none" and getattr(SETTINGS.get(name), "optional", False)
+        else value
+        for name, value in config.items()
+    }
 
 
 def _json(text: str) -> Any:

@@ -169,6 +169,8 @@ def test_a_setting_that_is_typed_goes_before_the_tasks_own():
         (["--grid", "metods"], "no grid 'metods'; known: ablations, methods, pools, rewards"),
         (["--grid", "methods", "--only", "aps"], "--only 'aps': no method is called so; plain, "),
         (["--only", "aps"], "name it by --grid"),
+        (["--report", "lint=0.5"], "a report has no weight, got lint=0.5; leave the weight out"),
+        (["--select", "lint"], "select=lint picks among several answers"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(flags, message, capsys, tmp_path):
@@ -202,3 +204,20 @@ def test_a_seed_that_is_set_is_the_seed(tmp_path):
     for wrong in (1.5, True, "x"):
         with pytest.raises(ValueError, match="a seed is a whole number"):
             read_grid({"seeds": [wrong], "methods": ["plain"]})
+
+
+def test_none_is_null_where_a_setting_takes_it():
+    typed = values("--set", "pool_size=none", "prior=none", "--method", "aps:trust_region=None")
+    assert typed["config"] == {"pool_size": None, "prior": "none"}
+    assert typed["methods"][0]["config"] == {"trust_region": None}
+    assert read_grid({**typed, "tasks": ["open"], "rewards": ["lint"]}).cells
+
+
+def test_a_file_of_another_shape_is_named(tmp_path, capsys):
+    file = tmp_path / "grid.yaml"
+    file.write_text("methods: [{method: aps, config: 5}]\n")
+    assert main(["eval", "--grid", str(file), "--out", str(tmp_path / "out")]) == 2
+    why = f"aps: {file}, method 'aps': config is a mapping, {{name: value}}; got 5\n"
+    assert capsys.readouterr().err == why
+    with pytest.raises(ValueError, match="config is a mapping"):
+        read_grid(file)

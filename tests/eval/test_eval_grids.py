@@ -77,3 +77,9 @@ def test_a_weight_that_no_answer_could_be_made_with_is_refused(tmp_path, weight)
     rewards = [[{"name": "eval_tiny:Vowels", "weight": weight}]]
     with pytest.raises(ValueError, match="the weight of 'eval_tiny:Vowels' is a number between"):
         tiny_grid(tmp_path, rewards=rewards)
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_no_method_of_a_grid_is_given_what_it_ignores(name):
+    for cell in read_grid(name).cells:
+        cell.of_model({}).refuse_unread()

@@ -146,7 +146,7 @@ def test_trials_are_matched_by_the_knob_of_the_one_taken(tmp_path):
         ({"methods": METHODS, "tuning": {"keeps": "f1"}}, "tuning has no 'keeps'"),
         ({"methods": METHODS, "tuning": {"prompts": 0}}, "prompts is a whole number from 1"),
         ({"methods": METHODS, "tuning": {"loss": -1}}, "loss of f1 is a number from 0"),
-        ({"methods": [{"method": "aps", "trials": ["x"]}]}, "a trial is a mapping"),
+        ({"methods": [{"method": "aps", "trials": ["x"]}]}, "trials is a list of mappings with"),
         (
             {"methods": [{"method": "aps", "trials": [{"label": "x"}]}]},
             "a trial has no 'label'; known: options, config, knob",

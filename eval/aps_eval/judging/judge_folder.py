@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import write_whole
 from ..rows import Row
-from ..run.grid_cells import reward_spec
+from ..run.grid_cells import refuse_weight, reward_spec
 from ..run.progress import waiting
 from ..run.run_log import began, note, noted
 from ..store import read_rows
 from .amending import column, last_judgement
 from .judges import Asked, Judge, RewardJudge, load_judges
+from .names import with_names
 from .scoring import Judged, score_rows
 from .stored_items import find_items
 from .tables import Summary, read_summary
@@ -100,7 +101,7 @@ def judge_folder(
     summary = read_summary(folder, everything)
     tally = Judged()
     if left:
-        note(folder / "run.json", {**began(command), "judged": [_said(one) for one in judges]})
+        judges, left = _noted_by_name(folder / "run.json", everything, judges, left, command)
         tally = score_rows(
             rows, left, found.asked, folder / "rows.jsonl", batch_size, again, console
         )
@@ -116,12 +117,32 @@ def judge_folder(
     return tally
 
 
+def _noted_by_name(
+    path: Path,
+    rows: Sequence[Row],
+    judges: Sequence[Judge],
+    left: Mapping[str, Sequence[Judge]],
+    command: Sequence[str],
+) -> tuple[list[Judge], dict[str, list[Judge]]]:
+    """The judges with the names of their values, noted in `run.json`; and `left` with these.
+
+    Both under one lock: two calls at once may not give one name to two judges.
+    """
+    named: list[Judge] = []
+
+    def entry(earlier: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        noted = [one for run in earlier for one in run.get("judged") or ()]
+        named.extend(with_names(judges, rows, [one for one in noted if isinstance(one, Mapping)]))
+        return {**began(command), "judged": [_said(one) for one in named]}
+
+    note(path, entry)
+    now = {id(old): new for old, new in zip(judges, named, strict=True)}
+    return named, {key: [now[id(one)] for one in own] for key, own in left.items()}
+
+
 def _unweighted(one: str | Mapping[str, Any]) -> dict[str, Any]:
     spec = reward_spec(one)
-    if spec["weight"] != 1:
-        raise ValueError(
-            f"a report has no weight, got {spec['name']}={spec['weight']:g}; leave the weight out"
-        )
+    refuse_weight(spec)
     return spec
 
 
@@ -212,7 +233,9 @@ def _copied(folder: Path, out: Path) -> Path:
 
 def _said(judge: Judge) -> dict[str, Any]:
     """A judge in `run.json`."""
-    spec = judge.spec if isinstance(judge, RewardJudge) else {"metric": judge.title}
+    spec: dict[str, Any] = {"metric": judge.title}
+    if isinstance(judge, RewardJudge):
+        spec = {**judge.spec, "names": list(judge.names)}
     return {**spec, "fingerprint": judge.fingerprint, "version": judge.version}
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aps_text.core.config import SETTINGS
 from aps_text.core.own_settings import lacking
-from aps_text.methods.unread import own_for
+from aps_text.methods.unread import own_for, unread
 
 from ..rows import reward_label
 from ..task import Task
@@ -38,6 +38,8 @@ class Cell:
         controls: further controls to run this cell with.
         knob: the setting that matching may change: `options.NAME`, `config.NAME`, or None.
         trials: cells with the same label; one of them replaces this cell (`aps_eval.run.trials`).
+        typed: what was given of the configuration for this method alone, with another value than
+            the preset's.
     """
 
     task: Task
@@ -53,6 +55,7 @@ class Cell:
     knob: str | None = None
     trials: tuple[Cell, ...] = ()
     stated: frozenset[str] = frozenset()
+    typed: Mapping[str, Any] = field(default_factory=dict)
 
     def of_model(self, own: Mapping[str, Any]) -> Cell:
         """The same cell, and its trials, with a model's `own` settings where the grid states
@@ -60,6 +63,22 @@ class Cell:
         mine = lacking(self.config, own_for(self.build(), own), self.stated)
         trials = tuple(trial.of_model(own) for trial in self.trials)
         return replace(self, config=self.config.replace(**mine), trials=trials)
+
+    def refuse_unread(self) -> None:
+        """Raise `ValueError` for a setting of this method alone that it ignores.
+
+        As in `aps_text.methods.unread`, a configuration that several methods share is not refused.
+        To be called once the model's own settings are in it (`of_model`).
+        """
+        reasons = self.config.ineffective(self.typed) | unread(self.build(), self.config)
+        for name, value in self.typed.items():
+            if name in reasons:
+                raise ValueError(
+                    f"method {self.label!r}: {name}={value!r} has no use here: {reasons[name]}; "
+                    "leave it out, or give it to all methods (--set, or config: in a grid)"
+                )
+        for trial in self.trials:
+            trial.refuse_unread()
 
     def build(self) -> Method:
         """The method object."""

@@ -103,6 +103,8 @@ def evaluate(
                 answerer.loaded(specs)
     settings = answerer.pipe.model.settings
     grid = replace(grid, cells=[cell.of_model(settings) for cell in grid.cells])
+    for cell in grid.cells:
+        cell.refuse_unread()
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)

@@ -32,6 +32,7 @@ from ..trust import check_file
 from ..yaml_files import read_yaml
 from .cells import Cell, Grid, Match, Tuning
 from .grid_cells import blocks_of, cell_of, known, listed, mapping, stands_under
+from .grid_shape import check_shape
 from .trials import check_trials
 
 __all__ = ["find_grid", "grid_names", "load_tasks", "read_grid"]
@@ -76,9 +77,11 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
     """
     if isinstance(source, Mapping):
         values = dict(source)
+        check_shape(values, "the grid")
     else:
         path = find_grid(source)
         values = read_yaml(path, "a grid's keys")
+        check_shape(values, str(path))
         if not trust_code:
             check_file(values, path)
     known(values, KEYS, "a grid")
@@ -93,6 +96,7 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
             for cell in made:
                 if labels.count(cell.label) > 1:
                     raise ValueError(f"two methods are called {cell.label!r}; give one a `label`")
+            _check_select(made)
             cells += made
     seen = [(cell.block, cell.label) for cell in cells]
     if len(set(seen)) < len(seen):
@@ -159,6 +163,18 @@ def load_tasks(values: Mapping[str, Any]) -> Iterator[tuple[str, Task | Exceptio
 
 def _listed_tasks(values: Mapping[str, Any]) -> list[Any]:
     return listed(values.get("tasks")) or ["word-knowledge"]
+
+
+def _check_select(cells: list[Cell]) -> None:
+    """Raise `ValueError` for a block that selects where every method gives one answer."""
+    names = [one["name"] for cell in cells[:1] for one in cell.rewards["select"]]
+    all_cells = [one for cell in cells for one in (cell, *cell.trials)]
+    if names and all(one.config.call.num_return_sequences == 1 for one in all_cells):
+        raise ValueError(
+            f"select={', '.join(names)} picks among several answers, and every method gives one; "
+            "set num_return_sequences above 1 (--set num_return_sequences=4, or config: in a "
+            "grid), or give the reward as a report"
+        )
 
 
 def _check_whole(name: str, number: Any, least: int) -> None:

@@ -23,7 +23,16 @@ from ..rows import ROLES
 from ..task import Task
 from .cells import Cell
 
-__all__ = ["blocks_of", "cell_of", "known", "listed", "mapping", "reward_spec", "stands_under"]
+__all__ = [
+    "blocks_of",
+    "cell_of",
+    "known",
+    "listed",
+    "mapping",
+    "refuse_weight",
+    "reward_spec",
+    "stands_under",
+]
 
 KNOBS: dict[str, str | None] = {
     "plain": None,
@@ -56,6 +65,8 @@ def blocks_of(values: Mapping[str, Any], task: Task) -> list[dict[str, Any]]:
             raise ValueError(f"a reward block's unit is a number above 0, got {unit!r}")
         roles = {role: listed(block.get(role) or values.get(role)) for role in ROLES}
         specs = {role: [reward_spec(one) for one in ones] for role, ones in roles.items()}
+        for one in specs["report"]:
+            refuse_weight(one)
         config = dict(block.get("config") or {})
         blocks.append({"rewards": specs, "config": config, "unit": unit})
     return blocks
@@ -82,8 +93,6 @@ def cell_of(
         return _cell(values, task, block, method)
     found = []
     for trial in trials:
-        if not isinstance(trial, Mapping):
-            raise ValueError(f"a trial is a mapping of {', '.join(TRIAL)}; got {trial!r}")
         known(trial, TRIAL, "a trial")
         laid = {
             name: {**(method.get(name) or {}), **(trial.get(name) or {})}
@@ -118,10 +127,19 @@ def reward_spec(one: Any) -> dict[str, Any]:
     return {**spec, "weight": weight}
 
 
+def refuse_weight(report: Mapping[str, Any]) -> None:
+    """Raise `ValueError` for a report that has another weight than 1."""
+    if report["weight"] != 1:
+        raise ValueError(
+            f"a report has no weight, got {report['name']}={report['weight']:g}; leave the weight "
+            "out"
+        )
+
+
 def _cell(
     values: Mapping[str, Any], task: Task, block: Mapping[str, Any], method: Mapping[str, Any]
 ) -> Cell:
-    from aps_text.core.config import APSConfig
+    from aps_text.core.config import DEFAULTS, APSConfig
     from aps_text.core.names import renamed
     from aps_text.core.presets import text_preset
 
@@ -152,6 +170,12 @@ def _cell(
     knob = method.get("knob", usual_knob)
     _check_knob(knob)
     label = str(method.get("label", usual))
+    preset = APSConfig(text_preset(values.get("preset"))).flat()
+    typed = {
+        name: value
+        for name, value in renamed(own, warn=False).items()
+        if value != preset.get(name, DEFAULTS[name])
+    }
     cell = Cell(
         task=task,
         rewards=block["rewards"],
@@ -164,6 +188,7 @@ def _cell(
         controls=_controls(values, method),
         knob=knob,
         stated=frozenset(renamed(shared, warn=False)),
+        typed=typed,
     )
     cell.build()
     if knob is not None:
