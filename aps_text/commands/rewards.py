@@ -83,19 +83,24 @@ def try_command(args: argparse.Namespace) -> int:
         prompts = [[{"role": "user", "content": args.question}] for _ in answers]
         answers = [[{"role": "assistant", "content": text}] for text in answers]
     with waiting(f"loading {args.name}"):
-        from aps_rewards import call_reward, describe, load_reward
+        from aps_rewards import describe, load_reward
+        from aps_rewards.calling import RewardCall
 
         reward = load_reward(args.name, **options)
     with waiting("scoring"):
-        scores = call_reward(reward, prompts, answers, columns, timeout=args.timeout)
+        scores = RewardCall(reward, prompts, answers, columns, timeout=args.timeout).result()
     info = describe(reward)
     if args.json:
         shown = [{"answer": a, "score": s} for a, s in zip(args.answers, scores, strict=True)]
         print(json.dumps({"reward": info.name, "range": _finite(info.range), "answers": shown}))
         return 0
     print(f"{info.name}: {info.measures}, {_range(info.range)}")
-    for answer, score in zip(args.answers, scores, strict=True):
-        print(on_terminal(f"  {score:>9.4f}  {answer}", sys.stdout))
+    scored = list(zip(args.answers, scores, strict=True))
+    for answer, score in sorted(scored, key=lambda pair: pair[1] is None):
+        value = "none" if score is None else f"{score:.4f}"
+        print(on_terminal(f"  {value:>9}  {answer}", sys.stdout))
+    if None in scores:
+        print("none: the reward does not apply to these answers; what guides counts 0 for it")
     return 0
 
 

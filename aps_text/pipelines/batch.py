@@ -100,12 +100,15 @@ class FinalScores:
         names: the rewards' names by role.
         total, chosen: weighted sums `(B,)` of the guiding and of the selecting rewards; None if
             there are none.
+        applies: by name, the rows `(B,)` that a reward says anything about (its value of the others
+            is 0); names that are missing apply to all of them.
     """
 
     terms: dict[str, Tensor]
     names: dict[str, list[str]]
     total: Tensor | None
     chosen: Tensor | None
+    applies: dict[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -188,10 +191,13 @@ class Batch:
         scores: dict[int, Scores] = {key: wait() for key, wait in started.items()}
         terms: dict[str, Tensor] = {}
         own: dict[int, list[str]] = {}
+        applies: dict[str, Tensor] = {}
         for key, found in scores.items():
             known = set(terms)
             terms = merge_terms(terms, found.terms)
             own[key] = [name for name in terms if name not in known]
+            if found.applies is not None:
+                applies |= dict.fromkeys(own[key], found.applies)
         names = {
             role: [name for _, _, reward in weighted for name in own[id(reward)]]
             for role, weighted in self.roles.items()
@@ -205,7 +211,7 @@ class Batch:
             else None
             for weighted in (self.roles.guide, self.roles.select)
         )
-        return FinalScores(terms, names, total, chosen)
+        return FinalScores(terms, names, total, chosen, applies)
 
 
 def bind(

@@ -95,6 +95,10 @@ class OutputBuilder:
         values = {} if judged.total is None else {"total": judged.total}
         for name, value in {**values, **judged.terms}.items():
             out.rewards.setdefault(name, []).extend(value.tolist())
+        for name in judged.terms:
+            known = judged.applies.get(name)
+            own = [True] * len(texts) if known is None else known.tolist()
+            out.rewards.applies.setdefault(name, []).extend(own)
         for role, names in judged.names.items():
             out.rewards.assign(role, names)
         names = judged.names["guide"] if self.guided else []

@@ -45,6 +45,8 @@ class RewardReport(Column):
         bridges: a `BridgeReport` for each differentiable reward.
         best: the best value that the range of each guiding reward allows, and that of `total`;
             infinite where the range is open.
+        applies: by reward, whether it says anything about each answer; where it does not (None),
+            its value counts 0. Empty for a report that no call made.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,6 +56,7 @@ class RewardReport(Column):
         self.before: Column = {}
         self.bridges: dict[str, BridgeReport] = {}
         self.best: dict[str, float] = {}
+        self.applies: dict[str, list[bool]] = {}
 
     @property
     def guide(self) -> Column:
@@ -91,6 +94,7 @@ class RewardReport(Column):
         other = RewardReport(_taken(self, rows))
         other._roles, other.bridges, other.best = self._roles, self.bridges, self.best
         other.relaxed, other.before = _taken(self.relaxed, rows), _taken(self.before, rows)
+        other.applies = {name: [known[i] for i in rows] for name, known in self.applies.items()}
         return other
 
 

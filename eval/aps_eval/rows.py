@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,7 +69,8 @@ class Row:
             values.
         metrics: by name; None if it does not apply (fluency of an empty answer). Higher is better
             except for `nll`, `repetition`, `empty`, `kl` and `not found`.
-        scores: by role, reward name -> value on the final TEXT; of `guide` also `total`.
+        scores: by role, reward name -> value on the final TEXT; of `guide` also `total`. A report
+            that does not apply to the answer is None; what guides or selects counts it as 0.
         cost: this row's equal share of its batch's cost: the fields of `aps_text.core.cost.Cost`
             (peak_memory_mb is that of the whole batch), and `flops` if counted.
         rules: version of the rules that read `extracted` and `metrics` from the answer
@@ -105,7 +107,7 @@ class Row:
     steps: int = 0
     curve: dict[str, list[float | None]] = field(default_factory=dict)
     metrics: dict[str, float | None] = field(default_factory=dict)
-    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    scores: dict[str, dict[str, float | None]] = field(default_factory=dict)
     cost: dict[str, float] = field(default_factory=dict)
     rules: int = 0
     judged: list[dict[str, Any]] = field(default_factory=list)
@@ -126,10 +128,24 @@ class Row:
 
     @property
     def guided_by_report(self) -> list[str]:
-        """Rewards that are reported and also guided or selected, so they are not independent."""
+        """Rewards that are reported and also guided or selected, so they are not independent.
+
+        Of a run's own reports the name tells; one that was judged after the run has its own name,
+        and is told by its reward and options.
+        """
         steers = {} if self.method == "plain" else self.scores.get("guide", {})
         used = {*steers, *self.scores.get("select", {})}
+        for one in self.rewards.get("report", []):
+            if "judged" in one:
+                used -= set(one["judged"])
+                used |= set(one["judged"] if self._steered_by(one) else ())
         return [name for name in self.scores.get("report", {}) if name in used]
+
+    def _steered_by(self, report: Mapping[str, Any]) -> bool:
+        guides = [] if self.method == "plain" else self.rewards.get("guide", [])
+        steers = [one for one in guides if one["weight"] != 0] + self.rewards.get("select", [])
+        what = report["name"], report["options"]
+        return any((one["name"], one["options"]) == what for one in steers)
 
     def to_json(self) -> str:
         """One line of JSON, without a line break; numbers that are not finite become null."""
@@ -146,6 +162,8 @@ class Row:
             values = json.loads(text)
         except json.JSONDecodeError as error:
             raise BrokenRow(f"{where} is not JSON ({error.msg}): {text[:60]!r}") from None
+        except (ValueError, RecursionError):  # a number of thousands of digits, or [[[[...
+            raise BrokenRow(f"{where} has values that cannot be read: {text[:60]!r}") from None
         if not isinstance(values, dict):
             raise BrokenRow(f"{where} is a {type(values).__name__}, not a row: {text[:60]!r}")
         known = {f.name: f for f in dataclasses.fields(cls)}
@@ -179,11 +197,14 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def _check_inside(values: Mapping[str, Any], where: str) -> None:
     """Raise `BrokenRow` unless rewards, scores, metrics and judgements are what is read of them."""
     for name, one in values.get("metrics", {}).items():
-        if one is not None and not isinstance(one, (int, float)):
-            raise BrokenRow(f"{where}: the metric {name!r} is {one!r:.60}, not a number")
+        _check_number(one, f"{where}: the metric {name!r}")
+    for name, one in values.get("cost", {}).items():
+        _check_number(one, f"{where}: the cost {name!r}")
     for role, found in values.get("scores", {}).items():
         if not isinstance(found, dict):
             raise BrokenRow(f"{where}: the scores of {role!r} are {found!r:.60}, not a dict")
+        for name, one in found.items():
+            _check_number(one, f"{where}: the score {name!r} of {role!r}")
     lists = [(f"rewards of {role!r}", one) for role, one in values.get("rewards", {}).items()]
     wanted = {"name", "weight", "options"}
     for what, found, fields in [
@@ -196,6 +217,21 @@ def _check_inside(values: Mapping[str, Any], where: str) -> None:
             raise BrokenRow(
                 f"{where}: {what} is {found!r:.60}, not a list of dicts with {sorted(fields)}"
             )
+        for one in found if fields is wanted else []:
+            _check_number(one["weight"], f"{where}: the weight of {one['name']!r:.60}", needed=True)
+            if not isinstance(one["name"], str) or not isinstance(one["options"], dict):
+                raise BrokenRow(f"{where}: {what} has {one!r:.80}, which is no reward")
+
+
+def _check_number(value: Any, what: str, *, needed: bool = False) -> None:
+    """Raise `BrokenRow` unless it is a finite number or, where none is `needed`, null."""
+    if value is None and not needed:
+        return
+    if not isinstance(value, (int, float)) or not abs(value) <= _LARGEST:
+        raise BrokenRow(f"{what} is {value!r:.60}, not a number")
+
+
+_LARGEST = sys.float_info.max
 
 
 def reward_label(specs: list[dict[str, Any]]) -> str:

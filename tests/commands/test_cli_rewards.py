@@ -75,6 +75,21 @@ def test_try_scores_answers(tmp_path, capsys):
     assert found["range"] == [None, None]
 
 
+def test_try_shows_where_a_reward_does_not_apply(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "def r(prompts, completions, **columns):\n"
+        "    return [-1.0 if c else None for c in completions]\n"
+    )
+    args = ["rewards", "try", f"{tmp_path}/mine.py:r", "What?", "", "a lion"]
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["    -1.0000  a lion", "       none  "]
+    assert lines[3].startswith("none: the reward does not apply")
+    assert main([*args, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["score"] for one in found["answers"]] == [None, -1.0]
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -608,3 +608,71 @@ def test_the_command(late, monkeypatch, capsys):
     parser = build_parser()._subparsers._group_actions[0].choices["judge"]
     assert [one.dest for one in parser._actions if not one.help] == []
     assert judging.judge_folder is judge_folder
+
+
+def columns(folder: Path, name: str) -> set[str]:
+    """What the values of a report's name are of, in all rows."""
+    rows = read_rows(folder / "rows.jsonl")
+    specs = [one for row in rows for one in row.rewards["report"] if name in one["judged"]]
+    return {f"{one['name']} {one['options']}" for one in specs}
+
+
+def two_of_one_name(tmp_path: Path) -> list[str]:
+    """Two rewards that are both called f; the first has no opinion on cats."""
+    (tmp_path / "mine.py").write_text(
+        "def one(prompts, completions, **columns):\n"
+        "    if any('cat' in p for p in prompts):\n"
+        "        raise ValueError('no cats')\n"
+        "    return [1.0] * len(prompts)\n"
+        "def two(prompts, completions, **columns):\n"
+        "    return [2.0] * len(prompts)\n"
+        "one.name = two.name = 'f'\n"
+    )
+    return [f"{tmp_path}/mine.py:one", f"{tmp_path}/mine.py:two"]
+
+
+def test_judges_of_one_name_have_each_its_own_in_every_row(late, tmp_path):
+    one, two = two_of_one_name(tmp_path)
+    _, said = judge(late, [one, two])
+    for row in read_rows(late / "rows.jsonl"):
+        assert row.scores["report"]["f_2"] == 2.0  # where the first failed, too
+        assert row.scores["report"].get("f") == (None if "cat" in row.question else 1.0)
+    assert f"report:f is {one}" in said
+    assert f"report:f_2 is {two}" in said
+    assert "6 of 24 answers lack report:f: aps judge" in said
+    assert f"report:f_2 is {two}" in (late / "report.html").read_text()
+
+
+def test_a_judge_that_saw_a_part_keeps_its_name(late, made, tmp_path):
+    one, two = two_of_one_name(tmp_path)
+    whole = (late / "rows.jsonl").read_text().splitlines(keepends=True)
+    (late / "rows.jsonl").write_text("".join(whole[:9]))
+    judge(late, [two])
+    with (late / "rows.jsonl").open("a") as file:
+        file.write("".join(whole[9:]))  # the run went on
+    judge(late, [one])
+    judge(late, [two])
+    assert columns(late, "f") == {f"{two} {{}}"}
+    assert columns(late, "f_2") == {f"{one} {{}}"}
+    for row in read_rows(late / "rows.jsonl"):
+        assert row.scores["report"]["f"] == 2.0
+
+
+def test_a_reward_with_other_options_has_a_name_of_its_own(late):
+    _, said = judge(late, ["length:high=9", "length:high=10"])
+    assert columns(late, "length") == {"length:high=9 {}"}
+    assert columns(late, "length_2") == {"length:high=10 {}"}
+    assert "report:length is length:high=9" in said
+    assert "report:length_2 is length:high=10" in said
+
+
+def test_a_report_that_does_not_apply_is_left_out_of_the_mean(late, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "def loss(prompts, completions, **columns):\n"
+        "    return [None if 'cat' in p else -2.0 for p in prompts]\n"
+    )
+    _, said = judge(late, [f"{tmp_path}/mine.py:loss"])
+    assert "report:loss does not apply to 6 of 24 answers, which its mean leaves out" in said
+    means = {e["mean"] for k, e in summary(late).items() if k[-1] == "report:loss"}
+    assert means == {-2.0}
+    assert judge(late, [f"{tmp_path}/mine.py:loss"])[0].written == 0

@@ -203,10 +203,12 @@ def test_measurements_are_kept_and_broken_ones_named(tmp_path):
     assert thrice.cost(grid.cells[0], items) > 0
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["repeats"] for line in lines] == [1, 3]
-    with file.open("a") as broken:
-        broken.write("nonsense\n")
-    with pytest.raises(ValueError, match="line 3 is no measurement; remove it"):
-        Calibration(file, answerer, "seconds")
+    whole = file.read_text()
+    costs = ['{"key": "k", "cost": "much"}', '{"key": "k", "cost": NaN}']
+    for line in ("nonsense", "[" * 9999, *costs):
+        file.write_text(f"{whole}{line}\n")
+        with pytest.raises(ValueError, match="line 3 is no measurement; remove it"):
+            Calibration(file, answerer, "seconds")
 
 
 def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp_path):

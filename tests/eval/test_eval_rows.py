@@ -21,6 +21,17 @@ def row(key: str = "k0", **options) -> Row:
     return Row(key=key, **{**values, **options})
 
 
+def scored(scores: str) -> str:
+    return row("b").to_json().replace('"scores": {}', f'"scores": {scores}')
+
+
+def weighted(weight: str) -> str:
+    guide = [{"name": "f", "weight": 5, "options": {}}]
+    return (
+        row("b", rewards={"guide": guide}).to_json().replace('"weight": 5', f'"weight": {weight}')
+    )
+
+
 def test_a_row_survives_the_way_through_a_line():
     one = row(
         gold=["a", "b"],
@@ -128,6 +139,14 @@ def test_a_line_cut_anywhere_is_taken_off_and_made_again(tmp_path):
         (row("b").to_json().replace('"seed"', '"sed"'), "unknown fields: sed"),
         (row("b").to_json().replace('"cut_off": null', '"cut_off": 1'), "1, not bool | None"),
         (row("a").to_json(), "line 2: the key a... has an answer above"),
+        ("[" * 99_999, "line 2 has values that cannot be read: "),
+        ('{"seed": ' + "9" * 5_000 + "}", "line 2 has values that cannot be read: "),
+        (scored('{"guide": {"f": "5"}}'), "line 2: the score 'f' of 'guide' is '5', not a number"),
+        (scored('{"report": {"f": 1e999}}'), "line 2: the score 'f' of 'report' is inf, not a"),
+        (row("b", metrics={"f1": 7.5}).to_json().replace("7.5", "NaN"), "'f1' is nan, not a n"),
+        (row("b", cost={"seconds": 7}).to_json().replace("7", '"7"'), "cost 'seconds' is '7'"),
+        (weighted('"1"'), "line 2: the weight of 'f' is '1', not a number; remove that line"),
+        (weighted("null"), "line 2: the weight of 'f' is None, not a number"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path, line, message):

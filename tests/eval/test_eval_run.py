@@ -11,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from aps_eval.judging.judge_folder import judge_folder
 from aps_eval.run.answering import Answerer
 from aps_eval.run.evaluate import evaluate
 from aps_eval.run.grid import read_grid
@@ -402,7 +403,24 @@ def test_flops_are_counted(tmp_path):
         ({"offset": -1}, "offset is a whole number from 0 on, got -1"),
         ({"batch_size": 0}, "batch_size is a whole number from 1 on, got 0"),
         ({"batch_size": "x"}, "batch_size is a whole number from 1 on, got 'x'"),
-        ({"tuning": "x"}, "tuning is a mapping, got 'x'"),
+        ({"tuning": "x"}, "the grid: tuning is a mapping, {name: value}; got 'x'"),
+        ({"config": [1]}, r"the grid: config is a mapping, {name: value}; got \[1\]"),
+        ({"model_options": [1]}, r"the grid: model_options is a mapping, .*; got \[1\]"),
+        ({"match": 5}, "the grid: match is seconds, flops or a mapping, .*; got 5"),
+        ({"methods": 5}, "the grid: methods is a list of names and mappings; got 5"),
+        (
+            {"methods": [{"method": "aps", "config": 5}]},
+            "the grid, method 'aps': config is a mapping, {name: value}; got 5",
+        ),
+        ({"methods": [{"method": "fk", "options": [1]}]}, r"'fk': options is a mapping, .*\[1\]"),
+        ({"methods": [{"method": "plain", "knob": 5}]}, "'plain': knob is a text; got 5"),
+        (
+            {"methods": [{"method": "aps", "trials": [{"config": 5}]}]},
+            "method 'aps', trial 1: config is a mapping",
+        ),
+        ({"rewards": [{"guide": ["lint"], "config": 5}]}, "reward block 1: config is a mapping"),
+        ({"report": ["lint=0.5"]}, "a report has no weight, got lint=0.5; leave the weight out"),
+        ({"select": ["lint"]}, "select=lint picks among several answers, and every method gives"),
         ({"match": {"repeats": True}}, "match: repeats is a whole number from 1 on, got True"),
         ({"seeds": [-1]}, r"a seed lies in 0 .. 2\^63 - 1, got -1"),
         ({"seeds": [2**63]}, "a seed lies in 0"),
@@ -531,3 +549,55 @@ def test_kl_is_the_mean_over_the_steps_that_were_steered(tmp_path):
         assert row.metrics["kl"] == pytest.approx(sum(seen[: row.steps]) / row.steps)
         assert row.metrics["kl"] > 0
     assert "kl" in said
+
+
+def test_a_reward_that_does_not_apply_is_no_value_of_a_report(tmp_path):
+    """None counts 0 where it guides; in a report, where all values are below 0, 0 is the best."""
+    (tmp_path / "mine.py").write_text(
+        "def loss(prompts, completions, **columns):\n"
+        "    return [None if 'dog' in p else -2.0 for p in prompts]\n"
+    )
+    grid = tiny_grid(tmp_path, 4, report=[f"{tmp_path}/mine.py:loss"], methods=["plain"])
+    rows, said = run_tiny(grid, tmp_path / "out")
+    assert [row.scores["report"]["loss"] for row in rows] == [None, -2.0, -2.0, -2.0]
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())
+    (one,) = [e for e in found["entries"] if e["value"] == "report:loss"]
+    assert (one["mean"], one["prompts"]) == (-2.0, 3)
+    why = "report:loss does not apply to 1 of 4 answers, which its mean leaves out"
+    assert why in said
+    assert found["notes"] == [why]
+    assert why in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (
+            {"method": "aps", "config": {"adapter": "logits", "lora_rank": 64}},
+            "method 'aps adapter=logits lora_rank=64': lora_rank=64 has no use here: ",
+        ),
+        ({"method": "plain", "config": {"beta": 7}}, "'plain beta=7': beta=7 has no use here: "),
+        ({"method": "aps", "trials": [{"config": {"lora_rank": 64}}]}, "lora_rank=64 has no use"),
+    ],
+)
+def test_what_one_method_is_given_and_ignores_is_refused(tmp_path, method, message):
+    grid = tiny_grid(tmp_path, 1, methods=["plain", method], tuning={"keep": None})
+    with pytest.raises(ValueError, match=message):
+        run_tiny(grid, tmp_path / "out")
+    assert not (tmp_path / "out" / "rows.jsonl").exists()
+
+
+def test_what_methods_share_is_not_refused(tmp_path):
+    grid = tiny_grid(tmp_path, 1)
+    assert grid.cells[0].method == "plain"  # its config says inner_steps
+    for cell in grid.cells:
+        cell.refuse_unread()
+
+
+def test_what_some_answers_lack_is_told_with_the_command_that_measures_it(tmp_path):
+    run_tiny(tiny_grid(tmp_path, 2, methods=["plain"]), tmp_path / "out")
+    judge_folder(tmp_path / "out", ["eval_tiny:Length"], ["whole"])
+    _, said = run_tiny(tiny_grid(tmp_path, 2, methods=["plain", "aps"]), tmp_path / "out")
+    begin = f"aps judge {tmp_path}/out"
+    assert f"2 of 4 answers lack whole: {begin} --metrics whole" in said
+    assert f"2 of 4 answers lack report:letters: {begin} --report eval_tiny:Length" in said

@@ -69,7 +69,7 @@ def last_judgement(row: Row, judge: Judge) -> dict[str, Any] | None:
 def _reported(
     row: Row, judge: RewardJudge, values: dict[str, Any], standing: list[str] | None, at: str
 ) -> Row:
-    names = standing or judge.names_in(row)
+    names = standing or list(judge.names)
     before = row.scores.get("report", {})
     records = [_record(judge, name, at, before) for name in names]
     found = dict(zip(names, values.values(), strict=True))

@@ -1,8 +1,7 @@
 """What judges stored answers: a reward (`RewardJudge`) or metrics of the text (`TextJudge`).
 
 A reward is given what it is given in a run: the prompt, the answer, and the columns of the item;
-the token ids of an answer (`completion_ids`) are not stored, and are not given. Its values have the
-names that they have in a run (`names_in`).
+the token ids of an answer (`completion_ids`) are not stored, and are not given.
 """
 
 from __future__ import annotations
@@ -11,7 +10,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from aps_rewards import Composed, RewardError, WeightedSum, call_reward, load_reward, reward_name
+from aps_rewards import Composed, RewardError, WeightedSum, load_reward, reward_name
+from aps_rewards.calling import RewardCall
 from aps_rewards.installed import installed
 from aps_rewards.protocol import Prompt
 from aps_rewards.specs import split_options
@@ -26,7 +26,15 @@ from ..reward_content import contents
 from ..rows import Row
 from ..task import Task
 
-__all__ = ["Asked", "Judge", "RewardJudge", "TextJudge", "load_judges", "plain_spec"]
+__all__ = [
+    "Asked",
+    "Judge",
+    "RewardJudge",
+    "TextJudge",
+    "load_judges",
+    "numbered",
+    "plain_spec",
+]
 
 Scored = dict[str, float | None] | str
 """The values of an answer by name, or why there are none."""
@@ -48,12 +56,14 @@ class RewardJudge:
         parts: its values by name: one, or with those of the parts of a composed reward.
         fingerprint: of its weights and files (`aps_eval.fingerprint.reward_fingerprint`).
         version: of the package that names it; empty for a file's, a module's and a model's.
+        names: of its values in the rows of a folder (`aps_eval.judging.names`), as many as `parts`.
     """
 
     spec: dict[str, Any]
     parts: tuple[tuple[str, Any], ...]
     fingerprint: str
     version: str
+    names: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -67,26 +77,18 @@ class RewardJudge:
         mine = split_options(self.title)[0]
         return any(split_options(str(one["name"]))[0] == mine for one in used)
 
+    def is_named(self, spec: Mapping[str, Any]) -> bool:
+        """Whether this is the reward of a name with its options."""
+        return plain_spec(spec) == self.spec
+
     def standing(self, row: Row) -> list[str] | None:
         """The names of its values in the row's reports; None if they are not there."""
         for one in row.rewards.get("report", []):
-            if "judged" in one and plain_spec(one) == self.spec:
+            if "judged" in one and self.is_named(one):
                 return list(one["judged"])
-        return self._measured(row, "report")
+        return self.measured(row, "report")
 
-    def names_in(self, row: Row) -> list[str]:
-        """The names of its values among a row's reports: those that stand; those of the same reward
-        with the same options that guided or selected; else its own, numbered like a run's where
-        they are taken: `keywords_2`."""
-        for role in ("guide", "select"):
-            if names := self._measured(row, role):
-                return names
-        return _numbered(
-            [name for name, _ in self.parts],
-            {name for values in row.scores.values() for name in values},
-        )
-
-    def _measured(self, row: Row, role: str) -> list[str] | None:
+    def measured(self, row: Row, role: str) -> list[str] | None:
         """The names under which the run itself measured it in a role; None if it did not."""
         guides = row.rewards.get("guide", [])
         specs = [one for one in row.rewards.get(role, []) if "judged" not in one]
@@ -94,7 +96,7 @@ class RewardJudge:
             specs = [one for one in guides if one["weight"] != 0]
         elif role == "report":  # a guide of weight 0 only reports
             specs = [one for one in guides if one["weight"] == 0] + specs
-        at = next((n for n, one in enumerate(specs) if plain_spec(one) == self.spec), None)
+        at = next((n for n, one in enumerate(specs) if self.is_named(one)), None)
         if at is None:
             return None
         late = {n for one in row.rewards.get("report", []) for n in one.get("judged", [])}
@@ -138,7 +140,9 @@ class RewardJudge:
     def _called(
         self, prompts: list[Prompt], texts: list[Prompt], columns: Mapping[str, list[Any]]
     ) -> list[Scored]:
-        values = {name: call_reward(one, prompts, texts, columns) for name, one in self.parts}
+        values = {
+            name: RewardCall(one, prompts, texts, columns).result() for name, one in self.parts
+        }
         return [{name: values[name][at] for name in values} for at in range(len(prompts))]
 
 
@@ -238,7 +242,7 @@ def _loaded(spec: Mapping[str, Any]) -> RewardJudge:
     points = installed().get(split_options(str(spec["name"]))[0].strip(), [])
     dist = points[0].dist if points else None
     found = _flat(reward_name(reward), reward)
-    names = _numbered([name for name, _ in found])
+    names = numbered([name for name, _ in found])
     if "total" in names:
         raise ValueError("a reward cannot be named 'total', which is the weighted sum; rename it")
     return RewardJudge(
@@ -257,7 +261,7 @@ def _flat(name: str, reward: Any) -> list[tuple[str, Any]]:
     return inner if isinstance(reward, WeightedSum) else [(name, reward), *inner]
 
 
-def _numbered(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+def numbered(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """The names, those of them that are taken numbered as a run does: `length_2`."""
     found: list[str] = []
     for name in names:

@@ -88,7 +88,7 @@ def read_summary(folder: Path, rows: Sequence[Row]) -> Summary | str:
             shown = _by_label(entries, about, rows)
         else:
             shown = [] if gone else rows_shown(cells, rows)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return f"{path} is damaged, so the tables are not written again; {MEND}"
     if gone:
         return f"rows that {path} is of are gone, so the tables are not written again; {MEND}"

@@ -27,6 +27,9 @@ from .winner import winner
 
 __all__ = ["write_page"]
 
+SHOWN_ELSEWHERE = ("command", "versions", "matching", "notes")
+"""Of a run's entry."""
+
 
 def write_page(
     rows: Sequence[Row],
@@ -83,13 +86,14 @@ def _head(rows: Sequence[Row], about: Mapping[str, Any], baseline: str) -> str:
     facts += [f"judged after the run: {', '.join(late)}"] * bool(late)
     ours = {row.family for row in rows if row.budget}
     same = " at the same budget" if baseline in ours else ""
+    said = "".join(f'<p class="soft">{escape(one)}</p>' for one in about.get("notes") or ())
     return (
         f'<h1>Evaluation</h1><p class="soft">{escape("; ".join(facts))}</p>'
         f'<p class="soft">Differences are to {escape(baseline)}{same}, paired over prompts, with '
         "95% bootstrap intervals; "
         '"better" and "worse" hold after Holm\'s adjustment over tasks (5%), anything else is '
         f'"no difference shown". Of fewer than {FEWEST} prompts there is no interval and no '
-        "verdict.</p>"
+        f"verdict.</p>{said}"
     )
 
 
@@ -171,7 +175,7 @@ def _setup(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
     if versions:
         text = ", ".join(f"{name} {number}" for name, number in versions.items())
         parts.append(f"<p>{escape(text)}</p>")
-    plain = {k: v for k, v in about.items() if k not in ("command", "versions", "matching")}
+    plain = {k: v for k, v in about.items() if k not in SHOWN_ELSEWHERE}
     for title, value in (("Run", plain), ("Settings of each method", _settings(rows))):
         text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
         parts.append(f"<details><summary>{title}</summary><pre>{escape(text)}</pre></details>")

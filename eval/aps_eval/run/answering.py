@@ -274,10 +274,19 @@ class Answerer:
         return [rows[index] for index in range(len(units))]
 
 
-def _scores(out: APSOutput, at: int) -> dict[str, dict[str, float]]:
+def _scores(out: APSOutput, at: int) -> dict[str, dict[str, float | None]]:
+    """The values of an answer by role; of a report that does not apply to it, None."""
     rewards = out.rewards
     roles = {"guide": rewards.guide, "select": rewards.select, "report": rewards.report}
-    scores = {role: {k: v[at] for k, v in column.items()} for role, column in roles.items()}
+    scores: dict[str, dict[str, float | None]] = {
+        role: {name: values[at] for name, values in column.items()}
+        for role, column in roles.items()
+    }
+    scores["report"] |= {
+        name: None
+        for name in scores["report"]
+        if name in rewards.applies and not rewards.applies[name][at]
+    }
     if "total" in rewards:
         scores["guide"]["total"] = rewards["total"][at]
     return {role: values for role, values in scores.items() if values}

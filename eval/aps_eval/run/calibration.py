@@ -7,6 +7,7 @@ matched settings do not change.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -50,8 +51,11 @@ class Calibration:
         for number, line in enumerate(whole.splitlines(), 1):
             try:
                 one = json.loads(line)
-                self.known[one["key"]] = float(one["cost"])
-            except (json.JSONDecodeError, KeyError, TypeError):
+                cost = float(one["cost"])
+                if not 0 <= cost < math.inf:
+                    raise ValueError(f"a cost of {cost}")
+                self.known[str(one["key"])] = cost
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 raise ValueError(f"{path} line {number} is no measurement; remove it") from None
 
     def cost(self, cell: Cell, items: Sequence[Item]) -> float:

@@ -14,6 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..report.notes import notes
 from ..report.summary import summarise
 from ..report.tables import show, write_csv, write_json
 from ..report.winner import winner
@@ -52,6 +53,8 @@ def write_outputs(
     """
     judged = _judged(rows)
     about = {**about, **({"judged": judged} if judged else {})}
+    said = notes([row for row in rows if row.split == split], folder)
+    about = {**about, "notes": said} if said else {k: v for k, v in about.items() if k != "notes"}
     with waiting(console, "comparing"):
         entries = summarise(rows, baseline, strata=strata, split=split)
     show(entries, console, None if values is None else list(values))
@@ -59,6 +62,8 @@ def write_outputs(
     for block in dict.fromkeys(blocks):
         own = [e for e in entries if (e.task, e.guide) == block and not e.stratum]
         console.print(f"{block[0]}: {winner(own)}", markup=False, soft_wrap=True)
+    for line in said:
+        console.print(line, markup=False, soft_wrap=True)
     seeds = ", ".join(map(str, about["seeds"]))
     console.print(f"seeds {seeds}; rows in {folder / 'rows.jsonl'}", markup=False)
     write_csv(entries, folder / "summary.csv")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,10 +33,17 @@ def began(command: Sequence[str]) -> dict[str, Any]:
     return {"command": list(command), "started": now(), "versions": versions}
 
 
-def note(path: Path, entry: dict[str, Any]) -> None:
-    """Append an entry; a file that is no list is put aside as `run.json.broken`."""
+def note(
+    path: Path, entry: dict[str, Any] | Callable[[list[dict[str, Any]]], dict[str, Any]]
+) -> None:
+    """Append an entry, or the one that a function makes of those before it, under the same lock.
+
+    A file that is no list is put aside as `run.json.broken`.
+    """
     with locked(path):
         entries = noted(path)
+        if callable(entry):
+            entry = entry(entries)
         if not entries and path.is_file():  # a damaged log of runs must not stop this one
             path.replace(path.with_name("run.json.broken"))
         text = json.dumps([*entries, entry], indent=1, ensure_ascii=False, default=str)
@@ -47,7 +54,7 @@ def noted(path: Path) -> list[dict[str, Any]]:
     """The entries in their order; none of a file that is missing or damaged."""
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return []
     whole = isinstance(entries, list) and all(isinstance(one, dict) for one in entries)
     return entries if whole else []

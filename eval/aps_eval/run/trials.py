@@ -194,7 +194,8 @@ def _compared(
     found = []
     for one, own in zip(cell.trials, rows, strict=True):
         changed = {k: v for k, v in one.config.flat().items() if usual[k] != v}
-        guides = [row.scores["guide"]["total"] for row in own if row.error is None]
+        totals = [row.scores["guide"]["total"] for row in own if row.error is None]
+        guides = [value for value in totals if value is not None]
         found.append(
             Trial(
                 *cell.block,
