@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aps_eval.rows import Row
 from aps_eval.store import read_rows
@@ -52,14 +53,14 @@ def pairs(rows: Sequence[Row], of: str, seed: int) -> tuple[list[Pair], Counter[
         ValueError: no answer of `of`, or none of another method beside it.
     """
     answered = [row for row in rows if row.error is None]
-    own = {(r.guide, r.task, r.item, r.seed): r for r in answered if r.label == of}
+    own = {_asked(row): row for row in answered if row.label == of}
     if not own:
         found = ", ".join(sorted({r.label for r in answered})) or "none"
         raise ValueError(f"no answers of {of!r}; there are those of: {found}")
     draw = random.Random(seed)
     found_pairs, equal = [], Counter[tuple[str, str]]()
     for row in sorted(answered, key=lambda r: r.key):
-        mine = own.get((row.guide, row.task, row.item, row.seed))
+        mine = own.get(_asked(row))
         if mine is None or row.label == of:
             continue
         if row.answer.strip() == mine.answer.strip():
@@ -72,6 +73,11 @@ def pairs(rows: Sequence[Row], of: str, seed: int) -> tuple[list[Pair], Counter[
         raise ValueError(f"no other method answered what {of!r} answered")
     draw.shuffle(found_pairs)
     return found_pairs, equal
+
+
+def _asked(row: Row) -> tuple[Any, ...]:
+    """What two answers of a pair have in common; an item's id may have changed between them."""
+    return row.guide, row.task, row.question, tuple(row.gold), row.seed
 
 
 def sheet(found: Sequence[Pair], wishes: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
@@ -51,6 +52,16 @@ def test_marks_for_our_method_are_its_wins_whichever_side_it_stood_on(reading):
     assert [line.split("|")[4:8] for line in fits] == [[" 29 ", " 0 ", " 0 ", " 1 "]] * 2
     reads = [[int(c) for c in line.split("|")[4:7]] for line in lines if "reads better" in line]
     assert [sum(column) for column in zip(*reads, strict=True)] == [0, 29, 29]
+
+
+def test_pairs_are_of_one_question_whatever_its_number_was(reading):
+    moved = [
+        dataclasses.replace(row, item=f"{int(row.item) + (row.method == 'aps')}") for row in rows()
+    ]
+    found, _ = reading.pairs(moved, "aps", seed=3)
+    assert len(found) == 58
+    for pair in found:
+        assert len({answer.rpartition(" ")[2] for answer in pair.answers}) == 1
 
 
 def test_the_sheet_names_no_method_and_follows_from_the_seed(reading):

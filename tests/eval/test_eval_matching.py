@@ -209,6 +209,10 @@ def test_measurements_are_kept_and_broken_ones_named(tmp_path):
         file.write_text(f"{whole}{line}\n")
         with pytest.raises(ValueError, match="line 3 is no measurement; remove it"):
             Calibration(file, answerer, "seconds")
+    file.write_text("notes of mine")  # and no measurements
+    with pytest.raises(ValueError, match=r"calibration.jsonl is no file of measurements"):
+        Calibration(file, answerer, "seconds")
+    assert file.read_text() == "notes of mine"
 
 
 def test_a_failing_prompt_leaves_a_measurement_and_a_failing_method_stops_it(tmp_path):

@@ -19,6 +19,9 @@ from .cells import Cell
 
 __all__ = ["Calibration"]
 
+BEGINS = '{"key": "'
+"""How every line begins."""
+
 
 class Calibration:
     """Measured costs, kept in a file of JSON lines.
@@ -45,18 +48,14 @@ class Calibration:
         with locked(path):
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             whole, end, torn = text.rpartition("\n")
+            self.known = _measured(whole, path)
+            if torn and not (self.known or torn.startswith(BEGINS) or BEGINS.startswith(torn)):
+                raise ValueError(
+                    f"{path} is no file of measurements, and is left as it is: its one line is "
+                    f"{torn[:60]!r}; name another folder"
+                )
             if torn:
                 write_whole(path, whole + end)
-        self.known: dict[str, float] = {}
-        for number, line in enumerate(whole.splitlines(), 1):
-            try:
-                one = json.loads(line)
-                cost = float(one["cost"])
-                if not 0 <= cost < math.inf:
-                    raise ValueError(f"a cost of {cost}")
-                self.known[str(one["key"])] = cost
-            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                raise ValueError(f"{path} line {number} is no measurement; remove it") from None
 
     def cost(self, cell: Cell, items: Sequence[Item]) -> float:
         """Cost per prompt of a cell on those of these items that it can answer.
@@ -144,3 +143,18 @@ class Calibration:
         except Exception as error:
             return f"{type(error).__name__}: {error}"
         return out.failures[0].error if out.failures else ""
+
+
+def _measured(text: str, path: Path) -> dict[str, float]:
+    """The costs of complete lines by their keys; raises `ValueError` for one that is none."""
+    known: dict[str, float] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            one = json.loads(line)
+            cost = float(one["cost"])
+            if not 0 <= cost < math.inf:
+                raise ValueError(f"a cost of {cost}")
+            known[str(one["key"])] = cost
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise ValueError(f"{path} line {number} is no measurement; remove it") from None
+    return known
