@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
-from aps_rewards.errors import attribute_of
+from aps_rewards.protocol import range_of
 from torch import Tensor
 
 from ..core.canvas import Canvas
@@ -74,21 +71,10 @@ def best_values(guide: WeightedRewards) -> dict[str, float]:
     total = 0.0
     for name, weight, reward in guide:
         if weight != 0:
-            low, high = _range_of(reward, name)
+            low, high = range_of(reward, name)
             best[name] = high if weight > 0 else low
             total += weight * best[name]
     return {**best, "total": total}
-
-
-def _range_of(reward: Any, name: str) -> tuple[float, float]:
-    while isinstance(reward, functools.partial):
-        reward = reward.func
-    found = attribute_of(reward, name, "range", None)
-    try:
-        low, high = map(float, found)
-    except Exception:  # a user's object may hold anything under this name, which is then no range
-        return -math.inf, math.inf
-    return low, high
 
 
 @dataclass(frozen=True)

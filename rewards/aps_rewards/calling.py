@@ -57,7 +57,7 @@ def call_reward(
         timeout: seconds the reward may take for the batch, > 0; None is no limit.
 
     Raises:
-        ValueError: a text in place of a list, lists of unequal length.
+        ValueError: a text in place of a list, lists of unequal length, a timeout that is not > 0.
         RewardError: the reward raised (chained), took too long, or returned a wrong number of
             values, or something that is neither None nor a finite number up to 3.4e38.
     """
@@ -84,6 +84,10 @@ class RewardCall:
         completion_ids: Sequence[Sequence[int]] | None = None,
         timeout: float | None = None,
     ) -> None:
+        if timeout is not None and not (isinstance(timeout, Real) and 0 < timeout < math.inf):
+            raise ValueError(
+                f"timeout is a number of seconds above 0, or None for no limit; got {timeout!r}"
+            )
         rows: _Columns = {"prompts": list(prompts), "completions": list(completions)}
         rows["completion_ids"] = [None] * len(prompts)
         if completion_ids is not None:

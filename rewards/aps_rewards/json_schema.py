@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from .guard import described
 from .protocol import Prompt, last_text, row_values
 
 __all__ = ["JsonSchema"]
@@ -72,6 +73,11 @@ class JsonSchema:
         return 0.5 + 0.5 / (1 + violations)
 
     def _validator(self, schema: dict[str, Any] | bool) -> Any:
+        if not isinstance(schema, dict | bool):
+            raise ValueError(
+                f"a JSON schema is an object, or true or false, got {described(schema)}; "
+                'e.g. {"type": "array"}'
+            )
         from jsonschema.exceptions import SchemaError
         from jsonschema.validators import validator_for
         from referencing import Registry

@@ -7,7 +7,8 @@ A black box, graded: the fraction of constraints that hold.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .protocol import Prompt, last_text
@@ -43,8 +44,8 @@ class Keywords:
     def __init__(
         self, present: Sequence[str] | None = None, absent: Sequence[str] | None = None
     ) -> None:
-        self.present = None if present is None else _phrases(present)
-        self.absent = None if absent is None else _phrases(absent)
+        self.present = None if present is None else _phrases(present, "the option present")
+        self.absent = None if absent is None else _phrases(absent, "the option absent")
 
     def __call__(
         self,
@@ -77,15 +78,31 @@ class Keywords:
             return [fixed] * count
         if name not in columns:
             return [[]] * count
-        return [_phrases(value or []) for value in columns[name]]
+        where = f"the column {name!r}"
+        return [[] if _is_missing(value) else _phrases(value, where) for value in columns[name]]
 
 
-def _phrases(value: Sequence[str]) -> list[tuple[str, ...]]:
+def _is_missing(value: Any) -> bool:
+    """Whether a table has no value there: None, an empty text, NaN."""
+    return (
+        value is None
+        or (isinstance(value, str) and not value)
+        or (isinstance(value, float) and math.isnan(value))
+    )
+
+
+def _phrases(value: Sequence[str], where: str) -> list[tuple[str, ...]]:
     """Each word or phrase as a tuple of its words."""
-    if isinstance(value, str):
-        raise TypeError(f"keywords are a list of words, got {value!r}; write [{value!r}]")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(
+            f"keywords are a list of words, got {value!r} in {where}; write [{str(value)!r}]"
+        )
+    value = list(value)
     if wrong := [v for v in value if not isinstance(v, str)]:
-        raise TypeError(f"keywords are a list of words, got {wrong[0]!r} among them")
+        raise TypeError(
+            f"keywords are a list of words, got {wrong[0]!r} among those in {where}; write "
+            f"{str(wrong[0])!r}"
+        )
     phrases = [tuple(words(v)) for v in value]
     if () in phrases:
         raise ValueError(f"a keyword holds a letter or digit, got {value[phrases.index(())]!r}")

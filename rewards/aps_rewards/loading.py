@@ -262,6 +262,14 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
         name: value.read(kinds.get(name, "")) if isinstance(value, TypedOption) else value
         for name, value in options.items()
     }
+    for name, value in options.items():
+        kind = kinds.get(name, "")
+        wrong = isinstance(value, str | bool | list | tuple | dict)
+        if wrong and re.fullmatch(r"(int|float)( \| (int|float|None))*", kind):
+            raise TypeError(
+                f"reward {reward_name(found)!r}: the option {name} is a number ({kind}), got "
+                f"{described(value)}"
+            )
     return found(**options) if is_class else functools.partial(found, **options)
 
 

@@ -13,8 +13,11 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
+from .guard import described
 from .protocol import Prompt, last_text, row_values
 from .words import words
 
@@ -33,7 +36,7 @@ class ExactMatch:
 
     Args:
         reference: the text to match, or a list of acceptable ones; None = the dataset column
-            `reference`, with a text or a list per prompt.
+            `reference`, with a text or a list per prompt. A number is taken as its text.
 
     Raises:
         ValueError: no reference.
@@ -59,7 +62,7 @@ class ExactMatch:
         scores = []
         for prompt, completion, reference in zip(prompts, completions, rows, strict=True):
             said = _content(last_text(completion))
-            golds = [reference] if isinstance(reference, str) else list(reference or [])
+            golds = _golds(reference)
             if not golds:
                 raise ValueError(f"reward 'exact-match' got no reference for {prompt!r}")
             scores.append(max(_agreement(said, _content(str(gold))) for gold in golds))
@@ -118,6 +121,20 @@ def last_number(text: str) -> float | None:
     """The last finite number in a text (`1,234.5`, `-3`, `2e6`), or None."""
     found = [float(match.replace(",", "")) for match in _NUMBER.findall(text)]
     return next((value for value in reversed(found) if math.isfinite(value)), None)
+
+
+def _golds(reference: Any) -> list[Any]:
+    """The acceptable texts of a row; none for None and for a table's NaN."""
+    if isinstance(reference, Real):
+        return [reference] if math.isfinite(reference) else []
+    if reference is None or isinstance(reference, str):
+        return [] if reference is None else [reference]
+    if not isinstance(reference, Iterable):
+        raise TypeError(
+            f"the reference is a text or a list of texts, got {described(reference)}; write it as "
+            "a text"
+        )
+    return list(reference)
 
 
 def _content(text: str) -> list[str]:

@@ -13,6 +13,7 @@ a distribution over tokens: `x~ (B, S, d) -> r (B,)`.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard
@@ -144,18 +145,41 @@ def reward_name(reward: Reward) -> str:
 
 
 def describe(reward: Reward) -> RewardInfo:
-    """Metadata of a reward or a reward class; defaults for attributes that it does not have."""
+    """Metadata of a reward or a reward class; defaults for attributes that it does not have.
+
+    Raises:
+        RewardError: its `range` is a property that raises.
+    """
     while isinstance(reward, functools.partial):
         reward = reward.func
     first_line = (getattr(reward, "__doc__", None) or "").strip().partition("\n")[0]
-    low, high = getattr(reward, "range", (float("-inf"), float("inf")))
+    name = reward_name(reward)
     return RewardInfo(
-        name=reward_name(reward),
+        name=name,
         measures=getattr(reward, "measures", "") or first_line or "not stated",
-        range=(float(low), float(high)),
+        range=range_of(reward, name),
         differentiable=bool(getattr(reward, "differentiable", False)),
         licence=getattr(reward, "licence", ""),
     )
+
+
+def range_of(reward: Reward, name: str) -> tuple[float, float]:
+    """A reward's `range`; infinite where it has none, or one that is not two numbers.
+
+    Args:
+        name: of the reward, for the error.
+
+    Raises:
+        RewardError: it is a property that raises.
+    """
+    while isinstance(reward, functools.partial):
+        reward = reward.func
+    found = attribute_of(reward, name, "range", None)
+    try:
+        low, high = map(float, found)
+    except Exception:  # a user's object may hold anything under this name, which is then no range
+        return -math.inf, math.inf
+    return (-math.inf, math.inf) if math.isnan(low) or math.isnan(high) else (low, high)
 
 
 def is_differentiable(reward: Reward) -> TypeGuard[DifferentiableReward]:
