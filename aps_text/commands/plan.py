@@ -33,11 +33,16 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME",
         help="'mini', 'smol', a preset, published name or folder",
     )
-    add("--tokens", type=int, dest="max_new_tokens", default=argparse.SUPPRESS, metavar="N")
+    add("--tokens", type=int, default=None, metavar="N", help="the same as --max-new-tokens")
     add("--prompt", type=int, default=64, help="prompt tokens")
     add("--image", type=int, metavar="PIXELS", help="plan an image of this size instead of text")
     add("--tokenizer", metavar="FOLDER", help="MMaDA's image tokenizer, where its sizes are others")
-    add("--batch", type=int, default=1, help="answers or images in one pass")
+    add(
+        "--batch",
+        type=int,
+        default=None,
+        help="answers or images in one pass (default: --num-return-sequences, or 1)",
+    )
     add("--dtype", choices=sorted(DTYPES), help="default: as it would be loaded")
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
@@ -72,7 +77,17 @@ def plan_command(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.model!r} is {image.what}: give --image with its pixels per side")
     if args.tokenizer is not None:
         raise ValueError("--tokenizer is of images: give --image with their pixels per side")
-    options = settings_in(args)
+    options = options_of(args)
+    answers = options.get("num_return_sequences", 1)
+    if args.batch is not None and answers not in (1, args.batch):
+        raise ValueError(
+            f"--batch {args.batch} and --num-return-sequences {answers} are both answers in one "
+            "pass; give one of them"
+        )
+    if args.reward_prompt is not None and args.reward_prompt < 0:
+        raise ValueError(
+            f"--reward-prompt is a number of tokens, at least 0; got {args.reward_prompt}"
+        )
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None
     reward = None
@@ -92,7 +107,7 @@ def plan_command(args: argparse.Namespace) -> int:
         reward=reward,
         config=APSConfig(preset, **own, **options),
         prompt=args.prompt,
-        batch=args.batch,
+        batch=answers if args.batch is None else args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
         bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
         checkpointing=args.gradient_checkpointing,
@@ -106,6 +121,19 @@ def plan_command(args: argparse.Namespace) -> int:
     else:
         print("\n".join([as_text(found), *([""] if notes else []), *notes]))
     return 0
+
+
+def options_of(args: argparse.Namespace) -> dict[str, Any]:
+    """The settings given by flags; `--tokens` is another name of `--max-new-tokens`."""
+    options = settings_in(args)
+    if args.tokens is None:
+        return options
+    if options.get("max_new_tokens", args.tokens) != args.tokens:
+        raise ValueError(
+            f"--tokens {args.tokens} and --max-new-tokens {options['max_new_tokens']} are the "
+            "same setting; give one of them"
+        )
+    return {**options, "max_new_tokens": args.tokens}
 
 
 OF_TEXT = {
@@ -131,7 +159,7 @@ def plan_image_command(args: argparse.Namespace) -> int:
     for bits in (8, 4):
         if getattr(args, f"load_in_{bits}bit"):
             raise ValueError(f"--load-in-{bits}bit is not planned with --image; leave it out")
-    options = settings_in(args)
+    options = options_of(args)
     if "max_new_tokens" in options:
         raise ValueError(
             "--tokens (--max-new-tokens) has no use with --image, whose size decides; leave it out"
@@ -151,7 +179,7 @@ def plan_image_command(args: argparse.Namespace) -> int:
         shape=shape,
         side=args.image,
         config=asked.config,
-        batch=args.batch,
+        batch=1 if args.batch is None else args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
     )
     found = plan_images(call, args.gpu)

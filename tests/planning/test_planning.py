@@ -477,3 +477,21 @@ def test_the_documented_plans_are_what_the_command_prints(capsys):
     for command, shown in blocks:
         assert main(shlex.split(command)) == 0
         assert capsys.readouterr().out == shown
+
+
+def test_the_command_plans_all_answers_of_a_question_and_refuses_what_it_would_ignore(capsys):
+    base = ["plan", "--model", "mini", "--preset", "fast"]
+
+    def planned(*more):
+        assert main([*base, *more]) == 0
+        return capsys.readouterr().out
+
+    assert planned("--num-return-sequences", "3") == planned("--batch", "3")
+    assert planned("--tokens", "20", "--max-new-tokens", "20") == planned("--tokens", "20")
+    for more, message in (
+        (["--num-return-sequences", "3", "--batch", "2"], "are both answers in one pass"),
+        (["--reward", "relevance", "--reward-prompt", "-5"], "at least 0; got -5"),
+        (["--tokens", "20", "--max-new-tokens", "10"], "are the same setting; give one of them"),
+    ):
+        assert main([*base, *more]) == 2
+        assert message in capsys.readouterr().err
