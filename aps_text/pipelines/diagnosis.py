@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from shlex import quote
@@ -14,18 +13,19 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from .repetition import MUCH_REPETITION, broken, repetitive
+
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats
     from .guidance_monitor import GuidanceTrace
     from .output import APSOutput
 
-__all__ = ["how_to_try", "portion", "repetition", "warnings_alone", "warnings_of"]
+__all__ = ["how_to_try", "portion", "warnings_alone", "warnings_of"]
 
 NO_TRIES: Mapping[str, str] = MappingProxyType({})
 
 LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
 HARDLY = 0.05  # warn if a smaller fraction of the texts scored otherwise than the answer
-MUCH_REPETITION = 0.3  # warn if an answer repeats a larger fraction of its word pairs
 
 
 def warnings_of(
@@ -62,7 +62,8 @@ def warnings_of(
             f"the model drew one text again and again for {portion(len(certain), len(traces))}, so "
             "no reward could prefer another; a higher temperature draws others"
         )
-    return found + _no_gradient(traces) + _little_mass(output) + _repetitive(output.text)
+    found += _no_gradient(traces) + _little_mass(output)
+    return found + _repetitive(output.text) + _broken(output.text)
 
 
 def warnings_alone(
@@ -232,13 +233,26 @@ def _little_mass(output: APSOutput) -> list[str]:
 
 def _repetitive(texts: Sequence[str]) -> list[str]:
     """More than a quarter of the answers repeat themselves."""
-    many = sum(repetition(text) > MUCH_REPETITION for text in texts)
+    many = repetitive(texts)
     if many <= len(texts) / 4:
         return []
     repeat, their = ("repeats", "its") if len(texts) == 1 else ("repeat", "their")
     return [
         f"{portion(many, len(texts))} {repeat} more than {MUCH_REPETITION:.0%} of {their} "
         "word pairs; a reward can be raised that way without a better answer"
+    ]
+
+
+def _broken(texts: Sequence[str]) -> list[str]:
+    """Answers with a doubled word, a run of dots or one word again and again."""
+    found = [place for place in map(broken, texts) if place]
+    if not found:
+        return []
+    has = "has" if len(texts) == 1 else "have"
+    first = " in the first of them" if len(found) > 1 else ""
+    return [
+        f"{portion(len(found), len(texts))} {has} words or signs that no sentence has "
+        f"({found[0]}{first}); a smaller temperature or another seed writes others"
     ]
 
 
@@ -262,13 +276,6 @@ def how_to_try(spec: str | None, shell: bool = False) -> str:
 
 def _try(name: str, tries: Mapping[str, str]) -> str:
     return f"try it on answers that differ: {tries.get(name) or how_to_try(None)}"
-
-
-def repetition(text: str) -> float:
-    """Fraction of an answer's word pairs that repeat an earlier one, in [0, 1]; 0 if below two."""
-    words = text.lower().split()
-    pairs = list(itertools.pairwise(words))
-    return 1 - len(set(pairs)) / len(pairs) if len(pairs) > 1 else 0.0
 
 
 def _is_rise(rise: float, values: Sequence[float]) -> bool:

@@ -224,9 +224,9 @@ def test_where_nothing_is_fitted_no_gradient_is_spoken_of(pipe):
     def flat(prompts, completions, **columns):
         return [0.5] * len(completions)
 
-    (fast,) = pipe(QUESTIONS[0], flat, preset="fast", max_new_tokens=8, steps=4).warnings
+    fast = pipe(QUESTIONS[0], flat, preset="fast", max_new_tokens=8, steps=4).warnings[0]
     assert "(always 0.5), so none was preferred and it steered nothing" in fast
-    (fitted,) = pipe(QUESTIONS[0], flat, max_new_tokens=8, steps=4).warnings
+    fitted = pipe(QUESTIONS[0], flat, max_new_tokens=8, steps=4).warnings[0]
     assert "(always 0.5), so it had no gradient there and it steered nothing" in fitted
 
 

@@ -27,8 +27,9 @@ from aps_text.core.codebook import Relaxed
 from aps_text.methods.aps import APS
 from aps_text.methods.best_of_n import BestOf
 from aps_text.pipelines.comparison import compare
-from aps_text.pipelines.diagnosis import repetition, warnings_of
+from aps_text.pipelines.diagnosis import warnings_of
 from aps_text.pipelines.guidance_monitor import GuidanceTrace
+from aps_text.pipelines.repetition import repetition
 from aps_text.text.reward_operator.controls import Shuffled, token_permutation
 from aps_text.text.reward_operator.operator import RewardOperator
 
