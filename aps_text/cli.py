@@ -250,7 +250,7 @@ def ask_command(args: argparse.Namespace) -> int:
         outputs = {title: out for title, out in outputs.items() if out is not None and len(out)}
         warnings = [text for out in outputs.values() for text in out.warnings]
     if args.json and outputs:
-        found = json_rows(outputs, args.method, args.control, warnings)
+        found = json_rows(outputs, args.method, args.control, whole=failed is None)
         print(json_text(found[0] if len(found) == 1 and failed is None else found))
     elif outputs:
         show(outputs, warnings)

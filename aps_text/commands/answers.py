@@ -19,20 +19,27 @@ COMPARED_FIELDS = ("text", "cut_off", "rewards", "cost")
 
 
 def json_rows(
-    outputs: Mapping[str, APSOutput], method: str, control: str | None, warnings: Sequence[str]
+    outputs: Mapping[str, APSOutput], method: str, control: str | None, whole: bool = True
 ) -> list[dict[str, Any]]:
     """An object for each answer, with the plain one and the control's beside it.
 
     A run that a reward ended has fewer answers: where the steered one is missing, the object has
-    the prompt and the plain answer only.
+    the prompt and the plain answer only. The warnings of an answer are its own.
+
+    Args:
+        whole: every run was finished, so that the answers can be compared.
     """
+    from ..pipelines.comparison import notices
+
     plain = outputs["plain"].as_dicts()
     steered = outputs[method].as_dicts() if method in outputs else []
     found = []
     for index, beside in enumerate(plain):
         row: dict[str, Any] = {"prompt": beside["prompt"]}
         if index < len(steered):
-            row = {**steered[index], "warnings": list(warnings)}
+            alone = {title: out.alone(index) for title, out in outputs.items() if index < len(out)}
+            said = notices(alone, method) if whole else alone[method].warnings
+            row = {**steered[index], "warnings": said}
         if method != "plain":
             row["plain"] = {key: beside[key] for key in COMPARED_FIELDS}
         if control and control in outputs and index < len(outputs[control]):

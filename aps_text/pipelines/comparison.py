@@ -17,7 +17,9 @@ from .repetition import repetition
 if TYPE_CHECKING:
     from .output import APSOutput
 
-__all__ = ["compare", "full_canvases", "notices", "unraised"]
+__all__ = ["already_best", "compare", "full_canvases", "notices", "unraised"]
+
+LISTED = 5  # answers whose figures a warning lists
 
 
 def notices(outputs: Mapping[str, APSOutput], method: str) -> list[str]:
@@ -38,7 +40,7 @@ def notices(outputs: Mapping[str, APSOutput], method: str) -> list[str]:
 
 
 def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """Warnings if the reward did not rise (`unraised`), or if a higher one goes with longer,
+    """Warnings if the reward did not rise (`unraised`) or could not (`already_best`), or if a higher one goes with longer,
     shorter or more repetitive answers.
 
     Args:
@@ -54,7 +56,7 @@ def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
         )
     if "total" not in steered.rewards or "total" not in plain.rewards or not len(plain):
         return []
-    found = unraised(steered, plain)
+    found = already_best(steered, plain) + unraised(steered, plain)
     pairs = zip(steered.rewards["total"], plain.rewards["total"], strict=True)
     gain = [a - b for a, b in pairs]
     if fmean(gain) <= 0:
@@ -89,16 +91,43 @@ def unraised(steered: APSOutput, plain: APSOutput) -> list[str]:
     if not steered.rewards.guide or "total" not in plain.rewards:
         return []
     after, before = steered.rewards["total"], plain.rewards["total"]
-    best = steered.rewards.best.get("total", math.inf) - 1e-6
+    best = _best(steered)
     low = [i for i, value in enumerate(after) if value <= before[i] and value < best]
     if 2 * len(low) < len(after):  # of many answers some rise little by their draws alone
         return []
     where = "" if len(low) == len(after) else f" of {portion(len(low), len(after))}"
-    values = f"{after[low[0]]:.3g}, plain {before[low[0]]:.3g}"
-    first = " for the first of them" if len(low) > 1 else ""
-    return [
-        f"steering did not raise the reward{where} ({values}{first}); try {_other_draws(steered)}"
+    values = [
+        (f"answer {i + 1}: " if len(after) > 1 else "") + f"{after[i]:.3g}, plain {before[i]:.3g}"
+        for i in low
     ]
+    said = "; ".join([*values[:LISTED], *(["..."] if len(low) > LISTED else [])])
+    return [f"steering did not raise the reward{where} ({said}); try {_other_draws(steered)}"]
+
+
+def already_best(steered: APSOutput, plain: APSOutput) -> list[str]:
+    """A warning if plain answers have the highest `total` that the guiding rewards' ranges allow.
+
+    Args:
+        steered, plain: outputs for the same prompts in the same order.
+    """
+    if not steered.rewards.guide or "total" not in plain.rewards:
+        return []
+    top = sum(value >= _best(steered) for value in plain.rewards["total"])
+    if not top:
+        return []
+    guide = list(steered.rewards.guide)
+    name = guide[0] if len(guide) == 1 else "total"
+    best = steered.rewards.best[name]
+    weights = steered.record.weights.get("guide", {}) if steered.record else {}
+    end = "lowest" if weights.get(name, 1.0) < 0 else "highest"
+    which = portion(top, len(plain)).replace("answer", "plain answer")
+    has = "has" if len(plain) == 1 else "have"
+    return [f"{which} {has} the {end} {name} there is ({best:g}): nothing to gain"]
+
+
+def _best(steered: APSOutput) -> float:
+    """The least `total` that counts as the best of the guiding rewards' ranges."""
+    return steered.rewards.best.get("total", math.inf) - 1e-6
 
 
 def full_canvases(outputs: Mapping[str, APSOutput]) -> list[str]:

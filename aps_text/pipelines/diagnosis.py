@@ -35,6 +35,7 @@ def warnings_of(
     steered: bool = False,
     tries: Mapping[str, str] = NO_TRIES,
     final: int | None = None,
+    drafted: bool = False,
 ) -> list[str]:
     """Warnings about a steered call, in plain text.
 
@@ -45,10 +46,11 @@ def warnings_of(
         tries: how to try a reward, by its name (`how_to_try`); Python for an object where there is
             none.
         final: how many final answers `stats` counted; None is those of `output`.
+        drafted: whether the canvas began as a draft (`init_text`).
     """
     final = len(output) if final is None else final
     stats, rewards = stats or {}, output.rewards
-    found = _unsteered(traces) if steered else []
+    found = _unsteered(traces, drafted) if steered else []
     said, certain = _unvaried_texts(output, traces, stats, tries, final)
     found += said
     for name in rewards.relaxed:
@@ -72,27 +74,32 @@ def warnings_alone(
     stats: Mapping[str, BridgeStats],
     steered: bool,
     tries: Mapping[str, str] = NO_TRIES,
+    drafted: bool = False,
 ) -> list[list[str]]:
     """The warnings about each answer, as `warnings_of` a call of its prompt that returned this
     answer; those about the whole call (bridges) are among them."""
     final = Counter(output.index)
     own = {i: {name: one.of(i) for name, one in stats.items()} for i in final}
+    known = steered, tries
     return [
-        warnings_of(output.take([at]), [trace], own[prompt], steered, tries, final[prompt])
+        warnings_of(output.take([at]), [trace], own[prompt], *known, final[prompt], drafted)
         for at, (prompt, trace) in enumerate(zip(output.index, traces, strict=True))
     ]
 
 
-def _unsteered(traces: Sequence[GuidanceTrace]) -> list[str]:
+def _unsteered(traces: Sequence[GuidanceTrace], drafted: bool) -> list[str]:
     """Answers that were finished before guidance began."""
     late = sum(one.guided == 0 for one in traces)
     if not late:
         return []
     were = "was" if len(traces) == 1 else "were"
-    return [
-        f"{portion(late, len(traces))} {were} finished before any step was steered; lower "
-        "guidance_start, or take no more steps than tokens"
-    ]
+    what = f"{portion(late, len(traces))} {were} finished before any step was steered"
+    if drafted:
+        return [
+            f"{what}: next to nothing of the draft (init_text) was masked; raise init_strength, "
+            "the part of it that is, or lower guidance_start"
+        ]
+    return [f"{what}; lower guidance_start, or take no more steps than tokens"]
 
 
 def _unvaried_texts(

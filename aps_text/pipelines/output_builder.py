@@ -149,7 +149,9 @@ class OutputBuilder:
             if one.bridge is not None
         }
         known = self._traces, self.stats, self.steered, self.tries
-        out.warnings, out.answer_warnings = warnings_of(out, *known), warnings_alone(out, *known)
+        drafted = "init_text" in self.request.starts
+        out.warnings = warnings_of(out, *known, drafted=drafted)
+        out.answer_warnings = warnings_alone(out, *known, drafted)
         if self.silent:
             out.warn(
                 "every guiding reward has weight 0, so nothing steered; give one another weight, "

@@ -16,7 +16,25 @@ LONG = 4  # letters; shorter words are mostly those that every sentence has
 
 DOUBLED = re.compile(r"\b([^\W\d_]+)[ \t]+(\1)\b", re.IGNORECASE)
 DOTS = re.compile(r"(?<![./])(?:\.\.|\.{4,})(?![./\d])")  # three are an ellipsis
-ALLOWED = frozenset("that had very so no ha bye really far many long now there knock yes".split())
+ALLOWED = frozenset(
+    [
+        "that",
+        "had",
+        "very",
+        "so",
+        "no",
+        "ha",
+        "bye",
+        "really",
+        "far",
+        "many",
+        "long",
+        "now",
+        "there",
+        "knock",
+        "yes",
+    ]
+)
 """Words that English doubles: "that that", "had had", "very very"."""
 
 

@@ -186,6 +186,7 @@ _PUBLISHED = {
     "dream-7b": r"dream|dream-(coder-)?v0-(instruct|base)-7b|diffucoder-7b-(base|instruct|cpgrpo)",
     "llada-8b": r"llada|llada-8b-(instruct|base)|llada-1\.5",
     "mmada-8b": r"mmada|mmada-8b-(base|mixcot)|mmada-parallel-m",
+    "qwen3-0.6b": r"qwen3-0\.6b(-diffusion-(mdlm|bd3lm)-v\d\.\d)?",
     "bert-base": r"bert-base-uncased",
     "minilm": r"relevance",
 }

@@ -130,6 +130,21 @@ def test_ask_with_a_control_shows_a_third_answer(folder, capsys):
     assert "--control flipped needs a method that steers" in capsys.readouterr().err
 
 
+def test_each_answer_has_its_own_warnings(folder, tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(
+        "def mine(prompts, completions, **kw):\n"
+        "    return [0.5 if p == 'flat ?' else float(sum(map(ord, c)) % 97)\n"
+        "            for p, c in zip(prompts, completions)]\n"
+    )
+    asked = ["ask", "flat ?", "what is a violin?", "--model", folder, *SMALL]
+    assert main([*asked, "--reward", f"{tmp_path}/mine.py:mine", "--json"]) == 0
+    flat, other = (one["warnings"] for one in json.loads(capsys.readouterr().out))
+    assert any("did not raise the reward (0.5, plain 0.5); try" in one for one in flat)
+    assert any("never varied" in one for one in flat)
+    assert not any("never varied" in one or "0.5, plain" in one for one in other)
+    assert not any("2 answers" in one for one in [*flat, *other])
+
+
 def test_ask_selects_and_warns(folder, tmp_path, capsys):
     (tmp_path / "flat.py").write_text(
         "def flat(completions, **kw):\n    return [1.0] * len(completions)\n"

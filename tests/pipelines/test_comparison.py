@@ -10,7 +10,7 @@ from tiny import tiny_text_model
 from aps_text import APSConfig, APSPipeline
 from aps_text.core.cost import Cost
 from aps_text.pipelines.batch import best_values
-from aps_text.pipelines.comparison import compare, full_canvases, unraised
+from aps_text.pipelines.comparison import already_best, compare, full_canvases, unraised
 from aps_text.pipelines.output import APSOutput, RewardReport
 
 SMALL = {"steps": 4, "max_new_tokens": 8}
@@ -34,12 +34,14 @@ def test_a_reward_that_steering_did_not_raise_is_said():
     assert compare(answers([0.25]), answers([0.25])) == unraised(answers([0.25]), answers([0.25]))
     assert unraised(answers([0.5]), answers([0.25])) == []
     (some,) = unraised(answers([1.0, 0.0, 0.5]), answers([0.0, 0.0, 0.75]))
-    assert "the reward of 2 of 3 answers (0, plain 0 for the first of them)" in some
+    assert "of 2 of 3 answers (answer 2: 0, plain 0; answer 3: 0.5, plain 0.75); try" in some
     # Of many answers some do not rise by their draws alone.
     assert unraised(answers([1.0, 1.0, 0.5]), answers([0.0, 0.0, 0.75])) == []
     assert unraised(answers([1.0, 0.5]), answers([0.0, 0.75]))
     (every,) = unraised(answers([0.0, 0.0]), answers([0.0, 0.0]))
-    assert "raise the reward (0, plain 0 for the first of them)" in every
+    assert "raise the reward (answer 1: 0, plain 0; answer 2: 0, plain 0); try" in every
+    (many,) = unraised(answers([0.0] * 7), answers([0.0] * 7))
+    assert "answer 5: 0, plain 0; ...); try" in many
 
 
 def test_an_answer_that_cannot_be_better_is_no_failure():
@@ -48,6 +50,27 @@ def test_an_answer_that_cannot_be_better_is_no_failure():
     nothing = answers([0.0])
     nothing.rewards._roles["guide"] = []
     assert unraised(nothing, answers([0.0])) == []  # a weight of 0 is a warning of its own
+
+
+def test_a_plain_answer_that_cannot_be_better_is_said():
+    (said,) = compare(answers([1.0], best=1.0), answers([1.0]))
+    assert said == "the plain answer has the highest r there is (1): nothing to gain"
+    (some,) = already_best(answers([1.0, 0.5], best=1.0), answers([1.0, 0.25]))
+    assert some.startswith("1 of 2 plain answers have the highest r there is")
+    assert already_best(answers([1.0], best=1.0), answers([0.5])) == []
+    assert already_best(answers([1.0]), answers([1.0])) == []  # an open range has no best
+
+
+def test_the_best_of_a_reward_with_a_negative_weight_is_its_lowest():
+    pipe = APSPipeline(tiny_text_model())
+
+    def low(prompts, completions, **columns):
+        return [-1.0] * len(completions)
+
+    low.range = (-1.0, 1.0)
+    plain = pipe.generate("why ?", reward=(low, -2.0), **SMALL)
+    (said,) = already_best(pipe("why ?", (low, -2.0), **SMALL), plain)
+    assert said == "the plain answer has the lowest low there is (-1): nothing to gain"
 
 
 class Bounded:

@@ -205,6 +205,14 @@ def test_one_text_again_and_again_is_told_from_a_reward_that_never_varied():
     assert len(warnings_of(out, traces, {"r": stats})) == 1
 
 
+def test_a_draft_of_which_little_is_masked_names_init_strength(pipe):
+    start = {"init_text": "a king is a king", "init_strength": 0.01}
+    out = pipe("why ?", vowels, start=start, max_new_tokens=11, steps=4)
+    (late,) = (one for one in out.warnings if "before any step" in one)
+    assert "of the draft (init_text) was masked; raise init_strength" in late
+    assert late in out.answer_warnings[0]
+
+
 def test_one_text_of_one_guided_step_is_no_fault_of_the_reward():
     rewards = RewardReport({"r": [0.5, 0.5]})
     rewards.assign("guide", ["r"])

@@ -104,7 +104,7 @@ def test_the_gap_is_relaxed_minus_text(pipe):
     assert record["relaxed"]["vowels"] == rewards.relaxed["vowels"][0]
     plain = pipe.generate(QUESTIONS, reward=vowels, **SMALL)
     assert plain.rewards.relaxed == {}
-    assert plain.warnings == []
+    assert not any("relaxed" in one for one in plain.warnings)
 
 
 # Composition, through the pipeline
@@ -461,7 +461,8 @@ def test_every_method_says_that_a_reward_never_varied(pipe, method):
     assert len(said) == 1
     assert said[0].startswith("reward 'flat' never varied")
     assert not [w for w in pipe(QUESTIONS, vowels, **options).warnings if "never" in w]
-    assert pipe.generate(QUESTIONS, reward=flat, **SMALL).warnings == []
+    plain = pipe.generate(QUESTIONS, reward=flat, **SMALL)
+    assert not [w for w in plain.warnings if "varied" in w]
     zero = pipe(QUESTIONS, flat, control="zero", **options)
     assert not [w for w in zero.warnings if "never" in w]  # it was not asked
 

@@ -224,6 +224,8 @@ def test_published_sizes():
     for name, parameters in published.items():
         assert PRESETS[name].parameters == parameters
     assert find_shape("Dream-org/Dream-v0-Instruct-7B") == find_shape("dream-7b")
+    recommended = "dllm-hub/Qwen3-0.6B-diffusion-mdlm-v0.1"
+    assert find_shape(recommended) == find_shape("qwen3-0.6b")
     eight, four = (weights_bytes(PRESETS["dream-7b"], 2, bits) for bits in (8, 4))
     assert four < eight < weights_bytes(PRESETS["dream-7b"], 2)
 
