@@ -40,8 +40,8 @@ def notices(outputs: Mapping[str, APSOutput], method: str) -> list[str]:
 
 
 def compare(steered: APSOutput, plain: APSOutput) -> list[str]:
-    """Warnings if the reward did not rise (`unraised`) or could not (`already_best`), or if a higher one goes with longer,
-    shorter or more repetitive answers.
+    """Warnings if the reward did not rise (`unraised`) or could not (`already_best`), or if a
+    higher one goes with longer, shorter or more repetitive answers.
 
     Args:
         steered, plain: outputs for the same prompts.

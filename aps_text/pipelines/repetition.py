@@ -1,4 +1,4 @@
-"""Answers that repeat themselves: word pairs, doubled words, runs of dots, one word over and over."""
+"""Answers that repeat themselves: pairs of words, doubled words, runs of dots, one word often."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_chat_says_the_warnings_of_aps_ask(folder, tmp_path, monkeypatch, caps
     assert chatted() == asked
     alone = [*asked[:-2], f"{full}aps; raise max_new_tokens"]
     assert chatted("--no-compare") == alone
-    assert chatted("--reward", "none") == [f"{full}plain; raise max_new_tokens"]
+    assert chatted("--reward", "none")[-1] == f"{full}plain; raise max_new_tokens"
 
 
 def test_commands_change_what_steers(pipe, capsys):
