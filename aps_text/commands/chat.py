@@ -7,6 +7,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable, Iterator
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..text.visible import on_terminal, visible
@@ -87,6 +88,8 @@ def chat_command(args: argparse.Namespace) -> int:
 def lines(typed: bool) -> Iterator[str]:
     """The lines of stdin; with a sign to type behind, and history, on a terminal."""
     if not typed:
+        if isinstance(sys.stdin, TextIOWrapper):
+            sys.stdin.reconfigure(errors="surrogateescape")  # `take` refuses such a line alone
         yield from sys.stdin
         return
     with contextlib.suppress(ImportError):  # not on every system
@@ -149,6 +152,8 @@ class Chat:
             ValueError, TypeError, ImportError, RuntimeError: nothing has changed.
         """
         line = line.strip()
+        if any("\udc80" <= letter <= "\udcff" for letter in line):
+            raise ValueError(f"the line {line!a} is not UTF-8; type it again")
         if not line:
             return True
         if not line.startswith("/"):
@@ -222,6 +227,8 @@ class Chat:
                 progress=False,
                 **self.settings,
             )
+        except ValueError as error:
+            raise ValueError(f"{error}{self._mend(method, str(error))}") from error
         finally:
             if drawn is not None:
                 drawn.close()
@@ -243,6 +250,16 @@ class Chat:
                 tell("(not compared)")
         for notice in notices(outputs, method)[len(out.warnings) :]:
             tell(f"warning: {notice}")
+
+    def _mend(self, method: str, said: str) -> str:
+        """The command that mends a question's error; empty if none is known."""
+        if self.turns and "the context of" in said:
+            return ", or forget the conversation by /new"
+        idle = [name for name in self.settings if f"{name}=" in said]
+        if method == "plain" and idle:
+            takes = ", ".join(f"/set {name} none" for name in idle)
+            return f"; {takes} takes it back, /reward NAME steers"
+        return ""
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
         from ..core.config import APSConfig

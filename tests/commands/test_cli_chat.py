@@ -176,3 +176,30 @@ def test_a_broken_reward_file_fails_its_line_only(folder, tmp_path, monkeypatch,
     shown = capsys.readouterr()
     assert "ne.py' does not load: NameError" in shown.err
     assert len(shown.out.splitlines()) == 1
+
+
+def test_a_line_that_is_not_utf_8_fails_alone(folder, monkeypatch, capsys):
+    typed = io.TextIOWrapper(io.BytesIO(b"who \xff ?\nwhy ?\n"), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert main(["chat", "--model", folder, "--reward", "none", *FEW]) == 1
+    shown = capsys.readouterr()
+    assert "is not UTF-8; type it again" in shown.err
+    assert len(shown.out.splitlines()) == 1
+
+
+def test_a_setting_that_nothing_reads_any_more_names_its_mend(pipe):
+    chat = Chat(pipe, ["length"], None, SETTINGS)
+    chat.take("/set beta 0.1")
+    chat.take("/reward none")
+    with pytest.raises(ValueError, match="/set beta none takes it back"):
+        chat.take("who ?")
+    chat.take("/set beta none")
+    chat.take("who ?")
+
+
+def test_a_full_context_names_new(tmp_path):
+    write_causal(tmp_path)
+    chat = Chat(APSPipeline(load(tmp_path)), ["none"], None, SETTINGS)
+    chat.turns += [{"role": "user", "content": "why ? " * 5000}]
+    with pytest.raises(ValueError, match="forget the conversation by /new"):
+        chat.take("who ?")
