@@ -177,8 +177,11 @@ def test_a_grid_file_names_installed_rewards_only(evil, shape):
         for read in (read_grid, lambda path: grid_values(parsed("--grid", path))):
             with pytest.raises(UntrustedError, match=r"grid\.yaml .*--trust-code"):
                 read("grid.yaml")
-    for one in ("lint", "length=0.5", {"name": "keywords", "options": {"present": ["dog"]}}):
-        Path("grid.yaml").write_text(yaml.safe_dump({**SHAPES[shape](one), "methods": ["plain"]}))
+    for one in ("lint", "length=1", {"name": "keywords", "options": {"present": ["dog"]}}):
+        values = {**SHAPES[shape](one), "methods": ["plain"]}
+        if "select" in str(values):
+            values["config"] = {"num_return_sequences": 2}
+        Path("grid.yaml").write_text(yaml.safe_dump(values))
         assert read_grid("grid.yaml").cells
     assert not evil.exists()
 
