@@ -176,7 +176,9 @@ def ask_command(args: argparse.Namespace) -> int:
     shuffled = args.control == "shuffled"
     steers = args.method != "plain"  # the plain answer beside is drawn by the same seed
     refuse_unread(method, options, preset, draws=Draws(control=shuffled, beside=steers))
-    APSConfig.make(preset, **options)  # bad settings are told before anything is loaded
+    # Bad settings are told before anything is loaded; the model may have a start of its own.
+    early = {"guidance_start": 0.0} if "guidance_end" in options else {}
+    APSConfig.make(preset, **(early | options))
     names = args.reward or ["answer-quality"]
     if args.html is not None and not args.html.strip():
         raise ValueError(f"--html is the name of the file to write, got {args.html!r}")

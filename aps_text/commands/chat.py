@@ -262,10 +262,10 @@ class Chat:
         return ""
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:
-        from ..core.config import APSConfig
+        from ..core.own_settings import config_for
         from ..core.presets import text_preset
 
-        APSConfig.make(text_preset(preset), **settings)
+        config_for(self.pipe.model.settings, text_preset(preset), **settings)
 
 
 def tell(line: str) -> None:

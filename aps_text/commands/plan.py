@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
 def plan_command(args: argparse.Namespace) -> int:
     """Make the plan and print it."""
     from ..core.config import APSConfig
-    from ..core.own_settings import lacking
+    from ..core.own_settings import lacking, stated_config
     from ..core.presets import text_preset
     from ..models.image_folders import image_folder
     from ..planning.call import Call, PlannedReward
@@ -101,7 +101,7 @@ def plan_command(args: argparse.Namespace) -> int:
         dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
         reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
     shape, preset = find_shape(args.model), text_preset(args.preset)
-    own = lacking(APSConfig(preset, **options), shape.settings, options)
+    own = lacking(stated_config(shape.settings, preset, options), shape.settings, options)
     call = Call(
         shape=shape,
         reward=reward,

@@ -18,7 +18,7 @@ from .config import APSConfig
 from .names import renamed
 from .presets import find_preset
 
-__all__ = ["config_for", "lacking", "own_settings", "without_pools"]
+__all__ = ["config_for", "lacking", "own_settings", "stated_config", "without_pools"]
 
 POOL = (
     "inner_steps",
@@ -44,8 +44,21 @@ def config_for(own: Mapping[str, Any], preset: str | None = None, **options: Any
         ValueError, TypeError: as `APSConfig.make`.
     """
     stated = renamed(options, warn=False)
-    kept = lacking(APSConfig(preset, **stated), own, stated)
+    kept = lacking(stated_config(own, preset, stated), own, stated)
     return APSConfig.make(preset, **kept, **options)
+
+
+def stated_config(
+    own: Mapping[str, Any], preset: str | None, stated: Mapping[str, Any]
+) -> APSConfig:
+    """The preset with the stated settings, for `lacking`.
+
+    A stated `guidance_end` is checked against the model's own start, not against the preset's.
+    """
+    start = own_settings(own, preset).get("guidance_start")
+    if start is None or "guidance_end" not in stated or "guidance_start" in stated:
+        return APSConfig(preset, **stated)
+    return APSConfig(preset, guidance_start=start, **stated)
 
 
 def own_settings(
