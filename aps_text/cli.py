@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+SHOWN = (
+    "draw the canvas as it fills: a dot is open, green was kept at this step, blue to orange "
+    "earlier to later"
+)
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run `aps`; returns the exit status (2 for an error, which is printed on one line)."""
@@ -102,7 +107,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         action="extend",
         metavar="NAME[=WEIGHT]",
-        help="what to steer by (default: answer-quality); weight 0 only reports",
+        help="what to steer by (default: answer-quality); weight 0 only reports; options are "
+        "separated by colons, e.g. length:low=4:high=6",
     )
     ask.add_argument(
         "--select",
@@ -125,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="a setting of the method itself, e.g. particles=8",
     )
     ask.add_argument("--model", default="mini", help="'mini', 'smol', a folder or a hub id")
-    ask.add_argument("--show", action="store_true", help="draw the canvas as it fills")
+    ask.add_argument("--show", action="store_true", help=SHOWN)
     ask.add_argument("--json", action="store_true", help="for machines")
     html = ask.add_argument(
         "--html",
@@ -170,6 +176,9 @@ def ask_command(args: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     as_prompts(args.questions)
+    single = sum(len(question.split()) == 1 for question in args.questions)
+    if single > 1:
+        print(f"aps: {single} questions of one word: to ask one, quote it", file=sys.stderr)
     options = settings_in(args)
     method = make_method(METHODS, args.method, args.method_option)
     preset = text_preset(args.preset)

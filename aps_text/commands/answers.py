@@ -85,13 +85,25 @@ def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
             head = f"  {method:<8} "
             console.hanging(head, Text(output.text[index], style="green"))
             console.hanging(" " * len(head), Text(terms, style="dim"))
+            weighted = _weighted(output, index)
+            if weighted:
+                console.hanging(" " * len(head), Text(weighted, style="dim"))
     for method, output in outputs.items():
         cost = output.cost
         spent = (
             f"{cost.seconds:.1f} s, denoiser {cost.denoiser_forwards} forward "
             f"{cost.denoiser_backwards} backward, reward {cost.reward_forwards} forward "
-            f"{cost.reward_backwards} backward, {cost.peak_memory_mb:.0f} MiB"
+            f"{cost.reward_backwards} backward, peak memory {cost.peak_memory_mb:.0f} MiB"
         ) + ("" if method == "plain" else f", beta {output.config.sampler.beta:g}")
         console.hanging("", Text(f"{method}: {spent}", style="dim"))
     for warning in warnings:
         console.hanging("", Text(f"warning: {warning}"))
+
+
+def _weighted(output: APSOutput, index: int) -> str:
+    """The weighted total of an answer, by which it is steered; empty where all weights are 1."""
+    weights = output.record.weights.get("guide", {}) if output.record else {}
+    if "total" not in output.rewards or all(weight in (0, 1) for weight in weights.values()):
+        return ""
+    terms = " + ".join(f"{weight:g} x {name}" for name, weight in weights.items() if weight)
+    return f"weighted total {output.rewards['total'][index]:.3f} ({terms})"

@@ -67,6 +67,7 @@ def rewards_command(args: argparse.Namespace) -> int:
             print(f"  options   {', '.join(one.options)}")
     print('\nWhat one says: aps rewards try NAME "question" "answer"')
     print("Options follow the name, then the weight: --reward keywords:present=king,queen=0.5")
+    print("Several options are separated by colons: --reward length:low=4:high=6")
     return 0
 
 

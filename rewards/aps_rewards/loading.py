@@ -10,6 +10,7 @@ classification pipeline become a `SequenceClassifier`.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import difflib
 import functools
@@ -19,6 +20,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .guard import described, undisturbed
@@ -266,11 +268,20 @@ def _built(found: Any, options: dict[str, Any], call: bool = False) -> Reward:
         kind = kinds.get(name, "")
         wrong = isinstance(value, str | bool | list | tuple | dict)
         if wrong and re.fullmatch(r"(int|float)( \| (int|float|None))*", kind):
+            mend = _colons(name, value) if isinstance(value, str) else ""
             raise TypeError(
                 f"reward {reward_name(found)!r}: the option {name} is a number ({kind}), got "
-                f"{described(value)}"
+                f"{described(value)}{mend}"
             )
     return found(**options) if is_class else functools.partial(found, **options)
+
+
+def _colons(name: str, value: str) -> str:
+    """A mend for `low=4,high=6`, of which a weight may have taken the last number."""
+    found = re.fullmatch(r"([^,]*),\s*([A-Za-z_]\w*)(?:=(.*))?", value)
+    if found is None:
+        return ""
+    return f"; options are separated by colons: {name}={found[1]}:{found[2]}={found[3] or 'VALUE'}"
 
 
 def _check_needed(
@@ -318,13 +329,31 @@ def _from_package(place: str, spec: str) -> Any:
         raise ValueError(_unknown(spec)) from None
 
 
+def _functions_in(file: Path) -> list[str]:
+    """The public functions and classes that a Python file defines; none of a file with an error."""
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError, OSError):
+        return []
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [one.name for one in body if isinstance(one, kinds) and not one.name.startswith("_")]
+
+
 def _unknown(spec: str) -> str:
+    if spec.endswith(".py") and Path(spec).is_file():
+        known = [f"{spec}:{name}" for name in _functions_in(Path(spec))]
+        return (
+            f"no reward {spec!r}: name a function of the file: {', '.join(known) or 'it has none'}"
+        )
     names = installed_names()
     close = difflib.get_close_matches(spec, names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     words = re.split(r"[\s,]+", spec.strip())
     if len(words) > 1 and set(words) <= set(names):
-        hint = f" Several rewards are a list: {words}."
+        hint = (
+            f" Several rewards are a list: {words}; on the command line separate them by spaces: "
+            f"--reward {' '.join(words)}."
+        )
     return (
         f"no reward {spec!r}.{hint} Tried: an installed name (installed: "
         f"{', '.join(names) or 'none'}), package.module:attribute, file.py:function, "

@@ -167,3 +167,28 @@ def test_ask_selects_and_warns(folder, tmp_path, capsys):
     assert isinstance(one, dict)
     assert main(several) == 0
     assert len(json.loads(capsys.readouterr().out)) == 3
+
+
+def test_mistakes_of_a_reward_name_their_mend(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("def one(completions, **kw): ...\n\n\ndef _two(): ...\n")
+    for spec, mend in (
+        (str(file), f"name a function of the file: {file}:one\n"),
+        ("sentiment,valence", "separate them by spaces: --reward sentiment valence"),
+        ("length:low=4,high=6", "options are separated by colons: low=4:high=6"),
+    ):
+        assert main(["rewards", "try", spec, "q", "a"]) == 2
+        assert mend in capsys.readouterr().err
+
+
+def test_a_forgotten_quotation_and_a_weighted_total_are_said(folder, capsys):
+    words = ["ask", "what", "is", "--model", folder, *SMALL, "--reward"]
+    assert main([*words, "length=-1"]) == 0
+    shown = capsys.readouterr()
+    assert "aps: 2 questions of one word: to ask one, quote it" in shown.err
+    assert shown.out.count("(-1 x length)") == 4
+    assert "peak memory" in shown.out
+    assert main(["ask", "what is?", "--model", folder, *SMALL, "--reward", "length"]) == 0
+    shown = capsys.readouterr()
+    assert "quote it" not in shown.err
+    assert "weighted" not in shown.out
