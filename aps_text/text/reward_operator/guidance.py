@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from numbers import Real
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import torch
 from aps_rewards import (
@@ -116,7 +117,7 @@ def reward_operator(rewards: WeightedRewards, rows: ScoredRows) -> Operator:
 
 def _bound(reward: Any, name: str, rows: ScoredRows) -> Operator:
     """One reward bound to rows; a composed one becomes the same function of its parts."""
-    if isinstance(reward, Operator):
+    if is_operator(reward):
         return reward.take(torch.tensor(rows.owners))
     if isinstance(reward, Composed):
         inner = [_bound(part, reward_name(part), rows) for part in reward.parts]
@@ -154,7 +155,7 @@ def is_sampled(reward: Any, name: str, config: APSConfig) -> bool:
     Raises:
         RewardError, TypeError: see `is_differentiable`.
     """
-    if isinstance(reward, Operator):
+    if is_operator(reward):
         return not reward.differentiable
     if isinstance(reward, Composed):
         summed = isinstance(reward, WeightedSum) or reward.differentiable
@@ -176,6 +177,12 @@ def _attributed_combination(
         return found
 
     return combine
+
+
+def is_operator(reward: Any) -> TypeGuard[Operator]:
+    """Whether it scores canvases; unlike `isinstance`, reads no property of a user's object."""
+    methods = ("take", "log_prob", "log_prob_ids")
+    return all(inspect.getattr_static(reward, name, None) is not None for name in methods)
 
 
 def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> WeightedRewards:
@@ -215,7 +222,7 @@ def load_rewards(spec: RewardSpec, loaded: dict[Any, Any] | None = None) -> Weig
         if isinstance(reward, str):
             _load(reward, loaded)
         built = loaded[reward] if isinstance(reward, str) else reward
-        if not isinstance(built, str | Operator):
+        if not (isinstance(built, str) or is_operator(built)):
             built = _built(built, loaded)
         name = reward if isinstance(reward, str) else reward_name(cast(Any, built))
         found += _parts(name, 1.0 if weight is None else _finite(weight, name), built)
