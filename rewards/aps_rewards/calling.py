@@ -31,7 +31,7 @@ LARGEST = 3.4e38  # scores are summed in float32
 
 _Columns = dict[str, list[Any]]
 
-_ALMOST = {"prompts", "completions", "prompt", "completion"}
+_ALMOST = {"prompts", "completions", "prompt", "completion", "text", "texts"}
 """Parameters of a reward for one row, or of one that takes no names (`/`)."""
 
 

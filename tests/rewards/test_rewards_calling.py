@@ -379,3 +379,13 @@ def test_a_reward_of_one_row_or_without_names_is_told_how_it_is_called():
     for reward in (single, nameless):
         with pytest.raises(RewardError, match=r"def reward\(prompts, completions, \*\*kwargs\)"):
             call_reward(reward, ["why ?"], ["no"])
+
+
+def test_a_function_of_one_text_is_told_how_a_reward_is_called():
+    def one(text):
+        return 1.0
+
+    with pytest.raises(
+        RewardError, match=r"with lists: def reward\(prompts, compl"
+    ):
+        call_reward(one, ["q"], ["a"])
