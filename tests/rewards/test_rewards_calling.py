@@ -385,7 +385,5 @@ def test_a_function_of_one_text_is_told_how_a_reward_is_called():
     def one(text):
         return 1.0
 
-    with pytest.raises(
-        RewardError, match=r"with lists: def reward\(prompts, compl"
-    ):
+    with pytest.raises(RewardError, match=r"with lists: def reward\(prompts, compl"):
         call_reward(one, ["q"], ["a"])
