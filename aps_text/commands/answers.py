@@ -80,7 +80,7 @@ def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
             terms = "  ".join(
                 f"{name} {values[index]:.3f}"
                 for name, values in output.rewards.items()
-                if name != "total" or len(output.rewards) > 2
+                if name != "total" or (len(output.rewards) > 2 and not _weighted(output, index))
             )
             head = f"  {method:<8} "
             console.hanging(head, Text(output.text[index], style="green"))

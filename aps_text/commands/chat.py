@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -253,12 +254,12 @@ class Chat:
 
     def _mend(self, method: str, said: str) -> str:
         """The command that mends a question's error; empty if none is known."""
-        if self.turns and "the context of" in said:
+        if self.turns and "more than the context of" in said:
             return ", or forget the conversation by /new"
-        idle = [name for name in self.settings if f"{name}=" in said]
+        idle = [name for name in self.settings if re.search(rf"\b{name}=", said)]
         if method == "plain" and idle:
-            takes = ", ".join(f"/set {name} none" for name in idle)
-            return f"; {takes} takes it back, /reward NAME steers"
+            back = " and ".join(f"/set {name} none" for name in idle)
+            return f"; undo it by {back}, or steer by /reward NAME"
         return ""
 
     def _check(self, preset: str | None, settings: dict[str, Any]) -> None:

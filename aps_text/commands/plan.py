@@ -78,12 +78,6 @@ def plan_command(args: argparse.Namespace) -> int:
     if args.tokenizer is not None:
         raise ValueError("--tokenizer is of images: give --image with their pixels per side")
     options = options_of(args)
-    answers = options.get("num_return_sequences", 1)
-    if args.batch is not None and answers not in (1, args.batch):
-        raise ValueError(
-            f"--batch {args.batch} and --num-return-sequences {answers} are both answers in one "
-            "pass; give one of them"
-        )
     if args.reward_prompt is not None and args.reward_prompt < 0:
         raise ValueError(
             f"--reward-prompt is a number of tokens, at least 0; got {args.reward_prompt}"
@@ -107,7 +101,7 @@ def plan_command(args: argparse.Namespace) -> int:
         reward=reward,
         config=APSConfig(preset, **own, **options),
         prompt=args.prompt,
-        batch=answers if args.batch is None else args.batch,
+        batch=options.get("num_return_sequences", 1) if args.batch is None else args.batch,
         dtype_bytes=DTYPES[args.dtype] if args.dtype else None,
         bits=8 if args.load_in_8bit else 4 if args.load_in_4bit else None,
         checkpointing=args.gradient_checkpointing,

@@ -76,7 +76,7 @@ class TextModel:
         """Settings that change nothing of this model, and why."""
         if not self.parts.causal_prompt:
             return {}
-        return {"prefix_reuse": f"{self.name} keeps the states of its prompt for good"}
+        return {"prefix_reuse": f"{self.name} always reuses the states of its prompt"}
 
     def bind(
         self,

@@ -43,7 +43,7 @@ __all__ = ["TransformerDenoiser"]
 MASK = "attention_mask"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TransformerDenoiser(BoundColumns):
     """`x_theta` with B prompts bound; build with `bind`.
 
@@ -55,7 +55,7 @@ class TransformerDenoiser(BoundColumns):
         dropped: columns of padding that were dropped since.
     """
 
-    split: int = 0
+    split: int
     prefix: Prefix | None = None
     texts: TextStates | None = None
     owner: Tensor | None = None

@@ -126,7 +126,7 @@ def last_number(text: str) -> float | None:
 def _golds(reference: Any) -> list[Any]:
     """The acceptable texts of a row; none for None and for a table's NaN."""
     if isinstance(reference, Real):
-        return [reference] if math.isfinite(reference) else []
+        return [_number(reference)] if math.isfinite(reference) else []
     if reference is None or isinstance(reference, str):
         return [] if reference is None else [reference]
     if not isinstance(reference, Iterable):
@@ -134,7 +134,13 @@ def _golds(reference: Any) -> list[Any]:
             f"the reference is a text or a list of texts, got {described(reference)}; write it as "
             "a text"
         )
-    return list(reference)
+    return [_number(one) if isinstance(one, Real) else one for one in reference]
+
+
+def _number(value: Real) -> Any:
+    """A whole number without a fraction: a column of them with a gap comes as floats (42.0)."""
+    number = float(value)
+    return int(number) if math.isfinite(number) and number.is_integer() else value
 
 
 def _content(text: str) -> list[str]:

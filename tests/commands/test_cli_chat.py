@@ -191,7 +191,7 @@ def test_a_setting_that_nothing_reads_any_more_names_its_mend(pipe):
     chat = Chat(pipe, ["length"], None, SETTINGS)
     chat.take("/set beta 0.1")
     chat.take("/reward none")
-    with pytest.raises(ValueError, match="/set beta none takes it back"):
+    with pytest.raises(ValueError, match="undo it by /set beta none"):
         chat.take("who ?")
     chat.take("/set beta none")
     chat.take("who ?")

@@ -240,6 +240,8 @@ def brief(prompts, completions, **columns):
 
 def test_a_setting_that_changes_nothing_of_such_a_model_is_refused(model):
     pipe = APSPipeline(model)
-    with pytest.raises(ValueError, match=r"prefix_reuse=3 has no use here: .* keeps the states"):
+    with pytest.raises(
+        ValueError, match=r"prefix_reuse=3 has no use here: .* always reuses the states"
+    ):
         pipe.generate("Who?", steps=2, max_new_tokens=4, prefix_reuse=3)
     assert pipe.generate("Who?", steps=2, max_new_tokens=4, prefix_reuse=None).text

@@ -489,9 +489,9 @@ def test_the_command_plans_all_answers_of_a_question_and_refuses_what_it_would_i
         return capsys.readouterr().out
 
     assert planned("--num-return-sequences", "3") == planned("--batch", "3")
+    assert planned("--num-return-sequences", "3", "--batch", "6") == planned("--batch", "6")
     assert planned("--tokens", "20", "--max-new-tokens", "20") == planned("--tokens", "20")
     for more, message in (
-        (["--num-return-sequences", "3", "--batch", "2"], "are both answers in one pass"),
         (["--reward", "relevance", "--reward-prompt", "-5"], "at least 0; got -5"),
         (["--tokens", "20", "--max-new-tokens", "10"], "are the same setting; give one of them"),
     ):

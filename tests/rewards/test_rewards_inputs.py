@@ -109,3 +109,11 @@ def test_what_a_reward_does_not_apply_to_is_none_and_last(tmp_path, capsys):
     assert [one["score"] for one in answers] == [None, -4.0]
     assert main(["rewards", "try", f"{tmp_path}/r.py:Odd", "q", "a"]) == 0
     assert "any number" in capsys.readouterr().out
+
+
+def test_whole_numbers_of_a_column_with_a_gap_are_references():
+    """Such a column comes from a table as floats: 42 as 42.0, the gap as NaN."""
+    exact = load_reward("exact-match")
+    for gold in (42, 42.0, [42.0, "no"]):
+        assert exact(["q"], ["42"], reference=[gold]) == [1.0]
+    assert exact(["q"], ["2.5"], reference=[2.5]) == [1.0]

@@ -64,13 +64,17 @@ class Cell:
         trials = tuple(trial.of_model(own) for trial in self.trials)
         return replace(self, config=self.config.replace(**mine), trials=trials)
 
-    def refuse_unread(self) -> None:
-        """Raise `ValueError` for a setting of this method alone that it ignores.
+    def refuse_unread(self, without_effect: Mapping[str, str] | None = None) -> None:
+        """Raise `ValueError` for a setting of this method alone that it or the model ignores.
+
+        Args:
+            without_effect: the settings that change nothing of the model, and why.
 
         As in `aps_text.methods.unread`, a configuration that several methods share is not refused.
         To be called once the model's own settings are in it (`of_model`).
         """
         reasons = self.config.ineffective(self.typed) | unread(self.build(), self.config)
+        reasons |= without_effect or {}
         for name, value in self.typed.items():
             if name in reasons:
                 raise ValueError(
@@ -78,7 +82,7 @@ class Cell:
                     "leave it out, or give it to all methods (--set, or config: in a grid)"
                 )
         for trial in self.trials:
-            trial.refuse_unread()
+            trial.refuse_unread(without_effect)
 
     def build(self) -> Method:
         """The method object."""

@@ -101,10 +101,10 @@ def evaluate(
                         known.add(one["name"])
                         loading(one["name"])
                 answerer.loaded(specs)
-    settings = answerer.pipe.model.settings
-    grid = replace(grid, cells=[cell.of_model(settings) for cell in grid.cells])
+    model = answerer.pipe.model
+    grid = replace(grid, cells=[cell.of_model(model.settings) for cell in grid.cells])
     for cell in grid.cells:
-        cell.refuse_unread()
+        cell.refuse_unread(model.without_effect)
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
