@@ -78,8 +78,8 @@ def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
             if index >= len(output):  # a reward ended this run
                 continue
             terms = "  ".join(
-                f"{name} {values[index]:.3f}"
-                for name, values in output.rewards.items()
+                f"{name} {_value(output, name, index)}"
+                for name in output.rewards
                 if name != "total" or (len(output.rewards) > 2 and not _weighted(output, index))
             )
             head = f"  {method:<8} "
@@ -98,6 +98,12 @@ def show(outputs: dict[str, APSOutput], warnings: Sequence[str] = ()) -> None:
         console.hanging("", Text(f"{method}: {spent}", style="dim"))
     for warning in warnings:
         console.hanging("", Text(f"warning: {warning}"))
+
+
+def _value(output: APSOutput, name: str, index: int) -> str:
+    """A reward of an answer; `none` where it does not apply, which counts 0."""
+    known = output.rewards.applies.get(name)
+    return f"{output.rewards[name][index]:.3f}" if not known or known[index] else "none"
 
 
 def _weighted(output: APSOutput, index: int) -> str:

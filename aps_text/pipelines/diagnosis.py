@@ -255,10 +255,10 @@ def _broken(texts: Sequence[str]) -> list[str]:
     found = [place for place in map(broken, texts) if place]
     if not found:
         return []
-    has = "has" if len(texts) == 1 else "have"
+    look = "looks" if len(texts) == 1 else "look"
     first = " in the first of them" if len(found) > 1 else ""
     return [
-        f"{portion(len(found), len(texts))} {has} words or signs that no sentence has "
+        f"{portion(len(found), len(texts))} {look} broken "
         f"({found[0]}{first}); a smaller temperature or another seed writes others"
     ]
 

@@ -1,4 +1,7 @@
-"""Answers that repeat themselves: pairs of words, doubled words, runs of dots, one word often."""
+"""Answers that repeat themselves: pairs of words, doubled words, runs of dots, one word often.
+
+Words that may be doubled are English ones: an answer in another language may be told of wrongly.
+"""
 
 from __future__ import annotations
 

@@ -192,3 +192,24 @@ def test_a_forgotten_quotation_and_a_weighted_total_are_said(folder, capsys):
     shown = capsys.readouterr()
     assert "quote it" not in shown.err
     assert "weighted" not in shown.out
+
+
+def test_a_reward_that_does_not_apply_is_shown_as_none(folder, tmp_path, capsys):
+    (tmp_path / "sometimes.py").write_text(
+        "def dog(prompts, completions, **kwargs):\n"
+        "    return [None if 'dog' in str(p) else -2.0 for p in prompts]\n"
+    )
+    reward = f"{tmp_path / 'sometimes.py'}:dog"
+    base = [
+        "ask",
+        "What is a dog ?",
+        "What is a cat ?",
+        "--model",
+        str(folder),
+        "--method",
+        "plain",
+    ]
+    assert main([*base, "--reward", reward, "--steps", "2", "--max-new-tokens", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("dog none") == 1
+    assert shown.count("dog -2.000") == 1

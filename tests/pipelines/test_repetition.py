@@ -46,7 +46,7 @@ def test_each_broken_answer_has_its_warning():
     texts = ["a dog is is here", "a dog is here", "late.."]
     out = APSOutput(texts, [[1]] * 3, ["q"] * 3, RewardReport(), None, None)
     (said,) = warnings_of(out, [])
-    assert said.startswith("2 of 3 answers have words or signs that no sentence has ('is is', a")
+    assert said.startswith("2 of 3 answers look broken ('is is', a")
 
 
 def test_an_infilled_answer_is_told_of_without_a_reward():
