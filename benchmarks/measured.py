@@ -34,7 +34,7 @@ from aps_text.models.masked_lm import masked_lm_layout
 from aps_text.models.parts import ModelParts, padding_mask
 from aps_text.models.transformer import TransformerDenoiser
 from aps_text.planning.call import Call
-from aps_text.planning.rehearsal import DTYPES, Faint, Moments
+from aps_text.planning.rehearsal import DTYPES, ConstantGradient, Moments
 from aps_text.planning.shape import ModelShape
 
 __all__ = ["Measured", "Setting", "measure", "random_model"]
@@ -162,7 +162,7 @@ class Setting:
             masks = [[mask] * len(prompt) for prompt in prompts]
             without = TransformerDenoiser.bind(parts, masks, lengths, call.layers)
             self.bound = GuidedDenoiser(self.denoiser, without, scale)
-        self.operator = Faint() if reward is None else _MeanReward(call, reward, device)
+        self.operator = ConstantGradient() if reward is None else _MeanReward(call, reward, device)
         block = call.block_length
         self.canvas = Canvas.open(
             lengths,

@@ -41,7 +41,7 @@ from ..models.guided import GuidedDenoiser
 from ..models.lora import new_adapter
 from .call import Call
 
-__all__ = ["Faint", "Moments", "rehearsed"]
+__all__ = ["ConstantGradient", "Moments", "rehearsed"]
 
 DTYPES = {2: torch.bfloat16, 4: torch.float32, 8: torch.float64}
 
@@ -84,7 +84,7 @@ def _rehearsal(
     """Peak bytes at each moment for one row."""
     moments = Moments()
     model: Denoiser = _Model(moments, vocab, DTYPES[dtype_bytes])
-    operator: Operator = Faint()
+    operator: Operator = ConstantGradient()
     if reward_bytes is not None:
         operator = _Reward(moments, vocab, DTYPES[reward_bytes], config.reward.bridge)
     if config.model.cfg_scale > 0:
@@ -104,7 +104,7 @@ def _rehearsal(
     return moments.most
 
 
-class Faint(ZeroOperator):
+class ConstantGradient(ZeroOperator):
     """An operator that costs nothing and whose gradient is not 0, so that phi is updated."""
 
     def log_prob(self, relaxed: Relaxed) -> Scores:
