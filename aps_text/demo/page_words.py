@@ -14,6 +14,8 @@ WORDS = [
     (r", a larger pool_size than \d+", ""),
     (r"a larger pool_size or a higher temperature draws others, a graded", "a graded"),
     (r"; a higher temperature draws others", "; a question with more than one answer leaves room"),
+    (r"a smaller temperature or another seed writes others", "another Seed writes others"),
+    (r"; raise init_strength, the part of it that is, or lower guidance_start", ""),
     (r"lower guidance_start, or take no more steps than tokens", "take no more Steps than Tokens"),
     (r" Try relaxation='quantized', more steps, or estimator='rloo'", " Try more Steps"),
     (r"raise num_samples, or use a reward", "use a reward"),
