@@ -20,7 +20,7 @@ from typing import Any
 
 from aps_text.text.visible import json_text
 
-__all__ = ["ROLES", "BrokenRow", "Row", "digest", "row_key"]
+__all__ = ["ROLES", "BrokenRow", "Row", "begins_a_line", "digest", "row_key"]
 
 ROLES = ("guide", "select", "report")
 
@@ -265,6 +265,12 @@ def row_key(
     return digest(
         [task, item, method, options, config, fingerprint, rewards, control, seed],
     )
+
+
+def begins_a_line(torn: str) -> bool:
+    """Whether an incomplete line is the beginning of one of ours; all begin with their key."""
+    begin = '{"key": "'
+    return torn.startswith(begin) or begin.startswith(torn)
 
 
 def digest(value: Any) -> str:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .files import explained
-from .rows import BrokenRow, Row
+from .rows import BrokenRow, Row, begins_a_line
 
 __all__ = ["RowStore", "read_rows"]
 
@@ -148,19 +148,13 @@ class RowStore:
                 )
             self._rows[row.key] = row
         self._read += len(whole) + len(end)
-        if torn and not (self._rows or _begins_a_row(torn)):
+        if torn and not (self._rows or begins_a_line(torn.decode(errors="replace"))):
             raise BrokenRow(
                 f"{self.path} is no file of rows, and is left as it is: its one line, which has no "
                 f"line break, is {torn[:60]!r}; name another folder"
             )
         if torn:
             os.ftruncate(file, self._read)
-
-
-def _begins_a_row(torn: bytes) -> bool:
-    """Whether an incomplete line is the beginning of one that `Row.to_json` writes."""
-    begin = b'{"key": "'
-    return torn.startswith(begin) or begin.startswith(torn)
 
 
 def parse(data: bytes, name: str, before: int = 0) -> Iterator[Row]:

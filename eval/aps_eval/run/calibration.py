@@ -13,14 +13,11 @@ from pathlib import Path
 
 from ..files import explained, locked, write_whole
 from ..items import Item
-from ..rows import digest
+from ..rows import begins_a_line, digest
 from .answering import Answerer, Unit
 from .cells import Cell
 
 __all__ = ["Calibration"]
-
-BEGINS = '{"key": "'
-"""How every line begins."""
 
 
 class Calibration:
@@ -49,7 +46,7 @@ class Calibration:
             text = path.read_text(encoding="utf-8") if path.is_file() else ""
             whole, end, torn = text.rpartition("\n")
             self.known = _measured(whole, path)
-            if torn and not (self.known or torn.startswith(BEGINS) or BEGINS.startswith(torn)):
+            if torn and not (self.known or begins_a_line(torn)):
                 raise ValueError(
                     f"{path} is no file of measurements, and is left as it is: its one line is "
                     f"{torn[:60]!r}; name another folder"
