@@ -262,7 +262,7 @@ def ask_command(args: argparse.Namespace) -> int:
         warnings = [text for out in outputs.values() for text in out.warnings]
     if args.json and outputs:
         found = json_rows(outputs, args.method, args.control, whole=failed is None)
-        print(json_text(found[0] if len(found) == 1 and failed is None else found))
+        print(json_text(found[0] if len(found) == len(args.questions) == 1 else found))
     elif outputs:
         show(outputs, warnings)
     if failed is not None:

@@ -80,6 +80,10 @@ def test_a_run_that_failed_later_has_the_plain_answers(folder, tmp_path, capsys)
     assert "  plain    " in shown.out
     assert "  aps      " not in shown.out
     assert "ZeroDivisionError" in shown.err
+    assert main([*asked, "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)  # an object, as of one question that went well
+    assert found["prompt"] == "who?"
+    assert "text" in found["plain"]
 
 
 def test_nothing_is_computed_for_a_closed_stdout(monkeypatch, capsys):
