@@ -10,15 +10,15 @@ __all__ = ["fast_dtype", "half_precision"]
 
 
 def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
-    """bfloat16 if the hardware has instructions for it, else float32.
+    """bfloat16 if the hardware has instructions that make it faster, else float32.
 
-    Without them, bfloat16 is emulated: four times slower than float32 in a product of large
-    matrices, and up to thirty times in a training step of small ones.
+    On a CPU these are AMX. Without any, bfloat16 is emulated: four times slower than float32 in a
+    product of large matrices, and up to thirty times in a training step of small ones. With
+    AVX512-BF16 alone it was half as fast as float32 (88 and 165 GFLOP/s of a core, torch 2.13).
     """
     if torch.device(device).type != "cpu":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    able = torch.cpu.get_capabilities()
-    fast = able.get("avx512_bf16", False) or able.get("amx_bf16", False)
+    fast = torch.cpu.get_capabilities().get("amx_bf16", False)
     return torch.bfloat16 if fast else torch.float32
 
 

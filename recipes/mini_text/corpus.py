@@ -149,7 +149,7 @@ def write_corpus(kept: list[tuple[str, str, str]], dropped: Counter[str], folder
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
-def write_rows(file: Path, rows: Iterable[tuple[str, str, str]]) -> None:
+def write_rows(file: Path, rows: Iterable[tuple[str, ...]]) -> None:
     """A compressed file of sorted rows: the same bytes for the same rows."""
     with (
         file.open("wb") as raw,
@@ -161,9 +161,14 @@ def write_rows(file: Path, rows: Iterable[tuple[str, str, str]]) -> None:
 
 def read_corpus(folder: Path, name: str = "answers") -> list[tuple[str, str, str]]:
     """(kind, subject, answer) of a written corpus, or of another file of its folder."""
-    with gzip.open(folder / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = read_rows(folder / f"{name}.jsonl.gz")
     return [(kind, subject, answer) for kind, subject, answer in rows]
+
+
+def read_rows(file: Path) -> list[tuple[str, ...]]:
+    """The rows of a compressed file of one JSON list a line."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        return [tuple(json.loads(line)) for line in lines]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

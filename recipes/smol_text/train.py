@@ -16,16 +16,17 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
+from torch import Tensor
 
-from aps_text.models.smol import pack
+from aps_text.models.smol import pack, read_lora
 from aps_text.models.smollm2 import smollm2
 from recipes.logs import log_to
 from recipes.mini_text.corpus import read_corpus
@@ -38,7 +39,9 @@ from recipes.word_knowledge.masking import TokenIds, make_batches
 from recipes.word_knowledge.text_model import keep_heap
 from recipes.word_knowledge.wordnet_qa import build_data
 
-__all__ = ["Run"]
+__all__ = ["Run", "add_options"]
+
+Part = TypeVar("Part")
 
 log = logging.getLogger(__name__)
 
@@ -112,11 +115,9 @@ class Run:
         loss = F.cross_entropy(logits.float(), rows.target[asked], reduction="none")
         return (loss * rows.weight[asked]).sum()
 
-    def gradients(self, rows: Rows, ahead: float) -> float:
-        """Fill `.grad`; returns the weighted mean loss."""
-        total = float(rows.weight.sum())
-        workers = len(self.replicas)
-        waiting, lock = iter(rows.split(2 * workers if workers > 1 else 1)), threading.Lock()
+    def spread(self, parts: Iterable[Part], loss: Callable[[LoraLlama, Part], Tensor]) -> float:
+        """Fill `.grad` with that of the sum of the parts' losses; returns the sum."""
+        waiting, lock = iter(parts), threading.Lock()
 
         def work(network: LoraLlama) -> float:
             done = 0.0
@@ -125,11 +126,11 @@ class Run:
                     part = next(waiting, None)
                 if part is None:
                     return done
-                loss = self.loss(network, part, ahead) / total
-                loss.backward()
-                done += float(loss.detach())
+                value = loss(network, part)
+                value.backward()  # type: ignore[no-untyped-call]
+                done += float(value.detach())
 
-        if workers == 1:
+        if len(self.replicas) == 1:
             return work(self.network)
         losses = list(self.pool.map(work, self.replicas))
         for other in self.replicas[1:]:
@@ -139,24 +140,37 @@ class Run:
                     q.grad = None
         return sum(losses)
 
+    def gradients(self, rows: Rows, ahead: float) -> float:
+        """Fill `.grad`; returns the weighted mean loss."""
+        total = float(rows.weight.sum())
+        workers = len(self.replicas)
+        parts = rows.split(2 * workers if workers > 1 else 1)
+        return self.spread(parts, lambda network, part: self.loss(network, part, ahead) / total)
+
     def update(self, rows: Rows) -> float:
         """One optimiser step; returns the loss."""
+        loss = self.gradients(rows, min(1.0, self.step / self.args.steps / self.args.ahead))
+        self.finish(int((rows.ids != self.ids.pad).sum()))
+        return loss
+
+    def finish(self, tokens: int) -> None:
+        """Take a step along the gradients that are there; `tokens` were read for them."""
         at = self.step / self.args.steps
         scale = min(1.0, at / 0.02 + 1e-3) * max(0.0, 1.0 - at)
         for group in self.optimiser.param_groups:
             group["lr"] = self.args.learning_rate * scale
-        loss = self.gradients(rows, min(1.0, at / self.args.ahead))
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.step, self.position = self.step + 1, self.position + 1
-        self.tokens += int((rows.ids != self.ids.pad).sum())
+        self.tokens += tokens
         decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
-        return loss
 
-    def batches(self, data: MiniTextData) -> Iterator[Rows]:
-        """Batches of the epoch from the position on; a function of epoch and seed."""
+    def batches(self, data: MiniTextData, skipped: int | None = None) -> Iterator[Rows]:
+        """Batches of the epoch from the position on (or without `skipped` ones); a function of
+        epoch and seed."""
+        first = self.position if skipped is None else skipped
         prompts, answers = encoded(self.tokenizer, list(data.epoch(self.epoch)))
         number = 0
         for start in range(0, len(prompts), 1536):
@@ -172,7 +186,7 @@ class Run:
                 else:
                     batch = in_blocks(batch, self.ids, self.begin, coins, self.args.blocks)
                     rows = compact(batch, self.ids, self.begin)
-                if number >= self.position:
+                if number >= first:
                     yield rows.to(self.device)
                 number += 1
 
@@ -220,6 +234,23 @@ class Run:
         mean = dict(zip(names, (m.cpu() for m in self.ema), strict=True))
         save_file(pack(mean), work / "lora.safetensors")
 
+    def begin_from(self, export: Path) -> None:
+        """Take the weights of an export, and their mean; the optimiser is new.
+
+        Raises:
+            ValueError: maps of another rank or base.
+        """
+        lora = read_lora(export)
+        for name, own, mean in zip(
+            self.network.pairs.keys(), self.parameters, self.ema, strict=True
+        ):
+            if name not in lora or lora[name].shape != own.shape:
+                shape = tuple(lora[name].shape) if name in lora else "nothing"
+                raise ValueError(f"{export}: {name} is {shape}, --rank makes {tuple(own.shape)}")
+            own.data.copy_(lora[name])
+            mean.copy_(lora[name])
+        log.info("starting from %s", export)
+
     def load(self, work: Path) -> None:
         """Restore what `save` wrote."""
         state = torch.load(work / "checkpoint.pt", weights_only=True, map_location=self.device)
@@ -232,12 +263,12 @@ class Run:
         self.step, self.epoch, self.position, self.tokens = state["counters"]
 
 
-def main() -> None:
-    """Train, resume or finish the LoRA of `smol`."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a run."""
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoint and log")
     parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
+    parser.add_argument("--start", type=Path, help="lora.safetensors of an export to go on from")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="threads on a CPU")
     parser.add_argument("--steps", type=int, default=1600)
@@ -251,6 +282,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.3, help="facts for each answer")
     parser.add_argument("--save-steps", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+
+
+def main() -> None:
+    """Train, resume or finish the LoRA of `smol`."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    add_options(parser)
     args = parser.parse_args()
     log_to(args.work)
     keep_heap()
@@ -260,6 +297,8 @@ def main() -> None:
     if (args.work / "checkpoint.pt").exists():
         run.load(args.work)
         log.info("resumed at step %d", run.step)
+    elif args.start:
+        run.begin_from(args.start)
     (args.work / "recipe.json").write_text(json.dumps(vars(args), default=str) + "\n")
     held = [run.held_out(args.corpus, data, blocks) for blocks in (0.0, 1.0)]
     mean, began, first = None, time.monotonic(), run.tokens
