@@ -88,8 +88,25 @@ def dream_count(
     return torch.where(last, masked, some)
 
 
+def _shared_end(rank: Tensor, many: Tensor, steps: int, schedule: str) -> Tensor:
+    """The step `(B, L)`, counted from 1, at whose end block `rank` of `many` is done where there
+    are more blocks than steps: `k` steps do `many * alpha(1 - k / steps)` of them, at least `k`."""
+    if schedule == "linear":
+        return rank * steps // many + 1
+    end = torch.ones_like(rank)
+    for k in range(1, steps):
+        done = (many.double() * alpha(1 - k / steps, schedule) + 1e-9).floor().clamp_min(k)
+        end = end + (done <= rank).long()
+    return end
+
+
 def block_clock(
-    masked: Tensor, editable: Tensor, block: Tensor, index: int, steps: int
+    masked: Tensor,
+    editable: Tensor,
+    block: Tensor,
+    index: int,
+    steps: int,
+    schedule: str = "linear",
 ) -> tuple[Tensor, Clock]:
     """The masks `(B,)` of the block in work at step `index` of `steps`, and its place in its grid.
 
@@ -105,7 +122,7 @@ def block_clock(
     begin = rank * each + rank.minimum(more)
     end = begin + each + (rank < more).long()
     crowded = many > steps  # several blocks share a step
-    end = torch.where(crowded, rank * steps // many + 1, end)
+    end = torch.where(crowded, _shared_end(rank, many, steps, schedule), end)
     begin = torch.where(crowded, end - 1, begin)
     # `late` masks must be gone after this step; without any, work on the first block with a mask.
     late = torch.where(end <= index + 1, masks, 0).sum(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -100,7 +101,7 @@ def in_blocks(canvas: Canvas, mask_id: int, steps: int, schedule="linear") -> li
     z, found = canvas.z.clone(), []
     for index in range(steps):
         masked = z == mask_id
-        due, (at, own) = block_clock(masked, canvas.editable, canvas.block, index, steps)
+        due, (at, own) = block_clock(masked, canvas.editable, canvas.block, index, steps, schedule)
         keep = keep_masked(1 - at / own, 1 - (at + 1) / own, schedule)
         counts = reveal_count(due, keep)
         for row, count in enumerate(counts.tolist()):
@@ -159,8 +160,13 @@ def test_blocks_of_any_length_are_done_in_order_and_in_time(lengths, block, step
             share = [steps // blocks + (i < steps % blocks) for i in range(blocks)]
             for i, end in enumerate(itertools.accumulate(share)):
                 assert ends[end - 1] >= min((i + 1) * block, length)
-        else:  # as even as it can be
+        elif schedule == "linear":  # as even as it can be
             assert max(counts) <= -(-blocks // steps) * block
+        else:
+            shown = list(itertools.accumulate(counts))
+            for k, done in enumerate(shown, 1):
+                wanted = blocks * alpha(1 - k / steps, schedule)
+                assert done == min(length, block * max(k, math.floor(wanted + 1e-9)))
         alone = Canvas.open([length], mask_id=9, fill_id=8, block_length=block)
         assert in_blocks(alone, 9, steps, schedule) == [counts]
         assert row < len(lengths)

@@ -13,7 +13,7 @@ from eval_fixtures import lines
 from paths import ROOT
 
 from aps_text.cli import build_parser, main
-from aps_text.commands.eval import grid_values
+from aps_text.commands.grid_values import grid_values
 
 
 def values(*flags: str) -> dict:
@@ -197,6 +197,8 @@ def test_a_seed_that_is_set_is_the_seed(tmp_path):
     assert read_grid({"config": {"seed": 7}, "methods": ["plain"]}).seeds == [7]
     with pytest.raises(ValueError, match="--set seed=5 and --seeds"):
         values("--set", "seed=5", "--seeds", "1")
+    with pytest.raises(ValueError, match="--set preset=fast: write --preset fast"):
+        values("--set", "preset=fast")
     with pytest.raises(ValueError, match="give one"):
         read_grid({"config": {"seed": 7}, "seeds": [1], "methods": ["plain"]})
     with pytest.raises(ValueError, match="method: config has a seed"):

@@ -23,7 +23,7 @@ from eval_tiny import tiny_pipe
 from test_eval_statistics import answers
 
 from aps_text.cli import build_parser, main
-from aps_text.commands.eval import grid_values
+from aps_text.commands.grid_values import grid_values
 
 
 @pytest.mark.parametrize(
