@@ -4,13 +4,14 @@
 with probability `(1 - alpha_s) / (1 - alpha_t)`; confidence decoders fix the NUMBER revealed to
 the expectation of that. Counts are per row and sum exactly to the row's masks.
 
-In blocks (semi-autoregressive decoding) the T steps are divided evenly among a row's blocks; the
-remainder goes to the first blocks, one step each. Every block has its own grid from t=1 to t=0 on
-its steps: with the linear schedule a block of m masks and S steps reveals `m // S` per step, and
-one more at the first `m % S`. That is LLaDA's rule (Nie et al. 2025,
+In blocks (semi-autoregressive decoding) the T steps are divided evenly among a row's blocks if
+there are as many; the remainder goes to the first blocks, one step each. Every block has its own
+grid from t=1 to t=0 on its steps: with the linear schedule a block of m masks and S steps reveals
+`m // S` per step, and one more at the first `m % S`. That is LLaDA's rule (Nie et al. 2025,
 https://arxiv.org/abs/2502.09992), which requires that these divisions have no remainder. A row
 that is ahead (a block was given, or a threshold revealed more) spreads its block over the steps up
-to the block's end.
+to the block's end. With more blocks than steps some steps take several: with the linear schedule
+as even a number as can be, with the cosine schedule one at first and many at the end.
 """
 
 from __future__ import annotations
@@ -89,15 +90,19 @@ def dream_count(
 
 
 def _shared_end(rank: Tensor, many: Tensor, steps: int, schedule: str) -> Tensor:
-    """The step `(B, L)`, counted from 1, at whose end block `rank` of `many` is done where there
-    are more blocks than steps: `k` steps do `many * alpha(1 - k / steps)` of them, at least `k`."""
+    """The step `(B, L)`, counted from 1, at whose end block `rank` of `many (B, 1)` is done where
+    there are more blocks than steps.
+
+    After k steps `ceil(many * k / steps)` blocks are done with the linear schedule, with another
+    `many * alpha(1 - k / steps)`, rounded down, but at least k.
+    """
     if schedule == "linear":
         return rank * steps // many + 1
-    end = torch.ones_like(rank)
-    for k in range(1, steps):
-        done = (many.double() * alpha(1 - k / steps, schedule) + 1e-9).floor().clamp_min(k)
-        end = end + (done <= rank).long()
-    return end
+    shares = [float(alpha(1 - k / steps, schedule)) for k in range(1, steps)]
+    least = torch.arange(1, steps, device=rank.device)
+    done = many.double() * torch.tensor(shares, device=rank.device, dtype=torch.double) + 1e-9
+    done = torch.maximum(done.floor().long(), least)
+    return 1 + torch.searchsorted(done, rank, right=True)
 
 
 def block_clock(
@@ -121,9 +126,10 @@ def block_clock(
     each, more = steps // many, steps % many
     begin = rank * each + rank.minimum(more)
     end = begin + each + (rank < more).long()
-    crowded = many > steps  # several blocks share a step
-    end = torch.where(crowded, _shared_end(rank, many, steps, schedule), end)
-    begin = torch.where(crowded, end - 1, begin)
+    if block.shape[1] > steps:
+        crowded = many > steps  # several blocks share a step
+        end = torch.where(crowded, _shared_end(rank, many, steps, schedule), end)
+        begin = torch.where(crowded, end - 1, begin)
     # `late` masks must be gone after this step; without any, work on the first block with a mask.
     late = torch.where(end <= index + 1, masks, 0).sum(1)
     first = (masks > 0).long().argmax(1, keepdim=True)

@@ -13,8 +13,6 @@ well formed, badly formed. The guiding and the reporting reward use different ph
 
 from __future__ import annotations
 
-import gzip
-import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -26,6 +24,7 @@ from aps_eval.subjects import inflections, named, words
 
 from recipes.answer_quality.faults import FAULTS, spoil
 from recipes.answer_quality.pairs import Pair
+from recipes.mini_text.corpus import read_rows
 from recipes.mini_text.generate import asked
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import Subject, split_of
@@ -221,10 +220,8 @@ class OpenPairs:
 def read_own(folder: Path) -> list[tuple[str, str, str, str]]:
     """(kind, subject, answer, mark) of `own.jsonl.gz`; none if the folder has no such file."""
     file = folder / "own.jsonl.gz"
-    if not file.exists():
-        return []
-    with gzip.open(file, "rt", encoding="utf-8") as lines:
-        return [tuple(json.loads(line)) for line in lines]
+    rows = read_rows(file) if file.exists() else []
+    return [(kind, subject, answer, mark) for kind, subject, answer, mark in rows]
 
 
 def accuracy(

@@ -24,7 +24,7 @@ from recipes.mini_text.filters import UNWANTED, key, reason
 from recipes.mini_text.prompts import KINDS
 from recipes.mini_text.subjects import split_of
 
-__all__ = ["choose", "read_corpus", "write_corpus", "write_rows"]
+__all__ = ["choose", "read_corpus", "read_rows", "write_corpus", "write_rows"]
 
 LINES = {kind.name for kind in KINDS if kind.lines}
 MOST = 5

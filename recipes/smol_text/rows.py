@@ -31,7 +31,7 @@ from torch import Tensor
 
 from recipes.word_knowledge.masking import Batch, TokenIds
 
-__all__ = ["Rows", "attention_bias", "compact", "in_blocks", "in_order"]
+__all__ = ["Rows", "attention_bias", "compact", "in_blocks", "in_order", "left_to_right"]
 
 
 @dataclass
@@ -145,6 +145,21 @@ def in_order(batch: Batch, ids: TokenIds, begin: Sequence[int]) -> Rows:
     seen = torch.where(answer, batch.target.masked_fill(~text, ids.pad), batch.ids)
     rows = compact(Batch(seen, batch.target, text.float()), ids, begin)
     return replace(rows, causal=rows.ids != ids.pad)
+
+
+def left_to_right(rows: Sequence[tuple[list[int], list[int]]], ids: TokenIds) -> Rows:
+    """Rows of (prompt, answer): each token of the answer and the stop token has a loss of 1."""
+    width = max(len(q) + len(a) for q, a in rows) + 1
+    seen = torch.full((len(rows), width), ids.pad)
+    weight = torch.zeros(len(rows), width)
+    for row, (q, a) in enumerate(rows):
+        seen[row, : len(q) + len(a) + 1] = torch.tensor([*q, *a, ids.stop])
+        weight[row, len(q) - 1 : len(q) + len(a)] = 1.0
+    target = torch.full_like(seen, ids.pad)
+    target[:, :-1] = seen[:, 1:]
+    real = seen != ids.pad
+    at = torch.arange(width).expand_as(seen).masked_fill(~real, 0)
+    return Rows(seen, at, target, weight, real)
 
 
 def attention_bias(rows: Rows, ids: TokenIds, ahead: float = 1.0) -> Tensor:

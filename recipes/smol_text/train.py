@@ -37,7 +37,7 @@ from recipes.smol_text.network import LoraLlama
 from recipes.smol_text.rows import Rows, attention_bias, compact, in_blocks, in_order
 from recipes.word_knowledge.masking import TokenIds, make_batches
 from recipes.word_knowledge.text_model import keep_heap
-from recipes.word_knowledge.wordnet_qa import build_data
+from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 __all__ = ["Run", "add_options"]
 
@@ -57,13 +57,18 @@ def token_ids(tokenizer: Any) -> TokenIds:
     return TokenIds(pad=pad, stop=stop, mask=mask)
 
 
+def held_words(facts: KnowledgeData) -> set[str]:
+    """Words of WordNet that nothing is learnt about: those of the stratum C."""
+    return {i.lemma for name in ("test", "tune") for i in facts.items[name] if i.stratum == "C"}
+
+
 def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> MiniTextData:
     """The corpus's answers about training subjects, and `share` facts for each."""
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
 
     facts = build_data(wordnet)
-    held = {i.lemma for name in ("test", "tune") for i in facts.items[name] if i.stratum == "C"}
+    held = held_words(facts)
     found = subjects(read_wordnet(find_wordnet(wordnet)))
     rows = [
         row for row in read_corpus(corpus)
@@ -106,13 +111,18 @@ class Run:
         )
         self.step = self.epoch = self.position = self.tokens = 0
 
-    def loss(self, network: LoraLlama, rows: Rows, ahead: float) -> torch.Tensor:
-        """The weighted sum of cross-entropies; the head runs where there is a loss."""
+    def token_losses(self, network: LoraLlama, rows: Rows, ahead: float) -> tuple[Tensor, Tensor]:
+        """The cross-entropies of the positions that have a loss, in nats, and which of `(B, S)`
+        these are; the head runs there only."""
         with half_precision(self.device):
             hidden = network(rows.ids, rows.at, attention_bias(rows, self.ids, ahead))
             asked = rows.weight > 0
             logits = F.linear(hidden[asked], network.table)
-        loss = F.cross_entropy(logits.float(), rows.target[asked], reduction="none")
+        return F.cross_entropy(logits.float(), rows.target[asked], reduction="none"), asked
+
+    def loss(self, network: LoraLlama, rows: Rows, ahead: float) -> Tensor:
+        """The weighted sum of cross-entropies."""
+        loss, asked = self.token_losses(network, rows, ahead)
         return (loss * rows.weight[asked]).sum()
 
     def spread(self, parts: Iterable[Part], loss: Callable[[LoraLlama, Part], Tensor]) -> float:
@@ -149,7 +159,8 @@ class Run:
 
     def update(self, rows: Rows) -> float:
         """One optimiser step; returns the loss."""
-        loss = self.gradients(rows, min(1.0, self.step / self.args.steps / self.args.ahead))
+        learnt = self.args.ahead * self.args.steps  # by then it looks ahead
+        loss = self.gradients(rows, min(1.0, self.step / learnt) if learnt else 1.0)
         self.finish(int((rows.ids != self.ids.pad).sum()))
         return loss
 
@@ -167,10 +178,10 @@ class Run:
         decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(self.ema, [p.detach() for p in self.parameters], 1 - decay)
 
-    def batches(self, data: MiniTextData, skipped: int | None = None) -> Iterator[Rows]:
-        """Batches of the epoch from the position on (or without `skipped` ones); a function of
-        epoch and seed."""
-        first = self.position if skipped is None else skipped
+    def batches(self, data: MiniTextData, first: int | None = None) -> Iterator[Rows]:
+        """Batches of the epoch from number `first` on (None: the position); a function of epoch
+        and seed."""
+        first = self.position if first is None else first
         prompts, answers = encoded(self.tokenizer, list(data.epoch(self.epoch)))
         number = 0
         for start in range(0, len(prompts), 1536):
@@ -235,21 +246,62 @@ class Run:
         save_file(pack(mean), work / "lora.safetensors")
 
     def begin_from(self, export: Path) -> None:
-        """Take the weights of an export, and their mean; the optimiser is new.
+        """Take weights and EMA from an export; the optimiser is new.
 
         Raises:
             ValueError: maps of another rank or base.
         """
         lora = read_lora(export)
-        for name, own, mean in zip(
-            self.network.pairs.keys(), self.parameters, self.ema, strict=True
-        ):
-            if name not in lora or lora[name].shape != own.shape:
-                shape = tuple(lora[name].shape) if name in lora else "nothing"
-                raise ValueError(f"{export}: {name} is {shape}, --rank makes {tuple(own.shape)}")
+        named = dict(zip(self.network.pairs.keys(), self.parameters, strict=True))
+        if odd := sorted(lora.keys() ^ named.keys()):
+            raise ValueError(f"{export} and this base differ in {odd[0]} and {len(odd) - 1} more")
+        for name, own in named.items():
+            if lora[name].shape != own.shape:
+                raise ValueError(
+                    f"{export}: {name} is {tuple(lora[name].shape)}, this base with --rank "
+                    f"{self.args.rank} takes {tuple(own.shape)}"
+                )
+        for (name, own), mean in zip(named.items(), self.ema, strict=True):
             own.data.copy_(lora[name])
             mean.copy_(lora[name])
         log.info("starting from %s", export)
+
+    def resume(self) -> None:
+        """Load the checkpoint if there is one, and write down the options."""
+        work = self.args.work
+        if (work / "checkpoint.pt").exists():
+            self.load(work)
+            log.info("resumed at step %d", self.step)
+        (work / "recipe.json").write_text(json.dumps(vars(self.args), default=str) + "\n")
+
+    def go(
+        self,
+        batches: Callable[[], Iterator[Part]],
+        learn: Callable[[Part], float | None],
+        watch: Callable[[], str],
+    ) -> None:
+        """Learn from the batches of one epoch after the other, save, log, until the last step.
+
+        Args:
+            learn: takes a step and returns the loss for the log's running mean (None: not in it).
+            watch: what the log says of held-out rows after saving.
+        """
+        mean, began, first = None, time.monotonic(), self.tokens
+        while self.step < self.args.steps:
+            for batch in batches():
+                loss = learn(batch)
+                if loss is not None:
+                    mean = loss if mean is None else 0.95 * mean + 0.05 * loss
+                if self.step % 10 == 0:
+                    rate = (self.tokens - first) / (time.monotonic() - began)
+                    told = f"step {self.step} epoch {self.epoch} loss {mean or 0.0:.3f}"
+                    log.info("%s, %.3fM tokens, %.0f/s", told, self.tokens / 1e6, rate)
+                if self.step % self.args.save_steps == 0 or self.step >= self.args.steps:
+                    self.save(self.args.work)
+                    log.info("held out: %s", watch())
+                if self.step >= self.args.steps:
+                    return
+            self.epoch, self.position = self.epoch + 1, 0
 
     def load(self, work: Path) -> None:
         """Restore what `save` wrote."""
@@ -268,14 +320,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoint and log")
     parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
-    parser.add_argument("--start", type=Path, help="lora.safetensors of an export to go on from")
+    parser.add_argument(
+        "--start", type=Path, help="lora.safetensors of an export to go on from (with --ahead 0)"
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="threads on a CPU")
     parser.add_argument("--steps", type=int, default=1600)
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--ema", type=float, default=0.99)
-    parser.add_argument("--ahead", type=float, default=0.06, help="part of the steps")
+    parser.add_argument("--ahead", type=float, default=0.06, help="part of the steps (0: it does)")
     parser.add_argument("--batch-tokens", type=int, default=1536, help="masks included")
     parser.add_argument("--blocks", type=float, default=0.75, help="rows decoded in blocks")
     parser.add_argument("--ordered", type=float, default=0.0, help="batches that are `in_order`")
@@ -294,28 +348,15 @@ def main() -> None:
     torch.set_num_threads(1)
     data = smol_data(args.corpus, args.wordnet, args.seed, args.share)
     run = Run(*smollm2("the training of smol"), args)
-    if (args.work / "checkpoint.pt").exists():
-        run.load(args.work)
-        log.info("resumed at step %d", run.step)
-    elif args.start:
+    if args.start:
         run.begin_from(args.start)
-    (args.work / "recipe.json").write_text(json.dumps(vars(args), default=str) + "\n")
+    run.resume()
     held = [run.held_out(args.corpus, data, blocks) for blocks in (0.0, 1.0)]
-    mean, began, first = None, time.monotonic(), run.tokens
-    while run.step < args.steps:
-        for rows in run.batches(data):
-            loss = run.update(rows)
-            mean = loss if mean is None else 0.95 * mean + 0.05 * loss
-            if run.step % 10 == 0:
-                rate = (run.tokens - first) / (time.monotonic() - began)
-                log.info("step %d epoch %d loss %.3f, %.3fM tokens, %.0f/s",
-                         run.step, run.epoch, mean, run.tokens / 1e6, rate)  # fmt: skip
-            if run.step % args.save_steps == 0 or run.step >= args.steps:
-                run.save(args.work)
-                log.info("held-out loss %.4f, in blocks %.4f", *map(run.evaluate, held))
-            if run.step >= args.steps:
-                return
-        run.epoch, run.position = run.epoch + 1, 0
+
+    def watch() -> str:
+        return "{:.4f}, in blocks {:.4f}".format(*map(run.evaluate, held))
+
+    run.go(lambda: run.batches(data), run.update, watch)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,8 @@ def test_counts_blocks_and_stops_hold_for_uneven_rows(setting):
         due, at, own = masks, state.step, steps
         if canvas.block is not None:
             masked = z == SYMBOLS
-            due, (at, own) = block_clock(masked, canvas.editable, canvas.block, at, steps)
+            law = "linear" if config.reveal_rule == "dream" else config.schedule
+            due, (at, own) = block_clock(masked, canvas.editable, canvas.block, at, steps, law)
         keep = keep_masked(1 - at / own, 1 - (at + 1) / own, config.schedule)
         if config.alg != "origin":
             shown = reveal_count(due, keep)
@@ -163,6 +164,17 @@ def test_counts_blocks_and_stops_hold_for_uneven_rows(setting):
         assert all(token == canvas.fill_id for token in row[stop + 1 :])
         if stop < length:
             assert stop >= config.min_new_tokens
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [("linear", [2] * 16), ("cosine", [1] * 7 + [2, 2, 3, 2, 3, 3, 3, 3, 4])],
+)
+def test_more_blocks_than_steps_are_shared_out_by_the_schedule(schedule, expected):
+    canvas = Canvas.open([32], mask_id=SYMBOLS, fill_id=SYMBOLS + 1, block_length=1)
+    config = APSConfig(steps=16, max_new_tokens=32, schedule=schedule, block_length=1)
+    result = sample(factor_world(32, SYMBOLS, seed=1, batch=1), canvas, config, seeds=[1])
+    assert [int(state.revealed.sum()) for state in result.trajectory] == expected
 
 
 def test_origin_reveals_random_counts_in_random_order():

@@ -15,7 +15,8 @@ from test_smol_text import DATA, SETTINGS, disturbed, ids_of
 from aps_text.models.smol import pack
 from recipes.mini_text.subjects import split_of
 from recipes.smol_text import train
-from recipes.smol_text.preference import Choice, PreferenceRun, choices, held_choices
+from recipes.smol_text.choices import Choice, encode, held_choices, load_choices
+from recipes.smol_text.preference import PreferenceRun
 from recipes.smol_text.rows import Rows
 
 OWN = {"beta": 0.3, "weight": 0.7, "filled": 4}
@@ -49,20 +50,25 @@ def by_hand(run, question, answer):
     model, total, seen = run.stock, 0.0, list(prompt)
     for token in [*text, run.ids.stop]:
         logits = model(input_ids=torch.tensor([seen])).logits[0, -1]
-        total += float(logits.log_softmax(-1)[token])
+        total += float(logits.detach().log_softmax(-1)[token])
         seen.append(token)
     return total, len(text) + 1
+
+
+def texts_of(choices):
+    return [(c.question, text) for c in choices for text in (c.good, c.poor) if text]
 
 
 def test_log_probs_are_those_of_the_stock_model_read_from_left_to_right(run_of, base):
     run = run_of()
     run.stock = small_base(base)[0]  # the LoRA of the run is nothing yet
-    part = run.collate(run.encoded(KNOWN[:4]))
+    run.reference = dict.fromkeys(texts_of(KNOWN[:4]), 0.0)
+    part = run.collate(encode(run.tokenizer, KNOWN[:4]))
     said = run.log_probs(run.network, part.rows)
     wanted = [by_hand(run, c.question, c.good)[0] for c in KNOWN[:4]]
     wanted += [by_hand(run, c.question, c.poor)[0] for c in KNOWN[:3]]
     assert said.tolist() == pytest.approx(wanted, rel=1e-4)
-    assert (part.good, part.pair.tolist()) == (4, [0, 1, 2])
+    assert (part.num_good, part.pair_rows.tolist()) == (4, [0, 1, 2])
 
 
 def test_the_loss_is_the_formula(run_of, base):
@@ -70,8 +76,8 @@ def test_the_loss_is_the_formula(run_of, base):
     run.stock = small_base(base)[0]
     some = KNOWN[1:5]
     run.reference = {(c.question, t): -1.5 * len(t) for c in some for t in (c.good, c.poor) if t}
-    part = run.collate(run.encoded(some))
-    loss = float(run.choice_loss(run.network, part, 40.0, 5))
+    part = run.collate(encode(run.tokenizer, some))
+    loss = float(run.dpo_loss(run.network, part, 40.0, 5))
     likelihood, choose = 0.0, 0.0
     for c in some:
         good, _ = by_hand(run, c.question, c.good)
@@ -83,40 +89,86 @@ def test_the_loss_is_the_formula(run_of, base):
     assert loss == pytest.approx(likelihood / 40 + 0.7 * float(choose) / 5, rel=1e-4)
 
 
-def test_two_workers_take_the_same_step(run_of):
+def test_workers_share_the_gradient_of_the_formula(run_of, base):
     one, two = run_of(), run_of(workers=2)
     for run in (one, two):
         disturbed(run.network)
-    known = one.encoded(KNOWN[:12])
+        run.reference = {key: -1.5 * len(key[1]) for key in texts_of(KNOWN)}
+    known = encode(one.tokenizer, KNOWN[:12])
     whole = [one.collate(known)]
-    parts = [two.collate(known[:5]), two.collate(known[5:])]
-    assert one.step_on(whole) == pytest.approx(two.step_on(parts), rel=1e-4)
-    assert one.tokens == two.tokens
+    losses = [one.choose(whole), two.choose([two.collate(known[:5]), two.collate(known[5:])])]
+    tokens, pairs = whole[0].num_tokens, sum(c.poor is not None for c in KNOWN[:12])
+    assert tokens == sum(len(x.good) + 1 for x in known)
+    wanted = float(one.dpo_loss(one.network, whole[0], tokens, pairs).detach())
+    assert losses == pytest.approx([wanted, wanted], rel=1e-4)
+    for a, b in zip(one.parameters, two.parameters, strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5)
 
 
-def test_choosing_is_learnt_and_good_answers_stay_likely(run_of):
-    run = run_of(steps=40, learning_rate=5e-3, weight=2.0)
-    known = run.encoded(KNOWN)
-    held = [run.collate(known)]
-    run.reference = {}
-    before, _, _ = run.accuracy(held)
-    with torch.no_grad():
-        for choice, part in zip(KNOWN, known, strict=True):
-            if choice.poor is not None:
-                said = run.log_probs(run.network, run.collate([part]).rows).tolist()
-                run.reference[choice.question, choice.good] = said[0]
-                run.reference[choice.question, choice.poor] = said[1]
-    held = [run.collate(known)]
-    while run.step < 40:
+def learnt(run, known, steps):
+    while run.step < steps:
         for batch in run.steps_of(known, DATA):
             run.update(batch) if isinstance(batch, Rows) else run.step_on(batch)
-            if run.step >= 40:
+            if run.step >= steps:
                 break
         run.epoch, run.position = run.epoch + 1, 0
-    after, likelier, moved = run.accuracy(held)
-    assert after < before
-    assert likelier == 1.0
+    return run
+
+
+def test_choosing_is_learnt_beyond_what_likelihood_teaches(run_of, tmp_path):
+    """The poor answers are the good ones of other questions."""
+    choices = [Choice(f"who is {a} ?", f"{a} is f .", f"{b} is f .") for a in "ab" for b in "cd"]
+    margins, nats = {}, {}
+    for weight in (0.0, 4.0):
+        run = run_of(steps=30, learning_rate=2e-3, weight=weight, beta=0.5, filled=0)
+        disturbed(run.network)
+        known = encode(run.tokenizer, choices)
+        run.compute_reference(known, tmp_path / f"{weight}.json", "start")
+        held = [run.collate(known)]
+        before, _, moved = run.accuracy(held)
+        assert moved == 0.0
+        learnt(run, known, 30)
+        nats[weight], _, moved = run.accuracy(held)
+        said = run.log_probs(run.network, held[0].rows).detach()
+        margins[weight] = float((said[held[0].pair_rows] - said[4:]).mean())
     assert moved == 1.0
+    assert margins[4.0] > margins[0.0] + 0.5
+    assert nats[4.0] < before - 1
+
+
+def test_the_reference_is_kept_and_only_of_the_same_start(run_of, tmp_path):
+    run = run_of(workers=2)
+    disturbed(run.network)
+    known, file = encode(run.tokenizer, KNOWN), tmp_path / "reference.json"
+    run.compute_reference(known[:8], file, "start")
+    some = dict(run.reference)
+    part = run.collate(known[:8])
+    said = run.log_probs(run.network, part.rows).detach()
+    both = torch.stack([said[part.pair_rows], said[part.num_good :]], 1)
+    torch.testing.assert_close(part.reference, both, rtol=1e-4, atol=1e-4)
+    again = run_of(workers=2)  # other weights
+    again.compute_reference(known, file, "start")
+    assert {key: again.reference[key] for key in some} == some
+    assert set(again.reference) == set(texts_of(c for c in KNOWN if c.poor))
+    other = run_of()
+    other.compute_reference(known, file, "another")
+    assert all(other.reference[key] != some[key] for key in some)
+    with pytest.raises(KeyError):
+        run.collate(known)
+
+
+def test_every_so_many_steps_fill_gaps_or_none_do(run_of):
+    for filled in (1, -1):
+        with pytest.raises(ValueError, match="N >= 2, or 0"):
+            run_of(filled=filled)
+    run = run_of(filled=0, batch_tokens=60)
+    run.reference = dict.fromkeys(texts_of(KNOWN), 0.0)
+    assert not any(isinstance(b, Rows) for b in run.steps_of(encode(run.tokenizer, KNOWN), DATA))
+    run = run_of(filled=2, batch_tokens=60)
+    run.reference = dict.fromkeys(texts_of(KNOWN), 0.0)
+    few = type(DATA)(epoch=lambda number: [("who is a ?", "a is b .")])
+    with pytest.raises(ValueError, match="larger --filled"):
+        list(run.steps_of(encode(run.tokenizer, KNOWN), few))
 
 
 def shape_of(batch):
@@ -126,7 +178,8 @@ def shape_of(batch):
 
 def test_a_resumed_run_sees_the_batches_that_are_left(run_of):
     run = run_of(batch_tokens=60)
-    known = run.encoded(KNOWN)
+    run.reference = dict.fromkeys(texts_of(KNOWN), 0.0)
+    known = encode(run.tokenizer, KNOWN)
     whole = [shape_of(b) for b in run.steps_of(known, DATA)]
     kinds = [isinstance(b, Rows) for b in run.steps_of(known, DATA)]
     assert kinds == [(n + 1) % 4 == 0 for n in range(len(kinds))]
@@ -150,8 +203,14 @@ def test_a_start_is_the_export_and_another_rank_is_refused(run_of, tmp_path):
     for a, b, mean in zip(first.parameters, second.parameters, second.ema, strict=True):
         torch.testing.assert_close(a.detach(), b.detach(), rtol=0.02, atol=0.01)  # 8 bits
         assert torch.equal(b.detach(), mean)
-    with pytest.raises(ValueError, match="--rank makes"):
-        run_of(rank=8).begin_from(tmp_path / "lora.safetensors")
+    other, before = run_of(rank=8), run_of(rank=8)
+    with pytest.raises(ValueError, match="with --rank 8"):
+        other.begin_from(tmp_path / "lora.safetensors")
+    assert all(map(torch.equal, other.parameters, before.parameters))  # nothing was taken
+    lora = {n: p.detach() for n, p in zip(names, first.parameters, strict=True)}
+    save_file(pack({n: p for n, p in lora.items() if n != names[0]}), tmp_path / "less")
+    with pytest.raises(ValueError, match=f"differ in {names[0]} and 0 more"):
+        second.begin_from(tmp_path / "less")
 
 
 def written(folder, name, rows):
@@ -165,19 +224,20 @@ def words_of(split, count):
 
 
 def test_poor_answers_stand_beside_good_ones_of_their_question(tmp_path):
-    one, two, three = words_of("train", 3)
+    one, two, three, never = words_of("train", 4)
     (held,) = words_of("tune", 1)
     good = [("what", one, "good one"), ("what", two, "good two"), ("what", three, "good three")]
     written(tmp_path, "answers", [*good, ("what", held, "good held")])
     own = [
         ("what", one, "poor a", "H"), ("what", one, "poor b", "N"), ("what", one, "poor c", "N"),
-        ("what", two, "fine", "S"), ("what", two, "poor d", "N"),
+        ("what", two, "fine", "S"), ("what", two, "poor d", "N"), ("what", never, "fine", "S"),
         ("what", held, "poor held", "N"),
     ]  # fmt: skip
     written(tmp_path, "own", own)
-    written(tmp_path, "asked", [("Why?", "Because."), ("How?", "So.", "Not so.")])
+    asked = [("Why?", "Because."), ("How?", "So.", "Not so."), (f"What is {never}?", "That.")]
+    written(tmp_path, "asked", asked)
     data = SimpleNamespace(answers=good, question=lambda kind, subject, rng: f"{kind} {subject}")
-    found = choices(tmp_path, data, 0)
+    found = load_choices(tmp_path, data, {never}, 0)
     assert sorted(found, key=str) == sorted(
         [
             Choice(f"what {one}", "good one", "poor a"),
@@ -191,3 +251,20 @@ def test_poor_answers_stand_beside_good_ones_of_their_question(tmp_path):
         key=str,
     )
     assert held_choices(tmp_path, data) == [Choice(f"what {held}", "good held", "poor held")]
+
+
+def test_a_corpus_without_answers_is_refused(tmp_path):
+    for name in ("answers", "own", "asked"):
+        written(tmp_path, name, [])
+    data = SimpleNamespace(answers=[])
+    with pytest.raises(ValueError, match="no answer to learn from"):
+        load_choices(tmp_path, data, set(), 0)
+    with pytest.raises(ValueError, match="no poor answer"):
+        held_choices(tmp_path, data)
+
+
+def test_a_poor_answer_that_is_too_long_leaves_the_good_one(run_of):
+    long = " ".join("abcdefghij" * 6)
+    (one,) = encode(run_of().tokenizer, [Choice("who ?", "a is b .", long)])
+    assert one.poor is None
+    assert encode(run_of().tokenizer, [Choice("who ?", long, "a")]) == []
