@@ -31,9 +31,11 @@ With `pool_interval=m` only every m-th guided step makes a pool; at those betwee
 the answer chosen last are kept, ranked by the step's own distributions, for one forward a step.
 
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
-token (with rollouts: the first one's). An answer with reward -inf is chosen only if all have -inf.
-Positions after an answer's stop token do not enter its weight. At temperature 0 nothing is drawn:
-the pool is x_phi's likeliest answer (or the one rollout) and the one kept.
+token; with rollouts it takes the first one's, or, where they have as many steps as the run, keeps
+the answer kept before: the base sampler's own, if no reward has ever preferred another. An answer
+with reward -inf is chosen only if all have -inf. Positions after an answer's stop token do not
+enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's likeliest answer (or the
+one rollout) and the one kept.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ class AnswerPool:
         self.operator, self.config = guiding(operator), config
         rollout = config.sampler.pool_rollout
         self._rollouts = rollout_config(config, rollout) if rollout > 1 else None
+        self._whole = 1 < rollout == config.sampler.steps
         self._held: Tensor | None = None  # (B, L), as drawn: not ended at a stop token
         self._reward = torch.empty(0)
         self._terms: dict[str, Tensor] = {}
@@ -100,7 +103,11 @@ class AnswerPool:
         )
         near = log_weight >= log_weight.amax(1, keepdim=True) - ALIKE
         alike = (near | log_weight.isneginf()).all(1)
-        chosen = torch.where(alike, near.long().argmax(1), chosen)
+        first = near.long().argmax(1)
+        if self._whole and self._held is not None:
+            stays = near[:, -1] & log_weight[:, -1].isfinite()
+            first = torch.where(stays, near.shape[1] - 1, first)
+        chosen = torch.where(alike, first, chosen)
         picked = tokens.gather(-1, chosen[rows, None]).squeeze(-1)
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]

@@ -5,7 +5,9 @@
 With R = 1 the tokens are independent, so neighbours that are both likely need not fit together, and
 a reward judges answers that the model would not write. Every further step sees what the steps
 before it wrote. The first step takes the x_theta that is known already, so R steps cost at most
-R - 1 forwards of the denoiser for each answer. Answers that are equal so far share a forward.
+R - 1 forwards of the denoiser for each answer. Answers that are equal so far share a forward. With
+as many steps as the run has, the first answer drawn at the run's first step is the one that the
+base sampler alone would give.
 A canvas in blocks is filled from left to right: the R steps are divided among the blocks that have
 masks, as the schedule does it; with R below their number, several are written at once.
 
@@ -63,7 +65,12 @@ def draw_rollouts(
     """
     (rows, cols), batch = step.where, len(step.canvas.z)
     owners = slots(batch, count, rows.device)
-    noise = rollout_noise(step.noise, count, step.index, step.config.sampler.steps)
+    steps = step.config.sampler.steps
+    noise = rollout_noise(step.noise, count, step.index, steps)
+    if step.index == 0 and config.sampler.steps == steps:
+        first_ones = torch.arange(len(owners), device=owners.device) % count == 0
+        own = step.noise.particle[owners]
+        noise = replace(noise, particle=torch.where(first_ones, own, noise.particle))
     canvas = unwritten_blocks(step.canvas, step.mask_id).take(owners)
     entries, _ = take_ragged(step.where, owners)
     first = Step.open(canvas, step.mask_id, config, noise, 0, everywhere=True)

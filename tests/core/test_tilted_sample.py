@@ -324,6 +324,28 @@ def test_behind_the_stop_of_the_chosen_answer_the_base_sampler_draws(rollout):
     assert behind
 
 
+@pytest.mark.parametrize("interval", [1, 2])
+@pytest.mark.parametrize("block_length", [None, 1])
+def test_a_pool_of_whole_rollouts_starts_from_the_plain_answer(interval, block_length):
+    """Without a preference it stays; a cold pool never comes to less."""
+    rows = 200
+    denoiser, _ = correlated_world(rows)
+    canvas = Canvas.open([LENGTH] * rows, mask_id=MASK, fill_id=MASK + 1, block_length=block_length)
+    config = CONFIG.replace(
+        steps=LENGTH, pool_rollout=LENGTH, pool_interval=interval, pool_size=3,
+        guidance_start=0.0, remasking="standard", beta=1e-3, block_length=block_length,
+    )  # fmt: skip
+    plain = aps(denoiser, REWARD, canvas, config, method=Ancestral()).z
+    same = aps(denoiser, rewarding(torch.zeros(SYMBOLS**LENGTH)), canvas, config).z
+    assert torch.equal(same, plain)
+    steered = aps(denoiser, REWARD, canvas, config).z
+    worth = [VALUES[index_of(z, SYMBOLS)] for z in (plain, steered)]
+    assert (worth[1] >= worth[0] - 1e-6).all()
+    assert (worth[1] > worth[0] + 0.01).double().mean() > 0.3
+    fewer = aps(denoiser, REWARD, canvas, config.replace(pool_rollout=2)).z
+    assert (VALUES[index_of(fewer, SYMBOLS)] < worth[0] - 1e-6).any()  # two steps are not the run's
+
+
 @pytest.mark.parametrize("alg", ["maskgit_plus", "topk_margin", "entropy", "origin"])
 def test_rollouts_are_the_base_samplers_answers(alg):
     """A rollout of R steps has the law of plain decoding in R steps, whatever the order."""
