@@ -7,7 +7,7 @@ a reward judges answers that the model would not write. Every further step sees 
 before it wrote. The first step takes the x_theta that is known already, so R steps cost at most
 R - 1 forwards of the denoiser for each answer. Answers that are equal so far share a forward. With
 as many steps as the run has, the first answer drawn at the run's first step is the one that the
-base sampler alone would give.
+base sampler alone would give (where all steps are guided).
 A canvas in blocks is filled from left to right: the R steps are divided among the blocks that have
 masks, as the schedule does it; with R below their number, several are written at once.
 
@@ -65,9 +65,10 @@ def draw_rollouts(
     """
     (rows, cols), batch = step.where, len(step.canvas.z)
     owners = slots(batch, count, rows.device)
-    steps = step.config.sampler.steps
-    noise = rollout_noise(step.noise, count, step.index, steps)
-    if step.index == 0 and config.sampler.steps == steps:
+    run, window = step.config.sampler, step.config.sampler.window
+    noise = rollout_noise(step.noise, count, step.index, run.steps)
+    # An unguided step behind would draw again what was drawn for an answer that was not chosen.
+    if step.index == 0 and config.sampler.steps == run.steps and window.end == window.interval == 1:
         first_ones = torch.arange(len(owners), device=owners.device) % count == 0
         own = step.noise.particle[owners]
         noise = replace(noise, particle=torch.where(first_ones, own, noise.particle))
