@@ -31,7 +31,7 @@ With `pool_interval=m` only every m-th guided step makes a pool; at those betwee
 the answer chosen last are kept, ranked by the step's own distributions, for one forward a step.
 
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
-token; with rollouts it takes the first one's, or, where they have as many steps as the run, keeps
+token; with rollouts it takes the first one's, or, where they are whole runs, keeps
 the answer kept before: the base sampler's own, if no reward has ever preferred another. An answer
 with reward -inf is chosen only if all have -inf. Positions after an answer's stop token do not
 enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's likeliest answer (or the
@@ -55,7 +55,7 @@ from ..core.protocols import Denoiser
 from ..core.states import Tilted
 from ..core.step import Step
 from ..core.token_sampling import sampling_support
-from .rollouts import draw_rollouts, rollout_config
+from .rollouts import are_whole_runs, draw_rollouts, rollout_config
 
 __all__ = ["AnswerPool"]
 
@@ -70,9 +70,9 @@ class AnswerPool:
         self.operator, self.config = guiding(operator), config
         rollout = config.sampler.pool_rollout
         self._rollouts = rollout_config(config, rollout) if rollout > 1 else None
-        self._whole = 1 < rollout == config.sampler.steps
+        self._whole = rollout > 1 and are_whole_runs(config)
         self._held: Tensor | None = None  # (B, L), as drawn: not ended at a stop token
-        self._reward = torch.empty(0)
+        self._reward = self._stale = torch.empty(0)
         self._terms: dict[str, Tensor] = {}
 
     def take(self, rows: Tensor) -> None:
@@ -105,8 +105,7 @@ class AnswerPool:
         alike = (near | log_weight.isneginf()).all(1)
         first = near.long().argmax(1)
         if self._whole and self._held is not None:
-            stays = near[:, -1] & log_weight[:, -1].isfinite()
-            first = torch.where(stays, near.shape[1] - 1, first)
+            first = torch.where(near[:, -1] & ~self._stale, near.shape[1] - 1, first)
         chosen = torch.where(alike, first, chosen)
         picked = tokens.gather(-1, chosen[rows, None]).squeeze(-1)
         self._held = step.canvas.z.index_put(step.where, picked)
@@ -171,7 +170,8 @@ class AnswerPool:
         before = end_at_stop(
             self._held, step.canvas.editable, step.canvas.stop_ids, step.canvas.fill_id
         )
-        worth = self._reward.masked_fill((now != before).any(-1), -torch.inf)
+        self._stale = (now != before).any(-1)
+        worth = self._reward.masked_fill(self._stale, -torch.inf)
         return (
             torch.cat([reward, worth[:, None]], 1),
             {name: torch.cat([terms[name], old[:, None]], 1) for name, old in self._terms.items()},

@@ -7,7 +7,7 @@ a reward judges answers that the model would not write. Every further step sees 
 before it wrote. The first step takes the x_theta that is known already, so R steps cost at most
 R - 1 forwards of the denoiser for each answer. Answers that are equal so far share a forward. With
 as many steps as the run has, the first answer drawn at the run's first step is the one that the
-base sampler alone would give (where all steps are guided).
+base sampler alone would give.
 A canvas in blocks is filled from left to right: the R steps are divided among the blocks that have
 masks, as the schedule does it; with R below their number, several are written at once.
 
@@ -36,7 +36,13 @@ from .ancestral import base_config
 from .distinct import DistinctRows
 from .particles import rollout_noise, slots, take_ragged
 
-__all__ = ["draw_rollouts", "first_candidates", "rollout_config", "unwritten_blocks"]
+__all__ = [
+    "are_whole_runs",
+    "draw_rollouts",
+    "first_candidates",
+    "rollout_config",
+    "unwritten_blocks",
+]
 
 
 def rollout_config(config: APSConfig, steps: int) -> APSConfig:
@@ -45,6 +51,17 @@ def rollout_config(config: APSConfig, steps: int) -> APSConfig:
     Dream's counts may be 0 at the first step, whose x_theta is known: a forward more for nothing.
     """
     return base_config(config).replace(steps=steps, remask=False, reveal_rule="exact")
+
+
+def are_whole_runs(config: APSConfig) -> bool:
+    """Whether a rollout from an open canvas is a plain answer, and the run draws nothing besides.
+
+    As many steps, counted alike and nothing re-masked; all steps guided, since an unguided one
+    would draw again what was drawn for an answer that was not chosen.
+    """
+    run, window = config.sampler, config.sampler.guided_window
+    alike = run.pool_rollout == run.steps and run.reveal_rule == "exact" and not run.remask
+    return alike and not window.start and window.end == window.interval == 1
 
 
 @torch.no_grad()
@@ -65,10 +82,8 @@ def draw_rollouts(
     """
     (rows, cols), batch = step.where, len(step.canvas.z)
     owners = slots(batch, count, rows.device)
-    run, window = step.config.sampler, step.config.sampler.window
-    noise = rollout_noise(step.noise, count, step.index, run.steps)
-    # An unguided step behind would draw again what was drawn for an answer that was not chosen.
-    if step.index == 0 and config.sampler.steps == run.steps and window.end == window.interval == 1:
+    noise = rollout_noise(step.noise, count, step.index, step.config.sampler.steps)
+    if step.index == 0 and are_whole_runs(step.config):
         first_ones = torch.arange(len(owners), device=owners.device) % count == 0
         own = step.noise.particle[owners]
         noise = replace(noise, particle=torch.where(first_ones, own, noise.particle))

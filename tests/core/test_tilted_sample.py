@@ -342,6 +342,8 @@ def test_a_pool_of_whole_rollouts_starts_from_the_plain_answer(interval, block_l
     worth = [VALUES[index_of(z, SYMBOLS)] for z in (plain, steered)]
     assert (worth[1] >= worth[0] - 1e-6).all()
     assert (worth[1] > worth[0] + 0.01).double().mean() > 0.3
+    never = aps(denoiser, rewarding(torch.full((SYMBOLS**LENGTH,), -torch.inf)), canvas, config).z
+    assert torch.equal(never, plain)  # a constraint that nothing meets
     part = config.replace(guidance_interval=2, pool_interval=1)
     apart = aps(denoiser, rewarding(torch.zeros(SYMBOLS**LENGTH)), canvas, part).z
     assert not torch.equal(apart, plain)  # unguided steps draw what no rollout drew
