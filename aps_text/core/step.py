@@ -89,9 +89,10 @@ class Step:
         masks, steps = masked.sum(-1), settings.steps
         clock: Clock = (index, steps)
         if canvas.block is not None:
+            # Dream's counts know no schedule.
             law = "linear" if settings.reveal_rule == "dream" else settings.schedule
-            grid = index, steps, law
-            masks, clock = block_clock(masked, canvas.editable, canvas.block, *grid)
+            blocks = canvas.editable, canvas.block
+            masks, clock = block_clock(masked, *blocks, index, steps, law)
         at, of = clock
         keep = keep_masked(1 - at / of, 1 - (at + 1) / of, settings.schedule)
         if settings.reveal_rule == "dream":

@@ -31,11 +31,11 @@ With `pool_interval=m` only every m-th guided step makes a pool; at those betwee
 the answer chosen last are kept, ranked by the step's own distributions, for one forward a step.
 
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
-token; with rollouts it takes the first one's, or, where they are whole runs, keeps
-the answer kept before: the base sampler's own, if no reward has ever preferred another. An answer
-with reward -inf is chosen only if all have -inf. Positions after an answer's stop token do not
-enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's likeliest answer (or the
-one rollout) and the one kept.
+token; with rollouts it takes the first one's, or, where they are whole runs, keeps the answer kept
+before: the base sampler's own, if no reward has ever preferred another. An answer with reward -inf
+is chosen only if all have -inf. Positions after an answer's stop token do not enter its weight. At
+temperature 0 nothing is drawn: the pool is x_phi's likeliest answer (or the one rollout) and the
+one kept.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ class AnswerPool:
         self._rollouts = rollout_config(config, rollout) if rollout > 1 else None
         self._whole = rollout > 1 and are_whole_runs(config)
         self._held: Tensor | None = None  # (B, L), as drawn: not ended at a stop token
-        self._reward = self._stale = torch.empty(0)
+        self._reward = torch.empty(0)
+        self._stale = torch.empty(0)  # (B,) bool, set with the kept answer's worth at each step
         self._terms: dict[str, Tensor] = {}
 
     def take(self, rows: Tensor) -> None:
