@@ -16,8 +16,8 @@ from torch import Tensor
 from recipes.mini_text.corpus import read_rows
 from recipes.mini_text.subjects import split_of
 from recipes.mini_text.train import MiniTextData
+from recipes.smol_text.mixture import CANVAS, TEMPLATE, SmolData
 from recipes.smol_text.rows import Rows
-from recipes.smol_text.train import CANVAS, TEMPLATE
 
 __all__ = ["Choice", "ChoiceBatch", "EncodedChoice", "encode", "held_choices", "load_choices"]
 
@@ -72,9 +72,9 @@ class ChoiceBatch:
 
 
 def load_choices(
-    corpus: Path, data: MiniTextData, held: frozenset[str] | set[str], seed: int
+    corpus: Path, data: SmolData, held: frozenset[str] | set[str], seed: int
 ) -> list[Choice]:
-    """The answers of `data`, those of `own.jsonl.gz` that are marked S, and `asked.jsonl.gz`.
+    """The answers and typed questions of `data`, and answers of `own.jsonl.gz` that are marked S.
 
     Beside an answer stands one that `smol` gave to the same question and a reader marked half or
     nonsense, if there is one. An answer comes twice if there are two.
@@ -97,9 +97,7 @@ def load_choices(
             question = data.question(kind, subject, rng)
             other = others[number % len(others)] if others else None
             found.append(Choice(question, answers[number % len(answers)], other))
-    for question, *answers in read_rows(corpus / "asked.jsonl.gz"):
-        if not held & set(question.lower().replace("?", " ").replace(".", " ").split()):
-            found.append(Choice(question, *answers))
+    found += [Choice(*row) for row in data.asked]
     if not found:
         raise ValueError(f"{corpus} has no answer to learn from")
     return found

@@ -41,9 +41,10 @@ from recipes.smol_text.choices import (
     held_choices,
     load_choices,
 )
+from recipes.smol_text.mixture import held_words, smol_data
 from recipes.smol_text.network import LoraLlama
 from recipes.smol_text.rows import Rows, left_to_right
-from recipes.smol_text.train import Run, add_options, held_words, smol_data
+from recipes.smol_text.train import Run, add_options
 from recipes.word_knowledge.text_model import keep_heap
 
 __all__ = ["PreferenceRun"]

@@ -31,13 +31,13 @@ from aps_text.models.smollm2 import smollm2
 from recipes.logs import log_to
 from recipes.mini_text.corpus import read_corpus
 from recipes.mini_text.subjects import split_of
-from recipes.mini_text.train import MOST, MiniTextData, balanced
+from recipes.mini_text.train import MiniTextData
 from recipes.precision import half_precision
+from recipes.smol_text.mixture import BEGIN, CANVAS, encoded, smol_data
 from recipes.smol_text.network import LoraLlama
 from recipes.smol_text.rows import Rows, attention_bias, compact, in_blocks, in_order
 from recipes.word_knowledge.masking import TokenIds, make_batches
 from recipes.word_knowledge.text_model import keep_heap
-from recipes.word_knowledge.wordnet_qa import KnowledgeData, build_data
 
 __all__ = ["Run", "add_options"]
 
@@ -45,9 +45,7 @@ Part = TypeVar("Part")
 
 log = logging.getLogger(__name__)
 
-BEGIN = "<|im_start|>assistant\n"
-TEMPLATE = "<|im_start|>user\n{}<|im_end|>\n" + BEGIN
-CANVAS, SHORTER = 48, (16, 24, 32)
+SHORTER = (16, 24, 32)
 DATA = Path(__file__).parent / "data"
 
 
@@ -55,39 +53,6 @@ def token_ids(tokenizer: Any) -> TokenIds:
     """Padding `<|endoftext|>`, stop `<|im_end|>`, and as mask a token that no text of ours has."""
     pad, stop, mask = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>", "<filename>"])
     return TokenIds(pad=pad, stop=stop, mask=mask)
-
-
-def held_words(facts: KnowledgeData) -> set[str]:
-    """Words of WordNet that nothing is learnt about: those of the stratum C."""
-    return {i.lemma for name in ("test", "tune") for i in facts.items[name] if i.stratum == "C"}
-
-
-def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> MiniTextData:
-    """The corpus's answers about training subjects, and `share` facts for each."""
-    from recipes.mini_text.subjects import subjects
-    from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
-
-    facts = build_data(wordnet)
-    held = held_words(facts)
-    found = subjects(read_wordnet(find_wordnet(wordnet)))
-    rows = [
-        row for row in read_corpus(corpus)
-        if split_of(row[1]) == "train" and row[1].split()[-1] not in held
-    ]  # fmt: skip
-    categories = {s.word: s.category for s in found}
-    log.info("%d answers to learn from, %d facts", len(rows), len(facts.facts))
-    return MiniTextData(facts, balanced(rows, MOST), categories, share, seed)
-
-
-def encoded(tokenizer: Any, pairs: list[tuple[str, str]]) -> tuple[list[Any], list[Any]]:
-    """Token ids of prompts (chat template) and answers (line breaks restored) that fit."""
-    prompts = tokenizer([TEMPLATE.format(q) for q, _ in pairs], add_special_tokens=False)
-    answers = tokenizer([a.replace(" / ", "\n") for _, a in pairs], add_special_tokens=False)
-    both = [
-        (q, a) for q, a in zip(prompts["input_ids"], answers["input_ids"], strict=True)
-        if len(a) < CANVAS and len(q) < 128
-    ]  # fmt: skip
-    return [q for q, _ in both], [a for _, a in both]
 
 
 class Run:

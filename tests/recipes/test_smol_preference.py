@@ -16,6 +16,7 @@ from aps_text.models.smol import pack
 from recipes.mini_text.subjects import split_of
 from recipes.smol_text import train
 from recipes.smol_text.choices import Choice, encode, held_choices, load_choices
+from recipes.smol_text.mixture import TEMPLATE, asked_rows
 from recipes.smol_text.preference import PreferenceRun
 from recipes.smol_text.rows import Rows
 
@@ -45,7 +46,7 @@ def run_of(base, monkeypatch):
 
 def by_hand(run, question, answer):
     """log p of an answer and the stop token, token by token, by the stock model."""
-    tokens = run.tokenizer([train.TEMPLATE.format(question), answer], add_special_tokens=False)
+    tokens = run.tokenizer([TEMPLATE.format(question), answer], add_special_tokens=False)
     prompt, text = tokens["input_ids"]
     model, total, seen = run.stock, 0.0, list(prompt)
     for token in [*text, run.ids.stop]:
@@ -236,7 +237,11 @@ def test_poor_answers_stand_beside_good_ones_of_their_question(tmp_path):
     written(tmp_path, "own", own)
     asked = [("Why?", "Because."), ("How?", "So.", "Not so."), (f"What is {never}?", "That.")]
     written(tmp_path, "asked", asked)
-    data = SimpleNamespace(answers=good, question=lambda kind, subject, rng: f"{kind} {subject}")
+    data = SimpleNamespace(
+        answers=good,
+        question=lambda kind, subject, rng: f"{kind} {subject}",
+        asked=asked_rows(tmp_path / "asked.jsonl.gz", {never}),
+    )
     found = load_choices(tmp_path, data, {never}, 0)
     assert sorted(found, key=str) == sorted(
         [
@@ -256,7 +261,7 @@ def test_poor_answers_stand_beside_good_ones_of_their_question(tmp_path):
 def test_a_corpus_without_answers_is_refused(tmp_path):
     for name in ("answers", "own", "asked"):
         written(tmp_path, name, [])
-    data = SimpleNamespace(answers=[])
+    data = SimpleNamespace(answers=[], asked=[])
     with pytest.raises(ValueError, match="no answer to learn from"):
         load_choices(tmp_path, data, set(), 0)
     with pytest.raises(ValueError, match="no poor answer"):
