@@ -72,7 +72,7 @@ class ChoiceBatch:
 
 
 def load_choices(
-    corpus: Path, data: SmolData, held: frozenset[str] | set[str], seed: int
+    corpus: Path, data: SmolData, held: frozenset[str] | set[str], seed: int, share: float = 1.0
 ) -> list[Choice]:
     """The answers and typed questions of `data`, and answers of `own.jsonl.gz` that are marked S.
 
@@ -81,6 +81,7 @@ def load_choices(
 
     Args:
         held: words that no row may be about.
+        share: of the answers of `data`, drawn at random; all typed questions are there.
     """
     rng = random.Random(f"{seed} choices")
     poor: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -97,6 +98,7 @@ def load_choices(
             question = data.question(kind, subject, rng)
             other = others[number % len(others)] if others else None
             found.append(Choice(question, answers[number % len(answers)], other))
+    found = rng.sample(found, round(share * len(found)))
     found += [Choice(*row) for row in data.asked]
     if not found:
         raise ValueError(f"{corpus} has no answer to learn from")

@@ -211,6 +211,9 @@ def main() -> None:
     parser.add_argument(
         "--filled", type=int, default=8, metavar="N", help="every N-th step fills gaps (0: none)"
     )
+    parser.add_argument(
+        "--answers-share", type=float, default=1.0, help="of answers.jsonl.gz: learnt before"
+    )
     parser.add_argument("--fact-share", type=float, default=0.08, help="facts for each choice")
     args = parser.parse_args()
     if not args.start:
@@ -223,7 +226,7 @@ def main() -> None:
     data = smol_data(args.corpus, args.wordnet, args.seed, args.share)
     run = PreferenceRun(*smollm2("the training of smol"), args)
     run.begin_from(args.start)
-    found = load_choices(args.corpus, data, held_words(data.facts), args.seed)
+    found = load_choices(args.corpus, data, held_words(data.facts), args.seed, args.answers_share)
     facts = list(data.facts.epoch(0, {}))[: int(args.fact_share * len(found))]
     known = encode(run.tokenizer, found + [Choice(q, a) for q, a in facts])
     log.info("%d choices, %d of them pairs", len(known), sum(one.poor is not None for one in known))
