@@ -256,9 +256,15 @@ class APSConfig:
         """Read a file that `save` wrote.
 
         Raises:
-            OSError: no such file; otherwise as `from_json`.
+            OSError: no such file; otherwise as `from_json`, naming the file.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8-sig")
+        try:
+            return cls.from_json(text)
+        except TypeError as error:
+            raise TypeError(f"{path}: {error}") from error
+        except ValueError as error:  # of JSON, too
+            raise ValueError(f"{path}: {error}") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, APSConfig) and self._records() == other._records()

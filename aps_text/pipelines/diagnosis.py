@@ -50,7 +50,14 @@ def warnings_of(
     """
     final = len(output) if final is None else final
     stats, rewards = stats or {}, output.rewards
-    found = _unsteered(traces, drafted) if steered else []
+    found = []
+    if steered and not output.config.sampler.steers:
+        found.append(
+            "nothing steered: inner_steps=0 fits no adapter and there is no pool to choose from; "
+            "give a pool_size of 2 or more, or inner_steps"
+        )
+    elif steered:
+        found += _unsteered(traces, drafted)
     said, certain = _unvaried_texts(output, traces, stats, tries, final)
     found += said
     for name in rewards.relaxed:

@@ -14,6 +14,7 @@ from .stream import Stream
 __all__ = ["progress_bar", "shown"]
 
 DELAY = 1.0  # seconds before the bar appears
+INTERVAL = 0.1  # seconds between two of its states, at least
 
 
 def progress_bar(total: int, name: str, progress: bool | None) -> Any:
@@ -39,6 +40,7 @@ def progress_bar(total: int, name: str, progress: bool | None) -> Any:
         desc=name,
         disable=hidden,
         delay=DELAY,
+        mininterval=INTERVAL,
         leave=False,
         file=sys.stderr,
         bar_format=layout,

@@ -86,6 +86,38 @@ def _warn_of_no_order(block: int | None, settings: APSConfig) -> None:
         )
 
 
+def _warn_of_changed_text(model: TextModel, starts: Columns) -> None:
+    """Tell of given text that the model's tokenizer cannot hold: it is kept as it was read."""
+    texts = {text for name in ("prefix", "suffix", "init_text") for text in starts.get(name) or ()}
+    for text in sorted(filter(None, texts)):
+        read = model.vocabulary.tokenizer.decode(model.vocabulary.encode(text))
+        if _letters(read) != _letters(text):
+            log.warning(
+                "the given text %r is %r to the tokenizer of %s, and stands so in the answer; "
+                "a model whose tokens are bytes keeps every character",
+                text, read, model.name,
+            )  # fmt: skip
+
+
+def _letters(text: str) -> str:
+    """Without case and spaces, which an answer may restore."""
+    return "".join(text.casefold().split())
+
+
+def _warn_of_unused_settings(model: TextModel, config: APSConfig) -> None:
+    """Tell of a config that took nothing from the model's own settings."""
+    usual, values = APSConfig(config.preset).flat(), config.flat()
+    own = config_for(model.settings, config.preset).flat()
+    brought = {name: value for name, value in own.items() if usual.get(name) != value}
+    if brought and not any(values.get(name) == value for name, value in brought.items()):
+        told = ", ".join(f"{name}={value!r}" for name, value in sorted(brought.items()))
+        log.warning(
+            "config= states every setting, so what %s brings does not apply (%s); pass settings "
+            "as keywords instead of a config, or keep those of an answer: answer.config.save(FILE)",
+            model.name, told,
+        )  # fmt: skip
+
+
 def prepare(
     model: TextModel,
     prompts: Any,
@@ -110,6 +142,8 @@ def prepare(
     settings = config
     if settings is None:
         settings = config_for(model.settings, preset, **options)
+    elif isinstance(settings, APSConfig):
+        _warn_of_unused_settings(model, settings)
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "
@@ -154,6 +188,7 @@ def prepare(
     if all(isinstance(errors.get(index), TypeError) for index in range(len(items))):
         raise errors[0]
     mask_id = model.parts.mask_id
+    _warn_of_changed_text(model, request.starts)
     _warn_of_no_order(block, settings)
     _warn_of_crowded_blocks(block, drafts.values(), mask_id, settings.sampler.steps)
     if any(row.closed for row in drafts.values()):

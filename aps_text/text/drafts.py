@@ -59,7 +59,9 @@ def draft(
         vocabulary: the generator's tokens.
         length: canvas length in tokens; not used with a template.
         noise: of this one row; the tokens of a draft to mask are drawn from it.
-        prefix, suffix: given text before and after the open span.
+        prefix, suffix: given text before and after the open span. The space beside the span is the
+            model's: one that ends the prefix is left out, and a suffix that starts with a letter or
+            digit gets one. A template is taken to the letter.
         template: given text with spans; excludes prefix, suffix and init_text.
         init_text: a draft of the open span.
         init_strength: probability with which each token of the draft is masked, in (0, 1]; at
@@ -77,7 +79,11 @@ def draft(
                 "template excludes prefix, suffix and init_text; leave those out, or the template"
             )
         return _of_template(vocabulary, template, limit)
-    before, after, drafted = (vocabulary.encode(text or "") for text in (prefix, suffix, init_text))
+    if suffix and suffix[0].isalnum():
+        suffix = f" {suffix}"  # or tokens with spaces in them would glue it to the word before it
+    before, after, drafted = (
+        vocabulary.encode(text or "") for text in (prefix and prefix.rstrip(" "), suffix, init_text)
+    )
     room = length - len(before) - len(after)
     if room < 1:
         raise ValueError(

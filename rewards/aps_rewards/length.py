@@ -35,7 +35,11 @@ class Length:
 
     def __init__(self, low: int = 5, high: int = 12, unit: str = "words") -> None:
         if not 0 <= low <= high or high < 1:
-            raise ValueError(f"the window needs 0 <= low <= high and high >= 1, got {low}, {high}")
+            raise ValueError(
+                "length: the window needs 0 <= low <= high and high >= 1, got "
+                f"low={low}, high={high} (5 and 12 where not given); give both, e.g. "
+                "length:low=0:high=4"
+            )
         if unit not in ("words", "characters"):
             raise ValueError(f"unit is 'words' or 'characters', got {unit!r}")
         self.low, self.high, self.unit = low, high, unit

@@ -607,3 +607,17 @@ def test_a_models_own_preset_is_left_out_where_nothing_of_it_would_steer(size):
     assert config_for(own, pool_size=2).flat() == (
         APSConfig(**{**pool, "steps": 9, "pool_size": 2}).flat()
     )
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", '{"stepz": 3}', '{"steps": "many"}'])
+def test_a_settings_file_that_cannot_be_read_is_named(tmp_path, text):
+    file = tmp_path / "settings.json"
+    file.write_text(text)
+    with pytest.raises((ValueError, TypeError), match=r"settings\.json: "):
+        APSConfig.load(file)
+
+
+def test_a_settings_file_may_start_with_a_byte_order_mark(tmp_path):
+    file = tmp_path / "settings.json"
+    file.write_text(APSConfig.make(steps=3).to_json(), encoding="utf-8-sig")
+    assert APSConfig.load(file) == APSConfig.make(steps=3)

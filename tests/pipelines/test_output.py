@@ -160,6 +160,15 @@ def test_answers_that_were_finished_before_the_window_are_counted(pipe):
     )
 
 
+@pytest.mark.parametrize("size", [None, 1])
+def test_a_call_in_which_nothing_steers_says_so(pipe, size):
+    out = pipe(QUESTIONS, vowels, preset="fast", pool_size=size, max_new_tokens=4, steps=4)
+    assert out.warnings[0].startswith("nothing steered: inner_steps=0 fits no adapter")
+    assert not any("finished before" in line for line in out.warnings)
+    pooled = pipe(QUESTIONS, vowels, preset="fast", pool_size=2, max_new_tokens=4, steps=4)
+    assert not any("nothing steered" in line for line in pooled.warnings)
+
+
 def test_a_reward_that_told_texts_apart_did_vary():
     """The chosen answer's value was the same at all steps, and others were passed over for it."""
     rewards = RewardReport({"r": [0.5]})
@@ -260,6 +269,7 @@ def test_select_returns_the_best_and_the_first_among_equals(pipe):
 
 def test_a_bar_is_shown_where_asked_for(pipe, capsys, monkeypatch):
     monkeypatch.setattr("aps_text.pipelines.progress.DELAY", 0.0)
+    monkeypatch.setattr("aps_text.pipelines.progress.INTERVAL", 0.0)
     quiet = pipe(QUESTIONS, vowels, **SMALL)
     assert capsys.readouterr().err == ""
     loud = pipe(QUESTIONS, vowels, progress=True, **SMALL)

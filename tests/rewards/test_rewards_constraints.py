@@ -52,6 +52,8 @@ class TestLength:
         assert found == [0, 0.5, 1, 1, 8 / 12, 0.5, 8 / 99]
         assert one(Length(1, 3, "characters"), "abc") == 1
         assert one(Length(0, 3), "") == 1
+        with pytest.raises(ValueError, match=r"low=5, high=4 \(5 and 12 where not given\)"):
+            Length(high=4)
 
     def test_it_is_gamed_by_padding(self):
         assert one(Length(5, 8), "very very very very very") == 1

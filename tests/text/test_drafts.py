@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
@@ -60,3 +62,20 @@ def test_a_span_that_is_written_otherwise_is_no_given_text(span):
         of(0, 9, template=f"violin {span} [MASK]")
     kept = of(0, 9, template="violin [masked] [MASK:2]")  # another word is text
     assert (kept.tokens.count(MASK), kept.given.count(False)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "whole"),
+    [
+        ("A dog is ", "with a tail.", "A dog is____ with a tail."),
+        ("A dog is", " with a tail.", "A dog is____ with a tail."),
+        ("Here:\n", ", and so on.", "Here:\n____, and so on."),
+        ("", "7 days", "____ 7 days"),
+    ],
+)
+def test_words_of_given_text_do_not_run_into_the_span(prefix, suffix, whole):
+    letters = SimpleNamespace(encode=lambda text: [ord(c) for c in text], mask_id=ord("_"))
+    length = len(whole)
+    row = draft(letters, length, Noise(torch.tensor([0]), torch.tensor([0])), prefix=prefix,
+                suffix=suffix)  # fmt: skip
+    assert "".join(map(chr, row.tokens)) == whole
