@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,15 @@ def held_words(facts: KnowledgeData) -> set[str]:
     return {i.lemma for name in ("test", "tune") for i in facts.items[name] if i.stratum == "C"}
 
 
-def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> SmolData:
+def smol_data(
+    corpus: Path, wordnet: str | None, seed: int, share: float, more: Sequence[Path] = ()
+) -> SmolData:
     """The corpus's answers about training subjects, `share` facts for each, and what was asked.
 
     Rows about a held word (`held_words`) are left out.
+
+    Args:
+        more: further files of typed questions.
     """
     from recipes.mini_text.subjects import subjects
     from recipes.word_knowledge.wordnet import find_wordnet, read_wordnet
@@ -69,7 +74,9 @@ def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> Smo
         row for row in read_corpus(corpus)
         if split_of(row[1]) == "train" and row[1].split()[-1] not in held
     ]  # fmt: skip
-    asked = asked_rows(corpus / "asked.jsonl.gz", held)
+    own = corpus / "asked.jsonl.gz"
+    files = [*([own] if own.exists() else []), *more]
+    asked = [row for file in files for row in asked_rows(file, held)]
     categories = {s.word: s.category for s in found}
     log.info("%d answers and %d asked, %d facts", len(rows), len(asked), len(facts.facts))
     return SmolData(facts, balanced(rows, MOST), categories, share, seed, asked=asked)
@@ -78,7 +85,7 @@ def smol_data(corpus: Path, wordnet: str | None, seed: int, share: float) -> Smo
 def asked_rows(file: Path, held: Set[str]) -> list[tuple[str, ...]]:
     """The rows of a file of typed questions, but those whose question has a held word."""
     return [
-        row for row in (read_rows(file) if file.exists() else ())
+        row for row in read_rows(file)
         if not held & set(row[0].lower().replace("?", " ").replace(".", " ").split())
     ]  # fmt: skip
 

@@ -223,7 +223,7 @@ def main() -> None:
     log_to(args.work)
     keep_heap()
     torch.set_num_threads(1)
-    data = smol_data(args.corpus, args.wordnet, args.seed, args.share)
+    data = smol_data(args.corpus, args.wordnet, args.seed, args.share, args.more_asked)
     run = PreferenceRun(*smollm2("the training of smol"), args)
     run.begin_from(args.start)
     found = load_choices(args.corpus, data, held_words(data.facts), args.seed, args.answers_share)

@@ -284,6 +284,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of a run."""
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoint and log")
     parser.add_argument("--corpus", type=Path, default=DATA, help="folder of answers.jsonl.gz")
+    parser.add_argument(
+        "--more-asked", type=Path, nargs="*", default=(), help="files like asked.jsonl.gz"
+    )
     parser.add_argument("--wordnet", default=None, help="folder of the WordNet 3.1 files")
     parser.add_argument(
         "--start", type=Path, help="lora.safetensors of an export to go on from (with --ahead 0)"
@@ -311,7 +314,7 @@ def main() -> None:
     log_to(args.work)
     keep_heap()
     torch.set_num_threads(1)
-    data = smol_data(args.corpus, args.wordnet, args.seed, args.share)
+    data = smol_data(args.corpus, args.wordnet, args.seed, args.share, args.more_asked)
     run = Run(*smollm2("the training of smol"), args)
     if args.start:
         run.begin_from(args.start)

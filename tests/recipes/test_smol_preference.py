@@ -16,7 +16,7 @@ from aps_text.models.smol import pack
 from recipes.mini_text.subjects import split_of
 from recipes.smol_text import train
 from recipes.smol_text.choices import Choice, encode, held_choices, load_choices
-from recipes.smol_text.mixture import TEMPLATE, asked_rows
+from recipes.smol_text.mixture import TEMPLATE, SmolData, asked_rows
 from recipes.smol_text.preference import PreferenceRun
 from recipes.smol_text.rows import Rows
 
@@ -256,6 +256,29 @@ def test_poor_answers_stand_beside_good_ones_of_their_question(tmp_path):
         key=str,
     )
     assert held_choices(tmp_path, data) == [Choice(f"what {held}", "good held", "poor held")]
+
+
+def test_typed_questions_are_in_every_epoch_and_held_words_are_not(tmp_path):
+    written(tmp_path, "asked", [("Why?", "Because."), ("What is an owl?", "A bird.", "A cat.")])
+    rows = asked_rows(tmp_path / "asked.jsonl.gz", {"owl"})
+    assert rows == [("Why?", "Because.")]
+    facts = SimpleNamespace(epoch=lambda number, often: iter([("Is it?", "yes")] * 9))
+    data = SmolData(facts, [], {}, asked=[*rows, ("How?", "So.", "Not so.")])
+    assert sorted(data.epoch(0)) == [("How?", "So."), ("Why?", "Because.")]
+    with pytest.raises(FileNotFoundError):
+        asked_rows(tmp_path / "more.jsonl.gz", set())
+
+
+def test_a_share_of_what_was_learnt_before_leaves_all_typed_questions(tmp_path):
+    good = [("what", word, f"good {word}") for word in words_of("train", 10)]
+    written(tmp_path, "own", [])
+    asked = [(f"Why {n}?", "Because.") for n in range(7)]
+    data = SimpleNamespace(
+        answers=good, question=lambda kind, subject, rng: f"{kind} {subject}", asked=asked
+    )
+    found = load_choices(tmp_path, data, set(), 0, share=0.3)
+    assert [c.question for c in found[3:]] == [question for question, _ in asked]
+    assert {c.good for c in found[:3]} < {answer for *_, answer in good}
 
 
 def test_a_corpus_without_answers_is_refused(tmp_path):
