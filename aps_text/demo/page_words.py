@@ -16,6 +16,8 @@ WORDS = [
     (r"; a higher temperature draws others", "; a question with more than one answer leaves room"),
     (r"a smaller temperature or another seed writes others", "another Seed writes others"),
     (r"; raise init_strength, the part of it that is, or lower guidance_start", ""),
+    (r"inner_steps=0 fits no adapter", "no adapter is fitted"),
+    (r"; give a pool_size of 2 or more, or inner_steps", "; take another Preset"),
     (r"lower guidance_start, or take no more steps than tokens", "take no more Steps than Tokens"),
     (r" Try relaxation='quantized', more steps, or estimator='rloo'", " Try more Steps"),
     (r"raise num_samples, or use a reward", "use a reward"),

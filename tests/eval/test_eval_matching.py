@@ -179,6 +179,54 @@ def test_every_method_at_each_of_two_budgets(tmp_path):
     assert f"<header>aps @{low}</header>" not in page
 
 
+def test_trials_may_be_chosen_at_each_budget(tmp_path):
+    """Each trial meets the budget with its own number of samples before one is taken."""
+    trials = [{"config": {"steps": 1}}, {"config": {"steps": 3}}]
+    methods = ["plain", {"method": "best-of-n", "label": "best", "trials": trials}, "fk"]
+    tuning = {"prompts": 2, "keep": None, "at_budget": True}
+    match = {"unit": "flops", "budget": ["6 x plain", "12 x plain"]}
+    values = {"methods": methods, "config": SMALL, "tuning": tuning}
+    rows, _ = run_tiny(tiny_grid(tmp_path, 2, **values, match=match), tmp_path / "out")
+    (run,) = json.loads((tmp_path / "out" / "run.json").read_text())
+    labels = [f"best @{name}" for name in match["budget"]]
+    found = {
+        label: [(one["settings"].get("steps", 1), one["settings"]["samples"], one["taken"])
+                for one in run["tuning"] if one["label"] == label]
+        for label in labels
+    }  # fmt: skip
+    assert [[(steps, samples) for steps, samples, _ in found[label]] for label in labels] == [
+        [(1, 6), (3, 2)],
+        [(1, 12), (3, 4)],
+    ]
+    assert list(dict.fromkeys(row.label for row in rows)) == [
+        "plain", *labels, *(f"fk @{name}" for name in match["budget"]),
+    ]  # fmt: skip
+    for label in labels:
+        ((steps, samples),) = [(t, n) for t, n, taken in found[label] if taken]
+        own = [row for row in rows if row.label == label]
+        assert {row.config["steps"] for row in own} == {steps}
+        assert {row.options["samples"] for row in own} == {samples}
+        assert {(row.family, row.budget) for row in own} == {("best", label.removeprefix("best @"))}
+        (matched,) = [one for one in run["matching"] if one["label"] == label]
+        assert (matched["value"], matched["matched"]) == (samples, True)
+    one = {**match, "budget": "6 x plain"}  # a single budget has no name in labels
+    rows, _ = run_tiny(tiny_grid(tmp_path, 2, **values, match=one), tmp_path / "one", page=False)
+    assert {row.label for row in rows} == {"plain", "best", "fk"}
+    assert {row.options["samples"] for row in rows if row.label == "best"} <= {2, 6}
+
+
+def test_trials_at_a_budget_need_one_that_does_not_hang_on_them(tmp_path):
+    methods = ["plain", {"method": "aps", "knob": "config.num_samples", "trials": [{}, {}]}]
+    values = {"methods": methods, "tuning": {"at_budget": True, "keep": None}, "config": SMALL}
+    with pytest.raises(ValueError, match="at_budget needs match"):
+        tiny_grid(tmp_path, 2, **values)
+    with pytest.raises(ValueError, match="at_budget is true or false, got 'yes'"):
+        tiny_grid(tmp_path, 2, **{**values, "tuning": {"at_budget": "yes"}}, match="flops")
+    grid = tiny_grid(tmp_path, 2, **values, match={"unit": "flops", "budget": "2 x aps"})
+    with pytest.raises(ValueError, match="the budget is its own cost"):
+        run_tiny(grid, tmp_path / "out", page=False)
+
+
 def test_equal_settings_are_answered_once_and_shown_by_each(tmp_path):
     values = {"methods": [{"method": "best-of-n", "label": "best"}], "config": SMALL}
     grid = tiny_grid(tmp_path, 2, **values, match={"unit": "flops", "budget": [1.0, 2.0]})

@@ -38,6 +38,8 @@ class Cell:
         controls: further controls to run this cell with.
         knob: the setting that matching may change: `options.NAME`, `config.NAME`, or None.
         trials: cells with the same label; one of them replaces this cell (`aps_eval.run.trials`).
+        settled: its knob's value where that met the budget before trials were chosen
+            (`Tuning.at_budget`); matching leaves it.
         typed: what was given of the configuration for this method alone, with another value than
             the preset's.
     """
@@ -54,6 +56,7 @@ class Cell:
     controls: tuple[str, ...] = ()
     knob: str | None = None
     trials: tuple[Cell, ...] = ()
+    settled: int | None = None
     stated: frozenset[str] = frozenset()
     typed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -161,11 +164,14 @@ class Tuning:
         keep: the metric that a trial must not worsen, or several with the loss of each,
             `{"nll": 0.15, "named": 0.05}`; None chooses by the guide alone.
         loss: by how much a trial may worsen the one metric against plain decoding, at least 0.
+        at_budget: choose for each budget of `match` anew, among trials that were first turned to
+            meet it; else once, before costs are matched.
     """
 
     prompts: int = 24
     keep: str | Mapping[str, float] | None = "f1"
     loss: float = 0.02
+    at_budget: bool = False
 
     def losses(self) -> dict[str, float]:
         """The metrics to keep, with the largest loss of each."""

@@ -21,7 +21,7 @@ from .processes import Workers, workers
 from .progress import Answers, waiting
 from .run_log import began, note
 from .runner import planned, run, shown
-from .settling import cells_at_equal_cost, with_trials_chosen
+from .settling import cells_at_equal_cost, with_trials_at_budgets, with_trials_chosen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,6 +105,7 @@ def evaluate(
     grid = replace(grid, cells=[cell.of_model(model.settings) for cell in grid.cells])
     for cell in grid.cells:
         cell.refuse_unread(model.without_effect)
+    grid = with_trials_at_budgets(grid, answerer, items, folder, me, console)
     grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
     cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)

@@ -128,6 +128,8 @@ def read_grid(source: str | Path | Mapping[str, Any], *, trust_code: bool = Fals
         raise ValueError(f"tuning is a mapping, got {tuning!r}")
     tuning = dict(tuning)
     known(tuning, [f.name for f in dataclasses.fields(Tuning)], "tuning")
+    if tuning.get("at_budget") and match is None:
+        raise ValueError("tuning: at_budget needs match, which says the budgets")
     check_trials(cells, Tuning(**tuning), split)
     return Grid(
         cells=cells,

@@ -5,6 +5,10 @@ call of each method. The first guess is proportional to the cost at 1; it is mea
 along the line through the two nearest measurements until the cost is within 5% of the budget, four
 times at most. The measured setting nearest to the budget (by ratio) is taken.
 
+With `tuning: {at_budget: true}` every trial of a method is turned so before one is chosen, for each
+budget anew (`at_budgets`): few choices among many candidates may be the best at one price, many
+among few at another.
+
 A method that costs more at 1 than the budget keeps 1, and the table shows the ratio.
 """
 
@@ -19,7 +23,7 @@ from ..items import Item
 from .calibration import Calibration
 from .cells import Cell, Match
 
-__all__ = ["Matched", "match_cells", "nearest_setting"]
+__all__ = ["Matched", "at_budgets", "match_cells", "nearest_setting"]
 
 LARGEST = 512
 TRIES = 4
@@ -66,6 +70,58 @@ class Matched:
         return {**asdict(self), "ratio": self.ratio, "matched": self.matched}
 
 
+def at_budgets(
+    cells: Sequence[Cell],
+    match: Match,
+    items: Callable[[Cell], Sequence[Item]],
+    calibration: Calibration,
+) -> list[Cell]:
+    """The cells; of each with trials and a knob one for every budget, its trials turned to meet it.
+
+    Arguments as of `match_cells`.
+
+    Raises:
+        ValueError: a budget is the cost of a method that has trials itself.
+    """
+    found: list[Cell] = []
+    for cell in cells:
+        if not cell.trials or cell.knob is None:
+            found.append(cell)
+            continue
+        asked = items(cell)
+        tried: list[dict[int, float]] = [{} for _ in cell.trials]
+        for budget in match.budgets:
+            amount = _amount(budget, cell, cells, asked, calibration)
+            met = _at(cell, match, budget)
+            trials = []
+            for trial, known in zip(cell.trials, tried, strict=True):
+                value = _nearest(trial, amount, known, asked, calibration)
+                trials.append(replace(_at(trial, match, budget).turned(value), settled=value))
+            found.append(replace(met, trials=tuple(trials)))
+    return found
+
+
+def _at(cell: Cell, match: Match, budget: float | str) -> Cell:
+    """The cell under the name of one of several budgets."""
+    if len(match.budgets) == 1:
+        return cell
+    name = match.called(budget)
+    return replace(cell, label=f"{cell.label} @{name}", budget=name)
+
+
+def _nearest(
+    cell: Cell,
+    amount: float,
+    tried: dict[int, float],
+    asked: Sequence[Item],
+    calibration: Calibration,
+) -> int:
+    """`nearest_setting` of the cell's knob."""
+    return nearest_setting(
+        lambda at: calibration.cost(cell.turned(at), asked), amount, tried, cell.least
+    )
+
+
 def match_cells(
     cells: Sequence[Cell],
     match: Match,
@@ -89,20 +145,20 @@ def match_cells(
         if cell.knob is None:
             settled.append(cell)
         for budget in match.budgets:
+            if cell.settled is not None and cell.budget not in ("", match.called(budget)):
+                continue
             amount = _amount(budget, cell, cells, asked, calibration)
             own = cell
-            if len(match.budgets) > 1 and cell.knob is not None:
-                name = match.called(budget)
-                own = replace(cell, label=f"{cell.label} @{name}", budget=name)
+            if cell.knob is not None and cell.settled is None:
+                own = _at(cell, match, budget)
             itself = isinstance(budget, str) and match.rival(budget) == (1.0, cell.label)
             knob = "" if itself else cell.knob or ""
             value: int | None = None
-            if knob:
-
-                def cost(at: int, cell: Cell = cell, asked: Sequence[Item] = asked) -> float:
-                    return calibration.cost(cell.turned(at), asked)
-
-                value = nearest_setting(cost, amount, tried, cell.least)
+            if cell.settled is not None:
+                value = cell.settled
+                tried[value] = calibration.cost(cell, asked)
+            elif knob:
+                value = _nearest(cell, amount, tried, asked, calibration)
                 own = own.turned(value)
             spent = tried[value] if value is not None else calibration.cost(cell, asked)
             if cell.knob is not None:
@@ -124,6 +180,11 @@ def _amount(
         return float(budget)
     times, label = Match.rival(budget)
     rival = next(one for one in cells if one.block == cell.block and one.label == label)
+    if rival.trials:
+        raise ValueError(
+            f"tuning: at_budget chooses among the trials of {label!r} at a budget, and the budget "
+            "is its own cost; name a method without trials (5 x plain), or a number"
+        )
     return times * calibration.cost(rival, asked)
 
 

@@ -95,6 +95,8 @@ def check_trials(cells: Sequence[Cell], tuning: Tuning, split: str) -> None:
     """Raise `ValueError` where the trials of cells cannot be chosen among."""
     if not isinstance(tuning.prompts, int) or tuning.prompts < 1:
         raise ValueError(f"tuning: prompts is a whole number from 1, got {tuning.prompts!r}")
+    if not isinstance(tuning.at_budget, bool):
+        raise ValueError(f"tuning: at_budget is true or false, got {tuning.at_budget!r}")
     if not isinstance(tuning.keep, str | Mapping | None):
         raise ValueError(f"tuning: keep is a metric, a mapping or null; got {tuning.keep!r}")
     if isinstance(tuning.keep, Mapping) and tuning.loss != Tuning.loss:
