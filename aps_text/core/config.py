@@ -258,12 +258,11 @@ class APSConfig:
         Raises:
             OSError: no such file; otherwise as `from_json`, naming the file.
         """
-        text = Path(path).read_text(encoding="utf-8-sig")
         try:
-            return cls.from_json(text)
+            return cls.from_json(Path(path).read_text(encoding="utf-8-sig"))
         except TypeError as error:
             raise TypeError(f"{path}: {error}") from error
-        except ValueError as error:  # of JSON, too
+        except ValueError as error:  # of JSON, or of an encoding
             raise ValueError(f"{path}: {error}") from error
 
     def __eq__(self, other: object) -> bool:

@@ -12,7 +12,7 @@ import torch
 from ..core.config import APSConfig
 from ..core.noise import Noise
 from ..core.own_settings import config_for
-from ..core.presets import text_preset
+from ..core.presets import TEXT_PRESETS, text_preset
 from ..core.routing import names_of
 from ..core.settings import Ranked
 from ..models.text_model import TextModel
@@ -88,7 +88,7 @@ def _warn_of_no_order(block: int | None, settings: APSConfig) -> None:
 
 def _warn_of_changed_text(model: TextModel, starts: Columns) -> None:
     """Tell of given text that the model's tokenizer cannot hold: it is kept as it was read."""
-    texts = {text for name in ("prefix", "suffix", "init_text") for text in starts.get(name) or ()}
+    texts = {text for name in ("prefix", "suffix") for text in starts.get(name) or ()}
     for text in sorted(filter(None, texts)):
         read = model.vocabulary.tokenizer.decode(model.vocabulary.encode(text))
         if _letters(read) != _letters(text):
@@ -106,10 +106,20 @@ def _letters(text: str) -> str:
 
 def _warn_of_unused_settings(model: TextModel, config: APSConfig) -> None:
     """Tell of a config that took nothing from the model's own settings."""
-    usual, values = APSConfig(config.preset).flat(), config.flat()
-    own = config_for(model.settings, config.preset).flat()
-    brought = {name: value for name, value in own.items() if usual.get(name) != value}
-    if brought and not any(values.get(name) == value for name, value in brought.items()):
+    values, length = config.flat(), config.call.max_new_tokens
+
+    def brought_to(preset: str | None) -> dict[str, Any]:
+        usual = APSConfig(preset, max_new_tokens=length).flat()
+        own = config_for(model.settings, preset, max_new_tokens=length).flat()
+        return {name: value for name, value in own.items() if usual.get(name) != value}
+
+    brought = brought_to(config.preset)
+    taken = (  # a saved config does not say which preset it was
+        values.get(name) == value
+        for preset in TEXT_PRESETS
+        for name, value in brought_to(preset).items()
+    )
+    if brought and not any(taken):
         told = ", ".join(f"{name}={value!r}" for name, value in sorted(brought.items()))
         log.warning(
             "config= states every setting, so what %s brings does not apply (%s); pass settings "
@@ -142,14 +152,14 @@ def prepare(
     settings = config
     if settings is None:
         settings = config_for(model.settings, preset, **options)
-    elif isinstance(settings, APSConfig):
-        _warn_of_unused_settings(model, settings)
     if not isinstance(settings, APSConfig):
         raise TypeError(
             f"config is an APSConfig, got {kind_of(settings)}; make one by APSConfig.make(...) or "
             "APSConfig.from_json(...), or pass its fields as keywords"
         )
     text_preset(settings.preset)
+    if config is not None:
+        _warn_of_unused_settings(model, settings)
     length = settings.call.max_new_tokens or model.max_new_tokens
     items = prompt_items(prompts)
     request = Request(

@@ -9,6 +9,7 @@ init_text                 a draft: a random fraction of its tokens is masked, th
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 import torch
@@ -79,11 +80,13 @@ def draft(
                 "template excludes prefix, suffix and init_text; leave those out, or the template"
             )
         return _of_template(vocabulary, template, limit)
-    if suffix and suffix[0].isalnum():
-        suffix = f" {suffix}"  # or tokens with spaces in them would glue it to the word before it
-    before, after, drafted = (
-        vocabulary.encode(text or "") for text in (prefix and prefix.rstrip(" "), suffix, init_text)
-    )
+    # Tokens that hold their space would glue a word to the one before it.
+    prefix = prefix and prefix.rstrip(" ")
+    if suffix and _begins_a_word(suffix):
+        suffix = f" {suffix}"
+    if init_text and prefix and not prefix[-1].isspace() and _begins_a_word(init_text):
+        init_text = f" {init_text}"
+    before, after, drafted = (vocabulary.encode(text or "") for text in (prefix, suffix, init_text))
     room = length - len(before) - len(after)
     if room < 1:
         raise ValueError(
@@ -108,6 +111,11 @@ def draft(
             middle[int(drawn.argmin())] = vocabulary.mask_id
     sides = [True] * len(before), [False] * room, [True] * len(after)
     return Draft([*before, *middle, *after], [*sides[0], *sides[1], *sides[2]])
+
+
+def _begins_a_word(text: str) -> bool:
+    """Whether a space goes before it: not in scripts of wide characters, which have none."""
+    return text[0].isalnum() and unicodedata.east_asian_width(text[0]) not in "WF"
 
 
 def _of_template(vocabulary: Vocabulary, template: str, limit: int | None) -> Draft:

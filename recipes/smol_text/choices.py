@@ -81,8 +81,14 @@ def load_choices(
 
     Args:
         held: words that no row may be about.
-        share: of the answers of `data`, drawn at random; all typed questions are there.
+        share: of the answers of `data` and of `own.jsonl.gz`, in [0, 1], drawn at random;
+            all typed questions are there.
+
+    Raises:
+        ValueError: a share out of [0, 1], or no answer.
     """
+    if not 0 <= share <= 1:
+        raise ValueError(f"--answers-share {share}: a share is in [0, 1]")
     rng = random.Random(f"{seed} choices")
     poor: dict[tuple[str, str], list[str]] = defaultdict(list)
     good: dict[tuple[str, str], list[str]] = defaultdict(list)

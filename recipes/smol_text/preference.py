@@ -212,7 +212,10 @@ def main() -> None:
         "--filled", type=int, default=8, metavar="N", help="every N-th step fills gaps (0: none)"
     )
     parser.add_argument(
-        "--answers-share", type=float, default=1.0, help="of answers.jsonl.gz: learnt before"
+        "--answers-share",
+        type=float,
+        default=1.0,
+        help="of the answers learnt before: answers and own.jsonl.gz",
     )
     parser.add_argument("--fact-share", type=float, default=0.08, help="facts for each choice")
     args = parser.parse_args()

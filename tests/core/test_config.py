@@ -615,6 +615,9 @@ def test_a_settings_file_that_cannot_be_read_is_named(tmp_path, text):
     file.write_text(text)
     with pytest.raises((ValueError, TypeError), match=r"settings\.json: "):
         APSConfig.load(file)
+    file.write_text(text, encoding="utf-16")
+    with pytest.raises(ValueError, match=r"settings\.json: "):
+        APSConfig.load(file)
 
 
 def test_a_settings_file_may_start_with_a_byte_order_mark(tmp_path):

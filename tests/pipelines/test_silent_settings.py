@@ -36,6 +36,9 @@ def test_the_config_of_an_answer_is_not(pipe, caplog):
     for options in ({"preset": "fast"}, {"preset": "fast", "steps": 3}, {"inner_steps": 1}):
         out = pipe(QUESTION, reward="length", progress=False, max_new_tokens=6, **options)
         assert not logged(pipe, caplog, out.config)
+        assert not logged(pipe, caplog, APSConfig.from_json(out.config.to_json()))
+    longer = pipe(QUESTION, reward="length", progress=False, max_new_tokens=12)
+    assert not logged(pipe, caplog, longer.config)
 
 
 def test_a_model_that_brings_nothing_tells_nothing(caplog):

@@ -71,6 +71,7 @@ def test_a_span_that_is_written_otherwise_is_no_given_text(span):
         ("A dog is", " with a tail.", "A dog is____ with a tail."),
         ("Here:\n", ", and so on.", "Here:\n____, and so on."),
         ("", "7 days", "____ 7 days"),
+        ("犬は", "動物", "犬は____動物"),
     ],
 )
 def test_words_of_given_text_do_not_run_into_the_span(prefix, suffix, whole):
@@ -79,3 +80,12 @@ def test_words_of_given_text_do_not_run_into_the_span(prefix, suffix, whole):
     row = draft(letters, length, Noise(torch.tensor([0]), torch.tensor([0])), prefix=prefix,
                 suffix=suffix)  # fmt: skip
     assert "".join(map(chr, row.tokens)) == whole
+
+
+def test_a_draft_does_not_run_into_the_prefix():
+    letters = SimpleNamespace(encode=lambda text: [ord(c) for c in text], mask_id=ord("_"))
+    noise = Noise(torch.tensor([0]), torch.tensor([0]))
+    for prefix, start in (("A dog is ", "A dog is "), ("Here:\n", "Here:\n")):
+        row = draft(letters, 40, noise, prefix=prefix, init_text="a cat", init_strength=1e-6)
+        kept = "".join(map(chr, row.tokens)).rstrip("_")
+        assert kept == f"{start}a cat"
