@@ -21,7 +21,7 @@ from .commands.command_parser import CommandParser
 from .commands.completion import FILES, PrintCompletion
 from .commands.loading import add_loading, loading_options
 from .commands.settings import add_settings, settings_in
-from .commands.streams import open_streams
+from .commands.streams import open_streams, prints_aside
 from .commands.waiting import said, steps_said, waiting
 from .commands.warned_once import warned_once
 from .text.visible import json_text, on_terminal
@@ -195,7 +195,8 @@ def ask_command(args: argparse.Namespace) -> int:
         raise ValueError(f"--html {args.html}: there is no such folder; make it first")
     if args.html and Path(args.html).is_dir():
         raise ValueError(f"--html {args.html} is a folder; name a file in it")
-    with waiting(f"loading {args.model} and {', '.join(names)}"):
+    loading = f"loading {args.model} and {', '.join(names)}"
+    with waiting(loading), prints_aside(args.json):
         known: dict[str, Any] = {}
         # By name, for the code of a page; a file's is shown by its own name, not by its path.
         loaded = load_rewards(names, known)
@@ -230,7 +231,7 @@ def ask_command(args: argparse.Namespace) -> int:
         runs[args.control] = {"method": method, "control": args.control}
     failed: RewardError | None = None
     try:
-        with warned_once():
+        with warned_once(), prints_aside(args.json):
             for title, how in runs.items():
                 lines = steps_said(f"answering by {title}") if shown is None else None
                 on_pass = None if lines is None else lines.passed

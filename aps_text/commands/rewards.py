@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.pairs import read_pairs
 from ..text.visible import on_terminal
+from .streams import prints_aside
 from .waiting import waiting
 
 __all__ = ["add_parser", "rewards_command", "try_command"]
@@ -83,12 +84,12 @@ def try_command(args: argparse.Namespace) -> int:
     if args.chat:
         prompts = [[{"role": "user", "content": args.question}] for _ in answers]
         answers = [[{"role": "assistant", "content": text}] for text in answers]
-    with waiting(f"loading {args.name}"):
+    with waiting(f"loading {args.name}"), prints_aside(args.json):
         from aps_rewards import describe, load_reward
         from aps_rewards.calling import RewardCall
 
         reward = load_reward(args.name, **options)
-    with waiting("scoring"):
+    with waiting("scoring"), prints_aside(args.json):
         scores = RewardCall(reward, prompts, answers, columns, timeout=args.timeout).result()
     info = describe(reward)
     if args.json:

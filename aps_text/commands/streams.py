@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 
-__all__ = ["open_streams"]
+__all__ = ["open_streams", "prints_aside"]
 
 
 def open_streams() -> bool:
@@ -22,3 +24,16 @@ def open_streams() -> bool:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     return there
+
+
+@contextmanager
+def prints_aside(json: bool) -> Iterator[None]:
+    """Context in which what a reward or a model's code prints goes to stderr, for `--json`.
+
+    Then stdout is the JSON alone, which a program reads.
+    """
+    if not json:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield

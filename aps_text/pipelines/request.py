@@ -175,10 +175,10 @@ def prepare(
     settings = settings.in_blocks(block, canvas)
     request = replace(request, config=settings)
     least = settings.sampler.min_new_tokens
-    if least >= length:
+    if least > length:
         raise ValueError(
-            f"min_new_tokens={least} leaves no room for a stop token on a canvas of {length} "
-            "tokens; use a smaller min_new_tokens"
+            f"min_new_tokens={least} is more than the canvas holds ({length} tokens); use a "
+            "smaller min_new_tokens or a larger max_new_tokens"
         )
     if length > model.context and "template" not in request.starts:
         raise ValueError(

@@ -57,6 +57,7 @@ def call_reward(
         timeout: seconds the reward may take for the batch, > 0; None is no limit.
 
     Raises:
+        TypeError: the reward cannot be called (a name is loaded by `load_reward`).
         ValueError: a text in place of a list, lists of unequal length, a timeout that is not > 0.
         RewardError: the reward raised (chained), took too long, or returned a wrong number of
             values, or something that is neither None nor a finite number up to 3.4e38.
@@ -88,6 +89,9 @@ class RewardCall:
             raise ValueError(
                 f"timeout is a number of seconds above 0, or None for no limit; got {timeout!r}"
             )
+        if not callable(reward):
+            how = f": load_reward({reward!r}) loads it" if isinstance(reward, str) else ""
+            raise TypeError(f"reward is a callable, got {described(reward)}{how}")
         rows: _Columns = {"prompts": list(prompts), "completions": list(completions)}
         rows["completion_ids"] = [None] * len(prompts)
         if completion_ids is not None:
@@ -172,18 +176,25 @@ class RewardCall:
             )
         lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
         ours = {word for word in re.findall(r"'(\w+)'", lacks[1])} if lacks else set()
-        if isinstance(error, TypeError) and ours & _ALMOST:
+        if isinstance(error, TypeError) and lacks:
+            if ours & _ALMOST or not _reads_answers(self._reward):
+                what += (
+                    "; a reward is called by name, with lists: def reward(prompts, completions, "
+                    "**kwargs), which returns a number per completion"
+                )
+            else:
+                what += (
+                    "; a reward is called with prompts, completions and the columns that are "
+                    f"given: pass columns={{name: [a value per prompt]}} for {lacks[1]}"
+                )
+        if isinstance(rows["completions"][at], str):
+            if "string indices" in what:
+                what += "; it reads chat messages: pass prompts as messages, not strings"
+        elif re.search(r"'list' object has no|, (got|not) '?list|\(not \"list\"\)", what):
             what += (
-                "; a reward is called by name, with lists: def reward(prompts, completions, "
-                "**kwargs), which returns a number per completion"
+                "; the prompt is chat messages, so the completion is, too: its text is "
+                "completion[-1]['content'] (aps_rewards.last_text reads both forms)"
             )
-        elif isinstance(error, TypeError) and lacks:
-            what += (
-                "; a reward is called with prompts, completions and the columns that are given: "
-                f"pass columns={{name: [a value per prompt]}} for {lacks[1]}"
-            )
-        if "string indices" in what and isinstance(rows["completions"][at], str):
-            what += "; it reads chat messages: pass prompts as messages, not strings"
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
 
     def _alone(self, row: int) -> BaseException | None:
@@ -209,6 +220,14 @@ class RewardCall:
         at = alone.index(False)
         shown = _shown(self._rows, at)
         return RewardError(self._name, f"{what}, none for", self._index[at], shown, wanted)
+
+
+def _reads_answers(reward: Reward) -> bool:
+    """Whether a reward has a parameter for what it scores: completions or their ids."""
+    try:
+        return bool({"completions", "completion_ids"} & set(inspect.signature(reward).parameters))
+    except (TypeError, ValueError):  # no signature (written in C)
+        return True
 
 
 def failure(error: BaseException) -> tuple[str, str]:

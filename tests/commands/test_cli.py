@@ -216,6 +216,26 @@ def test_what_takes_long_is_a_line_on_stderr_where_no_spinner_turns(folder, caps
     assert shown.err.splitlines() == ["aps: loading length ...", "aps: scoring ..."]
 
 
+def test_what_a_reward_prints_is_no_part_of_the_json(folder, tmp_path, capsys):
+    loud = tmp_path / "loud.py"
+    loud.write_text(
+        "print('imported')\n"
+        "def loud(prompts, completions, **kwargs):\n"
+        "    print('called')\n"
+        "    return [len(text) / 50 for text in completions]\n"
+    )
+    for command in (
+        ["ask", "who?", "--model", str(folder), "--reward", f"{loud}:loud", "--json"],
+        ["rewards", "try", f"{loud}:loud", "who?", "a dog", "--json"],
+    ):
+        assert main(command) == 0
+        shown = capsys.readouterr()
+        json.loads(shown.out)
+        assert "called" in shown.err
+    assert main(["rewards", "try", f"{loud}:loud", "who?", "a dog"]) == 0
+    assert "called" in capsys.readouterr().out
+
+
 def test_a_reader_that_has_enough_gets_no_error(monkeypatch, capsys):
     reads, writes = os.pipe()
     os.close(reads)

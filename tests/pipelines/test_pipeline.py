@@ -37,6 +37,11 @@ def test_one_question_one_answer(pipe):
     assert record["cut_off"] is out.cut_off[0]
 
 
+def test_an_answer_may_be_of_one_token(pipe):
+    full = pipe(QUESTIONS, many_vowels, max_new_tokens=1, seed=3)
+    assert all(text for text in full.text)
+
+
 def test_lists_generators_and_messages_give_the_same_answers(pipe):
     want = pipe.generate(QUESTIONS, **SMALL).text
     assert pipe.generate((q for q in QUESTIONS), **SMALL).text == want
@@ -200,9 +205,9 @@ def test_adapters_are_saved_and_warm_start(pipe, tmp_path):
             "not both",
         ),
         (
-            lambda p: p("why ?", many_vowels, max_new_tokens=4, min_new_tokens=4),
+            lambda p: p("why ?", many_vowels, max_new_tokens=4, min_new_tokens=5),
             ValueError,
-            "min_new_tokens=4 leaves no room",
+            "min_new_tokens=5 is more than the canvas holds",
         ),
         (
             lambda p: p([{"role": "system", "content": "x"}], many_vowels),

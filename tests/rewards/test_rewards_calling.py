@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 
@@ -292,6 +293,32 @@ def test_a_chat_reward_given_strings_says_what_it_wants():
         call_reward(chat, PROMPTS, ANSWERS)
 
 
+def test_a_reward_of_texts_given_messages_says_how_to_read_them():
+    said = r"the completion is, too: its text is completion\[-1\]\['content'\]"
+    wrong = [
+        lambda prompts, completions: [len(text.split()) for text in completions],
+        lambda prompts, completions: [len(re.findall("a", text)) for text in completions],
+        lambda prompts, completions: [len("" + text) for text in completions],
+    ]
+    for reward in wrong:
+        with pytest.raises(RewardError, match=said):
+            call_reward(reward, [[{"role": "user", "content": "q"}]], [[{"content": "a"}]])
+
+    def broken(prompts, completions):
+        raise TypeError("of its own")
+
+    with pytest.raises(RewardError) as caught:
+        call_reward(broken, [[{"role": "user", "content": "q"}]], [[{"content": "a"}]])
+    assert str(caught.value).endswith("of its own")
+
+
+def test_a_name_is_no_reward_and_the_error_says_what_loads_it():
+    with pytest.raises(TypeError, match=r"load_reward\('sentiment'\) loads it"):
+        call_reward("sentiment", PROMPTS, ANSWERS)
+    with pytest.raises(TypeError, match=r"reward is a callable, got None$"):
+        call_reward(None, PROMPTS, ANSWERS)
+
+
 @pytest.mark.parametrize("made", [torch.tensor, np.array])
 def test_a_heads_logits_are_one_number_a_row(made):
     def head(prompts, completions, **columns):
@@ -376,7 +403,7 @@ def test_a_reward_of_one_row_or_without_names_is_told_how_it_is_called():
     def nameless(prompts, completions, /):
         return [1.0] * len(completions)
 
-    for reward in (single, nameless):
+    for reward in (single, nameless, lambda p, c: [1.0] * len(c)):
         with pytest.raises(RewardError, match=r"def reward\(prompts, completions, \*\*kwargs\)"):
             call_reward(reward, ["why ?"], ["no"])
 

@@ -76,6 +76,8 @@ def evaluate(
     baseline = baseline or grid.baseline
     _check_baseline(baseline, grid)
     folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"out {str(out)!r} is a file; name a folder for the rows and the report")
     tasks = {cell.task.name: cell.task for cell in grid.cells}
     with waiting(console, f"reading {', '.join(tasks)}", me.first):
         items = {
