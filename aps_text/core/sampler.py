@@ -12,7 +12,7 @@ a row are the same for all methods.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -88,10 +88,15 @@ class CandidatePool(Protocol):
         """Keep these rows, `(B',)`."""
         ...
 
+    def asked(self, step: Step) -> Tensor:
+        """`(B, L)` bool: the masks at which it needs x_theta, and those that the step can write."""
+        ...
+
     def __call__(
         self, denoiser: Denoiser, tilted: Tilted, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One token per masked position `(N,)`, and the chosen answers' rewards by name, `(B,)`."""
+        """One token per mask of the canvas `(N',)`, `step.where` or not, and the chosen answers'
+        rewards by name, `(B,)`."""
         ...
 
     def continued(self, tilted: Tilted, step: Step) -> Tensor:
@@ -144,6 +149,8 @@ def denoise(
         chooses = guided and pool is not None and settings.chooses(index)
         everywhere = guided and (tilt is not None or chooses)
         step = Step.open(canvas, mask_id, config, noise, index, everywhere=everywhere)
+        if chooses and pool is not None and tilt is None:
+            step = replace(step, asked=pool.asked(step))
         if not len(step.where[0]):
             continue
         if guided and tilt is not None:
@@ -152,8 +159,11 @@ def denoise(
             log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
+            answers = None
             if chooses and pool is not None:
-                candidates, chosen = pool(denoiser, tilted, step)
+                tokens, chosen = pool(denoiser, tilted, step)
+                answers = canvas.z.masked_scatter(canvas.z == mask_id, tokens)
+                candidates = answers[step.where]
                 tilted.rewards = {**tilted.rewards, **chosen}
             elif guided and pool is not None:
                 candidates = pool.continued(tilted, step)
@@ -166,6 +176,8 @@ def denoise(
             move = step.write(candidates, scores, again, committed)
             if committed is not None:
                 committed = torch.where(move.revealed, move.scores, committed)
+            if answers is not None:
+                move = replace(move, candidates=answers.where(canvas.z == mask_id, canvas.fill_id))
             canvas = move.canvas
             full = full.put(rows, canvas)
             state = step.report(full, rows, tilted, move, guided=guided)

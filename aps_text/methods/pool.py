@@ -40,7 +40,7 @@ one kept.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ from ..core.protocols import Denoiser
 from ..core.states import Tilted
 from ..core.step import Step
 from ..core.token_sampling import sampling_support
-from .rollouts import are_whole_runs, draw_rollouts, rollout_config
+from .rollouts import are_whole_runs, draw_rollouts, rollout_asked, rollout_config
 
 __all__ = ["AnswerPool"]
 
@@ -83,15 +83,22 @@ class AnswerPool:
             self._held, self._reward = self._held[rows], self._reward[rows]
             self._terms = {name: value[rows] for name, value in self._terms.items()}
 
+    def asked(self, step: Step) -> Tensor:
+        """See `CandidatePool.asked`: rollouts need x_theta where their first step writes."""
+        if self._rollouts is None:
+            return step.asked
+        return rollout_asked(step, self._rollouts)
+
     def __call__(
         self, denoiser: Denoiser, tilted: Tilted, step: Step
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One token per masked position `(N,)`, and the chosen answers' unweighted rewards `(B,)`.
+        """One token per mask `(N',)`, and the chosen answers' unweighted rewards `(B,)`.
 
-        `step.where` must hold every masked position of its rows.
+        `step.where` must hold the masks of `asked`.
         """
-        (rows, cols), batch = step.where, len(step.canvas.z)
         tokens, gap = self._answers(denoiser, tilted, step)
+        opened, step = step, replace(step, asked=step.canvas.z == step.mask_id)
+        (rows, cols), batch = step.where, len(step.canvas.z)
         reward, terms = self._worth(step, tokens)
         # Positions after an answer's stop token do not enter its weight.
         answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
@@ -115,8 +122,9 @@ class AnswerPool:
         on = on.gather(-1, chosen[rows, None]).squeeze(-1)
         if self._rollouts is not None and not bool(on.all()):
             # Behind its stop token a rollout has no tokens.
-            base = step.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
-            picked = torch.where(on, picked, base)
+            base = opened.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
+            within = opened.asked[step.where]
+            picked[within] = torch.where(on[within], picked[within], base)
         return picked, self._terms
 
     def continued(self, tilted: Tilted, step: Step) -> Tensor:
@@ -134,7 +142,7 @@ class AnswerPool:
         return torch.where(on, tokens, step.draw(tilted, self.operator.codebook))
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
-        """The pool's tokens and their log f'/p', both `(N, n)`, double; the first answer is the
+        """The pool's tokens and their log f'/p', both `(N', n)`, double; the first answer is the
         base sampler's draw, the last the one kept from the step before."""
         settings = self.config.sampler
         fresh = (settings.pool_size or 1) - (self._held is not None)
@@ -142,7 +150,8 @@ class AnswerPool:
             drawn = 1 if settings.draw.temperature == 0 else fresh
             tokens = draw_rollouts(denoiser, step, tilted.log_theta, drawn, self._rollouts)
             if self._held is not None:
-                tokens = torch.cat([tokens, self._held[step.where][:, None]], 1)
+                held = self._held[step.canvas.z == step.mask_id]
+                tokens = torch.cat([tokens, held[:, None]], 1)
             return tokens, torch.zeros_like(tokens, dtype=torch.double)
         laws = _Laws.of(tilted, self.config)
         if settings.draw.temperature == 0:

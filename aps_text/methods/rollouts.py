@@ -21,16 +21,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..core.canvas import Canvas
+from ..core.canvas import Canvas, positions_of
 from ..core.config import APSConfig
 from ..core.noise import inverted
 from ..core.operator import ZeroOperator
 from ..core.protocols import Denoiser
 from ..core.remasking import confidence
 from ..core.sampler import denoise
-from ..core.settings import Ranked
+from ..core.settings import Ranked, Shuffled
 from ..core.states import Tilted
-from ..core.step import Step
+from ..core.step import Step, writable
 from ..core.token_sampling import sampling_support
 from .ancestral import base_config
 from .distinct import DistinctRows
@@ -40,6 +40,7 @@ __all__ = [
     "are_whole_runs",
     "draw_rollouts",
     "first_candidates",
+    "rollout_asked",
     "rollout_config",
     "unwritten_blocks",
 ]
@@ -72,15 +73,15 @@ def draw_rollouts(
     count: int,
     config: APSConfig,
 ) -> Tensor:
-    """Tokens `(N, n)` at `step.where` of `count` answers per row; the fill token behind a stop.
+    """Tokens `(N', n)` at all masks, of `count` answers per row; the fill token behind a stop.
 
     Args:
         denoiser: bound to the step's rows.
-        step: with every masked position of its rows in `where`.
-        log_theta: `(N, K)` log x_theta there.
+        step: asked at least where `rollout_asked` says.
+        log_theta: `(N, K)` log x_theta at `step.where`.
         config: from `rollout_config`; its number of steps is R.
     """
-    (rows, cols), batch = step.where, len(step.canvas.z)
+    (rows, cols), batch = positions_of(step.canvas.z == step.mask_id), len(step.canvas.z)
     owners = slots(batch, count, rows.device)
     noise = rollout_noise(step.noise, count, step.index, step.config.sampler.steps)
     if step.index == 0 and are_whole_runs(step.config):
@@ -90,11 +91,28 @@ def draw_rollouts(
     canvas = unwritten_blocks(step.canvas, step.mask_id).take(owners)
     entries, _ = take_ragged(step.where, owners)
     first = Step.open(canvas, step.mask_id, config, noise, 0, everywhere=True)
+    first = replace(first, asked=step.asked[owners])
     move = first.write(*first_candidates(first, log_theta, entries))
     z, models = move.canvas.z, DistinctRows(denoiser, owners)
     for state in denoise(models, ZeroOperator(), move.canvas, config, noise, first=1):
         z = state.z
     return z.view(batch, count, -1)[rows, :, cols]
+
+
+def rollout_asked(step: Step, config: APSConfig) -> Tensor:
+    """`(B, L)` bool: the masks that the step, or the first step of a rollout from its canvas, can
+    write.
+
+    Args:
+        step: opened with `everywhere`.
+        config: from `rollout_config`.
+    """
+    canvas, order = step.canvas, config.sampler.order
+    if canvas.block is None or (isinstance(order, Shuffled) and order.coins):
+        return step.asked  # of coins each rollout tosses its own
+    canvas = unwritten_blocks(canvas, step.mask_id)
+    first = Step.open(canvas, step.mask_id, config, step.noise, 0, everywhere=False)
+    return first.asked | writable(step.asked, step.canvas.block, step.count)
 
 
 def unwritten_blocks(canvas: Canvas, mask_id: int) -> Canvas:

@@ -19,7 +19,7 @@ from ..core.limits import check_fields, number
 from ..core.noise import Noise
 from ..core.settings import COUNT, LoRA, Phi
 from ..core.step import Step
-from ..methods.rollouts import rollout_config, unwritten_blocks
+from ..methods.rollouts import rollout_asked, rollout_config, unwritten_blocks
 from .shape import ModelShape
 
 __all__ = ["Call", "PlannedReward", "PlannedStep"]
@@ -270,7 +270,8 @@ def planned(
     The row is finished when it has no masks. A threshold, which may reveal more, is ignored.
 
     Args:
-        fits: steered steps fit a phi, for which they need all masked positions, as a pool does.
+        fits: steered steps fit a phi, for which they need all masked positions; a pool of rollouts
+            needs those that may be written at once.
         rollout_of: the number of masks, the last ones, of a canvas that is completed by a rollout,
             whose first step computes nothing since its x_theta is known; None is an open canvas.
     """
@@ -292,6 +293,9 @@ def planned(
         chooses = guided and window.begins(index, settings.steps, every)
         everywhere = guided and (fits or chooses)
         step = Step.open(canvas, mask, config, noise, index, everywhere=everywhere)
+        if chooses and not fits and settings.pool_rollout > 1:
+            own = rollout_config(config, settings.pool_rollout)
+            step = replace(step, asked=rollout_asked(step, own))
         cols = step.where[1]
         if not len(cols):
             continue

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from worlds import NeighbourDenoiser, noise_for
+from worlds import (
+    NeighbourDenoiser,
+    TableDenoiser,
+    joint_table,
+    noise_for,
+    open_canvas,
+    table_reward,
+)
 
 from aps_text import APSConfig
-from aps_text.core.canvas import Canvas
+from aps_text.core.canvas import Canvas, end_at_stop
 from aps_text.core.step import Step
+from aps_text.methods.aps import APS
+from aps_text.methods.pool import AnswerPool
 from aps_text.methods.rollouts import draw_rollouts, rollout_config, unwritten_blocks
 
 LENGTH, SYMBOLS = 8, 5
@@ -73,3 +82,102 @@ def test_written_blocks_join_the_first_that_has_masks():
         [3, 3, 3, 3, 3, 3, 3, 3],
     ]
     assert unwritten_blocks(replace(canvas, block=None), mask).block is None
+
+
+@dataclass(frozen=True)
+class Counting:
+    """A denoiser that notes how many positions of each row it computes logits of."""
+
+    inner: TableDenoiser
+    most: list[int]
+
+    @property
+    def mask_id(self):
+        return self.inner.mask_id
+
+    @property
+    def vocab_size(self):
+        return self.inner.vocab_size
+
+    def take(self, rows):
+        return replace(self, inner=self.inner.take(rows))
+
+    def trunk(self, z):
+        return self.inner.trunk(z)
+
+    def logits(self, state, where, phi=None):
+        self.most.append(int(where[0].bincount().max()))
+        return self.inner.logits(state, where, phi)
+
+
+def steered(options, block_length, stop_ids=(0,)):
+    """The states of APS with a pool of rollouts, and the most logits a row had in each forward."""
+    rows, length, symbols = 6, 6, 3
+    denoiser = Counting(TableDenoiser(joint_table(length, symbols, 4, rows)), [])
+    mask = symbols
+    config = APSConfig(
+        inner_steps=0,
+        pool_size=3,
+        guidance_start=0.0,
+        min_new_tokens=0,
+        **{"steps": length, "pool_rollout": length, "temperature": 1.0} | options,
+    )
+    reward = table_reward(length, symbols, 9, batch=rows)
+    canvas = open_canvas(rows, length, mask, stop_ids=stop_ids, block_length=block_length)
+    states = APS().steps(denoiser, reward, canvas, config.replace(beta=0.2), noise_for(range(rows)))
+    return list(states), denoiser.most
+
+
+def ended(candidates):
+    """Up to the first stop token, 0, where `steered` has no given tokens."""
+    return end_at_stop(candidates, torch.ones_like(candidates, dtype=torch.bool), (0,), 4)
+
+
+@pytest.mark.parametrize("block_length", [1, 2, 3])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"pool_interval": 2},
+        {"pool_rollout": 2},
+        {"pool_rollout": 3, "steps": 4, "schedule": "cosine"},
+        {"steps": 3, "alg": "entropy"},
+        {"steps": 8, "reveal_rule": "dream"},
+        {"remask": True},
+        {"threshold": 0.5},
+        {"alg": "origin"},
+        {"temperature": 0.0},
+        {"alg_temp": 0.5},
+    ],
+)
+def test_rollouts_are_the_same_where_only_what_they_write_is_computed(
+    options, block_length, monkeypatch
+):
+    narrow, few = steered(options, block_length)
+    monkeypatch.setattr(AnswerPool, "asked", lambda self, step: step.asked)
+    wide, many = steered(options, block_length)
+    assert len(narrow) == len(wide) > 1
+    for one, other in zip(narrow, wide, strict=True):
+        assert one.z.equal(other.z)
+        assert ended(one.candidates).equal(ended(other.candidates))
+        assert one.rewards.keys() == other.rewards.keys()
+        assert all(one.rewards[name].equal(other.rewards[name]) for name in one.rewards)
+    assert all(a <= b for a, b in zip(few, many, strict=True))
+
+
+def test_no_logits_are_computed_that_neither_the_step_nor_a_rollout_can_write():
+    assert max(steered({}, 1)[1]) == 1
+    assert max(steered({}, 3)[1]) == 3
+    assert max(steered({"pool_rollout": 3}, 1)[1]) == 2  # six blocks in three steps
+    assert max(steered({}, None)[1]) == 6
+    assert max(steered({"pool_rollout": 1}, 1)[1]) == 6  # whole answers from x_theta alone
+
+
+def test_at_a_choice_the_state_shows_the_whole_answer_that_was_chosen():
+    states, _ = steered({"pool_interval": 3}, 1, stop_ids=())
+    first, fill = states[0], 3 + 1
+    assert first.revealed.sum(1).tolist() == [1] * 6
+    assert (first.candidates != fill).all()
+    assert (states[1].candidates != fill).sum(1).tolist() == [1] * 6  # goes on with the choice
+    kept = states[2].z[:, :3]
+    assert kept.equal(first.candidates[:, :3])
