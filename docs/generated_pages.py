@@ -2,8 +2,8 @@
 
 - README.md is the home page; CONTRIBUTING.md, CHANGELOG.md and the embedded model's card are pages.
 - A notebook `NAME.ipynb` is also a page, with the outputs stored in it.
-- In a page, `docs/NAME.md` in backticks becomes a link. A link to a file of the repository that the
-  site does not have becomes the file's name.
+- In a page, `docs/NAME.md` in backticks becomes a link, and a link to a notebook leads to its page.
+  A link to a file of the repository that the site does not have becomes the file's name.
 - Long code in a table may be broken where a name has a joint.
 - In the API reference, a docstring's sections without a meaning to Google's style are lists, and
   what looks like an HTML tag (`<x_phi, x_theta>`) is text.
@@ -101,6 +101,9 @@ def linked(text: str, source: str, here: str, known: set[str]) -> str:
         if ":" in path:
             return found.group()
         to = target(path, posixpath.dirname(source))
+        if path.endswith(".ipynb"):  # the page of a notebook, but for its own link to the file
+            shown = target(path.removesuffix(".ipynb") + ".md", posixpath.dirname(source))
+            to = to if shown is None or shown == posixpath.basename(here) else shown
         if to is None:
             return label if label.startswith("`") else f"{label} (`{path}`)"
         return f"{mark}[{label}]({to}{anchor or ''})"

@@ -21,6 +21,7 @@ from generated_pages import (  # noqa: E402 (needs mkdocs)
 )
 
 KNOWN = {"index.md", "rewards.md", "tasks/settings.md", "mini.md", "figures/a.svg"}
+KNOWN |= {"notebooks/a.md", "notebooks/a.ipynb"}
 
 
 def test_the_pages_made_of_other_files_are_those_of_the_navigation():
@@ -38,6 +39,9 @@ def test_the_pages_made_of_other_files_are_those_of_the_navigation():
         ("[l](../LICENSE)", "docs/rewards.md", "rewards.md", "l (`../LICENSE`)"),
         ("[x](https://a.b/c)", "README.md", "index.md", "[x](https://a.b/c)"),
         ("`docs/rewards.md`", "docs/rewards.md", "rewards.md", "`docs/rewards.md`"),
+        ("[n](notebooks/a.ipynb)", "docs/one.md", "one.md", "[n](notebooks/a.md)"),
+        ("[n](../notebooks/a.ipynb)", "docs/tasks/b.md", "tasks/b.md", "[n](../notebooks/a.md)"),
+        ("[file](a.ipynb)", "docs/notebooks/a.md", "notebooks/a.md", "[file](a.ipynb)"),
         ("`docs/none.md`, [`x`](#y)", "README.md", "index.md", "`docs/none.md`, [`x`](#y)"),
         (
             "`aps_text/weights/mini_text/README.md`",

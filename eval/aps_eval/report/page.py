@@ -22,11 +22,15 @@ from .page_tables import failures, matching, values
 from .panels import against_cost, families_of, over_steps
 from .statistics import FEWEST
 from .style import STYLE
-from .summary import COSTS, Entry, summarise, title_of
+from .summary import COSTS, SHOWN_COSTS, Entry, summarise, title_of
 from .winner import winner
 
 __all__ = ["write_page"]
 
+WALL_TIME = (
+    "Seconds are wall time, longer beside other programs; denoiser_forwards, the rows of the "
+    "model's passes, are counted. At equal cost: --match flops."
+)
 SHOWN_ELSEWHERE = ("command", "versions", "matching", "notes")
 """Of a run's entry."""
 
@@ -117,7 +121,7 @@ def _block(
     shown: int,
 ) -> str:
     names = list(dict.fromkeys(one.value for one in entries))
-    hidden = {*COSTS} - {"seconds"}
+    hidden = {*COSTS} - SHOWN_COSTS
     if len({name for name in names if name.startswith("guide:") and name[-4:] != " top"}) <= 2:
         hidden |= {"guide:total", "guide:total top"}  # of one reward it is that reward
     names = [name for name in names if name not in hidden]
@@ -131,6 +135,8 @@ def _block(
     if figures or over:
         parts.append(legend(list(titles)))
     parts.append(f'<div class="panels">{figures}{over}</div>')
+    if unit == "seconds":
+        parts.append(f'<p class="soft">{WALL_TIME}</p>')
     budgets = list(dict.fromkeys(one.budget for one in entries if one.budget))
     for budget in budgets or [""]:  # entries without a budget are shown with each
         own = [one for one in entries if not budget or one.budget in ("", budget)]

@@ -22,6 +22,8 @@ from .statistics import FEWEST, Difference, by_prompt, difference, holm, mean_in
 __all__ = ["Entry", "summarise", "title_of"]
 
 COSTS = ("seconds", "flops", "denoiser_forwards", "reward_forwards")
+SHOWN_COSTS = {"seconds", "denoiser_forwards"}
+"""Those of `COSTS` that tables show."""
 Group = tuple[str, str, str, str]  # task, guide, label, control
 
 

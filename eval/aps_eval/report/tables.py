@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ..files import write_whole
 from ..measures import LOWER_IS_BETTER
 from .statistics import FEWEST
-from .summary import COSTS, Entry, title_of
+from .summary import COSTS, SHOWN_COSTS, Entry, title_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +160,7 @@ def _aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _usual(names: Sequence[str]) -> list[str]:
-    hidden = {*COSTS, "guide:total"} - {"seconds"}
+    hidden = {*COSTS, "guide:total"} - SHOWN_COSTS
     if sum(name.startswith("guide:") for name in names) > 2:  # a sum of several rewards
         hidden.remove("guide:total")
     return [name for name in names if name not in hidden]
