@@ -82,7 +82,13 @@ class Tilt(Protocol):
 
 
 class CandidatePool(Protocol):
-    """Chooses a step's candidates among whole answers."""
+    """Chooses a step's candidates among whole answers.
+
+    Attributes:
+        compared: of the last choice, as in `StepState.pool`.
+    """
+
+    compared: dict[str, Tensor]
 
     def take(self, rows: Tensor) -> None:
         """Keep these rows, `(B',)`."""
@@ -180,7 +186,8 @@ def denoise(
                 move = replace(move, candidates=answers.where(canvas.z == mask_id, canvas.fill_id))
             canvas = move.canvas
             full = full.put(rows, canvas)
-            state = step.report(full, rows, tilted, move, guided=guided)
+            among = pool.compared if chooses and pool is not None else None
+            state = step.report(full, rows, tilted, move, guided=guided, pool=among)
         yield state  # outside of no_grad, which would otherwise stay active in the caller's code
 
 

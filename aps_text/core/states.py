@@ -113,6 +113,8 @@ class StepState:
             methods that fit nothing (a pool gives rewards without fitting).
         kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats; None at unguided steps
             and of methods without an x_phi.
+        pool: at a step that chooses among whole answers the `answers` `(B, n, L)`, their total
+            `rewards` `(B, n)` and which of the n is `chosen` `(B,)`; else empty.
     """
 
     step: int
@@ -128,6 +130,7 @@ class StepState:
     rewards: dict[str, Tensor] = field(default_factory=dict)
     gradient_norm: Tensor | None = None
     kl: Tensor | None = None
+    pool: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, rows: Tensor) -> StepState:
         """The state of other rows, `(B',)`."""

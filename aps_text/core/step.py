@@ -278,6 +278,7 @@ class Step:
         move: Transition,
         *,
         guided: bool = True,
+        pool: dict[str, Tensor] | None = None,
     ) -> StepState:
         """What the step did, spread over all B rows of `canvas`.
 
@@ -285,6 +286,7 @@ class Step:
             canvas: after the step, with the rows that had finished before.
             active: `(B',)` int64, ascending; the row in `canvas` of each of the step's rows.
             guided: whether the step was steered.
+            pool: of the step's rows; see `StepState`.
 
         Raises:
             RuntimeError: a probability is NaN.
@@ -311,9 +313,9 @@ class Step:
             if tilted.log_phi is not tilted.log_theta:
                 kl = kl_rows(tilted.log_phi, tilted.log_theta, self.where[0], len(active))
             kl = spread(kl, 0.0)
-        loss, rewards, norm = (
+        loss, rewards, norm, among = (
             each_tensor(part, lambda value: spread(value, 0.0))
-            for part in (tilted.loss, tilted.rewards, tilted.gradient_norm)
+            for part in (tilted.loss, tilted.rewards, tilted.gradient_norm, pool or {})
         )
         return StepState(
             step=self.index,
@@ -329,6 +331,7 @@ class Step:
             rewards=rewards,
             gradient_norm=norm,
             kl=kl,
+            pool=among,
         )
 
 

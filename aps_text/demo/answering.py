@@ -13,7 +13,7 @@ from .. import __version__
 from ..core.states import StepState
 from ..pipelines.comparison import notices
 from ..pipelines.output import APSOutput
-from ..pipelines.page.frames import Frames, frames_of
+from ..pipelines.page.frames import Frames, frames_of, tokens_of
 from ..pipelines.step_progress import StepProgress
 from ..pipelines.stream import Stream
 from ..pipelines.text import APSPipeline
@@ -81,7 +81,7 @@ def answering(
                 else:
                     part.at, part.steps = None, found.steps
                     part.states.append(found)
-                    seen = {*found.z.unique().tolist(), *found.candidates.unique().tolist()}
+                    seen = {token for part in tokens_of(found) for token in part.unique().tolist()}
                     pieces |= token_pieces(pipe.tokenizer, sorted(seen - pieces.keys()))
                     part.frames = frames_of(part.states, 0, replace(stream.record, pieces=pieces))
                 yield parts

@@ -75,6 +75,7 @@ class AnswerPool:
         self._reward = torch.empty(0)
         self._stale = torch.empty(0)  # (B,) bool, set with the kept answer's worth at each step
         self._terms: dict[str, Tensor] = {}
+        self.compared: dict[str, Tensor] = {}
 
     def take(self, rows: Tensor) -> None:
         """Keep these rows, `(B',)`."""
@@ -119,6 +120,7 @@ class AnswerPool:
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
+        self.compared = {"answers": answers, "rewards": reward, "chosen": chosen}
         on = on.gather(-1, chosen[rows, None]).squeeze(-1)
         if self._rollouts is not None and not bool(on.all()):
             # Behind its stop token a rollout has no tokens.

@@ -23,6 +23,7 @@ from .diagnosis import NO_TRIES, warnings_alone, warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, Failure
 from .page.call import CallRecord
+from .page.frames import tokens_of
 from .request import Request
 from .reward_report import BridgeReport, RewardReport
 
@@ -171,7 +172,7 @@ class OutputBuilder:
             token
             for states in out.trajectory
             if states
-            for token in torch.cat([part for s in states for part in (s.z, s.candidates)])
+            for token in torch.cat([part.flatten() for s in states for part in tokens_of(s)])
             .unique()
             .tolist()
         }

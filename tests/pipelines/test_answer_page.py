@@ -477,3 +477,61 @@ def test_nothing_sticks_out_on_a_phone(pair, browser, tmp_path, dark):
     assert browser.js("document.documentElement.scrollWidth") <= 390
     light = browser.js("getComputedStyle(document.body).backgroundColor")
     assert light == ("rgb(21, 24, 28)" if dark else "rgb(251, 251, 249)")
+
+
+def test_a_frame_has_what_its_step_chose_among(pipe, pair):
+    steered, plain = pair
+    assert not any(state.pool for states in plain.trajectory for state in states)
+    chose = 0
+    for index in range(len(steered)):
+        batch, row = steered.places[index]
+        states = steered.trajectory[batch]
+        data = frames_of(states, row, steered.record)
+        for state, frame in zip(states, data.frames, strict=False):
+            assert ("p" in frame) == (bool(state.pool) and "r" in frame)
+            if "p" not in frame:
+                continue
+            chose += 1
+            rewards = state.pool["rewards"][row].tolist()
+            assert frame["n"] == len(rewards) == state.pool["answers"].shape[1]
+            assert frame["m"] == 0 or len(frame["p"]) >= 6
+            assert sum(line[1] for line in frame["p"]) + frame["m"] <= frame["n"]
+            shown = [line[0] for line in frame["p"]]
+            assert shown == sorted(shown, reverse=True)
+            assert shown[0] == pytest.approx(max(rewards), rel=1e-4)
+            [chosen] = [line for line in frame["p"] if line[2]]
+            assert chosen[0] == pytest.approx(rewards[state.pool["chosen"][row]], rel=1e-4)
+            # It is the answer that the step's candidates are of.
+            ids = state.pool["answers"][row, state.pool["chosen"][row]]
+            kept = state.revealed[row]
+            ended = [*steered.record.stop_ids, pipe.model.fill_id]
+            alive = kept & ~torch.isin(ids, torch.tensor(ended))
+            assert state.z[row][alive].equal(ids[alive])
+            assert state.rewards["vowels"][row] == pytest.approx(chosen[0], rel=1e-4)
+    assert chose > 5
+
+
+@needs_browser
+def test_a_browser_lists_the_answers_of_the_last_choice(pair, browser, tmp_path):
+    steered, plain = pair
+    steered.to_html(tmp_path / "a.html", beside=plain)
+    browser.look()
+    browser.open(tmp_path / "a.html")
+    batch, row = steered.places[0]
+    frames = frames_of(steered.trajectory[batch], row, steered.record).frames
+    first, last = (frame for frame in (frames[0], frames[-1]))
+    before = next(f["s"] for f in frames if "p" in f) - 1
+    assert browser.js("document.getElementById('pool0').hidden") is True
+    lines = "[...document.querySelectorAll('#pool1 li')].map(one => one.innerText)"
+    for step in (before, first["s"], last["s"]):
+        browser.js(f"location.hash = '#step={step}'")
+        browser.js("new Promise(r => setTimeout(r, 20))")
+        found = next((f for f in reversed(frames) if "p" in f and f["s"] <= step), None)
+        shown = browser.js(lines)
+        assert len(shown) == (0 if found is None else len(found["p"]) + (found["m"] > 0))
+        if found is not None:
+            title = browser.js("document.querySelector('#pool1 p').textContent")
+            assert title == f"step {found['s']} chose among {found['n']} whole answers, by reward:"
+            assert browser.js("document.querySelectorAll('#pool1 li.chosen').length") == 1
+            assert shown[0].startswith(f"{found['p'][0][0]:.2f}")
+    assert browser.errors == []

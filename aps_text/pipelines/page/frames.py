@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,11 @@ from torch import Tensor
 from ...core.states import StepState
 from .call import CallRecord
 
-__all__ = ["Frames", "frames_of"]
+__all__ = ["Frames", "frames_of", "tokens_of"]
 
 OPEN, END, HIDDEN = 0, 1, 2
+LISTED = 6
+"""Answers of a pool that a frame has, beside the chosen one."""
 
 
 @dataclass
@@ -39,6 +41,12 @@ class Frames:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {one: getattr(self, one) for one in ("first", "pieces", "frames")}
+
+
+def tokens_of(state: StepState) -> list[Tensor]:
+    """The ids whose texts the frames of a step show, int64 of any shape."""
+    pool = [state.pool["answers"]] if state.pool else []
+    return [state.z, state.candidates, *pool]
 
 
 def frames_of(states: Sequence[StepState], row: int, call: CallRecord) -> Frames:
@@ -84,7 +92,10 @@ def frames_of(states: Sequence[StepState], row: int, call: CallRecord) -> Frames
         now = shown(state.z[row].tolist())
         busy = busy or now != seen
         drawn = shown(state.candidates[row].tolist())
-        frames.frames.append(_frame(number, state, row, seen, now, drawn, busy))
+        frame = _frame(number, state, row, seen, now, drawn, busy)
+        if busy and state.pool:
+            frame |= _compared(state, row, shown)
+        frames.frames.append(frame)
         seen, busy = now, OPEN in now
     return frames
 
@@ -112,7 +123,8 @@ def _frame(
     `s` the step from 1; `z` triples (position, piece, step that wrote it, from 1) of what changed;
     `a` triples (position, probability under x_phi, under x_theta) of the tokens kept; `c` pairs
     (position, piece) of proposals that were not kept; `r` rewards by name; `k` the KL in nats.
-    `r` and `k` are of steered steps at which the row was open.
+    `r` and `k` are of steered steps at which the row was open; of those that chose among whole
+    answers there are also `n`, `p` and `m`, see `_compared`.
     """
     kept = state.revealed[row].tolist()
     wrote = state.written[row].tolist()
@@ -138,6 +150,26 @@ def _frame(
         frame["r"] = {name: value for name, value in rewards.items() if value is not None}
         frame["k"] = None if state.kl is None else _number(state.kl[row])
     return frame
+
+
+def _compared(
+    state: StepState, row: int, shown: Callable[[list[int]], list[int]]
+) -> dict[str, Any]:
+    """A row's pool: `n` answers, and `p`, a line for each of the best and for the chosen one.
+
+    A line is the reward, how many equal answers it stands for, 1 if one of them was chosen, and the
+    pieces; `m` counts the lines left out.
+    """
+    chosen, rewards = int(state.pool["chosen"][row]), state.pool["rewards"][row]
+    lines: dict[tuple[int, ...], list[Any]] = {}
+    for number, ids in enumerate(state.pool["answers"][row].tolist()):
+        pieces = [piece for piece in shown(ids) if piece not in (OPEN, END, HIDDEN)]
+        line = lines.setdefault(tuple(pieces), [_number(rewards[number]), 0, 0, pieces])
+        line[1] += 1
+        line[2] = int(line[2] or number == chosen)
+    best = sorted(lines.values(), key=lambda line: -math.inf if line[0] is None else line[0])[::-1]
+    kept = [line for place, line in enumerate(best) if place < LISTED or line[2]]
+    return {"n": len(rewards), "p": kept, "m": len(best) - len(kept)}
 
 
 def _short(values: Tensor) -> list[float]:

@@ -79,6 +79,39 @@
     $("canvas" + number).replaceChildren(...parts);
   }
 
+  // What the last choice up to a step was made among: the best few answers, with the chosen one.
+  function compared(number, step) {
+    const box = $("pool" + number);
+    const found = sides[number].frames.filter((frame) => frame.p && frame.s <= step).pop();
+    box.hidden = !sides[number].frames.some((frame) => frame.p);
+    if (!found) { box.replaceChildren(); return; }
+    const title = document.createElement("p");
+    title.className = "soft";
+    title.textContent = found.n === 1 ? `one answer at step ${found.s}:` :
+      `step ${found.s} chose among ${found.n} whole answers, by reward:`;
+    const list = document.createElement("ul");
+    for (const [reward, times, chosen, pieces] of found.p) {
+      const item = document.createElement("li");
+      if (chosen) item.className = "chosen";
+      const value = document.createElement("span");
+      value.className = "value";
+      value.textContent = reward === null ? "\u2212\u221e" : reward.toFixed(2);
+      const text = document.createElement("span");
+      text.dir = "auto";
+      const whole = pieces.map((piece) => sides[number].pieces[piece]).join("").trim();
+      text.textContent = (whole.replace(/\s*\n\s*/g, " / ") || "(empty)") + (times > 1 ? ` (${times} times)` : "");
+      item.append(value, text);
+      list.append(item);
+    }
+    if (found.m > 0) {
+      const more = document.createElement("li");
+      more.className = "soft";
+      more.textContent = `and ${found.m} more`;
+      list.append(more);
+    }
+    box.replaceChildren(title, list);
+  }
+
   const SVG = "http://www.w3.org/2000/svg";
   function shape(kind, attributes, text) {
     const made = document.createElementNS(SVG, kind);
@@ -175,7 +208,7 @@
 
   function show(step) {
     at = Math.max(0, Math.min(last, step));
-    sides.forEach((_, number) => draw(number, at));
+    sides.forEach((_, number) => { draw(number, at); compared(number, at); });
     for (const move of moving) move(at);
     $("step").value = at;
     $("at").value = `${at} / ${last}`;
@@ -210,6 +243,16 @@
       for (const box of boxes) height = Math.max(height, box.offsetHeight);
     }
     for (const box of boxes) box.style.minHeight = `${height}px`;
+    sides.forEach((side, number) => {
+      const box = $("pool" + number);
+      box.style.minHeight = "";
+      let most = 0;
+      for (const frame of side.frames.filter((one) => one.p)) {
+        compared(number, frame.s);
+        most = Math.max(most, box.offsetHeight);
+      }
+      box.style.minHeight = `${most}px`;
+    });
     show(before);
   }
 

@@ -104,7 +104,8 @@ def _card(number: int, side: Side) -> str:
         f'<p class="canvas" id="canvas{number}" dir="auto"></p>'
         f'<p class="final"><span class="soft">answer</span> '
         f'<span dir="auto">{escape(side.text) or "(empty)"}</span></p>'
-        f'<p class="scores">{rewards}</p><p class="soft">{escape(facts)}</p></section>'
+        f'<p class="scores">{rewards}</p><p class="soft">{escape(facts)}</p>'
+        f'<div class="pool" id="pool{number}" hidden></div></section>'
     )
 
 
