@@ -65,8 +65,11 @@ def alike(one: str, other: str, share: float = 0.6) -> bool:
     return difflib.SequenceMatcher(None, a.split(), b.split(), autojunk=False).ratio() >= share
 
 
-def run(path: Path) -> tuple[list[Printed], str]:
+def run(path: Path, commands: bool = True) -> tuple[list[Printed], str]:
     """Run a page or notebook in the current folder.
+
+    Args:
+        commands: run the lines `aps ...`, too; those of README.md install and evaluate.
 
     Returns:
         what each block printed, and the file's text with that put in.
@@ -84,6 +87,8 @@ def run(path: Path) -> tuple[list[Printed], str]:
         if language == "text":
             continue
         line = text.count("\n", 0, block.start()) + 1
+        if language == "sh" and not commands:
+            continue
         printed = _python(code, path.name, names, line) if language == "python" else _sh(code)
         shows_output = follower is not None and follower[1] == "text" and language == "python"
         shows_output = shows_output and not text[block.end() : follower.start()].strip()
@@ -143,7 +148,7 @@ def refresh(paths: list[Path]) -> None:
     """Run files, each in an empty folder, and write those whose output is no longer the same."""
     for path in paths:
         with _elsewhere():
-            done, text = run(path)
+            done, text = run(path, commands=path.name != "README.md")
         changed = [one for one in done if one.stated is not None and one.stated != one.printed]
         if changed:
             path.write_text(text, encoding="utf-8")

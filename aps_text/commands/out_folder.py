@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 __all__ = ["check_out", "out_folder"]
@@ -42,10 +43,13 @@ def check_out(
         beside: names of further files that are written, over inputs as well.
 
     Raises:
+        ModuleNotFoundError: Pillow is missing, which writes the images.
         ValueError: the folder is a file or lies in one, has the name of an image file, or cannot be
             written to; an input file is among those to be written, or a folder has the name of one;
             a name is too long for a file.
     """
+    if find_spec("PIL") is None:
+        raise ModuleNotFoundError("image files need Pillow: pip install pillow")
     above = folder.absolute()
     while not above.exists() and above != above.parent:
         above = above.parent

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.presets import PRESETS
 from .plan_text import as_text, image_text
 from .settings import IMAGE_HELP, TEXT_HELP, add_settings, settings_in
+
+if TYPE_CHECKING:
+    from ..planning.call import PlannedReward
 
 __all__ = ["add_parser", "plan_command"]
 
@@ -25,9 +29,9 @@ def add_parser(subparsers: Any) -> None:
     add = parser.add_argument
     add(
         "--model",
-        required=True,
+        default="mini",
         metavar="NAME",
-        help="'mini', 'smol', a preset, published name or folder",
+        help="'mini' (default), 'smol', a preset, published name or folder",
     )
     add("--tokens", type=int, default=None, metavar="N", help="the same as --max-new-tokens")
     add("--prompt", type=int, default=64, help="prompt tokens")
@@ -43,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
     add("--gradient-checkpointing", action="store_true")
-    add("--reward", metavar="NAME", help="skywork-0.6b, relevance, a folder; or none")
+    add("--reward", metavar="NAME", help="skywork-0.6b, relevance, a folder; or none, or any other")
     add("--reward-prompt", type=int, default=None, help="tokens around the answer in the reward")
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
@@ -57,8 +61,9 @@ def plan_command(args: argparse.Namespace) -> int:
     from ..core.config import APSConfig
     from ..core.own_settings import lacking, stated_config
     from ..core.presets import text_preset
+    from ..methods.ancestral import base_config
     from ..models.image_folders import image_folder
-    from ..planning.call import Call, PlannedReward
+    from ..planning.call import Call
     from ..planning.report import plan
     from ..planning.shape import find_shape
 
@@ -80,16 +85,7 @@ def plan_command(args: argparse.Namespace) -> int:
         )
     if options.get("lora_layers") == "all":
         options["lora_layers"] = None
-    reward = None
-    if args.reward not in (None, "none"):
-        shape = find_shape(args.reward)
-        encoder = shape.layout == "bert"
-        # An encoder reads only the answer; a chat reward also reads the prompt and its template.
-        frame = args.reward_prompt
-        if frame is None:
-            frame = 2 if encoder else args.prompt + 20
-        dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
-        reward = PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
+    reward = planned_reward(args)
     shape, preset = find_shape(args.model), text_preset(args.preset)
     own = lacking(stated_config(shape.settings, preset, options), shape.settings, options)
     call = Call(
@@ -104,13 +100,49 @@ def plan_command(args: argparse.Namespace) -> int:
     )
     found = plan(call, args.gpu)
     notes = []
-    if args.reward is None and call.config.sampler.steers:
-        notes.append("no reward counted; name one with --reward")
+    if call.config.sampler.steers:
+        plain = plan(replace(call, config=base_config(call.config), reward=None))
+        times = sum(found.flops.values()) / sum(plain.flops.values())
+        notes.append(f"about {times:.3g} times the operations of a plain answer")
+        if args.reward is None:
+            notes.append("no reward counted; name one with --reward")
+        elif reward is None and args.reward != "none":
+            notes.append(f"{args.reward} is not counted: it is no model whose sizes are known here")
     if args.json:
         print(json.dumps(found.as_dict() | {"notes": notes}))
     else:
         print("\n".join([as_text(found), *([""] if notes else []), *notes]))
     return 0
+
+
+def planned_reward(args: argparse.Namespace) -> PlannedReward | None:
+    """The model of `--reward`; None without one, and for a reward that is no model known here.
+
+    Raises:
+        ValueError: it is neither a model nor a reward.
+    """
+    from ..planning.call import PlannedReward
+    from ..planning.shape import find_shape
+
+    if args.reward in (None, "none"):
+        return None
+    try:
+        shape = find_shape(args.reward)
+    except ValueError as error:
+        from aps_rewards.installed import installed
+        from aps_rewards.specs import parse_reward_spec
+
+        name = parse_reward_spec(args.reward)[0].partition(":")[0]
+        if installed().get(name) is None and not name.endswith(".py"):
+            raise ValueError(f"{error}; or a reward of `aps rewards`, or mine.py:NAME") from None
+        return None
+    encoder = shape.layout == "bert"
+    # An encoder reads only the answer; a chat reward also reads the prompt and its template.
+    frame = args.reward_prompt
+    if frame is None:
+        frame = 2 if encoder else args.prompt + 20
+    dtype = args.reward_dtype or ("float32" if encoder else "bfloat16")
+    return PlannedReward(shape=shape, frame=frame, dtype_bytes=DTYPES[dtype])
 
 
 def options_of(args: argparse.Namespace) -> dict[str, Any]:

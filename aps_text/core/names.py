@@ -125,6 +125,11 @@ ELSEWHERE = {
     "early_stopping": "there are no beams; answers end at a stop token",
     "negative_prompt": "there is none; cfg_scale guides by the prompt masked out",
     "stop": "there is none; answers end at the model's stop tokens",
+    "prefix": "pass start={'prefix': ...}",
+    "suffix": "pass start={'suffix': ...}",
+    "template": "pass start={'template': ...}",
+    "init_text": "pass start={'init_text': ...}",
+    "init_strength": "pass start={'init_text': ..., 'init_strength': ...}",
     "logprobs": "keep_trajectory=True keeps every step's probabilities",
 }
 

