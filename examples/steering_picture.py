@@ -1,4 +1,4 @@
-"""An animated picture of answers: plain beside steered, tokens and anchors, the reward below.
+"""An animated picture of answers: plain beside steered, and what each step chose among.
 
 python examples/steering_picture.py docs/assets/steering.gif    (needs Pillow)
 
@@ -24,8 +24,10 @@ QUESTIONS = (
     "Write a short poem about generative AI",
 )
 GUIDE = "sentiment"
-WIDE, MARGIN, LINE, LINES = 860, 24, 34, 6
+WIDE, MARGIN, LINE, LINES = 860, 24, 34, 4
 FOOT = 90 + LINES * LINE  # of the answers
+SHOWN = 5
+"""Answers of a choice, beside the chosen one."""
 PAGE, CARD, INK, SOFT, RULE = "#fbfbf9", "#ffffff", "#1c1f23", "#5c636b", "#d9dce0"
 OPEN, ANCHOR, TONES = "#e9ebee", "#0b7a43", ("#5f6670", "#0b62c4")
 EARLY, LATE = (215, 230, 250), (246, 185, 138)
@@ -71,7 +73,7 @@ def frame(
         if step >= side.frames[-1]["s"]:
             value = out.rewards[GUIDE][0]
             draw.text((left + 14, FOOT), f"{GUIDE} of the text: {value:.2f}", SOFT, font(15))
-    curve(draw, outs, sides, step, last)
+    compared(draw, sides[-1], step)
     return image
 
 
@@ -103,51 +105,33 @@ def canvas(
             x, y = at[0], y + LINE
 
 
-def curve(
-    draw: ImageDraw.ImageDraw, outs: list[APSOutput], sides: list[Frames], step: int, last: int
-) -> None:
-    """The guide at each step so far, and dashed lines: of the final texts."""
-    left, right, top, bottom = MARGIN + 44, WIDE - MARGIN - 8, FOOT + 74, FOOT + 192
-    found = [
-        [(one["s"], one["r"][GUIDE]) for one in side.frames if GUIDE in one.get("r", {})]
-        for side in sides
-    ]
-    ends = [out.rewards[GUIDE][0] for out in outs]
-    values = [value for line in found for _, value in line] + ends
-    low, high = min(values), max(values)
-    if high - low < 1e-3:
-        low, high = low - 0.5, high + 0.5
-
-    def place(at: int, value: float) -> tuple[float, float]:
-        share = (at - 1) / max(last - 1, 1)
-        return left + share * (right - left), bottom - (value - low) / (high - low) * (bottom - top)
-
-    text = (
-        f"{GUIDE} of each step's whole answer; dashed: of the final text (grey plain, blue steered)"
-    )
-    draw.text((MARGIN, FOOT + 42), text, SOFT, font(15))
-    for value in (low, (low + high) / 2, high):
-        y = place(1, value)[1]
-        draw.line((left, y, right, y), RULE)
-        said = f"{value:.2f}"
-        draw.text((left - 8 - draw.textlength(said, font(13)), y - 9), said, SOFT, font(13))
-    for at in sorted({1, (last + 1) // 2, last}):
-        draw.text((place(at, low)[0] - 4, bottom + 8), str(at), SOFT, font(13))
-    for tone, side, line, end in zip(TONES, sides, found, ends, strict=True):
-        points = [place(at, value) for at, value in line if at <= step]
-        if len(points) > 1:
-            draw.line(points, tone, 3)
-        for x, y in points[-1:]:
-            draw.ellipse((x - 4, y - 4, x + 4, y + 4), tone)
-        if step >= side.frames[-1]["s"]:
-            y = place(1, end)[1]
-            for x in range(left, right, 14):
-                draw.line((x, y, x + 8, y), tone, 2)
+def compared(draw: ImageDraw.ImageDraw, side: Frames, step: int) -> None:
+    """What the last choice up to a step was made among, the highest reward first."""
+    found = [one for one in side.frames if "p" in one and one["s"] <= step]
+    if not found:
+        return
+    choice, top = found[-1], FOOT + 70
+    said = f"step {choice['s']} chose among {choice['n']} whole answers, by {GUIDE}:"
+    draw.text((MARGIN, FOOT + 42), said, SOFT, font(15))
+    lines = choice["p"][:SHOWN]
+    lines += [one for one in choice["p"][SHOWN:] if one[2]]
+    for number, (value, times, chosen, pieces) in enumerate(lines):
+        y = top + number * 25
+        text = "".join(side.pieces[piece] for piece in pieces).strip()
+        text = " / ".join(line.strip() for line in text.splitlines())
+        while draw.textlength(text, font(15)) > WIDE - 2 * MARGIN - 80:
+            text = text.rstrip("… ")[:-1] + "…"
+        text += f"  ({times} times)" if times > 1 else ""
+        if chosen:
+            draw.rounded_rectangle((MARGIN, y, WIDE - MARGIN, y + 23), 4, EARLY)
+        shown = f"{value:.2f}"
+        draw.text((MARGIN + 52 - draw.textlength(shown, font(15)), y + 2), shown, INK, font(15))
+        draw.text((MARGIN + 68, y + 2), text, INK if chosen else SOFT, font(15))
 
 
 def write(films: list[list[Image.Image]], path: str | Path) -> None:
     """A GIF of one film after the other that repeats; each one's last frame stands longer."""
-    sheet = Image.new("RGB", (WIDE * len(films), films[0][-1].height))
+    sheet = Image.new("RGB", (WIDE * len(films), films[0][-1].height + 60), ANCHOR)
     for number, film in enumerate(films):
         sheet.paste(film[-1], (number * WIDE, 0))
     colours = sheet.quantize(64)  # the same for all frames, so that little changes between them

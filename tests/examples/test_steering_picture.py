@@ -27,7 +27,7 @@ def colours(image):
     return {colour for _, colour in image.convert("RGB").getcolors(1 << 20)}
 
 
-def test_a_frame_a_step_with_anchors_and_a_growing_curve(script, tmp_path, monkeypatch):
+def test_a_frame_a_step_with_anchors_and_the_answers_of_its_choice(script, tmp_path, monkeypatch):
     monkeypatch.setattr(script, "GUIDE", "length")
     pipe = APSPipeline(tiny_text_model())
     outs = script.answers(pipe, "why ?", steps=6, max_new_tokens=12, temperature=1.0)
