@@ -27,7 +27,7 @@ GUIDE = "sentiment"
 WIDE, MARGIN, LINE, LINES = 860, 24, 34, 4
 FOOT = 90 + LINES * LINE  # of the answers
 SHOWN = 5
-"""Answers of a choice, beside the chosen one."""
+"""Answers of a choice, and the chosen one."""
 PAGE, CARD, INK, SOFT, RULE = "#fbfbf9", "#ffffff", "#1c1f23", "#5c636b", "#d9dce0"
 OPEN, ANCHOR, TONES = "#e9ebee", "#0b7a43", ("#5f6670", "#0b62c4")
 EARLY, LATE = (215, 230, 250), (246, 185, 138)
@@ -119,18 +119,20 @@ def compared(draw: ImageDraw.ImageDraw, side: Frames, step: int) -> None:
         y = top + number * 25
         text = "".join(side.pieces[piece] for piece in pieces).strip()
         text = " / ".join(line.strip() for line in text.splitlines())
-        while draw.textlength(text, font(15)) > WIDE - 2 * MARGIN - 80:
+        more = f"  ({times} times)" if times > 1 else ""
+        while draw.textlength(text + more, font(15)) > WIDE - 2 * MARGIN - 80:
             text = text.rstrip("… ")[:-1] + "…"
-        text += f"  ({times} times)" if times > 1 else ""
+        text += more
         if chosen:
             draw.rounded_rectangle((MARGIN, y, WIDE - MARGIN, y + 23), 4, EARLY)
-        shown = f"{value:.2f}"
+        shown = "-∞" if value is None else f"{value:.2f}"
         draw.text((MARGIN + 52 - draw.textlength(shown, font(15)), y + 2), shown, INK, font(15))
         draw.text((MARGIN + 68, y + 2), text, INK if chosen else SOFT, font(15))
 
 
 def write(films: list[list[Image.Image]], path: str | Path) -> None:
     """A GIF of one film after the other that repeats; each one's last frame stands longer."""
+    # A strip of the anchors' green, which the last frames have little of, keeps it in the palette.
     sheet = Image.new("RGB", (WIDE * len(films), films[0][-1].height + 60), ANCHOR)
     for number, film in enumerate(films):
         sheet.paste(film[-1], (number * WIDE, 0))

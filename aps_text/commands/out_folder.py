@@ -7,8 +7,9 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable
-from importlib.util import find_spec
 from pathlib import Path
+
+from ..images.pillow import pillow
 
 __all__ = ["check_out", "out_folder"]
 
@@ -43,13 +44,12 @@ def check_out(
         beside: names of further files that are written, over inputs as well.
 
     Raises:
-        ModuleNotFoundError: Pillow is missing, which writes the images.
+        ModuleNotFoundError: Pillow is missing.
         ValueError: the folder is a file or lies in one, has the name of an image file, or cannot be
             written to; an input file is among those to be written, or a folder has the name of one;
             a name is too long for a file.
     """
-    if find_spec("PIL") is None:
-        raise ModuleNotFoundError("image files need Pillow: pip install pillow")
+    pillow()  # which writes the images
     above = folder.absolute()
     while not above.exists() and above != above.parent:
         above = above.parent

@@ -103,7 +103,8 @@ def plan_command(args: argparse.Namespace) -> int:
     if call.config.sampler.steers:
         plain = plan(replace(call, config=base_config(call.config), reward=None))
         times = sum(found.flops.values()) / sum(plain.flops.values())
-        notes.append(f"about {times:.3g} times the operations of a plain answer")
+        most = "at most" if call.config.sampler.rolls_out else "about"  # equal answers share passes
+        notes.append(f"{most} {times:.3g} times the operations of a plain answer")
         if args.reward is None:
             notes.append("no reward counted; name one with --reward")
         elif reward is None and args.reward != "none":
@@ -126,14 +127,14 @@ def planned_reward(args: argparse.Namespace) -> PlannedReward | None:
 
     if args.reward in (None, "none"):
         return None
-    try:
-        shape = find_shape(args.reward)
-    except ValueError as error:
-        from aps_rewards.installed import installed
-        from aps_rewards.specs import parse_reward_spec
+    from aps_rewards.installed import installed
+    from aps_rewards.specs import parse_reward_spec
 
-        name = parse_reward_spec(args.reward)[0].partition(":")[0]
-        if installed().get(name) is None and not name.endswith(".py"):
+    name = parse_reward_spec(args.reward)[0]
+    try:
+        shape = find_shape(name)
+    except ValueError as error:
+        if installed().get(name.partition(":")[0]) is None and ".py:" not in name:
             raise ValueError(f"{error}; or a reward of `aps rewards`, or mine.py:NAME") from None
         return None
     encoder = shape.layout == "bert"

@@ -91,7 +91,8 @@ def try_command(args: argparse.Namespace) -> int:
         reward = load_reward(args.name, **options)
     with waiting("scoring"), prints_aside(args.json):
         scores = RewardCall(reward, prompts, answers, columns, timeout=args.timeout).result()
-    info = describe(reward)
+    with prints_aside(args.json):
+        info = describe(reward)
     if args.json:
         shown = [{"answer": a, "score": s} for a, s in zip(args.answers, scores, strict=True)]
         print(json.dumps({"reward": info.name, "range": _finite(info.range), "answers": shown}))

@@ -30,7 +30,8 @@ def open_streams() -> bool:
 def prints_aside(json: bool) -> Iterator[None]:
     """Context in which what a reward or a model's code prints goes to stderr, for `--json`.
 
-    Then stdout is the JSON alone, which a program reads.
+    Then stdout is the JSON alone, which a program reads. It is `sys.stdout` of the whole process
+    that is turned; what writes to the file descriptor (C code, a subprocess) is not.
     """
     if not json:
         yield

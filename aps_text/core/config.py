@@ -136,7 +136,8 @@ class APSConfig:
             0 is off.
         temperature, top_p, top_k: of the candidate's draw; temperature 0 takes the argmax.
         eos_penalty: subtracted from the stop tokens' logits.
-        min_new_tokens: no stop token before this many positions; 1 forbids empty answers.
+        min_new_tokens: no stop token before this many positions; 1 forbids empty answers, and as
+            many as the canvas has leave no room for a stop token, so that all are cut off.
         num_return_sequences: answers per prompt, each with its own draws.
         seed: of every prompt's draws. The same prompt and seed give the same answer in any batch
             (steered answers: up to rounding, see `carry_over`).

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from .protocols import Denoiser
 from .states import StepState, Tilted
 from .step import Step
 
-__all__ = ["CandidatePool", "Declares", "Method", "Result", "Tilt", "denoise", "run"]
+__all__ = ["CandidatePool", "Choice", "Declares", "Method", "Result", "Tilt", "denoise", "run"]
 
 
 class Method(Protocol):
@@ -81,14 +81,22 @@ class Tilt(Protocol):
         ...
 
 
-class CandidatePool(Protocol):
-    """Chooses a step's candidates among whole answers.
+class Choice(NamedTuple):
+    """A choice among whole answers.
 
     Attributes:
-        compared: of the last choice, as in `StepState.pool`.
+        tokens: `(N,)` of the chosen answers, at `step.where`.
+        rewards: of the chosen answers, by name, `(B,)`.
+        compared: what it was made among, as in `StepState.pool`.
     """
 
+    tokens: Tensor
+    rewards: dict[str, Tensor]
     compared: dict[str, Tensor]
+
+
+class CandidatePool(Protocol):
+    """Chooses a step's candidates among whole answers."""
 
     def take(self, rows: Tensor) -> None:
         """Keep these rows, `(B',)`."""
@@ -98,11 +106,8 @@ class CandidatePool(Protocol):
         """`(B, L)` bool: the masks at which it needs x_theta, and those that the step can write."""
         ...
 
-    def __call__(
-        self, denoiser: Denoiser, tilted: Tilted, step: Step
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One token per mask of the canvas `(N',)`, `step.where` or not, and the chosen answers'
-        rewards by name, `(B,)`."""
+    def __call__(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> Choice:
+        """The choice of a step that asks where `asked` says, or at every mask."""
         ...
 
     def continued(self, tilted: Tilted, step: Step) -> Tensor:
@@ -152,11 +157,11 @@ def denoise(
                 if part is not None:
                     part.take(keep)
         guided = (tilt is not None or pool is not None) and settings.is_guided(index)
-        chooses = guided and pool is not None and settings.chooses(index)
-        everywhere = guided and (tilt is not None or chooses)
+        choosing = pool if guided and settings.chooses(index) else None
+        everywhere = guided and (tilt is not None or choosing is not None)
         step = Step.open(canvas, mask_id, config, noise, index, everywhere=everywhere)
-        if chooses and pool is not None and tilt is None:
-            step = replace(step, asked=pool.asked(step))
+        if choosing is not None and tilt is None:  # phi is fitted at all masks
+            step = replace(step, asked=choosing.asked(step))
         if not len(step.where[0]):
             continue
         if guided and tilt is not None:
@@ -165,11 +170,9 @@ def denoise(
             log_theta = step.x_theta(denoiser)
             tilted = Tilted(log_theta, log_theta)
         with torch.no_grad():
-            answers = None
-            if chooses and pool is not None:
-                tokens, chosen = pool(denoiser, tilted, step)
-                answers = canvas.z.masked_scatter(canvas.z == mask_id, tokens)
-                candidates = answers[step.where]
+            compared: dict[str, Tensor] = {}
+            if choosing is not None:
+                candidates, chosen, compared = choosing(denoiser, tilted, step)
                 tilted.rewards = {**tilted.rewards, **chosen}
             elif guided and pool is not None:
                 candidates = pool.continued(tilted, step)
@@ -182,12 +185,9 @@ def denoise(
             move = step.write(candidates, scores, again, committed)
             if committed is not None:
                 committed = torch.where(move.revealed, move.scores, committed)
-            if answers is not None:
-                move = replace(move, candidates=answers.where(canvas.z == mask_id, canvas.fill_id))
             canvas = move.canvas
             full = full.put(rows, canvas)
-            among = pool.compared if chooses and pool is not None else None
-            state = step.report(full, rows, tilted, move, guided=guided, pool=among)
+            state = step.report(full, rows, tilted, move, guided=guided, pool=compared)
         yield state  # outside of no_grad, which would otherwise stay active in the caller's code
 
 

@@ -114,7 +114,9 @@ class StepState:
         kl: `(B,)` mean KL(x_phi || x_theta) per masked position, nats; None at unguided steps
             and of methods without an x_phi.
         pool: at a step that chooses among whole answers the `answers` `(B, n, L)`, their total
-            `rewards` `(B, n)` and which of the n is `chosen` `(B,)`; else empty.
+            `rewards` `(B, n)`, which of them are `out` of the choice `(B, n)` (an answer kept
+            before, of which an unguided step has overwritten a token), and which of the n is
+            `chosen` `(B,)`; else empty.
     """
 
     step: int

@@ -139,7 +139,7 @@ class Step:
 
     @cached_property
     def reveal_fraction(self) -> Tensor:
-        """`(B,)` c = expected / masks of the row; only for a step opened with `everywhere`."""
+        """`(B,)` c = expected / masks of the row; only for a step that asks at every mask."""
         expected = self.expected.clamp_min(1)
         if not expected.is_floating_point():  # two integers divide into the default dtype
             expected = expected.float()

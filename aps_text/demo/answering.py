@@ -81,7 +81,7 @@ def answering(
                 else:
                     part.at, part.steps = None, found.steps
                     part.states.append(found)
-                    seen = {token for part in tokens_of(found) for token in part.unique().tolist()}
+                    seen = {token for ids in tokens_of(found) for token in ids.unique().tolist()}
                     pieces |= token_pieces(pipe.tokenizer, sorted(seen - pieces.keys()))
                     part.frames = frames_of(part.states, 0, replace(stream.record, pieces=pieces))
                 yield parts

@@ -15,19 +15,12 @@ from torch import Tensor
 from ..core.limits import check_number
 from ..core.whole_files import write_whole
 from .metrics import check_range
+from .pillow import pillow
 
 __all__ = ["contact_sheet", "read_image", "read_mask", "sides_of", "square", "write_image"]
 
 ORIENTATION, ASIDE = 0x0112, (5, 6, 7, 8)
 """EXIF's number of the orientation, and the orientations that swap height and width."""
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise ModuleNotFoundError("image files need Pillow: pip install pillow") from error
-    return Image
 
 
 def read_image(path: str | Path, channels: int = 3) -> Tensor:
@@ -47,7 +40,7 @@ def read_image(path: str | Path, channels: int = 3) -> Tensor:
         raise ValueError(f"channels is 1 or 3, got {channels!r}")
     if _has_alpha(image):
         image = image.convert("RGBA")
-        white = _pillow().new("RGBA", image.size, "white")
+        white = pillow().new("RGBA", image.size, "white")
         white.alpha_composite(image)
         image = white
     image = image.convert("L" if channels == 1 else "RGB")
@@ -122,7 +115,7 @@ def sides_of(path: str | Path) -> tuple[int, int]:
 
 def _opened(path: str | Path, pixels: bool = True) -> Any:
     """The image, turned; without its pixels its height and width."""
-    module = _pillow()
+    module = pillow()
     from PIL import ImageOps, UnidentifiedImageError
 
     path = Path(path)
@@ -192,7 +185,7 @@ def write_image(image: Tensor, path: str | Path) -> None:
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         raise ValueError(f"one image is (1 or 3, H, W), got {tuple(image.shape)}")
     check_range(image)
-    module, suffix = _pillow(), Path(path).suffix
+    module, suffix = pillow(), Path(path).suffix
     kind = module.registered_extensions().get(suffix.lower())
     if kind not in module.SAVE:
         raise ValueError(f"{path}: {suffix!r} is the suffix of no image format; name it .png")

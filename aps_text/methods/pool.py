@@ -52,6 +52,7 @@ from ..core.config import APSConfig
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
+from ..core.sampler import Choice
 from ..core.states import Tilted
 from ..core.step import Step
 from ..core.token_sampling import sampling_support
@@ -75,7 +76,6 @@ class AnswerPool:
         self._reward = torch.empty(0)
         self._stale = torch.empty(0)  # (B,) bool, set with the kept answer's worth at each step
         self._terms: dict[str, Tensor] = {}
-        self.compared: dict[str, Tensor] = {}
 
     def take(self, rows: Tensor) -> None:
         """Keep these rows, `(B',)`."""
@@ -90,22 +90,20 @@ class AnswerPool:
             return step.asked
         return rollout_asked(step, self._rollouts)
 
-    def __call__(
-        self, denoiser: Denoiser, tilted: Tilted, step: Step
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One token per mask `(N',)`, and the chosen answers' unweighted rewards `(B,)`.
-
-        `step.where` must hold the masks of `asked`.
-        """
+    def __call__(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> Choice:
+        """See `CandidatePool.__call__`."""
         tokens, gap = self._answers(denoiser, tilted, step)
-        opened, step = step, replace(step, asked=step.canvas.z == step.mask_id)
+        asked, step = step, replace(step, asked=step.canvas.z == step.mask_id)
         (rows, cols), batch = step.where, len(step.canvas.z)
+        kept = self._held
         reward, terms = self._worth(step, tokens)
         # Positions after an answer's stop token do not enter its weight.
         answers = fill_in(step.canvas, step.where, tokens).view(batch, tokens.shape[1], -1)
         on = scored_positions(answers, step.canvas)[rows, :, cols]
         gap = sum_rows(torch.where(on, gap, 0.0), rows, batch)
         log_weight = reward / self.config.sampler.beta - softplus(gap)
+        if kept is not None:
+            log_weight[:, -1] = log_weight[:, -1].masked_fill(self._stale, -torch.inf)
         each = torch.arange(batch, device=rows.device)
         chosen = step.noise.categorical(
             log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
@@ -113,21 +111,25 @@ class AnswerPool:
         near = log_weight >= log_weight.amax(1, keepdim=True) - ALIKE
         alike = (near | log_weight.isneginf()).all(1)
         first = near.long().argmax(1)
-        if self._whole and self._held is not None:
+        if self._whole and kept is not None:
             first = torch.where(near[:, -1] & ~self._stale, near.shape[1] - 1, first)
         chosen = torch.where(alike, first, chosen)
         picked = tokens.gather(-1, chosen[rows, None]).squeeze(-1)
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
-        self.compared = {"answers": answers, "rewards": reward, "chosen": chosen}
+        out = torch.zeros_like(reward, dtype=torch.bool)
+        if kept is not None:
+            out[:, -1] = self._stale
+        compared = {"answers": answers, "rewards": reward, "out": out, "chosen": chosen}
         on = on.gather(-1, chosen[rows, None]).squeeze(-1)
+        within = asked.asked[step.where]
+        picked, on = picked[within], on[within]
         if self._rollouts is not None and not bool(on.all()):
             # Behind its stop token a rollout has no tokens.
-            base = opened.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
-            within = opened.asked[step.where]
-            picked[within] = torch.where(on[within], picked[within], base)
-        return picked, self._terms
+            base = asked.draw(Tilted(tilted.log_theta, tilted.log_theta), self.operator.codebook)
+            picked = torch.where(on, picked, base)
+        return Choice(picked, self._terms, compared)
 
     def continued(self, tilted: Tilted, step: Step) -> Tensor:
         """See `CandidatePool.continued`; behind an answer's stop token, and where a token was
@@ -167,7 +169,8 @@ class AnswerPool:
         return torch.cat([tokens, held], 1), torch.cat([gap, laws.gap_of(held)], 1)
 
     def _worth(self, step: Step, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Rewards of the answers `(B, n)` double, and their terms; the kept one's are stored."""
+        """Rewards of the answers `(B, n)` double, and their terms; the kept one's are stored, and
+        `_stale` says where it cannot be chosen any more."""
         batch = len(step.canvas.z)
         fresh = tokens.shape[1] - (self._held is not None)
         owners = torch.arange(batch, device=tokens.device).repeat_interleave(fresh)
@@ -177,15 +180,14 @@ class AnswerPool:
         terms = {name: value.view(batch, fresh) for name, value in scores.terms.items()}
         if self._held is None:
             return reward, terms
-        # An unguided step may have written tokens that the kept answer does not have: exclude it.
+        # An unguided step may have written tokens that the kept answer does not have.
         now = fill_in(step.canvas, step.where, self._held[step.where][:, None])
         before = end_at_stop(
             self._held, step.canvas.editable, step.canvas.stop_ids, step.canvas.fill_id
         )
         self._stale = (now != before).any(-1)
-        worth = self._reward.masked_fill(self._stale, -torch.inf)
         return (
-            torch.cat([reward, worth[:, None]], 1),
+            torch.cat([reward, self._reward[:, None]], 1),
             {name: torch.cat([terms[name], old[:, None]], 1) for name, old in self._terms.items()},
         )
 

@@ -11,7 +11,8 @@ base sampler alone would give.
 A canvas in blocks is filled from left to right: the R steps are divided among the blocks that have
 masks, as the schedule does it; with R below their number, several are written at once.
 
-Shapes: B rows, N masked positions of all rows together, n answers of each row, K tokens.
+Shapes: B rows, N positions of all rows together at which a step computes x_theta, N' masked ones
+(N' > N on a canvas in blocks), n answers of each row, K tokens.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..core.operator import ZeroOperator
 from ..core.protocols import Denoiser
 from ..core.remasking import confidence
 from ..core.sampler import denoise
-from ..core.settings import Ranked, Shuffled
+from ..core.settings import Ranked
 from ..core.states import Tilted
 from ..core.step import Step, writable
 from ..core.token_sampling import sampling_support
@@ -103,14 +104,15 @@ def rollout_asked(step: Step, config: APSConfig) -> Tensor:
     """`(B, L)` bool: the masks that the step, or the first step of a rollout from its canvas, can
     write.
 
+    With `alg="origin"` each rollout tosses coins of its own, within these masks.
+
     Args:
         step: opened with `everywhere`.
         config: from `rollout_config`.
     """
-    canvas, order = step.canvas, config.sampler.order
-    if canvas.block is None or (isinstance(order, Shuffled) and order.coins):
-        return step.asked  # of coins each rollout tosses its own
-    canvas = unwritten_blocks(canvas, step.mask_id)
+    if step.canvas.block is None:
+        return step.asked
+    canvas = unwritten_blocks(step.canvas, step.mask_id)
     first = Step.open(canvas, step.mask_id, config, step.noise, 0, everywhere=False)
     return first.asked | writable(step.asked, step.canvas.block, step.count)
 

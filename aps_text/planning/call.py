@@ -31,7 +31,8 @@ class PlannedStep:
 
     Attributes:
         masks: masked positions before it.
-        asked: positions at which logits are computed; of an unsteered step, those it can write.
+        asked: positions at which logits are computed: all masks where a phi is fitted or a pool
+            fills them at once, else those that the step, or a rollout's first, can write.
         columns: canvas positions up to the last of these.
         settled: canvas positions in blocks that had no masks at the forward before it.
         guided: whether the step is steered.
@@ -284,6 +285,7 @@ def planned(
         canvas = unwritten_blocks(canvas, mask)
     settings, noise, found = config.sampler, Noise(row, row), list[PlannedStep]()
     block, settled = block or tokens, written // (block or tokens) * (block or tokens)
+    of_rollouts = rollout_config(config, max(settings.pool_rollout, 1))
     for index in range(settings.steps):
         masks = int((canvas.z == mask).sum())
         if masks == 0:
@@ -294,8 +296,7 @@ def planned(
         everywhere = guided and (fits or chooses)
         step = Step.open(canvas, mask, config, noise, index, everywhere=everywhere)
         if chooses and not fits and settings.pool_rollout > 1:
-            own = rollout_config(config, settings.pool_rollout)
-            step = replace(step, asked=rollout_asked(step, own))
+            step = replace(step, asked=rollout_asked(step, of_rollouts))
         cols = step.where[1]
         if not len(cols):
             continue

@@ -177,7 +177,7 @@ class RewardCall:
         lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
         ours = {word for word in re.findall(r"'(\w+)'", lacks[1])} if lacks else set()
         if isinstance(error, TypeError) and lacks:
-            if ours & _ALMOST or not _reads_answers(self._reward):
+            if ours & _ALMOST or _takes(self._reward, ours):
                 what += (
                     "; a reward is called by name, with lists: def reward(prompts, completions, "
                     "**kwargs), which returns a number per completion"
@@ -192,7 +192,7 @@ class RewardCall:
                 what += "; it reads chat messages: pass prompts as messages, not strings"
         elif re.search(r"'list' object has no|, (got|not) '?list|\(not \"list\"\)", what):
             what += (
-                "; the prompt is chat messages, so the completion is, too: its text is "
+                "; the prompt is chat messages, so the completion is, too: a reward of texts reads "
                 "completion[-1]['content'] (aps_rewards.last_text reads both forms)"
             )
         return RewardError(name, f"{verb} on", index[at], _shown(rows, at), f": {what}")
@@ -222,12 +222,13 @@ class RewardCall:
         return RewardError(self._name, f"{what}, none for", self._index[at], shown, wanted)
 
 
-def _reads_answers(reward: Reward) -> bool:
-    """Whether a reward has a parameter for what it scores: completions or their ids."""
+def _takes(reward: Reward, lacking: Set[str]) -> bool:
+    """Whether it is the reward that lacks these arguments, having no parameter for answers."""
     try:
-        return bool({"completions", "completion_ids"} & set(inspect.signature(reward).parameters))
+        own = set(inspect.signature(reward).parameters)
     except (TypeError, ValueError):  # no signature (written in C)
-        return True
+        return False
+    return lacking <= own and not {"completions", "completion_ids"} & own
 
 
 def failure(error: BaseException) -> tuple[str, str]:

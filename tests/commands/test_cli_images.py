@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -683,3 +684,13 @@ def test_more_samples_than_memory_are_refused_before_any_is_drawn(
     assert re.search(r"samples=1000000000000 of 1 image\(s\) take \S+ GiB, and there are", said)
     assert re.search(r"ask for at most \d+, and call again with another seed", said)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", [["paint"], ["restore", "a.png"]], ids=lambda one: one[0])
+def test_pillow_is_missed_before_anything_is_loaded(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert main(command) != 0
+    shown = capsys.readouterr().err
+    assert shown.splitlines()[-1] == "aps: image files need Pillow: pip install pillow"
+    assert "loading" not in shown

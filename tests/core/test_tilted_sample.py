@@ -121,7 +121,7 @@ def test_a_step_leaves_the_posterior_as_it_is(rewards, decoding):
     pool = AnswerPool(reward, config)
     pool._held = ANSWERS[drawn]
     pool._reward, pool._terms = values[drawn], {"enumerated": values[drawn]}
-    tokens, _ = pool(None, tilted, step)
+    tokens, *_ = pool(None, tilted, step)
     moved = (tokens.view(rows, LENGTH) != ANSWERS[drawn]).any(1).double().mean()
     assert moved > 0.15
     law = shares(tokens.view(rows, LENGTH))
@@ -605,7 +605,7 @@ def test_a_stale_answer_is_no_candidate():
             torch.tensor([1e3]).double(),
             {"enumerated": torch.tensor([1e3])},
         )
-        tokens, terms = pool(None, Tilted(log_theta, log_theta), step)
+        tokens, terms, _ = pool(None, Tilted(log_theta, log_theta), step)
         assert (tokens.tolist() == [3, 3] and terms["enumerated"].item() == 1e3) == kept
         assert pool._held[0, 0] == 2
 
@@ -622,7 +622,7 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
     pool._held = torch.full((rows, length), 3)
     pool._reward = torch.full((rows,), -15.0).double()
     pool._terms = {"zero": torch.zeros(rows)}
-    tokens, _ = pool(None, Tilted(log_phi, log_theta), step)
+    tokens, *_ = pool(None, Tilted(log_phi, log_theta), step)
     kept = (tokens.view(rows, length) == 3).all(1).double().mean()
     assert kept < 0.02
 
@@ -630,7 +630,7 @@ def test_an_answer_phi_has_left_does_not_hold_the_chain():
 def test_at_temperature_0_the_fresh_answer_is_phis_likeliest():
     config = CONFIG.replace(temperature=0.0)
     step, _, tilted = first_step(config, 40, True)
-    tokens, _ = AnswerPool(REWARD, config)(None, tilted, step)
+    tokens, *_ = AnswerPool(REWARD, config)(None, tilted, step)
     assert torch.equal(tokens, tilted.log_phi.argmax(-1))
 
 
@@ -664,7 +664,7 @@ def test_what_stands_behind_a_stop_weighs_nothing_at_all():
     pool._held = torch.ones(rows, length, dtype=torch.long)
     pool._held[:, 0] = 0
     pool._reward, pool._terms = torch.zeros(rows).double(), {"zero": torch.zeros(rows)}
-    tokens, _ = pool(None, Tilted(log_phi, log_theta), step)
+    tokens, *_ = pool(None, Tilted(log_phi, log_theta), step)
     draws = [step.draw(Tilted(log, log)).view(rows, length) for log in (log_phi, log_theta)]
     found = tokens.view(rows, length)
     assert all((found[i].equal(draws[0][i]) or found[i].equal(draws[1][i])) for i in range(rows))
@@ -717,7 +717,7 @@ def test_at_temperature_0_the_weights_hold_the_ratio_of_phi_to_theta():
     pool._held = held
     pool._reward = VALUES.repeat_interleave(each)
     pool._terms = {"enumerated": pool._reward}
-    tokens, _ = pool(None, tilted, step)
+    tokens, *_ = pool(None, tilted, step)
     place = torch.arange(LENGTH)
     gap = phi[place, ANSWERS].sum(1) - theta[place, ANSWERS].sum(1)
     log_weight = VALUES / BETA - gap.exp().log1p()
@@ -741,7 +741,7 @@ def test_log_weights_that_differ_by_rounding_at_most_leave_the_base_samplers_dra
     pool._held = ANSWERS[torch.arange(rows) % len(ANSWERS)]
     pool._reward = torch.full((rows,), -less, dtype=torch.double)
     pool._terms = {"enumerated": pool._reward}
-    tokens, _ = pool(None, tilted, step)
+    tokens, *_ = pool(None, tilted, step)
     base = step.draw(tilted)
     same = (tokens == base).view(rows, LENGTH).all(1)
     assert same.all() == equal

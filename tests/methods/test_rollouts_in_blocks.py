@@ -16,7 +16,7 @@ from worlds import (
 )
 
 from aps_text import APSConfig
-from aps_text.core.canvas import Canvas, end_at_stop
+from aps_text.core.canvas import Canvas
 from aps_text.core.step import Step
 from aps_text.methods.aps import APS
 from aps_text.methods.pool import AnswerPool
@@ -105,6 +105,9 @@ class Counting:
     def trunk(self, z):
         return self.inner.trunk(z)
 
+    def new_adapter(self, config, noise):
+        return self.inner.new_adapter(config, noise)
+
     def logits(self, state, where, phi=None):
         self.most.append(int(where[0].bincount().max()))
         return self.inner.logits(state, where, phi)
@@ -115,22 +118,13 @@ def steered(options, block_length, stop_ids=(0,)):
     rows, length, symbols = 6, 6, 3
     denoiser = Counting(TableDenoiser(joint_table(length, symbols, 4, rows)), [])
     mask = symbols
-    config = APSConfig(
-        inner_steps=0,
-        pool_size=3,
-        guidance_start=0.0,
-        min_new_tokens=0,
-        **{"steps": length, "pool_rollout": length, "temperature": 1.0} | options,
-    )
+    usual = {"inner_steps": 0, "pool_size": 3, "guidance_start": 0.0, "min_new_tokens": 0}
+    usual |= {"steps": length, "pool_rollout": length, "temperature": 1.0}
+    config = APSConfig(**usual | options)
     reward = table_reward(length, symbols, 9, batch=rows)
     canvas = open_canvas(rows, length, mask, stop_ids=stop_ids, block_length=block_length)
     states = APS().steps(denoiser, reward, canvas, config.replace(beta=0.2), noise_for(range(rows)))
     return list(states), denoiser.most
-
-
-def ended(candidates):
-    """Up to the first stop token, 0, where `steered` has no given tokens."""
-    return end_at_stop(candidates, torch.ones_like(candidates, dtype=torch.bool), (0,), 4)
 
 
 @pytest.mark.parametrize("block_length", [1, 2, 3])
@@ -148,6 +142,8 @@ def ended(candidates):
         {"alg": "origin"},
         {"temperature": 0.0},
         {"alg_temp": 0.5},
+        {"guidance_interval": 2},
+        {"guidance_start": 0.4, "remask": True},
     ],
 )
 def test_rollouts_are_the_same_where_only_what_they_write_is_computed(
@@ -159,7 +155,8 @@ def test_rollouts_are_the_same_where_only_what_they_write_is_computed(
     assert len(narrow) == len(wide) > 1
     for one, other in zip(narrow, wide, strict=True):
         assert one.z.equal(other.z)
-        assert ended(one.candidates).equal(ended(other.candidates))
+        assert one.pool.keys() == other.pool.keys()
+        assert all(one.pool[name].equal(other.pool[name]) for name in one.pool)
         assert one.rewards.keys() == other.rewards.keys()
         assert all(one.rewards[name].equal(other.rewards[name]) for name in one.rewards)
     assert all(a <= b for a, b in zip(few, many, strict=True))
@@ -173,11 +170,32 @@ def test_no_logits_are_computed_that_neither_the_step_nor_a_rollout_can_write():
     assert max(steered({"pool_rollout": 1}, 1)[1]) == 6  # whole answers from x_theta alone
 
 
-def test_at_a_choice_the_state_shows_the_whole_answer_that_was_chosen():
+def test_at_a_choice_the_state_holds_the_answers_it_was_made_among():
     states, _ = steered({"pool_interval": 3}, 1, stop_ids=())
     first, fill = states[0], 3 + 1
     assert first.revealed.sum(1).tolist() == [1] * 6
-    assert (first.candidates != fill).all()
-    assert (states[1].candidates != fill).sum(1).tolist() == [1] * 6  # goes on with the choice
-    kept = states[2].z[:, :3]
-    assert kept.equal(first.candidates[:, :3])
+    assert (first.candidates != fill).sum(1).tolist() == [1] * 6  # only where there are logits
+    assert first.pool["answers"].shape == (6, 3, 6)
+    rows = torch.arange(6)
+    chosen = first.pool["answers"][rows, first.pool["chosen"]]
+    assert states[2].z[:, :3].equal(chosen[:, :3])
+    assert first.rewards["table"].equal(first.pool["rewards"][rows, first.pool["chosen"]])
+    assert [bool(state.pool) for state in states] == [True, False, False] * 2
+    assert not any(state.pool["out"].any() for state in states if state.pool)
+
+
+def test_a_kept_answer_that_was_written_over_is_out_of_the_choice():
+    states, _ = steered({"guidance_interval": 2}, 1, stop_ids=())
+    pools = [state.pool for state in states if state.pool]
+    assert any(bool(pool["out"].any()) for pool in pools)
+    for pool in pools:
+        assert pool["rewards"].isfinite().all()
+        assert not pool["out"].gather(1, pool["chosen"][:, None]).any()
+        assert not pool["out"][:, :-1].any()
+
+
+def test_a_fitted_phi_has_logits_at_every_mask():
+    fit = {"inner_steps": 2, "adapter": "logits", "learning_rate": 0.5}
+    states, most = steered(fit, 1)
+    assert most[0] == 6
+    assert (states[0].candidates != 4).sum(1).max() > 1

@@ -379,6 +379,16 @@ def browser():
         yield found
 
 
+def go_to(browser, step):
+    """Open the page at a step by its address, and wait until its own listener has run."""
+    address = json.dumps(f"#step={step}")
+    browser.js(
+        f"new Promise(done => {{ if (location.hash === {address}) {{ done(); return; }}"
+        " addEventListener('hashchange', () => done(), {once: true});"
+        f" location.hash = {address}; }})"
+    )
+
+
 @needs_browser
 def test_a_browser_shows_the_tokens_of_each_step(pipe, pair, browser, tmp_path):
     steered, plain = pair
@@ -390,8 +400,7 @@ def test_a_browser_shows_the_tokens_of_each_step(pipe, pair, browser, tmp_path):
     for side, out in enumerate([plain, steered]):
         batch, row = out.places[1]
         for state in out.trajectory[batch]:
-            browser.js(f"location.hash = '#step={state.step + 1}'")
-            browser.js("new Promise(r => setTimeout(r, 20))")
+            go_to(browser, state.step + 1)
             want = [
                 (at, text, bool(state.revealed[row, at]))
                 for at, text in enumerate(words(pipe, state, row))
@@ -519,13 +528,12 @@ def test_a_browser_lists_the_answers_of_the_last_choice(pair, browser, tmp_path)
     browser.open(tmp_path / "a.html")
     batch, row = steered.places[0]
     frames = frames_of(steered.trajectory[batch], row, steered.record).frames
-    first, last = (frame for frame in (frames[0], frames[-1]))
+    first, last = frames[0], frames[-1]
     before = next(f["s"] for f in frames if "p" in f) - 1
     assert browser.js("document.getElementById('pool0').hidden") is True
     lines = "[...document.querySelectorAll('#pool1 li')].map(one => one.innerText)"
     for step in (before, first["s"], last["s"]):
-        browser.js(f"location.hash = '#step={step}'")
-        browser.js("new Promise(r => setTimeout(r, 20))")
+        go_to(browser, step)
         found = next((f for f in reversed(frames) if "p" in f and f["s"] <= step), None)
         shown = browser.js(lines)
         assert len(shown) == (0 if found is None else len(found["p"]) + (found["m"] > 0))

@@ -448,7 +448,7 @@ def test_a_plan_says_that_it_counts_no_reward(capsys, more, said):
     assert capsys.readouterr().out.rstrip().endswith(note) is said
     assert main([*args, "--json"]) == 0
     times, *rest = json.loads(capsys.readouterr().out)["notes"]
-    assert re.fullmatch(r"about [\d.]+ times the operations of a plain answer", times)
+    assert re.fullmatch(r"at most [\d.]+ times the operations of a plain answer", times)
     assert rest == [note] * said
 
 
@@ -461,12 +461,21 @@ def test_a_reward_without_known_sizes_is_said_to_be_left_out(capsys, reward):
     assert "no shape for 'nosuch'" in capsys.readouterr().err
 
 
+def test_a_rewards_weight_changes_nothing_of_its_plan(capsys):
+    printed = []
+    for spec in ("relevance", "relevance=0.5"):
+        assert main(["plan", "--model", "smol", "--reward", spec]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "MiniLM" in printed[0] or "minilm" in printed[0]
+
+
 def test_a_plan_says_how_many_plain_answers_it_takes(capsys):
     def notes(*options):
         assert main(["plan", "--model", "smol", *options, "--json"]) == 0
         return json.loads(capsys.readouterr().out)["notes"]
 
-    few, many = (float(notes("--pool-size", n)[0].split()[1]) for n in ("2", "8"))
+    few, many = (float(notes("--pool-size", n)[0].split()[2]) for n in ("2", "8"))
     assert 1 < few < many
     assert notes("--pool-size", "1", "--inner-steps", "0") == []
 

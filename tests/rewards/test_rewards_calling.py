@@ -294,7 +294,7 @@ def test_a_chat_reward_given_strings_says_what_it_wants():
 
 
 def test_a_reward_of_texts_given_messages_says_how_to_read_them():
-    said = r"the completion is, too: its text is completion\[-1\]\['content'\]"
+    said = r"too: a reward of texts reads completion\[-1\]\['content'\]"
     wrong = [
         lambda prompts, completions: [len(text.split()) for text in completions],
         lambda prompts, completions: [len(re.findall("a", text)) for text in completions],
@@ -339,6 +339,17 @@ def test_a_column_that_was_not_given_is_named_with_the_mend():
 
     with pytest.raises(RewardError, match=r"pass columns=.* for 'answer'"):
         call_reward(judged, PROMPTS, ANSWERS)
+
+
+def test_a_wrapper_whose_inner_reward_lacks_a_column_is_told_of_the_column():
+    def inner(prompts, completions, label, **rest):
+        return [1.0] * len(prompts)
+
+    def outer(**columns):
+        return inner(**columns)
+
+    with pytest.raises(RewardError, match=r"pass columns=.* for 'label'"):
+        call_reward(outer, PROMPTS, ANSWERS)
 
 
 def test_an_error_of_a_prompt_without_its_text_reads_as_a_sentence():

@@ -21,7 +21,7 @@ __all__ = ["Frames", "frames_of", "tokens_of"]
 
 OPEN, END, HIDDEN = 0, 1, 2
 LISTED = 6
-"""Answers of a pool that a frame has, beside the chosen one."""
+"""Answers of a pool that a frame has, and the chosen one."""
 
 
 @dataclass
@@ -160,16 +160,22 @@ def _compared(
     A line is the reward, how many equal answers it stands for, 1 if one of them was chosen, and the
     pieces; `m` counts the lines left out.
     """
-    chosen, rewards = int(state.pool["chosen"][row]), state.pool["rewards"][row]
+    answers, rewards, out = (state.pool[name][row] for name in ("answers", "rewards", "out"))
+    chosen = int(state.pool["chosen"][row])
     lines: dict[tuple[int, ...], list[Any]] = {}
-    for number, ids in enumerate(state.pool["answers"][row].tolist()):
+    for number in (~out).nonzero().squeeze(-1).tolist():
+        ids = answers[number].tolist()
         pieces = [piece for piece in shown(ids) if piece not in (OPEN, END, HIDDEN)]
         line = lines.setdefault(tuple(pieces), [_number(rewards[number]), 0, 0, pieces])
         line[1] += 1
         line[2] = int(line[2] or number == chosen)
-    best = sorted(lines.values(), key=lambda line: -math.inf if line[0] is None else line[0])[::-1]
+    best = sorted(lines.values(), key=lambda line: _least(line[0]), reverse=True)
     kept = [line for place, line in enumerate(best) if place < LISTED or line[2]]
-    return {"n": len(rewards), "p": kept, "m": len(best) - len(kept)}
+    return {"n": int((~out).sum()), "p": kept, "m": len(best) - len(kept)}
+
+
+def _least(reward: float | None) -> float:
+    return -math.inf if reward is None else reward
 
 
 def _short(values: Tensor) -> list[float]:
