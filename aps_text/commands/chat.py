@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..text.visible import on_terminal, visible
 from .loading import add_loading, loading_options
 from .settings import TEXT_HELP, add_settings, settings_in
+from .streams import prints_aside
 from .waiting import waiting
 from .warned_once import warned_once
 
@@ -65,7 +66,8 @@ def chat_command(args: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     names = args.reward or ["answer-quality"]
-    with waiting(f"loading {args.model} and {', '.join(names)}"):
+    piped = not sys.stdout.isatty()
+    with waiting(f"loading {args.model} and {', '.join(names)}"), prints_aside(piped):
         pipe = APSPipeline.from_pretrained(args.model, **loading_options(args))
         pipe.shell = True
         chat = Chat(pipe, names, args.preset, settings_in(args), compares=not args.no_compare)
@@ -212,22 +214,24 @@ class Chat:
         from ..pipelines.comparison import notices
         from .canvas import Canvas
 
-        self.reward(self.rewards)  # a file of a reward may have changed
+        with prints_aside(not sys.stdout.isatty()):
+            self.reward(self.rewards)  # a file of a reward may have changed
         turn = {"role": "user", "content": question}
         prompt: Any = [*self.turns, turn] if self.remembers else question
         drawn = Canvas(self.pipe, transient=True) if sys.stdout.isatty() else None
         method = "plain" if self._spec is None else "aps"
         try:
-            out = self.pipe(
-                [prompt],
-                self._spec,
-                method=method,
-                preset=self.preset,
-                on_step=drawn.step if drawn is not None else None,
-                on_pass=drawn.passed if drawn is not None else None,
-                progress=False,
-                **self.settings,
-            )
+            with prints_aside(drawn is None):
+                out = self.pipe(
+                    [prompt],
+                    self._spec,
+                    method=method,
+                    preset=self.preset,
+                    on_step=drawn.step if drawn is not None else None,
+                    on_pass=drawn.passed if drawn is not None else None,
+                    progress=False,
+                    **self.settings,
+                )
         except ValueError as error:
             raise ValueError(f"{error}{self._mend(method, str(error))}") from error
         finally:
@@ -245,7 +249,7 @@ class Chat:
         if self.compares and method != "plain":
             how: dict[str, Any] = {"method": "plain", "config": out.config, "progress": False}
             try:
-                with waiting("answering plainly, to compare"):
+                with waiting("answering plainly, to compare"), prints_aside(drawn is None):
                     outputs = {"plain": self.pipe([prompt], self._spec, **how), **outputs}
             except KeyboardInterrupt:
                 tell("(not compared)")

@@ -21,6 +21,16 @@ __all__ = ["add_parser", "plan_command"]
 DTYPES = {"bfloat16": 2, "float16": 2, "float32": 4}
 
 
+class Once(argparse.Action):
+    """An option that a second value would silently replace."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        """Keep the value; an error of argparse if there is one."""
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option} is given twice; a plan counts one reward, the largest model")
+        setattr(namespace, self.dest, values)
+
+
 def add_parser(subparsers: Any) -> None:
     """Add the command."""
     parser = subparsers.add_parser(
@@ -47,7 +57,12 @@ def add_parser(subparsers: Any) -> None:
     add("--load-in-8bit", action="store_true")
     add("--load-in-4bit", action="store_true")
     add("--gradient-checkpointing", action="store_true")
-    add("--reward", metavar="NAME", help="skywork-0.6b, relevance, a folder; or none, or any other")
+    add(
+        "--reward",
+        action=Once,
+        metavar="NAME",
+        help="skywork-0.6b, relevance, a folder; or none, or any other",
+    )
     add("--reward-prompt", type=int, default=None, help="tokens around the answer in the reward")
     add("--reward-dtype", default=None, choices=sorted(DTYPES))
     add("--gpu", metavar="24GB", help="memory, or a name such as a100-80")
@@ -134,7 +149,12 @@ def planned_reward(args: argparse.Namespace) -> PlannedReward | None:
     try:
         shape = find_shape(name)
     except ValueError as error:
-        if installed().get(name.partition(":")[0]) is None and ".py:" not in name:
+        first = name.partition(":")[0]
+        if (
+            installed().get(first) is None
+            and ".py:" not in name
+            and ("." not in first or first == name)
+        ):
             raise ValueError(f"{error}; or a reward of `aps rewards`, or mine.py:NAME") from None
         return None
     encoder = shape.layout == "bert"

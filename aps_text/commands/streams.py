@@ -27,14 +27,36 @@ def open_streams() -> bool:
 
 
 @contextmanager
-def prints_aside(json: bool) -> Iterator[None]:
+def prints_aside(aside: bool) -> Iterator[None]:
     """Context in which what a reward or a model's code prints goes to stderr, for `--json`.
 
-    Then stdout is the JSON alone, which a program reads. It is `sys.stdout` of the whole process
-    that is turned; what writes to the file descriptor (C code, a subprocess) is not.
+    Then stdout holds the results alone, which a program reads. It is turned for the whole process,
+    and so is descriptor 1, which C code and subprocesses write to.
     """
-    if not json:
+    if not aside:
         yield
         return
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), _descriptor_aside():
         yield
+
+
+@contextmanager
+def _descriptor_aside() -> Iterator[None]:
+    """Context in which descriptor 1 is stderr; nothing where stdout or stderr are no files."""
+    try:
+        streams = (sys.__stdout__, sys.__stderr__)
+        out, err = (stream.fileno() if stream is not None else -1 for stream in streams)
+    except (OSError, ValueError):
+        out, err = -1, -1
+    if (out, err) != (1, 2) or sys.__stdout__ is None:
+        yield
+        return
+    sys.__stdout__.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.__stdout__.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

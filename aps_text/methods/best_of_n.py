@@ -13,7 +13,7 @@ inner method's, and N rewards.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -54,7 +54,8 @@ class BestOf:
         config: APSConfig,
         noise: Noise,
     ) -> Iterator[StepState]:
-        """Streams the first sample; the last state holds the selected one."""
+        """Streams the first sample; the last state holds the selected one, so no state has a
+        `pool`, which would be another sample's."""
         batch, device = len(canvas.z), canvas.z.device
         owners = slots(batch, self.samples, device)
         first = torch.arange(batch, device=device) * self.samples
@@ -67,10 +68,10 @@ class BestOf:
             particle_noise(noise, self.samples),
         ):
             if last is not None:
-                yield last.take(first)
+                yield replace(last.take(first), pool={})
             last = state
         if last is None:
             return
         reward = guiding(operator).take(owners).log_prob_ids(last.z).total
         best = reward.to(device).view(batch, self.samples).argmax(-1)
-        yield last.take(first + best)
+        yield replace(last.take(first + best), pool={})

@@ -116,6 +116,11 @@ class Call:
         settings = self.opened.sampler
         if settings.steers and not any(step.guided for step in self.steps):
             window = settings.guided_window
+            if any(window.has(index, settings.steps) for index in range(settings.steps)):
+                raise ValueError(
+                    f"no step is steered: an answer of {self.tokens} tokens is finished before; "
+                    "plan a lower guidance_start, or no more steps than tokens"
+                )
             raise ValueError(
                 f"no step is steered: none of {settings.steps} lies in [{window.start}, "
                 f"{window.end}) on its interval; widen it, or plan inner_steps=0, no pool"
@@ -206,8 +211,10 @@ class Call:
 
     @property
     def pool(self) -> int:
-        """Whole answers in the pool of a steered step; 1 is no pool."""
-        return self.config.sampler.pool_size or 1
+        """Whole answers in the pool of a steered step; 1 is no pool. At temperature 0, where all
+        fresh ones are equal, one of them and the one kept."""
+        size = self.config.sampler.pool_size or 1
+        return min(size, 2) if self.config.sampler.draw.temperature == 0 else size
 
     @property
     def rollout(self) -> int:

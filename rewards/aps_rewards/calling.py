@@ -92,6 +92,8 @@ class RewardCall:
         if not callable(reward):
             how = f": load_reward({reward!r}) loads it" if isinstance(reward, str) else ""
             raise TypeError(f"reward is a callable, got {described(reward)}{how}")
+        if inspect.isclass(reward):
+            raise TypeError(f"reward is the class {reward.__name__}; pass an instance of it")
         rows: _Columns = {"prompts": list(prompts), "completions": list(completions)}
         rows["completion_ids"] = [None] * len(prompts)
         if completion_ids is not None:
@@ -177,7 +179,9 @@ class RewardCall:
         lacks = re.search(r"missing \d+ required [\w-]+ arguments?: (.+)", what)
         ours = {word for word in re.findall(r"'(\w+)'", lacks[1])} if lacks else set()
         if isinstance(error, TypeError) and lacks:
-            if ours & _ALMOST or _takes(self._reward, ours):
+            if "self" in ours:
+                what += "; it is a method of a class: pass that of an instance"
+            elif ours & _ALMOST or _takes(self._reward, ours):
                 what += (
                     "; a reward is called by name, with lists: def reward(prompts, completions, "
                     "**kwargs), which returns a number per completion"
@@ -189,7 +193,7 @@ class RewardCall:
                 )
         if isinstance(rows["completions"][at], str):
             if "string indices" in what:
-                what += "; it reads chat messages: pass prompts as messages, not strings"
+                what += "; if it reads chat messages, pass prompts as messages, not strings"
         elif re.search(r"'list' object has no|, (got|not) '?list|\(not \"list\"\)", what):
             what += (
                 "; the prompt is chat messages, so the completion is, too: a reward of texts reads "

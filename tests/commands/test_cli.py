@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import select
+import subprocess
 import sys
 
 import pytest
@@ -234,6 +235,25 @@ def test_what_a_reward_prints_is_no_part_of_the_json(folder, tmp_path, capsys):
         assert "called" in shown.err
     assert main(["rewards", "try", f"{loud}:loud", "who?", "a dog"]) == 0
     assert "called" in capsys.readouterr().out
+
+
+def test_what_a_subprocess_of_a_reward_prints_is_no_part_of_the_json(tmp_path):
+    (tmp_path / "loud.py").write_text(
+        "import os, subprocess, sys\n"
+        "def loud(prompts, completions, **kwargs):\n"
+        "    subprocess.run([sys.executable, '-c', 'print(\"below\")'])\n"
+        "    os.write(1, b'deep\\n')\n"
+        "    return [1.0] * len(completions)\n"
+    )
+    command = [sys.executable, "-m", "aps_text", "rewards", "try", "loud.py:loud", "q", "a"]
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for more, clean in ((["--json"], True), ([], False)):
+        ran = subprocess.run(
+            [*command, *more], capture_output=True, text=True, cwd=tmp_path, env=paths, check=True
+        )
+        assert ("below" in ran.stderr) is ("deep" in ran.stderr) is clean
+        if clean:
+            json.loads(ran.stdout)
 
 
 def test_a_reader_that_has_enough_gets_no_error(monkeypatch, capsys):

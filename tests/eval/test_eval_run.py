@@ -605,5 +605,9 @@ def test_what_some_answers_lack_is_told_with_the_command_that_measures_it(tmp_pa
 
 def test_a_file_in_place_of_the_folder_is_told_before_anything_is_read(tmp_path):
     (tmp_path / "out").write_text("x")
-    with pytest.raises(ValueError, match="out' is a file; name a folder for the rows"):
+    with pytest.raises(ValueError, match="out is a file; name a folder for the rows"):
         evaluate(tiny_grid(tmp_path), tmp_path / "out", pipe=tiny_pipe(3))
+    with pytest.raises(ValueError, match="out is a file; name a folder for the rows"):
+        evaluate(tiny_grid(tmp_path), tmp_path / "out" / "sub", pipe=tiny_pipe(3))
+    with pytest.raises(ValueError, match="out is empty; name a folder"):
+        evaluate(tiny_grid(tmp_path), "", pipe=tiny_pipe(3))

@@ -13,6 +13,8 @@ from browser import CHROMIUM, chromium
 from tiny import tiny_text_model
 
 from aps_text import APSPipeline
+from aps_text.methods.aps import APS
+from aps_text.methods.best_of_n import BestOf
 from aps_text.methods.fk_steering import FKSteering
 from aps_text.pipelines.page.call import name_of
 from aps_text.pipelines.page.frames import END, HIDDEN, OPEN, Frames, frames_of
@@ -543,3 +545,12 @@ def test_a_browser_lists_the_answers_of_the_last_choice(pair, browser, tmp_path)
             assert browser.js("document.querySelectorAll('#pool1 li.chosen').length") == 1
             assert shown[0].startswith(f"{found['p'][0][0]:.2f}")
     assert browser.errors == []
+
+
+def test_the_best_of_several_runs_lists_no_choice_of_another(pipe):
+    best = BestOf(APS(), samples=3)
+    out = pipe("why ?", vowels, method=best, keep_trajectory=True, **SMALL)
+    assert not any(state.pool for states in out.trajectory for state in states)
+    batch, row = out.places[0]
+    frames = frames_of(out.trajectory[batch], row, out.record).frames
+    assert not any("p" in frame for frame in frames)

@@ -527,3 +527,24 @@ def test_the_command_plans_all_answers_of_a_question_and_refuses_what_it_would_i
     ):
         assert main([*base, *more]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_plan_at_temperature_0_draws_one_answer_a_pool(capsys):
+    def forwards(*options):
+        assert main(["plan", "--model", "smol", "--json", "--reward", "none", *options]) == 0
+        return json.loads(capsys.readouterr().out)["passes"]["trunk_forwards"]
+
+    small = forwards("--pool-size", "2", "--temperature", "0")
+    assert (
+        small == forwards("--pool-size", "8", "--temperature", "0") < forwards("--pool-size", "8")
+    )
+
+
+def test_a_plan_takes_one_reward_and_says_when_answers_end_early(capsys):
+    with pytest.raises(SystemExit):
+        main(["plan", "--reward", "relevance", "--reward", "sentiment"])
+    assert "--reward is given twice" in capsys.readouterr().err
+    assert main(["plan", "--tokens", "6"]) != 0
+    said = capsys.readouterr().err
+    assert "an answer of 6 tokens is finished before; plan a lower guidance_start" in said
+    assert main(["plan", "--model", "smol", "--reward", "package.module:fn"]) == 0

@@ -289,7 +289,7 @@ def test_a_chat_reward_given_strings_says_what_it_wants():
     def chat(completions, **columns):
         return [float(len(c[0]["content"])) for c in completions]
 
-    with pytest.raises(RewardError, match="it reads chat messages: pass prompts as messages"):
+    with pytest.raises(RewardError, match="if it reads chat messages, pass prompts as messages"):
         call_reward(chat, PROMPTS, ANSWERS)
 
 
@@ -317,6 +317,16 @@ def test_a_name_is_no_reward_and_the_error_says_what_loads_it():
         call_reward("sentiment", PROMPTS, ANSWERS)
     with pytest.raises(TypeError, match=r"reward is a callable, got None$"):
         call_reward(None, PROMPTS, ANSWERS)
+
+    class Scorer:
+        def score(self, prompts, completions, **columns):
+            return [1.0] * len(prompts)
+
+    with pytest.raises(TypeError, match="reward is the class Scorer; pass an instance of it"):
+        call_reward(Scorer, PROMPTS, ANSWERS)
+    with pytest.raises(RewardError, match="a method of a class: pass that of an instance"):
+        call_reward(Scorer.score, PROMPTS, ANSWERS)
+    assert call_reward(Scorer().score, PROMPTS, ANSWERS) == [1.0] * len(PROMPTS)
 
 
 @pytest.mark.parametrize("made", [torch.tensor, np.array])

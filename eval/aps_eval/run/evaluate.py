@@ -76,8 +76,13 @@ def evaluate(
     baseline = baseline or grid.baseline
     _check_baseline(baseline, grid)
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"out {str(out)!r} is a file; name a folder for the rows and the report")
+    for above in (folder, *folder.parents):
+        if above.exists() and not above.is_dir():
+            raise ValueError(
+                f"out {str(out)!r}: {above} is a file; name a folder for the rows and the report"
+            )
+    if not str(out).strip():
+        raise ValueError("out is empty; name a folder for the rows and the report (. is this one)")
     tasks = {cell.task.name: cell.task for cell in grid.cells}
     with waiting(console, f"reading {', '.join(tasks)}", me.first):
         items = {
