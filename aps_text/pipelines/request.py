@@ -148,7 +148,10 @@ def prepare(
         ValueError, TypeError: naming the value and the mend.
     """
     if config is not None and (preset is not None or options):
-        raise TypeError("pass either config=... or preset and options, not both")
+        raise TypeError(
+            "pass either config=... or preset and options, not both; config.replace(NAME=VALUE) "
+            "changes single settings"
+        )
     settings = config
     if settings is None:
         settings = config_for(model.settings, preset, **options)
