@@ -17,6 +17,7 @@ WORDS = {
     "pool_size": "whole answers that a step compares",
     "pool_rollout": "steps in which each of them is drawn; 1 draws tokens independently",
     "pool_interval": "compare at every Nth step, and go on with the chosen answer between",
+    "prefer_ended": "compare answers that end before those the canvas cuts off",
     "beta": "temperature of the reward, in its units; smaller steers harder",
     "eos_penalty": "subtracted from the stop tokens' logits",
     "min_new_tokens": "no stop token before; 1 forbids empty answers",

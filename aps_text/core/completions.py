@@ -7,14 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .canvas import Canvas, alive_before_stop, end_at_stop
+from .canvas import Canvas, alive_before_stop, end_at_stop, is_stop
 from .codebook import Relaxed
 from .noise import inverted
 from .operator import Operator
 from .protocols import Where
 from .step import Step
 
-__all__ = ["draw_answers", "fill_in", "relax", "rewards_of", "scored_positions"]
+__all__ = [
+    "draw_answers",
+    "ended",
+    "ended_first",
+    "fill_in",
+    "relax",
+    "rewards_of",
+    "scored_positions",
+]
 
 
 def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead") -> Tensor:
@@ -65,3 +73,22 @@ def scored_positions(ids: Tensor, canvas: Canvas) -> Tensor:
     if canvas.stop_ids:
         on[..., 1:] = alive_before_stop(ids, canvas.stop_ids)[..., :-1]
     return on
+
+
+def ended(canvas: Canvas, ids: Tensor) -> Tensor:
+    """Which whole answers `ids (B, n, L)` have a stop token in an open position, bool `(B, n)`;
+    the others may have been cut off by the canvas. All have, where the canvas knows no stop."""
+    if not canvas.stop_ids:
+        return torch.ones(ids.shape[:2], dtype=torch.bool, device=ids.device)
+    return (is_stop(ids, canvas.stop_ids) & canvas.editable[:, None]).any(-1)
+
+
+def ended_first(log_weight: Tensor, ends: Tensor) -> Tensor:
+    """`log_weight (B, n)` with -inf for answers that do not end, in rows where one that does may be
+    chosen: as if their rewards were lower beyond all bounds.
+
+    Args:
+        ends: `(B, n)` bool, from `ended`.
+    """
+    possible = (ends & ~log_weight.isneginf()).any(1, keepdim=True)
+    return log_weight.masked_fill(possible & ~ends, -torch.inf)

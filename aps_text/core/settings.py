@@ -8,6 +8,7 @@
         pool_size     int | None                 None draws every token by itself
         pool_rollout  int                        steps in which an answer of the pool is drawn
         pool_interval int                        guided steps from one choice to the next
+        prefer_ended  bool                       choose no answer that the canvas cut off
         draw          Draw                       temperature, top-p, top-k
         window        Window                     the steps that are steered
     CallSettings      length, blocks, answers, seed: read where a call becomes a canvas
@@ -278,6 +279,7 @@ class SamplerSettings:
     pool_size: int | None = number(8, 1, COUNT, whole=True, optional=True)
     pool_rollout: int = number(4, 1, COUNT, whole=True)
     pool_interval: int = number(1, 1, COUNT, whole=True)
+    prefer_ended: bool = switch(False)
     draw: Draw = Draw()
     fit: Fit | None = field(default=Fit())
     window: Window = Window()

@@ -115,8 +115,9 @@ class StepState:
             and of methods without an x_phi.
         pool: at a step that chooses among whole answers the `answers` `(B, n, L)`, their total
             `rewards` `(B, n)`, which of them are `out` of the choice `(B, n)` (an answer kept
-            before, of which an unguided step has overwritten a token), and which of the n is
-            `chosen` `(B,)`; else empty.
+            before, of which an unguided step has overwritten a token; those `cut_off` `(B, n)`,
+            where `prefer_ended` has one that ends), and which of the n is `chosen` `(B,)`; else
+            empty.
     """
 
     step: int

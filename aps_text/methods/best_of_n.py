@@ -7,7 +7,8 @@ to select by other rewards, pass `num_return_sequences` and `select=` to the pip
 
 The law of the result is `P(x) = F(r(x))^N - F(r(x)-)^N` over distinct rewards, F being the
 distribution function of the reward under the inner method. Cost per returned sample: N times the
-inner method's, and N rewards.
+inner method's, and N rewards. With the call's `prefer_ended` a sample without a stop token is
+returned only where no sample has one, or all have the same reward.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from ..core.canvas import Canvas
+from ..core.completions import ended, ended_first
 from ..core.config import APSConfig
 from ..core.limits import check_number
 from ..core.noise import Noise
@@ -73,5 +75,10 @@ class BestOf:
         if last is None:
             return
         reward = guiding(operator).take(owners).log_prob_ids(last.z).total
-        best = reward.to(device).view(batch, self.samples).argmax(-1)
+        reward = reward.to(device).view(batch, self.samples)
+        if config.sampler.prefer_ended:
+            differ = (reward != reward[:, :1]).any(1, keepdim=True)
+            ends = ended(canvas, last.z.view(batch, self.samples, -1))
+            reward = torch.where(differ, ended_first(reward, ends), reward)
+        best = reward.argmax(-1)
         yield replace(last.take(first + best), pool={})

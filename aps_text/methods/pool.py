@@ -33,9 +33,10 @@ the answer chosen last are kept, ranked by the step's own distributions, for one
 If all answers of a row have the same weight, the step makes the base sampler's draw, token for
 token; with rollouts it takes the first one's, or, where they are whole runs, keeps the answer kept
 before: the base sampler's own, if no reward has ever preferred another. An answer with reward -inf
-is chosen only if all have -inf. Positions after an answer's stop token do not enter its weight. At
-temperature 0 nothing is drawn: the pool is x_phi's likeliest answer (or the one rollout) and the
-one kept.
+is chosen only if all have -inf. With `prefer_ended` one without a stop token, which the canvas may
+have cut off, counts as -inf beside one that ends, unless all weigh the same. Positions after an
+answer's stop token do not enter its weight. At temperature 0 nothing is drawn: the pool is x_phi's
+likeliest answer (or the one rollout) and the one kept.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..core.canvas import end_at_stop
-from ..core.completions import draw_answers, fill_in, scored_positions
+from ..core.completions import draw_answers, ended, ended_first, fill_in, scored_positions
 from ..core.config import APSConfig
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
@@ -104,24 +105,17 @@ class AnswerPool:
         log_weight = reward / self.config.sampler.beta - softplus(gap)
         if kept is not None:
             log_weight[:, -1] = log_weight[:, -1].masked_fill(self._stale, -torch.inf)
+        chosen, cut = self._chosen(step, log_weight, answers, kept is not None)
+        out = cut.clone()
+        if kept is not None:
+            out[:, -1] |= self._stale
+        compared = {"answers": answers, "rewards": reward, "chosen": chosen}
+        compared |= {"out": out, "cut_off": cut}
         each = torch.arange(batch, device=rows.device)
-        chosen = step.noise.categorical(
-            log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
-        )
-        near = log_weight >= log_weight.amax(1, keepdim=True) - ALIKE
-        alike = (near | log_weight.isneginf()).all(1)
-        first = near.long().argmax(1)
-        if self._whole and kept is not None:
-            first = torch.where(near[:, -1] & ~self._stale, near.shape[1] - 1, first)
-        chosen = torch.where(alike, first, chosen)
         picked = tokens.gather(-1, chosen[rows, None]).squeeze(-1)
         self._held = step.canvas.z.index_put(step.where, picked)
         self._reward = reward[each, chosen]
         self._terms = {name: value[each, chosen] for name, value in terms.items()}
-        out = torch.zeros_like(reward, dtype=torch.bool)
-        if kept is not None:
-            out[:, -1] = self._stale
-        compared = {"answers": answers, "rewards": reward, "out": out, "chosen": chosen}
         on = on.gather(-1, chosen[rows, None]).squeeze(-1)
         within = asked.asked[step.where]
         picked, on = picked[within], on[within]
@@ -137,13 +131,38 @@ class AnswerPool:
         if self._held is None:
             return step.draw(tilted, self.operator.codebook)
         (rows, cols), canvas = step.where, step.canvas
-        ended = end_at_stop(self._held, canvas.editable, canvas.stop_ids, canvas.fill_id)
-        on = scored_positions(ended[:, None], canvas)[rows, 0, cols]
+        held = end_at_stop(self._held, canvas.editable, canvas.stop_ids, canvas.fill_id)
+        on = scored_positions(held[:, None], canvas)[rows, 0, cols]
         on &= canvas.written[step.where] < 0
         tokens = self._held[step.where]
         if bool(on.all()):
             return tokens
         return torch.where(on, tokens, step.draw(tilted, self.operator.codebook))
+
+    def _chosen(
+        self, step: Step, log_weight: Tensor, answers: Tensor, kept: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Which of a row's `answers (B, n, L)` is chosen by its weight, `(B,)`, and which of them
+        gave way since the canvas cut them off, `(B, n)` bool.
+
+        Args:
+            log_weight: `(B, n)`.
+            kept: whether the last is the one kept from the step before.
+        """
+        near = log_weight >= log_weight.amax(1, keepdim=True) - ALIKE
+        alike = (near | log_weight.isneginf()).all(1)
+        first = near.long().argmax(1)
+        if self._whole and kept:
+            first = torch.where(near[:, -1] & ~self._stale, near.shape[1] - 1, first)
+        judged = log_weight
+        if self.config.sampler.prefer_ended:
+            log_weight = ended_first(judged, ended(step.canvas, answers))
+        each = torch.arange(len(near), device=near.device)
+        drawn = step.noise.categorical(
+            log_weight.softmax(-1), each, torch.zeros_like(each), step.index, "chosen"
+        )
+        gave_way = (log_weight != judged) & ~alike[:, None]
+        return torch.where(alike, first, drawn), gave_way
 
     def _answers(self, denoiser: Denoiser, tilted: Tilted, step: Step) -> tuple[Tensor, Tensor]:
         """The pool's tokens and their log f'/p', both `(N', n)`, double; the first answer is the

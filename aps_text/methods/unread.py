@@ -99,6 +99,8 @@ def unread(method: Method, config: APSConfig, draws: Draws = UNKNOWN) -> dict[st
             found[field] = (
                 f"{name} takes none" if own is None else f"{name} has {own!r} in its place"
             )
+    if not isinstance(method, BestOf) and used.sampler.pool_size is None:
+        found.setdefault("prefer_ended", "no whole answers are compared; use pool_size=2 or more")
     if isinstance(method, BestOf) and "pool_size" in found:
         mend = "to draw another number: BestOf(samples=...), --method-option samples=..."
         found["pool_size"] = f"best-of-n draws {method.samples} whole answers, no pool; {mend}"

@@ -34,7 +34,8 @@ __all__ = ["Callbacks", "ImageCall", "check_on_sample", "refuse_unguided"]
 
 OF_TEXT = {
     **dict.fromkeys(
-        ("max_new_tokens", "min_new_tokens", "eos_penalty"), "an image has a fixed number of tokens"
+        ("max_new_tokens", "min_new_tokens", "eos_penalty", "prefer_ended"),
+        "an image has a fixed number of tokens",
     ),
     "num_return_sequences": "use samples=",
     "block_length": "images are not filled from left to right",

@@ -479,6 +479,7 @@ def test_the_defaults_are_those_of_a_released_version():
     flat = APSConfig().flat()
     assert {name: DEFAULTS[name] for name in flat} | PRESETS["balanced"] == {
         **{"steps": 16, "schedule": "linear", "reveal_rule": "exact", "remask": False},
+        "prefer_ended": False,
         **{"remasking": "anchored", "alg": "maskgit_plus", "anchor_score": "token"},
         **{"alg_temp": None, "threshold": None, "candidate": "sample", "pool_size": 8},
         **{"pool_rollout": 4, "pool_interval": 1},

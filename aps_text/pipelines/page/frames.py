@@ -158,7 +158,8 @@ def _compared(
     """A row's pool: `n` answers, and `p`, a line for each of the best and for the chosen one.
 
     A line is the reward, how many equal answers it stands for, 1 if one of them was chosen, and the
-    pieces; `m` counts the lines left out.
+    pieces; `m` counts the lines left out, `c` the answers that gave way since the canvas cut them
+    off.
     """
     answers, rewards, out = (state.pool[name][row] for name in ("answers", "rewards", "out"))
     chosen = int(state.pool["chosen"][row])
@@ -171,7 +172,8 @@ def _compared(
         line[2] = int(line[2] or number == chosen)
     best = sorted(lines.values(), key=lambda line: _least(line[0]), reverse=True)
     kept = [line for place, line in enumerate(best) if place < LISTED or line[2]]
-    return {"n": int((~out).sum()), "p": kept, "m": len(best) - len(kept)}
+    cut = int(state.pool["cut_off"][row].sum())
+    return {"n": int((~out).sum()), "p": kept, "m": len(best) - len(kept), "c": cut}
 
 
 def _least(reward: float | None) -> float:

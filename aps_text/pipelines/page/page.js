@@ -103,10 +103,11 @@
       item.append(value, text);
       list.append(item);
     }
-    if (found.m > 0) {
+    const rest = [found.m > 0 ? `${found.m} more` : "", found.c > 0 ? `${found.c} that the canvas cut off` : ""];
+    if (found.m > 0 || found.c > 0) {
       const more = document.createElement("li");
       more.className = "soft";
-      more.textContent = `and ${found.m} more`;
+      more.textContent = `and ${rest.filter(Boolean).join(", ")}`;
       list.append(more);
     }
     box.replaceChildren(title, list);
