@@ -101,7 +101,8 @@ def unraised(steered: APSOutput, plain: APSOutput) -> list[str]:
         for i in low
     ]
     said = "; ".join([*values[:LISTED], *(["..."] if len(low) > LISTED else [])])
-    return [f"steering did not raise the reward{where} ({said}); try {_other_draws(steered)}"]
+    lost = any(after[i] < before[i] for i in low)  # else no better answer was met
+    return [f"steering did not raise the reward{where} ({said}); try {_other_draws(steered, lost)}"]
 
 
 def already_best(steered: APSOutput, plain: APSOutput) -> list[str]:
@@ -155,15 +156,19 @@ def full_canvases(outputs: Mapping[str, APSOutput]) -> list[str]:
     ]
 
 
-def _other_draws(steered: APSOutput) -> str:
-    """Settings that may raise the reward more, of those that the method reads."""
+def _other_draws(steered: APSOutput, harder: bool) -> str:
+    """Settings that may raise the reward more, of those that the method reads.
+
+    Args:
+        harder: whether what is met could be chosen more surely.
+    """
     tries, config = ["another seed"], steered.config
     make = METHODS.get(steered.record.method) if steered.record else None
     if make is not None:
         vain, sampler = unread(make(), config), config.sampler
         if sampler.pool_size is not None and "pool_size" not in vain:
             tries.append(f"a larger pool_size than {sampler.pool_size}")
-        if "beta" not in vain:
+        if "beta" not in vain and (harder or "pool_size" in vain or sampler.pool_size is None):
             tries.append(f"a smaller beta than {sampler.beta:g}")
     *most, last = tries
     return f"{', '.join(most)} or {last}" if most else last

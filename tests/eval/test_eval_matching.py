@@ -315,7 +315,7 @@ def test_seconds_are_measured_on_the_batches_of_one_of_the_processes(
     assert {len(each) * len(grid.seeds) for each in items.values()} == {8}
     me = SimpleNamespace(size=2, first=False, in_turn=lambda work: work())
     console = Console(file=io.StringIO())
-    settling.cells_at_equal_cost(grid, Answerer(tiny_pipe()), items, tmp_path, me, console)
+    settling.Settling(Answerer(tiny_pipe()), items, tmp_path, me, console).equal_cost(grid)
     assert set(found) == {asked}
 
 

@@ -96,7 +96,7 @@ def test_the_best_of_a_sum_is_known_where_all_ranges_are_closed():
 @pytest.mark.parametrize(
     ("method", "tried"),
     [
-        ("aps", "another seed, a larger pool_size than 3 or a smaller beta than 0.3"),
+        ("aps", "another seed or a larger pool_size than 3"),  # no answer with more was met
         ("fk", "another seed or a smaller beta than 0.3"),
         ("best-of-n", "another seed"),
     ],
@@ -107,6 +107,16 @@ def test_the_advice_names_what_the_method_reads(method, tried):
     plain = pipe.generate("why ?", reward=Bounded(), **options)
     (said,) = unraised(pipe("why ?", Bounded(), method=method, **options), plain)
     assert said == f"steering did not raise the reward (0, plain 0); try {tried}"
+
+
+def test_a_smaller_beta_is_advised_where_more_was_met_and_not_kept():
+    pipe, options = APSPipeline(tiny_text_model()), {"config": APSConfig(pool_size=3, **SMALL)}
+    steered = pipe("why ?", Bounded(), **options)
+    plain = pipe.generate("why ?", reward=Bounded(), **options)
+    plain.rewards["total"][0] = 0.25
+    (said,) = unraised(steered, plain)
+    tried = "another seed, a larger pool_size than 3 or a smaller beta than 0.02"
+    assert said == f"steering did not raise the reward (0, plain 0.25); try {tried}"
 
 
 def test_full_canvases_are_named_with_their_method():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from .processes import Workers, workers
 from .progress import Answers, waiting
 from .run_log import began, note
 from .runner import planned, run, shown
-from .settling import cells_at_equal_cost, with_trials_at_budgets, with_trials_chosen
+from .settling import Settling
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,21 +100,14 @@ def evaluate(
         if fluency and any("nll" in cell.task.metrics for cell in grid.cells):
             loading("the fluency judge")
             answerer.judge = _judge(console, me)
-        known: set[str] = set()
-        for cell in grid.cells:  # raise now for rewards that cannot be loaded
-            for specs in cell.rewards.values():
-                for one in specs:
-                    if one["name"] not in known:
-                        known.add(one["name"])
-                        loading(one["name"])
-                answerer.loaded(specs)
+        _load_rewards(grid, answerer, loading)
     model = answerer.pipe.model
     grid = replace(grid, cells=[cell.of_model(model.settings) for cell in grid.cells])
     for cell in grid.cells:
         cell.refuse_unread(model.without_effect)
-    grid = with_trials_at_budgets(grid, answerer, items, folder, me, console)
-    grid, trials = with_trials_chosen(grid, answerer, folder, me, console, retry)
-    cells, matched = cells_at_equal_cost(grid, answerer, items, folder, me, console)
+    settling = Settling(answerer, items, folder, me, console)
+    grid, trials = settling.trials_chosen(settling.trials_at_budgets(grid), retry)
+    cells, matched = settling.equal_cost(grid)
     plan = planned(answerer, with_controls(cells), items, grid.seeds)
     if me.first:
         _say_equal(items, console)
@@ -148,6 +141,22 @@ def evaluate(
             page=page,
         )
     return rows
+
+
+def _load_rewards(grid: Grid, answerer: Answerer, loading: Callable[[str], object]) -> None:
+    """Load the rewards now, so that one that cannot be loaded raises before anything is answered.
+
+    Args:
+        loading: told each reward's name once.
+    """
+    known: set[str] = set()
+    for cell in grid.cells:
+        for specs in cell.rewards.values():
+            for one in specs:
+                if one["name"] not in known:
+                    known.add(one["name"])
+                    loading(one["name"])
+            answerer.loaded(specs)
 
 
 def _check_baseline(baseline: str, grid: Grid) -> None:
