@@ -143,7 +143,7 @@ class APSConfig:
             many as the canvas has leave no room for a stop token, so that all are cut off.
         num_return_sequences: answers per prompt, each with its own draws.
         seed: of every prompt's draws. The same prompt and seed give the same answer in any batch
-            (steered answers: up to rounding, see `carry_over`).
+            (in float32 up to rounding, see `carry_over` and docs/guarantees.md).
 
     Raises:
         TypeError: an unknown keyword (the message suggests one), or a value of a wrong type.
