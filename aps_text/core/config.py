@@ -123,7 +123,7 @@ class APSConfig:
             multiple of this; the guided steps between go on with the answer that was chosen.
         prefer_ended: of whole answers (a pool's, or best-of-n's samples) choose one without a stop
             token, which the canvas may have cut off, only where none has one, or where the reward
-            prefers none of them. False judges all by the reward alone. `smol` has it True.
+            prefers none of them. False judges all by the reward alone.
         anchor_score: `token` = x_phi[candidate], `bits` = product over LFQ bits of max(q, 1 - q).
         rank_by: whose probability standard remasking ranks by, `theta` (the prior) or `phi`
             (equivalent to anchored remasking).
