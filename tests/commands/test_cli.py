@@ -329,7 +329,7 @@ def test_what_steering_did_not_raise_and_what_was_cut_is_said(folder, tmp_path, 
     assert ask(folder, "what is a violin?", *flat) == 0
     shown = capsys.readouterr().out
     unraised = (
-        "steering did not raise the reward (0.5, plain 0.5); try another seed, a larger pool_"
+        "steering did not raise the reward (0.5, plain 0.5); try another seed or a larger pool_"
     )
     full = "the canvas of 6 tokens was full within a sentence: plain, aps; raise max_new_tokens"
     assert f"warning: {unraised}" in shown
