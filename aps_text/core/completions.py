@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .canvas import Canvas, alive_before_stop, end_at_stop, is_stop
 from .codebook import Relaxed
-from .noise import inverted
+from .noise import drawn
 from .operator import Operator
 from .protocols import Where
 from .step import Step
@@ -27,7 +27,7 @@ __all__ = [
 
 def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead") -> Tensor:
     """Tokens for the step's masked positions, `(N, draws)`, from `probs (N, K)`."""
-    return inverted(probs, step.noise.uniform(*step.where, step.index, stream, draws))
+    return drawn(probs, step.noise.uniform(*step.where, step.index, stream, draws))
 
 
 def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:

@@ -5,6 +5,9 @@
 A prompt's draws depend on its own seed and on nothing else: not on its neighbours in the batch, on
 rows that finished, or on how many draws were made before. The hash is the SplitMix64 finaliser
 (Steele, Lea, Flood 2014), applied once per coordinate in wrapping 64-bit integers.
+
+From a small vocabulary a token is drawn by inverting the cumulative sum, from a large one by a
+race of its likeliest tokens (`raced`), which rounding decides more rarely.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Noise", "inverted"]
+__all__ = ["Noise", "drawn", "inverted"]
 
 _GOLDEN = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _MIX_1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -95,13 +98,45 @@ class Noise:
     def categorical(
         self, probs: Tensor, rows: Tensor, position: Tensor, step: int, stream: str
     ) -> Tensor:
-        """One token id per distribution, by inverting the cumulative sum: `(N, K)` -> `(N,)`."""
+        """One token id per distribution: `(N, K)` -> `(N,)`; see `drawn`."""
         u = self.uniform(rows, position, step, stream)
-        return inverted(probs, u[:, None]).squeeze(-1)
+        return drawn(probs, u[:, None]).squeeze(-1)
 
 
-BLOCK, LARGE = 512, 32_768
-"""`inverted` searches blocks of BLOCK tokens if the vocabulary has at least LARGE."""
+BLOCK, LARGE, RACING = 512, 32_768, 64
+"""A vocabulary of at least LARGE tokens is drawn from by a race of the RACING likeliest, and
+`inverted` searches it in blocks of BLOCK tokens."""
+
+
+def drawn(probs: Tensor, u: Tensor) -> Tensor:
+    """Token ids `(N, n)` from `probs (N, K)`, one for each uniform of `u (N, n)`.
+
+    Probabilities need not sum to 1; a token of probability 0 is never drawn.
+    """
+    return (raced if probs.shape[-1] >= LARGE else inverted)(probs, u)
+
+
+def raced(probs: Tensor, u: Tensor) -> Tensor:
+    """Token ids `(N, n)`: argmin_k E_k / p_k, with E_k = -log of a hash of u and k (Gumbel-max).
+
+    The RACING likeliest tokens race against all others together; where these win, one of them is
+    found by inversion. Logits that differ in their last bits, as they do by the rows of a batch and
+    by threads, give another token only where two tokens arrive nearly at once; an inversion does
+    where u lies beside any bound of its many intervals.
+    """
+    size = probs.shape[-1]
+    likeliest, ids = probs.topk(min(RACING, size), -1)
+    others = probs.scatter(-1, ids, 0.0)
+    masses = torch.cat([likeliest.double(), others.sum(-1, keepdim=True, dtype=torch.double)], -1)
+    runners = torch.cat([ids, ids.new_full((len(ids), 1), size)], -1)
+    state = (u * 2.0**52).long()[..., None]
+    arrival = -_open_unit(_mix(state, runners[:, None])).log() / masses[:, None]
+    first = runners.gather(-1, arrival.argmin(-1))
+    late = (first == size).any(-1).nonzero().squeeze(-1)
+    if len(late):
+        again = _open_unit(_mix(state[late, :, 0], size + 1))
+        first[late] = torch.where(first[late] == size, inverted(others[late], again), first[late])
+    return first
 
 
 def inverted(probs: Tensor, u: Tensor) -> Tensor:

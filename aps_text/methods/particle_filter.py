@@ -30,7 +30,7 @@ from torch import Tensor
 
 from ..core.canvas import Canvas
 from ..core.config import APSConfig
-from ..core.noise import Noise, inverted
+from ..core.noise import Noise, drawn
 from ..core.objective import sum_rows
 from ..core.operator import Operator, guiding
 from ..core.protocols import Denoiser
@@ -243,7 +243,7 @@ class ParticleFilter:
         rows = torch.arange(len(poor), device=poor.device)
         if conditional:
             u = noise.uniform(rows, torch.zeros_like(rows), index, "resample", k)
-            fresh = inverted(normalised(log_weight), u)
+            fresh = drawn(normalised(log_weight), u)
             fresh[:, 0] = 0
         else:
             u = noise.uniform(rows, torch.zeros_like(rows), index, "resample")

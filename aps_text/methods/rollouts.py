@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..core.canvas import Canvas, positions_of
 from ..core.config import APSConfig
-from ..core.noise import inverted
+from ..core.noise import drawn
 from ..core.operator import ZeroOperator
 from ..core.protocols import Denoiser
 from ..core.remasking import confidence
@@ -144,9 +144,9 @@ def first_candidates(first: Step, log_theta: Tensor, entries: Tensor) -> tuple[T
     else:
         probs, ids = sampling_support(log_theta, law.temperature, law.top_p, law.top_k)
         u, turn = first.noise.uniform(*first.where, 0, "candidate"), entries.argsort(stable=True)
-        drawn = inverted(probs, u[turn].view(len(log_theta), -1))
-        drawn = drawn if ids is None else ids.gather(-1, drawn)
-        tokens = torch.empty_like(entries).index_put((turn,), drawn.flatten())
+        found = drawn(probs, u[turn].view(len(log_theta), -1))
+        found = found if ids is None else ids.gather(-1, found)
+        tokens = torch.empty_like(entries).index_put((turn,), found.flatten())
     if not isinstance(order, Ranked):
         return tokens, first.score(tilted, tokens)
     if order.alg == "maskgit_plus":

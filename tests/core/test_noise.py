@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from worlds import noise_for
 
 from aps_text.core import noise as noise_module
-from aps_text.core.noise import Noise, _open_unit, inverted
+from aps_text.core.noise import Noise, _open_unit, inverted, raced
 
 MANY = 200_000
 GOLDEN = [
@@ -218,6 +218,55 @@ def test_a_large_vocabulary_is_drawn_from_by_blocks_and_alike(size, monkeypatch)
     assert torch.equal(blocks, whole)
     assert (probs.gather(1, blocks) > 0)[[0, 1, 3, 4, 5]].all()
     assert (inverted(torch.full((1, size), torch.nan), u[:1]) == size - 1).all()
+
+
+@pytest.mark.parametrize("racing", [1, 3, 64])
+def test_a_race_follows_the_law(racing, monkeypatch):
+    """Of the likeliest and of the others, which are found by inversion; `racing` beyond K, too."""
+    monkeypatch.setattr(noise_module, "RACING", racing)
+    rows, cols = coordinates(100_000)
+    law = torch.tensor([0.05, 0.2, 0.0, 0.4, 0.25, 0.1])
+    u = noise_for([11]).uniform(rows[:1], cols[:1], 2, "c", len(rows))
+    found = raced(3 * law[None], u)[0]
+    share = torch.bincount(found, minlength=6).double() / len(rows)
+    error = (law * (1 - law) / len(rows)).sqrt()
+    assert ((share - law).abs() <= 4 * error).all()
+    single = noise_for([11]).categorical(law.expand(len(rows), -1), rows, cols, 2, "c")
+    monkeypatch.setattr(noise_module, "LARGE", 1)
+    large = noise_for([11]).categorical(law.expand(len(rows), -1), rows, cols, 2, "c")
+    assert not large.equal(single)  # LARGE decides which of the two laws' draws it is
+    share = torch.bincount(large, minlength=6).double() / len(rows)
+    assert ((share - law).abs() <= 4 * error).all()
+
+
+def test_races_at_neighbouring_uniforms_are_independent():
+    rows, _ = coordinates(1)
+    probs = torch.tensor([[0.25, 0.25, 0.25, 0.25]])
+    u = torch.arange(1, MANY + 1)[None].double() / (MANY + 1)
+    found = raced(probs, u)[0]
+    cells = torch.bincount(found[:-1] * 4 + found[1:], minlength=16).double()
+    expected = (MANY - 1) / 16
+    assert ((cells - expected) ** 2 / expected).sum().item() < 15 + 4 * math.sqrt(30)
+
+
+def test_rounding_turns_a_race_more_rarely_than_an_inversion():
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(20, 40_000, generator=generator)
+    other = logits + 2e-6 * torch.randn(20, 40_000, generator=generator)
+    u = torch.rand(20, 2000, generator=generator, dtype=torch.double)
+    turned = {
+        draw: (draw(logits.softmax(-1), u) != draw(other.softmax(-1), u)).sum().item()
+        for draw in (inverted, raced)
+    }
+    assert turned[raced] * 4 < turned[inverted]
+
+
+def test_a_race_never_ends_at_a_token_of_probability_0():
+    probs = torch.zeros(3, 200)
+    probs[0, 150], probs[1, :100], probs[2, ::2] = 2.0, 0.01, 1e-30
+    u = torch.rand(3, 3000, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    assert (probs.gather(1, raced(probs, u)) > 0).all()
+    assert raced(torch.full((1, 200), torch.nan), u[:1]).max() <= 200
 
 
 def test_normal_draws_are_those_on_record():
