@@ -1,4 +1,4 @@
-# make ask Q="What is a violin?" [REWARD=sentiment] [MODEL=smol]   set up once, then ask
+# make ask Q="Describe a garden." [MODEL=smol] [REWARD=sentiment]   set up once, then ask
 # make test [JOBS=8]                                  set up once, then run every test, in 2 processes
 # make eval                                           a small comparison, in results/eval
 # make wheel                                          build, check and try the wheel (.ci/wheel)
@@ -29,7 +29,7 @@ RUN := "$$APS_VENV/bin/python"
 .DEFAULT_GOAL := test
 
 ask: setup
-	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="What is a violin?"' >&2; exit 2; fi
+	@if [ -z "$$APS_QUESTION" ]; then echo 'No question. Write: make ask Q="Describe a garden." MODEL=smol REWARD=sentiment' >&2; exit 2; fi
 	@set -f; $(RUN) -m aps_text ask $${APS_REWARD:+--reward $$APS_REWARD} \
 	  $${APS_MODEL:+--model "$$APS_MODEL"} -- "$$APS_QUESTION"
 

@@ -44,7 +44,11 @@ def add_parser(subparsers: Any) -> None:
         metavar="TASK",
         help="a name, a task file, a .json/.jsonl/.csv/.parquet file, or hub:NAME[:CONFIG[:SPLIT]]",
     )
-    add("--question-field", metavar="FIELD", help="of a data file: what to ask")
+    add(
+        "--question-field",
+        metavar="FIELD",
+        help="of a data file: what to ask (prompt or question, if it has one of them)",
+    )
     add("--prompt", metavar="TEMPLATE", help="in place of --question-field: text with {field}s")
     add("--gold-field", metavar="FIELD", help="of a data file: the answer, or a list of answers")
     add("--id-field", metavar="FIELD", help="of a data file: what names a record")

@@ -22,6 +22,7 @@ WORDS = [
     (r" Try relaxation='quantized', more steps, or estimator='rloo'", " Try more Steps"),
     (r"raise num_samples, or use a reward", "use a reward"),
     (r"\. Compare with bridge='rloo', which scores the text itself", ""),
+    (r", draw more answers by a larger pool_size, or", ", or"),
     (r"try it on answers that differ: aps.*", "try another reward, or other Options of this one"),
     (r"\ba smaller beta\b", "a smaller Beta"),
     (r"\banother seed\b", "another Seed"),

@@ -136,7 +136,7 @@ def _unvaried_texts(
             alike = low if low == high else f"of a prompt alike ({low} to {high})"
             found.append(
                 f"reward {name!r} never varied: it scored all {one.scored} texts {alike}, so "
-                f"no answer could be preferred; {_try(name, tries)}"
+                f"no answer could be preferred; {_find(name, tries)}"
             )
     return found, certain
 
@@ -168,7 +168,7 @@ def _unvaried_steps(
     so = "it had no gradient there" if traces[still[0]].fitted else "none was preferred"
     said = (
         f"reward {name!r} never varied on {where} (always {value:g}{first}), so {so} and "
-        f"it steered nothing; {_try(name, tries)}"
+        f"it steered nothing; {_find(name, tries)}"
     )
     return [said], more
 
@@ -290,6 +290,14 @@ def how_to_try(spec: str | None, shell: bool = False) -> str:
 
 def _try(name: str, tries: Mapping[str, str]) -> str:
     return f"try it on answers that differ: {tries.get(name) or how_to_try(None)}"
+
+
+def _find(name: str, tries: Mapping[str, str]) -> str:
+    """What to do about a reward that told no answers apart."""
+    return (
+        "ask for what it rewards in the question, draw more answers by a larger pool_size, or "
+        + _try(name, tries)
+    )
 
 
 def _is_rise(rise: float, values: Sequence[float]) -> bool:

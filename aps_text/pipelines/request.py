@@ -86,6 +86,16 @@ def _warn_of_no_order(block: int | None, settings: APSConfig) -> None:
         )
 
 
+def _warn_of_unchosen_length(model: TextModel, config: APSConfig) -> None:
+    """Tell of a suffix behind an open span that is as long as the usual canvas leaves it."""
+    if config.call.max_new_tokens is None:
+        log.warning(
+            "the suffix stands at the end of a canvas of %d tokens, all of which are written; "
+            "choose a length that fits: max_new_tokens, of given and open tokens together",
+            model.max_new_tokens,
+        )
+
+
 def _warn_of_changed_text(model: TextModel, starts: Columns) -> None:
     """Tell of given text that the model's tokenizer cannot hold: it is kept as it was read."""
     texts = {text for name in ("prefix", "suffix") for text in starts.get(name) or ()}
@@ -210,6 +220,8 @@ def prepare(
                 "some prompts have a suffix (or a template that ends with text) and others do "
                 "not; give one to every prompt or to none"
             )
+        if "template" not in request.starts:
+            _warn_of_unchosen_length(model, settings)
         # With text after the open span, no answer may stop in it.
         request = replace(request, config=settings.replace(min_new_tokens=model.context))
     return replace(request, unanswerable={index: str(error) for index, error in errors.items()})

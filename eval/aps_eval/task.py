@@ -326,7 +326,8 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
 
     Args:
         trust_code: allow a task file to name rewards that run code (see `aps_eval.trust`).
-        fields: `Task` fields to set; a data file or hub dataset needs `prompt`.
+        fields: `Task` fields to set; a hub dataset needs `prompt`, and so does a data file whose
+            first record has not one field named `prompt` or `question`.
 
     Raises:
         ValueError: no such task, an unknown or missing field, a file that would run code.
@@ -348,21 +349,34 @@ def load_task(spec: str, *, trust_code: bool = False, **fields: Any) -> Task:
     known = {f.name for f in dataclasses.fields(Task)}
     if unknown := sorted(set(values) - known):
         raise ValueError(f"task {spec!r} has no {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    if missing := [key for key in ("prompt", "source") if key not in values]:
-        flag = ""
-        if missing == ["prompt"]:
-            has = _fields_of(values["source"])
-            flag = f"; name the field to ask by --question-field{has}"
-        raise ValueError(f"task {spec!r} lacks {missing[0]!r}{flag}")
+    if "source" not in values:
+        raise ValueError(f"task {spec!r} lacks 'source'")
+    if "prompt" not in values:
+        values["prompt"] = _usual_prompt(spec, values["source"])
     return Task(**values)
 
 
-def _fields_of(source: Mapping[str, Any]) -> str:
-    """Which fields the first record of a data file has, for a message."""
-    if "path" not in source:
-        return ""
-    first = next((one for one in read_records(dict(source)) if not one.problem), None)
-    return f" (it has {', '.join(first.values)})" if first is not None else ""
+QUESTIONS = ("prompt", "question")
+"""Names of the field to ask by, where nobody names it."""
+
+
+def _usual_prompt(spec: str, source: Mapping[str, Any]) -> str:
+    """`{prompt}` or `{question}`, whichever the first record of a data file has.
+
+    Raises:
+        ValueError: it has both or neither, or the source is no data file.
+    """
+    found: list[str] = []
+    if "path" in source:
+        records = read_records(dict(source))
+        found = next((list(one.values) for one in records if not one.problem), [])
+    usual = [name for name in QUESTIONS if name in found]
+    if len(usual) == 1:
+        return f"{{{usual[0]}}}"
+    has = f" (it has {', '.join(found)})" if found else ""
+    raise ValueError(
+        f"task {spec!r} does not say which field to ask; name it by --question-field{has}"
+    )
 
 
 def _read(place: Path, spec: str, above: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Rhyme:
     """
 
     name = "rhyme"
-    measures = "line ends rhyme (CMU dictionary)"
+    measures = "line ends rhyme, AABB: a couplet alone has 0.5 (CMU dictionary)"
     range = (0.0, 1.0)
     differentiable = False
     licence = "BSD-2-Clause (CMU dictionary)"

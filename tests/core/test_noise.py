@@ -240,7 +240,7 @@ def test_a_race_follows_the_law(racing, monkeypatch):
 
 
 def test_races_at_neighbouring_uniforms_are_independent():
-    rows, _ = coordinates(1)
+
     probs = torch.tensor([[0.25, 0.25, 0.25, 0.25]])
     u = torch.arange(1, MANY + 1)[None].double() / (MANY + 1)
     found = raced(probs, u)[0]

@@ -31,9 +31,11 @@ OF_PYTHON += "|(estimator|bridge|relaxation)=|temperature"
             "and Steps stand under More rewards and length.",
         ),
         (
-            "reward 'a' never varied; try it on answers that differ: aps rewards try a "
+            "reward 'a' never varied; ask for what it rewards in the question, draw more answers "
+            "by a larger pool_size, or try it on answers that differ: aps rewards try a "
             '"question" "answer"',
-            "reward 'a' never varied; try another reward, or other Options of this one",
+            "reward 'a' never varied; ask for what it rewards in the question, or try another "
+            "reward, or other Options of this one",
         ),
         (
             "reward 'a' never varied; try it on answers that differ: aps_rewards.call_reward("

@@ -167,6 +167,19 @@ def test_a_hub_dataset_is_named_with_its_configuration_and_split():
         assert (task.name, task.source) == ("name", source)
 
 
+@pytest.mark.parametrize("name", ["prompt", "question"])
+def test_the_usual_field_is_asked_where_none_is_named(tmp_path, name):
+    path = lines(tmp_path / "few.jsonl", [{"id": "1", name: "a ?"}])
+    assert load_task(str(path)).prompt == f"{{{name}}}"
+    assert load_task(str(path), prompt="{id}").prompt == "{id}"
+
+
+def test_two_usual_fields_are_one_too_many(tmp_path):
+    path = lines(tmp_path / "few.jsonl", [{"prompt": "a ?", "question": "b ?"}])
+    with pytest.raises(ValueError, match=r"which field to ask; .*has prompt, question"):
+        load_task(str(path))
+
+
 def test_mistakes_are_named(tmp_path):
     path = lines(tmp_path / "few.jsonl", [{"q": "a ?", "id": "1"}, {"q": "b ?", "id": "1"}])
     with pytest.raises(ValueError, match="no task 'word-knowlege'; known: bbh-"):

@@ -100,4 +100,4 @@ class TestMake:
     def test_no_question_says_what_to_write(self, folder):
         run = make(folder, "ask")
         assert run.returncode == 2
-        assert 'make ask Q="What is a violin?"' in run.stderr
+        assert 'make ask Q="Describe a garden." MODEL=smol' in run.stderr

@@ -39,6 +39,18 @@ def test_prefix_and_suffix_stay_and_the_span_between_is_filled(pipe, steered):
     assert len(out.token_ids[0]) == 8
 
 
+def test_a_suffix_asks_for_a_chosen_length(pipe, caplog):
+    start = {"suffix": "of music ."}
+    pipe.generate("what is a violin ?", start=start, steps=4, max_new_tokens=8)
+    pipe.generate("why ?", start={"template": "the [MASK:2] dog ."}, steps=2)
+    pipe.generate("why ?", start={"prefix": "the"}, steps=2)
+    assert "suffix" not in caplog.text
+    pipe.generate("what is a violin ?", start=start, steps=4)
+    (said,) = [r.getMessage() for r in caplog.records if "suffix" in r.getMessage()]
+    assert f"a canvas of {pipe.model.max_new_tokens} tokens" in said
+    assert "max_new_tokens" in said
+
+
 def test_a_template_fills_its_spans_and_keeps_its_own_length(pipe):
     start = {"template": "the [MASK:2] is a [MASK] dog ."}
     out = pipe.generate(["why ?", "who ?"], start=start, **SMALL)
