@@ -7,7 +7,7 @@ import contextlib
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,7 +29,7 @@ HELP = f"""\
 /set NAME VALUE             a setting, e.g. /set beta 0.3; none takes it back
 /new                        forget the conversation
 /show                       what is set
-/help, /quit                this; the end (Ctrl-D, too)"""
+/help, /quit                this; the end (quit, exit and Ctrl-D, too)"""
 ERRORS = (ValueError, TypeError, ImportError, OSError, RuntimeError)
 
 
@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add(
         "--no-compare",
         action="store_true",
-        help="answer no question plainly as well, which tells whether the reward rose",
+        help="answer no question plainly as well, which shows whether the reward rose",
     )
     add_settings(parser)
     add_loading(parser)
@@ -117,7 +117,7 @@ class Chat:
         rewards: names with weights; `none` alone answers plainly.
         preset: of the settings; None is the usual one.
         settings: keywords of `APSConfig`.
-        compares: answer plainly as well, which shows nothing but warnings: whether the reward rose.
+        compares: answer plainly as well, and show that answer's rewards: whether they rose.
 
     Raises:
         ValueError, TypeError, ImportError: a reward that does not load, a bad setting.
@@ -159,6 +159,8 @@ class Chat:
             raise ValueError(f"the line {line!a} is not UTF-8; type it again")
         if not line:
             return True
+        if line.lower() in ("quit", "exit"):
+            return False
         if not line.startswith("/"):
             self.ask(line)
             return True
@@ -206,7 +208,8 @@ class Chat:
     def show(self) -> None:
         """Print what is set."""
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings.items())
-        print(f"reward {self.rewards_shown}; preset {self.preset or 'balanced'}; {settings}")
+        parts = [f"reward {self.rewards_shown}", f"preset {self.preset or 'balanced'}", settings]
+        print("; ".join(filter(None, parts)))
 
     def ask(self, question: str) -> None:
         """Print the answer; on a terminal as it forms. Rewards, seconds (of this answer) and
@@ -239,8 +242,7 @@ class Chat:
                 drawn.close()
         answer = out[0]
         write(answer.text, sys.stdout)
-        said = [f"{name} {value:.3f}" for name, value in answer.rewards.items() if name != "total"]
-        tell(", ".join([*said, f"{out.cost.seconds:.1f} s"]))
+        tell(", ".join([*scores(answer.rewards), f"{out.cost.seconds:.1f} s"]))
         if self.remembers:
             self.turns += [turn, {"role": "assistant", "content": answer.text}]
         for warning in out.warnings:
@@ -251,6 +253,7 @@ class Chat:
             try:
                 with waiting("answering plainly, to compare"), prints_aside(drawn is None):
                     outputs = {"plain": self.pipe([prompt], self._spec, **how), **outputs}
+                tell(f"plain: {', '.join(scores(outputs['plain'][0].rewards))}")
             except KeyboardInterrupt:
                 tell("(not compared)")
         for notice in notices(outputs, method)[len(out.warnings) :]:
@@ -271,6 +274,11 @@ class Chat:
         from ..core.presets import text_preset
 
         config_for(self.pipe.model.settings, text_preset(preset), **settings)
+
+
+def scores(rewards: Mapping[str, float]) -> list[str]:
+    """Rewards of an answer and their names, without the total."""
+    return [f"{name} {value:.3f}" for name, value in rewards.items() if name != "total"]
 
 
 def tell(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
@@ -44,8 +45,14 @@ def test_a_pipe_gets_an_answer_a_line_and_nothing_else_on_stdout(folder, pipe, m
     shown = capsys.readouterr()
     want = [pipe(one, "length", **SETTINGS).text[0] for one in ("who ?", "why ?")]
     assert shown.out == "".join(f"{text}\n" for text in want)
-    assert shown.err.count("length 0.") + shown.err.count("length 1.") == 2
+    assert len(re.findall(r"^  length [01]\.", shown.err, re.M)) == 2
+    assert len(re.findall(r"^  plain: length [01]\.", shown.err, re.M)) == 2
     assert "\x1b" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize("end", ["quit", "Exit", "/quit"])
+def test_a_chat_ends_at_the_usual_words(pipe, end):
+    assert not Chat(pipe, ["none"], None, SETTINGS).take(end)
 
 
 def test_a_line_that_fails_is_said_and_the_next_is_answered(folder, monkeypatch, capsys):
@@ -110,6 +117,7 @@ def test_commands_change_what_steers(pipe, capsys):
     assert "seed=5" in shown
     said(chat, capsys, "/set seed none")
     assert "seed" not in said(chat, capsys, "/show")[0]
+    assert said(Chat(pipe, ["none"]), capsys, "/show") == ["reward nothing; preset balanced\n"]
     assert said(chat, capsys, "/help")[0].strip() == HELP.strip()
 
 
