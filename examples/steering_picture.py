@@ -24,7 +24,7 @@ QUESTIONS = (
     "Write a short poem about generative AI",
 )
 GUIDE = "sentiment"
-WIDE, MARGIN, LINE, LINES = 860, 24, 34, 4
+WIDE, MARGIN, LINE, LINES = 860, 24, 34, 6
 FOOT = 90 + LINES * LINE  # of the answers
 SHOWN = 5
 """Answers of a choice, and the chosen one."""
@@ -80,7 +80,11 @@ def frame(
 def canvas(
     draw: ImageDraw.ImageDraw, tokens: list[Shown], at: tuple[int, int], wide: int, last: int
 ) -> None:
-    """Tokens in boxes, line by line, as far as there is room."""
+    """Tokens in boxes, line by line; an open one that finds no room is left out.
+
+    Raises:
+        ValueError: no room for text.
+    """
     x, y = at
     for one in tokens:
         text = one.text.strip()
@@ -89,8 +93,10 @@ def canvas(
         x += 5 * (x > at[0] and (one.kind != "text" or one.text.startswith(" ")))
         if x + width > at[0] + wide and (text or one.kind != "text"):
             x, y = at[0], y + LINE
-        if y > at[1] + (LINES - 1) * LINE:
+        if y > at[1] + (LINES - 1) * LINE and one.kind == "open":
             return
+        if y > at[1] + (LINES - 1) * LINE and text:
+            raise ValueError(f"no room for {text!r} on line {LINES + 1}; raise LINES")
         share = (one.wrote - 1) / max(last - 1, 1)
         tint = tuple(round(a + (b - a) * share) for a, b in zip(EARLY, LATE, strict=True))
         fill = OPEN if one.kind == "open" else ANCHOR if one.anchor else tint

@@ -33,7 +33,6 @@ class Wish:
     words: str
     reward: str
     questions: tuple[str, ...]
-    max_new_tokens: int = 32
 
 
 WISHES = (
@@ -44,17 +43,13 @@ WISHES = (
     Wish("in at most six words", "length:low=1:high=6", QUESTIONS),
     Wish("near to the question", "relevance", QUESTIONS),
     Wish("a better answer", "answer-quality", QUESTIONS),
-    Wish("in rhymes", "rhyme:scheme=AABB", POEMS, 48),
+    Wish("in rhymes", "rhyme:scheme=AABB", POEMS),
 )
 
 
 def table(pipe: APSPipeline, wish: Wish, seed: int) -> str:
     """A Markdown table: a row for each question, with both answers and their scores."""
-    how = {
-        "reward": wish.reward,
-        "seeds": [seed] * len(wish.questions),
-        "max_new_tokens": wish.max_new_tokens,
-    }
+    how = {"reward": wish.reward, "seeds": [seed] * len(wish.questions)}
     plain, steered = pipe.generate(list(wish.questions), **how), pipe(list(wish.questions), **how)
     lines = [f"| {wish.words} | plain | | steered | |", "|---|---|---|---|---|"]
     for row, question in enumerate(wish.questions):

@@ -72,8 +72,9 @@ class Number:
             return value
         kind = numbers.Integral if self.whole else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
+            many = "; one for each prompt are seeds=[...]" if name == "seed" else ""
             raise TypeError(
-                f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}"
+                f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}{many}"
             )
         found = int(value) if isinstance(value, numbers.Integral) else float(value)
         try:
