@@ -103,9 +103,9 @@ class Noise:
         return drawn(probs, u[:, None]).squeeze(-1)
 
 
-BLOCK, LARGE, RACING = 512, 32_768, 64
-"""A vocabulary of at least LARGE tokens is drawn from by a race of the RACING likeliest, and
-`inverted` searches it in blocks of BLOCK tokens."""
+BLOCK, LARGE, RACING, ROWS = 512, 32_768, 64, 64
+"""A vocabulary of at least LARGE tokens is drawn from by a race of the RACING likeliest; `inverted`
+searches it in blocks of BLOCK tokens, ROWS distributions at a time."""
 
 
 def drawn(probs: Tensor, u: Tensor) -> Tensor:
@@ -126,16 +126,19 @@ def raced(probs: Tensor, u: Tensor) -> Tensor:
     """
     size = probs.shape[-1]
     likeliest, ids = probs.topk(min(RACING, size), -1)
-    others = probs.scatter(-1, ids, 0.0)
-    masses = torch.cat([likeliest.double(), others.sum(-1, keepdim=True, dtype=torch.double)], -1)
+    others = probs.sum(-1, keepdim=True) - likeliest.sum(-1, keepdim=True)
+    masses = torch.cat([likeliest, others.clamp_min(0)], -1).double()
     runners = torch.cat([ids, ids.new_full((len(ids), 1), size)], -1)
     state = (u * 2.0**52).long()[..., None]
     arrival = -_open_unit(_mix(state, runners[:, None])).log() / masses[:, None]
     first = runners.gather(-1, arrival.argmin(-1))
     late = (first == size).any(-1).nonzero().squeeze(-1)
-    if len(late):
-        again = _open_unit(_mix(state[late, :, 0], size + 1))
-        first[late] = torch.where(first[late] == size, inverted(others[late], again), first[late])
+    for some in late.split(ROWS):
+        rest = probs[some].scatter(-1, ids[some], 0.0)
+        found = inverted(rest, _open_unit(_mix(state[some, :, 0], size + 1)))
+        rounding = rest.gather(-1, found) == 0  # there were no others, only the rounding of sums
+        found = torch.where(rounding, ids[some].gather(-1, arrival[some, :, :-1].argmin(-1)), found)
+        first[some] = torch.where(first[some] == size, found, first[some])
     return first
 
 
