@@ -25,9 +25,16 @@ __all__ = [
 ]
 
 
-def draw_answers(step: Step, probs: Tensor, draws: int, stream: str = "lookahead") -> Tensor:
-    """Tokens for the step's masked positions, `(N, draws)`, from `probs (N, K)`."""
-    return drawn(probs, step.noise.uniform(*step.where, step.index, stream, draws))
+def draw_answers(
+    step: Step,
+    probs: Tensor,
+    draws: int,
+    stream: str = "lookahead",
+    ids: Tensor | None = None,
+    size: int | None = None,
+) -> Tensor:
+    """Columns for the step's masked positions, `(N, draws)`, from `probs (N, W)`; see `drawn`."""
+    return drawn(probs, step.noise.uniform(*step.where, step.index, stream, draws), ids, size)
 
 
 def fill_in(canvas: Canvas, where: Where, tokens: Tensor) -> Tensor:

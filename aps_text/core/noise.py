@@ -96,11 +96,18 @@ class Noise:
         return (radius * (2 * math.pi * u[:, count:]).cos()).float()
 
     def categorical(
-        self, probs: Tensor, rows: Tensor, position: Tensor, step: int, stream: str
+        self,
+        probs: Tensor,
+        rows: Tensor,
+        position: Tensor,
+        step: int,
+        stream: str,
+        ids: Tensor | None = None,
+        size: int | None = None,
     ) -> Tensor:
-        """One token id per distribution: `(N, K)` -> `(N,)`; see `drawn`."""
+        """One column per distribution: `(N, W)` -> `(N,)`; see `drawn`."""
         u = self.uniform(rows, position, step, stream)
-        return drawn(probs, u[:, None]).squeeze(-1)
+        return drawn(probs, u[:, None], ids, size).squeeze(-1)
 
 
 BLOCK, LARGE, RACING, ROWS = 512, 32_768, 64, 64
@@ -108,37 +115,46 @@ BLOCK, LARGE, RACING, ROWS = 512, 32_768, 64, 64
 searches it in blocks of BLOCK tokens, ROWS distributions at a time."""
 
 
-def drawn(probs: Tensor, u: Tensor) -> Tensor:
-    """Token ids `(N, n)` from `probs (N, K)`, one for each uniform of `u (N, n)`.
+def drawn(probs: Tensor, u: Tensor, ids: Tensor | None = None, size: int | None = None) -> Tensor:
+    """Columns `(N, n)` of `probs (N, W)`, one for each uniform of `u (N, n)` in (0, 1).
 
     Probabilities need not sum to 1; a token of probability 0 is never drawn.
+
+    Args:
+        ids: `(N, W)` tokens of the columns, ascending but for a padding of probability 0; None: the
+            columns are the vocabulary. The same u draws the same token either way.
+        size: of the vocabulary, which decides how it is drawn from; None is W.
     """
-    return (raced if probs.shape[-1] >= LARGE else inverted)(probs, u)
+    size = size or probs.shape[-1]
+    return inverted(probs, u) if size < LARGE else raced(probs, u, ids, size)
 
 
-def raced(probs: Tensor, u: Tensor) -> Tensor:
-    """Token ids `(N, n)`: argmin_k E_k / p_k, with E_k = -log of a hash of u and k (Gumbel-max).
+def raced(probs: Tensor, u: Tensor, ids: Tensor | None = None, size: int | None = None) -> Tensor:
+    """`drawn` as argmin_k E_k / p_k, with E_k = -log of a hash of u and token k (Gumbel-max).
 
     The RACING likeliest tokens race against all others together; where these win, one of them is
     found by inversion. Logits that differ in their last bits, as they do by the rows of a batch and
     by threads, give another token only where two tokens arrive nearly at once; an inversion does
     where u lies beside any bound of its many intervals.
     """
-    size = probs.shape[-1]
-    likeliest, ids = probs.topk(min(RACING, size), -1)
+    wide = probs.shape[-1]
+    likeliest, columns = probs.topk(min(RACING, wide), -1)
     others = probs.sum(-1, keepdim=True) - likeliest.sum(-1, keepdim=True)
     masses = torch.cat([likeliest, others.clamp_min(0)], -1).double()
-    runners = torch.cat([ids, ids.new_full((len(ids), 1), size)], -1)
+    tokens = columns if ids is None else ids.gather(-1, columns)
+    runners = torch.cat([tokens, tokens.new_full((len(tokens), 1), size or wide)], -1)
     state = (u * 2.0**52).long()[..., None]
     arrival = -_open_unit(_mix(state, runners[:, None])).log() / masses[:, None]
-    first = runners.gather(-1, arrival.argmin(-1))
-    late = (first == size).any(-1).nonzero().squeeze(-1)
-    for some in late.split(ROWS):
-        rest = probs[some].scatter(-1, ids[some], 0.0)
-        found = inverted(rest, _open_unit(_mix(state[some, :, 0], size + 1)))
+    ahead = arrival.argmin(-1)
+    beaten = ahead == columns.shape[-1]
+    first = columns.gather(-1, ahead.masked_fill(beaten, 0))
+    for some in beaten.any(-1).nonzero().squeeze(-1).split(ROWS):
+        rest = probs[some].scatter(-1, columns[some], 0.0)
+        found = inverted(rest, _open_unit(_mix(state[some, :, 0], (size or wide) + 1)))
         rounding = rest.gather(-1, found) == 0  # there were no others, only the rounding of sums
-        found = torch.where(rounding, ids[some].gather(-1, arrival[some, :, :-1].argmin(-1)), found)
-        first[some] = torch.where(first[some] == size, found, first[some])
+        next_ = columns[some].gather(-1, arrival[some, :, :-1].argmin(-1))
+        found = torch.where(rounding, next_, found)
+        first[some] = torch.where(beaten[some], found, first[some])
     return first
 
 

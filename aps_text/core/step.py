@@ -186,7 +186,8 @@ class Step:
                 return tilted.likeliest[1]
             return tilted.log_phi.argmax(-1)
         probs, ids = sampling_support(tilted.log_phi, law.temperature, law.top_p, law.top_k)
-        return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate")
+        size = tilted.log_phi.shape[-1]
+        return draw_tokens(self.noise, self.where, self.index, probs, ids, "candidate", size)
 
     def score(self, tilted: Tilted, candidates: Tensor, codebook: Codebook | None = None) -> Tensor:
         """The scores `(N,)` by which candidates are ranked."""

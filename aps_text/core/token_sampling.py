@@ -46,10 +46,17 @@ def stop_bias(
 
 
 def draw_tokens(
-    noise: Noise, where: Where, index: int, probs: Tensor, ids: Tensor | None, stream: str
+    noise: Noise,
+    where: Where,
+    index: int,
+    probs: Tensor,
+    ids: Tensor | None,
+    stream: str,
+    size: int | None = None,
 ) -> Tensor:
-    """One token per position `(N,)` from `probs (N, W)` over `ids (N, W)` (None: all tokens)."""
-    drawn = noise.categorical(probs, *where, index, stream)
+    """One token per position `(N,)` from `probs (N, W)` over `ids (N, W)` (None: all tokens) of a
+    vocabulary of `size` (None: W)."""
+    drawn = noise.categorical(probs, *where, index, stream, ids, size)
     return drawn if ids is None else ids.gather(-1, drawn[:, None]).squeeze(-1)
 
 

@@ -221,29 +221,33 @@ class _Laws:
     p: Tensor
     f: Tensor
     ids: Tensor | None
+    size: int
 
     @classmethod
     def of(cls, tilted: Tilted, config: APSConfig) -> _Laws:
         """p' of x_theta, and f' of x_phi inside its support."""
         same, heat = tilted.log_phi is tilted.log_theta, config.sampler.draw.temperature
+        size = tilted.log_theta.shape[-1]
         if heat == 0:
             p = tilted.log_theta.exp()
-            return cls(p, p if same else tilted.log_phi.exp(), None)
+            return cls(p, p if same else tilted.log_phi.exp(), None, size)
         p, ids = sampling_support(
             tilted.log_theta, heat, config.sampler.draw.top_p, config.sampler.draw.top_k
         )
         if same:
-            return cls(p, p, ids)
+            return cls(p, p, ids, size)
         log_phi = tilted.log_phi if ids is None else tilted.log_phi.gather(-1, ids)
-        return cls(p, (log_phi / heat).masked_fill(p == 0, -torch.inf).softmax(-1), ids)
+        f = (log_phi / heat).masked_fill(p == 0, -torch.inf).softmax(-1)
+        return cls(p, f, ids, size)
 
     def fresh(self, step: Step, more: int) -> tuple[Tensor, Tensor]:
         """Tokens of `1 + more` answers and their log f'/p', `(N, 1 + more)`; the first answer, if
         drawn from p', is the base sampler's draw."""
 
         def drawn(probs: Tensor) -> Tensor:
-            one = step.noise.categorical(probs, *step.where, step.index, "candidate")
-            return torch.cat([one[:, None], draw_answers(step, probs, more, "pool")], 1)
+            over = self.ids, self.size
+            one = step.noise.categorical(probs, *step.where, step.index, "candidate", *over)
+            return torch.cat([one[:, None], draw_answers(step, probs, more, "pool", *over)], 1)
 
         at = drawn(self.p)
         if self.f is not self.p:

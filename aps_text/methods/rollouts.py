@@ -144,7 +144,7 @@ def first_candidates(first: Step, log_theta: Tensor, entries: Tensor) -> tuple[T
     else:
         probs, ids = sampling_support(log_theta, law.temperature, law.top_p, law.top_k)
         u, turn = first.noise.uniform(*first.where, 0, "candidate"), entries.argsort(stable=True)
-        found = drawn(probs, u[turn].view(len(log_theta), -1))
+        found = drawn(probs, u[turn].view(len(log_theta), -1), ids, log_theta.shape[-1])
         found = found if ids is None else ids.gather(-1, found)
         tokens = torch.empty_like(entries).index_put((turn,), found.flatten())
     if not isinstance(order, Ranked):

@@ -17,6 +17,7 @@ from worlds import (
     table_reward,
 )
 
+from aps_text.core import noise
 from aps_text.core.canvas import Canvas
 from aps_text.core.config import APSConfig
 from aps_text.core.operator import ZeroOperator, weighted_sum
@@ -172,15 +173,21 @@ def one_particle(order):
         ("entropy", {"alg": "entropy", "threshold": 0.3, "temperature": 0.0}),
     ],
 )
-def test_one_particle_without_a_reward_is_the_base_sampler_token_for_token(order, options):
+@pytest.mark.parametrize("large", [False, True])
+def test_one_particle_without_a_reward_is_the_base_sampler_token_for_token(
+    order, options, large, monkeypatch
+):
+    if large:  # a vocabulary that is drawn from by a race, here of two tokens and the others
+        monkeypatch.setattr(noise, "LARGE", 1)
+        monkeypatch.setattr(noise, "RACING", 2)
     batch = 40
     denoiser = factor_world(6, SYMBOLS, seed=9, batch=batch)
     canvas = open_canvas(batch, 6, SYMBOLS, stop_ids=[0], block_length=options.get("block_length"))
     config = CONFIG.replace(steps=4, **{"remasking": "standard", **options})
-    noise = noise_for(range(batch))
-    base = run(Ancestral(), denoiser, ZeroOperator(), canvas, config, noise, keep_trajectory=True)
+    draws = noise_for(range(batch))
+    base = run(Ancestral(), denoiser, ZeroOperator(), canvas, config, draws, keep_trajectory=True)
     for method in one_particle(order):
-        found = run(method, denoiser, ZeroOperator(), canvas, config, noise, keep_trajectory=True)
+        found = run(method, denoiser, ZeroOperator(), canvas, config, draws, keep_trajectory=True)
         assert len(found.trajectory) == len(base.trajectory)
         for one, two in zip(found.trajectory, base.trajectory, strict=True):
             assert one.z.equal(two.z)
