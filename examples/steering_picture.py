@@ -142,7 +142,7 @@ def write(films: list[list[Image.Image]], path: str | Path) -> None:
     sheet = Image.new("RGB", (WIDE * len(films), films[0][-1].height + 60), ANCHOR)
     for number, film in enumerate(films):
         sheet.paste(film[-1], (number * WIDE, 0))
-    colours = sheet.quantize(64)  # the same for all frames, so that little changes between them
+    colours = sheet.quantize(24)  # the same for all frames, so that little changes between them
     none = Image.Dither.NONE
     frames = [films[-1][-1], *(one for film in films for one in film)]  # first what previews show
     small = [one.quantize(palette=colours, dither=none) for one in frames]

@@ -221,7 +221,7 @@ class _Laws:
     p: Tensor
     f: Tensor
     ids: Tensor | None
-    size: int
+    size: int | None = None  # of the vocabulary
 
     @classmethod
     def of(cls, tilted: Tilted, config: APSConfig) -> _Laws:

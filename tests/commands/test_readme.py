@@ -48,11 +48,11 @@ def test_the_rewards_of_a_command_line_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lines = [line for line in "\n".join(blocks("sh")).splitlines() if "--reward" in line]
     asked = [line.split("--reward ")[1].split(" --")[0].split() for line in lines]
-    assert ["keywords:present=cold,snow", "mine.py:short=0.2"] in asked
+    assert ["keywords:present=wind,tree", "mine.py:short=0.2"] in asked
     for specs in asked:
         for name, weight in map(parse_reward_spec, specs):
             (score,) = call_reward(load_reward(name), ["Who?"], ["A king rules."])
             assert -10 < weight * score < 10
-    name, weight = parse_reward_spec("keywords:present=cold,snow")
-    assert call_reward(load_reward(name), ["When?"], ["It is cold."]) == [0.5]
+    name, weight = parse_reward_spec("keywords:present=wind,tree")
+    assert call_reward(load_reward(name), ["When?"], ["The wind rose."]) == [0.5]
     assert parse_reward_spec("mine.py:short=0.2") == ("mine.py:short", 0.2)

@@ -22,4 +22,4 @@ def test_a_stated_end_is_checked_against_the_models_own_start():
 def test_the_plan_of_smol_has_its_own_start(capsys):
     plan = ["plan", "--model", "smol", "--preset", "fast", "--guidance-end", "0.3"]
     assert main(plan) == 0
-    assert "steered at 10 of 32 steps" in capsys.readouterr().out
+    assert "steered at 15 of 48 steps" in capsys.readouterr().out

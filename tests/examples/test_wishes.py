@@ -28,14 +28,14 @@ def script():
 
 def test_a_row_for_each_question(script):
     pipe = APSPipeline(tiny_text_model())
-    wish = replace(script.WISHES[0], reward="length:low=1:high=2", max_new_tokens=6)
+    wish = replace(script.WISHES[0], reward="length:low=1:high=2")
     lines = script.table(pipe, wish, seed=0).splitlines()
     assert len(lines) == 2 + len(wish.questions)
     assert {line.count("|") for line in lines} == {6}
     for line, question in zip(lines[2:], wish.questions, strict=True):
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         plain, steered = (pipe.generate, pipe)
-        how = {"reward": wish.reward, "seed": 0, "max_new_tokens": 6}
+        how = {"reward": wish.reward, "seed": 0}
         assert cells[0] == question
         assert cells[1] == plain(question, **how).text[0].replace("\n", " / ")
         assert cells[3] == steered(question, **how).text[0].replace("\n", " / ")
