@@ -46,6 +46,7 @@ class Number:
         whole: an integer.
         optional: None is allowed.
         words: allowed in place of a number.
+        instead: what a value of another type should be given as, for the message.
     """
 
     low: float = 0
@@ -55,6 +56,7 @@ class Number:
     whole: bool = False
     optional: bool = False
     words: tuple[str, ...] = ()
+    instead: str = ""
 
     def check(self, name: str, value: Any) -> Any:
         """The value as `int`, `float`, None or a word.
@@ -72,9 +74,9 @@ class Number:
             return value
         kind = numbers.Integral if self.whole else numbers.Real
         if isinstance(value, bool) or not isinstance(value, kind):
-            many = "; one for each prompt are seeds=[...]" if name == "seed" else ""
+            kinds = "an integer" if self.whole else "a number"
             raise TypeError(
-                f"{name} is {'an integer' if self.whole else 'a number'}, got {value!r}{many}"
+                "; ".join(filter(None, [f"{name} is {kinds}, got {value!r}", self.instead]))
             )
         found = int(value) if isinstance(value, numbers.Integral) else float(value)
         try:

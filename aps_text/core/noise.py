@@ -111,8 +111,9 @@ class Noise:
 
 
 BLOCK, LARGE, RACING, ROWS = 512, 32_768, 64, 64
-"""A vocabulary of at least LARGE tokens is drawn from by a race of the RACING likeliest; `inverted`
-searches it in blocks of BLOCK tokens, ROWS distributions at a time."""
+"""A vocabulary of at least LARGE tokens is drawn from by a race of the RACING likeliest. Where the
+others win it, `inverted` searches them in blocks of BLOCK tokens, for ROWS distributions at a time.
+"""
 
 
 def drawn(probs: Tensor, u: Tensor, ids: Tensor | None = None, size: int | None = None) -> Tensor:
@@ -137,12 +138,12 @@ def raced(probs: Tensor, u: Tensor, ids: Tensor | None = None, size: int | None 
     by threads, give another token only where two tokens arrive nearly at once; an inversion does
     where u lies beside any bound of its many intervals.
     """
-    wide = probs.shape[-1]
-    likeliest, columns = probs.topk(min(RACING, wide), -1)
+    size = size or probs.shape[-1]
+    likeliest, columns = probs.topk(min(RACING, probs.shape[-1]), -1)
     others = probs.sum(-1, keepdim=True) - likeliest.sum(-1, keepdim=True)
     masses = torch.cat([likeliest, others.clamp_min(0)], -1).double()
     tokens = columns if ids is None else ids.gather(-1, columns)
-    runners = torch.cat([tokens, tokens.new_full((len(tokens), 1), size or wide)], -1)
+    runners = torch.cat([tokens, tokens.new_full((len(tokens), 1), size)], -1)
     state = (u * 2.0**52).long()[..., None]
     arrival = -_open_unit(_mix(state, runners[:, None])).log() / masses[:, None]
     ahead = arrival.argmin(-1)
@@ -150,7 +151,7 @@ def raced(probs: Tensor, u: Tensor, ids: Tensor | None = None, size: int | None 
     first = columns.gather(-1, ahead.masked_fill(beaten, 0))
     for some in beaten.any(-1).nonzero().squeeze(-1).split(ROWS):
         rest = probs[some].scatter(-1, columns[some], 0.0)
-        found = inverted(rest, _open_unit(_mix(state[some, :, 0], (size or wide) + 1)))
+        found = inverted(rest, _open_unit(_mix(state[some, :, 0], size + 1)))
         rounding = rest.gather(-1, found) == 0  # there were no others, only the rounding of sums
         next_ = columns[some].gather(-1, arrival[some, :, :-1].argmin(-1))
         found = torch.where(rounding, next_, found)

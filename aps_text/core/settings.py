@@ -341,7 +341,7 @@ class CallSettings:
     max_new_tokens: int | None = number(None, 1, COUNT, whole=True, optional=True)
     block_length: int | None = number(None, 1, COUNT, whole=True, optional=True)
     num_return_sequences: int = number(1, 1, COUNT, whole=True)
-    seed: int = number(0, 0, 2**63 - 1, whole=True)
+    seed: int = number(0, 0, 2**63 - 1, whole=True, instead="one for each prompt are seeds=[...]")
 
     def __post_init__(self) -> None:
         """Raises `ValueError` or `TypeError` naming the setting."""

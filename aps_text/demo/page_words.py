@@ -28,7 +28,7 @@ WORDS = [
     (r"\banother seed\b", "another Seed"),
     (r"\bmax_new_tokens\b", "Tokens"),
 ]
-"""Patterns of the texts of `pipelines.diagnosis` and `pipelines.comparison`, in this order."""
+"""Patterns of the texts of `pipelines.diagnosis`, `unvaried` and `comparison`, in this order."""
 
 PLACE = "Tokens and Steps stand under More rewards and length."
 

@@ -11,8 +11,8 @@ import torch
 
 from ..methods.registry import METHODS
 from ..methods.unread import unread
-from .diagnosis import portion
 from .repetition import repetition
+from .wording import portion
 
 if TYPE_CHECKING:
     from .output import APSOutput

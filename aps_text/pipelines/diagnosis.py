@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from shlex import quote
 from statistics import fmean
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from .repetition import MUCH_REPETITION, broken, repetitive
+from .unvaried import guided_by, hardly_varied, unvaried_steps, unvaried_texts
+from .wording import NO_TRIES, portion
 
 if TYPE_CHECKING:
     from ..text.reward_operator.bridge_stats import BridgeStats
     from .guidance_monitor import GuidanceTrace
     from .output import APSOutput
 
-__all__ = ["how_to_try", "portion", "warnings_alone", "warnings_of"]
-
-NO_TRIES: Mapping[str, str] = MappingProxyType({})
+__all__ = ["warnings_alone", "warnings_of"]
 
 LITTLE_MASS = 0.9  # warn if a bridge matched a smaller fraction of the probability
-HARDLY = 0.05  # warn if a smaller fraction of the texts scored otherwise than the answer
 
 
 def warnings_of(
@@ -58,14 +55,14 @@ def warnings_of(
         )
     elif steered:
         found += _unsteered(traces, drafted)
-    said, certain = _unvaried_texts(output, traces, stats, tries, final)
+    said, certain = unvaried_texts(output, traces, stats, tries, final)
     found += said
     for name in rewards.relaxed:
-        said, more = _unvaried_steps(name, output, traces, stats, certain, tries)
+        said, more = unvaried_steps(name, output, traces, stats, certain, tries)
         certain |= more
         found += said + _relaxed_only(name, output, traces)
     for name in rewards.guide:
-        found += _hardly_varied(name, output, stats)
+        found += hardly_varied(name, output, stats)
     if certain:
         found.append(
             f"the model drew one text again and again for {portion(len(certain), len(traces))}, so "
@@ -109,101 +106,9 @@ def _unsteered(traces: Sequence[GuidanceTrace], drafted: bool) -> list[str]:
     return [f"{what}; lower guidance_start, or take no more steps than tokens"]
 
 
-def _unvaried_texts(
-    output: APSOutput,
-    traces: Sequence[GuidanceTrace],
-    stats: Mapping[str, BridgeStats],
-    tries: Mapping[str, str],
-    final: int,
-) -> tuple[list[str], set[int]]:
-    """Rewards that judged no text, or all of a prompt alike; and the answers (positions in
-    `traces`) of which the model drew one text only, which is not the reward's fault."""
-    found, certain = [], set[int]()
-    for name, one in stats.items():
-        if _never_applied(stats, name):
-            found.append(
-                f"reward {name!r} returned None for all {one.skipped} texts it was given, so it "
-                f"counts as 0 and steers nothing; {_try(name, tries)}"
-            )
-        known = any(not answer.varied.get(name, True) for answer in traces)  # `_unvaried_steps`
-        flat = not known and one.scored > final and not any(map(one.varied, output.index))
-        if not flat or name not in output.rewards.guide:
-            continue
-        if all(map(one.certain, output.index)):
-            certain |= set(range(len(output)))
-        else:
-            low, high = f"{one.low:g}", f"{one.high:g}"
-            alike = low if low == high else f"of a prompt alike ({low} to {high})"
-            found.append(
-                f"reward {name!r} never varied: it scored all {one.scored} texts {alike}, so "
-                f"no answer could be preferred; {_find(name, tries)}"
-            )
-    return found, certain
-
-
-def _unvaried_steps(
-    name: str,
-    output: APSOutput,
-    traces: Sequence[GuidanceTrace],
-    stats: Mapping[str, BridgeStats],
-    certain: set[int],
-    tries: Mapping[str, str],
-) -> tuple[list[str], set[int]]:
-    """The answers on which a reward had one value at every guided step; and those among them of
-    which the model drew one text only. Answers in `certain` are left out of the warning."""
-    if _never_applied(stats, name):  # said by `_unvaried_texts`
-        return [], set()
-    rows, texts = _guided_by(name, traces), stats.get(name)
-    still = [
-        i
-        for i in rows
-        if not traces[i].varied[name] and not (texts and texts.varied(output.index[i]))
-    ]
-    more = {i for i in still if texts and texts.certain(output.index[i])}
-    still = [i for i in still if i not in certain | more]
-    if not still:
-        return [], more
-    value, where = traces[still[0]].after[name], portion(len(still), len(rows))
-    first = " on the first of them" if len(still) > 1 else ""
-    so = "it had no gradient there" if traces[still[0]].fitted else "none was preferred"
-    said = (
-        f"reward {name!r} never varied on {where} (always {value:g}{first}), so {so} and "
-        f"it steered nothing; {_find(name, tries)}"
-    )
-    return [said], more
-
-
-def _hardly_varied(name: str, output: APSOutput, stats: Mapping[str, BridgeStats]) -> list[str]:
-    """A black box that told hardly any texts apart: at least 19 of 20 of those it scored for a
-    prompt have the score of the answer, some have another, and the score is not the best of the
-    reward's range (an answer with the best needs no more telling apart).
-
-    Scores that agree to six digits are one. Where none differs, `_unvaried_steps` or
-    `_unvaried_texts` says so; a reward with a gradient sees more than texts.
-    """
-    texts, rewards = stats.get(name), output.rewards
-    if texts is None or texts.bridge is not None or name not in rewards:
-        return []
-    best, found = rewards.best.get(name), []
-    for i, score in enumerate(rewards[name]):
-        other, judged = texts.others(output.index[i], score)
-        if score != best and 0 < other <= HARDLY * judged:
-            found.append((i, other, judged))
-    if not found:
-        return []
-    i, other, judged = found[0]
-    first = " on the first of them" if len(found) > 1 else ""
-    return [
-        f"reward {name!r} hardly varied on {portion(len(found), len(output))}: it scored all but "
-        f"{other} of {judged} texts {rewards[name][i]:g}{first}, so hardly any was preferred and "
-        "it steered next to nothing; a larger pool_size or a higher temperature draws others, a "
-        "graded reward tells more apart"
-    ]
-
-
 def _relaxed_only(name: str, output: APSOutput, traces: Sequence[GuidanceTrace]) -> list[str]:
     """A reward that rose on relaxed answers, and less than half as much on the final texts."""
-    rows, rewards = _guided_by(name, traces), output.rewards
+    rows, rewards = guided_by(name, traces), output.rewards
     if not rows or name not in rewards:
         return []
     rose = fmean(traces[i].after[name] - traces[i].before[name] for i in rows)
@@ -215,11 +120,6 @@ def _relaxed_only(name: str, output: APSOutput, traces: Sequence[GuidanceTrace])
         f"text's by {kept:.3g}: steering raised the score of relaxed answers that "
         "no text has. Try relaxation='quantized', more steps, or estimator='rloo'"
     ]
-
-
-def _guided_by(name: str, traces: Sequence[GuidanceTrace]) -> list[int]:
-    """The answers that a reward guided."""
-    return [i for i, one in enumerate(traces) if name in one.after]
 
 
 def _no_gradient(traces: Sequence[GuidanceTrace]) -> list[str]:
@@ -270,43 +170,6 @@ def _broken(texts: Sequence[str]) -> list[str]:
     ]
 
 
-def _never_applied(stats: Mapping[str, BridgeStats] | None, name: str) -> bool:
-    one = (stats or {}).get(name)
-    return one is not None and bool(one.skipped) and not one.scored
-
-
-def how_to_try(spec: str | None, shell: bool = False) -> str:
-    """The Python, or the command, that scores an answer with a reward.
-
-    Args:
-        spec: what the reward was loaded by; None is an object, which has Python only.
-        shell: a command.
-    """
-    if shell and spec is not None:
-        return f'aps rewards try {quote(spec)} "question" "answer"'
-    reward = "reward" if spec is None else f"aps_rewards.load_reward({spec!r})"
-    return f'aps_rewards.call_reward({reward}, ["question"], ["answer"])'
-
-
-def _try(name: str, tries: Mapping[str, str]) -> str:
-    return f"try it on answers that differ: {tries.get(name) or how_to_try(None)}"
-
-
-def _find(name: str, tries: Mapping[str, str]) -> str:
-    """What to do about a reward that told no answers apart."""
-    return (
-        "ask for what it rewards in the question, draw more answers by a larger pool_size, or "
-        + _try(name, tries)
-    )
-
-
 def _is_rise(rise: float, values: Sequence[float]) -> bool:
     """Whether `rise` is more than a twentieth of the largest absolute value."""
     return rise > 0.05 * max(1e-12, max(map(abs, values)))
-
-
-def portion(part: int, whole: int) -> str:
-    """`part` of `whole` answers in words: "the answer", "all 3 answers", "2 of 3 answers"."""
-    if part == whole == 1:
-        return "the answer"
-    return f"all {whole} answers" if part == whole else f"{part} of {whole} answers"

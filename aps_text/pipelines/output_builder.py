@@ -19,13 +19,14 @@ from ..text.decoding import answer_ids, cut_off, decode_canvas, finished, token_
 from ..text.prompts import begun_answer
 from ..text.reward_operator.bridge_stats import BridgeStats
 from .batch import Batch, Roles, best_values
-from .diagnosis import NO_TRIES, warnings_alone, warnings_of
+from .diagnosis import warnings_alone, warnings_of
 from .guidance_monitor import GuidanceMonitor, GuidanceTrace
 from .output import APSOutput, Failure
 from .page.call import CallRecord
 from .page.frames import tokens_of
 from .request import Request
 from .reward_report import BridgeReport, RewardReport
+from .wording import NO_TRIES
 
 __all__ = ["OutputBuilder"]
 

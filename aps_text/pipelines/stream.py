@@ -21,7 +21,6 @@ from ..models.text_model import TextModel
 from ..text.decoding import open_text
 from ..text.prompts import begun_answer
 from .batch import Roles, bind
-from .diagnosis import NO_TRIES
 from .guidance_monitor import GuidanceMonitor
 from .output import APSOutput
 from .output_builder import OutputBuilder, Row
@@ -30,6 +29,7 @@ from .page.weights import names_by_id, weights_by_name
 from .request import Request
 from .step_progress import StepProgress
 from .surroundings import ordinary_surroundings
+from .wording import NO_TRIES
 
 __all__ = ["Stream"]
 
@@ -49,7 +49,7 @@ class Stream(Iterator[tuple[StepState, list[str]]]):
         by_name: what the rewards were loaded by that were given by name, not as objects, by `id`.
         loaded: the name or folder that the model was loaded by; empty if it was given as an
             object.
-        tries: how to try a reward, by its name, for warnings (`diagnosis.how_to_try`).
+        tries: how to try a reward, by its name, for warnings (`wording.how_to_try`).
 
     Attributes:
         rows: `(prompt, particle)` of each row of the current batch.

@@ -29,7 +29,6 @@ from ..text.reward_operator.controls import CONTROLS
 from ..text.reward_operator.guidance import RewardSpec, beta_of, load_rewards, specs_of
 from .batch import Roles
 from .calibration import normalised_in, observe
-from .diagnosis import how_to_try
 from .inputs import as_columns, as_count, refuse_seeds
 from .model_names import refuse_name
 from .output import APSOutput
@@ -38,6 +37,7 @@ from .request import prepare
 from .step_progress import StepProgress
 from .stream import Stream
 from .surroundings import ordinary_surroundings
+from .wording import how_to_try
 
 __all__ = ["METHODS", "APSOutput", "APSPipeline"]
 

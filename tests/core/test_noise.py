@@ -257,7 +257,6 @@ def test_the_rounding_of_sums_is_no_token(monkeypatch):
 
 
 def test_races_at_neighbouring_uniforms_are_independent():
-
     probs = torch.tensor([[0.25, 0.25, 0.25, 0.25]])
     u = torch.arange(1, MANY + 1)[None].double() / (MANY + 1)
     found = raced(probs, u)[0]

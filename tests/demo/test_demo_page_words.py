@@ -10,7 +10,7 @@ import pytest
 
 from aps_text.core.routing import DEFAULTS
 from aps_text.demo.page_words import for_the_page
-from aps_text.pipelines import comparison, diagnosis, output_builder
+from aps_text.pipelines import comparison, diagnosis, output_builder, unvaried, wording
 
 OF_PYTHON = "|".join([name for name in DEFAULTS if "_" in name] + ["aps_rewards", "aps rewards"])
 OF_PYTHON += "|(estimator|bridge|relaxation)=|temperature"
@@ -67,7 +67,7 @@ def texts(module):
 
 def test_no_warning_names_a_setting_that_the_page_does_not_have():
     seen = 0
-    for module in (comparison, diagnosis, output_builder):
+    for module in (comparison, diagnosis, output_builder, unvaried, wording):
         for text in texts(module):
             sentence = " " in text and "\n" not in text
             piece = re.match(r"a larger pool_size than|aps.rewards[. ]", text)  # see above
